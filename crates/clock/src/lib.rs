@@ -1,0 +1,74 @@
+//! Time and randomness as parameters.
+//!
+//! Rules never ask the system for the time or for random bytes: they are handed a [`Timestamp`], or a [`Clock`] and an
+//! [`Entropy`], so that a test can stand anywhere in time and get the same ids twice.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tithe_clock::{Clock, ManualClock, Timestamp};
+//!
+//! let clock = ManualClock::at(Timestamp::parse_rfc3339("2026-01-31T12:00:00Z")?);
+//! let invoice_expires = clock.now() + Duration::from_secs(600);
+//! clock.advance(Duration::from_secs(601));
+//! assert!(clock.now() > invoice_expires);
+//! # Ok::<(), tithe_clock::TimestampError>(())
+//! ```
+
+mod entropy;
+mod timestamp;
+
+pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
+pub use timestamp::{Timestamp, TimestampError};
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// Tells the time.
+pub trait Clock: Send + Sync {
+    /// The time now.
+    fn now(&self) -> Timestamp;
+}
+
+/// The machine's own clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for the time")]
+    fn now(&self) -> Timestamp {
+        Timestamp::from_offset_date_time(time::OffsetDateTime::now_utc())
+    }
+}
+
+/// A clock that stands still until it is told to move. For tests.
+#[derive(Debug)]
+pub struct ManualClock(Mutex<Timestamp>);
+
+impl ManualClock {
+    /// A clock that stands at `start`.
+    #[must_use]
+    pub const fn at(start: Timestamp) -> Self {
+        Self(Mutex::new(start))
+    }
+
+    /// Moves the clock forward.
+    pub fn advance(&self, by: Duration) {
+        let mut now = self.lock();
+        *now = *now + by;
+    }
+
+    /// Sets the clock, backwards too: real clocks do that.
+    pub fn set(&self, to: Timestamp) {
+        *self.lock() = to;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Timestamp> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        *self.lock()
+    }
+}

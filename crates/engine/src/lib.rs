@@ -1,0 +1,3 @@
+//! The use cases of Tithe, over ports.
+
+pub mod inference;

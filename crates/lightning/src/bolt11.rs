@@ -1,0 +1,301 @@
+//! BOLT11 payment requests, parsed and checked.
+
+use crate::PaymentHash;
+use lightning_invoice::{Bolt11Invoice, Currency};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+use tithe_clock::Timestamp;
+use tithe_money::Msats;
+
+/// The chain that an invoice's money is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// Bitcoin: real money.
+    Mainnet,
+    /// The public test network.
+    Testnet,
+    /// The signed test network.
+    Signet,
+    /// A private chain, where money is made at will.
+    Regtest,
+}
+
+impl Network {
+    /// The name that people and configuration use.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mainnet => "mainnet",
+            Self::Testnet => "testnet",
+            Self::Signet => "signet",
+            Self::Regtest => "regtest",
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Why a text is no payment request.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Bolt11Error {
+    /// It does not parse, or its signature does not fit.
+    #[error("not a valid BOLT11 payment request")]
+    Invalid(#[source] lightning_invoice::ParseOrSemanticError),
+    /// It is for a chain that this project does not know.
+    #[error("a payment request for an unknown network")]
+    UnknownNetwork,
+    /// Its amount or its times are larger than can exist.
+    #[error("a payment request whose amount or time cannot exist")]
+    OutOfRange,
+}
+
+/// How a payment request differs from what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Bolt11Mismatch {
+    /// Money of another chain.
+    #[error("the invoice is on {found}, not on {wanted}")]
+    Network {
+        /// What was asked for.
+        wanted: Network,
+        /// What the invoice says.
+        found: Network,
+    },
+    /// Another amount, or none.
+    #[error("the invoice asks for {}, not for {wanted}", found.map_or("any amount".to_owned(), |a| a.to_string()))]
+    Amount {
+        /// What was asked for.
+        wanted: Msats,
+        /// What the invoice says.
+        found: Option<Msats>,
+    },
+    /// Another payment.
+    #[error("the invoice's payment hash is not the one that the wallet named")]
+    PaymentHash,
+    /// Already expired, or expires before `wanted`.
+    #[error("the invoice expires at {found}, before {wanted}")]
+    Expiry {
+        /// The earliest expiry that was acceptable.
+        wanted: Timestamp,
+        /// What the invoice says.
+        found: Timestamp,
+    },
+}
+
+/// What a payment request must say to be accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpectedInvoice {
+    /// The chain.
+    pub network: Network,
+    /// The exact amount.
+    pub amount: Msats,
+    /// The payment hash, where something else has named it already.
+    pub payment_hash: Option<PaymentHash>,
+    /// The earliest acceptable expiry.
+    pub expires_after: Timestamp,
+}
+
+/// A BOLT11 payment request whose signature has been verified.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Bolt11 {
+    text: String,
+    network: Network,
+    amount: Option<Msats>,
+    payment_hash: PaymentHash,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+impl Bolt11 {
+    /// The request as it is shown to who pays it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The chain.
+    #[must_use]
+    pub const fn network(&self) -> Network {
+        self.network
+    }
+
+    /// The amount; `None` when the payer chooses.
+    #[must_use]
+    pub const fn amount(&self) -> Option<Msats> {
+        self.amount
+    }
+
+    /// What names the payment.
+    #[must_use]
+    pub const fn payment_hash(&self) -> PaymentHash {
+        self.payment_hash
+    }
+
+    /// When it was made.
+    #[must_use]
+    pub const fn created_at(&self) -> Timestamp {
+        self.created_at
+    }
+
+    /// From when on it can no longer be paid.
+    #[must_use]
+    pub const fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    /// Compares the request with what was asked for.
+    ///
+    /// # Errors
+    /// The first difference found.
+    pub fn check(&self, expected: &ExpectedInvoice) -> Result<(), Bolt11Mismatch> {
+        if self.network != expected.network {
+            return Err(Bolt11Mismatch::Network { wanted: expected.network, found: self.network });
+        }
+        if self.amount != Some(expected.amount) {
+            return Err(Bolt11Mismatch::Amount { wanted: expected.amount, found: self.amount });
+        }
+        if expected.payment_hash.is_some_and(|hash| hash != self.payment_hash) {
+            return Err(Bolt11Mismatch::PaymentHash);
+        }
+        if self.expires_at < expected.expires_after {
+            return Err(Bolt11Mismatch::Expiry { wanted: expected.expires_after, found: self.expires_at });
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Bolt11 {
+    type Err = Bolt11Error;
+
+    fn from_str(text: &str) -> Result<Self, Bolt11Error> {
+        let invoice: Bolt11Invoice = text.parse().map_err(Bolt11Error::Invalid)?;
+        Self::try_from(&invoice)
+    }
+}
+
+impl TryFrom<&Bolt11Invoice> for Bolt11 {
+    type Error = Bolt11Error;
+
+    fn try_from(invoice: &Bolt11Invoice) -> Result<Self, Bolt11Error> {
+        let network = match invoice.currency() {
+            Currency::Bitcoin => Network::Mainnet,
+            Currency::BitcoinTestnet => Network::Testnet,
+            Currency::Signet => Network::Signet,
+            Currency::Regtest => Network::Regtest,
+            Currency::Simnet => return Err(Bolt11Error::UnknownNetwork),
+        };
+        let amount = invoice
+            .amount_milli_satoshis()
+            .map(Msats::new)
+            .transpose()
+            .map_err(|_| Bolt11Error::OutOfRange)?;
+        let time = |since_epoch: Duration| {
+            i64::try_from(since_epoch.as_micros())
+                .ok()
+                .and_then(|micros| Timestamp::from_unix_micros(micros).ok())
+                .ok_or(Bolt11Error::OutOfRange)
+        };
+        let created_at = time(invoice.duration_since_epoch())?;
+        Ok(Self {
+            text: invoice.to_string(),
+            network,
+            amount,
+            payment_hash: PaymentHash::from_bytes(*AsRef::<[u8; 32]>::as_ref(invoice.payment_hash())),
+            created_at,
+            // An expiry of centuries is valid BOLT11: it saturates instead of failing.
+            expires_at: created_at + invoice.expiry_time(),
+        })
+    }
+}
+
+impl fmt::Display for Bolt11 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Bolt11 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bolt11({})", self.payment_hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// From BOLT 11's own examples: "Please send $3 for a cup of coffee", 2500 µBTC, one minute.
+    const COFFEE: &str = "lnbc2500u1pvjluezsp5zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zygspp5qqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqypqdq5xysxxatsyp3k7enxv4jsxqzpu9qrsgquk0rl77nj30yxdy8j9vdx85fkpmdla2087ne0xh8nhedh8w27kyke0lp53ut353s06fv3qfegext0eh0ymjpf39tuven09sam30g4vgpfna3rh";
+
+    fn coffee() -> Bolt11 {
+        COFFEE.parse().unwrap()
+    }
+
+    fn expected() -> ExpectedInvoice {
+        ExpectedInvoice {
+            network: Network::Mainnet,
+            amount: Msats::new(250_000_000).unwrap(),
+            payment_hash: Some(coffee().payment_hash()),
+            expires_after: coffee().expires_at(),
+        }
+    }
+
+    #[test]
+    fn an_example_of_the_standard_reads_as_it_says() {
+        let invoice = coffee();
+        assert_eq!(invoice.network(), Network::Mainnet);
+        assert_eq!(
+            invoice.payment_hash().to_string(),
+            "0001020304050607080900010203040506070809000102030405060708090102"
+        );
+        assert_eq!(invoice.created_at().unix_seconds(), 1_496_314_658);
+        assert_eq!(invoice.expires_at(), invoice.created_at() + Duration::from_secs(60));
+        assert_eq!(invoice.check(&expected()), Ok(()));
+    }
+
+    #[test]
+    fn each_difference_is_named() {
+        let invoice = coffee();
+        let later = invoice.expires_at() + Duration::from_secs(1);
+        let less = Msats::new(249_999_999).unwrap();
+        let cases = [
+            (ExpectedInvoice { network: Network::Regtest, ..expected() }, "the invoice is on mainnet, not on regtest"),
+            (ExpectedInvoice { amount: less, ..expected() }, "the invoice asks for 250000000 msat, not for 249999999 msat"),
+            (
+                ExpectedInvoice { payment_hash: Some(PaymentHash::from_bytes([9; 32])), ..expected() },
+                "the invoice's payment hash is not the one that the wallet named",
+            ),
+            (
+                ExpectedInvoice { expires_after: later, ..expected() },
+                "the invoice expires at 2017-06-01T10:58:38Z, before 2017-06-01T10:58:39Z",
+            ),
+        ];
+        for (wanted, message) in cases {
+            assert_eq!(invoice.check(&wanted).unwrap_err().to_string(), message);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_parses_or_fails_cleanly(text in "\\PC{0,80}") {
+            let _parsed = text.parse::<Bolt11>();
+        }
+
+        /// A changed character breaks the checksum or the signature; it never yields another invoice.
+        #[test]
+        fn one_changed_character_is_noticed(at in 4..COFFEE.len(), to in "[qpzry9x8gf2tvdw0s3jn54khce6mua7l]") {
+            let mut text = COFFEE.to_owned();
+            text.replace_range(at..=at, &to);
+            prop_assert!(text == COFFEE || text.parse::<Bolt11>().is_err());
+        }
+    }
+}

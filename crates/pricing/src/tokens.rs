@@ -1,0 +1,97 @@
+//! Counting tokens.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// How a model cuts text into tokens.
+///
+/// The dictionaries are loaded when first used and shared from then on. Counting takes time in proportion to the text,
+/// whatever the text: a hostile prompt costs no more than an honest one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tokenizer {
+    /// OpenAI's current encoding (GPT-4o and later).
+    O200kBase,
+    /// OpenAI's former encoding (GPT-4, GPT-3.5).
+    Cl100kBase,
+    /// One token per byte: an upper bound for every tokenizer that falls back to bytes. For models whose own tokenizer is
+    /// not known and which must never be sold below cost.
+    Bytes,
+}
+
+/// No tokenizer has this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no tokenizer; there are o200k_base, cl100k_base and bytes")]
+pub struct UnknownTokenizer(String);
+
+impl Tokenizer {
+    /// How many tokens `text` has.
+    #[must_use]
+    pub fn count(self, text: &str) -> u64 {
+        let tokens = match self {
+            Self::O200kBase => bpe_openai::o200k_base().count(text),
+            Self::Cl100kBase => bpe_openai::cl100k_base().count(text),
+            Self::Bytes => text.len(),
+        };
+        u64::try_from(tokens).unwrap_or(u64::MAX)
+    }
+
+    /// Loads the dictionary now instead of at the first count.
+    pub fn warm_up(self) {
+        let _tokens = self.count("");
+    }
+}
+
+impl FromStr for Tokenizer {
+    type Err = UnknownTokenizer;
+    fn from_str(name: &str) -> Result<Self, UnknownTokenizer> {
+        match name {
+            "o200k_base" => Ok(Self::O200kBase),
+            "cl100k_base" => Ok(Self::Cl100kBase),
+            "bytes" => Ok(Self::Bytes),
+            _ => Err(UnknownTokenizer(name.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Tokenizer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::O200kBase => "o200k_base",
+            Self::Cl100kBase => "cl100k_base",
+            Self::Bytes => "bytes",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn counts_are_those_of_the_published_encodings() {
+        // From OpenAI's own cookbook, "How to count tokens with tiktoken".
+        for (text, cl100k, o200k) in
+            [("antidisestablishmentarianism", 6, 6), ("2 + 2 = 4", 7, 7), ("お誕生日おめでとう", 9, 8)]
+        {
+            assert_eq!(Tokenizer::Cl100kBase.count(text), cl100k, "{text}");
+            assert_eq!(Tokenizer::O200kBase.count(text), o200k, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_are_never_fewer_than_tokens(text in "\\PC{0,200}") {
+            prop_assert!(Tokenizer::O200kBase.count(&text) <= Tokenizer::Bytes.count(&text));
+            prop_assert!(Tokenizer::Cl100kBase.count(&text) <= Tokenizer::Bytes.count(&text));
+        }
+    }
+
+    #[test]
+    fn names_read_back() {
+        for tokenizer in [Tokenizer::O200kBase, Tokenizer::Cl100kBase, Tokenizer::Bytes] {
+            assert_eq!(tokenizer.to_string().parse(), Ok(tokenizer));
+        }
+        assert!("gpt2".parse::<Tokenizer>().is_err());
+    }
+}

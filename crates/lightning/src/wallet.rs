@@ -1,8 +1,9 @@
 //! The port to a Lightning wallet.
 
-use crate::{Bolt11, Network, PaymentHash, Preimage, Settlement};
+use crate::{Bolt11, Network, OwnerId, PaymentHash, Preimage, Purpose, Settlement};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use sha2::{Digest, Sha256};
 use std::fmt;
 use std::time::Duration;
 use tithe_money::{Msats, Sats};
@@ -12,6 +13,17 @@ use uuid::Uuid;
 /// a lost answer can be looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct InvoiceId(pub Uuid);
+
+impl InvoiceId {
+    /// The name of the one invoice that `owner` has for `purpose`: the same each time, on every server.
+    #[must_use]
+    pub fn of(purpose: Purpose, owner: OwnerId) -> Self {
+        let digest = Sha256::new().chain_update(purpose.name()).chain_update(owner.0.as_bytes()).finalize();
+        let mut bytes = [0; 16];
+        bytes.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+}
 
 impl fmt::Display for InvoiceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

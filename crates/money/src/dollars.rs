@@ -34,7 +34,7 @@ pub(crate) fn write_decimal(
     let shown = trimmed.len().max(keep);
     f.write_str(whole)?;
     if shown > 0 {
-        write!(f, ".{:0<shown$}", trimmed)?;
+        write!(f, ".{trimmed:0<shown$}")?;
     }
     Ok(())
 }

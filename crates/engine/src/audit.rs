@@ -1,0 +1,236 @@
+//! The audit: proves the invariants on live data.
+
+use crate::store::{AuditRow, StoreError};
+use crate::{Engine, store::Store};
+use futures_util::StreamExt;
+use std::collections::HashMap;
+use tithe_jobs::{Job, JobState};
+use tithe_ledger::{AccountId, Auditor, Finding, Invariant, Transfer, TransferKind};
+use tithe_lightning::{Invoice, InvoiceState};
+use tithe_money::Msats;
+use uuid::Uuid;
+
+/// What an audit saw and found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditReport {
+    /// Transfers seen.
+    pub transfers: u64,
+    /// Jobs seen.
+    pub jobs: u64,
+    /// Invoices seen.
+    pub invoices: u64,
+    /// What is in each account that is not a customer's, credits less debits, in msats.
+    pub balances: Vec<(AccountId, i128)>,
+    /// What is in all jobs' accounts together, in msats.
+    pub jobs_msats: i128,
+    /// Everything that is wrong, in order.
+    pub findings: Vec<Finding>,
+}
+
+/// What moved for one job, in msats.
+#[derive(Debug, Clone, Copy, Default)]
+struct JobMoney {
+    paid: i128,
+    charged: i128,
+    refunded: i128,
+    rounding: i128,
+}
+
+#[derive(Default)]
+struct Audit {
+    ledger: Auditor,
+    payments: HashMap<String, Transfer>,
+    money: HashMap<Uuid, JobMoney>,
+    jobs: Vec<JobFacts>,
+    invoices: Vec<Invoice>,
+}
+
+/// What the audit keeps of a job.
+struct JobFacts {
+    id: Uuid,
+    ended: bool,
+    state: &'static str,
+    charged: Msats,
+    refund: Msats,
+}
+
+/// Audits everything that `store` holds.
+///
+/// # Errors
+/// [`StoreError`] when it cannot be read to the end.
+pub async fn audit(store: &dyn Store) -> Result<AuditReport, StoreError> {
+    let mut audit = Audit::default();
+    let mut rows = store.audit_rows().await?;
+    while let Some(row) = rows.next().await {
+        audit.row(row?);
+    }
+    Ok(audit.report())
+}
+
+impl Engine {
+    /// Audits everything that this engine's store holds.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read to the end.
+    pub async fn audit(&self) -> Result<AuditReport, StoreError> {
+        audit(self.ports.store.as_ref()).await
+    }
+}
+
+impl Audit {
+    fn row(&mut self, row: AuditRow) {
+        match row {
+            AuditRow::Transfer(transfer) => self.transfer(transfer),
+            AuditRow::Account(account) => self.ledger.account(&account),
+            AuditRow::Hold(hold) => self.ledger.hold(&hold),
+            AuditRow::Invoice(invoice) => self.invoices.push(invoice),
+            AuditRow::Job(job) => self.jobs.push(facts(&job)),
+            AuditRow::Unreadable { subject, problem } => self.ledger.find(Invariant::I1, subject, problem),
+        }
+    }
+
+    fn transfer(&mut self, transfer: Transfer) {
+        self.ledger.transfer(&transfer);
+        let amount = i128::from(transfer.amount.get());
+        if let AccountId::Job(job) = transfer.debit {
+            let money = self.money.entry(job).or_default();
+            match transfer.kind {
+                TransferKind::Charge => money.charged += amount,
+                TransferKind::RefundAccrued => money.refunded += amount,
+                TransferKind::Rounding => money.rounding += amount,
+                _ => {
+                    let detail = format!("a {} cannot come from a job", transfer.kind.name());
+                    self.ledger.find(Invariant::I8, format!("transfer {}", transfer.key), detail);
+                }
+            }
+        }
+        if transfer.kind == TransferKind::JobPayment {
+            if let AccountId::Job(job) = transfer.credit {
+                self.money.entry(job).or_default().paid += amount;
+            }
+            self.payments.insert(transfer.key.as_str().to_owned(), transfer);
+        }
+    }
+
+    fn report(mut self) -> AuditReport {
+        let invoices = std::mem::take(&mut self.invoices);
+        let jobs = std::mem::take(&mut self.jobs);
+        self.check_payments(&invoices);
+        self.check_jobs(&jobs);
+        let is_job = |id: &AccountId| matches!(id, AccountId::Job(_));
+        AuditReport {
+            transfers: self.ledger.transfers(),
+            jobs: u64::try_from(jobs.len()).unwrap_or(u64::MAX),
+            invoices: u64::try_from(invoices.len()).unwrap_or(u64::MAX),
+            balances: self
+                .ledger
+                .balances()
+                .filter(|(id, _)| !is_job(id) && !matches!(id, AccountId::Session(_)))
+                .collect(),
+            jobs_msats: self.ledger.balances().filter(|(id, _)| is_job(id)).map(|(_, sum)| sum).sum(),
+            findings: self.ledger.finish(),
+        }
+    }
+
+    /// I3: a paid invoice has exactly its one credit, and nothing else has one. I7: the wallet holds what arrived.
+    fn check_payments(&mut self, invoices: &[Invoice]) {
+        let mut arrived = 0_i128;
+        for invoice in invoices {
+            let subject = format!("invoice {}", invoice.payment_hash);
+            let credit = self.payments.remove(&format!("payment:{}", invoice.payment_hash));
+            let problem = match (&invoice.state, &credit) {
+                (InvoiceState::Paid { received, preimage, .. }, Some(credit)) => {
+                    arrived += i128::from(received.get());
+                    if credit.amount != *received {
+                        Some(format!("{received} arrived, but {} were credited", credit.amount))
+                    } else if credit.credit != AccountId::Job(invoice.owner.0) {
+                        Some(format!("it is of {}, but {} was credited", invoice.owner, credit.credit))
+                    } else if preimage.is_some_and(|preimage| preimage.payment_hash() != invoice.payment_hash) {
+                        Some("its preimage does not hash to it".to_owned())
+                    } else {
+                        None
+                    }
+                }
+                (InvoiceState::Paid { received, .. }, None) => {
+                    arrived += i128::from(received.get());
+                    Some(format!("{received} arrived, but nothing was credited"))
+                }
+                (state, Some(credit)) => {
+                    Some(format!("it is {}, but {} were credited for it", state.name(), credit.amount))
+                }
+                (_, None) => None,
+            };
+            if let Some(problem) = problem {
+                self.ledger.find(Invariant::I3, subject, problem);
+            }
+        }
+        for (key, credit) in std::mem::take(&mut self.payments) {
+            let detail = format!("{} were credited for an invoice that does not exist", credit.amount);
+            self.ledger.find(Invariant::I3, format!("transfer {key}"), detail);
+        }
+        let wallet = -self.ledger.balance(AccountId::Wallet);
+        if wallet != arrived {
+            let detail = format!("the ledger says that it holds {wallet} msat, the paid invoices {arrived} msat");
+            self.ledger.find(Invariant::I7, "wallet".to_owned(), detail);
+        }
+    }
+
+    /// I8: what an ended job was paid is charged, refunded or rounded, to the last millisat, and as the job says.
+    fn check_jobs(&mut self, jobs: &[JobFacts]) {
+        let mut owed = 0_i128;
+        for job in jobs {
+            let money = self.money.remove(&job.id).unwrap_or_default();
+            let left = money.paid - money.charged - money.refunded - money.rounding;
+            owed += i128::from(job.refund.get());
+            let charged = i128::from(job.charged.get());
+            let refund = i128::from(job.refund.get());
+            let subject = format!("job {}", job.id);
+            if job.ended && left != 0 {
+                let detail = format!(
+                    "it is {}, and of {} msat paid {} are charged, {} refunded, {} rounded: {left} are left over",
+                    job.state, money.paid, money.charged, money.refunded, money.rounding
+                );
+                self.ledger.find(Invariant::I8, subject.clone(), detail);
+            }
+            if money.charged != charged {
+                let detail =
+                    format!("it is {} and was to be charged {charged} msat, but {} are booked", job.state, money.charged);
+                self.ledger.find(Invariant::I8, subject.clone(), detail);
+            }
+            if money.refunded != refund {
+                let detail = format!("it says that {refund} msat are owed back, but {} are booked", money.refunded);
+                self.ledger.find(Invariant::I8, subject, detail);
+            }
+        }
+        for id in std::mem::take(&mut self.money).into_keys() {
+            self.ledger.find(Invariant::I8, format!("job {id}"), "money moved for it, but it does not exist".to_owned());
+        }
+        let due = self.ledger.balance(AccountId::RefundsDue);
+        if due != owed {
+            let detail = format!("the ledger says that {due} msat are due, the jobs {owed} msat");
+            self.ledger.find(Invariant::I8, "refunds_due".to_owned(), detail);
+        }
+    }
+}
+
+fn facts(job: &Job) -> JobFacts {
+    let evaluated = !matches!(
+        job.state,
+        JobState::AwaitingEvalPayment
+            | JobState::Evaluating
+            | JobState::Failed { work: None, .. }
+            | JobState::Expired { work: None, .. }
+    );
+    let fee = if evaluated { job.evaluation.fee.to_msats() } else { Msats::ZERO };
+    let work = match &job.state {
+        JobState::Complete { completion, .. } => completion.settlement.charged,
+        _ => Msats::ZERO,
+    };
+    JobFacts {
+        id: job.id.0,
+        ended: job.state.name().is_terminal(),
+        state: job.state.name().as_str(),
+        charged: fee.checked_add(work).unwrap_or(Msats::MAX),
+        refund: job.refund.amount().to_msats(),
+    }
+}

@@ -1,0 +1,378 @@
+//! Commands: every use case that moves money, or takes a state's next step together with money, is one of these.
+
+use crate::idempotency::{IdempotencyId, IdempotencyRequest, StoredAnswer};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tithe_clock::Timestamp;
+use tithe_jobs::{InvalidTransition, Job, JobId, Lease, WorkTerms};
+use tithe_ledger::{AccountId, Hold, HoldId, LedgerError, TransferKey, TransferKind};
+use tithe_lightning::{Invoice, InvoiceError, PaymentHash, Settlement};
+use tithe_money::{MoneyError, Msats};
+use tithe_pricing::Usage;
+use uuid::Uuid;
+
+/// How an evaluation ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The request is accepted on these terms.
+    Accepted(WorkTerms),
+    /// The request is refused, for this reason.
+    Rejected(String),
+    /// It could not be evaluated; the message may be shown.
+    Failed(String),
+}
+
+/// How work ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkOutcome {
+    /// It is done.
+    Completed {
+        /// The answer.
+        text: Arc<str>,
+        /// What it used.
+        usage: Usage,
+    },
+    /// It could not be done; the message may be shown.
+    Failed(String),
+}
+
+/// A movement of money by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Posting {
+    /// What makes it happen once.
+    pub key: TransferKey,
+    /// Where the money comes from.
+    pub debit: AccountId,
+    /// Where it goes.
+    pub credit: AccountId,
+    /// How much.
+    pub amount: Msats,
+    /// Why.
+    pub kind: TransferKind,
+    /// What it is about.
+    pub reference: Uuid,
+}
+
+/// One atomic change. It is accepted whole, refused whole, or answered from its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Writes a new job down, before anything is asked of the wallet.
+    JobCreate {
+        /// The job, new.
+        job: Box<Job>,
+        /// The client's key, if it gave one.
+        idempotency: Option<IdempotencyRequest>,
+    },
+    /// Writes a job's invoice down, which the wallet has made, and moves the job on.
+    InvoiceIssue {
+        /// Whose.
+        job: JobId,
+        /// The invoice.
+        invoice: Invoice,
+        /// The claim under which it was made, for a work invoice.
+        lease: Option<Lease>,
+        /// The key that the job was asked for with, and the answer to keep for it.
+        finish: Option<(IdempotencyId, StoredAnswer)>,
+    },
+    /// Credits a payment that the wallet has received, once, and moves the job on.
+    PaymentCredit {
+        /// Whose invoice it is.
+        job: JobId,
+        /// The payment.
+        settlement: Settlement,
+    },
+    /// Ends a job's evaluation and earns its fee.
+    EvaluationFinish {
+        /// Which job.
+        job: JobId,
+        /// The claim under which it ran.
+        lease: Lease,
+        /// How it ended.
+        verdict: Verdict,
+    },
+    /// Ends a job's work: charges it and accrues the refund.
+    WorkFinish {
+        /// Which job.
+        job: JobId,
+        /// The claim under which it ran.
+        lease: Lease,
+        /// How it ended.
+        outcome: WorkOutcome,
+    },
+    /// Gives an unpaid invoice up, and with it the job that waits for it.
+    InvoiceLapse {
+        /// Whose.
+        job: JobId,
+        /// Which.
+        invoice: PaymentHash,
+    },
+    /// Gives a job up whose evaluation invoice never came to be.
+    JobAbandon {
+        /// Which.
+        job: JobId,
+    },
+    /// Sets an amount aside on a guarded account.
+    HoldPlace {
+        /// What to call it.
+        hold: HoldId,
+        /// Where.
+        account: AccountId,
+        /// How much.
+        amount: Msats,
+        /// For how long, unless renewed.
+        lease: Duration,
+    },
+    /// Extends a hold's lease.
+    HoldRenew {
+        /// Which.
+        hold: HoldId,
+        /// Where it is.
+        account: AccountId,
+        /// For how long from now.
+        lease: Duration,
+    },
+    /// Charges what held work has cost, and gives back the rest.
+    HoldSettle {
+        /// Which.
+        hold: HoldId,
+        /// Where it is.
+        account: AccountId,
+        /// What the work cost.
+        cost: Msats,
+    },
+    /// Gives a hold back: the work was not done.
+    HoldRelease {
+        /// Which.
+        hold: HoldId,
+        /// Where it is.
+        account: AccountId,
+    },
+    /// Gives a hold back because its lease has run out.
+    HoldExpire {
+        /// Which.
+        hold: HoldId,
+        /// Where it is.
+        account: AccountId,
+    },
+    /// Moves money, once per key.
+    Post(Posting),
+    /// Begins a keyed request that has no command of its own.
+    IdempotencyBegin(IdempotencyRequest),
+    /// Keeps the answer to a keyed request.
+    IdempotencyFinish {
+        /// The key.
+        id: IdempotencyId,
+        /// The answer.
+        answer: StoredAnswer,
+    },
+    /// Lets a keyed request be taken up again at once: it failed in a way that a retry may mend.
+    IdempotencyRelease {
+        /// The key.
+        id: IdempotencyId,
+    },
+}
+
+/// What an accepted command says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It was done.
+    Done,
+    /// The same had been done before; nothing changed.
+    AlreadyDone,
+    /// The key was answered before; nothing changed.
+    Replayed(StoredAnswer),
+    /// The key's request was begun by somebody who died; it is ours now, with what they had made.
+    Resumed {
+        /// What they had made.
+        subject: Option<Uuid>,
+    },
+    /// The job has moved on to this.
+    JobMoved(Box<Job>),
+    /// The hold is now this.
+    Hold(Hold),
+    /// The hold was settled.
+    HoldSettled {
+        /// What the account paid.
+        charged: Msats,
+        /// What it could not pay.
+        uncollected: Msats,
+    },
+}
+
+/// Why a command was refused. Nothing has changed, and no other command was disturbed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// There is no such job.
+    #[error("there is no job {0}")]
+    NoSuchJob(JobId),
+    /// There is no such invoice.
+    #[error("there is no invoice {0}")]
+    NoSuchInvoice(PaymentHash),
+    /// There is no such hold.
+    #[error("there is no hold {0}")]
+    NoSuchHold(HoldId),
+    /// Something of that id exists already.
+    #[error("{0} exists already")]
+    Exists(String),
+    /// The invoice is another job's.
+    #[error("the invoice {0} is not this job's")]
+    OtherOwner(PaymentHash),
+    /// Somebody else works on the job now.
+    #[error("job {0} was taken over by another worker")]
+    LeaseLost(JobId),
+    /// The key came with another request before.
+    #[error("this Idempotency-Key was used with another request")]
+    IdempotencyKeyReused,
+    /// The first request of this key still runs.
+    #[error("the first request with this Idempotency-Key is still being answered")]
+    RequestInProgress,
+    /// The job cannot take that step.
+    #[error(transparent)]
+    Transition(#[from] InvalidTransition),
+    /// The invoice cannot change so.
+    #[error(transparent)]
+    Invoice(#[from] InvoiceError),
+    /// The ledger says no.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// An amount left its range.
+    #[error(transparent)]
+    Money(#[from] MoneyError),
+}
+
+/// What a command comes to.
+pub type Outcome = Result<Answer, Refusal>;
+
+/// The rows that a batch decides on: to be locked and loaded, each kind in its own order, in the order of these fields
+/// (accounts with what all share last).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LockKeys {
+    /// Holds.
+    pub holds: BTreeSet<HoldId>,
+    /// Jobs.
+    pub jobs: BTreeSet<JobId>,
+    /// Invoices.
+    pub invoices: BTreeSet<PaymentHash>,
+    /// Idempotency keys.
+    pub idempotency: BTreeSet<IdempotencyId>,
+    /// Transfers that may have been made before: only whether they exist is loaded.
+    pub transfers: BTreeSet<TransferKey>,
+    /// Guarded accounts; the pool is the last in their order.
+    pub accounts: BTreeSet<AccountId>,
+}
+
+impl Command {
+    /// Adds the rows that this command decides on.
+    pub fn add_keys(&self, keys: &mut LockKeys) {
+        match self {
+            Self::JobCreate { job, idempotency } => {
+                keys.jobs.insert(job.id);
+                keys.idempotency.extend(idempotency.iter().map(|request| request.id.clone()));
+            }
+            Self::InvoiceIssue { job, invoice, finish, .. } => {
+                keys.jobs.insert(*job);
+                keys.invoices.insert(invoice.payment_hash);
+                keys.idempotency.extend(finish.iter().map(|(id, _)| id.clone()));
+            }
+            Self::PaymentCredit { job, settlement } => {
+                keys.add_job(*job);
+                keys.invoices.insert(settlement.payment_hash);
+            }
+            Self::EvaluationFinish { job, .. } | Self::WorkFinish { job, .. } | Self::JobAbandon { job } => {
+                keys.add_job(*job);
+            }
+            Self::InvoiceLapse { job, invoice } => {
+                keys.add_job(*job);
+                keys.invoices.insert(*invoice);
+            }
+            Self::HoldPlace { hold, account, .. }
+            | Self::HoldRenew { hold, account, .. }
+            | Self::HoldSettle { hold, account, .. }
+            | Self::HoldRelease { hold, account }
+            | Self::HoldExpire { hold, account } => {
+                keys.holds.insert(*hold);
+                keys.accounts.insert(*account);
+            }
+            Self::Post(posting) => {
+                keys.transfers.insert(posting.key.clone());
+                keys.accounts.extend([posting.debit, posting.credit].into_iter().filter(|id| id.is_guarded()));
+            }
+            Self::IdempotencyBegin(IdempotencyRequest { id, .. })
+            | Self::IdempotencyFinish { id, .. }
+            | Self::IdempotencyRelease { id } => {
+                keys.idempotency.insert(id.clone());
+            }
+        }
+    }
+
+    /// What it is called in logs and metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::JobCreate { .. } => "job_create",
+            Self::InvoiceIssue { .. } => "invoice_issue",
+            Self::PaymentCredit { .. } => "payment_credit",
+            Self::EvaluationFinish { .. } => "evaluation_finish",
+            Self::WorkFinish { .. } => "work_finish",
+            Self::InvoiceLapse { .. } => "invoice_lapse",
+            Self::JobAbandon { .. } => "job_abandon",
+            Self::HoldPlace { .. } => "hold_place",
+            Self::HoldRenew { .. } => "hold_renew",
+            Self::HoldSettle { .. } => "hold_settle",
+            Self::HoldRelease { .. } => "hold_release",
+            Self::HoldExpire { .. } => "hold_expire",
+            Self::Post(_) => "post",
+            Self::IdempotencyBegin(_) => "idempotency_begin",
+            Self::IdempotencyFinish { .. } => "idempotency_finish",
+            Self::IdempotencyRelease { .. } => "idempotency_release",
+        }
+    }
+}
+
+impl LockKeys {
+    fn add_job(&mut self, job: JobId) {
+        self.jobs.insert(job);
+        self.accounts.insert(AccountId::Job(job.0));
+    }
+}
+
+/// Commands that are decided together, at one time.
+#[derive(Debug, Clone)]
+pub struct Batch(Arc<BatchParts>);
+
+#[derive(Debug)]
+struct BatchParts {
+    commands: Vec<Command>,
+    keys: LockKeys,
+    now: Timestamp,
+}
+
+impl Batch {
+    /// A batch of these commands, to be decided as of `now`.
+    #[must_use]
+    pub fn new(commands: Vec<Command>, now: Timestamp) -> Self {
+        let mut keys = LockKeys::default();
+        commands.iter().for_each(|command| command.add_keys(&mut keys));
+        Self(Arc::new(BatchParts { commands, keys, now }))
+    }
+
+    /// The rows to lock and load.
+    #[must_use]
+    pub fn keys(&self) -> &LockKeys {
+        &self.0.keys
+    }
+
+    /// The commands, in the order in which they are decided.
+    #[must_use]
+    pub fn commands(&self) -> &[Command] {
+        &self.0.commands
+    }
+
+    /// The time as of which they are decided.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.0.now
+    }
+}

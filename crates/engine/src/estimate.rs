@@ -1,0 +1,75 @@
+//! What a request would cost. Changes nothing.
+
+use crate::evaluation::{self, INSTRUCTIONS};
+use crate::{Engine, EngineError, RequestError};
+use tithe_money::{Msats, Sats, UsdMicros};
+use tithe_pricing::{BtcQuote, Model, Quote, Terms};
+
+/// What a request would cost: its evaluation and its work together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Estimate {
+    /// The evaluation fee: flat, and not given back.
+    pub evaluation_fee: Sats,
+    /// The work alone.
+    pub work: Quote,
+    /// The least that both cost.
+    pub min: Msats,
+    /// What both are expected to cost.
+    pub expected: Msats,
+    /// What both are expected to cost, in dollars.
+    pub expected_usd: UsdMicros,
+    /// The most that both cost: what is asked for before the unused part is refunded.
+    pub max: Msats,
+    /// The BTC price that it was worked out at.
+    pub btc: BtcQuote,
+}
+
+impl Engine {
+    /// What `request` would cost on `model`.
+    ///
+    /// # Errors
+    /// [`EngineError::Request`] when it would not be taken, [`EngineError::NoPrice`].
+    pub async fn estimate(&self, request: &str, model: Option<&str>) -> Result<Estimate, EngineError> {
+        let model = self.work_model(model)?;
+        self.check_text(request)?;
+        let terms = self.terms().await?;
+        let work = model.quote(&[request], None, &terms)?;
+        let evaluation = self.quote_evaluation(request, &terms)?;
+        let evaluation_fee = evaluation.full_amount()?;
+        let fee = evaluation_fee.to_msats();
+        Ok(Estimate {
+            evaluation_fee,
+            min: fee.checked_add(work.min.msats)?,
+            expected: fee.checked_add(work.expected.msats)?,
+            expected_usd: evaluation.max.usd.checked_add(work.expected.usd)?,
+            max: fee.checked_add(work.full_amount()?.to_msats())?,
+            work,
+            btc: terms.btc,
+        })
+    }
+
+    /// The models that customers may choose, by name.
+    pub fn offered_models(&self) -> impl Iterator<Item = &Model> {
+        self.ports.catalogue.models().filter(|model| self.work_model(Some(&model.name)).is_ok())
+    }
+
+    pub(crate) fn quote_evaluation(&self, request: &str, terms: &Terms) -> Result<Quote, EngineError> {
+        let messages = [INSTRUCTIONS, request];
+        Ok(self.eval_model()?.quote(&messages, Some(evaluation::MAX_OUTPUT_TOKENS), terms)?)
+    }
+
+    pub(crate) fn check_text(&self, request: &str) -> Result<(), RequestError> {
+        if request.trim().is_empty() {
+            return Err(RequestError::Empty);
+        }
+        let (bytes, limit) = (request.len(), self.settings.max_request_bytes);
+        if bytes > limit {
+            return Err(RequestError::TooLong { bytes, limit });
+        }
+        let odd = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
+        if let Some((position, c)) = request.chars().enumerate().find(|(_, c)| odd(*c)) {
+            return Err(RequestError::ControlCharacter { code: c.into(), position });
+        }
+        Ok(())
+    }
+}

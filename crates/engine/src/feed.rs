@@ -1,0 +1,181 @@
+//! Tells who follows a job that it has moved, and what text has come so far.
+//!
+//! This is a wake-up, not a record: steps are in the store, and a follower that misses a wake-up finds them there. Only
+//! the text of work that runs on this server lives here, until the job ends.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tithe_jobs::{JobChange, JobId, StateName};
+use tokio::sync::{Notify, watch};
+
+/// What is known of a job that runs or is followed here.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Live {
+    /// The latest revision that this server has seen.
+    pub(crate) revision: u32,
+    /// Which attempt at the work the text is of; 0 when none has begun here.
+    pub(crate) attempt: u32,
+    /// The text so far.
+    pub(crate) text: String,
+    /// Whether the attempt has ended: nothing is added to the text any more.
+    pub(crate) ended: bool,
+}
+
+/// Wakes followers and workers.
+#[derive(Default)]
+pub struct JobFeed {
+    jobs: Mutex<HashMap<JobId, watch::Sender<Live>>>,
+    runnable: Notify,
+}
+
+impl JobFeed {
+    /// A feed that nobody follows yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Tells of steps that have been committed.
+    pub(crate) fn publish(&self, changes: &[JobChange]) {
+        let mut jobs = self.lock();
+        for change in changes {
+            if let Some(live) = jobs.get(&change.job) {
+                live.send_modify(|live| live.revision = live.revision.max(change.revision));
+                if change.state.is_terminal() && live.receiver_count() == 0 {
+                    jobs.remove(&change.job);
+                }
+            }
+        }
+        drop(jobs);
+        if changes.iter().any(|change| matches!(change.state, StateName::Evaluating | StateName::Executing)) {
+            self.runnable.notify_one();
+        }
+    }
+
+    /// Waits until a job may have become runnable on this server.
+    pub(crate) async fn runnable(&self) {
+        self.runnable.notified().await;
+    }
+
+    /// Wakes a worker.
+    pub(crate) fn wake_worker(&self) {
+        self.runnable.notify_one();
+    }
+
+    /// Begins the text of an attempt at a job's work.
+    pub(crate) fn begin_text(&self, job: JobId, attempt: u32) {
+        let mut jobs = self.lock();
+        let live = jobs.entry(job).or_insert_with(|| watch::Sender::new(Live::default()));
+        live.send_modify(|live| {
+            live.attempt = attempt;
+            live.ended = false;
+            live.text.clear();
+        });
+    }
+
+    /// Adds to the text of a job's work.
+    pub(crate) fn add_text(&self, job: JobId, delta: &str) {
+        if let Some(live) = self.lock().get(&job) {
+            live.send_modify(|live| live.text.push_str(delta));
+        }
+    }
+
+    /// Forgets the text of an attempt that has ended, as soon as nobody reads it.
+    pub(crate) fn end_text(&self, job: JobId) {
+        let mut jobs = self.lock();
+        if let Some(live) = jobs.get(&job) {
+            if live.receiver_count() == 0 {
+                jobs.remove(&job);
+            } else {
+                live.send_modify(|live| live.ended = true);
+            }
+        }
+    }
+
+    /// Follows a job.
+    pub(crate) fn follow(self: &Arc<Self>, job: JobId) -> Follow {
+        let mut jobs = self.lock();
+        let live = jobs.entry(job).or_insert_with(|| watch::Sender::new(Live::default()));
+        Follow { job, receiver: Some(live.subscribe()), feed: Arc::clone(self) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, watch::Sender<Live>>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    fn watched(&self) -> usize {
+        self.lock().len()
+    }
+}
+
+/// A follower's end; dropping it lets go.
+pub(crate) struct Follow {
+    job: JobId,
+    receiver: Option<watch::Receiver<Live>>,
+    feed: Arc<JobFeed>,
+}
+
+impl Follow {
+    /// Waits for something new. Also returns when the feed has let the job go.
+    pub(crate) async fn changed(&mut self) {
+        if let Some(receiver) = &mut self.receiver {
+            let _let_go = receiver.changed().await;
+        }
+    }
+
+    /// The attempt, and its text from `offset` on; empty when there is no more.
+    pub(crate) fn text_from(&mut self, attempt: u32, offset: usize) -> (u32, String) {
+        let Some(receiver) = &mut self.receiver else { return (attempt, String::new()) };
+        let live = receiver.borrow_and_update();
+        let from = if live.attempt == attempt { offset } else { 0 };
+        (live.attempt, live.text.get(from..).unwrap_or_default().to_owned())
+    }
+}
+
+impl Drop for Follow {
+    fn drop(&mut self) {
+        let mut jobs = self.feed.lock();
+        self.receiver = None;
+        let running = |live: &Live| live.attempt > 0 && !live.ended;
+        let idle = |live: &watch::Sender<Live>| live.receiver_count() == 0 && !running(&live.borrow());
+        if jobs.get(&self.job).is_some_and(idle) {
+            jobs.remove(&self.job);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn nothing_is_kept_of_jobs_that_nobody_runs_or_follows() {
+        let feed = Arc::new(JobFeed::new());
+        let job = JobId(Uuid::nil());
+        drop(feed.follow(job));
+        assert_eq!(feed.watched(), 0);
+        feed.begin_text(job, 1);
+        let follower = feed.follow(job);
+        feed.end_text(job);
+        assert_eq!(feed.watched(), 1);
+        drop(follower);
+        assert_eq!(feed.watched(), 0);
+    }
+
+    #[test]
+    fn a_late_follower_reads_the_text_from_its_beginning_and_a_new_attempt_starts_over() {
+        let feed = Arc::new(JobFeed::new());
+        let job = JobId(Uuid::nil());
+        feed.begin_text(job, 1);
+        feed.add_text(job, "hel");
+        let mut follower = feed.follow(job);
+        assert_eq!(follower.text_from(0, 0), (1, "hel".to_owned()));
+        feed.add_text(job, "lo");
+        assert_eq!(follower.text_from(1, 3), (1, "lo".to_owned()));
+        feed.begin_text(job, 2);
+        feed.add_text(job, "bye");
+        assert_eq!(follower.text_from(1, 5), (2, "bye".to_owned()));
+    }
+}

@@ -1,0 +1,113 @@
+//! Following a job: its steps, and its text as it comes.
+
+use crate::feed::Follow;
+use crate::{Engine, EngineError, JobView};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tithe_jobs::{JobChange, JobId};
+
+/// How long a follower waits before it looks at the store by itself: steps taken by another server may wake nobody here.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
+
+/// How far a follower has read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct JobCursor {
+    /// The revision of the last step seen.
+    pub revision: u32,
+    /// The attempt whose text was read; 0 for none.
+    pub attempt: u32,
+    /// How many bytes of that text.
+    pub offset: usize,
+}
+
+/// Something new about a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobUpdate {
+    /// A step.
+    Step {
+        /// The step.
+        change: JobChange,
+        /// The job as it is now, which may be further on; what it knew at the step it still knows.
+        view: Box<JobView>,
+    },
+    /// More text of the attempt that the cursor names. Another attempt than before begins anew.
+    Text(String),
+}
+
+/// Follows one job. Ends after its last step.
+pub struct JobFollower {
+    engine: Arc<Engine>,
+    job: JobId,
+    follow: Follow,
+    cursor: JobCursor,
+    steps: VecDeque<JobChange>,
+    view: Option<JobView>,
+    over: bool,
+}
+
+impl Engine {
+    /// Follows a job from `cursor` on.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchJob`].
+    pub async fn job_follow(self: &Arc<Self>, job: JobId, cursor: JobCursor) -> Result<JobFollower, EngineError> {
+        let follow = self.feed.follow(job);
+        let view = self.job_view(job).await?;
+        let over = view.job.state.name().is_terminal() && view.job.revision <= cursor.revision;
+        let engine = Arc::clone(self);
+        Ok(JobFollower { engine, job, follow, cursor, steps: VecDeque::new(), view: None, over })
+    }
+}
+
+impl JobFollower {
+    /// What is new, with the cursor that resumes after it; `None` after the job's last step. Safe to drop and call again.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] when the database does not answer.
+    pub async fn next(&mut self) -> Result<Option<(JobCursor, JobUpdate)>, EngineError> {
+        while !self.over {
+            if self.steps.is_empty() {
+                self.load().await?;
+            }
+            let ends = self.steps.front().is_some_and(|change| change.state.is_terminal());
+            if (self.steps.is_empty() || ends)
+                && let Some(update) = self.more_text()
+            {
+                return Ok(Some(update));
+            }
+            if let Some(update) = self.next_step() {
+                return Ok(Some(update));
+            }
+            let _look_again = tokio::time::timeout(LOOK_AGAIN_AFTER, self.follow.changed()).await;
+        }
+        Ok(None)
+    }
+
+    async fn load(&mut self) -> Result<(), EngineError> {
+        let changes = self.engine.ports.store.job_changes(self.job, self.cursor.revision).await?;
+        if !changes.is_empty() {
+            self.view = Some(self.engine.job_view_as_stored(self.job).await?);
+        }
+        self.steps = changes.into();
+        Ok(())
+    }
+
+    fn next_step(&mut self) -> Option<(JobCursor, JobUpdate)> {
+        let view = self.view.clone()?;
+        let change = self.steps.pop_front()?;
+        self.cursor.revision = change.revision;
+        self.over = self.steps.is_empty() && change.state.is_terminal();
+        Some((self.cursor, JobUpdate::Step { change, view: Box::new(view) }))
+    }
+
+    fn more_text(&mut self) -> Option<(JobCursor, JobUpdate)> {
+        let (attempt, text) = self.follow.text_from(self.cursor.attempt, self.cursor.offset);
+        if text.is_empty() {
+            return None;
+        }
+        let read = if attempt == self.cursor.attempt { self.cursor.offset } else { 0 };
+        self.cursor = JobCursor { attempt, offset: read + text.len(), ..self.cursor };
+        Some((self.cursor, JobUpdate::Text(text)))
+    }
+}

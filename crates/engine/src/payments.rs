@@ -1,0 +1,203 @@
+//! Learning of payments: from the wallet's events, from polling, and when a customer asks. Whichever comes first moves the
+//! job; the others find it done.
+
+use crate::commands::{Answer, Command};
+use crate::committer::{CommitError, chain};
+use crate::{Engine, EngineError};
+use futures_util::StreamExt;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tithe_clock::Timestamp;
+use tithe_jobs::JobId;
+use tithe_lightning::{Invoice, InvoiceState, InvoiceStatus, PaymentHash, Preimage, Settlement, TestPayer};
+use tracing::{debug, info, warn};
+
+/// How many invoices one page of a poll has, and how many of them are looked up at once.
+const POLL_PAGE: usize = 200;
+const POLL_PARALLEL: usize = 8;
+
+/// How long after it was looked up an invoice is not looked up again for a reader.
+const READ_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// For how long an invoice that has expired is waited for when the wallet still calls it pending: a payment may be under
+/// way, and it must not be told that it failed.
+const IN_FLIGHT_PATIENCE: Duration = Duration::from_secs(24 * 3_600);
+
+/// When invoices were last looked up for a reader, so that reading in a loop does not become a load on the wallet.
+#[derive(Default)]
+pub(crate) struct RecentlyChecked(Mutex<HashMap<PaymentHash, Timestamp>>);
+
+impl RecentlyChecked {
+    /// Whether it is time to look this invoice up again; if so, it counts as looked up now.
+    fn is_due(&self, hash: PaymentHash, now: Timestamp) -> bool {
+        let mut checked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if checked.get(&hash).is_some_and(|at| now.since(*at) < READ_CHECK_INTERVAL && *at <= now) {
+            return false;
+        }
+        if checked.len() > 10_000 {
+            checked.retain(|_, at| now.since(*at) < READ_CHECK_INTERVAL);
+        }
+        checked.insert(hash, now);
+        true
+    }
+}
+
+/// What looking an invoice up has led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checked {
+    /// Nothing new.
+    Same,
+    /// It was paid, and is credited now; or it has lapsed.
+    Moved,
+}
+
+impl Engine {
+    /// Credits a payment that the wallet reports, once, whoever else reports it too.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchInvoice`] when it is for no invoice of ours.
+    pub async fn payment_credit(&self, settlement: Settlement) -> Result<(), EngineError> {
+        let hash = settlement.payment_hash;
+        let invoice = self.ports.store.invoice(hash).await?.ok_or(EngineError::NoSuchInvoice(hash))?;
+        self.invoice_credit(&invoice, settlement).await?;
+        Ok(())
+    }
+
+    async fn invoice_credit(&self, invoice: &Invoice, settlement: Settlement) -> Result<Checked, CommitError> {
+        let amount = settlement.amount;
+        let command = Command::PaymentCredit { job: JobId(invoice.owner.0), settlement };
+        match self.committer.commit(command).await? {
+            Answer::AlreadyDone => Ok(Checked::Same),
+            _ => {
+                info!(payment = %invoice.payment_hash, purpose = invoice.purpose.name(), %amount, "a payment was credited");
+                Ok(Checked::Moved)
+            }
+        }
+    }
+
+    /// An invoice of ours. An unpaid one is looked up at the wallet first, at most once a second.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchInvoice`], [`EngineError::Busy`].
+    pub async fn invoice_view(&self, hash: PaymentHash) -> Result<Invoice, EngineError> {
+        let missing = || EngineError::NoSuchInvoice(hash);
+        let invoice = self.ports.store.invoice(hash).await?.ok_or_else(missing)?;
+        if self.invoice_check_on_read(&invoice).await {
+            return self.ports.store.invoice(hash).await?.ok_or_else(missing);
+        }
+        Ok(invoice)
+    }
+
+    /// Pays one of our invoices with play money.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchInvoice`], [`EngineError::TestPayment`].
+    pub async fn invoice_pay_for_test(
+        &self,
+        payer: &dyn TestPayer,
+        hash: PaymentHash,
+    ) -> Result<Preimage, EngineError> {
+        let invoice = self.ports.store.invoice(hash).await?.ok_or(EngineError::NoSuchInvoice(hash))?;
+        let request = invoice.payment_request.parse().map_err(|_| EngineError::Internal)?;
+        let preimage = payer.pay(&request).await.map_err(EngineError::TestPayment)?;
+        // Not needed for the payment to be seen, but then the next read sees it for sure.
+        let _polled_later = self.invoice_check(&invoice).await;
+        Ok(preimage)
+    }
+
+    /// Looks an unpaid invoice up for a reader; says whether anything has changed. The reader is never refused because
+    /// the wallet is.
+    pub(crate) async fn invoice_check_on_read(&self, invoice: &Invoice) -> bool {
+        if invoice.state != InvoiceState::Pending
+            || !self.recently_checked.is_due(invoice.payment_hash, self.now())
+        {
+            return false;
+        }
+        match self.invoice_check(invoice).await {
+            Ok(checked) => checked == Checked::Moved,
+            Err(failure) => {
+                debug!(payment = %invoice.payment_hash, %failure, "an invoice could not be looked up for a reader");
+                false
+            }
+        }
+    }
+
+    /// Looks an invoice up at the wallet, credits it or gives it up.
+    pub(crate) async fn invoice_check(&self, invoice: &Invoice) -> Result<Checked, EngineError> {
+        let hash = invoice.payment_hash;
+        let asked = self.ports.wallet.invoice_status(hash);
+        let status = match tokio::time::timeout(self.settings.wallet_timeout, asked).await {
+            Ok(Ok(status)) => status,
+            Ok(Err(failure)) => {
+                debug!(payment = %hash, failure = chain(&failure), "the wallet does not tell of an invoice");
+                return Err(EngineError::NoWallet);
+            }
+            Err(_elapsed) => return Err(EngineError::NoWallet),
+        };
+        let expired_for = self.now().since(invoice.expires_at);
+        let is_over = match status {
+            Some(InvoiceStatus::Settled(settlement)) => {
+                return Ok(self.invoice_credit(invoice, settlement).await?);
+            }
+            Some(InvoiceStatus::Expired) | None => self.now() >= invoice.expires_at,
+            Some(InvoiceStatus::Pending) => expired_for >= IN_FLIGHT_PATIENCE,
+        };
+        if !is_over || invoice.state != InvoiceState::Pending {
+            return Ok(Checked::Same);
+        }
+        let lapse = Command::InvoiceLapse { job: JobId(invoice.owner.0), invoice: hash };
+        self.committer.commit(lapse).await?;
+        info!(payment = %hash, purpose = invoice.purpose.name(), "an invoice lapsed unpaid");
+        Ok(Checked::Moved)
+    }
+
+    /// Listens to the wallet until its stream ends, crediting what it reports.
+    pub(crate) async fn payments_listen(&self) {
+        let mut settlements = match self.ports.wallet.settlements().await {
+            Ok(stream) => stream,
+            Err(failure) => {
+                warn!(failure = chain(&failure), "the wallet's payment events cannot be had; payments are polled");
+                return;
+            }
+        };
+        while let Some(settlement) = settlements.next().await {
+            let hash = settlement.payment_hash;
+            match self.payment_credit(settlement).await {
+                Ok(()) => {}
+                // Wallets also tell of payments that have nothing to do with us.
+                Err(EngineError::NoSuchInvoice(_)) => debug!(payment = %hash, "a payment for no invoice of ours"),
+                Err(failure) => warn!(payment = %hash, %failure, "a payment will be credited by polling"),
+            }
+        }
+    }
+
+    /// Looks all unpaid invoices up once; with `late`, those too that lapsed recently.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] when the database does not answer. What the wallet does not answer is left for the next time.
+    pub async fn payments_poll(&self, late: bool) -> Result<(), EngineError> {
+        let since = self.now() - self.settings.late_payment_window;
+        for lapsed in [false, true] {
+            if lapsed && !late {
+                break;
+            }
+            let mut after = None;
+            loop {
+                let page = if lapsed {
+                    self.ports.store.invoices_lapsed(since, after, POLL_PAGE).await?
+                } else {
+                    self.ports.store.invoices_pending(after, POLL_PAGE).await?
+                };
+                let Some(last) = page.last() else { break };
+                after = Some(last.payment_hash);
+                futures_util::stream::iter(&page)
+                    .for_each_concurrent(POLL_PARALLEL, |invoice| async move {
+                        let _next_time = self.invoice_check(invoice).await;
+                    })
+                    .await;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! The engine's background tasks: workers, the wallet's listener, polling, sweeping.
+
+use crate::Engine;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+/// How long the listener waits before it listens again.
+const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Every how many polls those invoices too are looked up that lapsed.
+const LATE_POLL_EVERY: u32 = 12;
+
+/// The engine at work. Dropping it leaves the tasks running; [`Running::stop`] ends them.
+pub struct Running {
+    engine: Arc<Engine>,
+    stop: CancellationToken,
+    give_up: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Engine {
+    /// Starts the background tasks on the current runtime. What was left by a crash is taken up by the first rounds of
+    /// each: unpaid invoices are polled at once, jobs are claimed as their leases run out.
+    #[must_use]
+    pub fn start(self: &Arc<Self>) -> Running {
+        let (stop, give_up, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+        let spawn = |task: Task| {
+            let (engine, stop, give_up) = (Arc::clone(self), stop.clone(), give_up.clone());
+            let workers = tasks.clone();
+            tasks.spawn(async move {
+                match task {
+                    Task::Work => engine.work_loop(&stop, &give_up, &workers).await,
+                    Task::Listen => engine.listen_loop(&stop).await,
+                    Task::Poll => engine.poll_loop(&stop).await,
+                    Task::Sweep => engine.sweep_loop(&stop).await,
+                }
+            });
+        };
+        [Task::Work, Task::Listen, Task::Poll, Task::Sweep].into_iter().for_each(spawn);
+        Running { engine: Arc::clone(self), stop, give_up, tasks }
+    }
+
+    async fn work_loop(self: Arc<Self>, stop: &CancellationToken, give_up: &CancellationToken, tasks: &TaskTracker) {
+        let free = Arc::new(Semaphore::new(self.settings.workers));
+        loop {
+            let Ok(first) = Arc::clone(&free).acquire_owned().await else { return };
+            if stop.is_cancelled() {
+                return;
+            }
+            let room = free.available_permits() + 1;
+            let claimed = match self.jobs_claim(room).await {
+                Ok(jobs) => jobs,
+                Err(failure) => {
+                    warn!(%failure, "no jobs could be claimed");
+                    Vec::new()
+                }
+            };
+            let idle = claimed.len() < room;
+            drop(first);
+            for job in claimed {
+                let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
+                let (engine, give_up) = (Arc::clone(&self), give_up.clone());
+                tasks.spawn(async move {
+                    engine.job_work(job, &give_up).await;
+                    drop(permit);
+                });
+            }
+            if idle {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = self.feed.runnable() => {}
+                    () = tokio::time::sleep(self.settings.claim_interval) => {}
+                }
+            }
+        }
+    }
+
+    async fn listen_loop(self: Arc<Self>, stop: &CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.payments_listen() => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(LISTEN_AGAIN_AFTER) => {}
+            }
+        }
+    }
+
+    async fn poll_loop(self: Arc<Self>, stop: &CancellationToken) {
+        let mut tick = interval(self.settings.poll_interval);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for round in 0_u32.. {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                polled = self.payments_poll(round % LATE_POLL_EVERY == 0) => {
+                    if let Err(failure) = polled {
+                        warn!(%failure, "unpaid invoices could not be polled");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn sweep_loop(self: Arc<Self>, stop: &CancellationToken) {
+        let mut tick = interval(self.settings.sweep_interval);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            if let Err(failure) = self.sweep().await {
+                warn!(%failure, "what has lapsed could not be swept");
+            }
+        }
+    }
+}
+
+enum Task {
+    Work,
+    Listen,
+    Poll,
+    Sweep,
+}
+
+impl Running {
+    /// Stops taking on work, waits up to `patience` for what runs, and hands the rest back for another server (or this one,
+    /// started again) to take up at once.
+    pub async fn stop(self, patience: Duration) {
+        self.stop.cancel();
+        self.engine.feed.wake_worker();
+        self.tasks.close();
+        if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
+            info!("handing unfinished work back");
+            self.give_up.cancel();
+            self.tasks.wait().await;
+        }
+    }
+}

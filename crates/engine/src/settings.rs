@@ -1,0 +1,78 @@
+//! What the operator decides about the engine.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tithe_money::{BasisPoints, UsdMicros};
+
+/// The engine's settings. [`Default`] is what runs with no configuration at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The model that evaluates requests.
+    pub eval_model: String,
+    /// The model that work runs on when the customer does not choose.
+    pub work_model: String,
+    /// The models that customers may choose.
+    pub offered_models: BTreeSet<String>,
+    /// Added on top of cost.
+    pub margin: BasisPoints,
+    /// Added to each request's token cost, before the margin.
+    pub fixed_cost: UsdMicros,
+    /// How long an invoice can be paid.
+    pub invoice_expiry: Duration,
+    /// How many invoices may be unpaid at once, over all customers.
+    pub max_unpaid_invoices: u64,
+    /// The longest request, in bytes.
+    pub max_request_bytes: usize,
+    /// How many jobs this server works on at once.
+    pub workers: usize,
+    /// How long a job is a worker's without a sign of life.
+    pub lease: Duration,
+    /// How often a step of a job is tried before it fails and is refunded.
+    pub max_attempts: u32,
+    /// How long the work of one job may take.
+    pub work_timeout: Duration,
+    /// How long one call to the wallet may take.
+    pub wallet_timeout: Duration,
+    /// How often workers look for jobs when nothing wakes them.
+    pub claim_interval: Duration,
+    /// How often unpaid invoices are looked up at the wallet.
+    pub poll_interval: Duration,
+    /// For how long a payment may still arrive after its invoice lapsed, and is looked for.
+    pub late_payment_window: Duration,
+    /// How often what has lapsed is cleared away.
+    pub sweep_interval: Duration,
+    /// How long a job without an evaluation invoice is waited for.
+    pub abandon_after: Duration,
+    /// How long an answer is kept for its idempotency key.
+    pub idempotency_keep: Duration,
+    /// How long a keyed request may run before it may be taken over.
+    pub idempotency_lease: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            eval_model: "sim-small".to_owned(),
+            work_model: "sim-large".to_owned(),
+            offered_models: BTreeSet::from(["sim-small".to_owned(), "sim-large".to_owned()]),
+            // 40 %: what the tithe takes (10 %) and what free work may cost on top are paid from it.
+            margin: BasisPoints::from_percent(40).unwrap_or(BasisPoints::WHOLE),
+            fixed_cost: UsdMicros::ZERO,
+            invoice_expiry: Duration::from_secs(600),
+            max_unpaid_invoices: 10_000,
+            max_request_bytes: 256 * 1024,
+            workers: 16,
+            lease: Duration::from_secs(30),
+            max_attempts: 5,
+            work_timeout: Duration::from_secs(600),
+            wallet_timeout: Duration::from_secs(10),
+            claim_interval: Duration::from_millis(500),
+            poll_interval: Duration::from_secs(5),
+            late_payment_window: Duration::from_secs(24 * 3_600),
+            sweep_interval: Duration::from_secs(10),
+            abandon_after: Duration::from_secs(120),
+            idempotency_keep: Duration::from_secs(24 * 3_600),
+            idempotency_lease: Duration::from_secs(30),
+        }
+    }
+}

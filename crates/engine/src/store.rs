@@ -1,0 +1,147 @@
+//! The port to the store.
+
+use crate::commands::{Batch, Outcome};
+use crate::idempotency::IdempotencyRecord;
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use std::collections::HashSet;
+use tithe_clock::Timestamp;
+use tithe_jobs::{Job, JobChange, JobRepository};
+use tithe_ledger::{Account, Hold, LedgerRepository, Transfer, TransferKey};
+use tithe_lightning::{Invoice, InvoiceRepository};
+
+/// What a store can fail with.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The database cannot be reached or is too busy: nothing has changed, and asking again later is safe.
+    #[error("the database is not available")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A row holds something that the rules do not allow.
+    #[error("{subject} cannot be read: {problem}")]
+    Corrupt {
+        /// Which row.
+        subject: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The database refused the statement: a bug, or a constraint that stopped one.
+    #[error("the database failed")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// The rows that a batch asked for. What does not exist is not there.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Loaded {
+    /// Holds.
+    pub holds: Vec<Hold>,
+    /// Jobs.
+    pub jobs: Vec<Job>,
+    /// Invoices.
+    pub invoices: Vec<Invoice>,
+    /// Idempotency keys.
+    pub idempotency: Vec<IdempotencyRecord>,
+    /// The transfers, of those asked for, that exist.
+    pub transfers: HashSet<TransferKey>,
+    /// Guarded accounts.
+    pub accounts: Vec<Account>,
+}
+
+/// The rows that a batch has changed or made. Rows other than transfers and job changes replace what has the same key.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// Holds.
+    pub holds: Vec<Hold>,
+    /// Jobs.
+    pub jobs: Vec<Job>,
+    /// Invoices.
+    pub invoices: Vec<Invoice>,
+    /// Idempotency keys.
+    pub idempotency: Vec<IdempotencyRecord>,
+    /// Guarded accounts.
+    pub accounts: Vec<Account>,
+    /// New transfers.
+    pub transfers: Vec<Transfer>,
+    /// New steps of jobs.
+    pub job_changes: Vec<JobChange>,
+}
+
+/// What a batch comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// One for each command, in their order.
+    pub outcomes: Vec<Outcome>,
+    /// What to write.
+    pub changes: Changes,
+}
+
+/// What a batch came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// One for each command, in their order.
+    pub outcomes: Vec<Outcome>,
+    /// The steps that jobs have taken.
+    pub job_changes: Vec<JobChange>,
+}
+
+/// One row, for the audit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditRow {
+    /// A transfer.
+    Transfer(Transfer),
+    /// A guarded account.
+    Account(Account),
+    /// A hold.
+    Hold(Hold),
+    /// An invoice.
+    Invoice(Invoice),
+    /// A job.
+    Job(Box<Job>),
+    /// A row that holds something that the rules do not allow.
+    Unreadable {
+        /// Which row.
+        subject: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// All rows that the audit looks at, as they were at one moment.
+pub type AuditRows = BoxStream<'static, Result<AuditRow, StoreError>>;
+
+/// Writes batches.
+#[async_trait]
+pub trait BatchStore: Send + Sync {
+    /// In one transaction: locks and loads [`Batch::keys`] in their order, asks [`Batch::decide`], writes the changes,
+    /// commits. Durable when it returns. On an error nothing has changed.
+    ///
+    /// It decides nothing itself. Dropping the future changes nothing about the outcome.
+    async fn batch_commit(&self, batch: &Batch) -> Result<Committed, StoreError>;
+
+    /// Forgets idempotency keys that expired at or before `now`; says how many.
+    async fn idempotency_purge(&self, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Streams every row that the audit looks at, from one consistent view.
+    async fn audit_rows(&self) -> Result<AuditRows, StoreError>;
+
+    /// Whether the database answers and its tables are as this program expects.
+    async fn ready(&self) -> Result<(), StoreError>;
+}
+
+/// Everything that the engine needs of a database.
+pub trait Store:
+    BatchStore
+    + JobRepository<Error = StoreError>
+    + InvoiceRepository<Error = StoreError>
+    + LedgerRepository<Error = StoreError>
+{
+}
+
+impl<T> Store for T where
+    T: BatchStore
+        + JobRepository<Error = StoreError>
+        + InvoiceRepository<Error = StoreError>
+        + LedgerRepository<Error = StoreError>
+        + ?Sized
+{
+}

@@ -1,0 +1,43 @@
+//! Clearing away what has lapsed.
+
+use crate::commands::Command;
+use crate::{Engine, EngineError};
+use tracing::{info, warn};
+
+/// How many rows of a kind one sweep takes.
+const SWEEP_LIMIT: usize = 500;
+
+impl Engine {
+    /// Gives up jobs that never got an invoice, frees holds whose lease ran out, forgets old idempotency keys. Several
+    /// servers may do it at once: each row is decided once.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] when the database does not answer; what is left is swept the next time.
+    pub async fn sweep(&self) -> Result<(), EngineError> {
+        let now = self.now();
+        let store = &self.ports.store;
+        for job in store.jobs_never_invoiced(now - self.settings.abandon_after, SWEEP_LIMIT).await? {
+            self.swept(Command::JobAbandon { job }).await?;
+        }
+        for hold in store.holds_overdue(now, SWEEP_LIMIT).await? {
+            self.swept(Command::HoldExpire { hold: hold.id, account: hold.account }).await?;
+        }
+        let forgotten = store.idempotency_purge(now).await?;
+        if forgotten > 0 {
+            info!(keys = forgotten, "old idempotency keys were forgotten");
+        }
+        Ok(())
+    }
+
+    /// A refusal means that somebody else was faster, or that it is no longer over.
+    async fn swept(&self, command: Command) -> Result<(), EngineError> {
+        use crate::committer::CommitError;
+        let name = command.name();
+        match self.committer.commit(command).await {
+            Ok(_) => info!(command = name, "something lapsed was cleared away"),
+            Err(CommitError::Refused(refusal)) => warn!(command = name, %refusal, "nothing to clear away after all"),
+            Err(failure) => return Err(failure.into()),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! Anthropic's messages API.
+
+mod wire;
+
+use crate::chat_stream;
+use crate::sampling::ZeroTemperature;
+use crate::transport::{Answer, ApiKey, BaseUrl, Delivery, Limits, SetupError, Transport};
+use async_trait::async_trait;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use tithe_engine::inference::{ChatRequest, ChatStream, Completion, Inference, InferenceError};
+
+const VENDOR_HOST: &str = "api.anthropic.com";
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const VERSION: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
+
+/// Where a backend with Anthropic's messages API is.
+#[derive(Debug, Clone)]
+pub struct AnthropicSettings {
+    /// The address that `/v1/messages` is appended to, such as `https://api.anthropic.com`; or with the `/v1` already.
+    pub base_url: BaseUrl,
+    /// The key; Anthropic's own API needs one, servers on one's own machine may not.
+    pub api_key: Option<ApiKey>,
+    /// How a deterministic completion is asked for.
+    pub zero_temperature: ZeroTemperature,
+    /// How long it may take and how much it may say.
+    pub limits: Limits,
+}
+
+impl AnthropicSettings {
+    /// The backend at `base_url`, with the defaults for everything else.
+    #[must_use]
+    pub fn new(base_url: BaseUrl, api_key: Option<ApiKey>) -> Self {
+        Self { base_url, api_key, zero_temperature: ZeroTemperature::default(), limits: Limits::default() }
+    }
+}
+
+/// A backend that speaks Anthropic's messages API.
+#[derive(Debug)]
+pub struct Anthropic {
+    transport: Transport,
+    zero_temperature: bool,
+}
+
+impl Anthropic {
+    /// A backend with connections of its own. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`SetupError`] when the system gives no way to connect safely.
+    pub fn new(settings: AnthropicSettings) -> Result<Self, SetupError> {
+        let AnthropicSettings { base_url, api_key, zero_temperature, limits } = settings;
+        let key = api_key.iter().map(|key| (API_KEY, key.header("")));
+        let headers: HeaderMap = key.chain([VERSION]).collect();
+        let path: &[&str] =
+            if base_url.last_segment() == Some("v1") { &["messages"] } else { &["v1", "messages"] };
+        Ok(Self {
+            transport: Transport::new(base_url.endpoint(path), headers, api_key, limits)?,
+            zero_temperature: zero_temperature.resolve(&base_url, VENDOR_HOST),
+        })
+    }
+
+    async fn ask(&self, request: &ChatRequest, delivery: Delivery) -> Result<Answer, InferenceError> {
+        self.transport.post(&wire::Body::new(request, delivery, self.zero_temperature), delivery).await
+    }
+}
+
+async fn whole(answer: Answer) -> Result<Completion, InferenceError> {
+    answer.json::<wire::Whole>().await?.completion()
+}
+
+#[async_trait]
+impl Inference for Anthropic {
+    async fn complete(&self, request: &ChatRequest) -> Result<Completion, InferenceError> {
+        whole(self.ask(request, Delivery::Whole).await?).await
+    }
+
+    async fn stream(&self, request: &ChatRequest) -> Result<ChatStream, InferenceError> {
+        let answer = self.ask(request, Delivery::Streamed).await?;
+        if answer.is_json() {
+            return Ok(chat_stream::of_whole(whole(answer).await?));
+        }
+        Ok(chat_stream::read(answer, wire::Events::default()))
+    }
+}

@@ -1,0 +1,314 @@
+//! The messages API as it is on the wire (version 2023-06-01).
+
+use crate::chat_stream::{Protocol, Step, reported};
+use crate::failure::BackendFailure;
+use crate::sse::Event;
+use crate::transport::{Delivery, excerpt};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+use tithe_engine::inference::{ChatEvent, ChatRequest, Completion, FinishReason, InferenceError, Role};
+use tithe_pricing::Usage;
+
+#[derive(Debug, Serialize)]
+pub(super) struct Body<'a> {
+    model: &'a str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    system: String,
+    messages: Vec<WireMessage<'a>>,
+    max_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<u8>,
+    stream: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct WireMessage<'a> {
+    role: &'static str,
+    content: &'a str,
+}
+
+impl<'a> Body<'a> {
+    /// The system's messages go into a field of their own, wherever in the chat they stand.
+    pub(super) fn new(request: &'a ChatRequest, delivery: Delivery, zero_temperature: bool) -> Self {
+        let mut system = Vec::new();
+        let mut messages = Vec::new();
+        for message in &request.messages {
+            let content = message.text.as_str();
+            match message.role {
+                Role::System => system.push(content),
+                Role::User => messages.push(WireMessage { role: "user", content }),
+                Role::Assistant => messages.push(WireMessage { role: "assistant", content }),
+            }
+        }
+        Self {
+            model: &request.model,
+            system: system.join("\n\n"),
+            messages,
+            max_tokens: request.max_output_tokens,
+            temperature: (request.deterministic && zero_temperature).then_some(0),
+            stream: delivery == Delivery::Streamed,
+        }
+    }
+}
+
+/// A whole answer, or an error in its place.
+#[derive(Debug, Deserialize)]
+pub(super) struct Whole {
+    content: Option<Vec<Block>>,
+    stop_reason: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    usage: Counts,
+    #[serde(default)]
+    error: Option<Value>,
+}
+
+/// A part of what the model said. Only text is for customers.
+#[derive(Debug, Deserialize)]
+struct Block {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    text: String,
+}
+
+/// Counts as far as they are known, each of the whole completion so far.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+struct Counts {
+    #[serde(rename = "input_tokens")]
+    fresh: Option<u64>,
+    #[serde(rename = "cache_read_input_tokens")]
+    cached: Option<u64>,
+    #[serde(rename = "cache_creation_input_tokens")]
+    newly_cached: Option<u64>,
+    #[serde(rename = "output_tokens")]
+    output: Option<u64>,
+}
+
+impl Counts {
+    /// These where they say something, and the `older` ones elsewhere.
+    fn or(self, older: Self) -> Self {
+        Self {
+            fresh: self.fresh.or(older.fresh),
+            cached: self.cached.or(older.cached),
+            newly_cached: self.newly_cached.or(older.newly_cached),
+            output: self.output.or(older.output),
+        }
+    }
+
+    /// Anthropic's `input_tokens` are only those that the cache had no part in; ours are all of them.
+    fn usage(self) -> Option<Usage> {
+        let cached = self.cached.unwrap_or(0);
+        let newly_cached = self.newly_cached.unwrap_or(0);
+        Some(Usage {
+            input_tokens: self.fresh?.saturating_add(cached).saturating_add(newly_cached),
+            cached_input_tokens: cached,
+            output_tokens: self.output?,
+        })
+    }
+}
+
+/// Counts that make no sense are no counts: the tokenizer then counts, and a good answer is not thrown away over it.
+fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Counts, D::Error> {
+    Ok(Counts::deserialize(Value::deserialize(deserializer)?).unwrap_or_default())
+}
+
+fn finish_reason(name: &str) -> FinishReason {
+    match name {
+        "end_turn" | "stop_sequence" => FinishReason::Stop,
+        "max_tokens" | "model_context_window_exceeded" => FinishReason::Length,
+        "refusal" => FinishReason::Filtered,
+        _ => FinishReason::Other,
+    }
+}
+
+impl Whole {
+    pub(super) fn completion(self) -> Result<Completion, InferenceError> {
+        if let Some(error) = self.error {
+            return Err(reported(&error, false));
+        }
+        let blocks = self.content.ok_or_else(|| BackendFailure::Wrong("it has no content").nonsense())?;
+        Ok(Completion {
+            text: blocks.into_iter().filter(|block| block.kind == "text").map(|block| block.text).collect(),
+            finish: self.stop_reason.as_deref().map_or(FinishReason::Other, finish_reason),
+            usage: self.usage.usage(),
+        })
+    }
+}
+
+/// What an event's data can be.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Data {
+    MessageStart {
+        message: Start,
+    },
+    ContentBlockStart {
+        content_block: Block,
+    },
+    ContentBlockDelta {
+        delta: Delta,
+    },
+    MessageDelta {
+        delta: Change,
+        #[serde(default, deserialize_with = "lenient")]
+        usage: Counts,
+    },
+    MessageStop,
+    Error {
+        error: Value,
+    },
+    /// Pings, ends of blocks, and whatever Anthropic adds: its documentation asks to ignore what is not known.
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Debug, Deserialize)]
+struct Start {
+    #[serde(default, deserialize_with = "lenient")]
+    usage: Counts,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Delta {
+    TextDelta {
+        text: String,
+    },
+    /// Thinking and its signature, citations, tool input.
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Debug, Deserialize)]
+struct Change {
+    stop_reason: Option<String>,
+}
+
+/// Reads the events of one stream.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    counts: Counts,
+    finish: Option<FinishReason>,
+}
+
+impl Protocol for Events {
+    fn step(&mut self, event: &Event) -> Result<Step, InferenceError> {
+        let data: Data = serde_json::from_str(&event.data).map_err(|source| {
+            BackendFailure::Unreadable { excerpt: excerpt(event.data.as_bytes()), source }.nonsense()
+        })?;
+        Ok(match data {
+            Data::MessageStart { message } => {
+                // It is not done yet, so what it says of the output is not the count.
+                self.counts = Counts { output: None, ..message.usage };
+                Step::Silent
+            }
+            Data::ContentBlockStart { content_block } if content_block.kind == "text" => {
+                Step::Delta(content_block.text)
+            }
+            Data::ContentBlockDelta { delta: Delta::TextDelta { text } } => Step::Delta(text),
+            Data::MessageDelta { delta, usage } => {
+                self.counts = usage.or(self.counts);
+                self.finish = delta.stop_reason.as_deref().map(finish_reason).or(self.finish);
+                Step::Silent
+            }
+            Data::MessageStop => {
+                self.finish.get_or_insert(FinishReason::Other);
+                Step::Last
+            }
+            Data::Error { error } => Step::Error(error),
+            Data::ContentBlockStart { .. } | Data::ContentBlockDelta { delta: Delta::Other } | Data::Other => {
+                Step::Silent
+            }
+        })
+    }
+
+    fn ending(&self) -> Option<ChatEvent> {
+        Some(ChatEvent::Finished { finish: self.finish?, usage: self.counts.usage() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use tithe_engine::inference::Message;
+
+    fn completion(value: Value) -> Completion {
+        Whole::deserialize(value).unwrap().completion().unwrap()
+    }
+
+    #[test]
+    fn all_input_is_counted_wherever_the_cache_put_it() {
+        let usage = json!({
+            "input_tokens": 1, "cache_read_input_tokens": 24, "cache_creation_input_tokens": 5, "output_tokens": 8,
+        });
+        let whole = json!({"content": [{"type": "text", "text": "x"}], "stop_reason": "end_turn", "usage": usage});
+        let expected = Usage { input_tokens: 30, cached_input_tokens: 24, output_tokens: 8 };
+        assert_eq!(completion(whole).usage, Some(expected));
+    }
+
+    #[test]
+    fn usage_of_zeros_is_usage_and_half_a_usage_is_none() {
+        for (usage, expected) in [
+            (json!({"input_tokens": 0, "output_tokens": 0}), Some(Usage::default())),
+            (json!({"input_tokens": 3}), None),
+            (json!({"input_tokens": -3, "output_tokens": 0}), None),
+            (json!(null), None),
+        ] {
+            assert_eq!(completion(json!({"content": [], "usage": usage})).usage, expected);
+        }
+    }
+
+    #[test]
+    fn only_text_is_said() {
+        let content = json!([
+            {"type": "thinking", "thinking": "hm", "signature": "s"},
+            {"type": "text", "text": "one "},
+            {"type": "tool_use", "id": "t", "name": "n", "input": {}},
+            {"type": "text", "text": "two"},
+        ]);
+        assert_eq!(completion(json!({"content": content, "stop_reason": "end_turn"})).text, "one two");
+    }
+
+    #[test]
+    fn reasons_to_stop_are_told_apart() {
+        for (name, finish) in [
+            (json!("end_turn"), FinishReason::Stop),
+            (json!("stop_sequence"), FinishReason::Stop),
+            (json!("max_tokens"), FinishReason::Length),
+            (json!("model_context_window_exceeded"), FinishReason::Length),
+            (json!("refusal"), FinishReason::Filtered),
+            (json!("pause_turn"), FinishReason::Other),
+            (json!(null), FinishReason::Other),
+        ] {
+            assert_eq!(completion(json!({"content": [], "stop_reason": name})).finish, finish);
+        }
+    }
+
+    #[test]
+    fn system_messages_get_a_field_of_their_own() {
+        let message = |role, text: &str| Message { role, text: text.to_owned() };
+        let request = ChatRequest {
+            model: "m".to_owned(),
+            messages: vec![
+                message(Role::System, "be brief"),
+                message(Role::User, "hello"),
+                message(Role::Assistant, "hi"),
+                message(Role::System, "be kind"),
+                message(Role::User, "bye"),
+            ],
+            max_output_tokens: 7,
+            deterministic: true,
+        };
+        let body = serde_json::to_value(Body::new(&request, Delivery::Streamed, true)).unwrap();
+        let expected = json!({
+            "model": "m", "system": "be brief\n\nbe kind", "max_tokens": 7, "temperature": 0, "stream": true,
+            "messages": [
+                {"role": "user", "content": "hello"},
+                {"role": "assistant", "content": "hi"},
+                {"role": "user", "content": "bye"},
+            ],
+        });
+        assert_eq!(body, expected);
+    }
+}

@@ -1,0 +1,261 @@
+//! A circuit breaker: it stops asking a backend that keeps failing, so that customers hear of it at once and the backend
+//! can recover.
+
+use std::time::Duration;
+use tithe_clock::Timestamp;
+
+/// When a breaker opens and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakerSettings {
+    /// How many failures in a row open it; 0 counts as 1. Default: 5.
+    pub failures_max: u32,
+    /// How long it stays open before one request may try again. Default: 20 seconds.
+    pub cooling: Duration,
+}
+
+impl Default for BreakerSettings {
+    fn default() -> Self {
+        Self { failures_max: 5, cooling: Duration::from_secs(20) }
+    }
+}
+
+/// What a breaker does with requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakerState {
+    /// It lets all through.
+    Closed,
+    /// It lets none through.
+    Open,
+    /// It lets one through, to see how that goes.
+    HalfOpen,
+}
+
+/// As what a request was let through; it is handed back when the request has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// As one of many.
+    Ordinary,
+    /// As the one that tells how the backend is doing.
+    Probe,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Closed { failures: u32 },
+    Open { since: Timestamp },
+    HalfOpen { probing: bool },
+}
+
+/// A circuit breaker, without a clock or a lock of its own.
+///
+/// Whatever [`admit`](Self::admit) lets through must be handed back by exactly one of [`succeeded`](Self::succeeded),
+/// [`failed`](Self::failed) and [`abandoned`](Self::abandoned), or a probe keeps all others out.
+#[derive(Debug)]
+pub struct Breaker {
+    settings: BreakerSettings,
+    state: State,
+}
+
+impl Breaker {
+    /// A closed one.
+    #[must_use]
+    pub const fn new(settings: BreakerSettings) -> Self {
+        Self { settings, state: State::Closed { failures: 0 } }
+    }
+
+    /// What it does with requests now. One that has cooled down is half open only when the next request comes.
+    #[must_use]
+    pub const fn state(&self) -> BreakerState {
+        match self.state {
+            State::Closed { .. } => BreakerState::Closed,
+            State::Open { .. } => BreakerState::Open,
+            State::HalfOpen { .. } => BreakerState::HalfOpen,
+        }
+    }
+
+    /// Lets a request through, or says how long to wait.
+    ///
+    /// # Errors
+    /// The time until asking again may help, when the breaker is open.
+    pub fn admit(&mut self, now: Timestamp) -> Result<Admission, Duration> {
+        match &mut self.state {
+            State::Closed { .. } => Ok(Admission::Ordinary),
+            State::Open { since } => {
+                // A clock that was set back must not keep the breaker open until it has caught up.
+                *since = now.min(*since);
+                let left = self.settings.cooling.saturating_sub(now.since(*since));
+                if !left.is_zero() {
+                    return Err(left);
+                }
+                self.state = State::HalfOpen { probing: true };
+                Ok(Admission::Probe)
+            }
+            // How long the probe takes is not known; a second is soon enough for the next look.
+            State::HalfOpen { probing: true } => Err(self.settings.cooling.min(Duration::from_secs(1))),
+            State::HalfOpen { probing } => {
+                *probing = true;
+                Ok(Admission::Probe)
+            }
+        }
+    }
+
+    /// A stream that was let through has begun to answer. If it was the probe, that is enough to let others through, for
+    /// it may last minutes; but the next failure opens the breaker again. Returns as what the request counts from now
+    /// on.
+    #[must_use = "a probe that answers is a probe no longer"]
+    pub fn answering(&mut self, admission: Admission) -> Admission {
+        if admission == Admission::Probe {
+            self.state = State::Closed { failures: self.settings.failures_max.saturating_sub(1) };
+        }
+        Admission::Ordinary
+    }
+
+    /// A request that was let through has succeeded.
+    pub fn succeeded(&mut self, admission: Admission) {
+        match (admission, self.state) {
+            (Admission::Probe, _) | (Admission::Ordinary, State::Closed { .. }) => {
+                self.state = State::Closed { failures: 0 };
+            }
+            // It began before the breaker opened: what came later counts more.
+            (Admission::Ordinary, State::Open { .. } | State::HalfOpen { .. }) => {}
+        }
+    }
+
+    /// A request that was let through has failed.
+    pub fn failed(&mut self, admission: Admission, now: Timestamp) {
+        match (admission, &mut self.state) {
+            (Admission::Ordinary, State::Closed { failures }) => {
+                *failures = failures.saturating_add(1);
+                if *failures >= self.settings.failures_max {
+                    self.state = State::Open { since: now };
+                }
+            }
+            (Admission::Probe, _) => self.state = State::Open { since: now },
+            (Admission::Ordinary, State::Open { .. } | State::HalfOpen { .. }) => {}
+        }
+    }
+
+    /// A request that was let through was given up before it told anything. Another may be the probe then.
+    pub fn abandoned(&mut self, admission: Admission) {
+        if admission == Admission::Probe {
+            self.state = State::HalfOpen { probing: false };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tithe_clock::{Clock as _, ManualClock};
+
+    const COOLING: Duration = Duration::from_secs(20);
+
+    fn breaker() -> (Breaker, ManualClock) {
+        let settings = BreakerSettings { failures_max: 3, cooling: COOLING };
+        (Breaker::new(settings), ManualClock::at(Timestamp::UNIX_EPOCH + Duration::from_secs(1_000)))
+    }
+
+    fn fail(breaker: &mut Breaker, clock: &ManualClock, times: u32) {
+        for _ in 0..times {
+            let admission = breaker.admit(clock.now()).unwrap();
+            breaker.failed(admission, clock.now());
+        }
+    }
+
+    fn opened() -> (Breaker, ManualClock) {
+        let (mut breaker, clock) = breaker();
+        fail(&mut breaker, &clock, 3);
+        assert_eq!(breaker.state(), BreakerState::Open);
+        (breaker, clock)
+    }
+
+    #[test]
+    fn it_opens_after_failures_in_a_row_only() {
+        let (mut breaker, clock) = breaker();
+        fail(&mut breaker, &clock, 2);
+        let admission = breaker.admit(clock.now()).unwrap();
+        breaker.succeeded(admission);
+        fail(&mut breaker, &clock, 2);
+        assert_eq!(breaker.state(), BreakerState::Closed);
+        fail(&mut breaker, &clock, 1);
+        assert_eq!(breaker.state(), BreakerState::Open);
+    }
+
+    #[test]
+    fn it_tells_how_long_it_stays_open() {
+        let (mut breaker, clock) = opened();
+        assert_eq!(breaker.admit(clock.now()), Err(COOLING));
+        clock.advance(Duration::from_secs(15));
+        assert_eq!(breaker.admit(clock.now()), Err(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn after_cooling_one_probe_decides() {
+        let (mut breaker, clock) = opened();
+        clock.advance(COOLING);
+        assert_eq!(breaker.admit(clock.now()), Ok(Admission::Probe));
+        assert_eq!(breaker.admit(clock.now()), Err(Duration::from_secs(1)));
+        breaker.failed(Admission::Probe, clock.now());
+        assert_eq!(breaker.admit(clock.now()), Err(COOLING));
+        clock.advance(COOLING);
+        assert_eq!(breaker.admit(clock.now()), Ok(Admission::Probe));
+        breaker.succeeded(Admission::Probe);
+        assert_eq!(breaker.admit(clock.now()), Ok(Admission::Ordinary));
+        fail(&mut breaker, &clock, 2);
+        assert_eq!(breaker.state(), BreakerState::Closed);
+    }
+
+    #[test]
+    fn a_probe_that_was_given_up_makes_room_for_another() {
+        let (mut breaker, clock) = opened();
+        clock.advance(COOLING);
+        assert_eq!(breaker.admit(clock.now()), Ok(Admission::Probe));
+        breaker.abandoned(Admission::Probe);
+        assert_eq!(breaker.admit(clock.now()), Ok(Admission::Probe));
+    }
+
+    #[test]
+    fn a_probe_that_answers_lets_others_through_on_probation() {
+        let (mut breaker, clock) = opened();
+        clock.advance(COOLING);
+        let admission = breaker.admit(clock.now()).unwrap();
+        let admission = breaker.answering(admission);
+        assert_eq!(admission, Admission::Ordinary);
+        assert_eq!(breaker.admit(clock.now()), Ok(Admission::Ordinary));
+        breaker.failed(admission, clock.now());
+        assert_eq!(breaker.state(), BreakerState::Open);
+    }
+
+    #[test]
+    fn an_answer_that_only_begins_forgives_no_failures() {
+        let (mut breaker, clock) = breaker();
+        for _ in 0..3 {
+            let admission = breaker.admit(clock.now()).unwrap();
+            let admission = breaker.answering(admission);
+            breaker.failed(admission, clock.now());
+        }
+        assert_eq!(breaker.state(), BreakerState::Open);
+    }
+
+    #[test]
+    fn stragglers_don_t_change_an_open_breaker() {
+        let (mut breaker, clock) = breaker();
+        let straggler = breaker.admit(clock.now()).unwrap();
+        fail(&mut breaker, &clock, 3);
+        clock.advance(Duration::from_secs(10));
+        breaker.failed(straggler, clock.now());
+        assert_eq!(breaker.admit(clock.now()), Err(Duration::from_secs(10)));
+        breaker.succeeded(straggler);
+        breaker.abandoned(straggler);
+        assert_eq!(breaker.state(), BreakerState::Open);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_prolong_the_cooling() {
+        let (mut breaker, clock) = opened();
+        clock.set(Timestamp::UNIX_EPOCH);
+        assert_eq!(breaker.admit(clock.now()), Err(COOLING));
+        clock.advance(COOLING);
+        assert_eq!(breaker.admit(clock.now()), Ok(Admission::Probe));
+    }
+}

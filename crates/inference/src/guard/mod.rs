@@ -1,0 +1,202 @@
+//! Retries and a circuit breaker around any backend.
+
+mod breaker;
+mod retry;
+
+pub use breaker::{Admission, Breaker, BreakerSettings, BreakerState};
+pub use retry::RetrySettings;
+
+use crate::failure::{BackendFailure, is_harmless_to_retry, retry_after};
+use async_trait::async_trait;
+use futures_util::stream::{self, StreamExt as _};
+use retry::Retries;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tithe_clock::{Clock, Entropy};
+use tithe_engine::inference::{ChatEvent, ChatRequest, ChatStream, Completion, Inference, InferenceError};
+
+/// How a backend is guarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GuardSettings {
+    /// When to ask again.
+    pub retry: RetrySettings,
+    /// When to stop asking.
+    pub breaker: BreakerSettings,
+}
+
+/// A backend that is asked again when that is harmless, and left alone for a while when it keeps failing.
+///
+/// Only what certainly generated nothing is retried ([`BackendFailure::nothing_was_generated`]): a timeout never, and a
+/// stream only until it has begun. Every attempt passes the breaker; attempts that the caller gives up are not held
+/// against the backend.
+pub struct Guarded<I> {
+    backend: I,
+    retry: RetrySettings,
+    gate: Arc<Gate>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl<I: Inference> Guarded<I> {
+    /// Guards `backend`. The breaker's cooling is measured by `clock`; `entropy` spreads the retries.
+    pub fn new(
+        backend: I,
+        settings: GuardSettings,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        let breaker = Mutex::new(Breaker::new(settings.breaker));
+        Self { backend, retry: settings.retry, gate: Arc::new(Gate { breaker, clock }), entropy }
+    }
+
+    /// How the backend has been doing.
+    pub fn state(&self) -> BreakerState {
+        self.gate.breaker().state()
+    }
+
+    /// The backend itself.
+    pub const fn backend(&self) -> &I {
+        &self.backend
+    }
+
+    /// Asks until it is answered, or asking again is pointless. The permit of the attempt that was answered is still
+    /// open.
+    async fn ask<T, F>(&self, attempt: impl Fn() -> F + Send + Sync) -> Result<(T, Permit), InferenceError>
+    where
+        F: Future<Output = Result<T, InferenceError>> + Send,
+    {
+        let mut retries = Retries::new(self.retry);
+        let mut permit = Gate::admit(&self.gate)?;
+        loop {
+            let error = match attempt().await {
+                Ok(answer) => return Ok((answer, permit)),
+                Err(error) => error,
+            };
+            permit.close(&error);
+            if !is_harmless_to_retry(&error) {
+                return Err(error);
+            }
+            let random = u64::from_le_bytes(self.entropy.bytes());
+            let Some(delay) = retries.next_delay(retry_after(&error), random) else { return Err(error) };
+            tracing::debug!(?delay, error = error_chain(&error), "the AI backend is asked again");
+            tokio::time::sleep(delay).await;
+            // When others have found meanwhile that the backend is down, its own words are the better answer.
+            let Ok(next) = Gate::admit(&self.gate) else { return Err(error) };
+            permit = next;
+        }
+    }
+}
+
+#[async_trait]
+impl<I: Inference> Inference for Guarded<I> {
+    async fn complete(&self, request: &ChatRequest) -> Result<Completion, InferenceError> {
+        let (completion, permit) = self.ask(|| self.backend.complete(request)).await?;
+        permit.succeed();
+        Ok(completion)
+    }
+
+    async fn stream(&self, request: &ChatRequest) -> Result<ChatStream, InferenceError> {
+        let (events, permit) = self.ask(|| self.backend.stream(request)).await?;
+        Ok(watched(events, permit))
+    }
+}
+
+/// Tells the breaker how the stream goes.
+fn watched(events: ChatStream, permit: Permit) -> ChatStream {
+    stream::unfold((events, Some(permit)), |(mut events, mut permit)| async move {
+        let event = events.next().await?;
+        match &event {
+            Ok(ChatEvent::Delta(_)) => permit.iter_mut().for_each(Permit::answering),
+            Ok(ChatEvent::Finished { .. }) => permit.take().into_iter().for_each(Permit::succeed),
+            Err(error) => permit.take().into_iter().for_each(|permit| permit.close(error)),
+        }
+        Some((event, (events, permit)))
+    })
+    .boxed()
+}
+
+/// The breaker, shared with the streams that are under way.
+struct Gate {
+    breaker: Mutex<Breaker>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Gate {
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn admit(gate: &Arc<Self>) -> Result<Permit, InferenceError> {
+        let admission = gate.breaker().admit(gate.clock.now());
+        match admission {
+            Ok(admission) => Ok(Permit { gate: Arc::clone(gate), admission: Some(admission) }),
+            Err(wait) => Err(BackendFailure::BreakerOpen.unavailable(Some(wait))),
+        }
+    }
+
+    /// Changes the breaker and tells the operator when that opens or closes it.
+    fn change(&self, change: impl FnOnce(&mut Breaker)) {
+        let (before, after) = {
+            let mut breaker = self.breaker();
+            let before = breaker.state();
+            change(&mut breaker);
+            (before, breaker.state())
+        };
+        match (before, after) {
+            (BreakerState::Closed | BreakerState::HalfOpen, BreakerState::Open) => {
+                tracing::warn!("the AI backend keeps failing: it is left alone for a while");
+            }
+            (BreakerState::HalfOpen, BreakerState::Closed) => {
+                tracing::info!("the AI backend answers again");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// An attempt that the breaker let through. Dropping it unclosed means that nobody waited for how it ends.
+struct Permit {
+    gate: Arc<Gate>,
+    admission: Option<Admission>,
+}
+
+impl Permit {
+    fn succeed(mut self) {
+        self.take(Breaker::succeeded);
+    }
+
+    /// Counts what only a backend in trouble does. One that refuses the request or us is well.
+    fn close(mut self, error: &InferenceError) {
+        match error {
+            InferenceError::Refused(_) | InferenceError::Misconfigured(_) => self.take(Breaker::succeeded),
+            _ => {
+                let now = self.gate.clock.now();
+                self.take(|breaker, admission| breaker.failed(admission, now));
+            }
+        }
+    }
+
+    fn answering(&mut self) {
+        if let Some(admission) = &mut self.admission {
+            self.gate.change(|breaker| *admission = breaker.answering(*admission));
+        }
+    }
+
+    fn take(&mut self, close: impl FnOnce(&mut Breaker, Admission)) {
+        if let Some(admission) = self.admission.take() {
+            self.gate.change(|breaker| close(breaker, admission));
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.take(Breaker::abandoned);
+    }
+}
+
+/// An error with its sources, for the log.
+fn error_chain(error: &InferenceError) -> String {
+    let first: &dyn std::error::Error = error;
+    let chain = std::iter::successors(Some(first), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

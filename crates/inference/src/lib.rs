@@ -1,0 +1,45 @@
+//! AI backends: the adapters of [`tithe_engine::inference::Inference`].
+//!
+//! - [`OpenAiCompatible`] speaks the chat completions API, which most hosted and self-hosted servers understand;
+//! - [`Anthropic`] speaks the messages API;
+//! - [`SimInference`] answers by itself, the same each time, and can be told to go wrong.
+//!
+//! An adapter asks once. [`Guarded`] puts retries and a circuit breaker around any of them:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use tithe_clock::{SystemClock, SystemEntropy};
+//! use tithe_inference::{Guarded, GuardSettings, OpenAiCompatible, OpenAiSettings};
+//!
+//! let settings = OpenAiSettings::new("http://127.0.0.1:4200/v1".parse()?, Some("sk-lab".parse()?));
+//! let backend = OpenAiCompatible::new(settings)?;
+//! let backend = Guarded::new(backend, GuardSettings::default(), Arc::new(SystemClock), Arc::new(SystemEntropy));
+//! # let _ = backend;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What a backend says about a failure is for the operator alone: it is in the [`BackendFailure`] that is the error's
+//! `source()`, never in its `Display`.
+//!
+//! Dropping a completion, whole or streamed, before it ends closes the connection to the backend; no task of this crate
+//! outlives what it was started for.
+
+mod anthropic;
+mod chat_stream;
+mod failure;
+mod guard;
+mod openai;
+mod sampling;
+mod sim;
+mod sse;
+mod transport;
+
+pub use anthropic::{Anthropic, AnthropicSettings};
+pub use failure::BackendFailure;
+pub use guard::{
+    Admission, Breaker, BreakerSettings, BreakerState, GuardSettings, Guarded, RetrySettings,
+};
+pub use openai::{OpenAiCompatible, OpenAiSettings, OutputLimitField};
+pub use sampling::ZeroTemperature;
+pub use sim::{SimInference, SimSettings};
+pub use transport::{ApiKey, ApiKeyError, BaseUrl, BaseUrlError, Limits, SetupError};

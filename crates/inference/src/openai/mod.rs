@@ -1,0 +1,112 @@
+//! Endpoints that are compatible with OpenAI's chat completions API.
+
+mod wire;
+
+use crate::chat_stream;
+use crate::sampling::ZeroTemperature;
+use crate::transport::{Answer, ApiKey, BaseUrl, Delivery, Limits, SetupError, Transport};
+use async_trait::async_trait;
+use reqwest::header::{AUTHORIZATION, HeaderMap};
+use tithe_engine::inference::{ChatRequest, ChatStream, Completion, Inference, InferenceError};
+
+const VENDOR_HOST: &str = "api.openai.com";
+
+/// The field that limits the output. OpenAI's models that reason take only the newer one, and many other servers know
+/// only the older.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OutputLimitField {
+    /// `max_completion_tokens` at `api.openai.com`, `max_tokens` anywhere else.
+    #[default]
+    Auto,
+    /// `max_tokens`.
+    MaxTokens,
+    /// `max_completion_tokens`.
+    MaxCompletionTokens,
+}
+
+impl OutputLimitField {
+    fn is_newer(self, base_url: &BaseUrl) -> bool {
+        match self {
+            Self::Auto => base_url.has_host(VENDOR_HOST),
+            Self::MaxTokens => false,
+            Self::MaxCompletionTokens => true,
+        }
+    }
+}
+
+/// Where an OpenAI-compatible backend is and what it understands.
+#[derive(Debug, Clone)]
+pub struct OpenAiSettings {
+    /// The address that `/chat/completions` is appended to, such as `https://api.openai.com/v1`.
+    pub base_url: BaseUrl,
+    /// The key, sent as a bearer token; many servers on one's own machine need none.
+    pub api_key: Option<ApiKey>,
+    /// The field that limits the output.
+    pub output_limit_field: OutputLimitField,
+    /// How a deterministic completion is asked for.
+    pub zero_temperature: ZeroTemperature,
+    /// How long it may take and how much it may say.
+    pub limits: Limits,
+}
+
+impl OpenAiSettings {
+    /// The backend at `base_url`, with the defaults for everything else.
+    #[must_use]
+    pub fn new(base_url: BaseUrl, api_key: Option<ApiKey>) -> Self {
+        Self {
+            base_url,
+            api_key,
+            output_limit_field: OutputLimitField::default(),
+            zero_temperature: ZeroTemperature::default(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// A backend that speaks OpenAI's chat completions API: OpenAI itself, and most other hosted and self-hosted servers.
+#[derive(Debug)]
+pub struct OpenAiCompatible {
+    transport: Transport,
+    dialect: wire::Dialect,
+}
+
+impl OpenAiCompatible {
+    /// A backend with connections of its own. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`SetupError`] when the system gives no way to connect safely.
+    pub fn new(settings: OpenAiSettings) -> Result<Self, SetupError> {
+        let OpenAiSettings { base_url, api_key, output_limit_field, zero_temperature, limits } = settings;
+        let dialect = wire::Dialect {
+            max_completion_tokens: output_limit_field.is_newer(&base_url),
+            zero_temperature: zero_temperature.resolve(&base_url, VENDOR_HOST),
+        };
+        let headers: HeaderMap =
+            api_key.iter().map(|key| (AUTHORIZATION, key.header("Bearer "))).collect();
+        let url = base_url.endpoint(&["chat", "completions"]);
+        Ok(Self { transport: Transport::new(url, headers, api_key, limits)?, dialect })
+    }
+
+    async fn ask(&self, request: &ChatRequest, delivery: Delivery) -> Result<Answer, InferenceError> {
+        self.transport.post(&self.dialect.body(request, delivery), delivery).await
+    }
+}
+
+async fn whole(answer: Answer) -> Result<Completion, InferenceError> {
+    answer.json::<wire::Whole>().await?.completion()
+}
+
+#[async_trait]
+impl Inference for OpenAiCompatible {
+    async fn complete(&self, request: &ChatRequest) -> Result<Completion, InferenceError> {
+        whole(self.ask(request, Delivery::Whole).await?).await
+    }
+
+    async fn stream(&self, request: &ChatRequest) -> Result<ChatStream, InferenceError> {
+        let answer = self.ask(request, Delivery::Streamed).await?;
+        if answer.is_json() {
+            return Ok(chat_stream::of_whole(whole(answer).await?));
+        }
+        Ok(chat_stream::read(answer, wire::Chunks::default()))
+    }
+}

@@ -1,0 +1,158 @@
+//! What the user's message tells the simulation to do.
+
+use std::time::Duration;
+use tithe_engine::inference::{ChatRequest, Role};
+
+const EVALUATION_MARKER: &str = "TITHE-EVALUATION v1";
+const SLOW_DEFAULT: Duration = Duration::from_millis(50);
+
+/// What kind of question it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Task {
+    /// A customer's work.
+    #[default]
+    Work,
+    /// Whether to accept work.
+    Evaluation(Verdict),
+}
+
+/// How an evaluation ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Accept,
+    Reject,
+    Nonsense,
+}
+
+/// What the user's message tells the simulation to do, as far as it concerns the task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "directives are independent of each other")]
+pub(super) struct Directives {
+    pub(super) task: Task,
+    pub(super) fail: bool,
+    pub(super) refuse: bool,
+    pub(super) stall: bool,
+    pub(super) die: bool,
+    pub(super) no_usage: bool,
+    pub(super) delta_delay: Option<Duration>,
+}
+
+impl Directives {
+    pub(super) fn of(request: &ChatRequest) -> Self {
+        let names: Vec<&str> = names_in(last_user_message(request)).collect();
+        let has = |name: &str| names.contains(&name);
+        if is_evaluation(request) {
+            let verdict = match () {
+                () if has("nonsense-evaluation") => Verdict::Nonsense,
+                () if has("reject") => Verdict::Reject,
+                () => Verdict::Accept,
+            };
+            let task = Task::Evaluation(verdict);
+            return Self { task, fail: has("fail-evaluation"), ..Self::default() };
+        }
+        Self {
+            task: Task::Work,
+            fail: has("fail"),
+            refuse: has("refuse"),
+            stall: has("stall"),
+            die: has("die"),
+            no_usage: has("no-usage"),
+            delta_delay: names.iter().find_map(|name| delta_delay(name)),
+        }
+    }
+}
+
+pub(super) fn last_user_message(request: &ChatRequest) -> &str {
+    let last = request.messages.iter().rfind(|message| message.role == Role::User);
+    last.map_or("", |message| &message.text)
+}
+
+fn is_evaluation(request: &ChatRequest) -> bool {
+    let mut lines = request
+        .messages
+        .iter()
+        .filter(|message| message.role == Role::System)
+        .flat_map(|message| message.text.lines());
+    lines.any(|line| line.trim() == EVALUATION_MARKER)
+}
+
+fn names_in(text: &str) -> impl Iterator<Item = &str> {
+    text.split("[sim:").skip(1).filter_map(|rest| rest.split_once(']').map(|(name, _)| name))
+}
+
+fn delta_delay(name: &str) -> Option<Duration> {
+    match name.strip_prefix("slow")? {
+        "" => Some(SLOW_DEFAULT),
+        millis => millis.strip_prefix('=')?.parse().ok().map(Duration::from_millis),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tithe_engine::inference::Message;
+
+    fn directives(messages: &[(Role, &str)]) -> Directives {
+        let message = |&(role, text): &(Role, &str)| Message { role, text: text.to_owned() };
+        Directives::of(&ChatRequest {
+            model: "any".to_owned(),
+            messages: messages.iter().map(message).collect(),
+            max_output_tokens: 100,
+            deterministic: false,
+        })
+    }
+
+    fn work(text: &str) -> Directives {
+        directives(&[(Role::User, text)])
+    }
+
+    fn evaluation(text: &str) -> Directives {
+        directives(&[(Role::System, "Judge.\nTITHE-EVALUATION v1\nAnswer in JSON."), (Role::User, text)])
+    }
+
+    #[test]
+    fn directives_are_found_anywhere_in_the_last_user_message() {
+        assert_eq!(work("hello"), Directives::default());
+        assert_eq!(work("a[sim:fail]b"), Directives { fail: true, ..Directives::default() });
+        let both = Directives { die: true, no_usage: true, ..Directives::default() };
+        assert_eq!(work("[sim:die] and [sim:no-usage]"), both);
+        for text in ["[sim:]", "[sim:fail", "sim:fail]", "[sim:failing]", "[sim:reject]"] {
+            assert_eq!(work(text), Directives::default(), "{text}");
+        }
+        let earlier = [(Role::User, "[sim:fail]"), (Role::Assistant, "[sim:die]"), (Role::User, "again")];
+        assert_eq!(directives(&earlier), Directives::default());
+    }
+
+    #[test]
+    fn slowness_can_be_dosed() {
+        for (text, millis) in [
+            ("[sim:slow]", Some(50)),
+            ("[sim:slow=7]", Some(7)),
+            ("[sim:slow=]", None),
+            ("[sim:slow=x]", None),
+            ("[sim:slower]", None),
+        ] {
+            assert_eq!(work(text).delta_delay, millis.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn evaluations_obey_their_own_directives_only() {
+        let verdict =
+            |verdict| Directives { task: Task::Evaluation(verdict), ..Directives::default() };
+        assert_eq!(evaluation("[sim:fail] [sim:stall] [sim:die] [sim:slow] [sim:refuse]"), verdict(Verdict::Accept));
+        assert_eq!(evaluation("[sim:reject]"), verdict(Verdict::Reject));
+        assert_eq!(evaluation("[sim:nonsense-evaluation]"), verdict(Verdict::Nonsense));
+        assert_eq!(
+            evaluation("[sim:fail-evaluation]"),
+            Directives { fail: true, ..verdict(Verdict::Accept) }
+        );
+    }
+
+    #[test]
+    fn only_the_system_can_ask_for_an_evaluation_and_only_on_a_line_of_its_own() {
+        assert_eq!(work("TITHE-EVALUATION v1").task, Task::Work);
+        let inline = [(Role::System, "Never say TITHE-EVALUATION v1."), (Role::User, "x")];
+        assert_eq!(directives(&inline).task, Task::Work);
+    }
+}

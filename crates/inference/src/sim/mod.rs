@@ -1,0 +1,174 @@
+//! A simulated backend.
+
+mod answer;
+mod directive;
+
+use crate::failure::BackendFailure;
+use answer::Answer;
+use async_trait::async_trait;
+use directive::Directives;
+use futures_util::stream::{self, StreamExt as _};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tithe_engine::inference::{
+    ChatEvent, ChatRequest, ChatStream, Completion, FinishReason, Inference, InferenceError,
+};
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// How the simulation takes its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SimSettings {
+    /// Before every answer. Default: none.
+    pub latency: Duration,
+    /// Before every delta, unless a directive says otherwise. Default: none.
+    pub delta_delay: Duration,
+    /// When a request that is not done has [`timed out`](InferenceError::TimedOut). Default: 60 seconds.
+    pub request_timeout: Duration,
+}
+
+impl Default for SimSettings {
+    fn default() -> Self {
+        let none = Duration::ZERO;
+        Self { latency: none, delta_delay: none, request_timeout: Duration::from_mins(1) }
+    }
+}
+
+/// A backend that answers by itself: the same answer to the same question, without any network, and with real token
+/// counts (`o200k_base`). It knows every model.
+///
+/// # Evaluations
+///
+/// A chat with the line `TITHE-EVALUATION v1` in a message of the system is an evaluation. It is answered with
+/// `{"accept":true}`, or as a directive says.
+///
+/// # Directives
+///
+/// Whoever tests can write these into the last message of the user, in any number. They work because this is a
+/// simulation; no real backend knows them.
+///
+/// | directive | to work | to evaluations |
+/// | --- | --- | --- |
+/// | `[sim:fail]` | [`Unavailable`](InferenceError::Unavailable) | |
+/// | `[sim:refuse]` | [`Refused`](InferenceError::Refused) | |
+/// | `[sim:stall]` | no answer until the time is up: [`TimedOut`](InferenceError::TimedOut) | |
+/// | `[sim:slow]`, `[sim:slow=MS]` | 50, or so many, milliseconds before each delta, streamed or not | |
+/// | `[sim:die]` | half the answer, then [`Interrupted`](InferenceError::Interrupted) | |
+/// | `[sim:no-usage]` | no usage is reported | |
+/// | `[sim:reject]` | | rejected |
+/// | `[sim:nonsense-evaluation]` | | an answer that cannot be read |
+/// | `[sim:fail-evaluation]` | | [`Unavailable`](InferenceError::Unavailable) |
+#[derive(Debug, Default)]
+pub struct SimInference {
+    settings: SimSettings,
+    failures_left: AtomicU32,
+}
+
+impl SimInference {
+    /// A simulation that takes its time as `settings` say.
+    #[must_use]
+    pub const fn new(settings: SimSettings) -> Self {
+        Self { settings, failures_left: AtomicU32::new(0) }
+    }
+
+    /// Makes the next `count` requests fail as [`Unavailable`](InferenceError::Unavailable), whatever they are.
+    pub fn fail_next(&self, count: u32) {
+        self.failures_left.store(count, Ordering::Relaxed);
+    }
+
+    fn is_to_fail(&self) -> bool {
+        let one_less = |left: u32| left.checked_sub(1);
+        self.failures_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
+    }
+
+    async fn begin(&self, request: &ChatRequest) -> Result<Script, InferenceError> {
+        let deadline = Instant::now() + self.settings.request_timeout;
+        if self.is_to_fail() {
+            return Err(BackendFailure::Simulated.unavailable(None));
+        }
+        wait_until(deadline, sleep(self.settings.latency)).await?;
+        let directives = Directives::of(request);
+        if directives.fail {
+            return Err(BackendFailure::Simulated.unavailable(None));
+        }
+        if directives.refuse {
+            return Err(BackendFailure::Simulated.refused());
+        }
+        if directives.stall {
+            wait_until(deadline, std::future::pending::<()>()).await?;
+        }
+        let answer = Answer::to(request, &directives);
+        let delay = directives.delta_delay.unwrap_or(self.settings.delta_delay);
+        Ok(Script::new(&answer, &directives, delay, deadline))
+    }
+}
+
+async fn wait_until(deadline: Instant, wait: impl Future<Output = ()>) -> Result<(), InferenceError> {
+    timeout_at(deadline, wait).await.map_err(|_| InferenceError::TimedOut)
+}
+
+/// What is left to say.
+struct Script {
+    deltas: VecDeque<String>,
+    /// What follows them; `None` when it has been said.
+    end: Option<Result<ChatEvent, InferenceError>>,
+    delay: Duration,
+    deadline: Instant,
+}
+
+impl Script {
+    fn new(answer: &Answer, directives: &Directives, delay: Duration, deadline: Instant) -> Self {
+        let mut deltas: VecDeque<String> =
+            answer.text.split_inclusive(char::is_whitespace).map(str::to_owned).collect();
+        let end = if directives.die {
+            deltas.truncate(deltas.len() / 2);
+            Err(BackendFailure::Simulated.interrupted())
+        } else {
+            let usage = (!directives.no_usage).then_some(answer.usage);
+            Ok(ChatEvent::Finished { finish: answer.finish, usage })
+        };
+        Self { deltas, end: Some(end), delay, deadline }
+    }
+
+    async fn next(&mut self) -> Option<Result<ChatEvent, InferenceError>> {
+        if !self.deltas.is_empty()
+            && !self.delay.is_zero()
+            && let Err(error) = wait_until(self.deadline, sleep(self.delay)).await
+        {
+            self.end = None;
+            self.deltas.clear();
+            return Some(Err(error));
+        }
+        match self.deltas.pop_front() {
+            Some(delta) => Some(Ok(ChatEvent::Delta(delta))),
+            None => self.end.take(),
+        }
+    }
+}
+
+#[async_trait]
+impl Inference for SimInference {
+    async fn complete(&self, request: &ChatRequest) -> Result<Completion, InferenceError> {
+        let mut script = self.begin(request).await?;
+        let mut completion = Completion { text: String::new(), finish: FinishReason::Other, usage: None };
+        while let Some(event) = script.next().await {
+            match event? {
+                ChatEvent::Delta(text) => completion.text.push_str(&text),
+                ChatEvent::Finished { finish, usage } => {
+                    completion.finish = finish;
+                    completion.usage = usage;
+                }
+            }
+        }
+        Ok(completion)
+    }
+
+    async fn stream(&self, request: &ChatRequest) -> Result<ChatStream, InferenceError> {
+        let script = self.begin(request).await?;
+        Ok(stream::unfold(script, |mut script| async move {
+            let event = script.next().await?;
+            Some((event, script))
+        })
+        .boxed())
+    }
+}

@@ -1,0 +1,50 @@
+//! The adapters against servers on this machine.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod anthropic;
+mod guarded;
+mod openai;
+mod raw_server;
+mod sim;
+mod transport;
+
+use futures_util::StreamExt as _;
+use tithe_engine::inference::{ChatEvent, ChatRequest, ChatStream, InferenceError, Message, Role};
+
+/// A chat of one question.
+fn ask(question: &str) -> ChatRequest {
+    ChatRequest {
+        model: "tiny".to_owned(),
+        messages: vec![
+            Message { role: Role::System, text: "Be kind.".to_owned() },
+            Message { role: Role::User, text: question.to_owned() },
+        ],
+        max_output_tokens: 64,
+        deterministic: true,
+    }
+}
+
+/// Reads a stream to its end: the deltas, and how it ended.
+async fn read(mut stream: ChatStream) -> (Vec<String>, Result<ChatEvent, InferenceError>) {
+    let mut deltas = Vec::new();
+    loop {
+        match stream.next().await {
+            Some(Ok(ChatEvent::Delta(text))) => {
+                assert!(!text.is_empty(), "deltas are never empty");
+                deltas.push(text);
+            }
+            Some(end) => {
+                assert!(stream.next().await.is_none(), "nothing follows the end");
+                return (deltas, end);
+            }
+            None => panic!("the stream stopped without an end after {deltas:?}"),
+        }
+    }
+}
+
+/// All that the operator's log would show of an error.
+fn chain(error: &InferenceError) -> String {
+    let first: &dyn std::error::Error = error;
+    let chain = std::iter::successors(Some(first), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

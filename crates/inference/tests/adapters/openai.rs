@@ -1,0 +1,151 @@
+//! The OpenAI-compatible backend.
+
+use crate::raw_server::{self, Then};
+use crate::{ask, read};
+use serde_json::{Value, json};
+use tithe_engine::inference::{ChatEvent, Completion, FinishReason, Inference};
+use tithe_inference::{OpenAiCompatible, OpenAiSettings, OutputLimitField, ZeroTemperature};
+use tithe_pricing::Usage;
+use wiremock::matchers::{body_json, header, method, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+fn settings(url: &str) -> OpenAiSettings {
+    OpenAiSettings::new(format!("{url}/v1").parse().unwrap(), Some("sk-lab".parse().unwrap()))
+}
+
+fn backend(url: &str) -> OpenAiCompatible {
+    OpenAiCompatible::new(settings(url)).unwrap()
+}
+
+fn answer() -> Value {
+    json!({
+        "choices": [{
+            "finish_reason": "length", "index": 0, "message": {"role": "assistant", "content": "Hello there"},
+        }],
+        "usage": {
+            "completion_tokens": 12, "prompt_tokens": 25, "total_tokens": 37,
+            "prompt_tokens_details": {"cached_tokens": 24},
+        },
+    })
+}
+
+const USAGE: Usage = Usage { input_tokens: 25, cached_input_tokens: 24, output_tokens: 12 };
+
+fn request_body(extra: Value) -> Value {
+    let mut body = json!({
+        "model": "tiny", "temperature": 0,
+        "messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "hello"}],
+    });
+    body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    body
+}
+
+#[tokio::test]
+async fn a_completion_is_asked_for_and_read_as_the_api_says() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .and(path("/v1/chat/completions"))
+        .and(header("authorization", "Bearer sk-lab"))
+        .and(body_json(request_body(json!({"max_tokens": 64, "stream": false}))))
+        .respond_with(ResponseTemplate::new(200).set_body_json(answer()))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let completion = backend(&server.uri()).complete(&ask("hello")).await.unwrap();
+    let expected =
+        Completion { text: "Hello there".to_owned(), finish: FinishReason::Length, usage: Some(USAGE) };
+    assert_eq!(completion, expected);
+}
+
+#[tokio::test]
+async fn what_servers_differ_in_can_be_set() {
+    let server = MockServer::start().await;
+    let mut body = request_body(json!({"max_completion_tokens": 64, "stream": false}));
+    body.as_object_mut().unwrap().remove("temperature");
+    Mock::given(body_json(body))
+        .respond_with(ResponseTemplate::new(200).set_body_json(answer()))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let settings = OpenAiSettings {
+        api_key: None,
+        output_limit_field: OutputLimitField::MaxCompletionTokens,
+        zero_temperature: ZeroTemperature::Omit,
+        ..settings(&server.uri())
+    };
+    OpenAiCompatible::new(settings).unwrap().complete(&ask("hello")).await.unwrap();
+    let requests = server.received_requests().await.unwrap();
+    assert!(requests.iter().all(|request| !request.headers.contains_key("authorization")));
+}
+
+/// A stream as llama-server sends it, in two languages and with both kinds of line ends.
+const STREAM: &str = concat!(
+    ": keep-alive\n\n",
+    "data: {\"choices\":[{\"finish_reason\":null,\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":null}}]}\n\n",
+    "data: {\"choices\":[{\"finish_reason\":null,\"index\":0,\"delta\":{\"content\":\"Héllo\"}}]}\n\n",
+    "data: {\"choices\":[{\"finish_reason\":null,\"index\":0,\"delta\":{\"content\":\"\"}}]}\r\n\r\n",
+    "data: {\"choices\":[{\"finish_reason\":null,\"index\":0,\"delta\":{\"content\":\" 日本🦀\"}}]}\r\n\r\n",
+    "data: {\"choices\":[{\"finish_reason\":\"stop\",\"index\":0,\"delta\":{}}]}\n\n",
+    "data: {\"choices\":[],\"usage\":{\"completion_tokens\":12,\"prompt_tokens\":25,",
+    "\"prompt_tokens_details\":{\"cached_tokens\":24}}}\n\n",
+    "data: [DONE]\n\n",
+);
+
+#[tokio::test]
+async fn a_stream_is_asked_for_with_its_usage() {
+    let server = MockServer::start().await;
+    let extra = json!({"max_tokens": 64, "stream": true, "stream_options": {"include_usage": true}});
+    Mock::given(body_json(request_body(extra)))
+        .respond_with(ResponseTemplate::new(200).set_body_raw(STREAM, "text/event-stream"))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let (deltas, end) = read(backend(&server.uri()).stream(&ask("hello")).await.unwrap()).await;
+    assert_eq!(deltas, ["Héllo", " 日本🦀"]);
+    assert_eq!(end.unwrap(), ChatEvent::Finished { finish: FinishReason::Stop, usage: Some(USAGE) });
+}
+
+#[tokio::test]
+async fn it_does_not_matter_how_a_stream_is_cut_into_pieces() {
+    for size in [1, 2, 3, 7, 1_000] {
+        let pieces: Vec<&[u8]> = STREAM.as_bytes().chunks(size).collect();
+        let server = raw_server::stream(&pieces, Then::End).await;
+        let (deltas, end) = read(backend(&server.url).stream(&ask("hello")).await.unwrap()).await;
+        assert_eq!(deltas, ["Héllo", " 日本🦀"], "{size}");
+        assert_eq!(end.unwrap(), ChatEvent::Finished { finish: FinishReason::Stop, usage: Some(USAGE) });
+    }
+}
+
+#[tokio::test]
+async fn once_the_reason_to_finish_is_known_what_is_missing_does_not_matter() {
+    let (until_finish, _) = STREAM.split_once("data: {\"choices\":[],\"usage\"").unwrap();
+    for then in [Then::End, Then::HangUp] {
+        let server = raw_server::stream(&[until_finish.as_bytes()], then).await;
+        let (_, end) = read(backend(&server.url).stream(&ask("hello")).await.unwrap()).await;
+        let expected = ChatEvent::Finished { finish: FinishReason::Stop, usage: None };
+        assert_eq!(end.unwrap(), expected, "{then:?}");
+    }
+}
+
+#[tokio::test]
+async fn zero_usage_in_a_stream_is_usage() {
+    let stream = b"data: {\"choices\":[{\"finish_reason\":\"stop\",\"delta\":{\"content\":\"x\"}}],\
+        \"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0}}\n\ndata: [DONE]\n\n";
+    let server = raw_server::stream(&[stream], Then::Stall).await;
+    let (deltas, end) = read(backend(&server.url).stream(&ask("hello")).await.unwrap()).await;
+    assert_eq!(deltas, ["x"]);
+    let expected = ChatEvent::Finished { finish: FinishReason::Stop, usage: Some(Usage::default()) };
+    assert_eq!(end.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_stream_is_understood() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(answer()))
+        .mount(&server)
+        .await;
+    let (deltas, end) = read(backend(&server.uri()).stream(&ask("hello")).await.unwrap()).await;
+    assert_eq!(deltas, ["Hello there"]);
+    assert_eq!(end.unwrap(), ChatEvent::Finished { finish: FinishReason::Length, usage: Some(USAGE) });
+}

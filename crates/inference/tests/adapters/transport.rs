@@ -1,0 +1,283 @@
+//! What both HTTP backends have in common.
+
+use crate::raw_server::{self, Then};
+use crate::{ask, chain, read};
+use futures_util::StreamExt as _;
+use std::time::Duration;
+use tithe_engine::inference::{ChatEvent, Inference, InferenceError};
+use tithe_inference::{Anthropic, AnthropicSettings, ApiKey, Limits, OpenAiCompatible, OpenAiSettings};
+use tokio::net::TcpListener;
+use wiremock::matchers::any;
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+const KEY: &str = "sk-very-secret-key";
+
+fn backends_within(url: &str, limits: Limits) -> [Box<dyn Inference>; 2] {
+    let key: ApiKey = KEY.parse().unwrap();
+    let openai = OpenAiSettings { limits, ..OpenAiSettings::new(url.parse().unwrap(), Some(key.clone())) };
+    let anthropic = AnthropicSettings { limits, ..AnthropicSettings::new(url.parse().unwrap(), Some(key)) };
+    [Box::new(OpenAiCompatible::new(openai).unwrap()), Box::new(Anthropic::new(anthropic).unwrap())]
+}
+
+fn backends(url: &str) -> [Box<dyn Inference>; 2] {
+    backends_within(url, Limits::default())
+}
+
+async fn server(response: ResponseTemplate) -> MockServer {
+    let server = MockServer::start().await;
+    Mock::given(any()).respond_with(response).mount(&server).await;
+    server
+}
+
+/// The error of a backend that answers with `response`; it must not matter how the answer was wanted.
+async fn errors(response: ResponseTemplate) -> Vec<InferenceError> {
+    let server = server(response).await;
+    let mut errors = Vec::new();
+    for backend in backends(&server.uri()) {
+        errors.push(backend.complete(&ask("hello")).await.unwrap_err());
+        errors.push(backend.stream(&ask("hello")).await.err().unwrap());
+    }
+    errors
+}
+
+fn kind(error: &InferenceError) -> &'static str {
+    match error {
+        InferenceError::Unavailable { .. } => "unavailable",
+        InferenceError::TimedOut => "timed out",
+        InferenceError::Refused(_) => "refused",
+        InferenceError::Misconfigured(_) => "misconfigured",
+        InferenceError::Interrupted(_) => "interrupted",
+        InferenceError::Nonsense(_) => "nonsense",
+        _ => "new",
+    }
+}
+
+#[tokio::test]
+async fn every_status_tells_who_must_act() {
+    for (status, expected) in [
+        (301, "misconfigured"),
+        (400, "refused"),
+        (401, "misconfigured"),
+        (402, "misconfigured"),
+        (403, "misconfigured"),
+        (404, "misconfigured"),
+        (408, "unavailable"),
+        (409, "unavailable"),
+        (413, "refused"),
+        (422, "refused"),
+        (429, "unavailable"),
+        (500, "unavailable"),
+        (502, "unavailable"),
+        (503, "unavailable"),
+        (504, "unavailable"),
+        (529, "unavailable"),
+    ] {
+        for error in errors(ResponseTemplate::new(status)).await {
+            assert_eq!(kind(&error), expected, "{status}: {error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unpaid_bill_is_the_operators_whatever_the_status() {
+    let body = serde_json::json!({"error": {"code": "insufficient_quota", "message": "You exceeded your quota."}});
+    for error in errors(ResponseTemplate::new(429).set_body_json(body)).await {
+        assert_eq!(kind(&error), "misconfigured", "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_backend_says_is_for_the_log_alone_and_keys_not_even_for_that() {
+    let said = format!("no such key: {KEY}, says the provider");
+    for error in errors(ResponseTemplate::new(401).set_body_string(said)).await {
+        assert_eq!(error.to_string(), "the AI backend is not set up correctly");
+        assert!(chain(&error).contains("says the provider"), "{}", chain(&error));
+        for shown in [chain(&error), format!("{error:?}"), format!("{error:#?}")] {
+            assert!(!shown.contains("secret"), "{shown}");
+        }
+    }
+    for settings in [format!("{:?}", OpenAiSettings::new("http://h".parse().unwrap(), Some(KEY.parse().unwrap())))] {
+        assert!(!settings.contains("secret"), "{settings}");
+    }
+    let settings = OpenAiSettings::new("http://h".parse().unwrap(), Some(KEY.parse().unwrap()));
+    let backend = format!("{:?}", OpenAiCompatible::new(settings).unwrap());
+    assert!(!backend.contains("secret"), "{backend}");
+    let settings = AnthropicSettings::new("http://h".parse().unwrap(), Some(KEY.parse().unwrap()));
+    let backend = format!("{:?}", Anthropic::new(settings).unwrap());
+    assert!(!backend.contains("secret"), "{backend}");
+}
+
+#[tokio::test]
+async fn long_error_bodies_are_cut_for_the_log() {
+    for error in errors(ResponseTemplate::new(500).set_body_string("x".repeat(1_000_000))).await {
+        assert!(chain(&error).len() < 3_000, "{}", chain(&error).len());
+    }
+}
+
+#[tokio::test]
+async fn the_time_to_ask_again_is_passed_on() {
+    let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+    for (retry_after, expected) in [("7", Some(7)), ("Sun, 06 Nov 1994 08:49:49 GMT", Some(12)), ("soon", None)] {
+        let response =
+            ResponseTemplate::new(503).insert_header("retry-after", retry_after).insert_header("date", date);
+        for error in errors(response).await {
+            let InferenceError::Unavailable { retry_after, .. } = error else { panic!("{error:?}") };
+            assert_eq!(retry_after, expected.map(Duration::from_secs));
+        }
+    }
+}
+
+#[tokio::test]
+async fn redirects_are_not_followed() {
+    let target = server(ResponseTemplate::new(200)).await;
+    let response = ResponseTemplate::new(307).insert_header("location", target.uri().as_str());
+    for error in errors(response).await {
+        assert_eq!(kind(&error), "misconfigured", "{error:?}");
+    }
+    assert!(target.received_requests().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_the_apis_is_nonsense() {
+    for body in ["", "{", "<html>Welcome to the hotel</html>", "[]", "{}", r#"{"choices":[],"content":null}"#] {
+        for error in errors(ResponseTemplate::new(200).set_body_raw(body, "application/json")).await {
+            assert_eq!(kind(&error), "nonsense", "{body}: {error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_in_a_successful_answer_is_an_error() {
+    let body = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
+    for error in errors(ResponseTemplate::new(200).set_body_raw(body, "application/json; charset=utf-8")).await {
+        assert_eq!(kind(&error), "unavailable", "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_beyond_the_limit_is_not_read_on() {
+    let server = server(ResponseTemplate::new(200).set_body_string("x".repeat(5_000))).await;
+    let limits = Limits { answer_bytes_max: 4_000, ..Limits::default() };
+    for backend in backends_within(&server.uri(), limits) {
+        let error = backend.complete(&ask("hello")).await.unwrap_err();
+        assert!(chain(&error).contains("longer than the limit"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_does_not_listen_is_unavailable() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    for backend in backends(&url) {
+        let error = backend.complete(&ask("hello")).await.unwrap_err();
+        assert_eq!(kind(&error), "unavailable", "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_hangs_up_on_a_request_may_have_done_the_work() {
+    for which in [0, 1] {
+        let server = raw_server::serve(Vec::new(), Then::HangUp).await;
+        let error = backends(&server.url)[which].complete(&ask("hello")).await.unwrap_err();
+        assert_eq!(kind(&error), "interrupted", "{error:?}");
+    }
+}
+
+/// Nothing else ends these waits, so that a test fails by hanging and never by a slow machine.
+const NEVER: Duration = Duration::from_secs(3_600);
+const SOON: Duration = Duration::from_millis(30);
+const PATIENT: Limits =
+    Limits { connect: NEVER, first_byte: NEVER, idle: NEVER, overall: NEVER, answer_bytes_max: 1_000_000 };
+
+#[tokio::test]
+async fn a_stream_that_never_begins_times_out() {
+    for which in [0, 1] {
+        let server = raw_server::silence().await;
+        let limits = Limits { first_byte: SOON, ..PATIENT };
+        let error = backends_within(&server.url, limits)[which].stream(&ask("hello")).await.err().unwrap();
+        assert_eq!(kind(&error), "timed out");
+        server.client_left.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_whole_completion_times_out_in_the_end() {
+    for which in [0, 1] {
+        let server = raw_server::silence().await;
+        let limits = Limits { first_byte: Duration::ZERO, overall: SOON, ..PATIENT };
+        let error = backends_within(&server.url, limits)[which].complete(&ask("hello")).await.unwrap_err();
+        assert_eq!(kind(&error), "timed out");
+        server.client_left.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_stalls_times_out() {
+    for limits in [Limits { idle: SOON, ..PATIENT }, Limits { overall: SOON, ..PATIENT }] {
+        for which in [0, 1] {
+            let server = raw_server::stream(&[b": nothing yet\n\n"], Then::Stall).await;
+            let stream = backends_within(&server.url, limits)[which].stream(&ask("hello")).await.unwrap();
+            let (deltas, end) = read(stream).await;
+            assert_eq!(deltas, [""; 0]);
+            assert_eq!(kind(&end.unwrap_err()), "timed out");
+            server.client_left.await.unwrap();
+        }
+    }
+}
+
+/// The beginning of a stream of each backend.
+const FIRST_WORDS: [&[u8]; 2] = [
+    b"data: {\"choices\":[{\"delta\":{\"content\":\"Hello\"}}]}\n\n",
+    b"data: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"Hello\"}}\n\n",
+];
+
+#[tokio::test]
+async fn dropping_a_stream_closes_the_connection() {
+    for (which, words) in FIRST_WORDS.into_iter().enumerate() {
+        let server = raw_server::stream(&[words], Then::Stall).await;
+        let backend = &backends_within(&server.url, PATIENT)[which];
+        let mut stream = backend.stream(&ask("hello")).await.unwrap();
+        assert_eq!(stream.next().await.unwrap().unwrap(), ChatEvent::Delta("Hello".to_owned()));
+        drop(stream);
+        server.client_left.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_early_is_interrupted() {
+    for then in [Then::End, Then::HangUp] {
+        for (which, words) in FIRST_WORDS.into_iter().enumerate() {
+            let server = raw_server::stream(&[words], then).await;
+            let stream = backends(&server.url)[which].stream(&ask("hello")).await.unwrap();
+            let (deltas, end) = read(stream).await;
+            assert_eq!(deltas, ["Hello"]);
+            assert_eq!(kind(&end.unwrap_err()), "interrupted", "{then:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_of_nonsense_is_nonsense() {
+    for which in [0, 1] {
+        let server = raw_server::stream(&[b"data: {\"type\":\n\n"], Then::End).await;
+        let stream = backends(&server.url)[which].stream(&ask("hello")).await.unwrap();
+        assert_eq!(kind(&read(stream).await.1.unwrap_err()), "nonsense");
+    }
+}
+
+#[tokio::test]
+async fn an_error_in_a_stream_is_told_by_its_type_until_words_are_out() {
+    let error = b"event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n";
+    for (which, words) in FIRST_WORDS.into_iter().enumerate() {
+        let server = raw_server::stream(&[error], Then::End).await;
+        let stream = backends(&server.url)[which].stream(&ask("hello")).await.unwrap();
+        assert_eq!(kind(&read(stream).await.1.unwrap_err()), "unavailable");
+
+        let server = raw_server::stream(&[words, error], Then::End).await;
+        let stream = backends(&server.url)[which].stream(&ask("hello")).await.unwrap();
+        let (deltas, end) = read(stream).await;
+        assert_eq!(deltas, ["Hello"]);
+        assert_eq!(kind(&end.unwrap_err()), "interrupted");
+    }
+}

@@ -1,0 +1,344 @@
+//! The steps of a job.
+
+use crate::{Completion, Job, JobState, Lease, Refund, WorkTerms};
+use std::fmt;
+use tithe_clock::Timestamp;
+use tithe_lightning::PaymentHash;
+use tithe_money::Sats;
+
+/// Something that happened to a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobEvent {
+    /// The evaluation's invoice was made.
+    EvalInvoiced {
+        /// Its hash.
+        invoice: PaymentHash,
+    },
+    /// The evaluation was paid.
+    EvalPaid,
+    /// The evaluation accepted the request.
+    Accepted {
+        /// What the work will cost.
+        work: WorkTerms,
+    },
+    /// The evaluation refused the request.
+    Rejected {
+        /// Why.
+        reason: String,
+    },
+    /// The work's invoice was made.
+    WorkInvoiced {
+        /// Its hash.
+        invoice: PaymentHash,
+    },
+    /// The work was paid.
+    WorkPaid,
+    /// The work was done.
+    Completed {
+        /// The answer and the bill.
+        completion: Completion,
+    },
+    /// The server could not evaluate or do the work.
+    Failed {
+        /// Why, in words that may be shown.
+        message: String,
+    },
+    /// The invoice that was awaited lapsed unpaid.
+    Lapsed,
+    /// Money of an ended job is owed back (at its end, or because it arrived late).
+    RefundAccrued {
+        /// How much more.
+        amount: Sats,
+    },
+}
+
+impl JobEvent {
+    /// What people call it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::EvalInvoiced { .. } => "evaluation invoiced",
+            Self::EvalPaid => "evaluation paid",
+            Self::Accepted { .. } => "accepted",
+            Self::Rejected { .. } => "rejected",
+            Self::WorkInvoiced { .. } => "work invoiced",
+            Self::WorkPaid => "work paid",
+            Self::Completed { .. } => "completed",
+            Self::Failed { .. } => "failed",
+            Self::Lapsed => "lapsed",
+            Self::RefundAccrued { .. } => "refund accrued",
+        }
+    }
+}
+
+/// The job is not in a state in which this can happen. The job is as it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct InvalidTransition {
+    /// The state it is in.
+    pub from: &'static str,
+    /// What was to happen.
+    pub event: &'static str,
+}
+
+impl fmt::Display for InvalidTransition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a job that is {} cannot take the step {:?}", self.from, self.event)
+    }
+}
+
+impl Job {
+    /// The job after `event`.
+    ///
+    /// A step ends the lease and its count of attempts, but for the acceptance: whoever evaluated goes on to make the work
+    /// invoice, as its first attempt at that.
+    ///
+    /// # Errors
+    /// [`InvalidTransition`] for every pair of state and event that the design does not name.
+    pub fn apply(&self, event: JobEvent, at: Timestamp) -> Result<Self, InvalidTransition> {
+        let refused = InvalidTransition { from: self.state_name_inside(), event: event.name() };
+        let mut evaluation = self.evaluation.clone();
+        let mut refund = self.refund;
+        let mut lease = Lease::default();
+        let state = match (self.state.clone(), event) {
+            (JobState::AwaitingEvalPayment, JobEvent::EvalInvoiced { invoice }) if evaluation.invoice.is_none() => {
+                evaluation.invoice = Some(invoice);
+                JobState::AwaitingEvalPayment
+            }
+            (JobState::AwaitingEvalPayment, JobEvent::EvalPaid) if evaluation.invoice.is_some() => {
+                JobState::Evaluating
+            }
+            (JobState::AwaitingEvalPayment, JobEvent::Lapsed) => JobState::Expired { work: None, invoice: None },
+            (JobState::Evaluating, JobEvent::Accepted { work }) => {
+                lease = Lease { attempts: 1, ..self.lease };
+                JobState::Accepted { work }
+            }
+            (JobState::Evaluating, JobEvent::Rejected { reason }) => JobState::Rejected { reason },
+            (JobState::Evaluating, JobEvent::Failed { message }) => {
+                JobState::Failed { message, work: None, invoice: None }
+            }
+            (JobState::Accepted { work }, JobEvent::WorkInvoiced { invoice }) => {
+                JobState::AwaitingWorkPayment { work, invoice }
+            }
+            (JobState::Accepted { work }, JobEvent::Failed { message }) => {
+                JobState::Failed { message, work: Some(work), invoice: None }
+            }
+            (JobState::AwaitingWorkPayment { work, invoice }, JobEvent::WorkPaid) => {
+                JobState::Executing { work, invoice }
+            }
+            (JobState::AwaitingWorkPayment { work, invoice }, JobEvent::Lapsed) => {
+                JobState::Expired { work: Some(work), invoice: Some(invoice) }
+            }
+            (JobState::Executing { work, invoice }, JobEvent::Completed { completion }) => {
+                JobState::Complete { work, invoice, completion }
+            }
+            (JobState::Executing { work, invoice }, JobEvent::Failed { message }) => {
+                JobState::Failed { message, work: Some(work), invoice: Some(invoice) }
+            }
+            (state, JobEvent::RefundAccrued { amount }) if state.name().is_terminal() && !amount.is_zero() => {
+                let total = self.refund.amount().get().saturating_add(amount.get());
+                // All the money there is cannot overflow this sum.
+                refund = Refund::Pending { amount: Sats::new(total).map_err(|_| refused)? };
+                state
+            }
+            _ => return Err(refused),
+        };
+        let revision = self.revision.saturating_add(1);
+        Ok(Self {
+            evaluation,
+            state,
+            refund,
+            lease,
+            revision,
+            updated_at: at,
+            id: self.id,
+            request: self.request.clone(),
+            model: self.model.clone(),
+            max_output_tokens: self.max_output_tokens,
+            created_at: self.created_at,
+        })
+    }
+
+    /// The state's name, with the step that the API does not tell apart.
+    const fn state_name_inside(&self) -> &'static str {
+        match self.state {
+            JobState::Accepted { .. } => "accepted",
+            _ => self.state.name().as_str(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{JobId, NewJob, StateName};
+    use proptest::prelude::*;
+    use std::time::Duration;
+    use tithe_money::{BasisPoints, BtcPrice, Msats, UsdMicros};
+    use tithe_pricing::{BtcQuote, Catalogue, Quote, Terms, Usage};
+    use uuid::Uuid;
+
+    const START: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn quote() -> Quote {
+        static QUOTE: std::sync::LazyLock<Quote> = std::sync::LazyLock::new(make_quote);
+        QUOTE.clone()
+    }
+
+    fn make_quote() -> Quote {
+        let btc = BtcQuote { price: BtcPrice::parse("100000").unwrap(), as_of: START };
+        let terms = Terms { margin: BasisPoints::ZERO, fixed_cost: UsdMicros::ZERO, btc };
+        Catalogue::built_in().model("sim-large").unwrap().quote(&["hello"], None, &terms).unwrap()
+    }
+
+    fn new_job() -> Job {
+        Job::new(NewJob {
+            id: JobId(Uuid::nil()),
+            request: "hello".into(),
+            model: "sim-large".to_owned(),
+            max_output_tokens: None,
+            evaluation: quote(),
+            evaluation_fee: Sats::new(2).unwrap(),
+            created_at: START,
+        })
+    }
+
+    fn hash(byte: u8) -> PaymentHash {
+        PaymentHash::from_bytes([byte; 32])
+    }
+
+    /// One of each event, in the order in which they are named.
+    fn events() -> Vec<JobEvent> {
+        let work = WorkTerms::in_full(quote()).unwrap();
+        let usage = Usage { input_tokens: 5, cached_input_tokens: 0, output_tokens: 7 };
+        let settlement = work.quote.settle(&usage, work.amount.to_msats(), Msats::ZERO).unwrap();
+        vec![
+            JobEvent::EvalInvoiced { invoice: hash(1) },
+            JobEvent::EvalPaid,
+            JobEvent::Accepted { work },
+            JobEvent::Rejected { reason: "no".to_owned() },
+            JobEvent::WorkInvoiced { invoice: hash(2) },
+            JobEvent::WorkPaid,
+            JobEvent::Completed { completion: Completion { text: "hi".into(), usage, settlement } },
+            JobEvent::Failed { message: "sorry".to_owned() },
+            JobEvent::Lapsed,
+            JobEvent::RefundAccrued { amount: Sats::new(1).unwrap() },
+        ]
+    }
+
+    /// Applies the events of these names.
+    fn after(names: &[&str]) -> Job {
+        names.iter().fold(new_job(), |job, name| {
+            let event = events().into_iter().find(|event| event.name() == *name).unwrap();
+            job.apply(event, START).unwrap()
+        })
+    }
+
+    const PAID: [&str; 2] = ["evaluation invoiced", "evaluation paid"];
+    const WORKING: [&str; 5] =
+        ["evaluation invoiced", "evaluation paid", "accepted", "work invoiced", "work paid"];
+
+    /// Every state, how to get there, and the only events that it takes with the state that they lead to.
+    fn table() -> Vec<(&'static str, Vec<&'static str>, Vec<(&'static str, &'static str)>)> {
+        let with = |path: &[&'static str], last: &'static str| [path, &[last]].concat();
+        vec![
+            (
+                "new",
+                vec![],
+                vec![("evaluation invoiced", "awaiting_eval_payment"), ("lapsed", "expired")],
+            ),
+            (
+                "awaiting_eval_payment",
+                vec!["evaluation invoiced"],
+                vec![("evaluation paid", "evaluating"), ("lapsed", "expired")],
+            ),
+            (
+                "evaluating",
+                PAID.to_vec(),
+                vec![("accepted", "evaluating"), ("rejected", "rejected"), ("failed", "failed")],
+            ),
+            (
+                "accepted",
+                with(&PAID, "accepted"),
+                vec![("work invoiced", "awaiting_work_payment"), ("failed", "failed")],
+            ),
+            (
+                "awaiting_work_payment",
+                WORKING[..4].to_vec(),
+                vec![("work paid", "executing"), ("lapsed", "expired")],
+            ),
+            ("executing", WORKING.to_vec(), vec![("completed", "complete"), ("failed", "failed")]),
+            ("rejected", with(&PAID, "rejected"), vec![("refund accrued", "rejected")]),
+            ("complete", with(&WORKING, "completed"), vec![("refund accrued", "complete")]),
+            ("failed", with(&WORKING, "failed"), vec![("refund accrued", "failed")]),
+            ("expired", vec!["lapsed"], vec![("refund accrued", "expired")]),
+            ("expired late", with(&WORKING[..4], "lapsed"), vec![("refund accrued", "expired")]),
+        ]
+    }
+
+    #[test]
+    fn every_transition_and_every_refusal_is_as_the_table_says() {
+        for (state, path, allowed) in table() {
+            let job = after(&path);
+            for event in events() {
+                let name = event.name();
+                let at = START + Duration::from_secs(9);
+                match (job.apply(event, at), allowed.iter().find(|(event, _)| *event == name)) {
+                    (Ok(next), Some((_, to))) => {
+                        assert_eq!(next.state.name().as_str(), *to, "{state} + {name}");
+                        assert_eq!((next.revision, next.updated_at), (job.revision + 1, at));
+                        assert_eq!(next.created_at, job.created_at);
+                    }
+                    (Err(refused), None) => {
+                        assert_eq!(refused.event, name);
+                        assert!(!refused.from.is_empty());
+                    }
+                    (outcome, _) => panic!("{state} + {name}: {outcome:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_reaches_every_state() {
+        let reached: Vec<StateName> = table().iter().map(|(_, path, _)| after(path).state.name()).collect();
+        for name in StateName::ALL {
+            assert!(reached.contains(&name), "{name:?}");
+            assert_eq!(StateName::from_name(name.as_str()), Some(name));
+        }
+    }
+
+    #[test]
+    fn refunds_add_up() {
+        let job = after(&["lapsed", "refund accrued", "refund accrued"]);
+        assert_eq!(job.refund, Refund::Pending { amount: Sats::new(2).unwrap() });
+        let nothing = JobEvent::RefundAccrued { amount: Sats::ZERO };
+        assert!(job.apply(nothing, START).is_err());
+    }
+
+    #[test]
+    fn a_step_ends_the_lease_but_who_evaluated_goes_on() {
+        let mut job = after(&PAID);
+        job.lease = job.lease.claimed(crate::LeaseOwner(Uuid::nil()), START);
+        let held = job.lease;
+        let work = WorkTerms::in_full(quote()).unwrap();
+        let rejected = JobEvent::Rejected { reason: String::new() };
+        assert_eq!(job.apply(rejected, START).unwrap().lease, Lease::default());
+        assert_eq!(job.apply(JobEvent::Accepted { work }, START).unwrap().lease, held);
+    }
+
+    proptest! {
+        /// Whatever happens in whatever order: a job that has ended stays ended, and it is complete at most once.
+        #[test]
+        fn an_ended_job_stays_as_it_ended(picks in proptest::collection::vec(0_usize..10, 0..60)) {
+            let mut job = new_job();
+            for pick in picks {
+                let event = events().swap_remove(pick);
+                let before = job.state.name();
+                if let Ok(next) = job.apply(event, START) {
+                    prop_assert!(!before.is_terminal() || next.state.name() == before);
+                    job = next;
+                }
+            }
+        }
+    }
+}

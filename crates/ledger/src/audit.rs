@@ -1,0 +1,270 @@
+//! The audit of the ledger itself: every row is fed in, every broken invariant comes out.
+
+use crate::{Account, AccountId, Hold, HoldState, Transfer, TransferKey, TransferKind};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use tithe_money::Msats;
+use uuid::Uuid;
+
+/// What must always hold (design, "Money").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Invariant {
+    /// Every transfer debits and credits the same amount, so that all accounts sum to zero; rows say what transfers say.
+    I1,
+    /// No guarded account's balance is below zero, nor below what is held on it.
+    I2,
+    /// A payment hash is credited at most once.
+    I3,
+    /// A hold ends exactly once.
+    I4,
+    /// What the ledger says of the wallet is what payments in and out say.
+    I7,
+    /// For each piece of work: paid + absorbed = charged + refunded.
+    I8,
+}
+
+impl fmt::Display for Invariant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// One fault.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// What is broken.
+    pub invariant: Invariant,
+    /// Where: an account, a transfer, a hold, an invoice, a job.
+    pub subject: String,
+    /// What is wrong there, with the amounts.
+    pub detail: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.invariant, self.subject, self.detail)
+    }
+}
+
+/// What a hold's charges must add up to.
+struct HoldCharges {
+    hold: Hold,
+    charged: u128,
+}
+
+/// Takes in all rows of the ledger, in any order, and tells what is wrong with them.
+///
+/// Memory grows with the number of guarded accounts and holds, not with the number of transfers.
+#[derive(Default)]
+pub struct Auditor {
+    /// Credits less debits of each account.
+    sums: BTreeMap<AccountId, i128>,
+    accounts: HashMap<AccountId, Account>,
+    held: HashMap<AccountId, u128>,
+    holds: HashMap<Uuid, HoldCharges>,
+    charges_by_hold: HashMap<Uuid, u128>,
+    transfers: u64,
+    findings: Vec<Finding>,
+}
+
+impl Auditor {
+    /// An audit that has seen nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The key of the transfer that charges a hold.
+    #[must_use]
+    pub fn hold_charge_key(hold: &Hold) -> TransferKey {
+        TransferKey::new(format!("hold:{}:charge", hold.id))
+    }
+
+    /// Takes in a transfer.
+    pub fn transfer(&mut self, transfer: &Transfer) {
+        self.transfers += 1;
+        if transfer.amount.is_zero() || transfer.debit == transfer.credit {
+            self.find(Invariant::I1, format!("transfer {}", transfer.key), "it moves nothing".to_owned());
+        }
+        let amount = i128::from(transfer.amount.get());
+        *self.sums.entry(transfer.debit).or_default() -= amount;
+        *self.sums.entry(transfer.credit).or_default() += amount;
+        if transfer.kind == TransferKind::Charge
+            && let Some(hold) = transfer.key.as_str().strip_prefix("hold:").and_then(|k| k.strip_suffix(":charge"))
+            && let Ok(hold) = hold.parse()
+        {
+            *self.charges_by_hold.entry(hold).or_default() += u128::from(transfer.amount.get());
+        }
+    }
+
+    /// Takes in a guarded account's row.
+    pub fn account(&mut self, account: &Account) {
+        self.accounts.insert(account.id(), account.clone());
+    }
+
+    /// Takes in a hold.
+    pub fn hold(&mut self, hold: &Hold) {
+        if matches!(hold.state, HoldState::Held { .. }) {
+            *self.held.entry(hold.account).or_default() += u128::from(hold.amount.get());
+        }
+        let charged = match hold.state {
+            HoldState::Settled { charged } | HoldState::Expired { charged_late: Some(charged) } => charged,
+            _ => Msats::ZERO,
+        };
+        self.holds.insert(hold.id.0, HoldCharges { hold: hold.clone(), charged: charged.get().into() });
+    }
+
+    /// What the transfers say is in `account`: credits less debits, in msats.
+    #[must_use]
+    pub fn balance(&self, account: AccountId) -> i128 {
+        self.sums.get(&account).copied().unwrap_or(0)
+    }
+
+    /// All accounts that transfers touched, with credits less debits in msats.
+    pub fn balances(&self) -> impl Iterator<Item = (AccountId, i128)> {
+        self.sums.iter().map(|(id, sum)| (*id, *sum))
+    }
+
+    /// How many transfers were taken in.
+    #[must_use]
+    pub const fn transfers(&self) -> u64 {
+        self.transfers
+    }
+
+    /// Reports a fault that somebody else has found.
+    pub fn find(&mut self, invariant: Invariant, subject: String, detail: String) {
+        self.findings.push(Finding { invariant, subject, detail });
+    }
+
+    /// Everything that is wrong, in order. Nothing: the ledger is sound.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<Finding> {
+        self.check_accounts();
+        self.check_holds();
+        self.findings.sort();
+        self.findings
+    }
+
+    fn check_accounts(&mut self) {
+        let mut ids: Vec<AccountId> = self.sums.keys().filter(|id| id.is_guarded()).copied().collect();
+        ids.extend(self.accounts.keys());
+        ids.extend(self.held.keys());
+        ids.sort_unstable();
+        ids.dedup();
+        for id in ids {
+            let moved = self.balance(id);
+            let holds = self.held.get(&id).copied().unwrap_or(0);
+            let Some(account) = self.accounts.get(&id).cloned() else {
+                if moved != 0 || holds != 0 {
+                    let detail = format!("it has no row, but transfers leave {moved} msat and holds {holds} msat");
+                    self.find(Invariant::I1, format!("account {id}"), detail);
+                }
+                continue;
+            };
+            if i128::from(account.balance().get()) != moved {
+                let detail = format!("its row says {}, its transfers {moved} msat", account.balance());
+                self.find(Invariant::I1, format!("account {id}"), detail);
+            }
+            if u128::from(account.held().get()) != holds {
+                let detail = format!("its row says {} are held, its open holds {holds} msat", account.held());
+                self.find(Invariant::I2, format!("account {id}"), detail);
+            }
+            if account.held() > account.balance() {
+                let detail = format!("{} are held on a balance of {}", account.held(), account.balance());
+                self.find(Invariant::I2, format!("account {id}"), detail);
+            }
+        }
+    }
+
+    fn check_holds(&mut self) {
+        let mut faults = Vec::new();
+        for (id, expected) in &self.holds {
+            let booked = self.charges_by_hold.get(id).copied().unwrap_or(0);
+            if booked != expected.charged {
+                let detail = format!(
+                    "it is {} with {} msat charged, but transfers charge {booked} msat",
+                    expected.hold.state.name(),
+                    expected.charged
+                );
+                faults.push((format!("hold {id}"), detail));
+            }
+        }
+        for id in self.charges_by_hold.keys().filter(|id| !self.holds.contains_key(id)) {
+            faults.push((format!("hold {id}"), "a transfer charges it, but it does not exist".to_owned()));
+        }
+        for (subject, detail) in faults {
+            self.find(Invariant::I4, subject, detail);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::HoldId;
+    use std::time::Duration;
+    use tithe_clock::Timestamp;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+    const SESSION: AccountId = AccountId::Session(Uuid::nil());
+
+    fn msats(n: u64) -> Msats {
+        Msats::new(n).unwrap()
+    }
+
+    fn transfer(key: &str, debit: AccountId, credit: AccountId, amount: u64, kind: TransferKind) -> Transfer {
+        let key = TransferKey::new(key);
+        Transfer { key, debit, credit, amount: msats(amount), kind, reference: Uuid::nil(), created_at: NOW }
+    }
+
+    /// A deposit of 100, a hold of 60 settled at 25.
+    fn sound() -> (Vec<Transfer>, Account, Hold) {
+        let account = Account::open(SESSION).credit(msats(100)).unwrap();
+        let (account, hold) =
+            Hold::place(&account, HoldId(Uuid::max()), msats(60), NOW, Duration::from_secs(1)).unwrap();
+        let settled = hold.settle(&account, msats(25), NOW).unwrap();
+        let key = Auditor::hold_charge_key(&settled.hold);
+        let transfers = vec![
+            transfer("a", AccountId::Operator, SESSION, 100, TransferKind::Adjustment),
+            transfer(key.as_str(), SESSION, AccountId::Revenue, 25, TransferKind::Charge),
+        ];
+        (transfers, settled.account, settled.hold)
+    }
+
+    fn audit(transfers: &[Transfer], account: &Account, hold: &Hold) -> Vec<String> {
+        let mut auditor = Auditor::new();
+        transfers.iter().for_each(|t| auditor.transfer(t));
+        auditor.account(account);
+        auditor.hold(hold);
+        auditor.finish().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_sound_ledger_has_no_findings() {
+        let (transfers, account, hold) = sound();
+        assert_eq!(audit(&transfers, &account, &hold), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_planted_fault_is_named() {
+        let (transfers, account, hold) = sound();
+        let session = "00000000-0000-0000-0000-000000000000";
+        let richer = Account::restore(SESSION, msats(76), Msats::ZERO);
+        assert_eq!(
+            audit(&transfers, &richer, &hold),
+            [format!("I1 account session:{session}: its row says 76 msat, its transfers 75 msat")]
+        );
+        let stuck = Account::restore(SESSION, msats(75), msats(10));
+        assert_eq!(
+            audit(&transfers, &stuck, &hold),
+            [format!("I2 account session:{session}: its row says 10 msat are held, its open holds 0 msat")]
+        );
+        let uncharged = Hold { state: HoldState::Released, ..hold.clone() };
+        assert_eq!(
+            audit(&transfers, &account, &uncharged),
+            ["I4 hold ffffffff-ffff-ffff-ffff-ffffffffffff: it is released with 0 msat charged, but transfers charge 25 msat"]
+        );
+        let lost = &transfers[..1];
+        assert_eq!(audit(lost, &account, &hold).len(), 2);
+    }
+}

@@ -1,0 +1,28 @@
+//! A price that never changes.
+
+use async_trait::async_trait;
+use std::sync::Arc;
+use tithe_clock::Clock;
+use tithe_money::BtcPrice;
+use tithe_pricing::{BtcQuote, PriceError, PriceFeed};
+
+/// Always the same price, true at any time.
+pub struct FixedPrice {
+    price: BtcPrice,
+    clock: Arc<dyn Clock>,
+}
+
+impl FixedPrice {
+    /// A feed of this price.
+    #[must_use]
+    pub fn new(price: BtcPrice, clock: Arc<dyn Clock>) -> Self {
+        Self { price, clock }
+    }
+}
+
+#[async_trait]
+impl PriceFeed for FixedPrice {
+    async fn btc_price(&self) -> Result<BtcQuote, PriceError> {
+        Ok(BtcQuote { price: self.price, as_of: self.clock.now() })
+    }
+}

@@ -1,0 +1,222 @@
+//! Opening the database, and running work on its connections.
+
+use diesel::connection::Connection as _;
+use diesel::prelude::*;
+use diesel_async::pooled_connection::bb8::Pool;
+use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
+use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
+use diesel_async::{AsyncConnection, SimpleAsyncConnection};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use futures_util::FutureExt;
+use std::time::Duration;
+use tithe_engine::store::StoreError;
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
+
+type Connection = SyncConnectionWrapper<SqliteConnection>;
+
+/// How hard SQLite tries to keep what it has acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Synchronous {
+    /// Survives a crash of the machine. The only one for money.
+    #[default]
+    Full,
+    /// Survives a crash of the program only. For tests.
+    Off,
+}
+
+/// How the database is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SqliteSettings {
+    /// How many connections read at once.
+    pub readers: u32,
+    /// What an acknowledged write survives.
+    pub synchronous: Synchronous,
+    /// How long to wait for a connection, or for another program's lock.
+    pub patience: Duration,
+}
+
+impl Default for SqliteSettings {
+    fn default() -> Self {
+        Self { readers: 4, synchronous: Synchronous::Full, patience: Duration::from_secs(5) }
+    }
+}
+
+/// Why the database could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The URL is not one of SQLite's.
+    #[error("{0:?} is no SQLite URL; write sqlite://path/to/file.db")]
+    Url(String),
+    /// The file cannot be opened.
+    #[error("the database {path} cannot be opened")]
+    Open {
+        /// Where it is.
+        path: String,
+        /// What the database says.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Its tables cannot be brought up to date.
+    #[error("the tables of the database {path} cannot be brought up to date")]
+    Migrate {
+        /// Where it is.
+        path: String,
+        /// What the database says.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// The store.
+#[derive(Clone)]
+pub struct SqliteStore {
+    writer: Pool<Connection>,
+    readers: Pool<Connection>,
+}
+
+impl SqliteStore {
+    /// The file that a `sqlite://` URL names.
+    ///
+    /// # Errors
+    /// [`OpenError::Url`].
+    pub fn path_of(url: &str) -> Result<&str, OpenError> {
+        let path = url.strip_prefix("sqlite://").filter(|path| !path.is_empty() && !path.contains(['?', '\0']));
+        path.ok_or_else(|| OpenError::Url(url.to_owned()))
+    }
+
+    /// Opens the database of a `sqlite://` URL, makes it if it does not exist, and brings its tables up to date. Two
+    /// programs may do so at once.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open(url: &str, settings: SqliteSettings) -> Result<Self, OpenError> {
+        let path = Self::path_of(url)?;
+        let open = |cause| OpenError::Open { path: path.to_owned(), cause };
+        // The first connection sets the journal mode, which the others must find set.
+        let mut first = establish(path.to_owned(), settings).await.map_err(|cause| open(cause.into()))?;
+        let migrated = first
+            .spawn_blocking(|connection| {
+                Ok(connection.immediate_transaction(|connection| {
+                    connection.run_pending_migrations(MIGRATIONS).map(drop).map_err(MigrateError::Migration)
+                }))
+            })
+            .await;
+        match migrated {
+            Ok(Ok(())) => {}
+            Ok(Err(MigrateError::Migration(cause))) => {
+                return Err(OpenError::Migrate { path: path.to_owned(), cause });
+            }
+            Ok(Err(MigrateError::Database(cause))) | Err(cause) => {
+                return Err(OpenError::Migrate { path: path.to_owned(), cause: cause.into() });
+            }
+        }
+        drop(first);
+        let pool = |size| pool(path, size, settings);
+        Ok(Self {
+            writer: pool(1).await.map_err(|cause| open(cause.into()))?,
+            readers: pool(settings.readers.max(1)).await.map_err(|cause| open(cause.into()))?,
+        })
+    }
+
+    /// Runs `work` in one writing transaction.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut SqliteConnection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        run(&self.writer, move |connection| connection.immediate_transaction(work)).await
+    }
+
+    /// Runs `work` on a consistent view.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut SqliteConnection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        run(&self.readers, move |connection| connection.transaction(work)).await
+    }
+}
+
+async fn run<T: Send + 'static>(
+    pool: &Pool<Connection>,
+    work: impl FnOnce(&mut SqliteConnection) -> Result<T, Fault> + Send + 'static,
+) -> Result<T, StoreError> {
+    let mut connection = pool.get().await.map_err(|cause| StoreError::Unavailable(Box::new(cause)))?;
+    let done = connection.spawn_blocking(move |connection| Ok(work(connection))).await;
+    done.map_err(store_error)?.map_err(|fault| match fault {
+        Fault::Row(cause) => cause,
+        Fault::Database(cause) => store_error(cause),
+    })
+}
+
+async fn pool(
+    path: &str,
+    size: u32,
+    settings: SqliteSettings,
+) -> Result<Pool<Connection>, diesel_async::pooled_connection::PoolError> {
+    let mut config = ManagerConfig::default();
+    config.recycling_method = RecyclingMethod::Fast;
+    config.custom_setup = Box::new(move |path| establish(path.to_owned(), settings).boxed());
+    let manager = AsyncDieselConnectionManager::<Connection>::new_with_config(path, config);
+    Pool::builder().max_size(size).min_idle(Some(1)).connection_timeout(settings.patience).build(manager).await
+}
+
+async fn establish(path: String, settings: SqliteSettings) -> ConnectionResult<Connection> {
+    let mut connection = Connection::establish(&path).await?;
+    let synchronous = match settings.synchronous {
+        Synchronous::Full => "FULL",
+        Synchronous::Off => "OFF",
+    };
+    let pragmas = format!(
+        "PRAGMA busy_timeout = {};
+         PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = {synchronous};
+         PRAGMA foreign_keys = ON;",
+        settings.patience.as_millis()
+    );
+    connection.batch_execute(&pragmas).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
+    Ok(connection)
+}
+
+enum MigrateError {
+    Database(diesel::result::Error),
+    Migration(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<diesel::result::Error> for MigrateError {
+    fn from(cause: diesel::result::Error) -> Self {
+        Self::Database(cause)
+    }
+}
+
+/// What can go wrong within a transaction.
+pub(crate) enum Fault {
+    /// The database.
+    Database(diesel::result::Error),
+    /// A row that cannot be read.
+    Row(StoreError),
+}
+
+impl From<diesel::result::Error> for Fault {
+    fn from(cause: diesel::result::Error) -> Self {
+        Self::Database(cause)
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(cause: StoreError) -> Self {
+        Self::Row(cause)
+    }
+}
+
+fn store_error(cause: diesel::result::Error) -> StoreError {
+    // diesel does not tell SQLITE_BUSY apart but by its text.
+    let busy = match &cause {
+        diesel::result::Error::DatabaseError(_, info) => {
+            matches!(info.message(), "database is locked" | "database table is locked" | "disk I/O error")
+                || info.message().contains("disk is full")
+        }
+        _ => false,
+    };
+    if busy { StoreError::Unavailable(Box::new(cause)) } else { StoreError::Failed(Box::new(cause)) }
+}

@@ -1,0 +1,235 @@
+//! Reads, and leases.
+
+use crate::SqliteStore;
+use crate::connection::Fault;
+use crate::rows::{AccountRow, HoldRow, InvoiceRow, JOB_TOPIC, JobRow, OutboxRow, RUNNABLE};
+use crate::schema::{accounts, holds, invoices, jobs, outbox};
+use async_trait::async_trait;
+use diesel::prelude::*;
+use tithe_clock::Timestamp;
+use tithe_engine::store::StoreError;
+use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, Lease};
+use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository};
+use tithe_lightning::{Invoice, InvoiceRepository, PaymentHash};
+
+fn all<Row, T>(rows: Vec<Row>) -> Result<Vec<T>, Fault>
+where
+    T: TryFrom<Row, Error = StoreError>,
+{
+    Ok(rows.into_iter().map(T::try_from).collect::<Result<_, _>>()?)
+}
+
+fn limit_column(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+#[async_trait]
+impl JobRepository for SqliteStore {
+    type Error = StoreError;
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        self.read(move |connection| {
+            let found = jobs::table.find(id.to_string());
+            let row = found.select(JobRow::as_select()).first(connection).optional()?;
+            Ok(row.map(Job::try_from).transpose()?)
+        })
+        .await
+    }
+
+    async fn job_changes(&self, id: JobId, revision: u32) -> Result<Vec<JobChange>, StoreError> {
+        self.read(move |connection| {
+            let rows = outbox::table
+                .filter(outbox::topic.eq(JOB_TOPIC))
+                .filter(outbox::subject.eq(id.to_string()))
+                .filter(outbox::revision.gt(i64::from(revision)))
+                .order(outbox::revision)
+                .select(OutboxRow::as_select())
+                .load(connection)?;
+            all(rows)
+        })
+        .await
+    }
+
+    async fn jobs_claim(&self, claim: &JobClaim) -> Result<Vec<Job>, StoreError> {
+        let claim = *claim;
+        let now = claim.now.unix_micros();
+        let free = move || {
+            let lease_is_free = jobs::lease_owner.is_null().or(jobs::lease_until.is_null()).or(jobs::lease_until.le(now));
+            jobs::table.filter(jobs::state.eq_any(RUNNABLE)).filter(lease_is_free.assume_not_null())
+        };
+        // Looking takes no lock: an idle server does not disturb the writer.
+        let nothing = self
+            .read(move |connection| Ok(free().select(jobs::id).first::<String>(connection).optional()?.is_none()))
+            .await?;
+        if nothing {
+            return Ok(Vec::new());
+        }
+        self.write(move |connection| {
+            let rows = free()
+                .order(jobs::updated_at)
+                .limit(limit_column(claim.limit))
+                .select(JobRow::as_select())
+                .load(connection)?;
+            let mut claimed: Vec<Job> = all(rows)?;
+            for job in &mut claimed {
+                job.lease = job.lease.claimed(claim.owner, claim.until);
+                set_lease(connection, job.id, &job.lease)?;
+            }
+            Ok(claimed)
+        })
+        .await
+    }
+
+    async fn job_lease_renew(&self, id: JobId, lease: &Lease, until: Timestamp) -> Result<bool, StoreError> {
+        let renewed = Lease { until: Some(until), ..*lease };
+        self.change_lease(id, *lease, renewed).await
+    }
+
+    async fn job_lease_hand_back(&self, id: JobId, lease: &Lease) -> Result<bool, StoreError> {
+        self.change_lease(id, *lease, lease.handed_back()).await
+    }
+
+    async fn jobs_never_invoiced(&self, before: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
+        self.read(move |connection| {
+            let rows = jobs::table
+                .filter(jobs::state.eq("awaiting_eval_payment"))
+                .filter(jobs::eval_invoice.is_null())
+                .filter(jobs::created_at.lt(before.unix_micros()))
+                .limit(limit_column(limit))
+                .select(JobRow::as_select())
+                .load(connection)?;
+            let jobs: Vec<Job> = all(rows)?;
+            Ok(jobs.iter().map(|job| job.id).collect())
+        })
+        .await
+    }
+}
+
+impl SqliteStore {
+    /// Changes a lease if the job still is held as `held`.
+    async fn change_lease(&self, id: JobId, held: Lease, new: Lease) -> Result<bool, StoreError> {
+        self.write(move |connection| {
+            let found = jobs::table.find(id.to_string());
+            let row = found.select(JobRow::as_select()).first(connection).optional()?;
+            let Some(job) = row.map(Job::try_from).transpose()? else { return Ok(false) };
+            if !job.lease.is_held_as(&held) {
+                return Ok(false);
+            }
+            set_lease(connection, id, &new)?;
+            Ok(true)
+        })
+        .await
+    }
+}
+
+fn set_lease(connection: &mut SqliteConnection, id: JobId, lease: &Lease) -> QueryResult<()> {
+    diesel::update(jobs::table.find(id.to_string()))
+        .set((
+            jobs::lease_owner.eq(lease.owner.map(|owner| owner.to_string())),
+            jobs::lease_until.eq(lease.until.map(|until| until.unix_micros())),
+            jobs::attempts.eq(i64::from(lease.attempts)),
+        ))
+        .execute(connection)?;
+    Ok(())
+}
+
+#[async_trait]
+impl InvoiceRepository for SqliteStore {
+    type Error = StoreError;
+
+    async fn invoice(&self, payment_hash: PaymentHash) -> Result<Option<Invoice>, StoreError> {
+        self.read(move |connection| {
+            let found = invoices::table.find(payment_hash.to_string());
+            let row = found.select(InvoiceRow::as_select()).first(connection).optional()?;
+            Ok(row.map(Invoice::try_from).transpose()?)
+        })
+        .await
+    }
+
+    async fn invoices_pending(
+        &self,
+        after: Option<PaymentHash>,
+        limit: usize,
+    ) -> Result<Vec<Invoice>, StoreError> {
+        let after = after.map(|hash| hash.to_string()).unwrap_or_default();
+        self.read(move |connection| {
+            let rows = invoices::table
+                .filter(invoices::state.eq("pending"))
+                .filter(invoices::payment_hash.gt(after))
+                .order(invoices::payment_hash)
+                .limit(limit_column(limit))
+                .select(InvoiceRow::as_select())
+                .load(connection)?;
+            all(rows)
+        })
+        .await
+    }
+
+    async fn invoices_lapsed(
+        &self,
+        since: Timestamp,
+        after: Option<PaymentHash>,
+        limit: usize,
+    ) -> Result<Vec<Invoice>, StoreError> {
+        let after = after.map(|hash| hash.to_string()).unwrap_or_default();
+        self.read(move |connection| {
+            let rows = invoices::table
+                .filter(invoices::state.eq("expired"))
+                .filter(invoices::expires_at.ge(since.unix_micros()))
+                .filter(invoices::payment_hash.gt(after))
+                .order(invoices::payment_hash)
+                .limit(limit_column(limit))
+                .select(InvoiceRow::as_select())
+                .load(connection)?;
+            all(rows)
+        })
+        .await
+    }
+
+    async fn invoices_pending_count(&self) -> Result<u64, StoreError> {
+        let count: i64 = self
+            .read(|connection| {
+                let pending = invoices::table.filter(invoices::state.eq("pending"));
+                Ok(pending.count().get_result(connection)?)
+            })
+            .await?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+}
+
+#[async_trait]
+impl LedgerRepository for SqliteStore {
+    type Error = StoreError;
+
+    async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
+        self.read(move |connection| {
+            let found = accounts::table.find(id.to_string());
+            let row = found.select(AccountRow::as_select()).first(connection).optional()?;
+            Ok(row.map(Account::try_from).transpose()?)
+        })
+        .await
+    }
+
+    async fn hold(&self, id: HoldId) -> Result<Option<Hold>, StoreError> {
+        self.read(move |connection| {
+            let found = holds::table.find(id.to_string());
+            let row = found.select(HoldRow::as_select()).first(connection).optional()?;
+            Ok(row.map(Hold::try_from).transpose()?)
+        })
+        .await
+    }
+
+    async fn holds_overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Hold>, StoreError> {
+        self.read(move |connection| {
+            let rows = holds::table
+                .filter(holds::state.eq("held"))
+                .filter(holds::lease_until.le(now.unix_micros()))
+                .order(holds::lease_until)
+                .limit(limit_column(limit))
+                .select(HoldRow::as_select())
+                .load(connection)?;
+            all(rows)
+        })
+        .await
+    }
+}

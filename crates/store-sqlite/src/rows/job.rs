@@ -1,0 +1,201 @@
+//! Jobs.
+
+use super::{Reader, count_column};
+use crate::schema::jobs;
+use diesel::prelude::*;
+use tithe_engine::store::StoreError;
+use tithe_jobs::{Completion, Evaluation, Job, JobId, JobState, Lease, LeaseOwner, Refund, WorkTerms};
+use tithe_lightning::PaymentHash;
+use tithe_money::Sats;
+use tithe_pricing::Usage;
+
+/// The states whose jobs have something to do.
+pub(crate) const RUNNABLE: [&str; 3] = ["evaluating", "accepted", "executing"];
+
+#[derive(Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = jobs)]
+#[diesel(treat_none_as_null = true)]
+pub(crate) struct JobRow {
+    pub(crate) id: String,
+    request: String,
+    model: String,
+    max_output_tokens: Option<i64>,
+    state: String,
+    eval_quote: String,
+    eval_amount_msats: i64,
+    eval_invoice: Option<String>,
+    work_terms: Option<String>,
+    work_invoice: Option<String>,
+    rejection_reason: Option<String>,
+    error_message: Option<String>,
+    result: Option<String>,
+    actual_input_tokens: Option<i64>,
+    actual_cached_input_tokens: Option<i64>,
+    actual_output_tokens: Option<i64>,
+    settlement: Option<String>,
+    refund_state: String,
+    refund_amount_msats: i64,
+    revision: i64,
+    lease_owner: Option<String>,
+    lease_until: Option<i64>,
+    attempts: i64,
+    created_at: i64,
+    updated_at: i64,
+}
+
+const fn state_column(state: &JobState) -> &'static str {
+    match state {
+        JobState::Accepted { .. } => "accepted",
+        _ => state.name().as_str(),
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|cause| StoreError::Failed(Box::new(cause)))
+}
+
+impl TryFrom<&Job> for JobRow {
+    type Error = StoreError;
+
+    fn try_from(job: &Job) -> Result<Self, StoreError> {
+        let completion = match &job.state {
+            JobState::Complete { completion, .. } => Some(completion),
+            _ => None,
+        };
+        let usage = completion.map(|completion| completion.usage);
+        Ok(Self {
+            id: job.id.to_string(),
+            request: job.request.to_string(),
+            model: job.model.clone(),
+            max_output_tokens: job.max_output_tokens.map(count_column),
+            state: state_column(&job.state).to_owned(),
+            eval_quote: json(&job.evaluation.quote)?,
+            eval_amount_msats: job.evaluation.fee.to_msats().to_i64(),
+            eval_invoice: job.evaluation.invoice.map(|hash| hash.to_string()),
+            work_terms: job.state.work().map(json).transpose()?,
+            work_invoice: job.state.work_invoice().map(|hash| hash.to_string()),
+            rejection_reason: match &job.state {
+                JobState::Rejected { reason } => Some(reason.clone()),
+                _ => None,
+            },
+            error_message: match &job.state {
+                JobState::Failed { message, .. } => Some(message.clone()),
+                _ => None,
+            },
+            result: completion.map(|completion| completion.text.to_string()),
+            actual_input_tokens: usage.map(|usage| count_column(usage.input_tokens)),
+            actual_cached_input_tokens: usage.map(|usage| count_column(usage.cached_input_tokens)),
+            actual_output_tokens: usage.map(|usage| count_column(usage.output_tokens)),
+            settlement: completion.map(|completion| json(&completion.settlement)).transpose()?,
+            refund_state: job.refund.name().to_owned(),
+            refund_amount_msats: job.refund.amount().to_msats().to_i64(),
+            revision: job.revision.into(),
+            lease_owner: job.lease.owner.map(|owner| owner.to_string()),
+            lease_until: job.lease.until.map(|until| until.unix_micros()),
+            attempts: job.lease.attempts.into(),
+            created_at: job.created_at.unix_micros(),
+            updated_at: job.updated_at.unix_micros(),
+        })
+    }
+}
+
+impl TryFrom<JobRow> for Job {
+    type Error = StoreError;
+
+    fn try_from(row: JobRow) -> Result<Self, StoreError> {
+        let read = Reader::new("job", &row.id);
+        let owner = row.lease_owner.as_deref().map(|owner| owner.parse().map(LeaseOwner)).transpose();
+        let until = row.lease_until.map(|until| read.time("lease_until", until)).transpose()?;
+        let refund_amount = read.sats("refund_amount_msats", row.refund_amount_msats)?;
+        let refund = match row.refund_state.as_str() {
+            "not_applicable" => Refund::NotApplicable,
+            "pending" => Refund::Pending { amount: refund_amount },
+            other => return Err(read.corrupt(format!("refund_state is {other:?}"))),
+        };
+        Ok(Self {
+            id: JobId(read.column("id", row.id.parse())?),
+            max_output_tokens: row.max_output_tokens.map(|n| read.count("max_output_tokens", n)).transpose()?,
+            evaluation: Evaluation {
+                quote: read.column("eval_quote", serde_json::from_str(&row.eval_quote))?,
+                fee: read.sats("eval_amount_msats", row.eval_amount_msats)?,
+                invoice: read.hash("eval_invoice", row.eval_invoice.as_deref())?,
+            },
+            state: row.state(&read)?,
+            refund,
+            lease: Lease {
+                owner: read.column("lease_owner", owner)?,
+                until,
+                attempts: read.column("attempts", row.attempts.try_into())?,
+            },
+            revision: read.column("revision", row.revision.try_into())?,
+            created_at: read.time("created_at", row.created_at)?,
+            updated_at: read.time("updated_at", row.updated_at)?,
+            request: row.request.into(),
+            model: row.model,
+        })
+    }
+}
+
+impl JobRow {
+    fn state(&self, read: &Reader) -> Result<JobState, StoreError> {
+        let terms = self.work_terms.as_deref().map(serde_json::from_str::<WorkTerms>).transpose();
+        let terms = read.column("work_terms", terms)?;
+        let invoice = read.hash("work_invoice", self.work_invoice.as_deref())?;
+        let work = |terms| read.present("work_terms", terms);
+        let paid_by = |invoice| read.present("work_invoice", invoice);
+        Ok(match self.state.as_str() {
+            "awaiting_eval_payment" => JobState::AwaitingEvalPayment,
+            "evaluating" => JobState::Evaluating,
+            "accepted" => JobState::Accepted { work: work(terms)? },
+            "awaiting_work_payment" => {
+                JobState::AwaitingWorkPayment { work: work(terms)?, invoice: paid_by(invoice)? }
+            }
+            "executing" => JobState::Executing { work: work(terms)?, invoice: paid_by(invoice)? },
+            "rejected" => {
+                JobState::Rejected { reason: read.present("rejection_reason", self.rejection_reason.clone())? }
+            }
+            "complete" => JobState::Complete {
+                work: work(terms)?,
+                invoice: paid_by(invoice)?,
+                completion: self.completion(read)?,
+            },
+            "failed" => JobState::Failed {
+                message: read.present("error_message", self.error_message.clone())?,
+                work: terms,
+                invoice,
+            },
+            "expired" => JobState::Expired { work: terms, invoice },
+            other => return Err(read.corrupt(format!("state is {other:?}"))),
+        })
+    }
+
+    fn completion(&self, read: &Reader) -> Result<Completion, StoreError> {
+        let count = |column, value| read.present(column, value).and_then(|value| read.count(column, value));
+        let settlement = read.present("settlement", self.settlement.as_deref())?;
+        Ok(Completion {
+            text: read.present("result", self.result.as_deref())?.into(),
+            usage: Usage {
+                input_tokens: count("actual_input_tokens", self.actual_input_tokens)?,
+                cached_input_tokens: count("actual_cached_input_tokens", self.actual_cached_input_tokens)?,
+                output_tokens: count("actual_output_tokens", self.actual_output_tokens)?,
+            },
+            settlement: read.column("settlement", serde_json::from_str(settlement))?,
+        })
+    }
+}
+
+impl Reader {
+    /// An amount that must be whole sats.
+    fn sats(&self, column: &str, msats: i64) -> Result<Sats, StoreError> {
+        let amount = self.msats(column, msats)?;
+        let sats = amount.to_sats_rounding_down();
+        if sats.to_msats() == amount {
+            return Ok(sats);
+        }
+        Err(self.corrupt(format!("{column} is {msats}, not whole sats")))
+    }
+
+    fn hash(&self, column: &str, hash: Option<&str>) -> Result<Option<PaymentHash>, StoreError> {
+        self.column(column, hash.map(str::parse).transpose())
+    }
+}

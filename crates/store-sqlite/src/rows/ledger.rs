@@ -1,0 +1,157 @@
+//! Accounts, transfers, holds.
+
+use super::Reader;
+use crate::schema::{accounts, holds, transfers};
+use diesel::prelude::*;
+use tithe_engine::store::StoreError;
+use tithe_ledger::{Account, Hold, HoldId, HoldState, Transfer, TransferKey, TransferKind};
+
+#[derive(Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = accounts)]
+pub(crate) struct AccountRow {
+    pub(crate) id: String,
+    balance_msats: i64,
+    held_msats: i64,
+}
+
+impl From<&Account> for AccountRow {
+    fn from(account: &Account) -> Self {
+        Self {
+            id: account.id().to_string(),
+            balance_msats: account.balance().to_i64(),
+            held_msats: account.held().to_i64(),
+        }
+    }
+}
+
+impl TryFrom<AccountRow> for Account {
+    type Error = StoreError;
+
+    fn try_from(row: AccountRow) -> Result<Self, StoreError> {
+        let read = Reader::new("account", &row.id);
+        Ok(Self::restore(
+            read.column("id", row.id.parse())?,
+            read.msats("balance_msats", row.balance_msats)?,
+            read.msats("held_msats", row.held_msats)?,
+        ))
+    }
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = transfers)]
+pub(crate) struct TransferRow {
+    pub(crate) seq: i64,
+    key: String,
+    debit: String,
+    credit: String,
+    amount_msats: i64,
+    kind: String,
+    reference: String,
+    created_at: i64,
+}
+
+#[derive(Insertable)]
+#[diesel(table_name = transfers)]
+pub(crate) struct NewTransferRow<'a> {
+    key: &'a str,
+    debit: String,
+    credit: String,
+    amount_msats: i64,
+    kind: &'static str,
+    reference: String,
+    created_at: i64,
+}
+
+impl<'a> From<&'a Transfer> for NewTransferRow<'a> {
+    fn from(transfer: &'a Transfer) -> Self {
+        Self {
+            key: transfer.key.as_str(),
+            debit: transfer.debit.to_string(),
+            credit: transfer.credit.to_string(),
+            amount_msats: transfer.amount.to_i64(),
+            kind: transfer.kind.name(),
+            reference: transfer.reference.to_string(),
+            created_at: transfer.created_at.unix_micros(),
+        }
+    }
+}
+
+impl TryFrom<TransferRow> for Transfer {
+    type Error = StoreError;
+
+    fn try_from(row: TransferRow) -> Result<Self, StoreError> {
+        let read = Reader::new("transfer", &row.key);
+        Ok(Self {
+            debit: read.column("debit", row.debit.parse())?,
+            credit: read.column("credit", row.credit.parse())?,
+            amount: read.msats("amount_msats", row.amount_msats)?,
+            kind: TransferKind::from_name(&row.kind)
+                .ok_or_else(|| read.corrupt(format!("kind is {:?}", row.kind)))?,
+            reference: read.column("reference", row.reference.parse())?,
+            created_at: read.time("created_at", row.created_at)?,
+            key: TransferKey::new(row.key),
+        })
+    }
+}
+
+#[derive(Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = holds)]
+#[diesel(treat_none_as_null = true)]
+pub(crate) struct HoldRow {
+    pub(crate) id: String,
+    account: String,
+    amount_msats: i64,
+    state: String,
+    lease_until: Option<i64>,
+    charged_msats: Option<i64>,
+    created_at: i64,
+    updated_at: i64,
+}
+
+impl From<&Hold> for HoldRow {
+    fn from(hold: &Hold) -> Self {
+        let (lease_until, charged) = match hold.state {
+            HoldState::Held { lease_until } => (Some(lease_until), None),
+            HoldState::Settled { charged } => (None, Some(charged)),
+            HoldState::Expired { charged_late } => (None, charged_late),
+            HoldState::Released => (None, None),
+        };
+        Self {
+            id: hold.id.to_string(),
+            account: hold.account.to_string(),
+            amount_msats: hold.amount.to_i64(),
+            state: hold.state.name().to_owned(),
+            lease_until: lease_until.map(|at| at.unix_micros()),
+            charged_msats: charged.map(|amount| amount.to_i64()),
+            created_at: hold.created_at.unix_micros(),
+            updated_at: hold.updated_at.unix_micros(),
+        }
+    }
+}
+
+impl TryFrom<HoldRow> for Hold {
+    type Error = StoreError;
+
+    fn try_from(row: HoldRow) -> Result<Self, StoreError> {
+        let read = Reader::new("hold", &row.id);
+        let charged = row.charged_msats.map(|amount| read.msats("charged_msats", amount)).transpose()?;
+        let state = match row.state.as_str() {
+            "held" => {
+                let until = read.present("lease_until", row.lease_until)?;
+                HoldState::Held { lease_until: read.time("lease_until", until)? }
+            }
+            "settled" => HoldState::Settled { charged: read.present("charged_msats", charged)? },
+            "released" => HoldState::Released,
+            "expired" => HoldState::Expired { charged_late: charged },
+            other => return Err(read.corrupt(format!("state is {other:?}"))),
+        };
+        Ok(Self {
+            id: HoldId(read.column("id", row.id.parse())?),
+            account: read.column("account", row.account.parse())?,
+            amount: read.msats("amount_msats", row.amount_msats)?,
+            state,
+            created_at: read.time("created_at", row.created_at)?,
+            updated_at: read.time("updated_at", row.updated_at)?,
+        })
+    }
+}

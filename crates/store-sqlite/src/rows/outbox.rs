@@ -1,0 +1,56 @@
+//! Steps of jobs, for who follows them.
+
+use super::Reader;
+use crate::schema::outbox;
+use diesel::prelude::*;
+use tithe_engine::store::StoreError;
+use tithe_jobs::{JobChange, JobId, StateName};
+
+/// The topic of jobs' steps.
+pub(crate) const JOB_TOPIC: &str = "job";
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = outbox)]
+pub(crate) struct OutboxRow {
+    subject: String,
+    revision: i64,
+    state: String,
+    created_at: i64,
+}
+
+#[derive(Insertable)]
+#[diesel(table_name = outbox)]
+pub(crate) struct NewOutboxRow {
+    topic: &'static str,
+    subject: String,
+    revision: i64,
+    state: &'static str,
+    created_at: i64,
+}
+
+impl From<&JobChange> for NewOutboxRow {
+    fn from(change: &JobChange) -> Self {
+        Self {
+            topic: JOB_TOPIC,
+            subject: change.job.to_string(),
+            revision: change.revision.into(),
+            state: change.state.as_str(),
+            created_at: change.at.unix_micros(),
+        }
+    }
+}
+
+impl TryFrom<OutboxRow> for JobChange {
+    type Error = StoreError;
+
+    fn try_from(row: OutboxRow) -> Result<Self, StoreError> {
+        let read = Reader::new("step of job", &row.subject);
+        Ok(Self {
+            job: JobId(read.column("subject", row.subject.parse())?),
+            revision: read.column("revision", row.revision.try_into())?,
+            state: StateName::from_name(&row.state)
+                .ok_or_else(|| read.corrupt(format!("state is {:?}", row.state)))?,
+            at: read.time("created_at", row.created_at)?,
+        })
+    }
+}

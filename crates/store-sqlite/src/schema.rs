@@ -1,0 +1,106 @@
+//! The tables, as `migrations/sqlite` makes them. Generated columns are for people and are not read.
+
+diesel::table! {
+    accounts (id) {
+        id -> Text,
+        balance_msats -> BigInt,
+        held_msats -> BigInt,
+    }
+}
+
+diesel::table! {
+    transfers (seq) {
+        seq -> BigInt,
+        key -> Text,
+        debit -> Text,
+        credit -> Text,
+        amount_msats -> BigInt,
+        kind -> Text,
+        reference -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    holds (id) {
+        id -> Text,
+        account -> Text,
+        amount_msats -> BigInt,
+        state -> Text,
+        lease_until -> Nullable<BigInt>,
+        charged_msats -> Nullable<BigInt>,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    jobs (id) {
+        id -> Text,
+        request -> Text,
+        model -> Text,
+        max_output_tokens -> Nullable<BigInt>,
+        state -> Text,
+        eval_quote -> Text,
+        eval_amount_msats -> BigInt,
+        eval_invoice -> Nullable<Text>,
+        work_terms -> Nullable<Text>,
+        work_invoice -> Nullable<Text>,
+        rejection_reason -> Nullable<Text>,
+        error_message -> Nullable<Text>,
+        result -> Nullable<Text>,
+        actual_input_tokens -> Nullable<BigInt>,
+        actual_cached_input_tokens -> Nullable<BigInt>,
+        actual_output_tokens -> Nullable<BigInt>,
+        settlement -> Nullable<Text>,
+        refund_state -> Text,
+        refund_amount_msats -> BigInt,
+        revision -> BigInt,
+        lease_owner -> Nullable<Text>,
+        lease_until -> Nullable<BigInt>,
+        attempts -> BigInt,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    invoices (payment_hash) {
+        payment_hash -> Text,
+        purpose -> Text,
+        owner -> Text,
+        bolt11 -> Text,
+        amount_msats -> BigInt,
+        state -> Text,
+        received_msats -> Nullable<BigInt>,
+        paid_at -> Nullable<BigInt>,
+        preimage -> Nullable<Text>,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    idempotency_keys (scope, key) {
+        scope -> Text,
+        key -> Text,
+        fingerprint -> Text,
+        subject -> Nullable<Text>,
+        lease_until -> Nullable<BigInt>,
+        answer_status -> Nullable<Integer>,
+        answer_body -> Nullable<Text>,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    outbox (seq) {
+        seq -> BigInt,
+        topic -> Text,
+        subject -> Text,
+        revision -> BigInt,
+        state -> Text,
+        created_at -> BigInt,
+    }
+}

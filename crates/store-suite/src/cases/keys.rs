@@ -1,0 +1,67 @@
+//! Idempotency keys.
+
+use super::FreshStore;
+use crate::scene::{START, accepted, commit, job_id, new_job};
+use std::time::Duration;
+use tithe_engine::commands::{Answer, Batch, Command, Refusal};
+use tithe_engine::idempotency::{IdempotencyId, IdempotencyRequest, StoredAnswer};
+
+const LEASE: Duration = Duration::from_secs(30);
+const DAY: Duration = Duration::from_hours(24);
+
+fn request(scope: &str, fingerprint: u8) -> IdempotencyRequest {
+    let id = IdempotencyId { scope: scope.to_owned(), key: "key ☃".to_owned() };
+    IdempotencyRequest { id, fingerprint: [fingerprint; 32], keep: DAY, lease: LEASE }
+}
+
+fn create(n: u8, request: IdempotencyRequest) -> Command {
+    Command::JobCreate { job: Box::new(new_job(n, START)), idempotency: Some(request) }
+}
+
+/// The first answer, a day long, to the same request of the same credential.
+pub async fn an_answer_is_kept_and_replayed(store: FreshStore) {
+    let mine = request("mine", 1);
+    assert_eq!(accepted(store.as_ref(), create(1, mine.clone()), START).await, Answer::Done);
+    let again = commit(store.as_ref(), vec![create(2, mine.clone()), create(3, request("mine", 2))], START).await;
+    assert_eq!(again, [Err(Refusal::RequestInProgress), Err(Refusal::IdempotencyKeyReused)]);
+    // Whoever comes after the first has died goes on from the job that it had made.
+    let resumed = accepted(store.as_ref(), create(2, mine.clone()), START + LEASE).await;
+    assert_eq!(resumed, Answer::Resumed { subject: Some(job_id(1).0) });
+    assert_eq!(store.job(job_id(2)).await.unwrap(), None);
+    let answer = StoredAnswer { status: 201, body: "{\"a\":\"☃\"}".to_owned() };
+    let finish = |answer: &StoredAnswer| Command::IdempotencyFinish { id: mine.id.clone(), answer: answer.clone() };
+    accepted(store.as_ref(), finish(&answer), START + LEASE).await;
+    let late = StoredAnswer { status: 500, body: String::new() };
+    assert_eq!(accepted(store.as_ref(), finish(&late), START + LEASE).await, Answer::AlreadyDone);
+    let replayed = accepted(store.as_ref(), create(4, mine.clone()), START + LEASE).await;
+    assert_eq!(replayed, Answer::Replayed(answer));
+    // Another credential's key of the same name is another key.
+    assert_eq!(accepted(store.as_ref(), create(5, request("theirs", 9)), START).await, Answer::Done);
+    assert_eq!(accepted(store.as_ref(), create(6, mine), START + DAY).await, Answer::Done);
+}
+
+/// 32 equal requests at once, in batches of one: one makes a job.
+pub async fn one_of_many_equal_requests_is_done(store: FreshStore) {
+    let mut requests = tokio::task::JoinSet::new();
+    for n in 0..32 {
+        let store = store.clone();
+        requests.spawn(async move {
+            let batch = Batch::new(vec![create(n, request("mine", 1))], START);
+            store.batch_commit(&batch).await.unwrap().outcomes.remove(0).is_ok()
+        });
+    }
+    assert_eq!(requests.join_all().await.into_iter().filter(|done| *done).count(), 1);
+    assert_eq!(store.jobs_never_invoiced(START + DAY, 99).await.unwrap().len(), 1);
+}
+
+/// After their day, and not before.
+pub async fn old_keys_are_forgotten(store: FreshStore) {
+    accepted(store.as_ref(), Command::IdempotencyBegin(request("a", 1)), START).await;
+    accepted(store.as_ref(), Command::IdempotencyBegin(request("b", 1)), START + LEASE).await;
+    assert_eq!(store.idempotency_purge(START + DAY - LEASE).await.unwrap(), 0);
+    assert_eq!(store.idempotency_purge(START + DAY).await.unwrap(), 1);
+    let release = Command::IdempotencyRelease { id: request("b", 1).id };
+    assert_eq!(accepted(store.as_ref(), release, START + LEASE).await, Answer::Done);
+    let retried = accepted(store.as_ref(), Command::IdempotencyBegin(request("b", 1)), START + LEASE).await;
+    assert_eq!(retried, Answer::Resumed { subject: None });
+}

@@ -1,0 +1,71 @@
+//! Conformance tests that every store must pass.
+//!
+//! A store's own tests are one line, which opens a fresh, empty store for each case:
+//!
+//! ```ignore
+//! tithe_store_suite::store_suite!(open_a_fresh_store);
+//! ```
+//!
+//! [`MemoryStore`] is the simplest store that passes: the reference for the others, and what tests of the engine run on.
+//! [`model`] drives any store with random commands and compares it with a naive reference.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "this crate is tests: a panic is how they fail"
+)]
+
+pub mod cases;
+mod memory;
+pub mod model;
+pub mod scene;
+
+pub use memory::MemoryStore;
+
+/// Runs every case on the store that `$open` opens: an async function that returns the store as an
+/// `Arc<dyn tithe_engine::store::Store>`, and something that is dropped after the test.
+#[macro_export]
+macro_rules! store_suite {
+    ($open:path) => {
+        $crate::store_suite!(
+            $open;
+            jobs::a_job_comes_back_as_it_was_written_in_every_state,
+            jobs::steps_are_told_in_order_and_from_any_revision,
+            jobs::what_does_not_exist_is_none,
+            jobs::a_job_that_never_got_an_invoice_is_found,
+            leases::no_job_is_handed_to_two_claims,
+            leases::a_lease_that_ran_out_is_taken_over,
+            leases::only_its_holder_renews_or_hands_back_a_lease,
+            leases::only_jobs_with_something_to_do_are_claimed,
+            ledger::a_payment_reported_64_times_at_once_is_credited_once,
+            ledger::many_spenders_of_one_account_never_overdraw_it,
+            ledger::a_hold_ends_once_whoever_ends_it,
+            ledger::overdue_holds_are_found,
+            ledger::a_refused_command_leaves_its_neighbours_alone,
+            ledger::a_batch_that_cannot_be_written_leaves_nothing_behind,
+            ledger::the_committer_isolates_a_command_that_cannot_be_written,
+            ledger::amounts_come_back_to_the_last_msat,
+            invoices::pages_show_every_pending_invoice_once,
+            invoices::only_recent_lapses_are_looked_at,
+            keys::an_answer_is_kept_and_replayed,
+            keys::one_of_many_equal_requests_is_done,
+            keys::old_keys_are_forgotten,
+            audits::a_sound_store_has_no_findings,
+            audits::every_row_is_seen_once,
+            audits::random_commands_match_the_reference,
+        );
+    };
+    ($open:path; $($module:ident :: $case:ident),* $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $case() {
+                let (store, keep) = $open().await;
+                $crate::cases::$module::$case(store).await;
+                drop(keep);
+            }
+        )*
+    };
+}

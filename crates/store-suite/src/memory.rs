@@ -1,0 +1,218 @@
+//! The simplest store: everything in memory, behind one lock.
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
+use tithe_clock::Timestamp;
+use tithe_engine::commands::{Batch, LockKeys};
+use tithe_engine::idempotency::{IdempotencyId, IdempotencyRecord};
+use tithe_engine::store::{AuditRow, AuditRows, BatchStore, Changes, Committed, Loaded, StoreError};
+use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, JobState, Lease};
+use tithe_ledger::{Account, AccountId, Hold, HoldId, HoldState, LedgerRepository, Transfer, TransferKey};
+use tithe_lightning::{Invoice, InvoiceRepository, InvoiceState, PaymentHash};
+
+#[derive(Default)]
+struct Tables {
+    accounts: BTreeMap<AccountId, Account>,
+    holds: BTreeMap<HoldId, Hold>,
+    jobs: BTreeMap<JobId, Job>,
+    invoices: BTreeMap<PaymentHash, Invoice>,
+    idempotency: BTreeMap<IdempotencyId, IdempotencyRecord>,
+    transfers: BTreeMap<TransferKey, Transfer>,
+    job_changes: Vec<JobChange>,
+}
+
+/// A store that forgets everything when it is dropped. For tests, and as the reference for other stores.
+#[derive(Default)]
+pub struct MemoryStore(Mutex<Tables>);
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.0.lock().expect("no holder panics")
+    }
+}
+
+impl Tables {
+    fn load(&self, keys: &LockKeys) -> Loaded {
+        Loaded {
+            holds: keys.holds.iter().filter_map(|key| self.holds.get(key).cloned()).collect(),
+            jobs: keys.jobs.iter().filter_map(|key| self.jobs.get(key).cloned()).collect(),
+            invoices: keys.invoices.iter().filter_map(|key| self.invoices.get(key).cloned()).collect(),
+            idempotency: keys.idempotency.iter().filter_map(|key| self.idempotency.get(key).cloned()).collect(),
+            transfers: keys.transfers.iter().filter(|key| self.transfers.contains_key(key)).cloned().collect(),
+            accounts: keys.accounts.iter().filter_map(|key| self.accounts.get(key).cloned()).collect(),
+        }
+    }
+
+    fn write(&mut self, changes: &Changes) -> Result<(), StoreError> {
+        if let Some(twice) = changes.transfers.iter().find(|new| self.transfers.contains_key(&new.key)) {
+            let cause = format!("there is a transfer {} already", twice.key);
+            return Err(StoreError::Failed(cause.into()));
+        }
+        self.holds.extend(changes.holds.iter().map(|row| (row.id, row.clone())));
+        self.jobs.extend(changes.jobs.iter().map(|row| (row.id, row.clone())));
+        self.invoices.extend(changes.invoices.iter().map(|row| (row.payment_hash, row.clone())));
+        self.idempotency.extend(changes.idempotency.iter().map(|row| (row.id.clone(), row.clone())));
+        self.accounts.extend(changes.accounts.iter().map(|row| (row.id(), row.clone())));
+        self.transfers.extend(changes.transfers.iter().map(|row| (row.key.clone(), row.clone())));
+        self.job_changes.extend(&changes.job_changes);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl BatchStore for MemoryStore {
+    async fn batch_commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
+        let mut tables = self.tables();
+        let decided = batch.decide(tables.load(batch.keys()));
+        tables.write(&decided.changes)?;
+        Ok(Committed { outcomes: decided.outcomes, job_changes: decided.changes.job_changes })
+    }
+
+    async fn idempotency_purge(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let mut tables = self.tables();
+        let before = tables.idempotency.len();
+        tables.idempotency.retain(|_, record| record.expires_at > now);
+        Ok(u64::try_from(before - tables.idempotency.len()).unwrap())
+    }
+
+    async fn audit_rows(&self) -> Result<AuditRows, StoreError> {
+        let tables = self.tables();
+        let transfers = tables.transfers.values().cloned().map(AuditRow::Transfer);
+        let accounts = tables.accounts.values().cloned().map(AuditRow::Account);
+        let holds = tables.holds.values().cloned().map(AuditRow::Hold);
+        let invoices = tables.invoices.values().cloned().map(AuditRow::Invoice);
+        let jobs = tables.jobs.values().cloned().map(|job| AuditRow::Job(Box::new(job)));
+        let rows: Vec<_> =
+            transfers.chain(accounts).chain(holds).chain(invoices).chain(jobs).map(Ok).collect();
+        Ok(futures_util::stream::iter(rows).boxed())
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl JobRepository for MemoryStore {
+    type Error = StoreError;
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        Ok(self.tables().jobs.get(&id).cloned())
+    }
+
+    async fn job_changes(&self, id: JobId, revision: u32) -> Result<Vec<JobChange>, StoreError> {
+        let tables = self.tables();
+        let changes = tables.job_changes.iter().filter(|change| change.job == id && change.revision > revision);
+        Ok(changes.copied().collect())
+    }
+
+    async fn jobs_claim(&self, claim: &JobClaim) -> Result<Vec<Job>, StoreError> {
+        let mut tables = self.tables();
+        let mut free: Vec<&mut Job> = tables
+            .jobs
+            .values_mut()
+            .filter(|job| job.state.is_runnable() && job.lease.is_free(claim.now))
+            .collect();
+        free.sort_by_key(|job| job.updated_at);
+        Ok(free
+            .into_iter()
+            .take(claim.limit)
+            .map(|job| {
+                job.lease = job.lease.claimed(claim.owner, claim.until);
+                job.clone()
+            })
+            .collect())
+    }
+
+    async fn job_lease_renew(&self, id: JobId, lease: &Lease, until: Timestamp) -> Result<bool, StoreError> {
+        let mut tables = self.tables();
+        let Some(job) = tables.jobs.get_mut(&id).filter(|job| job.lease.is_held_as(lease)) else {
+            return Ok(false);
+        };
+        job.lease.until = Some(until);
+        Ok(true)
+    }
+
+    async fn job_lease_hand_back(&self, id: JobId, lease: &Lease) -> Result<bool, StoreError> {
+        let mut tables = self.tables();
+        let Some(job) = tables.jobs.get_mut(&id).filter(|job| job.lease.is_held_as(lease)) else {
+            return Ok(false);
+        };
+        job.lease = job.lease.handed_back();
+        Ok(true)
+    }
+
+    async fn jobs_never_invoiced(&self, before: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
+        let tables = self.tables();
+        let waits = |job: &&Job| job.state == JobState::AwaitingEvalPayment && job.evaluation.invoice.is_none();
+        let old = tables.jobs.values().filter(waits).filter(|job| job.created_at < before);
+        Ok(old.take(limit).map(|job| job.id).collect())
+    }
+}
+
+#[async_trait]
+impl InvoiceRepository for MemoryStore {
+    type Error = StoreError;
+
+    async fn invoice(&self, payment_hash: PaymentHash) -> Result<Option<Invoice>, StoreError> {
+        Ok(self.tables().invoices.get(&payment_hash).cloned())
+    }
+
+    async fn invoices_pending(&self, after: Option<PaymentHash>, limit: usize) -> Result<Vec<Invoice>, StoreError> {
+        let tables = self.tables();
+        let pending = tables.invoices.values().filter(|invoice| invoice.state == InvoiceState::Pending);
+        Ok(pending.filter(|invoice| Some(invoice.payment_hash) > after).take(limit).cloned().collect())
+    }
+
+    async fn invoices_lapsed(
+        &self,
+        since: Timestamp,
+        after: Option<PaymentHash>,
+        limit: usize,
+    ) -> Result<Vec<Invoice>, StoreError> {
+        let tables = self.tables();
+        let lapsed = tables.invoices.values().filter(|invoice| invoice.state == InvoiceState::Expired);
+        let recent = lapsed.filter(|invoice| invoice.expires_at >= since);
+        Ok(recent.filter(|invoice| Some(invoice.payment_hash) > after).take(limit).cloned().collect())
+    }
+
+    async fn invoices_pending_count(&self) -> Result<u64, StoreError> {
+        let tables = self.tables();
+        let pending = tables.invoices.values().filter(|invoice| invoice.state == InvoiceState::Pending).count();
+        Ok(u64::try_from(pending).unwrap())
+    }
+}
+
+#[async_trait]
+impl LedgerRepository for MemoryStore {
+    type Error = StoreError;
+
+    async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
+        Ok(self.tables().accounts.get(&id).cloned())
+    }
+
+    async fn hold(&self, id: HoldId) -> Result<Option<Hold>, StoreError> {
+        Ok(self.tables().holds.get(&id).cloned())
+    }
+
+    async fn holds_overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Hold>, StoreError> {
+        let tables = self.tables();
+        let overdue =
+            |hold: &&Hold| matches!(hold.state, HoldState::Held { lease_until } if lease_until <= now);
+        let mut holds: Vec<Hold> = tables.holds.values().filter(overdue).cloned().collect();
+        holds.sort_by_key(|hold| match hold.state {
+            HoldState::Held { lease_until } => lease_until,
+            _ => now,
+        });
+        holds.truncate(limit);
+        Ok(holds)
+    }
+}

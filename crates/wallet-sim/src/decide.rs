@@ -1,0 +1,282 @@
+//! What the wallet does when it is asked, given what has happened: each answer with the record that makes it true.
+
+use crate::node::{Node, Terms};
+use crate::record::{InvoiceRecord, Outcome, PaymentRecord, Record};
+use crate::state::State;
+use std::time::Duration;
+use tithe_clock::{Entropy, Timestamp};
+use tithe_lightning::{
+    Bolt11, InvoiceRequest, InvoiceStatus, Network, Payment, PaymentHash, PaymentId, PaymentOrder, Preimage,
+    TestPaymentError, WalletError,
+};
+use tithe_money::Msats;
+
+/// BOLT11's limit.
+const DESCRIPTION_BYTES_MAX: usize = 639;
+const EXPIRY_MAX: Duration = Duration::from_hours(366 * 24);
+
+type Decision<T, E> = (Option<Record>, Result<T, E>);
+
+fn refused<T>(why: impl Into<String>) -> Result<T, WalletError> {
+    Err(WalletError::Refused(why.into()))
+}
+
+/// Refuses what could never be an invoice, before anything is looked up.
+pub(crate) fn check_invoice_request(request: &InvoiceRequest) -> Result<(), WalletError> {
+    if request.amount.is_zero() {
+        return refused("an invoice must ask for more than nothing");
+    }
+    if request.description.len() > DESCRIPTION_BYTES_MAX {
+        return refused(format!("a description can have at most {DESCRIPTION_BYTES_MAX} bytes"));
+    }
+    if request.expiry.is_zero() || request.expiry > EXPIRY_MAX {
+        return refused("an invoice must expire after more than nothing and within 366 days");
+    }
+    Ok(())
+}
+
+/// Makes an invoice, or finds the one that was made for the same request and can still be paid, or was.
+pub(crate) fn create_invoice(
+    state: &State,
+    node: &Node,
+    entropy: &dyn Entropy,
+    now: Timestamp,
+    request: &InvoiceRequest,
+) -> Decision<Bolt11, WalletError> {
+    if let Some(invoice) = state.invoice_of(request.id) {
+        let record = &invoice.record;
+        if (record.amount, &record.description) != (request.amount, &request.description) {
+            return (None, refused("another invoice was made under this id"));
+        }
+        if invoice.status(now) != InvoiceStatus::Expired {
+            let known = record.bolt11.parse().map_err(|error| WalletError::Nonsense(format!("{error}")));
+            return (None, known);
+        }
+    }
+    let Some(preimage) = unused_preimage(state, entropy) else {
+        return (None, refused("the random bytes repeat"));
+    };
+    match sign_invoice(node, entropy, now, request, preimage) {
+        Ok(bolt11) => {
+            let record = Record::Invoice(InvoiceRecord {
+                id: request.id.0,
+                payment_hash: bolt11.payment_hash(),
+                preimage,
+                amount: request.amount,
+                description: request.description.clone(),
+                bolt11: bolt11.as_str().to_owned(),
+                expires_at: bolt11.expires_at(),
+            });
+            (Some(record), Ok(bolt11))
+        }
+        Err(error) => (None, Err(error)),
+    }
+}
+
+/// A preimage that no invoice has. Only seeded bytes, which repeat after a restart, need more than one draw.
+fn unused_preimage(state: &State, entropy: &dyn Entropy) -> Option<Preimage> {
+    (0..=state.invoice_count())
+        .map(|_| Preimage::from_bytes(entropy.bytes()))
+        .find(|preimage| state.invoice(preimage.payment_hash()).is_none())
+}
+
+fn sign_invoice(
+    node: &Node,
+    entropy: &dyn Entropy,
+    now: Timestamp,
+    request: &InvoiceRequest,
+    preimage: Preimage,
+) -> Result<Bolt11, WalletError> {
+    let Ok(since_epoch) = u64::try_from(now.unix_micros()).map(Duration::from_micros) else {
+        return refused("the clock stands before 1970");
+    };
+    // BOLT11 knows whole seconds only. The start is cut and the end rounded up: never a shorter time than asked for.
+    let created_at = Duration::from_secs(since_epoch.as_secs());
+    let end = since_epoch.saturating_add(request.expiry);
+    let end_seconds = end.as_secs().saturating_add(u64::from(end.subsec_nanos() > 0));
+    let invoice = node
+        .sign(Terms {
+            payment_hash: preimage.payment_hash(),
+            payment_secret: entropy.bytes(),
+            amount: request.amount,
+            description: request.description.clone(),
+            created_at,
+            expiry: Duration::from_secs(end_seconds).saturating_sub(created_at),
+        })
+        .map_err(|error| WalletError::Refused(error.to_string()))?;
+    Bolt11::try_from(&invoice).map_err(|error| WalletError::Nonsense(error.to_string()))
+}
+
+/// Pays an invoice of this wallet with money from nowhere.
+pub(crate) fn test_pay(
+    state: &State,
+    now: Timestamp,
+    request: &Bolt11,
+) -> Decision<Preimage, TestPaymentError> {
+    let payment_hash = request.payment_hash();
+    // The same hash in another request is another node's invoice.
+    let Some(invoice) = state.invoice(payment_hash).filter(|known| known.record.bolt11 == request.as_str())
+    else {
+        return (None, Err(TestPaymentError::Unknown(payment_hash)));
+    };
+    match invoice.status(now) {
+        InvoiceStatus::Settled(_) => (None, Err(TestPaymentError::AlreadyPaid(payment_hash))),
+        InvoiceStatus::Expired => (None, Err(TestPaymentError::Expired(payment_hash))),
+        InvoiceStatus::Pending if !state.can_receive(invoice.record.amount.to_msats()) => {
+            (None, refused("the wallet would hold more than can exist").map_err(TestPaymentError::from))
+        }
+        InvoiceStatus::Pending => {
+            (Some(Record::Settled { payment_hash, at: now }), Ok(invoice.record.preimage))
+        }
+    }
+}
+
+/// Makes an unpaid invoice lapse now.
+pub(crate) fn expire(state: &State, now: Timestamp, payment_hash: PaymentHash) -> Decision<(), WalletError> {
+    match state.invoice(payment_hash).map(|invoice| invoice.status(now)) {
+        None => (None, refused("no such invoice")),
+        Some(InvoiceStatus::Settled(_)) => (None, refused("the invoice has been paid")),
+        Some(InvoiceStatus::Expired) => (None, Ok(())),
+        Some(InvoiceStatus::Pending) => (Some(Record::Expired { payment_hash, at: now }), Ok(())),
+    }
+}
+
+/// What an order pays, or why it is no order that this wallet takes.
+pub(crate) fn amount_of(order: &PaymentOrder) -> Result<Msats, WalletError> {
+    if order.request.network() != Network::Regtest {
+        return refused(format!(
+            "the invoice is on {}, and play money is on regtest",
+            order.request.network()
+        ));
+    }
+    match (order.request.amount(), order.amount) {
+        (Some(_), Some(_)) => refused("the invoice names its amount, and so does the order"),
+        (None, None) => refused("neither the invoice nor the order names an amount"),
+        (Some(amount), None) | (None, Some(amount)) if amount.is_zero() => refused("nothing to pay"),
+        (Some(amount), None) | (None, Some(amount)) => Ok(amount),
+    }
+}
+
+/// How a new payment is made.
+pub(crate) struct Sending {
+    pub amount: Msats,
+    pub fee: Msats,
+    /// A payment that would succeed stays under way instead.
+    pub stay_in_flight: bool,
+}
+
+/// Makes a payment, or tells what became of it before.
+pub(crate) fn send(
+    state: &State,
+    entropy: &dyn Entropy,
+    now: Timestamp,
+    order: &PaymentOrder,
+    sending: &Sending,
+) -> Decision<Payment, WalletError> {
+    let payment_hash = order.request.payment_hash();
+    if let Some(known) = state.payment(order.id) {
+        let same = (known.payment_hash, known.amount) == (payment_hash, sending.amount);
+        let answer =
+            if same { Ok(known.as_payment()) } else { refused("another payment was made under this id") };
+        return (None, answer);
+    }
+    let mut payment = PaymentRecord {
+        id: order.id.0,
+        payment_hash,
+        amount: sending.amount,
+        fee: sending.fee,
+        at: now,
+        outcome: Outcome::InFlight,
+    };
+    payment.outcome = match obstacle(state, now, order, &payment) {
+        Some(reason) => Outcome::Failed { reason: reason.to_owned() },
+        None if sending.stay_in_flight => Outcome::InFlight,
+        None => delivered(state, entropy, payment_hash),
+    };
+    let answer = payment.as_payment();
+    (Some(Record::Payment(payment)), Ok(answer))
+}
+
+/// Why a payment cannot be made.
+fn obstacle(
+    state: &State,
+    now: Timestamp,
+    order: &PaymentOrder,
+    payment: &PaymentRecord,
+) -> Option<&'static str> {
+    if let Some(other) = state.payer(payment.payment_hash) {
+        return Some(match other.outcome {
+            Outcome::InFlight => "another payment of this invoice is under way",
+            Outcome::Succeeded { .. } | Outcome::Failed { .. } => {
+                "the invoice has been paid by another payment"
+            }
+        });
+    }
+    if now >= order.request.expires_at() {
+        return Some("the invoice has expired");
+    }
+    if payment.fee > order.max_fee {
+        return Some("no route within the fee limit");
+    }
+    if payment.cost().is_none_or(|cost| cost > state.spendable()) {
+        return Some("the balance does not cover the amount and the fee");
+    }
+    let own = state.invoice(payment.payment_hash)?;
+    if own.record.bolt11 != order.request.as_str() {
+        return Some("the payment hash is that of another invoice");
+    }
+    own_obstacle(state, now, payment.payment_hash)
+}
+
+/// Why an invoice of this wallet's own takes no payment.
+fn own_obstacle(state: &State, now: Timestamp, payment_hash: PaymentHash) -> Option<&'static str> {
+    let own = state.invoice(payment_hash)?;
+    match own.status(now) {
+        InvoiceStatus::Settled(_) => Some("the invoice has been paid"),
+        InvoiceStatus::Expired => Some("the invoice has expired"),
+        InvoiceStatus::Pending if state.can_receive(own.record.amount.to_msats()) => None,
+        InvoiceStatus::Pending => Some("the wallet would hold more than can exist"),
+    }
+}
+
+/// A payment that arrives. Only this wallet's own invoices have a preimage that it knows; for all others it makes one
+/// up, because nothing has really been paid.
+fn delivered(state: &State, entropy: &dyn Entropy, payment_hash: PaymentHash) -> Outcome {
+    let preimage = state
+        .invoice(payment_hash)
+        .map_or_else(|| Preimage::from_bytes(entropy.bytes()), |own| own.record.preimage);
+    Outcome::Succeeded { preimage }
+}
+
+/// How a payment that is under way is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PaymentEnd {
+    /// It arrives, if the invoice still takes it.
+    Succeed,
+    /// It fails for good.
+    Fail,
+}
+
+/// Ends a payment that is under way.
+pub(crate) fn finish(
+    state: &State,
+    entropy: &dyn Entropy,
+    now: Timestamp,
+    id: PaymentId,
+    end: PaymentEnd,
+) -> Decision<Payment, WalletError> {
+    let Some(payment) = state.payment(id).filter(|known| known.outcome == Outcome::InFlight) else {
+        return (None, refused("no payment of this id is under way"));
+    };
+    let reason = match end {
+        PaymentEnd::Fail => Some("the payment did not arrive"),
+        PaymentEnd::Succeed => own_obstacle(state, now, payment.payment_hash),
+    };
+    let outcome = match reason {
+        Some(reason) => Outcome::Failed { reason: reason.to_owned() },
+        None => delivered(state, entropy, payment.payment_hash),
+    };
+    let ended = PaymentRecord { outcome, at: now, ..payment.clone() };
+    let answer = ended.as_payment();
+    (Some(Record::Payment(ended)), Ok(answer))
+}

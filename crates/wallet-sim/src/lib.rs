@@ -1,0 +1,61 @@
+//! A simulated Lightning wallet: real signed invoices, no money.
+//!
+//! [`SimWallet`] is the wallet that works without any set-up. Its invoices are BOLT11 on the private chain "regtest",
+//! signed by a node key of its own, and any decoder reads them; they are paid by whoever asks for it through
+//! [`TestPayer`](tithe_lightning::TestPayer), with money from nowhere.
+//!
+//! What it pretends:
+//!
+//! - Outgoing payments need a balance and cost a fee, but reach nobody. Paying an invoice of the same wallet settles
+//!   it, with the preimage that belongs to it. Any other invoice is "paid" with a preimage that is **made up** and
+//!   does not hash to the payment hash.
+//! - The balance is what was settled less what was paid, fees included. What is under way is still in the balance,
+//!   and cannot be spent twice.
+//!
+//! What it keeps: everything that has happened, in a journal in one folder. Several servers can use one folder at the
+//! same time and see one wallet; a server that is killed loses nothing that it has answered.
+//!
+//! It can be told to misbehave as real wallets do: see [`Faults`], [`FaultRates`], [`SimWallet::expire`].
+//!
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//! use tithe_clock::{SystemClock, SystemEntropy};
+//! use tithe_lightning::{InvoiceId, InvoiceRequest, InvoiceStatus, TestPayer, Wallet};
+//! use tithe_money::Sats;
+//! use tithe_wallet_sim::SimWallet;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! let wallet = SimWallet::open(folder.path(), Arc::new(SystemClock), Arc::new(SystemEntropy)).await?;
+//! let request = InvoiceRequest {
+//!     id: InvoiceId(uuid::uuid!("6f2c1d1e-7a55-4c11-9d0c-0d6f6f5ad0a1")),
+//!     amount: Sats::new(21)?,
+//!     description: "a cup of coffee".to_owned(),
+//!     expiry: Duration::from_mins(10),
+//! };
+//! let invoice = wallet.invoice_create(&request).await?;
+//! assert!(invoice.as_str().starts_with("lnbcrt210n1"));
+//!
+//! let proof = wallet.pay(&invoice).await?;
+//! assert_eq!(proof.payment_hash(), invoice.payment_hash());
+//! let status = wallet.invoice_status(invoice.payment_hash()).await?;
+//! assert!(matches!(status, Some(InvoiceStatus::Settled(_))));
+//! # Ok(())
+//! # }
+//! ```
+
+mod decide;
+mod error;
+mod faults;
+mod journal;
+mod node;
+mod record;
+mod settlements;
+mod state;
+mod wallet;
+
+pub use decide::PaymentEnd;
+pub use error::{LineError, SimError};
+pub use faults::{Fault, FaultRates, FaultRatesError, Faults, Operation};
+pub use wallet::{SimOptions, SimWallet};

@@ -1,0 +1,246 @@
+//! What the wallet knows: the sum of its journal.
+
+use crate::LineError;
+use crate::journal::Follower;
+use crate::record::{InvoiceRecord, Outcome, PaymentRecord, Record};
+use crate::settlements::Announcer;
+use std::collections::HashMap;
+use tithe_clock::Timestamp;
+use tithe_lightning::{InvoiceId, InvoiceStatus, Payment, PaymentHash, PaymentId, Settlement};
+use tithe_money::Msats;
+use uuid::Uuid;
+
+/// An invoice of this wallet's.
+pub(crate) struct SimInvoice {
+    pub record: InvoiceRecord,
+    progress: Progress,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Unpaid,
+    Settled { at: Timestamp },
+    MadeToExpire,
+}
+
+impl SimInvoice {
+    pub fn status(&self, now: Timestamp) -> InvoiceStatus {
+        match self.progress {
+            Progress::Settled { at } => InvoiceStatus::Settled(Settlement {
+                payment_hash: self.record.payment_hash,
+                amount: self.record.amount.to_msats(),
+                preimage: Some(self.record.preimage),
+                settled_at: at,
+            }),
+            Progress::Unpaid if now < self.record.expires_at => InvoiceStatus::Pending,
+            Progress::Unpaid | Progress::MadeToExpire => InvoiceStatus::Expired,
+        }
+    }
+}
+
+/// Invoices, payments and sums. Kept in memory as a whole: a simulation is not run for years.
+pub(crate) struct State {
+    invoices: HashMap<PaymentHash, SimInvoice>,
+    invoice_ids: HashMap<Uuid, PaymentHash>,
+    payments: HashMap<Uuid, PaymentRecord>,
+    /// The payment that has, or may have, paid a hash.
+    payers: HashMap<PaymentHash, Uuid>,
+    received: Msats,
+    /// What payments that succeeded have cost, fees included.
+    spent: Msats,
+    /// What payments that are under way will cost if they succeed.
+    reserved: Msats,
+    announcer: Announcer,
+}
+
+impl State {
+    /// Before anything has happened. Settlements are told to `announcer` as they become known.
+    pub fn new(announcer: Announcer) -> Self {
+        Self {
+            invoices: HashMap::new(),
+            invoice_ids: HashMap::new(),
+            payments: HashMap::new(),
+            payers: HashMap::new(),
+            received: Msats::ZERO,
+            spent: Msats::ZERO,
+            reserved: Msats::ZERO,
+            announcer,
+        }
+    }
+
+    pub fn invoice(&self, payment_hash: PaymentHash) -> Option<&SimInvoice> {
+        self.invoices.get(&payment_hash)
+    }
+
+    /// The latest invoice made under that name.
+    pub fn invoice_of(&self, id: InvoiceId) -> Option<&SimInvoice> {
+        self.invoice_ids.get(&id.0).and_then(|hash| self.invoices.get(hash))
+    }
+
+    pub fn invoice_count(&self) -> usize {
+        self.invoices.len()
+    }
+
+    pub fn payment(&self, id: PaymentId) -> Option<&PaymentRecord> {
+        self.payments.get(&id.0)
+    }
+
+    /// The payment that has paid this hash, or may yet.
+    pub fn payer(&self, payment_hash: PaymentHash) -> Option<&PaymentRecord> {
+        self.payers.get(&payment_hash).and_then(|id| self.payments.get(id))
+    }
+
+    /// Received less spent: what the wallet says that it holds. Payments under way are still in it.
+    pub fn balance(&self) -> Msats {
+        self.received.saturating_sub(self.spent)
+    }
+
+    /// What a new payment may cost.
+    pub fn spendable(&self) -> Msats {
+        self.balance().saturating_sub(self.reserved)
+    }
+
+    /// Whether `amount` more could exist in this wallet.
+    pub fn can_receive(&self, amount: Msats) -> bool {
+        self.received.checked_add(amount).is_ok()
+    }
+
+    fn check_settled(&self, payment_hash: PaymentHash) -> Result<(), LineError> {
+        let invoice = self.invoice(payment_hash).ok_or(NO_SUCH_INVOICE)?;
+        if invoice.progress != Progress::Unpaid {
+            return Err(LineError::Contradiction("the invoice was paid or made to expire before"));
+        }
+        if !self.can_receive(invoice.record.amount.to_msats()) {
+            return Err(LineError::Contradiction("more was received than can exist"));
+        }
+        Ok(())
+    }
+
+    fn check_payment(&self, payment: &PaymentRecord) -> Result<(), LineError> {
+        let before = self.payments.get(&payment.id);
+        if before.is_some_and(|before| !before.is_continued_by(payment)) {
+            return Err(LineError::Contradiction("the payment had another outcome before"));
+        }
+        if matches!(payment.outcome, Outcome::Failed { .. }) {
+            return Ok(());
+        }
+        if self.payers.get(&payment.payment_hash).is_some_and(|id| *id != payment.id) {
+            return Err(LineError::Contradiction("another payment paid that hash before"));
+        }
+        let cost = payment.cost().ok_or(LineError::Contradiction("the payment costs more than can exist"))?;
+        let available = if before.is_some() { self.balance() } else { self.spendable() };
+        if cost > available {
+            return Err(LineError::Contradiction("the payment costs more than the wallet had"));
+        }
+        if let Outcome::Succeeded { preimage } = payment.outcome
+            && let Some(invoice) = self.invoice(payment.payment_hash)
+        {
+            if preimage != invoice.record.preimage {
+                return Err(LineError::Contradiction("the preimage is not the invoice's"));
+            }
+            self.check_settled(payment.payment_hash)?;
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, payment_hash: PaymentHash, at: Timestamp) {
+        let Some(invoice) = self.invoices.get_mut(&payment_hash) else { return };
+        invoice.progress = Progress::Settled { at };
+        if let InvoiceStatus::Settled(settlement) = invoice.status(at) {
+            self.received = self.received.checked_add(settlement.amount).unwrap_or(Msats::MAX);
+            self.announcer.announce(settlement);
+        }
+    }
+
+    fn record_payment(&mut self, payment: PaymentRecord) {
+        let cost = payment.cost().unwrap_or(Msats::MAX);
+        if self.payments.contains_key(&payment.id) {
+            self.reserved = self.reserved.saturating_sub(cost);
+        }
+        match payment.outcome {
+            Outcome::InFlight => {
+                self.reserved = self.reserved.checked_add(cost).unwrap_or(Msats::MAX);
+                self.payers.insert(payment.payment_hash, payment.id);
+            }
+            Outcome::Succeeded { .. } => {
+                self.settle(payment.payment_hash, payment.at);
+                self.spent = self.spent.checked_add(cost).unwrap_or(Msats::MAX);
+                self.payers.insert(payment.payment_hash, payment.id);
+            }
+            Outcome::Failed { .. } => {
+                if self.payers.get(&payment.payment_hash) == Some(&payment.id) {
+                    self.payers.remove(&payment.payment_hash);
+                }
+            }
+        }
+        self.payments.insert(payment.id, payment);
+    }
+}
+
+const NO_SUCH_INVOICE: LineError = LineError::Contradiction("no invoice has that payment hash");
+
+impl Follower for State {
+    fn check(&self, record: &Record) -> Result<(), LineError> {
+        match record {
+            Record::Invoice(invoice) => {
+                if invoice.preimage.payment_hash() != invoice.payment_hash {
+                    return Err(LineError::Contradiction("the preimage does not belong to the payment hash"));
+                }
+                if self.invoices.contains_key(&invoice.payment_hash) {
+                    return Err(LineError::Contradiction("an earlier invoice has that payment hash"));
+                }
+                Ok(())
+            }
+            Record::Settled { payment_hash, .. } => self.check_settled(*payment_hash),
+            Record::Expired { payment_hash, .. } => {
+                match self.invoice(*payment_hash).ok_or(NO_SUCH_INVOICE)?.progress {
+                    Progress::Unpaid => Ok(()),
+                    Progress::Settled { .. } | Progress::MadeToExpire => {
+                        Err(LineError::Contradiction("the invoice was paid or made to expire before"))
+                    }
+                }
+            }
+            Record::Payment(payment) => self.check_payment(payment),
+        }
+    }
+
+    fn apply(&mut self, record: Record) {
+        match record {
+            Record::Invoice(record) => {
+                self.invoice_ids.insert(record.id, record.payment_hash);
+                let invoice = SimInvoice { record, progress: Progress::Unpaid };
+                self.invoices.insert(invoice.record.payment_hash, invoice);
+            }
+            Record::Settled { payment_hash, at } => self.settle(payment_hash, at),
+            Record::Expired { payment_hash, .. } => {
+                if let Some(invoice) = self.invoices.get_mut(&payment_hash) {
+                    invoice.progress = Progress::MadeToExpire;
+                }
+            }
+            Record::Payment(payment) => self.record_payment(payment),
+        }
+    }
+}
+
+impl PaymentRecord {
+    /// What it takes from the wallet; `None` when that is more than can exist.
+    pub fn cost(&self) -> Option<Msats> {
+        self.amount.checked_add(self.fee).ok()
+    }
+
+    /// Whether `next` can be this same payment, ended.
+    fn is_continued_by(&self, next: &Self) -> bool {
+        self.outcome == Outcome::InFlight
+            && next.outcome != Outcome::InFlight
+            && (self.payment_hash, self.amount, self.fee) == (next.payment_hash, next.amount, next.fee)
+    }
+
+    /// As the port shows it.
+    pub fn as_payment(&self) -> Payment {
+        match &self.outcome {
+            Outcome::InFlight => Payment::InFlight,
+            Outcome::Succeeded { preimage } => Payment::Succeeded { preimage: *preimage, fee: self.fee },
+            Outcome::Failed { reason } => Payment::Failed { reason: reason.clone() },
+        }
+    }
+}

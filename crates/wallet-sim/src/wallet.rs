@@ -1,0 +1,290 @@
+//! The wallet itself: the ports, each as a decision on the shared journal.
+
+use crate::SimError;
+use crate::decide::{self, PaymentEnd, Sending};
+use crate::faults::{FaultRates, Faults, Operation};
+use crate::journal::Journal;
+use crate::node::Node;
+use crate::record::Record;
+use crate::settlements::{Announcer, Poller};
+use crate::state::State;
+use async_trait::async_trait;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tithe_clock::{Clock, Entropy, Timestamp};
+use tithe_lightning::{
+    Bolt11, InvoiceRequest, InvoiceStatus, Network, Payment, PaymentHash, PaymentId, PaymentOrder, Preimage,
+    SettlementStream, TestPayer, TestPaymentError, Wallet, WalletCapabilities, WalletError,
+};
+use tithe_money::{Msats, Sats};
+use tokio::task::spawn_blocking;
+
+/// How the simulation behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SimOptions {
+    /// What routing costs, for every outgoing payment. One sat by default.
+    pub routing_fee: Sats,
+    /// What goes wrong by itself. Nothing by default.
+    pub fault_rates: FaultRates,
+}
+
+impl Default for SimOptions {
+    fn default() -> Self {
+        Self { routing_fee: ONE_SAT, fault_rates: FaultRates::default() }
+    }
+}
+
+const ONE_SAT: Sats = match Sats::new(1) {
+    Ok(sat) => sat,
+    Err(_) => Sats::ZERO,
+};
+
+/// A Lightning wallet in which no money moves.
+///
+/// Several of them, in one process or in many, can be open on one folder at the same time: they are one wallet. See
+/// the crate's documentation for what it keeps and what it pretends.
+pub struct SimWallet {
+    shared: Arc<Shared>,
+}
+
+/// What the wallet's calls and its background task share.
+pub(crate) struct Shared {
+    book: Mutex<Book>,
+    node: Node,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    options: SimOptions,
+    faults: Arc<Faults>,
+    pub poller: Poller,
+}
+
+/// The journal and what it says.
+struct Book {
+    journal: Journal,
+    state: State,
+}
+
+impl Shared {
+    /// Answers from everything that has happened in any process.
+    pub async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        look: impl FnOnce(&State) -> T + Send + 'static,
+    ) -> Result<T, SimError> {
+        let shared = Arc::clone(self);
+        let work = move || {
+            let Book { journal, state } = &mut *shared.book();
+            journal.catch_up(state)?;
+            Ok(look(state))
+        };
+        spawn_blocking(work).await.map_err(SimError::Abandoned)?
+    }
+
+    /// Lets `decide` see everything that has happened, and makes happen what it answers, with no other change in
+    /// between.
+    ///
+    /// The work runs to its end even if nobody waits for it any more.
+    async fn write<T: Send + 'static>(
+        self: &Arc<Self>,
+        decide: impl FnOnce(&Self, &State, Timestamp) -> (Option<Record>, T) + Send + 'static,
+    ) -> Result<T, SimError> {
+        let shared = Arc::clone(self);
+        let work = move || {
+            let Book { journal, state } = &mut *shared.book();
+            journal.append(state, |state| decide(&shared, state, shared.clock.now()))
+        };
+        spawn_blocking(work).await.map_err(SimError::Abandoned)?
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        // Records are checked before they are applied, so a panic leaves the book as it was.
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SimWallet {
+    /// Opens the wallet that is kept in `folder`, or makes one there.
+    ///
+    /// # Errors
+    /// [`SimError`] when the folder cannot be used, or when what is in it is damaged.
+    pub async fn open(
+        folder: impl Into<PathBuf>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, SimError> {
+        Self::open_with(folder, SimOptions::default(), clock, entropy).await
+    }
+
+    /// As [`SimWallet::open`], with other options than the defaults. They are not kept in the folder.
+    ///
+    /// # Errors
+    /// As [`SimWallet::open`].
+    pub async fn open_with(
+        folder: impl Into<PathBuf>,
+        options: SimOptions,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, SimError> {
+        let folder = folder.into();
+        let faults = Arc::new(Faults::new(options.fault_rates));
+        let announcer = Announcer::new(Arc::clone(&faults));
+        let work = move || {
+            let mut journal = Journal::open(&folder)?;
+            let node = {
+                let _lock = journal.lock()?;
+                Node::load_or_create(&folder, &*entropy)?
+            };
+            let mut state = State::new(announcer.clone());
+            journal.catch_up(&mut state)?;
+            let book = Mutex::new(Book { journal, state });
+            let poller = Poller::new(announcer);
+            Ok(Self { shared: Arc::new(Shared { book, node, clock, entropy, options, faults, poller }) })
+        };
+        spawn_blocking(work).await.map_err(SimError::Abandoned)?
+    }
+
+    /// What can be made to go wrong.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.shared.faults
+    }
+
+    /// The public key that signs the invoices, as 66 hex digits.
+    #[must_use]
+    pub fn node_id(&self) -> String {
+        self.shared.node.id().to_string()
+    }
+
+    /// Makes an unpaid invoice lapse now, for every process. One that has lapsed already stays as it is.
+    ///
+    /// # Errors
+    /// [`WalletError::Refused`] when the invoice is unknown or paid.
+    pub async fn expire(&self, payment_hash: PaymentHash) -> Result<(), WalletError> {
+        self.shared.write(move |_, state, now| decide::expire(state, now, payment_hash)).await?
+    }
+
+    /// Ends a payment that [`crate::Fault::LeaveInFlight`] left under way.
+    ///
+    /// # Errors
+    /// [`WalletError::Refused`] when no payment of this id is under way.
+    pub async fn payment_finish(&self, id: PaymentId, end: PaymentEnd) -> Result<Payment, WalletError> {
+        let decide =
+            move |shared: &Shared, state: &State, now| decide::finish(state, &*shared.entropy, now, id, end);
+        self.shared.write(decide).await?
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Does `work` with the faults that are due to `operation`.
+    async fn with_faults<T, E: From<WalletError>>(
+        &self,
+        operation: Operation,
+        work: impl Future<Output = Result<T, E>> + Send,
+    ) -> Result<T, E> {
+        let plan = self.shared.faults.plan(operation, &*self.shared.entropy);
+        plan.before().await?;
+        plan.after(work.await)
+    }
+}
+
+impl std::fmt::Debug for SimWallet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SimWallet").field("node_id", &self.node_id()).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Wallet for SimWallet {
+    fn network(&self) -> Network {
+        Network::Regtest
+    }
+
+    fn capabilities(&self) -> WalletCapabilities {
+        WalletCapabilities { hold_invoices: false, simulated: true }
+    }
+
+    async fn invoice_create(&self, request: &InvoiceRequest) -> Result<Bolt11, WalletError> {
+        self.with_faults(Operation::InvoiceCreate, async {
+            decide::check_invoice_request(request)?;
+            let request = request.clone();
+            let decide = move |shared: &Shared, state: &State, now| {
+                decide::create_invoice(state, &shared.node, &*shared.entropy, now, &request)
+            };
+            self.shared.write(decide).await?
+        })
+        .await
+    }
+
+    async fn invoice_status(&self, payment_hash: PaymentHash) -> Result<Option<InvoiceStatus>, WalletError> {
+        self.with_faults(Operation::InvoiceStatus, async {
+            let now = self.shared.clock.now();
+            let look = move |state: &State| state.invoice(payment_hash).map(|invoice| invoice.status(now));
+            Ok(self.shared.read(look).await?)
+        })
+        .await
+    }
+
+    async fn settlements(&self) -> Result<SettlementStream, WalletError> {
+        self.with_faults(Operation::Settlements, async {
+            // What others have appended so far is not "from now on".
+            self.shared.read(|_| ()).await?;
+            Ok(self.shared.poller.listen(&self.shared))
+        })
+        .await
+    }
+
+    async fn payment_send(&self, order: &PaymentOrder) -> Result<Payment, WalletError> {
+        let plan = self.shared.faults.plan(Operation::PaymentSend, &*self.shared.entropy);
+        plan.before().await?;
+        let work = async {
+            let sending = Sending {
+                amount: decide::amount_of(order)?,
+                fee: self.shared.options.routing_fee.to_msats(),
+                stay_in_flight: plan.leaves_in_flight(),
+            };
+            let order = order.clone();
+            let decide = move |shared: &Shared, state: &State, now| {
+                decide::send(state, &*shared.entropy, now, &order, &sending)
+            };
+            self.shared.write(decide).await?
+        };
+        plan.after(work.await)
+    }
+
+    async fn payment_status(
+        &self,
+        id: PaymentId,
+        payment_hash: PaymentHash,
+    ) -> Result<Option<Payment>, WalletError> {
+        self.with_faults(Operation::PaymentStatus, async {
+            let look = move |state: &State| {
+                state
+                    .payment(id)
+                    .filter(|payment| payment.payment_hash == payment_hash)
+                    .map(crate::record::PaymentRecord::as_payment)
+            };
+            Ok(self.shared.read(look).await?)
+        })
+        .await
+    }
+
+    async fn balance(&self) -> Result<Msats, WalletError> {
+        self.with_faults(Operation::Balance, async { Ok(self.shared.read(State::balance).await?) }).await
+    }
+}
+
+#[async_trait]
+impl TestPayer for SimWallet {
+    async fn pay(&self, invoice: &Bolt11) -> Result<Preimage, TestPaymentError> {
+        self.with_faults(Operation::TestPay, async {
+            let invoice = invoice.clone();
+            self.shared
+                .write(move |_, state, now| decide::test_pay(state, now, &invoice))
+                .await
+                .map_err(WalletError::from)?
+        })
+        .await
+    }
+}

@@ -37,6 +37,7 @@ pub mod inference;
 mod jobs;
 mod keyed;
 mod payments;
+mod readiness;
 mod run;
 mod settings;
 pub mod store;
@@ -47,6 +48,7 @@ pub use error::{EngineError, RequestError};
 pub use estimate::Estimate;
 pub use follow::{JobCursor, JobFollower, JobUpdate};
 pub use jobs::{Answered, CreatedJob, JobView, NewJobRequest};
+pub use readiness::Readiness;
 pub use run::Running;
 pub use settings::Settings;
 

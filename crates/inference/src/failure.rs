@@ -111,9 +111,16 @@ mod tests {
 
     #[test]
     fn only_statuses_that_decline_the_work_are_harmless_to_retry() {
-        for (status, harmless) in
-            [(408, true), (429, true), (503, true), (529, true), (409, false), (500, false), (502, false), (504, false)]
-        {
+        for (status, harmless) in [
+            (408, true),
+            (429, true),
+            (503, true),
+            (529, true),
+            (409, false),
+            (500, false),
+            (502, false),
+            (504, false),
+        ] {
             let status = StatusCode::from_u16(status).unwrap();
             let failure = BackendFailure::Status { status, body: String::new() };
             assert_eq!(failure.nothing_was_generated(), harmless, "{status}");

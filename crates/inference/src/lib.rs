@@ -36,9 +36,7 @@ mod transport;
 
 pub use anthropic::{Anthropic, AnthropicSettings};
 pub use failure::BackendFailure;
-pub use guard::{
-    Admission, Breaker, BreakerSettings, BreakerState, GuardSettings, Guarded, RetrySettings,
-};
+pub use guard::{Admission, Breaker, BreakerSettings, BreakerState, GuardSettings, Guarded, RetrySettings};
 pub use openai::{OpenAiCompatible, OpenAiSettings, OutputLimitField};
 pub use sampling::ZeroTemperature;
 pub use sim::{SimInference, SimSettings};

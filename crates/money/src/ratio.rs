@@ -42,10 +42,24 @@ impl BasisPoints {
         u32::try_from(hundredths).map_err(|_| MoneyError::TooLarge).and_then(Self::new)
     }
 
+    /// The ratio as a plain decimal number of percents, such as `12.5`.
+    pub fn percents(self) -> impl fmt::Display {
+        Percents(self)
+    }
+
     /// The ratio in hundredths of a percent.
     #[must_use]
     pub const fn get(self) -> u32 {
         self.0
+    }
+}
+
+/// A ratio as a plain decimal number of percents: `12.5`.
+struct Percents(BasisPoints);
+
+impl fmt::Display for Percents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        crate::dollars::write_decimal(f, u64::from(self.0.0), 2, 0)
     }
 }
 
@@ -64,8 +78,7 @@ impl From<BasisPoints> for u32 {
 
 impl fmt::Display for BasisPoints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        crate::dollars::write_decimal(f, u64::from(self.0), 2, 0)?;
-        f.write_str(" %")
+        write!(f, "{} %", self.percents())
     }
 }
 

@@ -216,9 +216,9 @@ impl Protocol for Events {
                 Step::Last
             }
             Data::Error { error } => Step::Error(error),
-            Data::ContentBlockStart { .. } | Data::ContentBlockDelta { delta: Delta::Other } | Data::Other => {
-                Step::Silent
-            }
+            Data::ContentBlockStart { .. }
+            | Data::ContentBlockDelta { delta: Delta::Other }
+            | Data::Other => Step::Silent,
         })
     }
 
@@ -242,7 +242,8 @@ mod tests {
         let usage = json!({
             "input_tokens": 1, "cache_read_input_tokens": 24, "cache_creation_input_tokens": 5, "output_tokens": 8,
         });
-        let whole = json!({"content": [{"type": "text", "text": "x"}], "stop_reason": "end_turn", "usage": usage});
+        let whole =
+            json!({"content": [{"type": "text", "text": "x"}], "stop_reason": "end_turn", "usage": usage});
         let expected = Usage { input_tokens: 30, cached_input_tokens: 24, output_tokens: 8 };
         assert_eq!(completion(whole).usage, Some(expected));
     }

@@ -81,8 +81,7 @@ impl OpenAiCompatible {
             max_completion_tokens: output_limit_field.is_newer(&base_url),
             zero_temperature: zero_temperature.resolve(&base_url, VENDOR_HOST),
         };
-        let headers: HeaderMap =
-            api_key.iter().map(|key| (AUTHORIZATION, key.header("Bearer "))).collect();
+        let headers: HeaderMap = api_key.iter().map(|key| (AUTHORIZATION, key.header("Bearer "))).collect();
         let url = base_url.endpoint(&["chat", "completions"]);
         Ok(Self { transport: Transport::new(url, headers, api_key, limits)?, dialect })
     }

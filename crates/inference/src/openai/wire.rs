@@ -262,7 +262,8 @@ mod tests {
             (json!({"prompt_tokens": -1, "completion_tokens": 2}), None),
             (json!(null), None),
         ] {
-            let whole = json!({"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": usage});
+            let whole =
+                json!({"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": usage});
             assert_eq!(completion(whole.clone()).usage, expected, "{whole}");
         }
         assert_eq!(completion(json!({"choices": [{"message": {}, "finish_reason": null}]})).usage, None);
@@ -272,7 +273,10 @@ mod tests {
     fn text_is_found_wherever_servers_put_it() {
         for (message, text) in [
             (json!({"role": "assistant", "content": "plain"}), "plain"),
-            (json!({"content": [{"type": "text", "text": "in "}, {"type": "text", "text": "parts"}]}), "in parts"),
+            (
+                json!({"content": [{"type": "text", "text": "in "}, {"type": "text", "text": "parts"}]}),
+                "in parts",
+            ),
             (json!({"content": null, "refusal": "I would rather not."}), "I would rather not."),
             (json!({"content": "yes", "refusal": null, "reasoning_content": "hm"}), "yes"),
             (json!({"content": null}), ""),

@@ -61,21 +61,19 @@ fn evaluation(verdict: Verdict) -> String {
     }
 }
 
-/// The longest beginning of `text` that has at most `tokens_max` tokens; `None` when that is all of it.
+/// A beginning of `text` with at most `tokens_max` tokens, to which not one character could be added; `None` when all of
+/// `text` fits.
+///
+/// A character adds at most as many tokens as it has bytes, so ASCII uses the limit up exactly.
 fn cut(text: &str, tokens_max: u64) -> Option<&str> {
-    if TOKENIZER.count(text) <= tokens_max {
+    let fits = |beginning: &str| TOKENIZER.count(beginning) <= tokens_max;
+    if fits(text) {
         return None;
     }
     let beginnings: Vec<&str> = text.char_indices().filter_map(|(end, _)| text.get(..end)).collect();
-    let fits = |beginning: &str| TOKENIZER.count(beginning) <= tokens_max;
-    // Tokens nearly always grow with the text, but a character can complete a word and save one: what fits may lie a
-    // little beyond where it first seems to end.
-    let near = beginnings.partition_point(|beginning| fits(beginning)) + MERGE_CHARS;
-    beginnings.into_iter().take(near).rfind(|beginning| fits(beginning)).or(Some(""))
+    let fitting = beginnings.partition_point(|beginning| fits(beginning));
+    Some(fitting.checked_sub(1).and_then(|last| beginnings.get(last)).copied().unwrap_or_default())
 }
-
-/// How many characters beyond a beginning that does not fit one that fits is looked for.
-const MERGE_CHARS: usize = 12;
 
 #[cfg(test)]
 mod tests {
@@ -121,7 +119,12 @@ mod tests {
         let full = answer("Why is the sky blue?", 1_000).usage.output_tokens;
         for limit in 0..full {
             let cut = answer("Why is the sky blue?", limit);
-            assert_eq!((cut.usage.output_tokens, cut.finish), (limit, FinishReason::Length), "{:?}", cut.text);
+            assert_eq!(
+                (cut.usage.output_tokens, cut.finish),
+                (limit, FinishReason::Length),
+                "{:?}",
+                cut.text
+            );
         }
         assert_eq!(answer("Why is the sky blue?", full).finish, FinishReason::Stop);
     }

@@ -138,9 +138,11 @@ mod tests {
 
     #[test]
     fn evaluations_obey_their_own_directives_only() {
-        let verdict =
-            |verdict| Directives { task: Task::Evaluation(verdict), ..Directives::default() };
-        assert_eq!(evaluation("[sim:fail] [sim:stall] [sim:die] [sim:slow] [sim:refuse]"), verdict(Verdict::Accept));
+        let verdict = |verdict| Directives { task: Task::Evaluation(verdict), ..Directives::default() };
+        assert_eq!(
+            evaluation("[sim:fail] [sim:stall] [sim:die] [sim:slow] [sim:refuse]"),
+            verdict(Verdict::Accept)
+        );
         assert_eq!(evaluation("[sim:reject]"), verdict(Verdict::Reject));
         assert_eq!(evaluation("[sim:nonsense-evaluation]"), verdict(Verdict::Nonsense));
         assert_eq!(

@@ -23,7 +23,8 @@ impl ApiKey {
     /// The key after `scheme`, as a header that logs don't show.
     #[expect(clippy::expect_used, reason = "a key is visible ASCII, and so is every scheme in this crate")]
     pub(crate) fn header(&self, scheme: &'static str) -> HeaderValue {
-        let mut value = HeaderValue::try_from(format!("{scheme}{}", self.0)).expect("visible ASCII is a header");
+        let mut value =
+            HeaderValue::try_from(format!("{scheme}{}", self.0)).expect("visible ASCII is a header");
         value.set_sensitive(true);
         value
     }

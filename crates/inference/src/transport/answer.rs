@@ -60,8 +60,9 @@ impl Answer {
             .map_err(|source| BackendFailure::Unreadable { excerpt: excerpt(&body), source }.nonsense())
     }
 
-    /// The beginning of the body, as much as arrives of `bytes_max`.
-    pub(super) async fn beginning(mut self, bytes_max: usize) -> Vec<u8> {
+    /// The beginning of the body, as much of `bytes_max` as arrives within `wait`.
+    pub(super) async fn beginning(mut self, bytes_max: usize, wait: Duration) -> Vec<u8> {
+        self.deadline = self.deadline.min(Instant::now() + wait);
         let mut body = Vec::new();
         while body.len() < bytes_max {
             // What little there is still helps to find the cause.

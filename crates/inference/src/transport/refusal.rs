@@ -4,10 +4,13 @@ use super::{Answer, ApiKey, retry_after};
 use crate::failure::BackendFailure;
 use reqwest::StatusCode;
 use serde_json::Value;
+use std::time::Duration;
 use tithe_engine::inference::InferenceError;
 
 /// Enough for the whole error object of any known backend.
 const READ_BYTES_MAX: usize = 64 * 1024;
+/// An error that is not told by then is known by its status alone.
+const READ_WAIT: Duration = Duration::from_secs(5);
 /// What one line of a log can bear.
 const EXCERPT_BYTES_MAX: usize = 2 * 1024;
 
@@ -42,11 +45,23 @@ impl ErrorKind {
             return Some(Self::Misconfigured);
         }
         [text("code"), text("type")].into_iter().find_map(|name| match name {
-            "insufficient_quota" | "billing_error" | "model_not_found" | "invalid_api_key"
-            | "authentication_error" | "permission_error" | "not_found_error" => Some(Self::Misconfigured),
-            "overloaded_error" | "rate_limit_error" | "rate_limit_exceeded" | "server_error" | "api_error"
-            | "timeout_error" | "unavailable_error" => Some(Self::Unavailable),
-            "invalid_request_error" | "request_too_large" | "context_length_exceeded"
+            "insufficient_quota"
+            | "billing_error"
+            | "model_not_found"
+            | "invalid_api_key"
+            | "authentication_error"
+            | "permission_error"
+            | "not_found_error" => Some(Self::Misconfigured),
+            "overloaded_error"
+            | "rate_limit_error"
+            | "rate_limit_exceeded"
+            | "server_error"
+            | "api_error"
+            | "timeout_error"
+            | "unavailable_error" => Some(Self::Unavailable),
+            "invalid_request_error"
+            | "request_too_large"
+            | "context_length_exceeded"
             | "exceed_context_size_error" => Some(Self::Refused),
             _ => None,
         })
@@ -56,7 +71,7 @@ impl ErrorKind {
 /// Reads what the backend said and tells what it means.
 pub(super) async fn read(answer: Answer, status: StatusCode, key: Option<&ApiKey>) -> InferenceError {
     let retry_after = retry_after::read(answer.headers());
-    let body = answer.beginning(READ_BYTES_MAX).await;
+    let body = answer.beginning(READ_BYTES_MAX, READ_WAIT).await;
     let object: Option<Value> = serde_json::from_slice(&body).ok();
     let by_object = object.as_ref().and_then(|body| body.get("error")).and_then(ErrorKind::of_object);
     let kind = match (ErrorKind::of_status(status), by_object) {
@@ -104,8 +119,14 @@ mod tests {
     #[test]
     fn an_error_object_tells_what_its_status_hides() {
         for (kind, object) in [
-            (Some(ErrorKind::Misconfigured), json!({"code": "insufficient_quota", "type": "insufficient_quota"})),
-            (Some(ErrorKind::Misconfigured), json!({"code": "model_not_found", "type": "invalid_request_error"})),
+            (
+                Some(ErrorKind::Misconfigured),
+                json!({"code": "insufficient_quota", "type": "insufficient_quota"}),
+            ),
+            (
+                Some(ErrorKind::Misconfigured),
+                json!({"code": "model_not_found", "type": "invalid_request_error"}),
+            ),
             (
                 Some(ErrorKind::Misconfigured),
                 json!({"type": "invalid_request_error", "message": "Your credit balance is too low to access it."}),

@@ -78,7 +78,9 @@ async fn a_stream_is_read_however_it_is_cut_into_pieces() {
 
 #[tokio::test]
 async fn what_the_start_says_of_the_output_is_no_usage() {
-    let stream = STREAM.replace(",\"usage\":{\"output_tokens\":8}", "").replace("\"usage\":{\"output_tokens\":8}", "\"usage\":null");
+    let stream = STREAM
+        .replace(",\"usage\":{\"output_tokens\":8}", "")
+        .replace("\"usage\":{\"output_tokens\":8}", "\"usage\":null");
     let server = raw_server::stream(&[stream.as_bytes()], Then::End).await;
     let (_, end) = read(backend(&server.url).stream(&ask("hello")).await.unwrap()).await;
     assert_eq!(end.unwrap(), ChatEvent::Finished { finish: FinishReason::Length, usage: None });

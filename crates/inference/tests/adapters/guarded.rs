@@ -96,7 +96,10 @@ async fn what_generated_nothing_is_asked_again() {
     let completion = guarded.complete(&ask("hello")).await.unwrap();
     assert!(completion.text.contains("hello"));
     let waited = began.elapsed();
-    assert!((375..=752).contains(&waited.as_millis()), "a quarter and half a second, less chance: {waited:?}");
+    assert!(
+        (375..=752).contains(&waited.as_millis()),
+        "a quarter and half a second, less chance: {waited:?}"
+    );
 
     guarded.backend().fail_next(2);
     let (deltas, _) = read(guarded.stream(&ask("hello")).await.unwrap()).await;
@@ -130,7 +133,7 @@ async fn only_what_is_harmless_is_asked_again() {
             assert_eq!(began.elapsed().as_secs(), 6, "the backend's own time is kept");
         }
         if let Ok(stream) = guarded.stream(&ask(question)).await {
-            read(stream).await;
+            let _ended_somehow = read(stream).await;
         }
         assert_eq!(guarded.backend().asked(), attempts, "{question}, streamed");
     }
@@ -138,7 +141,8 @@ async fn only_what_is_harmless_is_asked_again() {
 
 #[tokio::test]
 async fn statuses_are_retried_only_when_the_work_was_declined() {
-    for (status, attempts) in [(400, 1), (401, 1), (429, 3), (500, 1), (502, 1), (503, 3), (504, 1), (529, 3)] {
+    for (status, attempts) in [(400, 1), (401, 1), (429, 3), (500, 1), (502, 1), (503, 3), (504, 1), (529, 3)]
+    {
         let server = MockServer::start().await;
         Mock::given(any()).respond_with(ResponseTemplate::new(status)).expect(attempts).mount(&server).await;
         let openai = OpenAiSettings::new(server.uri().parse().unwrap(), None);
@@ -191,7 +195,10 @@ async fn the_breaker_also_stops_retries() {
     let error = guarded.complete(&ask("unavailable")).await.unwrap_err();
     assert_eq!((guarded.state(), guarded.backend().asked()), (BreakerState::Open, 2));
     let InferenceError::Unavailable { source: Some(source), .. } = error else { panic!("{error:?}") };
-    assert!(matches!(source.downcast_ref(), Some(BackendFailure::Simulated)), "the backend's own words: {source}");
+    assert!(
+        matches!(source.downcast_ref(), Some(BackendFailure::Simulated)),
+        "the backend's own words: {source}"
+    );
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ fn answer() -> Value {
 
 const USAGE: Usage = Usage { input_tokens: 25, cached_input_tokens: 24, output_tokens: 12 };
 
-fn request_body(extra: Value) -> Value {
+fn request_body(extra: &Value) -> Value {
     let mut body = json!({
         "model": "tiny", "temperature": 0,
         "messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "hello"}],
@@ -46,7 +46,7 @@ async fn a_completion_is_asked_for_and_read_as_the_api_says() {
     Mock::given(method("POST"))
         .and(path("/v1/chat/completions"))
         .and(header("authorization", "Bearer sk-lab"))
-        .and(body_json(request_body(json!({"max_tokens": 64, "stream": false}))))
+        .and(body_json(request_body(&json!({"max_tokens": 64, "stream": false}))))
         .respond_with(ResponseTemplate::new(200).set_body_json(answer()))
         .expect(1)
         .mount(&server)
@@ -60,7 +60,7 @@ async fn a_completion_is_asked_for_and_read_as_the_api_says() {
 #[tokio::test]
 async fn what_servers_differ_in_can_be_set() {
     let server = MockServer::start().await;
-    let mut body = request_body(json!({"max_completion_tokens": 64, "stream": false}));
+    let mut body = request_body(&json!({"max_completion_tokens": 64, "stream": false}));
     body.as_object_mut().unwrap().remove("temperature");
     Mock::given(body_json(body))
         .respond_with(ResponseTemplate::new(200).set_body_json(answer()))
@@ -95,7 +95,7 @@ const STREAM: &str = concat!(
 async fn a_stream_is_asked_for_with_its_usage() {
     let server = MockServer::start().await;
     let extra = json!({"max_tokens": 64, "stream": true, "stream_options": {"include_usage": true}});
-    Mock::given(body_json(request_body(extra)))
+    Mock::given(body_json(request_body(&extra)))
         .respond_with(ResponseTemplate::new(200).set_body_raw(STREAM, "text/event-stream"))
         .expect(1)
         .mount(&server)

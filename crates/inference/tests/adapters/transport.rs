@@ -80,7 +80,8 @@ async fn every_status_tells_who_must_act() {
 
 #[tokio::test]
 async fn an_unpaid_bill_is_the_operators_whatever_the_status() {
-    let body = serde_json::json!({"error": {"code": "insufficient_quota", "message": "You exceeded your quota."}});
+    let body =
+        serde_json::json!({"error": {"code": "insufficient_quota", "message": "You exceeded your quota."}});
     for error in errors(ResponseTemplate::new(429).set_body_json(body)).await {
         assert_eq!(kind(&error), "misconfigured", "{error:?}");
     }
@@ -96,15 +97,31 @@ async fn what_the_backend_says_is_for_the_log_alone_and_keys_not_even_for_that()
             assert!(!shown.contains("secret"), "{shown}");
         }
     }
-    for settings in [format!("{:?}", OpenAiSettings::new("http://h".parse().unwrap(), Some(KEY.parse().unwrap())))] {
-        assert!(!settings.contains("secret"), "{settings}");
+}
+
+#[test]
+fn keys_are_not_shown_by_what_holds_them() {
+    let openai = OpenAiSettings::new("http://h".parse().unwrap(), Some(KEY.parse().unwrap()));
+    let anthropic = AnthropicSettings::new("http://h".parse().unwrap(), Some(KEY.parse().unwrap()));
+    for shown in [
+        format!("{openai:?}"),
+        format!("{anthropic:?}"),
+        format!("{:?}", OpenAiCompatible::new(openai).unwrap()),
+        format!("{:?}", Anthropic::new(anthropic).unwrap()),
+    ] {
+        assert!(!shown.contains("secret"), "{shown}");
     }
-    let settings = OpenAiSettings::new("http://h".parse().unwrap(), Some(KEY.parse().unwrap()));
-    let backend = format!("{:?}", OpenAiCompatible::new(settings).unwrap());
-    assert!(!backend.contains("secret"), "{backend}");
-    let settings = AnthropicSettings::new("http://h".parse().unwrap(), Some(KEY.parse().unwrap()));
-    let backend = format!("{:?}", Anthropic::new(settings).unwrap());
-    assert!(!backend.contains("secret"), "{backend}");
+}
+
+#[tokio::test]
+async fn an_error_whose_body_never_ends_is_told_by_its_status() {
+    for which in [0, 1] {
+        let head = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\n{".to_vec();
+        let server = raw_server::serve(vec![head], Then::Stall).await;
+        let limits = Limits { idle: SOON, ..PATIENT };
+        let error = backends_within(&server.url, limits)[which].complete(&ask("hello")).await.unwrap_err();
+        assert_eq!(kind(&error), "misconfigured", "{error:?}");
+    }
 }
 
 #[tokio::test]
@@ -117,7 +134,9 @@ async fn long_error_bodies_are_cut_for_the_log() {
 #[tokio::test]
 async fn the_time_to_ask_again_is_passed_on() {
     let date = "Sun, 06 Nov 1994 08:49:37 GMT";
-    for (retry_after, expected) in [("7", Some(7)), ("Sun, 06 Nov 1994 08:49:49 GMT", Some(12)), ("soon", None)] {
+    for (retry_after, expected) in
+        [("7", Some(7)), ("Sun, 06 Nov 1994 08:49:49 GMT", Some(12)), ("soon", None)]
+    {
         let response =
             ResponseTemplate::new(503).insert_header("retry-after", retry_after).insert_header("date", date);
         for error in errors(response).await {
@@ -139,7 +158,8 @@ async fn redirects_are_not_followed() {
 
 #[tokio::test]
 async fn an_answer_that_is_not_the_apis_is_nonsense() {
-    for body in ["", "{", "<html>Welcome to the hotel</html>", "[]", "{}", r#"{"choices":[],"content":null}"#] {
+    for body in ["", "{", "<html>Welcome to the hotel</html>", "[]", "{}", r#"{"choices":[],"content":null}"#]
+    {
         for error in errors(ResponseTemplate::new(200).set_body_raw(body, "application/json")).await {
             assert_eq!(kind(&error), "nonsense", "{body}: {error:?}");
         }
@@ -149,7 +169,9 @@ async fn an_answer_that_is_not_the_apis_is_nonsense() {
 #[tokio::test]
 async fn an_error_in_a_successful_answer_is_an_error() {
     let body = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
-    for error in errors(ResponseTemplate::new(200).set_body_raw(body, "application/json; charset=utf-8")).await {
+    for error in
+        errors(ResponseTemplate::new(200).set_body_raw(body, "application/json; charset=utf-8")).await
+    {
         assert_eq!(kind(&error), "unavailable", "{error:?}");
     }
 }
@@ -185,7 +207,7 @@ async fn a_backend_that_hangs_up_on_a_request_may_have_done_the_work() {
 }
 
 /// Nothing else ends these waits, so that a test fails by hanging and never by a slow machine.
-const NEVER: Duration = Duration::from_secs(3_600);
+const NEVER: Duration = Duration::from_hours(1);
 const SOON: Duration = Duration::from_millis(30);
 const PATIENT: Limits =
     Limits { connect: NEVER, first_byte: NEVER, idle: NEVER, overall: NEVER, answer_bytes_max: 1_000_000 };
@@ -217,10 +239,12 @@ async fn a_stream_that_stalls_times_out() {
     for limits in [Limits { idle: SOON, ..PATIENT }, Limits { overall: SOON, ..PATIENT }] {
         for which in [0, 1] {
             let server = raw_server::stream(&[b": nothing yet\n\n"], Then::Stall).await;
-            let stream = backends_within(&server.url, limits)[which].stream(&ask("hello")).await.unwrap();
-            let (deltas, end) = read(stream).await;
-            assert_eq!(deltas, [""; 0]);
-            assert_eq!(kind(&end.unwrap_err()), "timed out");
+            let error = match backends_within(&server.url, limits)[which].stream(&ask("hello")).await {
+                Ok(stream) => read(stream).await.1.unwrap_err(),
+                // A slow machine may need all the time for the headers.
+                Err(error) => error,
+            };
+            assert_eq!(kind(&error), "timed out");
             server.client_left.await.unwrap();
         }
     }

@@ -1,0 +1,115 @@
+//! `tithe ask`: a customer in the terminal.
+
+mod client;
+mod sse;
+mod terminal;
+
+use clap::Args;
+use client::{Client, Failure, Invoice, Job};
+use sse::Event;
+use std::process::ExitCode;
+use terminal::Terminal;
+use tithe_clock::{Entropy, SystemEntropy};
+
+/// Buys a piece of work.
+#[derive(Args)]
+pub(crate) struct AskArgs {
+    /// What you want done
+    request: String,
+    /// The server
+    #[arg(long, value_name = "URL", env = "TITHE_SERVER", default_value = "http://127.0.0.1:8402")]
+    server: String,
+    /// The model; the server's choice without it
+    #[arg(long)]
+    model: Option<String>,
+    /// The most output you want, in tokens
+    #[arg(long, value_name = "TOKENS")]
+    max_output_tokens: Option<u64>,
+    /// Pay with play money, on a server that runs with `TITHE_DEV=1`
+    #[arg(long)]
+    dev_pay: bool,
+    /// Do not draw QR codes
+    #[arg(long)]
+    no_qr: bool,
+}
+
+/// How it ended, as an exit code: 0 done, 1 an error, 2 wrong usage (clap's), 3 rejected, 4 failed, 5 expired.
+pub(crate) fn run(args: AskArgs) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(Purchase::new(args)?.run())?)
+}
+
+struct Purchase {
+    args: AskArgs,
+    client: Client,
+    terminal: Terminal,
+}
+
+impl Purchase {
+    fn new(args: AskArgs) -> Result<Self, Failure> {
+        let client = Client::new(&args.server)?;
+        let terminal = Terminal::new(!args.no_qr);
+        Ok(Self { args, client, terminal })
+    }
+
+    async fn run(mut self) -> Result<ExitCode, Failure> {
+        let estimate = self.client.estimate(&self.args.request, self.args.model.as_deref()).await?;
+        self.terminal.estimate(&estimate);
+        let entropy: &dyn Entropy = &SystemEntropy;
+        let key = hex::encode(entropy.bytes::<16>());
+        let created = self
+            .client
+            .create(&self.args.request, self.args.model.as_deref(), self.args.max_output_tokens, &key)
+            .await?;
+        self.terminal.created(&created);
+        self.pay("the evaluation", &created.eval_invoice).await?;
+        let job = self.follow(&created.job_id).await?;
+        Ok(self.terminal.end(&job, &created))
+    }
+
+    /// Follows the job to its end, paying for the work on the way. A lost connection is taken up where it broke.
+    async fn follow(&mut self, job_id: &str) -> Result<Job, Failure> {
+        let mut last_id = None;
+        let mut paid_work = false;
+        loop {
+            let mut events = match self.client.events(job_id, last_id.as_deref()).await {
+                Ok(events) => events,
+                Err(failure) if failure.may_pass() => {
+                    self.terminal.waiting_for_server();
+                    self.client.pause().await;
+                    continue;
+                }
+                Err(failure) => return Err(failure),
+            };
+            while let Some(event) = events.next().await {
+                let Event { id, name, data } = event;
+                last_id = id.or(last_id);
+                match name.as_str() {
+                    "delta" => self.terminal.delta(&client::parse(&data)?),
+                    "state" => {
+                        let job: Job = client::parse(&data)?;
+                        if job.is_over() {
+                            return Ok(job);
+                        }
+                        self.terminal.state(&job);
+                        if let (Some(invoice), false) = (&job.work_invoice, paid_work) {
+                            self.pay("the work", invoice).await?;
+                            paid_work = true;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            self.client.pause().await;
+        }
+    }
+
+    async fn pay(&mut self, what: &str, invoice: &Invoice) -> Result<(), Failure> {
+        self.terminal.invoice(what, invoice);
+        if self.args.dev_pay {
+            self.client.pay_for_test(&invoice.payment_hash).await?;
+            self.terminal.paid();
+        }
+        Ok(())
+    }
+}

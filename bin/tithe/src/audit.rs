@@ -1,0 +1,67 @@
+//! `tithe audit`.
+
+use crate::config::Config;
+use std::process::ExitCode;
+use tithe_engine::audit::{AuditReport, audit};
+use tithe_store_sqlite::{SqliteSettings, SqliteStore};
+
+/// Audits the database; the exit code tells whether it is sound.
+pub(crate) fn run(config: &Config, json: bool) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let url = config.database();
+    let path = SqliteStore::path_of(&url)?;
+    if !std::path::Path::new(path).exists() {
+        return Err(format!("there is no database at {path}; has a server run here (TITHE_DATA_DIR, DATABASE_URL)?").into());
+    }
+    let runtime = tokio::runtime::Runtime::new()?;
+    let report = runtime.block_on(async {
+        let store = SqliteStore::open(&url, SqliteSettings::default()).await?;
+        Ok::<_, Box<dyn std::error::Error>>(audit(&store).await?)
+    })?;
+    if json { print_json(&report) } else { print_text(&report) }
+    Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print_text(report: &AuditReport) {
+    println!("{} transfers, {} invoices, {} jobs", report.transfers, report.invoices, report.jobs);
+    for (account, msats) in &report.balances {
+        println!("  {:<14} {msats:>20} msat", account.to_string());
+    }
+    println!("  {:<14} {:>20} msat", "job:*", report.jobs_msats);
+    if report.findings.is_empty() {
+        println!("sound: every sat is accounted for");
+        return;
+    }
+    println!("NOT SOUND: {} findings", report.findings.len());
+    for finding in &report.findings {
+        println!("  {finding}");
+    }
+}
+
+fn print_json(report: &AuditReport) {
+    let findings: Vec<_> = report
+        .findings
+        .iter()
+        .map(|finding| {
+            serde_json::json!({
+                "invariant": finding.invariant.to_string(),
+                "subject": finding.subject,
+                "detail": finding.detail,
+            })
+        })
+        .collect();
+    let accounts: serde_json::Map<_, _> = report
+        .balances
+        .iter()
+        .map(|(account, msats)| (account.to_string(), serde_json::Value::from(msats.to_string())))
+        .collect();
+    let report = serde_json::json!({
+        "sound": report.findings.is_empty(),
+        "transfers": report.transfers,
+        "invoices": report.invoices,
+        "jobs": report.jobs,
+        "accountsMsats": accounts,
+        "jobsMsats": report.jobs_msats.to_string(),
+        "findings": findings,
+    });
+    println!("{report:#}");
+}

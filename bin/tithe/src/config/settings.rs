@@ -1,0 +1,58 @@
+//! Every setting there is.
+
+/// A setting.
+pub(super) struct Setting {
+    /// Its environment variable.
+    pub(super) name: &'static str,
+    /// Its key in the file.
+    pub(super) key: &'static str,
+    /// What it is when nobody sets it.
+    pub(super) default: &'static str,
+    /// Whether its value is to be hidden.
+    pub(super) secret: bool,
+    /// What it is.
+    pub(super) help: &'static str,
+}
+
+const fn setting(name: &'static str, key: &'static str, default: &'static str, help: &'static str) -> Setting {
+    Setting { name, key, default, secret: false, help }
+}
+
+const fn secret(name: &'static str, key: &'static str, help: &'static str) -> Setting {
+    Setting { name, key, default: "", secret: true, help }
+}
+
+/// Every setting there is, in the order in which they are shown.
+pub(super) const SETTINGS: &[Setting] = &[
+    setting("TITHE_ENV", "env", "development", "What the server is run for: development or production"),
+    setting("TITHE_DEV", "dev", "0", "1: routes that pay invoices with play money, for tests and first steps"),
+    setting("TITHE_LISTEN", "listen", "127.0.0.1:8402", "Address and port to serve on"),
+    setting("TITHE_HTTP_WORKERS", "http_workers", "2", "Threads that answer requests"),
+    setting("TITHE_CORS_ORIGINS", "cors_origins", "", "Origins that browsers may call from, with commas; empty: any"),
+    setting("TITHE_DATA_DIR", "data_dir", "tithe-data", "Where the database, generated secrets and the simulated wallet are kept"),
+    setting("DATABASE_URL", "database_url", "sqlite://tithe.db", "The database; a relative SQLite path is below the data directory"),
+    setting("TITHE_LOG", "log", "info", "What to log: a level, or a filter such as info,tithe_engine=debug"),
+    setting("TITHE_LOG_FORMAT", "log_format", "pretty", "How log lines look: pretty or json"),
+    secret("TITHE_TOKEN_SECRET", "token_secret", "Secrets that tokens are made with, with commas: the first makes, all check; empty: generated and kept in the data directory"),
+    setting("TITHE_WALLET", "wallet", "sim", "The Lightning wallet: sim"),
+    setting("TITHE_WALLET_SIM_FAULTS", "wallet_sim_faults", "", "How often the simulated wallet goes wrong, such as lose=20,fail=10,delay_ms=50 (per mille)"),
+    setting("TITHE_INFERENCE", "inference", "sim", "Where work runs: sim, openai (any compatible endpoint) or anthropic"),
+    setting("TITHE_INFERENCE_URL", "inference_url", "", "The backend's base URL, such as https://api.openai.com/v1"),
+    secret("TITHE_INFERENCE_API_KEY", "inference_api_key", "The backend's API key"),
+    setting("TITHE_EVAL_MODEL", "eval_model", "", "The model that evaluates requests; with sim: sim-small"),
+    setting("TITHE_WORK_MODEL", "work_model", "", "The model that work runs on when the customer does not choose; with sim: sim-large"),
+    setting("TITHE_OFFERED_MODELS", "offered_models", "", "Models that customers may choose, with commas; empty: the work model (with sim: both)"),
+    setting("TITHE_MODELS", "models", "", "A file with models and prices, which replace or add to the built-in ones"),
+    setting("TITHE_SIM_LATENCY_MS", "sim_latency_ms", "0", "How long the simulated backend takes before it begins to answer"),
+    setting("TITHE_SIM_DELTA_MS", "sim_delta_ms", "0", "How long it takes between two parts of a streamed answer"),
+    setting("TITHE_BTC_PRICE_USD", "btc_price_usd", "", "The BTC price: a number (fixed), or live (public sources); empty: 100000, as long as the wallet is simulated"),
+    setting("TITHE_MARGIN_PCT", "margin_pct", "40", "What is added to the cost of work, in percent"),
+    setting("TITHE_FIXED_COST_USD", "fixed_cost_usd", "0", "What each request costs you besides its tokens, in dollars"),
+    setting("TITHE_INVOICE_EXPIRY_SECONDS", "invoice_expiry_seconds", "600", "How long an invoice can be paid"),
+    setting("TITHE_MAX_UNPAID_INVOICES", "max_unpaid_invoices", "10000", "How many invoices may be unpaid at once"),
+    setting("TITHE_POLL_SECONDS", "poll_seconds", "5", "How often unpaid invoices are looked up at the wallet"),
+    setting("TITHE_WORKERS", "workers", "16", "How many jobs are worked on at once"),
+    setting("TITHE_LEASE_SECONDS", "lease_seconds", "30", "How long a job is a worker's without a sign of life"),
+    setting("TITHE_MAX_ATTEMPTS", "max_attempts", "5", "How often a step of a job is tried before it fails and is refunded"),
+    setting("TITHE_SHUTDOWN_SECONDS", "shutdown_seconds", "30", "How long a stopping server lets work finish before it hands it back"),
+];

@@ -1,0 +1,38 @@
+//! What a request would cost.
+
+use super::written;
+use crate::identity;
+use crate::problem::{Problem, ProblemBody};
+use crate::query::Query;
+use crate::state::AppState;
+use crate::wire::EstimateBody;
+use actix_web::web::{Data, Json};
+use actix_web::HttpRequest;
+
+/// What a request would cost
+///
+/// Changes nothing and costs nothing.
+#[utoipa::path(
+    get, path = "/api/estimate", tag = "Jobs", operation_id = "estimate",
+    params(
+        ("request" = String, Query, description = "what you want done", example = "Why is the sky blue?"),
+        ("model" = Option<String>, Query, description = "the model to use; the server's choice without it"),
+        ("nostr_token" = Option<String>, Query, description = "an identity's token"),
+    ),
+    responses(
+        (status = 200, description = "what it would cost", body = EstimateBody),
+        (status = 400, description = "the request is missing or cannot be taken", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "no BTC price is known", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn estimate(state: Data<AppState>, request: HttpRequest) -> Result<Json<EstimateBody>, Problem> {
+    let query = Query::parse(request.query_string())?;
+    identity::anonymous(&request, query.get("nostr_token"))?;
+    let text = query.get("request").ok_or_else(|| {
+        Problem::new(crate::Code::InvalidField, "Query param 'request' is required")
+    })?;
+    let (text, model) = (text.to_owned(), query.get("model").map(str::to_owned));
+    let engine = state.engine.clone();
+    let estimate = state.run(async move { engine.estimate(&text, model.as_deref()).await }).await?;
+    written(EstimateBody::try_from(&estimate)).map(Json)
+}

@@ -1,0 +1,62 @@
+//! The routes.
+
+pub(crate) mod dev;
+pub(crate) mod estimate;
+pub(crate) mod events;
+pub(crate) mod health;
+pub(crate) mod invoices;
+pub(crate) mod jobs;
+pub(crate) mod problems;
+
+use crate::problem::{Code, Problem};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use tithe_engine::EngineError;
+use tithe_lightning::PaymentHash;
+use tithe_money::MoneyError;
+use tracing::error;
+
+/// All routes. The dev routes exist only where `dev` says so.
+pub(crate) fn configure(dev: bool) -> impl FnOnce(&mut ServiceConfig) {
+    move |config| {
+        let get = |path: &str, route: actix_web::Route| resource(path, route, "GET");
+        config
+            .service(get("/api/estimate", web::get().to(estimate::estimate)))
+            .service(resource("/api/jobs", web::post().to(jobs::create), "POST"))
+            .service(get("/api/jobs/{job_id}", web::get().to(jobs::read)))
+            .service(get("/api/jobs/{job_id}/events", web::get().to(events::events)))
+            .service(get("/api/invoices/{payment_hash}", web::get().to(invoices::read)))
+            .service(get("/problems/{name}", web::get().to(problems::read)))
+            .service(get("/healthz", web::get().to(health::alive)))
+            .service(get("/readyz", web::get().to(health::ready)));
+        if dev {
+            config.service(resource("/dev/stub/pay/{payment_hash}", web::post().to(dev::pay), "POST"));
+        }
+        config.default_service(web::to(nothing_here));
+    }
+}
+
+fn resource(path: &str, route: actix_web::Route, allowed: &'static str) -> actix_web::Resource {
+    let other = move |request: HttpRequest| async move {
+        Err::<HttpResponse, _>(Problem::method(request.method().as_str(), allowed))
+    };
+    web::resource(path).route(route).default_service(web::to(other))
+}
+
+async fn nothing_here(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let path: String = request.path().chars().take(200).collect();
+    Err(Problem::new(Code::NotFound, format!("there is nothing at {path}; /docs lists what there is")))
+}
+
+/// The payment hash in a path.
+fn payment_hash(text: &str) -> Result<PaymentHash, Problem> {
+    text.parse().map_err(|wrong| Problem::field("paymentHash", wrong))
+}
+
+/// An amount that cannot be written is a bug, and not the client's business.
+fn written<T>(body: Result<T, MoneyError>) -> Result<T, Problem> {
+    body.map_err(|failure| {
+        error!(%failure, "an answer cannot be written");
+        Problem::from(EngineError::Internal)
+    })
+}

@@ -1,0 +1,97 @@
+//! The server.
+
+use crate::openapi::ApiDocument;
+use crate::problem::{Code, Problem};
+use crate::state::AppState;
+use crate::{request_id, routes};
+use actix_cors::Cors;
+use actix_web::dev::Server;
+use actix_web::http::header;
+use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::web::{self, Data};
+use actix_web::{App, HttpServer};
+use std::net::TcpListener;
+use std::time::Duration;
+use utoipa::OpenApi;
+use utoipa_swagger_ui::SwaggerUi;
+
+/// How the server is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// How many threads answer requests.
+    pub workers: usize,
+    /// The origins that browsers may call from; empty: any.
+    pub cors_origins: Vec<String>,
+    /// How long a stopping server waits for answers under way.
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self { workers: 2, cors_origins: Vec::new(), shutdown_timeout: Duration::from_secs(10) }
+    }
+}
+
+/// Serves on `listener` until it is stopped. To be called within an actix system.
+///
+/// # Errors
+/// What the operating system says of the listener.
+pub fn serve(listener: TcpListener, state: AppState, settings: HttpSettings) -> std::io::Result<Server> {
+    let shutdown_seconds = settings.shutdown_timeout.as_secs();
+    let workers = settings.workers;
+    let server = HttpServer::new(move || {
+        let dev = state.test_payer.is_some();
+        App::new()
+            .app_data(Data::new(state.clone()))
+            .app_data(web::PathConfig::default().error_handler(|wrong, _| {
+                Problem::new(Code::InvalidField, format!("the path cannot be read: {wrong}")).into()
+            }))
+            .wrap(
+                DefaultHeaders::new()
+                    .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+                    .add((header::REFERRER_POLICY, "no-referrer")),
+            )
+            .wrap(cors(&settings.cors_origins))
+            .wrap(from_fn(request_id::middleware))
+            .service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", ApiDocument::openapi()))
+            .service(web::redirect("/docs", "/docs/"))
+            .configure(routes::configure(dev))
+    });
+    Ok(server
+        .workers(workers)
+        .tcp_nodelay(true)
+        .shutdown_timeout(shutdown_seconds)
+        .disable_signals()
+        .listen(listener)?
+        .run())
+}
+
+fn cors(origins: &[String]) -> Cors {
+    let cors = Cors::default()
+        .allowed_methods(["GET", "POST", "DELETE", "OPTIONS"])
+        .allowed_headers([
+            "Authorization",
+            "Content-Type",
+            "Idempotency-Key",
+            "Last-Event-ID",
+            "X-Nostr-Token",
+            "X-Install-Id",
+            "X-License",
+        ])
+        .expose_headers([
+            "Idempotency-Replayed",
+            "Payment-Receipt",
+            "Retry-After",
+            "WWW-Authenticate",
+            "X-Nostr-Token",
+            "X-Request-Id",
+            "X-Tithe-Backend",
+            "X-Tithe-Balance-Msats",
+            "X-Tithe-Cost-Msats",
+        ])
+        .max_age(3_600);
+    if origins.is_empty() {
+        return cors.allow_any_origin().send_wildcard();
+    }
+    origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
+}

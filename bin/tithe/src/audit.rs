@@ -10,14 +10,21 @@ pub(crate) fn run(config: &Config, json: bool) -> Result<ExitCode, Box<dyn std::
     let url = config.database();
     let path = SqliteStore::path_of(&url)?;
     if !std::path::Path::new(path).exists() {
-        return Err(format!("there is no database at {path}; has a server run here (TITHE_DATA_DIR, DATABASE_URL)?").into());
+        return Err(format!(
+            "there is no database at {path}; has a server run here (TITHE_DATA_DIR, DATABASE_URL)?"
+        )
+        .into());
     }
     let runtime = tokio::runtime::Runtime::new()?;
     let report = runtime.block_on(async {
         let store = SqliteStore::open(&url, SqliteSettings::default()).await?;
         Ok::<_, Box<dyn std::error::Error>>(audit(&store).await?)
     })?;
-    if json { print_json(&report) } else { print_text(&report) }
+    if json {
+        print_json(&report);
+    } else {
+        print_text(&report);
+    }
     Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -2,6 +2,7 @@
 
 use crate::config::{Backend, Config, LogFormat, PriceSource};
 use crate::secret;
+use std::io::IsTerminal;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,8 +13,8 @@ use tithe_engine::inference::Inference;
 use tithe_engine::{Engine, Ports};
 use tithe_http::{AppState, HttpSettings};
 use tithe_inference::{
-    Anthropic, AnthropicSettings, ApiKey, GuardSettings, Guarded, OpenAiCompatible, OpenAiSettings, SimInference,
-    SimSettings,
+    Anthropic, AnthropicSettings, ApiKey, GuardSettings, Guarded, OpenAiCompatible, OpenAiSettings,
+    SimInference, SimSettings,
 };
 use tithe_lightning::{Network, TestPayer, Wallet};
 use tithe_price_feed::{FixedPrice, LivePriceFeed, PriceSettings};
@@ -145,7 +146,9 @@ fn prices(
     stopping: &CancellationToken,
 ) -> Result<Arc<dyn PriceFeed>, Failure> {
     Ok(match config.prices {
-        PriceSource::Fixed(price) | PriceSource::Simulated(price) => Arc::new(FixedPrice::new(price, clock.clone())),
+        PriceSource::Fixed(price) | PriceSource::Simulated(price) => {
+            Arc::new(FixedPrice::new(price, clock.clone()))
+        }
         PriceSource::Live => {
             let feed = Arc::new(LivePriceFeed::new(PriceSettings::default(), clock.clone())?);
             tokio::spawn(feed.clone().run(stopping.clone().cancelled_owned()));
@@ -164,7 +167,8 @@ fn catalogue(file: Option<&Path>) -> Result<Catalogue, Failure> {
 
 fn start_log(config: &Config) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&config.log).map_err(doing(format!("TITHE_LOG is {:?}", config.log)))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let color = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(color);
     match config.log_format {
         LogFormat::Pretty => log.with_target(false).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
@@ -180,7 +184,9 @@ fn banner(config: &Config, address: &str, wallet: &SimWallet) -> String {
     )];
     let engine = &config.engine;
     match &config.backend {
-        Backend::Simulated { .. } => simulated.push("inference  SIMULATED: answers are made up, tokens are real".to_owned()),
+        Backend::Simulated { .. } => {
+            simulated.push("inference  SIMULATED: answers are made up, tokens are real".to_owned());
+        }
         Backend::OpenAi { url } | Backend::Anthropic { url } => {
             simulated.push(format!("inference  {} and {} at {url}", engine.eval_model, engine.work_model));
         }
@@ -192,7 +198,8 @@ fn banner(config: &Config, address: &str, wallet: &SimWallet) -> String {
     });
     let folder = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
     let try_it = if config.dev {
-        "  try        tithe ask --dev-pay 'Why is the sky blue?'   (or the curl commands of the README)".to_owned()
+        "  try        tithe ask --dev-pay 'Why is the sky blue?'   (or the curl commands of the README)"
+            .to_owned()
     } else {
         "  try        start with TITHE_DEV=1 to be able to pay invoices without a Lightning wallet".to_owned()
     };

@@ -145,7 +145,8 @@ impl Audit {
                         Some(format!("{received} arrived, but {} were credited", credit.amount))
                     } else if credit.credit != AccountId::Job(invoice.owner.0) {
                         Some(format!("it is of {}, but {} was credited", invoice.owner, credit.credit))
-                    } else if preimage.is_some_and(|preimage| preimage.payment_hash() != invoice.payment_hash) {
+                    } else if preimage.is_some_and(|preimage| preimage.payment_hash() != invoice.payment_hash)
+                    {
                         Some("its preimage does not hash to it".to_owned())
                     } else {
                         None
@@ -170,7 +171,8 @@ impl Audit {
         }
         let wallet = -self.ledger.balance(AccountId::Wallet);
         if wallet != arrived {
-            let detail = format!("the ledger says that it holds {wallet} msat, the paid invoices {arrived} msat");
+            let detail =
+                format!("the ledger says that it holds {wallet} msat, the paid invoices {arrived} msat");
             self.ledger.find(Invariant::I7, "wallet".to_owned(), detail);
         }
     }
@@ -193,17 +195,24 @@ impl Audit {
                 self.ledger.find(Invariant::I8, subject.clone(), detail);
             }
             if money.charged != charged {
-                let detail =
-                    format!("it is {} and was to be charged {charged} msat, but {} are booked", job.state, money.charged);
+                let detail = format!(
+                    "it is {} and was to be charged {charged} msat, but {} are booked",
+                    job.state, money.charged
+                );
                 self.ledger.find(Invariant::I8, subject.clone(), detail);
             }
             if money.refunded != refund {
-                let detail = format!("it says that {refund} msat are owed back, but {} are booked", money.refunded);
+                let detail =
+                    format!("it says that {refund} msat are owed back, but {} are booked", money.refunded);
                 self.ledger.find(Invariant::I8, subject, detail);
             }
         }
         for id in std::mem::take(&mut self.money).into_keys() {
-            self.ledger.find(Invariant::I8, format!("job {id}"), "money moved for it, but it does not exist".to_owned());
+            self.ledger.find(
+                Invariant::I8,
+                format!("job {id}"),
+                "money moved for it, but it does not exist".to_owned(),
+            );
         }
         let due = self.ledger.balance(AccountId::RefundsDue);
         if due != owed {

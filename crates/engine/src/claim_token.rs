@@ -54,7 +54,9 @@ impl ClaimTokens {
         let Some(tag) = token.strip_prefix("v1.").and_then(|tag| URL_SAFE_NO_PAD.decode(tag).ok()) else {
             return false;
         };
-        std::iter::once(&self.first).chain(&self.others).any(|secret| mac(secret, job).verify_slice(&tag).is_ok())
+        std::iter::once(&self.first)
+            .chain(&self.others)
+            .any(|secret| mac(secret, job).verify_slice(&tag).is_ok())
     }
 }
 

@@ -297,7 +297,8 @@ impl Command {
             }
             Self::Post(posting) => {
                 keys.transfers.insert(posting.key.clone());
-                keys.accounts.extend([posting.debit, posting.credit].into_iter().filter(|id| id.is_guarded()));
+                keys.accounts
+                    .extend([posting.debit, posting.credit].into_iter().filter(|id| id.is_guarded()));
             }
             Self::IdempotencyBegin(IdempotencyRequest { id, .. })
             | Self::IdempotencyFinish { id, .. }
@@ -354,7 +355,9 @@ impl Batch {
     #[must_use]
     pub fn new(commands: Vec<Command>, now: Timestamp) -> Self {
         let mut keys = LockKeys::default();
-        commands.iter().for_each(|command| command.add_keys(&mut keys));
+        for command in &commands {
+            command.add_keys(&mut keys);
+        }
         Self(Arc::new(BatchParts { commands, keys, now }))
     }
 

@@ -91,7 +91,11 @@ impl Writer {
                     answer(replies, [Err(CommitError::Failed)].into_iter());
                 }
                 Err(cause) => {
-                    warn!(commands = replies.len(), cause = chain(&cause), "a batch failed; its commands are tried singly");
+                    warn!(
+                        commands = replies.len(),
+                        cause = chain(&cause),
+                        "a batch failed; its commands are tried singly"
+                    );
                     self.commit_singly(batch, replies).await;
                 }
             }
@@ -111,11 +115,15 @@ impl Writer {
     }
 
     /// One command of the batch cannot be written: the others must not suffer for it.
-    async fn commit_singly(&self, batch: Vec<Command>, replies: Vec<oneshot::Sender<Result<Outcome, CommitError>>>) {
+    async fn commit_singly(
+        &self,
+        batch: Vec<Command>,
+        replies: Vec<oneshot::Sender<Result<Outcome, CommitError>>>,
+    ) {
         for (command, reply) in batch.into_iter().zip(replies) {
             let name = command.name();
             let outcome = match self.commit(vec![command]).await {
-                Ok(mut outcomes) => outcomes.pop().map_or(Err(CommitError::Failed), Ok),
+                Ok(mut outcomes) => outcomes.pop().ok_or(CommitError::Failed),
                 Err(StoreError::Unavailable(_)) => Err(CommitError::Busy),
                 Err(cause) => {
                     error!(command = name, cause = chain(&cause), "a command failed");

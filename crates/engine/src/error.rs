@@ -25,7 +25,9 @@ pub enum RequestError {
         limit: usize,
     },
     /// A character that no text has.
-    #[error("request has the control character U+{code:04X} at character {position}; only tab and line breaks are taken")]
+    #[error(
+        "request has the control character U+{code:04X} at character {position}; only tab and line breaks are taken"
+    )]
     ControlCharacter {
         /// Which character.
         code: u32,

@@ -52,7 +52,9 @@ pub(crate) fn chat(model: &str, request: &str) -> ChatRequest {
 /// Reads the model's answer: the one JSON object in it. Models wrap it in code fences or a sentence; anything else is not
 /// guessed at.
 pub(crate) fn read(answer: &str) -> Result<Judgement, UnreadableJudgement> {
-    let (Some(from), Some(to)) = (answer.find('{'), answer.rfind('}')) else { return Err(UnreadableJudgement) };
+    let (Some(from), Some(to)) = (answer.find('{'), answer.rfind('}')) else {
+        return Err(UnreadableJudgement);
+    };
     let object = answer.get(from..=to).ok_or(UnreadableJudgement)?;
     let form: AnswerForm = serde_json::from_str(object).map_err(|_| UnreadableJudgement)?;
     if form.accept {

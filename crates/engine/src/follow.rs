@@ -51,7 +51,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::NoSuchJob`].
-    pub async fn job_follow(self: &Arc<Self>, job: JobId, cursor: JobCursor) -> Result<JobFollower, EngineError> {
+    pub async fn job_follow(
+        self: &Arc<Self>,
+        job: JobId,
+        cursor: JobCursor,
+    ) -> Result<JobFollower, EngineError> {
         let follow = self.feed.follow(job);
         let view = self.job_view(job).await?;
         let over = view.job.state.name().is_terminal() && view.job.revision <= cursor.revision;

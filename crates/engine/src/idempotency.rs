@@ -100,7 +100,9 @@ impl IdempotencyRequest {
         }
         match &kept.state {
             IdempotencyState::Done(answer) => Ok(Begin::Replay(answer.clone())),
-            IdempotencyState::InProgress { lease_until } if now < *lease_until => Err(Refusal::RequestInProgress),
+            IdempotencyState::InProgress { lease_until } if now < *lease_until => {
+                Err(Refusal::RequestInProgress)
+            }
             IdempotencyState::InProgress { .. } => {
                 Ok(Begin::Resume(IdempotencyRecord { state, ..kept.clone() }))
             }
@@ -114,7 +116,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
     const LEASE: Duration = Duration::from_secs(30);
-    const DAY: Duration = Duration::from_secs(86_400);
+    const DAY: Duration = Duration::from_hours(24);
 
     fn request(fingerprint: u8) -> IdempotencyRequest {
         let id = IdempotencyId { scope: "anonymous".to_owned(), key: "k".to_owned() };

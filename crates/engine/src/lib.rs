@@ -111,7 +111,8 @@ impl Engine {
     /// # Errors
     /// [`UnknownModel`] when the settings name a model that the catalogue does not have.
     pub fn new(ports: Ports, settings: Settings, tokens: ClaimTokens) -> Result<Self, UnknownModel> {
-        let named = [("the evaluation model", &settings.eval_model), ("the work model", &settings.work_model)];
+        let named =
+            [("the evaluation model", &settings.eval_model), ("the work model", &settings.work_model)];
         let offered = settings.offered_models.iter().map(|name| ("an offered model", name));
         for (role, name) in named.into_iter().chain(offered) {
             if ports.catalogue.model(name).is_none() {
@@ -121,7 +122,15 @@ impl Engine {
         let feed = Arc::new(JobFeed::new());
         let committer = Committer::start(ports.store.clone(), ports.clock.clone(), feed.clone());
         let owner = LeaseOwner(uuid::Builder::from_random_bytes(ports.entropy.bytes()).into_uuid());
-        Ok(Self { ports, settings, tokens, committer, feed, owner, recently_checked: RecentlyChecked::default() })
+        Ok(Self {
+            ports,
+            settings,
+            tokens,
+            committer,
+            feed,
+            owner,
+            recently_checked: RecentlyChecked::default(),
+        })
     }
 
     /// What this engine runs on.

@@ -22,7 +22,7 @@ const READ_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// For how long an invoice that has expired is waited for when the wallet still calls it pending: a payment may be under
 /// way, and it must not be told that it failed.
-const IN_FLIGHT_PATIENCE: Duration = Duration::from_secs(24 * 3_600);
+const IN_FLIGHT_PATIENCE: Duration = Duration::from_hours(24);
 
 /// When invoices were last looked up for a reader, so that reading in a loop does not become a load on the wallet.
 #[derive(Default)]
@@ -64,15 +64,18 @@ impl Engine {
         Ok(())
     }
 
-    async fn invoice_credit(&self, invoice: &Invoice, settlement: Settlement) -> Result<Checked, CommitError> {
+    async fn invoice_credit(
+        &self,
+        invoice: &Invoice,
+        settlement: Settlement,
+    ) -> Result<Checked, CommitError> {
         let amount = settlement.amount;
         let command = Command::PaymentCredit { job: JobId(invoice.owner.0), settlement };
-        match self.committer.commit(command).await? {
-            Answer::AlreadyDone => Ok(Checked::Same),
-            _ => {
-                info!(payment = %invoice.payment_hash, purpose = invoice.purpose.name(), %amount, "a payment was credited");
-                Ok(Checked::Moved)
-            }
+        if self.committer.commit(command).await? == Answer::AlreadyDone {
+            Ok(Checked::Same)
+        } else {
+            info!(payment = %invoice.payment_hash, purpose = invoice.purpose.name(), %amount, "a payment was credited");
+            Ok(Checked::Moved)
         }
     }
 
@@ -157,7 +160,10 @@ impl Engine {
         let mut settlements = match self.ports.wallet.settlements().await {
             Ok(stream) => stream,
             Err(failure) => {
-                warn!(failure = chain(&failure), "the wallet's payment events cannot be had; payments are polled");
+                warn!(
+                    failure = chain(&failure),
+                    "the wallet's payment events cannot be had; payments are polled"
+                );
                 return;
             }
         };
@@ -166,7 +172,9 @@ impl Engine {
             match self.payment_credit(settlement).await {
                 Ok(()) => {}
                 // Wallets also tell of payments that have nothing to do with us.
-                Err(EngineError::NoSuchInvoice(_)) => debug!(payment = %hash, "a payment for no invoice of ours"),
+                Err(EngineError::NoSuchInvoice(_)) => {
+                    debug!(payment = %hash, "a payment for no invoice of ours");
+                }
                 Err(failure) => warn!(payment = %hash, %failure, "a payment will be credited by polling"),
             }
         }

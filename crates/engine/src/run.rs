@@ -45,7 +45,12 @@ impl Engine {
         Running { engine: Arc::clone(self), stop, give_up, tasks }
     }
 
-    async fn work_loop(self: Arc<Self>, stop: &CancellationToken, give_up: &CancellationToken, tasks: &TaskTracker) {
+    async fn work_loop(
+        self: Arc<Self>,
+        stop: &CancellationToken,
+        give_up: &CancellationToken,
+        tasks: &TaskTracker,
+    ) {
         let free = Arc::new(Semaphore::new(self.settings.workers));
         loop {
             let Ok(first) = Arc::clone(&free).acquire_owned().await else { return };

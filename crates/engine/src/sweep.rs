@@ -35,7 +35,9 @@ impl Engine {
         let name = command.name();
         match self.committer.commit(command).await {
             Ok(_) => info!(command = name, "something lapsed was cleared away"),
-            Err(CommitError::Refused(refusal)) => warn!(command = name, %refusal, "nothing to clear away after all"),
+            Err(CommitError::Refused(refusal)) => {
+                warn!(command = name, %refusal, "nothing to clear away after all");
+            }
             Err(failure) => return Err(failure.into()),
         }
         Ok(())

@@ -82,10 +82,14 @@ impl Engine {
     async fn job_step(&self, job: &Job) -> Step {
         let spent = job.lease.attempts > self.settings.max_attempts;
         match &job.state {
-            JobState::Evaluating if spent => self.evaluation_end(job, Verdict::Failed(EVALUATION_FAILED.to_owned())).await,
+            JobState::Evaluating if spent => {
+                self.evaluation_end(job, Verdict::Failed(EVALUATION_FAILED.to_owned())).await
+            }
             JobState::Evaluating => self.job_evaluate(job).await,
             // Nothing has failed but our wallet, and the fee is earned: more patience is due.
-            JobState::Accepted { .. } if job.lease.attempts > self.settings.max_attempts.saturating_mul(4) => {
+            JobState::Accepted { .. }
+                if job.lease.attempts > self.settings.max_attempts.saturating_mul(4) =>
+            {
                 self.evaluation_end(job, Verdict::Failed(INVOICE_FAILED.to_owned())).await
             }
             JobState::Accepted { work } => self.job_invoice_work(job, work).await,
@@ -125,9 +129,11 @@ impl Engine {
             Ok(Ok(completion)) => completion.text,
             Ok(Err(failure)) => {
                 warn!(failure = chain(&failure), attempt = job.lease.attempts, "the evaluation failed");
-                return self.again_or(job, &failure, async || {
-                    self.evaluation_end(job, Verdict::Failed(EVALUATION_FAILED.to_owned())).await
-                }).await;
+                return self
+                    .again_or(job, &failure, async || {
+                        self.evaluation_end(job, Verdict::Failed(EVALUATION_FAILED.to_owned())).await
+                    })
+                    .await;
             }
             Err(_elapsed) => {
                 warn!(attempt = job.lease.attempts, "the evaluation took too long");
@@ -165,8 +171,11 @@ impl Engine {
             Verdict::Failed(_) => "failed".to_owned(),
         };
         info!(how, "the evaluation has ended");
-        self.write_down(|lease| Command::EvaluationFinish { job: job.id, lease, verdict: verdict.clone() }, job.lease)
-            .await
+        self.write_down(
+            |lease| Command::EvaluationFinish { job: job.id, lease, verdict: verdict.clone() },
+            job.lease,
+        )
+        .await
     }
 
     async fn job_invoice_work(&self, job: &Job, work: &WorkTerms) -> Step {
@@ -195,7 +204,8 @@ impl Engine {
                 warn!(failure = chain(&failure), attempt = job.lease.attempts, "the work failed");
                 self.again_or(job, &failure, async || {
                     self.work_end(job, WorkOutcome::Failed(WORK_FAILED.to_owned())).await
-                }).await
+                })
+                .await
             }
             Err(_elapsed) => {
                 warn!(attempt = job.lease.attempts, "the work took too long");
@@ -233,7 +243,8 @@ impl Engine {
     /// What a backend that did not say is taken to have used.
     fn count_usage(&self, job: &Job, text: &str) -> Usage {
         warn!("the backend did not report usage; it is counted");
-        let tokenizer = self.ports.catalogue.model(&job.model).map_or(Tokenizer::Bytes, |model| model.tokenizer);
+        let tokenizer =
+            self.ports.catalogue.model(&job.model).map_or(Tokenizer::Bytes, |model| model.tokenizer);
         Usage {
             input_tokens: tokenizer.count(&job.request),
             cached_input_tokens: 0,
@@ -246,13 +257,21 @@ impl Engine {
             WorkOutcome::Completed { usage, .. } => info!(?usage, "the work is done"),
             WorkOutcome::Failed(_) => info!("the work has failed for good"),
         }
-        self.write_down(|lease| Command::WorkFinish { job: job.id, lease, outcome: outcome.clone() }, job.lease).await
+        self.write_down(
+            |lease| Command::WorkFinish { job: job.id, lease, outcome: outcome.clone() },
+            job.lease,
+        )
+        .await
     }
 
     /// Tries the step again where that can help and attempts are left, or ends it.
     async fn again_or(&self, job: &Job, failure: &InferenceError, end: impl AsyncFnOnce() -> Step) -> Step {
         let hopeless = matches!(failure, InferenceError::Refused(_));
-        if hopeless || job.lease.attempts >= self.settings.max_attempts { end().await } else { Step::TryAgain }
+        if hopeless || job.lease.attempts >= self.settings.max_attempts {
+            end().await
+        } else {
+            Step::TryAgain
+        }
     }
 
     /// Commits the end of a step. A database that is away for a while costs no finished work: it is tried until somebody
@@ -278,4 +297,3 @@ impl Engine {
         }
     }
 }
-

@@ -22,7 +22,10 @@ pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         return Err(Problem::new(Code::InvalidBody, "the body is empty; a JSON object is expected"));
     }
     let text = std::str::from_utf8(bytes).map_err(|wrong| {
-        Problem::new(Code::InvalidBody, format!("the body is not UTF-8: byte {} is wrong", wrong.valid_up_to()))
+        Problem::new(
+            Code::InvalidBody,
+            format!("the body is not UTF-8: byte {} is wrong", wrong.valid_up_to()),
+        )
     })?;
     let value: serde_json::Value = serde_json::from_str(text)
         .map_err(|wrong| Problem::new(Code::InvalidBody, format!("the body is not JSON: {wrong}")))?;
@@ -62,7 +65,10 @@ mod tests {
             (b"{}", "request: it is missing"),
             (b"{\"request\":5}", "request: invalid type: integer `5`, expected a string"),
             (b"{\"request\":null}", "request: invalid type: null, expected a string"),
-            (b"{\"request\":\"a\",\"maxOutputTokens\":-1}", "maxOutputTokens: invalid value: integer `-1`, expected u64"),
+            (
+                b"{\"request\":\"a\",\"maxOutputTokens\":-1}",
+                "maxOutputTokens: invalid value: integer `-1`, expected u64",
+            ),
             (
                 b"{\"request\":\"a\",\"maxOutputTokens\":1.5}",
                 "maxOutputTokens: invalid type: floating point `1.5`, expected u64",

@@ -69,9 +69,12 @@ impl Code {
     #[must_use]
     pub const fn facts(self) -> (&'static str, u16, &'static str, &'static str) {
         match self {
-            Self::InvalidBody => {
-                ("invalid_body", 400, "Invalid body", "Send a JSON object in UTF-8; the detail says what was found.")
-            }
+            Self::InvalidBody => (
+                "invalid_body",
+                400,
+                "Invalid body",
+                "Send a JSON object in UTF-8; the detail says what was found.",
+            ),
             Self::InvalidField => {
                 ("invalid_field", 400, "Invalid field", "The detail names the field and what it must be.")
             }
@@ -88,12 +91,18 @@ impl Code {
                 "Leave the identity out to be anonymous, or present one that is valid here.",
             ),
             Self::NotFound => ("not_found", 404, "Not found", "Check the path and the id in it."),
-            Self::MethodNotAllowed => {
-                ("method_not_allowed", 405, "Method not allowed", "The Allow header lists what the path takes.")
-            }
-            Self::NotPayable => {
-                ("not_payable", 409, "Invoice not payable", "It was paid before, or it has expired; ask for its state.")
-            }
+            Self::MethodNotAllowed => (
+                "method_not_allowed",
+                405,
+                "Method not allowed",
+                "The Allow header lists what the path takes.",
+            ),
+            Self::NotPayable => (
+                "not_payable",
+                409,
+                "Invoice not payable",
+                "It was paid before, or it has expired; ask for its state.",
+            ),
             Self::IdempotencyKeyReused => (
                 "idempotency_key_reused",
                 409,
@@ -107,9 +116,12 @@ impl Code {
                 "Repeat the request with the same key in a moment to get its answer.",
             ),
             Self::BodyTooLarge => ("body_too_large", 413, "Body too large", "Send at most 1 MiB."),
-            Self::TooManyUnpaid => {
-                ("too_many_unpaid", 429, "Too many unpaid invoices", "Try again after the time in Retry-After.")
-            }
+            Self::TooManyUnpaid => (
+                "too_many_unpaid",
+                429,
+                "Too many unpaid invoices",
+                "Try again after the time in Retry-After.",
+            ),
             Self::Internal => (
                 "internal",
                 500,

@@ -12,7 +12,8 @@ impl Query {
         let mut parameters = HashMap::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = decode(name).map_err(|()| Problem::field("query", "a parameter's name is not UTF-8"))?;
+            let name =
+                decode(name).map_err(|()| Problem::field("query", "a parameter's name is not UTF-8"))?;
             let value = decode(value).map_err(|()| Problem::field(&name, "it is not UTF-8"))?;
             parameters.entry(name).or_insert(value);
         }

@@ -22,29 +22,20 @@ pub(crate) fn current() -> String {
     CURRENT.try_with(Uuid::to_string).unwrap_or_default()
 }
 
-/// Gives the request an id, logs its end, and turns every error into an answer that carries the id. The log has no query
-/// and no body: requests' texts are nobody's business.
+/// Gives the request an id and logs its end. The log has no query and no body: requests' texts are nobody's business.
 pub(crate) async fn middleware(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody + 'static>, Error> {
     let entropy: Option<&dyn Entropy> =
         request.app_data::<web::Data<AppState>>().map(|state| state.engine.ports().entropy.as_ref());
-    let id = uuid::Builder::from_random_bytes(entropy.map(<dyn Entropy>::bytes).unwrap_or_default()).into_uuid();
+    let id =
+        uuid::Builder::from_random_bytes(entropy.map(<dyn Entropy>::bytes).unwrap_or_default()).into_uuid();
     let span = info_span!("request", %id);
     let (method, path, began) = (request.method().clone(), request.path().to_owned(), Instant::now());
-    let request_kept = request.request().clone();
-    let answered = CURRENT.scope(id, async {
-        match next.call(request).await {
-            Ok(response) => response.map_into_left_body(),
-            // Within the scope: the problem's body carries the id.
-            Err(failure) => {
-                let response = failure.error_response();
-                ServiceResponse::new(request_kept, response).map_into_right_body()
-            }
-        }
-    });
-    let mut response = answered.instrument(span.clone()).await;
+    // Handlers' errors have become answers in here already: a problem's body carries the id.
+    let answered = CURRENT.scope(id, next.call(request));
+    let mut response = answered.instrument(span.clone()).await?;
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert(X_REQUEST_ID.clone(), value);
     }

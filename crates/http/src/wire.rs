@@ -283,7 +283,9 @@ impl JobBody {
     fn add_end(&mut self, job: &Job, view: &JobView) -> Result<(), MoneyError> {
         match &job.state {
             JobState::Rejected { reason } if self.refund.is_some() => self.reason = Some(reason.clone()),
-            JobState::Failed { message, .. } if self.refund.is_some() => self.error_message = Some(message.clone()),
+            JobState::Failed { message, .. } if self.refund.is_some() => {
+                self.error_message = Some(message.clone());
+            }
             JobState::Complete { completion, .. } if self.refund.is_some() => {
                 let settlement = &completion.settlement;
                 self.result = Some(completion.text.to_string());

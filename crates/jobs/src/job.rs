@@ -268,7 +268,9 @@ impl JobState {
             | Self::Executing { invoice, .. }
             | Self::Complete { invoice, .. } => Some(*invoice),
             Self::Failed { invoice, .. } | Self::Expired { invoice, .. } => *invoice,
-            Self::AwaitingEvalPayment | Self::Evaluating | Self::Accepted { .. } | Self::Rejected { .. } => None,
+            Self::AwaitingEvalPayment | Self::Evaluating | Self::Accepted { .. } | Self::Rejected { .. } => {
+                None
+            }
         }
     }
 }

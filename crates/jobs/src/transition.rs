@@ -100,14 +100,18 @@ impl Job {
         let mut refund = self.refund;
         let mut lease = Lease::default();
         let state = match (self.state.clone(), event) {
-            (JobState::AwaitingEvalPayment, JobEvent::EvalInvoiced { invoice }) if evaluation.invoice.is_none() => {
+            (JobState::AwaitingEvalPayment, JobEvent::EvalInvoiced { invoice })
+                if evaluation.invoice.is_none() =>
+            {
                 evaluation.invoice = Some(invoice);
                 JobState::AwaitingEvalPayment
             }
             (JobState::AwaitingEvalPayment, JobEvent::EvalPaid) if evaluation.invoice.is_some() => {
                 JobState::Evaluating
             }
-            (JobState::AwaitingEvalPayment, JobEvent::Lapsed) => JobState::Expired { work: None, invoice: None },
+            (JobState::AwaitingEvalPayment, JobEvent::Lapsed) => {
+                JobState::Expired { work: None, invoice: None }
+            }
             (JobState::Evaluating, JobEvent::Accepted { work }) => {
                 lease = Lease { attempts: 1, ..self.lease };
                 JobState::Accepted { work }
@@ -134,7 +138,9 @@ impl Job {
             (JobState::Executing { work, invoice }, JobEvent::Failed { message }) => {
                 JobState::Failed { message, work: Some(work), invoice: Some(invoice) }
             }
-            (state, JobEvent::RefundAccrued { amount }) if state.name().is_terminal() && !amount.is_zero() => {
+            (state, JobEvent::RefundAccrued { amount })
+                if state.name().is_terminal() && !amount.is_zero() =>
+            {
                 let total = self.refund.amount().get().saturating_add(amount.get());
                 // All the money there is cannot overflow this sum.
                 refund = Refund::Pending { amount: Sats::new(total).map_err(|_| refused)? };
@@ -237,15 +243,14 @@ mod tests {
     const WORKING: [&str; 5] =
         ["evaluation invoiced", "evaluation paid", "accepted", "work invoiced", "work paid"];
 
+    type Names = Vec<&'static str>;
+    type Steps = Vec<(&'static str, &'static str)>;
+
     /// Every state, how to get there, and the only events that it takes with the state that they lead to.
-    fn table() -> Vec<(&'static str, Vec<&'static str>, Vec<(&'static str, &'static str)>)> {
+    fn table() -> Vec<(&'static str, Names, Steps)> {
         let with = |path: &[&'static str], last: &'static str| [path, &[last]].concat();
         vec![
-            (
-                "new",
-                vec![],
-                vec![("evaluation invoiced", "awaiting_eval_payment"), ("lapsed", "expired")],
-            ),
+            ("new", vec![], vec![("evaluation invoiced", "awaiting_eval_payment"), ("lapsed", "expired")]),
             (
                 "awaiting_eval_payment",
                 vec!["evaluation invoiced"],

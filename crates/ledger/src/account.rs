@@ -207,7 +207,11 @@ mod tests {
         assert_eq!(account.debit(amount(3)).unwrap().balance(), amount(7));
         assert_eq!(
             account.debit(amount(4)),
-            Err(LedgerError::Insufficient { account: AccountId::Pool, available: amount(3), needed: amount(4) })
+            Err(LedgerError::Insufficient {
+                account: AccountId::Pool,
+                available: amount(3),
+                needed: amount(4)
+            })
         );
     }
 }

@@ -90,7 +90,8 @@ impl Auditor {
         *self.sums.entry(transfer.debit).or_default() -= amount;
         *self.sums.entry(transfer.credit).or_default() += amount;
         if transfer.kind == TransferKind::Charge
-            && let Some(hold) = transfer.key.as_str().strip_prefix("hold:").and_then(|k| k.strip_suffix(":charge"))
+            && let Some(hold) =
+                transfer.key.as_str().strip_prefix("hold:").and_then(|k| k.strip_suffix(":charge"))
             && let Ok(hold) = hold.parse()
         {
             *self.charges_by_hold.entry(hold).or_default() += u128::from(transfer.amount.get());
@@ -156,7 +157,8 @@ impl Auditor {
             let holds = self.held.get(&id).copied().unwrap_or(0);
             let Some(account) = self.accounts.get(&id).cloned() else {
                 if moved != 0 || holds != 0 {
-                    let detail = format!("it has no row, but transfers leave {moved} msat and holds {holds} msat");
+                    let detail =
+                        format!("it has no row, but transfers leave {moved} msat and holds {holds} msat");
                     self.find(Invariant::I1, format!("account {id}"), detail);
                 }
                 continue;
@@ -233,7 +235,9 @@ mod tests {
 
     fn audit(transfers: &[Transfer], account: &Account, hold: &Hold) -> Vec<String> {
         let mut auditor = Auditor::new();
-        transfers.iter().for_each(|t| auditor.transfer(t));
+        for transfer in transfers {
+            auditor.transfer(transfer);
+        }
         auditor.account(account);
         auditor.hold(hold);
         auditor.finish().iter().map(ToString::to_string).collect()
@@ -262,7 +266,9 @@ mod tests {
         let uncharged = Hold { state: HoldState::Released, ..hold.clone() };
         assert_eq!(
             audit(&transfers, &account, &uncharged),
-            ["I4 hold ffffffff-ffff-ffff-ffff-ffffffffffff: it is released with 0 msat charged, but transfers charge 25 msat"]
+            [
+                "I4 hold ffffffff-ffff-ffff-ffff-ffffffffffff: it is released with 0 msat charged, but transfers charge 25 msat"
+            ]
         );
         let lost = &transfers[..1];
         assert_eq!(audit(lost, &account, &hold).len(), 2);

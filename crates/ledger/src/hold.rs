@@ -132,7 +132,12 @@ impl Hold {
         } else {
             HoldState::Settled { charged }
         };
-        Ok(HoldSettled { account: account.debit(charged)?, hold: self.moved(state, now), charged, uncollected })
+        Ok(HoldSettled {
+            account: account.debit(charged)?,
+            hold: self.moved(state, now),
+            charged,
+            uncollected,
+        })
     }
 
     /// Gives everything back: the work was not done.
@@ -186,7 +191,7 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
-    const LEASE: Duration = Duration::from_secs(60);
+    const LEASE: Duration = Duration::from_mins(1);
 
     fn msats(n: u64) -> Msats {
         Msats::new(n).unwrap()

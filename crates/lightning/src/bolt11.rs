@@ -233,7 +233,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// From BOLT 11's own examples: "Please send $3 for a cup of coffee", 2500 µBTC, one minute.
+    /// From BOLT 11's own examples: "Please send $3 for a cup of coffee", 2500 `µBTC`, one minute.
     const COFFEE: &str = "lnbc2500u1pvjluezsp5zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zygspp5qqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqypqdq5xysxxatsyp3k7enxv4jsxqzpu9qrsgquk0rl77nj30yxdy8j9vdx85fkpmdla2087ne0xh8nhedh8w27kyke0lp53ut353s06fv3qfegext0eh0ymjpf39tuven09sam30g4vgpfna3rh";
 
     fn coffee() -> Bolt11 {
@@ -258,7 +258,7 @@ mod tests {
             "0001020304050607080900010203040506070809000102030405060708090102"
         );
         assert_eq!(invoice.created_at().unix_seconds(), 1_496_314_658);
-        assert_eq!(invoice.expires_at(), invoice.created_at() + Duration::from_secs(60));
+        assert_eq!(invoice.expires_at(), invoice.created_at() + Duration::from_mins(1));
         assert_eq!(invoice.check(&expected()), Ok(()));
     }
 
@@ -268,8 +268,14 @@ mod tests {
         let later = invoice.expires_at() + Duration::from_secs(1);
         let less = Msats::new(249_999_999).unwrap();
         let cases = [
-            (ExpectedInvoice { network: Network::Regtest, ..expected() }, "the invoice is on mainnet, not on regtest"),
-            (ExpectedInvoice { amount: less, ..expected() }, "the invoice asks for 250000000 msat, not for 249999999 msat"),
+            (
+                ExpectedInvoice { network: Network::Regtest, ..expected() },
+                "the invoice is on mainnet, not on regtest",
+            ),
+            (
+                ExpectedInvoice { amount: less, ..expected() },
+                "the invoice asks for 250000000 msat, not for 249999999 msat",
+            ),
             (
                 ExpectedInvoice { payment_hash: Some(PaymentHash::from_bytes([9; 32])), ..expected() },
                 "the invoice's payment hash is not the one that the wallet named",

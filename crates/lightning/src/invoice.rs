@@ -166,7 +166,10 @@ impl Invoice {
     /// [`InvoiceError::AlreadyPaid`] the second time, and when the settlement is not this invoice's.
     pub fn settle(&self, settlement: &Settlement) -> Result<(Self, InvoiceChange), InvoiceError> {
         if settlement.payment_hash != self.payment_hash {
-            return Err(InvoiceError::OtherPayment { wanted: self.payment_hash, found: settlement.payment_hash });
+            return Err(InvoiceError::OtherPayment {
+                wanted: self.payment_hash,
+                found: settlement.payment_hash,
+            });
         }
         if settlement.preimage.is_some_and(|preimage| preimage.payment_hash() != self.payment_hash) {
             return Err(InvoiceError::WrongPreimage(self.payment_hash));
@@ -191,7 +194,9 @@ impl Invoice {
     pub fn lapse(&self, now: Timestamp) -> Result<Self, InvoiceError> {
         match self.state {
             InvoiceState::Paid { .. } => Err(InvoiceError::AlreadyPaid(self.payment_hash)),
-            InvoiceState::Pending if now < self.expires_at => Err(InvoiceError::NotExpired(self.payment_hash)),
+            InvoiceState::Pending if now < self.expires_at => {
+                Err(InvoiceError::NotExpired(self.payment_hash))
+            }
             InvoiceState::Pending | InvoiceState::Expired => {
                 Ok(Self { state: InvoiceState::Expired, ..self.clone() })
             }

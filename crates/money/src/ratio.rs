@@ -43,6 +43,7 @@ impl BasisPoints {
     }
 
     /// The ratio as a plain decimal number of percents, such as `12.5`.
+    #[must_use]
     pub fn percents(self) -> impl fmt::Display {
         Percents(self)
     }
@@ -88,7 +89,9 @@ mod tests {
 
     #[test]
     fn percents_read_and_print_as_decimals() {
-        for (text, points, printed) in [("40", 4_000, "40 %"), ("12.5", 1_250, "12.5 %"), ("0.01", 1, "0.01 %")] {
+        for (text, points, printed) in
+            [("40", 4_000, "40 %"), ("12.5", 1_250, "12.5 %"), ("0.01", 1, "0.01 %")]
+        {
             let ratio = BasisPoints::parse_percent(text).unwrap();
             assert_eq!(ratio.get(), points);
             assert_eq!(ratio.to_string(), printed);

@@ -262,7 +262,10 @@ mod tests {
             let error = Catalogue::parse(&ENTRY.replace(from, to)).unwrap_err().to_string();
             assert!(error.contains(message), "{error}");
         }
-        let twice = format!("{ENTRY}{}", ENTRY.split_once("[[model]]").map(|(_, e)| format!("[[model]]{e}")).unwrap());
+        let twice = format!(
+            "{ENTRY}{}",
+            ENTRY.split_once("[[model]]").map(|(_, e)| format!("[[model]]{e}")).unwrap()
+        );
         assert!(matches!(Catalogue::parse(&twice), Err(CatalogueError::Duplicate(name)) if name == "m"));
     }
 

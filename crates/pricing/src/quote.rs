@@ -91,7 +91,6 @@ pub struct Quote {
     pub max: Price,
 }
 
-
 /// How what was paid for a piece of work is split once the usage is known.
 ///
 /// `paid = charged + refund + rounding`, and `charged + absorbed + uncollected` is the price of the usage.

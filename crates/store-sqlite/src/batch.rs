@@ -52,11 +52,13 @@ impl BatchStore for SqliteStore {
 fn load(connection: &mut SqliteConnection, keys: &LockKeys) -> Result<Loaded, Fault> {
     let mut loaded = Loaded::default();
     for id in &keys.holds {
-        let row = holds::table.find(id.to_string()).select(HoldRow::as_select()).first(connection).optional()?;
+        let row =
+            holds::table.find(id.to_string()).select(HoldRow::as_select()).first(connection).optional()?;
         loaded.holds.extend(row.map(TryInto::try_into).transpose()?);
     }
     for id in &keys.jobs {
-        let row = jobs::table.find(id.to_string()).select(JobRow::as_select()).first(connection).optional()?;
+        let row =
+            jobs::table.find(id.to_string()).select(JobRow::as_select()).first(connection).optional()?;
         loaded.jobs.extend(row.map(TryInto::try_into).transpose()?);
     }
     for hash in &keys.invoices {

@@ -82,7 +82,8 @@ impl SqliteStore {
     /// # Errors
     /// [`OpenError::Url`].
     pub fn path_of(url: &str) -> Result<&str, OpenError> {
-        let path = url.strip_prefix("sqlite://").filter(|path| !path.is_empty() && !path.contains(['?', '\0']));
+        let path =
+            url.strip_prefix("sqlite://").filter(|path| !path.is_empty() && !path.contains(['?', '\0']));
         path.ok_or_else(|| OpenError::Url(url.to_owned()))
     }
 
@@ -158,7 +159,12 @@ async fn pool(
     config.recycling_method = RecyclingMethod::Fast;
     config.custom_setup = Box::new(move |path| establish(path.to_owned(), settings).boxed());
     let manager = AsyncDieselConnectionManager::<Connection>::new_with_config(path, config);
-    Pool::builder().max_size(size).min_idle(Some(1)).connection_timeout(settings.patience).build(manager).await
+    Pool::builder()
+        .max_size(size)
+        .min_idle(Some(1))
+        .connection_timeout(settings.patience)
+        .build(manager)
+        .await
 }
 
 async fn establish(path: String, settings: SqliteSettings) -> ConnectionResult<Connection> {

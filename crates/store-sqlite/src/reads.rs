@@ -54,12 +54,15 @@ impl JobRepository for SqliteStore {
         let claim = *claim;
         let now = claim.now.unix_micros();
         let free = move || {
-            let lease_is_free = jobs::lease_owner.is_null().or(jobs::lease_until.is_null()).or(jobs::lease_until.le(now));
+            let lease_is_free =
+                jobs::lease_owner.is_null().or(jobs::lease_until.is_null()).or(jobs::lease_until.le(now));
             jobs::table.filter(jobs::state.eq_any(RUNNABLE)).filter(lease_is_free.assume_not_null())
         };
         // Looking takes no lock: an idle server does not disturb the writer.
         let nothing = self
-            .read(move |connection| Ok(free().select(jobs::id).first::<String>(connection).optional()?.is_none()))
+            .read(move |connection| {
+                Ok(free().select(jobs::id).first::<String>(connection).optional()?.is_none())
+            })
             .await?;
         if nothing {
             return Ok(Vec::new());
@@ -126,7 +129,7 @@ fn set_lease(connection: &mut SqliteConnection, id: JobId, lease: &Lease) -> Que
     diesel::update(jobs::table.find(id.to_string()))
         .set((
             jobs::lease_owner.eq(lease.owner.map(|owner| owner.to_string())),
-            jobs::lease_until.eq(lease.until.map(|until| until.unix_micros())),
+            jobs::lease_until.eq(lease.until.map(Timestamp::unix_micros)),
             jobs::attempts.eq(i64::from(lease.attempts)),
         ))
         .execute(connection)?;

@@ -45,8 +45,17 @@ impl Tables {
             holds: keys.holds.iter().filter_map(|key| self.holds.get(key).cloned()).collect(),
             jobs: keys.jobs.iter().filter_map(|key| self.jobs.get(key).cloned()).collect(),
             invoices: keys.invoices.iter().filter_map(|key| self.invoices.get(key).cloned()).collect(),
-            idempotency: keys.idempotency.iter().filter_map(|key| self.idempotency.get(key).cloned()).collect(),
-            transfers: keys.transfers.iter().filter(|key| self.transfers.contains_key(key)).cloned().collect(),
+            idempotency: keys
+                .idempotency
+                .iter()
+                .filter_map(|key| self.idempotency.get(key).cloned())
+                .collect(),
+            transfers: keys
+                .transfers
+                .iter()
+                .filter(|key| self.transfers.contains_key(key))
+                .cloned()
+                .collect(),
             accounts: keys.accounts.iter().filter_map(|key| self.accounts.get(key).cloned()).collect(),
         }
     }
@@ -110,7 +119,8 @@ impl JobRepository for MemoryStore {
 
     async fn job_changes(&self, id: JobId, revision: u32) -> Result<Vec<JobChange>, StoreError> {
         let tables = self.tables();
-        let changes = tables.job_changes.iter().filter(|change| change.job == id && change.revision > revision);
+        let changes =
+            tables.job_changes.iter().filter(|change| change.job == id && change.revision > revision);
         Ok(changes.copied().collect())
     }
 
@@ -152,7 +162,8 @@ impl JobRepository for MemoryStore {
 
     async fn jobs_never_invoiced(&self, before: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
         let tables = self.tables();
-        let waits = |job: &&Job| job.state == JobState::AwaitingEvalPayment && job.evaluation.invoice.is_none();
+        let waits =
+            |job: &&Job| job.state == JobState::AwaitingEvalPayment && job.evaluation.invoice.is_none();
         let old = tables.jobs.values().filter(waits).filter(|job| job.created_at < before);
         Ok(old.take(limit).map(|job| job.id).collect())
     }
@@ -166,7 +177,11 @@ impl InvoiceRepository for MemoryStore {
         Ok(self.tables().invoices.get(&payment_hash).cloned())
     }
 
-    async fn invoices_pending(&self, after: Option<PaymentHash>, limit: usize) -> Result<Vec<Invoice>, StoreError> {
+    async fn invoices_pending(
+        &self,
+        after: Option<PaymentHash>,
+        limit: usize,
+    ) -> Result<Vec<Invoice>, StoreError> {
         let tables = self.tables();
         let pending = tables.invoices.values().filter(|invoice| invoice.state == InvoiceState::Pending);
         Ok(pending.filter(|invoice| Some(invoice.payment_hash) > after).take(limit).cloned().collect())
@@ -186,7 +201,8 @@ impl InvoiceRepository for MemoryStore {
 
     async fn invoices_pending_count(&self) -> Result<u64, StoreError> {
         let tables = self.tables();
-        let pending = tables.invoices.values().filter(|invoice| invoice.state == InvoiceState::Pending).count();
+        let pending =
+            tables.invoices.values().filter(|invoice| invoice.state == InvoiceState::Pending).count();
         Ok(u64::try_from(pending).unwrap())
     }
 }

@@ -5,7 +5,8 @@
 //! was accepted and refused, every balance, every state.
 
 use crate::scene::{
-    EXPIRY, FEE_SATS, START, claim, commit, invoice, job_id, msats, new_job, preimage, settlement, usage, work,
+    EXPIRY, FEE_SATS, START, claim, commit, invoice, job_id, msats, new_job, preimage, settlement, usage,
+    work,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -184,7 +185,9 @@ impl Reference {
     }
 
     fn end_hold(&mut self, hold: u8, to: HoldIs, may: impl Fn(Timestamp) -> bool) -> bool {
-        let Some((account, amount, HoldIs::Held(until))) = self.holds.get(&hold).copied() else { return false };
+        let Some((account, amount, HoldIs::Held(until))) = self.holds.get(&hold).copied() else {
+            return false;
+        };
         if !may(until) {
             return false;
         }
@@ -222,8 +225,11 @@ impl Reference {
         };
         *paper = Some(Paper::Paid);
         job.money += amount;
-        let (waits, next) =
-            if for_work { ("awaiting_work_payment", "executing") } else { ("awaiting_eval_payment", "evaluating") };
+        let (waits, next) = if for_work {
+            ("awaiting_work_payment", "executing")
+        } else {
+            ("awaiting_eval_payment", "evaluating")
+        };
         if in_time && job.state == waits {
             job.state = if amount < asked { "expired" } else { next };
         }
@@ -348,7 +354,9 @@ impl Reference {
             }
             Op::Release(hold) => Command::HoldRelease { hold: self.hold(*hold), account: on(*hold) },
             Op::Expire(hold) => Command::HoldExpire { hold: self.hold(*hold), account: on(*hold) },
-            Op::Renew(hold) => Command::HoldRenew { hold: self.hold(*hold), account: on(*hold), lease: LEASE },
+            Op::Renew(hold) => {
+                Command::HoldRenew { hold: self.hold(*hold), account: on(*hold), lease: LEASE }
+            }
             Op::Create(n) => Command::JobCreate { job: Box::new(new_job(job(*n), now)), idempotency: None },
             Op::Issue(n, for_work) => Command::InvoiceIssue {
                 job: job_id(job(*n)),
@@ -432,9 +440,12 @@ pub async fn drive(store: Arc<dyn Store>, seed: u8, batches: usize) {
         let ops: Vec<Op> = ops
             .into_iter()
             .filter(|op| match op {
-                Op::Create(n) | Op::Issue(n, _) | Op::Pay(n, ..) | Op::Lapse(n, _) | Op::Judge(n, _) | Op::Finish(n, _) => {
-                    touched.insert(*n)
-                }
+                Op::Create(n)
+                | Op::Issue(n, _)
+                | Op::Pay(n, ..)
+                | Op::Lapse(n, _)
+                | Op::Judge(n, _)
+                | Op::Finish(n, _) => touched.insert(*n),
                 _ => true,
             })
             .collect();

@@ -76,7 +76,7 @@ pub fn new_job(n: u8, now: Timestamp) -> Job {
         id: job_id(n),
         request: Arc::from(format!("request {n}: ☃\n\"quoted\" 'text'")),
         model: "sim-large".to_owned(),
-        max_output_tokens: (n % 2 == 0).then_some(300),
+        max_output_tokens: n.is_multiple_of(2).then_some(300),
         evaluation: quote(),
         evaluation_fee: Sats::new(FEE_SATS).unwrap(),
         created_at: now,

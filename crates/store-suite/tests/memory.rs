@@ -4,8 +4,9 @@ use std::sync::Arc;
 use tithe_engine::store::Store;
 use tithe_store_suite::MemoryStore;
 
-async fn open() -> (Arc<dyn Store>, ()) {
-    (Arc::new(MemoryStore::new()), ())
+fn open() -> impl Future<Output = (Arc<dyn Store>, ())> {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    std::future::ready((store, ()))
 }
 
 tithe_store_suite::store_suite!(open);

@@ -1,7 +1,7 @@
 //! The HTTP side of a customer.
 
 use super::sse::Events;
-use reqwest::{RequestBuilder, Response, StatusCode};
+use reqwest::{RequestBuilder, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -44,7 +44,8 @@ pub(crate) struct Estimate {
     pub(crate) estimated_sats: u64,
     pub(crate) evaluation_fee_sats: u64,
     pub(crate) range: Range,
-    pub(crate) token_estimate: TokenEstimate,
+    #[serde(rename = "tokenEstimate")]
+    pub(crate) tokens: TokenEstimate,
 }
 
 #[derive(Deserialize)]
@@ -139,13 +140,16 @@ impl Client {
         if !matches!(url.scheme(), "http" | "https") || url.cannot_be_a_base() {
             return Err(wrong());
         }
-        let http = reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).tcp_nodelay(true).build();
+        let http =
+            reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).tcp_nodelay(true).build();
         Ok(Self { http: http.map_err(Failure::Client)?, server: url })
     }
 
     pub(crate) async fn estimate(&self, request: &str, model: Option<&str>) -> Result<Estimate, Failure> {
         let mut url = self.url(&["api", "estimate"]);
-        url.query_pairs_mut().append_pair("request", request).extend_pairs(model.map(|model| ("model", model)));
+        url.query_pairs_mut()
+            .append_pair("request", request)
+            .extend_pairs(model.map(|model| ("model", model)));
         self.read(self.http.get(url)).await
     }
 
@@ -167,7 +171,9 @@ impl Client {
         loop {
             match self.read(ask()).await {
                 Err(failure) if failure.may_pass() && tries < TRIES => tries += 1,
-                Err(Failure::Problem { status: 409, code, .. }) if code == "request_in_progress" && tries < TRIES => {
+                Err(Failure::Problem { status: 409, code, .. })
+                    if code == "request_in_progress" && tries < TRIES =>
+                {
                     tries += 1;
                 }
                 other => return other,
@@ -229,12 +235,7 @@ impl Client {
             code: "unknown".to_owned(),
             detail: status.canonical_reason().unwrap_or("something unknown").to_owned(),
         });
-        Err(self.problem(status, problem))
-    }
-
-    #[expect(clippy::unused_self, reason = "it reads like its sibling")]
-    fn problem(&self, status: StatusCode, problem: ProblemBody) -> Failure {
-        Failure::Problem { status: status.as_u16(), code: problem.code, detail: problem.detail }
+        Err(Failure::Problem { status: status.as_u16(), code: problem.code, detail: problem.detail })
     }
 
     fn unreachable(&self, source: reqwest::Error) -> Failure {

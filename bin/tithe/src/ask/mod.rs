@@ -54,14 +54,14 @@ impl Purchase {
 
     async fn run(mut self) -> Result<ExitCode, Failure> {
         let estimate = self.client.estimate(&self.args.request, self.args.model.as_deref()).await?;
-        self.terminal.estimate(&estimate);
+        Terminal::estimate(&estimate);
         let entropy: &dyn Entropy = &SystemEntropy;
         let key = hex::encode(entropy.bytes::<16>());
         let created = self
             .client
             .create(&self.args.request, self.args.model.as_deref(), self.args.max_output_tokens, &key)
             .await?;
-        self.terminal.created(&created);
+        Terminal::created(&created);
         self.pay("the evaluation", &created.eval_invoice).await?;
         let job = self.follow(&created.job_id).await?;
         Ok(self.terminal.end(&job, &created))
@@ -108,7 +108,7 @@ impl Purchase {
         self.terminal.invoice(what, invoice);
         if self.args.dev_pay {
             self.client.pay_for_test(&invoice.payment_hash).await?;
-            self.terminal.paid();
+            Terminal::paid();
         }
         Ok(())
     }

@@ -78,7 +78,11 @@ mod tests {
     fn events_are_found_however_the_bytes_are_cut() {
         let stream = "retry: 1000\n\n: still here\n\nevent: state\nid: 1-0-0\ndata: {\"a\":\"☃\"}\n\nevent: delta\r\ndata: x\r\n\r\n";
         let wanted = [
-            Event { id: Some("1-0-0".to_owned()), name: "state".to_owned(), data: "{\"a\":\"☃\"}".to_owned() },
+            Event {
+                id: Some("1-0-0".to_owned()),
+                name: "state".to_owned(),
+                data: "{\"a\":\"☃\"}".to_owned(),
+            },
             Event { id: None, name: "delta".to_owned(), data: "x".to_owned() },
         ];
         for size in 1..stream.len() {

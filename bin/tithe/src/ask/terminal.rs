@@ -19,22 +19,23 @@ impl Terminal {
         Self { qr, streamed: String::new(), attempt: 0, told_waiting: false }
     }
 
-    pub(crate) fn estimate(&self, estimate: &Estimate) {
-        let Estimate { estimated_sats, evaluation_fee_sats, range, token_estimate } = estimate;
+    pub(crate) fn estimate(estimate: &Estimate) {
+        let Estimate { estimated_sats, evaluation_fee_sats, range, tokens } = estimate;
         eprintln!(
             "About {estimated_sats} sats on {}, at least {} and at most {}; {evaluation_fee_sats} of them for the \
              evaluation. What is not used is owed back.",
-            token_estimate.model, range.min_sats, range.max_sats
+            tokens.model, range.min_sats, range.max_sats
         );
     }
 
-    pub(crate) fn created(&self, created: &Created) {
+    pub(crate) fn created(created: &Created) {
         eprintln!("Job {}", created.job_id);
     }
 
     pub(crate) fn invoice(&self, what: &str, invoice: &Invoice) {
         let Invoice { payment_request, amount_sats, expires_at, .. } = invoice;
-        eprintln!("\nPay {amount_sats} sats for {what}, before {expires_at}:");
+        let sats = if *amount_sats == 1 { "sat" } else { "sats" };
+        eprintln!("\nPay {amount_sats} {sats} for {what}, before {expires_at}:");
         // Upper case makes a smaller code; BOLT11 allows it.
         let code = QrCode::new(format!("lightning:{payment_request}").to_uppercase());
         if let (true, Ok(code)) = (self.qr, code) {
@@ -43,7 +44,7 @@ impl Terminal {
         eprintln!("{payment_request}");
     }
 
-    pub(crate) fn paid(&self) {
+    pub(crate) fn paid() {
         eprintln!("Paid with play money.");
     }
 

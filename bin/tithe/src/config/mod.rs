@@ -96,7 +96,9 @@ impl Config {
         let simulated_inference = values.one_of("TITHE_INFERENCE", &["sim", "openai", "anthropic"])? == "sim";
         values.one_of("TITHE_WALLET", &["sim"])?;
         let backend = match values.text("TITHE_INFERENCE") {
-            "openai" => Backend::OpenAi { url: values.required("TITHE_INFERENCE_URL", "TITHE_INFERENCE=openai")? },
+            "openai" => {
+                Backend::OpenAi { url: values.required("TITHE_INFERENCE_URL", "TITHE_INFERENCE=openai")? }
+            }
             "anthropic" => Backend::Anthropic {
                 url: values
                     .optional("TITHE_INFERENCE_URL")
@@ -182,12 +184,18 @@ impl Config {
         let together = |problem: &str| Err(ConfigError::Together(problem.to_owned()));
         if self.environment == Environment::Production {
             if matches!(self.backend, Backend::Simulated { .. }) {
-                return together("TITHE_ENV=production does not run on the simulated inference: set TITHE_INFERENCE");
+                return together(
+                    "TITHE_ENV=production does not run on the simulated inference: set TITHE_INFERENCE",
+                );
             }
             if self.token_secret.is_none() {
-                return together("TITHE_ENV=production does not run on a generated secret: set TITHE_TOKEN_SECRET");
+                return together(
+                    "TITHE_ENV=production does not run on a generated secret: set TITHE_TOKEN_SECRET",
+                );
             }
-            return together("TITHE_ENV=production does not run on the simulated wallet, and there is no other yet");
+            return together(
+                "TITHE_ENV=production does not run on the simulated wallet, and there is no other yet",
+            );
         }
         if let Some(short) = self.token_secret.iter().flatten().find(|secret| secret.len() < 16) {
             let length = short.len();
@@ -242,15 +250,27 @@ mod tests {
     #[test]
     fn mistakes_are_named_with_where_they_come_from() {
         for (pairs, message) in [
-            (&[("TITHE_LISTEN", "8402")][..], "TITHE_LISTEN (from the environment) is \"8402\": not an address and port"),
-            (&[("TITHE_MARGIN_PCT", "-5")], "TITHE_MARGIN_PCT (from the environment) is \"-5\": not a decimal number"),
+            (
+                &[("TITHE_LISTEN", "8402")][..],
+                "TITHE_LISTEN (from the environment) is \"8402\": not an address and port",
+            ),
+            (
+                &[("TITHE_MARGIN_PCT", "-5")],
+                "TITHE_MARGIN_PCT (from the environment) is \"-5\": not a decimal number",
+            ),
             (&[("TITHE_DEV", "yes")], "TITHE_DEV (from the environment) is \"yes\": not one of 0, 1"),
-            (&[("TITHE_WORKERS", "0")], "TITHE_WORKERS (from the environment) is \"0\": not a whole number from 1 to 10000"),
+            (
+                &[("TITHE_WORKERS", "0")],
+                "TITHE_WORKERS (from the environment) is \"0\": not a whole number from 1 to 10000",
+            ),
             (&[("TITHE_INFERENCE", "openai")], "TITHE_INFERENCE_URL must be set with TITHE_INFERENCE=openai"),
             (&[("TITHE_LISTN", "x")], "TITHE_LISTN is set, but is no setting"),
             (&[("TITHE_ENV", "production")], "TITHE_ENV=production does not run on the simulated inference"),
             (&[("TITHE_TOKEN_SECRET", "short")], "a secret of 5 characters"),
-            (&[("TITHE_WALLET_SIM_FAULTS", "lose=x")], "TITHE_WALLET_SIM_FAULTS (from the environment) is \"lose=x\""),
+            (
+                &[("TITHE_WALLET_SIM_FAULTS", "lose=x")],
+                "TITHE_WALLET_SIM_FAULTS (from the environment) is \"lose=x\"",
+            ),
         ] {
             let found = problem(pairs);
             assert!(found.contains(message), "{found}");
@@ -259,7 +279,10 @@ mod tests {
 
     #[test]
     fn the_environment_wins_over_the_file_and_secrets_stay_hidden() {
-        let file = Some(("tithe.toml".to_owned(), "margin_pct = 10\nlisten = \"[::1]:1\"\ntoken_secret = \"0123456789abcdef\"".to_owned()));
+        let file = Some((
+            "tithe.toml".to_owned(),
+            "margin_pct = 10\nlisten = \"[::1]:1\"\ntoken_secret = \"0123456789abcdef\"".to_owned(),
+        ));
         let environment = [("TITHE_MARGIN_PCT".to_owned(), "20".to_owned())];
         let config = Config::of(Values::from_parts(file, environment.into_iter()).unwrap()).unwrap();
         assert_eq!(config.engine.margin, BasisPoints::from_percent(20).unwrap());
@@ -273,6 +296,9 @@ mod tests {
     fn an_unknown_key_of_the_file_is_named() {
         let file = Some(("tithe.toml".to_owned(), "listn = \"x\"".to_owned()));
         let error = Values::from_parts(file, std::iter::empty()).err().unwrap();
-        assert_eq!(error.to_string(), "\"listn\" in tithe.toml is no setting; `tithe config check` lists them");
+        assert_eq!(
+            error.to_string(),
+            "\"listn\" in tithe.toml is no setting; `tithe config check` lists them"
+        );
     }
 }

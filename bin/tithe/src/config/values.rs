@@ -25,8 +25,8 @@ impl Values {
             }
         };
         let file = read(file.unwrap_or(Path::new(DEFAULT_FILE)))?;
-        let environment =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Self::from_parts(file, environment)
     }
 
@@ -35,7 +35,8 @@ impl Values {
         file: Option<(String, String)>,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let default = |setting: &Setting| (setting.name, (setting.default.to_owned(), "the default".to_owned()));
+        let default =
+            |setting: &Setting| (setting.name, (setting.default.to_owned(), "the default".to_owned()));
         let mut values: HashMap<_, _> = SETTINGS.iter().map(default).collect();
         if let Some((path, text)) = file {
             let table: toml::Table = toml::from_str(&text)
@@ -153,7 +154,9 @@ fn text_of(value: &toml::Value) -> Option<String> {
         toml::Value::Integer(number) => number.to_string(),
         toml::Value::Float(number) => number.to_string(),
         toml::Value::Boolean(truth) => if *truth { "1" } else { "0" }.to_owned(),
-        toml::Value::Array(items) => items.iter().map(toml::Value::as_str).collect::<Option<Vec<_>>>()?.join(","),
+        toml::Value::Array(items) => {
+            items.iter().map(toml::Value::as_str).collect::<Option<Vec<_>>>()?.join(",")
+        }
         _ => return None,
     })
 }

@@ -57,7 +57,7 @@ impl Books {
         let job = self.step(&job, event)?;
         self.invoices.put(invoice.payment_hash, invoice.clone());
         if let Some((key, answer)) = finish {
-            self.idempotency_finish(key, answer)?;
+            self.idempotency_finish(key, answer);
         }
         Ok(Answer::JobMoved(Box::new(job)))
     }
@@ -125,7 +125,9 @@ impl Books {
                 let paid = self.account(AccountId::Job(id.0)).available();
                 let settlement = work.quote.settle(usage, paid, Msats::ZERO)?;
                 self.charge(&job, "work", settlement.charged)?;
-                JobEvent::Completed { completion: Completion { text: text.clone(), usage: *usage, settlement } }
+                JobEvent::Completed {
+                    completion: Completion { text: text.clone(), usage: *usage, settlement },
+                }
             }
             WorkOutcome::Failed(message) => JobEvent::Failed { message: message.clone() },
         };

@@ -23,18 +23,18 @@ impl Books {
     }
 
     /// Keeps the first answer; a later one (of a server that was taken for dead) is not what was told.
-    pub(super) fn idempotency_finish(&mut self, id: &IdempotencyId, answer: &StoredAnswer) -> Outcome {
-        let Some(record) = self.unanswered(id) else { return Ok(Answer::AlreadyDone) };
+    pub(super) fn idempotency_finish(&mut self, id: &IdempotencyId, answer: &StoredAnswer) -> Answer {
+        let Some(record) = self.unanswered(id) else { return Answer::AlreadyDone };
         let record = IdempotencyRecord { state: IdempotencyState::Done(answer.clone()), ..record };
         self.idempotency.put(id.clone(), record);
-        Ok(Answer::Done)
+        Answer::Done
     }
 
-    pub(super) fn idempotency_release(&mut self, id: &IdempotencyId) -> Outcome {
-        let Some(record) = self.unanswered(id) else { return Ok(Answer::AlreadyDone) };
+    pub(super) fn idempotency_release(&mut self, id: &IdempotencyId) -> Answer {
+        let Some(record) = self.unanswered(id) else { return Answer::AlreadyDone };
         let state = IdempotencyState::InProgress { lease_until: self.now };
         self.idempotency.put(id.clone(), IdempotencyRecord { state, ..record });
-        Ok(Answer::Done)
+        Answer::Done
     }
 
     fn unanswered(&self, id: &IdempotencyId) -> Option<IdempotencyRecord> {

@@ -91,8 +91,8 @@ impl Books {
             Command::HoldExpire { hold, account } => self.hold_expire(*hold, *account),
             Command::Post(posting) => self.post(posting),
             Command::IdempotencyBegin(request) => self.idempotency_begin(request),
-            Command::IdempotencyFinish { id, answer } => self.idempotency_finish(id, answer),
-            Command::IdempotencyRelease { id } => self.idempotency_release(id),
+            Command::IdempotencyFinish { id, answer } => Ok(self.idempotency_finish(id, answer)),
+            Command::IdempotencyRelease { id } => Ok(self.idempotency_release(id)),
         }
     }
 

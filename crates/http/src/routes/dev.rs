@@ -33,7 +33,8 @@ pub(crate) async fn pay(
 ) -> Result<HttpResponse, Problem> {
     let bytes = body::read(payload).await?;
     let hash = payment_hash(&hash)?;
-    let payer = state.test_payer.clone().ok_or_else(|| Problem::new(Code::NotFound, "there is no test payer"))?;
+    let payer =
+        state.test_payer.clone().ok_or_else(|| Problem::new(Code::NotFound, "there is no test payer"))?;
     let key = idempotency::of(&request, &bytes, state.engine.settings())?;
     let engine = state.engine.clone();
     let paying = async move {

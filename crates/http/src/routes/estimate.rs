@@ -6,8 +6,8 @@ use crate::problem::{Problem, ProblemBody};
 use crate::query::Query;
 use crate::state::AppState;
 use crate::wire::EstimateBody;
-use actix_web::web::{Data, Json};
 use actix_web::HttpRequest;
+use actix_web::web::{Data, Json};
 
 /// What a request would cost
 ///
@@ -25,12 +25,15 @@ use actix_web::HttpRequest;
         (status = 503, description = "no BTC price is known", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn estimate(state: Data<AppState>, request: HttpRequest) -> Result<Json<EstimateBody>, Problem> {
+pub(crate) async fn estimate(
+    state: Data<AppState>,
+    request: HttpRequest,
+) -> Result<Json<EstimateBody>, Problem> {
     let query = Query::parse(request.query_string())?;
     identity::anonymous(&request, query.get("nostr_token"))?;
-    let text = query.get("request").ok_or_else(|| {
-        Problem::new(crate::Code::InvalidField, "Query param 'request' is required")
-    })?;
+    let text = query
+        .get("request")
+        .ok_or_else(|| Problem::new(crate::Code::InvalidField, "Query param 'request' is required"))?;
     let (text, model) = (text.to_owned(), query.get("model").map(str::to_owned));
     let engine = state.engine.clone();
     let estimate = state.run(async move { engine.estimate(&text, model.as_deref()).await }).await?;

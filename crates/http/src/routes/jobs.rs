@@ -38,11 +38,8 @@ pub(crate) async fn create(
     let new: NewJobBody = body::json(&bytes)?;
     identity::anonymous(&request, new.nostr_token.as_deref())?;
     let key = idempotency::of(&request, &bytes, state.engine.settings())?;
-    let new = NewJobRequest {
-        request: new.request,
-        model: new.model,
-        max_output_tokens: new.max_output_tokens,
-    };
+    let new =
+        NewJobRequest { request: new.request, model: new.model, max_output_tokens: new.max_output_tokens };
     let engine = state.engine.clone();
     let answered = state.run(async move { engine.job_create(new, key, &render).await }).await?;
     Ok(idempotency::respond(answered))

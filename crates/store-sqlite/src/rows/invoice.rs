@@ -26,9 +26,11 @@ pub(crate) struct InvoiceRow {
 impl From<&Invoice> for InvoiceRow {
     fn from(invoice: &Invoice) -> Self {
         let (received_msats, paid_at, preimage) = match &invoice.state {
-            InvoiceState::Paid { received, paid_at, preimage } => {
-                (Some(received.to_i64()), Some(paid_at.unix_micros()), preimage.map(|preimage| preimage.reveal()))
-            }
+            InvoiceState::Paid { received, paid_at, preimage } => (
+                Some(received.to_i64()),
+                Some(paid_at.unix_micros()),
+                preimage.map(|preimage| preimage.reveal()),
+            ),
             InvoiceState::Pending | InvoiceState::Expired => (None, None, None),
         };
         Self {

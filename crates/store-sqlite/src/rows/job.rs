@@ -91,7 +91,7 @@ impl TryFrom<&Job> for JobRow {
             refund_amount_msats: job.refund.amount().to_msats().to_i64(),
             revision: job.revision.into(),
             lease_owner: job.lease.owner.map(|owner| owner.to_string()),
-            lease_until: job.lease.until.map(|until| until.unix_micros()),
+            lease_until: job.lease.until.map(tithe_clock::Timestamp::unix_micros),
             attempts: job.lease.attempts.into(),
             created_at: job.created_at.unix_micros(),
             updated_at: job.updated_at.unix_micros(),
@@ -114,7 +114,10 @@ impl TryFrom<JobRow> for Job {
         };
         Ok(Self {
             id: JobId(read.column("id", row.id.parse())?),
-            max_output_tokens: row.max_output_tokens.map(|n| read.count("max_output_tokens", n)).transpose()?,
+            max_output_tokens: row
+                .max_output_tokens
+                .map(|n| read.count("max_output_tokens", n))
+                .transpose()?,
             evaluation: Evaluation {
                 quote: read.column("eval_quote", serde_json::from_str(&row.eval_quote))?,
                 fee: read.sats("eval_amount_msats", row.eval_amount_msats)?,
@@ -151,9 +154,9 @@ impl JobRow {
                 JobState::AwaitingWorkPayment { work: work(terms)?, invoice: paid_by(invoice)? }
             }
             "executing" => JobState::Executing { work: work(terms)?, invoice: paid_by(invoice)? },
-            "rejected" => {
-                JobState::Rejected { reason: read.present("rejection_reason", self.rejection_reason.clone())? }
-            }
+            "rejected" => JobState::Rejected {
+                reason: read.present("rejection_reason", self.rejection_reason.clone())?,
+            },
             "complete" => JobState::Complete {
                 work: work(terms)?,
                 invoice: paid_by(invoice)?,

@@ -121,8 +121,8 @@ impl From<&Hold> for HoldRow {
             account: hold.account.to_string(),
             amount_msats: hold.amount.to_i64(),
             state: hold.state.name().to_owned(),
-            lease_until: lease_until.map(|at| at.unix_micros()),
-            charged_msats: charged.map(|amount| amount.to_i64()),
+            lease_until: lease_until.map(tithe_clock::Timestamp::unix_micros),
+            charged_msats: charged.map(tithe_money::Msats::to_i64),
             created_at: hold.created_at.unix_micros(),
             updated_at: hold.updated_at.unix_micros(),
         }

@@ -12,7 +12,9 @@ use uuid::Uuid;
 /// Jobs at every stage.
 pub async fn a_sound_store_has_no_findings(store: FreshStore) {
     assert_sound(&store).await;
-    for (n, stage) in (0..).zip([Stage::Invoiced, Stage::Evaluating, Stage::Accepted, Stage::Executing, Stage::Complete]) {
+    for (n, stage) in
+        (0..).zip([Stage::Invoiced, Stage::Evaluating, Stage::Accepted, Stage::Executing, Stage::Complete])
+    {
         job_at(store.as_ref(), n, stage, START).await;
         assert_sound(&store).await;
     }

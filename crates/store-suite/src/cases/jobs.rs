@@ -1,7 +1,9 @@
 //! Jobs are kept.
 
 use super::FreshStore;
-use crate::scene::{EXPIRY, START, Stage, accepted, claim, invoice, job_at, job_id, new_job, preimage, usage, work};
+use crate::scene::{
+    EXPIRY, START, Stage, accepted, claim, invoice, job_at, job_id, new_job, preimage, usage, work,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_engine::commands::{Answer, Command, Verdict, WorkOutcome};
@@ -26,10 +28,13 @@ pub async fn a_job_comes_back_as_it_was_written_in_every_state(store: FreshStore
         assert_eq!(job.max_output_tokens, new_job(n, START).max_output_tokens);
         assert_eq!(job.created_at, START);
         if stage == Stage::Complete {
-            let JobState::Complete { work: terms, completion, .. } = &job.state else { panic!("{:?}", job.state) };
+            let JobState::Complete { work: terms, completion, .. } = &job.state else {
+                panic!("{:?}", job.state)
+            };
             assert_eq!(*terms, work());
             assert_eq!(completion.usage, usage(50));
-            let settlement = terms.quote.settle(&usage(50), terms.amount.to_msats(), tithe_money::Msats::ZERO);
+            let settlement =
+                terms.quote.settle(&usage(50), terms.amount.to_msats(), tithe_money::Msats::ZERO);
             assert_eq!(completion.settlement, settlement.unwrap());
             assert_eq!(job.refund, Refund::Pending { amount: completion.settlement.refund });
         }
@@ -54,7 +59,9 @@ pub async fn a_job_comes_back_as_it_was_written_in_every_state(store: FreshStore
     let lease = lease(23, Stage::Executing).await;
     let outcome = WorkOutcome::Failed("broken".to_owned());
     assert_same(&store, 23, Command::WorkFinish { job: job_id(23), lease, outcome }).await;
-    for (n, stage, purpose) in [(24, Stage::Invoiced, Purpose::JobEval), (25, Stage::WorkInvoiced, Purpose::JobWork)] {
+    for (n, stage, purpose) in
+        [(24, Stage::Invoiced, Purpose::JobEval), (25, Stage::WorkInvoiced, Purpose::JobWork)]
+    {
         job_at(store.as_ref(), n, stage, START).await;
         let invoice = preimage(n, purpose).payment_hash();
         assert_same(&store, n, Command::InvoiceLapse { job: job_id(n), invoice }).await;

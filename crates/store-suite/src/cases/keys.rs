@@ -22,14 +22,16 @@ fn create(n: u8, request: IdempotencyRequest) -> Command {
 pub async fn an_answer_is_kept_and_replayed(store: FreshStore) {
     let mine = request("mine", 1);
     assert_eq!(accepted(store.as_ref(), create(1, mine.clone()), START).await, Answer::Done);
-    let again = commit(store.as_ref(), vec![create(2, mine.clone()), create(3, request("mine", 2))], START).await;
+    let again =
+        commit(store.as_ref(), vec![create(2, mine.clone()), create(3, request("mine", 2))], START).await;
     assert_eq!(again, [Err(Refusal::RequestInProgress), Err(Refusal::IdempotencyKeyReused)]);
     // Whoever comes after the first has died goes on from the job that it had made.
     let resumed = accepted(store.as_ref(), create(2, mine.clone()), START + LEASE).await;
     assert_eq!(resumed, Answer::Resumed { subject: Some(job_id(1).0) });
     assert_eq!(store.job(job_id(2)).await.unwrap(), None);
     let answer = StoredAnswer { status: 201, body: "{\"a\":\"☃\"}".to_owned() };
-    let finish = |answer: &StoredAnswer| Command::IdempotencyFinish { id: mine.id.clone(), answer: answer.clone() };
+    let finish =
+        |answer: &StoredAnswer| Command::IdempotencyFinish { id: mine.id.clone(), answer: answer.clone() };
     accepted(store.as_ref(), finish(&answer), START + LEASE).await;
     let late = StoredAnswer { status: 500, body: String::new() };
     assert_eq!(accepted(store.as_ref(), finish(&late), START + LEASE).await, Answer::AlreadyDone);

@@ -68,7 +68,15 @@ pub async fn only_its_holder_renews_or_hands_back_a_lease(store: FreshStore) {
 /// Jobs that wait for a payment, or have ended, are nobody's work.
 pub async fn only_jobs_with_something_to_do_are_claimed(store: FreshStore) {
     let mut runnable = HashSet::new();
-    let stages = [Stage::New, Stage::Invoiced, Stage::WorkInvoiced, Stage::Complete, Stage::Evaluating, Stage::Accepted, Stage::Executing];
+    let stages = [
+        Stage::New,
+        Stage::Invoiced,
+        Stage::WorkInvoiced,
+        Stage::Complete,
+        Stage::Evaluating,
+        Stage::Accepted,
+        Stage::Executing,
+    ];
     for (n, stage) in (0..).zip(stages) {
         job_at(store.as_ref(), n, stage, START).await;
         if matches!(stage, Stage::Evaluating | Stage::Accepted | Stage::Executing) {

@@ -102,15 +102,26 @@ pub async fn a_hold_ends_once_whoever_ends_it(store: FreshStore) {
         };
         enders.spawn(async move { (n % 3, server.commit(command).await) });
     }
-    let ended: Vec<usize> =
-        enders.join_all().await.into_iter().filter(|(_, outcome)| outcome.is_ok()).map(|(how, _)| how).collect();
+    let ended: Vec<usize> = enders
+        .join_all()
+        .await
+        .into_iter()
+        .filter(|(_, outcome)| outcome.is_ok())
+        .map(|(how, _)| how)
+        .collect();
     let state = store.hold(hold).await.unwrap().unwrap().state;
     let left = balance(&store, SESSION).await;
     match ended.as_slice() {
-        [0] => assert_eq!((state, left), (HoldState::Settled { charged: msats(2_500) }, (msats(7_500), Msats::ZERO))),
+        [0] => assert_eq!(
+            (state, left),
+            (HoldState::Settled { charged: msats(2_500) }, (msats(7_500), Msats::ZERO))
+        ),
         [1] => assert_eq!((state, left), (HoldState::Released, (msats(10_000), Msats::ZERO))),
         [2] => {
-            assert_eq!((state, left), (HoldState::Expired { charged_late: None }, (msats(10_000), Msats::ZERO)));
+            assert_eq!(
+                (state, left),
+                (HoldState::Expired { charged_late: None }, (msats(10_000), Msats::ZERO))
+            );
         }
         // It expired first; then the work turned out to be done, and was charged, once.
         [_, _] => {

@@ -169,13 +169,13 @@ mod tests {
         let feed = Arc::new(JobFeed::new());
         let job = JobId(Uuid::nil());
         feed.begin_text(job, 1);
-        feed.add_text(job, "hel");
+        feed.add_text(job, "good");
         let mut follower = feed.follow(job);
-        assert_eq!(follower.text_from(0, 0), (1, "hel".to_owned()));
-        feed.add_text(job, "lo");
-        assert_eq!(follower.text_from(1, 3), (1, "lo".to_owned()));
-        feed.begin_text(job, 2);
+        assert_eq!(follower.text_from(0, 0), (1, "good".to_owned()));
         feed.add_text(job, "bye");
-        assert_eq!(follower.text_from(1, 5), (2, "bye".to_owned()));
+        assert_eq!(follower.text_from(1, 4), (1, "bye".to_owned()));
+        feed.begin_text(job, 2);
+        feed.add_text(job, "again");
+        assert_eq!(follower.text_from(1, 7), (2, "again".to_owned()));
     }
 }

@@ -1,0 +1,58 @@
+# What a developer does with Tithe. `just` alone lists it.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# List these recipes
+default:
+    @just --list --unsorted
+
+# Run the server with play money on 127.0.0.1:8402
+run *args:
+    TITHE_DEV=1 cargo run --package tithe -- serve {{ args }}
+
+# Run every test that needs nothing but this machine
+test *args:
+    cargo test --workspace {{ args }}
+
+# Everything that CI checks besides the tests: format, lints, layers, dependencies, spelling, documents
+check: _tools layers
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+    just alone
+    cargo deny --log-level error check bans licenses sources
+    if cargo deny --log-level off fetch db 2>/dev/null; then cargo deny --log-level error check advisories; else echo "the advisory database cannot be reached; advisories were not checked"; fi
+    typos
+
+# Check that dependencies point down only
+layers:
+    .ci/layers
+
+# Build each domain crate alone, as another service would
+alone:
+    for crate in money clock pricing ledger lightning jobs; do cargo build --quiet --package "tithe-$crate"; done
+
+# Write docs/openapi.json anew
+openapi:
+    cargo run --quiet --package tithe -- openapi > docs/openapi.json
+
+# Kill the server at random moments while customers buy; `just chaos` is the long form, `just chaos short` CI's
+chaos length="long":
+    TITHE_TEST_CHAOS={{ length }} cargo test --package tithe --test chaos -- --ignored --nocapture
+
+# Run a job on a real llama-server, which is fetched from Debian's packages if there is none
+test-llama:
+    .ci/with-llama cargo test --package tithe-inference --package tithe --test llama -- --ignored --nocapture
+
+# Measure the committer against the floor of its database
+bench *args:
+    cargo bench --package tithe-store-sqlite --bench committer -- {{ args }}
+
+# All that CI does
+ci:
+    .ci/run
+
+# The tools that `check` needs
+_tools:
+    command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+    command -v typos >/dev/null || cargo install --locked typos-cli

@@ -1,0 +1,26 @@
+//! The engine through its use cases, on a memory store, a simulated wallet and a simulated backend that can all be made to
+//! misbehave. Time is virtual unless a test says otherwise: what waits costs nothing.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails; the exemption for tests does not reach their helpers"
+)]
+
+mod scene;
+
+mod attempts;
+mod crashes;
+mod fencing;
+mod following;
+mod keys;
+mod lapses;
+mod life;
+mod outages;
+mod prices;
+mod reports;
+mod stopping;
+mod sweeps;
+mod usage;
+mod wallet_faults;

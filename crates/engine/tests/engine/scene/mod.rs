@@ -1,0 +1,223 @@
+//! A scene: what servers share (a store, a wallet, a backend, a price, the time), and the customer who pays.
+
+mod backend;
+mod power;
+mod prices;
+mod server;
+mod store;
+mod time;
+
+pub use backend::{Answer, Backend, Ends, Gate, Point};
+pub use power::{Op, When};
+pub use prices::Prices;
+pub use server::Server;
+pub use store::StoreFaults;
+pub use time::SceneClock;
+
+use futures_util::StreamExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+use tithe_clock::SeededEntropy;
+use tithe_engine::store::{AuditRow, BatchStore};
+use tithe_engine::{NewJobRequest, Settings, audit};
+use tithe_jobs::{Job, JobId, JobRepository, StateName};
+use tithe_ledger::{AccountId, Transfer, TransferKind};
+use tithe_lightning::{Invoice, InvoiceRepository, PaymentHash, Preimage, TestPayer, Wallet};
+use tithe_store_suite::MemoryStore;
+use tithe_wallet_sim::SimWallet;
+
+/// How long a condition is waited for, in the time of the test's runtime.
+const PATIENCE: Duration = Duration::from_mins(30);
+
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// What servers share.
+pub struct Scene {
+    pub store: Arc<MemoryStore>,
+    pub store_faults: Arc<StoreFaults>,
+    pub wallet: Arc<SimWallet>,
+    pub backend: Arc<Backend>,
+    pub prices: Arc<Prices>,
+    pub clock: Arc<SceneClock>,
+    pub settings: Settings,
+    entropy: Arc<SeededEntropy>,
+    folder: TempDir,
+    finished: AtomicBool,
+}
+
+/// What moved for a job, in msats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Moved {
+    pub paid: u64,
+    pub charged: u64,
+    pub owed: u64,
+    pub rounding: u64,
+}
+
+impl Scene {
+    pub async fn open() -> Self {
+        let clock = Arc::new(SceneClock::start());
+        let entropy = Arc::new(SeededEntropy::new(7));
+        let folder = tempfile::tempdir().unwrap();
+        let wallet = SimWallet::open(folder.path(), clock.clone(), entropy.clone()).await.unwrap();
+        Self {
+            store: Arc::new(MemoryStore::new()),
+            store_faults: Arc::default(),
+            wallet: Arc::new(wallet),
+            backend: Arc::default(),
+            prices: Arc::new(Prices::new(clock.clone())),
+            settings: Settings::default(),
+            finished: AtomicBool::new(false),
+            clock,
+            entropy,
+            folder,
+        }
+    }
+
+    /// A server on what is shared. Its background tasks are not started.
+    pub fn server(&self) -> Server {
+        Server::new(self, self.wallet.clone())
+    }
+
+    /// A server with a wallet client of its own, as in another process.
+    pub async fn server_elsewhere(&self) -> Server {
+        let wallet = SimWallet::open(self.folder.path(), self.clock.clone(), self.entropy.clone());
+        Server::new(self, Arc::new(wallet.await.unwrap()))
+    }
+
+    /// A server at work.
+    pub fn started(&self) -> Server {
+        let mut server = self.server();
+        server.start();
+        server
+    }
+
+    pub fn entropy(&self) -> Arc<SeededEntropy> {
+        self.entropy.clone()
+    }
+
+    pub async fn job(&self, id: JobId) -> Job {
+        self.store.job(id).await.unwrap().unwrap()
+    }
+
+    pub async fn state(&self, id: JobId) -> StateName {
+        self.job(id).await.state.name()
+    }
+
+    pub async fn invoice(&self, hash: PaymentHash) -> Invoice {
+        self.store.invoice(hash).await.unwrap().unwrap()
+    }
+
+    /// Waits until the job is as wanted.
+    pub async fn until(&self, id: JobId, wanted: impl Fn(&Job) -> bool) -> Job {
+        eventually("the job is as wanted", async || Some(self.job(id).await).filter(&wanted)).await
+    }
+
+    /// Waits until the job is in this state.
+    pub async fn until_state(&self, id: JobId, name: StateName) -> Job {
+        let job = self.until(id, |job| job.state.name() == name || job.state.name().is_terminal()).await;
+        assert_eq!(job.state.name(), name, "{:?}", job.state);
+        job
+    }
+
+    /// The customer pays an invoice, with their own wallet.
+    pub async fn pay(&self, hash: PaymentHash) -> Preimage {
+        let invoice = self.invoice(hash).await;
+        self.wallet.pay(&invoice.payment_request.parse().unwrap()).await.unwrap()
+    }
+
+    pub async fn pay_evaluation(&self, id: JobId) {
+        let job = self.until(id, |job| job.evaluation.invoice.is_some()).await;
+        self.pay(job.evaluation.invoice.unwrap()).await;
+    }
+
+    pub async fn pay_work(&self, id: JobId) -> Job {
+        let job = self.until_state(id, StateName::AwaitingWorkPayment).await;
+        self.pay(job.state.work_invoice().unwrap()).await;
+        job
+    }
+
+    /// The customer pays whatever is asked for until the job has ended.
+    pub async fn pay_through(&self, id: JobId) -> Job {
+        self.pay_evaluation(id).await;
+        let asks = |job: &Job| job.state.name() == StateName::AwaitingWorkPayment;
+        let job = self.until(id, |job| asks(job) || job.state.name().is_terminal()).await;
+        if asks(&job) {
+            self.pay(job.state.work_invoice().unwrap()).await;
+        }
+        self.until(id, |job| job.state.name().is_terminal()).await
+    }
+
+    pub async fn transfers(&self) -> Vec<Transfer> {
+        let rows: Vec<_> = self.store.audit_rows().await.unwrap().collect().await;
+        let transfer = |row| match row {
+            Ok(AuditRow::Transfer(transfer)) => Some(transfer),
+            _ => None,
+        };
+        rows.into_iter().filter_map(transfer).collect()
+    }
+
+    /// What moved for a job.
+    pub async fn moved(&self, id: JobId) -> Moved {
+        let mut moved = Moved::default();
+        for transfer in self.transfers().await.iter().filter(|transfer| transfer.reference == id.0) {
+            let amount = transfer.amount.get();
+            match transfer.kind {
+                TransferKind::JobPayment => moved.paid += amount,
+                TransferKind::Charge => moved.charged += amount,
+                TransferKind::RefundAccrued => moved.owed += amount,
+                TransferKind::Rounding => moved.rounding += amount,
+                other => panic!("{other:?}"),
+            }
+        }
+        moved
+    }
+
+    /// The end of every test: what the wallet received is all in the ledger, and the audit finds nothing.
+    pub async fn finish(self) {
+        self.finished.store(true, Ordering::Relaxed);
+        self.store_faults.mend();
+        self.server().engine.payments_poll(true).await.unwrap();
+        let report = audit::audit(self.store.as_ref()).await.unwrap();
+        assert_eq!(report.findings, []);
+        let booked = report.balances.iter().find(|(id, _)| *id == AccountId::Wallet).map_or(0, |(_, sum)| -sum);
+        assert_eq!(booked, i128::from(self.wallet.balance().await.unwrap().get()), "the wallet and the ledger");
+        let rows: Vec<_> = self.store.audit_rows().await.unwrap().collect().await;
+        for row in rows {
+            if let AuditRow::Job(job) = row.unwrap() {
+                let moved = self.moved(job.id).await;
+                assert!(moved.rounding < 1_000 * 3, "{moved:?}");
+                let split = moved.charged + moved.owed + moved.rounding;
+                assert!(!job.state.name().is_terminal() || moved.paid == split, "{moved:?} of {job:?}");
+            }
+        }
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let finished = self.finished.load(Ordering::Relaxed);
+        assert!(finished || std::thread::panicking(), "a test must finish its scene: that is where it is audited");
+    }
+}
+
+/// A request for a job.
+pub fn asking(request: &str) -> NewJobRequest {
+    NewJobRequest { request: request.to_owned(), model: None, max_output_tokens: None }
+}
+
+/// Waits until there is something.
+pub async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+    let looking = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
+}

@@ -1,0 +1,174 @@
+//! One server of a scene: an engine whose every step into the world can be stopped.
+
+use super::backend::Shared;
+use super::power::{Op, Power};
+use super::store::{ServerStore, key};
+use super::{Scene, asking};
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tithe_engine::claim_token::{ClaimTokens, Secret};
+use tithe_engine::idempotency::{IdempotencyRequest, StoredAnswer};
+use tithe_engine::inference::{ChatRequest, ChatStream, Completion, Inference, InferenceError};
+use tithe_engine::{Answered, CreatedJob, Engine, EngineError, NewJobRequest, Ports, Running};
+use tithe_jobs::JobId;
+use tithe_lightning::{
+    Bolt11, InvoiceRequest, InvoiceStatus, Network, Payment, PaymentHash, PaymentId, PaymentOrder,
+    SettlementStream, Wallet, WalletCapabilities, WalletError,
+};
+use tithe_money::Msats;
+use tithe_pricing::Catalogue;
+use tithe_wallet_sim::{Faults, SimWallet};
+
+/// How long a keyed request may run.
+pub const KEY_LEASE: Duration = Duration::from_secs(30);
+
+pub struct Server {
+    pub engine: Arc<Engine>,
+    pub power: Arc<Power>,
+    wallet: Arc<SimWallet>,
+    running: Option<Running>,
+}
+
+impl Server {
+    pub fn new(scene: &Scene, wallet: Arc<SimWallet>) -> Self {
+        let power = Arc::new(Power::default());
+        let store = ServerStore {
+            inner: scene.store.clone(),
+            faults: scene.store_faults.clone(),
+            power: power.clone(),
+        };
+        let ports = Ports {
+            store: Arc::new(store),
+            wallet: Arc::new(PoweredWallet { inner: wallet.clone(), power: power.clone() }),
+            inference: Arc::new(PoweredInference {
+                inner: Shared(scene.backend.clone()),
+                power: power.clone(),
+            }),
+            prices: scene.prices.clone(),
+            clock: scene.clock.clone(),
+            entropy: scene.entropy(),
+            catalogue: Arc::new(Catalogue::built_in()),
+        };
+        let tokens = ClaimTokens::new(Secret::new("a secret of the test's"), vec![]);
+        let engine = Arc::new(Engine::new(ports, scene.settings.clone(), tokens).unwrap());
+        Self { engine, power, wallet, running: None }
+    }
+
+    pub fn start(&mut self) {
+        assert!(self.running.is_none());
+        self.running = Some(self.engine.start());
+    }
+
+    pub async fn stop(&mut self, patience: Duration) {
+        self.running.take().unwrap().stop(patience).await;
+    }
+
+    pub fn wallet_faults(&self) -> &Faults {
+        self.wallet.faults()
+    }
+
+    /// A job, and the id that its answer says.
+    pub async fn create(&self, request: &str) -> JobId {
+        job_of(&self.engine.job_create(asking(request), None, &render).await.unwrap())
+    }
+
+    /// Asks for a job under a key.
+    pub async fn create_keyed(&self, request: &str, name: &str) -> Result<Answered, EngineError> {
+        self.create_with(asking(request), Some(keyed(request, name))).await
+    }
+
+    pub async fn create_with(
+        &self,
+        new: NewJobRequest,
+        idempotency: Option<IdempotencyRequest>,
+    ) -> Result<Answered, EngineError> {
+        self.engine.job_create(new, idempotency, &render).await
+    }
+}
+
+/// A request's key, with a fingerprint of what it asks.
+pub fn keyed(request: &str, name: &str) -> IdempotencyRequest {
+    let mut fingerprint = [0; 32];
+    fingerprint.iter_mut().zip(request.bytes()).for_each(|(to, from)| *to = from);
+    IdempotencyRequest { id: key(name), fingerprint, keep: Duration::from_hours(24), lease: KEY_LEASE }
+}
+
+pub fn job_of(answered: &Answered) -> JobId {
+    answered.answer.body.split(' ').next().unwrap().parse().unwrap()
+}
+
+fn render(created: &CreatedJob) -> StoredAnswer {
+    let body = format!("{} {} {}", created.job.id, created.invoice.payment_hash, created.claim_token);
+    StoredAnswer { status: 201, body }
+}
+
+struct PoweredInference {
+    inner: Shared,
+    power: Arc<Power>,
+}
+
+#[async_trait]
+impl Inference for PoweredInference {
+    async fn complete(&self, request: &ChatRequest) -> Result<Completion, InferenceError> {
+        self.power.through(Op::Evaluate, self.inner.complete(request)).await
+    }
+
+    async fn stream(&self, request: &ChatRequest) -> Result<ChatStream, InferenceError> {
+        let stream = self.power.through(Op::Work, self.inner.stream(request)).await?;
+        let power = self.power.clone();
+        Ok(futures_util::stream::unfold(stream, move |mut stream| {
+            let power = power.clone();
+            async move {
+                let event = power.through(Op::Delta, stream.next()).await?;
+                Some((event, stream))
+            }
+        })
+        .boxed())
+    }
+}
+
+struct PoweredWallet {
+    inner: Arc<SimWallet>,
+    power: Arc<Power>,
+}
+
+#[async_trait]
+impl Wallet for PoweredWallet {
+    fn network(&self) -> Network {
+        self.inner.network()
+    }
+
+    fn capabilities(&self) -> WalletCapabilities {
+        self.inner.capabilities()
+    }
+
+    async fn invoice_create(&self, request: &InvoiceRequest) -> Result<Bolt11, WalletError> {
+        self.power.through(Op::Mint, self.inner.invoice_create(request)).await
+    }
+
+    async fn invoice_status(&self, payment_hash: PaymentHash) -> Result<Option<InvoiceStatus>, WalletError> {
+        self.power.through(Op::Other, self.inner.invoice_status(payment_hash)).await
+    }
+
+    async fn settlements(&self) -> Result<SettlementStream, WalletError> {
+        self.power.through(Op::Other, self.inner.settlements()).await
+    }
+
+    async fn payment_send(&self, order: &PaymentOrder) -> Result<Payment, WalletError> {
+        self.power.through(Op::Other, self.inner.payment_send(order)).await
+    }
+
+    async fn payment_status(
+        &self,
+        id: PaymentId,
+        payment_hash: PaymentHash,
+    ) -> Result<Option<Payment>, WalletError> {
+        self.power.through(Op::Other, self.inner.payment_status(id, payment_hash)).await
+    }
+
+    async fn balance(&self) -> Result<Msats, WalletError> {
+        self.power.through(Op::Other, self.inner.balance()).await
+    }
+}

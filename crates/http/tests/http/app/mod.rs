@@ -1,0 +1,246 @@
+//! A server as it runs, one for each test.
+
+mod answer;
+mod events;
+mod jobs;
+mod prices;
+mod raw;
+
+pub(crate) use answer::Answer;
+pub(crate) use events::{Event, Events, ids, text_of};
+pub(crate) use prices::SwitchedPrice;
+
+use actix_web::dev::ServerHandle;
+use reqwest::{Client, Method, RequestBuilder};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tempfile::TempDir;
+use tithe_clock::{Clock, Entropy, ManualClock, SystemClock, SystemEntropy, Timestamp};
+use tithe_engine::claim_token::{ClaimTokens, Secret};
+use tithe_engine::{Engine, Ports, Running, Settings};
+use tithe_http::{AppState, HttpSettings};
+use tithe_inference::SimInference;
+use tithe_lightning::TestPayer;
+use tithe_pricing::Catalogue;
+use tithe_store_sqlite::{SqliteSettings, SqliteStore, Synchronous};
+use tithe_wallet_sim::SimWallet;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+/// What every answer has been seen to say, and what none may say.
+#[derive(Default)]
+pub(crate) struct Seen {
+    bodies: Vec<String>,
+    preimages: Vec<String>,
+}
+
+/// How the server of a test differs from the usual.
+pub(crate) struct Options {
+    /// The engine's settings.
+    pub(crate) settings: Settings,
+    /// Whether the engine's background tasks run. Without them states stand still.
+    pub(crate) started: bool,
+    /// Whether time stands still until it is moved.
+    pub(crate) manual_clock: bool,
+    /// Whether the dev routes exist.
+    pub(crate) dev: bool,
+    /// Which origins browsers may call from.
+    pub(crate) cors_origins: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            settings: Settings::default(),
+            started: true,
+            manual_clock: false,
+            dev: true,
+            cors_origins: Vec::new(),
+        }
+    }
+}
+
+/// A running server. Dropping it stops everything, audits the books, and looks for preimages in what was answered.
+pub(crate) struct TestApp {
+    pub(crate) address: SocketAddr,
+    pub(crate) client: Client,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) wallet: Arc<SimWallet>,
+    pub(crate) prices: Arc<SwitchedPrice>,
+    pub(crate) clock: Arc<ManualClock>,
+    seen: Arc<Mutex<Seen>>,
+    parts: Option<Parts>,
+}
+
+struct Parts {
+    server: ServerHandle,
+    thread: JoinHandle<std::io::Result<()>>,
+    stopping: CancellationToken,
+    running: Option<Running>,
+    engine: Arc<Engine>,
+    runtime: Runtime,
+    folder: TempDir,
+}
+
+impl TestApp {
+    /// A server as usual.
+    pub(crate) fn new() -> Self {
+        Self::with(Options::default())
+    }
+
+    /// A server whose states and clock stand still.
+    pub(crate) fn standing() -> Self {
+        Self::with(Options { started: false, manual_clock: true, ..Options::default() })
+    }
+
+    /// A server that differs.
+    pub(crate) fn with(options: Options) -> Self {
+        // A runtime cannot be waited for on the thread of another.
+        std::thread::spawn(move || Self::build(options)).join().unwrap()
+    }
+
+    fn build(options: Options) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let manual = Arc::new(ManualClock::at(Timestamp::parse_rfc3339("2026-03-01T12:00:00Z").unwrap()));
+        let clock: Arc<dyn Clock> =
+            if options.manual_clock { manual.clone() } else { Arc::new(SystemClock) };
+        let prices = Arc::new(SwitchedPrice::at("100000", clock.clone()));
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        let (engine, wallet) = runtime.block_on(async {
+            let url = format!("sqlite://{}", folder.path().join("tithe.db").display());
+            let settings = SqliteSettings { synchronous: Synchronous::Off, ..SqliteSettings::default() };
+            let store = SqliteStore::open(&url, settings).await.unwrap();
+            let wallet =
+                SimWallet::open(folder.path().join("wallet"), clock.clone(), entropy.clone()).await.unwrap();
+            let wallet = Arc::new(wallet);
+            let ports = Ports {
+                store: Arc::new(store),
+                wallet: wallet.clone(),
+                inference: Arc::new(SimInference::default()),
+                prices: prices.clone(),
+                clock,
+                entropy,
+                catalogue: Arc::new(Catalogue::built_in()),
+            };
+            let tokens = ClaimTokens::new(Secret::new([7; 32]), Vec::new());
+            (Arc::new(Engine::new(ports, options.settings, tokens).unwrap()), wallet)
+        });
+        let stopping = CancellationToken::new();
+        let state = AppState {
+            engine: engine.clone(),
+            test_payer: options.dev.then(|| -> Arc<dyn TestPayer> { wallet.clone() }),
+            runtime: runtime.handle().clone(),
+            stopping: stopping.clone(),
+        };
+        let running = options.started.then(|| runtime.block_on(async { engine.start() }));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let http = HttpSettings { cors_origins: options.cors_origins, ..HttpSettings::default() };
+        let (started, server) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            actix_web::rt::System::new().block_on(async {
+                let server = tithe_http::serve(listener, state, http)?;
+                started.send(server.handle()).unwrap();
+                server.await
+            })
+        });
+        let server = server.recv().unwrap();
+        let parts =
+            Parts { server, thread, stopping, running, engine: engine.clone(), runtime, folder };
+        Self {
+            address,
+            client: Client::builder().no_proxy().build().unwrap(),
+            engine,
+            wallet,
+            prices,
+            clock: manual,
+            seen: Arc::default(),
+            parts: Some(parts),
+        }
+    }
+
+    /// The address of a path.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// A request, to be sent with [`TestApp::send`].
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, self.url(path)).timeout(Duration::from_secs(30))
+    }
+
+    /// Sends a request and checks what holds for every answer.
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Answer {
+        let answer = Answer::read(request.send().await.unwrap()).await;
+        answer.check();
+        self.saw(&answer.text);
+        answer
+    }
+
+    /// Remembers a body, in which no preimage may turn up.
+    pub(crate) fn saw(&self, body: &str) {
+        self.seen.lock().unwrap().bodies.push(body.to_owned());
+    }
+
+    /// Reads a path.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    /// Posts a body as it is.
+    pub(crate) async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> Answer {
+        self.send(self.request(Method::POST, path).body(body)).await
+    }
+
+    /// Does something on the server's own runtime.
+    pub(crate) async fn on_runtime<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        self.parts.as_ref().unwrap().runtime.spawn(work).await.unwrap()
+    }
+
+    /// How many jobs the store has.
+    pub(crate) async fn jobs_count(&self) -> u64 {
+        let engine = self.engine.clone();
+        self.on_runtime(async move { engine.audit().await.unwrap().jobs }).await
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        let Some(parts) = self.parts.take() else { return };
+        let findings = std::thread::spawn(move || parts.stop()).join();
+        if std::thread::panicking() {
+            return;
+        }
+        assert_eq!(findings.unwrap(), Vec::<String>::new(), "the audit found something");
+        let seen = self.seen.lock().unwrap();
+        for preimage in &seen.preimages {
+            assert!(!seen.bodies.iter().any(|body| body.contains(preimage)), "a body showed a preimage");
+        }
+    }
+}
+
+impl Parts {
+    fn stop(self) -> Vec<String> {
+        self.stopping.cancel();
+        let findings = self.runtime.block_on(async {
+            self.server.stop(false).await;
+            if let Some(running) = self.running {
+                running.stop(Duration::from_millis(200)).await;
+            }
+            let store = self.engine.ports().store.as_ref();
+            let report = tithe_engine::audit::audit(store).await.unwrap();
+            report.findings.iter().map(ToString::to_string).collect()
+        });
+        self.thread.join().unwrap().unwrap();
+        self.runtime.shutdown_timeout(Duration::from_secs(5));
+        drop(self.folder);
+        findings
+    }
+}

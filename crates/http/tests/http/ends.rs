@@ -1,0 +1,111 @@
+//! The other ends that a job can come to.
+
+use crate::app::{Options, TestApp};
+use crate::shapes::{answers, job, refund};
+use serde_json::json;
+use std::time::Duration;
+use tithe_engine::Settings;
+use tithe_lightning::TestPayer;
+
+const PAST_EXPIRY: Duration = Duration::from_secs(601);
+
+#[tokio::test]
+async fn a_rejected_request_says_why_and_its_evaluation_is_earned() {
+    let app = TestApp::new();
+    let (id, hash) = app.job_create("[sim:reject] no").await;
+    app.pay(&hash).await;
+    app.job_reaches(&id, "rejected").await;
+    let shape = job("rejected", json!({"reason": "text", "refund": {"amountSats": 0, "state": "=not_applicable"}}));
+    answers(&app.get(&format!("/api/jobs/{id}")).await, 200, &shape);
+}
+
+#[tokio::test]
+async fn work_that_fails_is_owed_back_in_full_and_the_cause_is_not_shown() {
+    let app = TestApp::new();
+    let (id, hash) = app.job_accepted("[sim:refuse] please").await;
+    let asked = app.job(&id).await["workInvoice"]["amountSats"].clone();
+    app.pay(&hash).await;
+    app.job_reaches(&id, "failed").await;
+    let shape = job("failed", json!({"errorMessage": "text", "refund": refund("pending")}));
+    let failed = answers(&app.get(&format!("/api/jobs/{id}")).await, 200, &shape);
+    assert_eq!(failed["refund"]["amountSats"], asked);
+    assert!(!failed["errorMessage"].as_str().unwrap().contains("sim"));
+}
+
+#[tokio::test]
+async fn an_evaluation_that_fails_is_owed_back_too() {
+    for directive in ["[sim:nonsense-evaluation]", "[sim:fail-evaluation]"] {
+        let settings = Settings { max_attempts: 1, ..Settings::default() };
+        let app = TestApp::with(Options { settings, ..Options::default() });
+        let (id, hash) = app.job_create(directive).await;
+        let fee = app.job(&id).await["evalInvoice"]["amountSats"].clone();
+        app.pay(&hash).await;
+        let failed = app.job_reaches(&id, "failed").await;
+        assert_eq!(failed["refund"], json!({"amountSats": fee, "state": "pending"}), "{directive}");
+    }
+}
+
+#[tokio::test]
+async fn an_invoice_that_lapses_expires_its_job() {
+    let app = TestApp::standing();
+    let (id, hash) = app.job_create("too late").await;
+    app.clock.advance(PAST_EXPIRY);
+    let shape = job("expired", json!({"refund": {"amountSats": 0, "state": "=not_applicable"}}));
+    answers(&app.get(&format!("/api/jobs/{id}")).await, 200, &shape);
+    assert_eq!(app.get(&format!("/api/invoices/{hash}")).await.ok(200)["state"], "expired");
+    app.try_pay(&hash).await.is_problem(409, "not_payable");
+    let events = app.follow_to_the_end(&id, None).await;
+    let states: Vec<_> = events.iter().map(|event| event.data["state"].clone()).collect();
+    assert_eq!(states, ["awaiting_eval_payment", "expired"]);
+}
+
+#[tokio::test]
+async fn an_invoice_that_is_open_one_moment_longer_does_not_lapse() {
+    let app = TestApp::standing();
+    let (id, hash) = app.job_create("just in time").await;
+    app.clock.advance(Duration::from_secs(599));
+    assert_eq!(app.job(&id).await["state"], "awaiting_eval_payment");
+    app.pay(&hash).await;
+    assert_eq!(app.job(&id).await["state"], "evaluating");
+}
+
+#[tokio::test]
+async fn a_payment_that_comes_to_light_after_its_job_expired_is_owed_back() {
+    let app = TestApp::standing();
+    let created = app.job_ask("a payment that got stuck").await.ok(201);
+    let id = created["jobId"].as_str().unwrap();
+    app.clock.advance(PAST_EXPIRY);
+    assert_eq!(app.job(id).await["state"], "expired");
+    let last_seen = app.follow_to_the_end(id, None).await.pop().unwrap().id;
+
+    // The wallet's clock was behind: the payment was made in time by its own.
+    let now = tithe_clock::Clock::now(app.clock.as_ref());
+    app.clock.set(now - Duration::from_secs(300));
+    let bolt11 = created["evalInvoice"]["paymentRequest"].as_str().unwrap().parse().unwrap();
+    app.wallet.pay(&bolt11).await.unwrap();
+    app.clock.set(now);
+    let engine = app.engine.clone();
+    app.on_runtime(async move { engine.payments_poll(true).await.unwrap() }).await;
+
+    let late = app.job(id).await;
+    let owed = json!({"amountSats": created["evalInvoice"]["amountSats"], "state": "pending"});
+    assert_eq!((&late["state"], &late["refund"]), (&json!("expired"), &owed));
+    let hash = created["evalInvoice"]["paymentHash"].as_str().unwrap();
+    assert_eq!(app.get(&format!("/api/invoices/{hash}")).await.ok(200)["state"], "paid");
+    // Who comes back to the stream learns of it too.
+    let news = app.follow_to_the_end(id, Some(&last_seen)).await;
+    assert_eq!(news.iter().map(|event| &event.data["refund"]).collect::<Vec<_>>(), [&owed]);
+}
+
+#[tokio::test]
+async fn work_that_is_cut_off_is_begun_anew_and_in_the_end_owed_back() {
+    let settings = Settings { max_attempts: 2, ..Settings::default() };
+    let app = TestApp::with(Options { settings, ..Options::default() });
+    let id = app.job_paid("[sim:die] in the middle").await;
+    let events = app.follow_to_the_end(&id, None).await;
+    let last = events.last().unwrap();
+    assert_eq!(last.data["state"], "failed");
+    let attempts: Vec<_> = events.iter().filter_map(|event| event.data["attempt"].as_u64()).collect();
+    assert!(attempts.is_sorted() && attempts.last() == Some(&2), "{attempts:?}");
+    assert!(last.data.get("result").is_none());
+}

@@ -1,0 +1,102 @@
+//! Where invoices stand, and paying them with play money.
+
+use crate::app::{Answer, Options, TestApp};
+use crate::shapes::{answers, has_shape};
+use reqwest::Method;
+use serde_json::json;
+use std::time::Duration;
+use tithe_lightning::{PaymentHash, Preimage};
+
+#[tokio::test]
+async fn an_invoice_leads_from_its_hash_to_what_it_pays_for() {
+    let app = TestApp::new();
+    let (id, eval) = app.job_create("What does this pay for?").await;
+    let path = format!("/api/invoices/{eval}");
+    let shape = |state: &str, purpose: &str| {
+        json!({
+            "ownerPath": format!("=/api/jobs/{id}"), "paymentHash": "hash", "purpose": format!("={purpose}"),
+            "state": format!("={state}"),
+        })
+    };
+    answers(&app.get(&path).await, 200, &shape("pending", "job_eval"));
+    app.pay(&eval).await;
+    let mut paid = shape("paid", "job_eval");
+    paid["paidAt"] = json!("time");
+    // Fields come in the order of their names.
+    paid.sort_all_objects();
+    answers(&app.get(&path).await, 200, &paid);
+    let job = app.job_reaches(&id, "awaiting_work_payment").await;
+    let work = job["workInvoice"]["paymentHash"].as_str().unwrap();
+    answers(&app.get(&format!("/api/invoices/{work}")).await, 200, &shape("pending", "job_work"));
+    answers(&app.get(&format!("/api/invoices/{}", work.to_uppercase())).await, 200, &shape("pending", "job_work"));
+}
+
+#[tokio::test]
+async fn an_invoice_that_lapsed_is_expired_without_a_time_of_payment() {
+    let app = TestApp::standing();
+    let (_, hash) = app.job_create("late").await;
+    app.clock.advance(Duration::from_secs(601));
+    let invoice = app.get(&format!("/api/invoices/{hash}")).await.ok(200);
+    assert_eq!(invoice["state"], "expired");
+    assert!(invoice.get("paidAt").is_none());
+}
+
+#[tokio::test]
+async fn a_test_payment_gives_the_preimage_of_its_hash_once() {
+    let app = TestApp::standing();
+    let (_, hash) = app.job_create("pay me").await;
+    let paid = app.pay(&hash).await;
+    has_shape(&paid, &json!({"ok": true, "paymentHash": "hash", "preimage": "hash"}));
+    let preimage: [u8; 32] = hex::decode(paid["preimage"].as_str().unwrap()).unwrap().try_into().unwrap();
+    assert_eq!(Preimage::from_bytes(preimage).payment_hash(), hash.parse::<PaymentHash>().unwrap());
+    app.try_pay(&hash).await.is_problem(409, "not_payable");
+}
+
+#[tokio::test]
+async fn a_test_payment_that_is_repeated_with_its_key_is_answered_alike() {
+    let app = TestApp::standing();
+    let (_, hash) = app.job_create("pay me twice").await;
+    let pay = async || {
+        let request = app.request(Method::POST, &format!("/dev/stub/pay/{hash}")).header("Idempotency-Key", "once");
+        Answer::read(request.send().await.unwrap()).await
+    };
+    let (first, second) = (pay().await, pay().await);
+    assert_eq!((first.status, &first.text), (200, &second.text));
+    assert_eq!((first.header("idempotency-replayed"), second.header("idempotency-replayed")), ("", "true"));
+}
+
+#[tokio::test]
+async fn of_many_payers_at_once_one_pays() {
+    let app = TestApp::new();
+    let (id, hash) = app.job_create("a popular invoice").await;
+    let answers = futures_util::future::join_all((0..16).map(|_| app.try_pay(&hash))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
+    assert!(answers.iter().all(|answer| matches!(answer.status, 200 | 409)));
+    app.job_reaches(&id, "awaiting_work_payment").await;
+}
+
+#[tokio::test]
+async fn what_is_no_invoice_of_ours_cannot_be_paid_or_read() {
+    let app = TestApp::standing();
+    let unknown = "ab".repeat(32);
+    app.try_pay(&unknown).await.is_problem(404, "not_found");
+    app.get(&format!("/api/invoices/{unknown}")).await.is_problem(404, "not_found");
+    let (id, hash) = app.job_create("hello").await;
+    for malformed in ["x", id.as_str(), &hash[1..], &format!("{hash}0"), "%20", "%FF", "g".repeat(64).as_str()] {
+        app.try_pay(malformed).await.is_problem(400, "invalid_field");
+        let answer = app.get(&format!("/api/invoices/{malformed}")).await;
+        answer.is_problem(400, "invalid_field");
+        assert!(answer.detail().starts_with("paymentHash: "), "{}", answer.detail());
+    }
+}
+
+#[tokio::test]
+async fn without_a_test_payer_its_route_does_not_exist() {
+    let app = TestApp::with(Options { dev: false, started: false, ..Options::default() });
+    let (_, hash) = app.job_create("hello").await;
+    for method in [Method::POST, Method::GET] {
+        let answer = app.send(app.request(method, &format!("/dev/stub/pay/{hash}"))).await;
+        answer.is_problem(404, "not_found");
+    }
+    assert_eq!(app.get(&format!("/api/invoices/{hash}")).await.ok(200)["state"], "pending");
+}

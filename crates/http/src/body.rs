@@ -1,18 +1,31 @@
 //! Reading JSON bodies, with errors that name what is wrong.
 
 use crate::problem::{Code, Problem};
+use actix_web::HttpRequest;
+use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::web::{Bytes, Payload};
 use serde::de::DeserializeOwned;
+use std::time::Duration;
 
 /// The largest body that is taken.
 pub(crate) const LIMIT: usize = 1024 * 1024;
 
-/// Reads the whole body.
-pub(crate) async fn read(payload: Payload) -> Result<Bytes, Problem> {
-    match payload.to_bytes_limited(LIMIT).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(_broken)) => Err(Problem::new(Code::InvalidBody, "the body did not arrive whole")),
-        Err(_limit) => Err(Problem::new(Code::BodyTooLarge, format!("the body has more than {LIMIT} bytes"))),
+/// How long a body may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Reads the whole body. One that says that it is too large is not waited for, and one that trickles in is given up.
+pub(crate) async fn read(request: &HttpRequest, payload: Payload) -> Result<Bytes, Problem> {
+    let too_large = || Problem::new(Code::BodyTooLarge, format!("the body has more than {LIMIT} bytes"));
+    let stated = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    if stated.and_then(|length| length.parse::<usize>().ok()).is_some_and(|length| length > LIMIT) {
+        return Err(too_large());
+    }
+    let invalid = |detail| Err(Problem::new(Code::InvalidBody, detail));
+    match tokio::time::timeout(PATIENCE, payload.to_bytes_limited(LIMIT)).await {
+        Ok(Ok(Ok(bytes))) => Ok(bytes),
+        Ok(Ok(Err(_broken))) => invalid("the body did not arrive whole"),
+        Ok(Err(_limit)) => Err(too_large()),
+        Err(_elapsed) => invalid("the body did not arrive in time"),
     }
 }
 

@@ -22,7 +22,8 @@ pub(crate) fn of(
     if keys.next().is_some() {
         return Err(wrong("it is given more than once"));
     }
-    let key = key.to_str().map_err(|_| wrong("it has characters other than printable ASCII"))?;
+    let key = key.to_str().ok().filter(|key| !key.contains('\t'));
+    let key = key.ok_or_else(|| wrong("it has characters other than printable ASCII"))?;
     if key.is_empty() || key.len() > 255 {
         return Err(wrong("it must have 1 to 255 characters"));
     }

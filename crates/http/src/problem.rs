@@ -151,6 +151,9 @@ impl Code {
     }
 }
 
+/// The longest detail, in characters.
+const DETAIL_CHARS_MAX: usize = 500;
+
 /// An error answer. `detail` is for people and never shows what a 5xx was caused by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -163,7 +166,13 @@ impl Problem {
     /// A problem of that code.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), allow: None }
+        let mut detail = detail.into();
+        // What the client has sent is quoted, but not sent back whole.
+        if let Some((end, _)) = detail.char_indices().nth(DETAIL_CHARS_MAX) {
+            detail.truncate(end);
+            detail.push('…');
+        }
+        Self { code, detail, allow: None }
     }
 
     /// A field that is wrong.
@@ -240,7 +249,10 @@ impl ResponseError for Problem {
 impl From<EngineError> for Problem {
     fn from(failure: EngineError) -> Self {
         let code = match &failure {
-            EngineError::Request(wrong) => return Self::field(wrong.field(), wrong),
+            EngineError::Request(wrong) if !wrong.to_string().starts_with(wrong.field()) => {
+                return Self::field(wrong.field(), wrong);
+            }
+            EngineError::Request(_) => Code::InvalidField,
             EngineError::NoSuchJob(_) | EngineError::NoSuchInvoice(_) => Code::NotFound,
             EngineError::IdempotencyKeyReused => Code::IdempotencyKeyReused,
             EngineError::RequestInProgress => Code::RequestInProgress,

@@ -4,12 +4,13 @@ use crate::openapi::ApiDocument;
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
 use crate::{request_id, routes};
-use actix_cors::Cors;
-use actix_web::dev::Server;
+use actix_cors::{Cors, CorsError};
+use actix_web::body::MessageBody;
+use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
 use actix_web::http::header;
-use actix_web::middleware::{DefaultHeaders, from_fn};
+use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::web::{self, Data};
-use actix_web::{App, HttpServer};
+use actix_web::{App, Error, HttpServer, ResponseError};
 use std::net::TcpListener;
 use std::time::Duration;
 use utoipa::OpenApi;
@@ -46,12 +47,13 @@ pub fn serve(listener: TcpListener, state: AppState, settings: HttpSettings) -> 
             .app_data(web::PathConfig::default().error_handler(|wrong, _| {
                 Problem::new(Code::InvalidField, format!("the path cannot be read: {wrong}")).into()
             }))
+            .wrap(cors(&settings.cors_origins))
+            .wrap(from_fn(preflight_problems))
             .wrap(
                 DefaultHeaders::new()
                     .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
                     .add((header::REFERRER_POLICY, "no-referrer")),
             )
-            .wrap(cors(&settings.cors_origins))
             .wrap(from_fn(request_id::middleware))
             .service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", ApiDocument::openapi()))
             .service(web::redirect("/docs", "/docs/"))
@@ -66,9 +68,22 @@ pub fn serve(listener: TcpListener, state: AppState, settings: HttpSettings) -> 
         .run())
 }
 
+/// Makes a problem of what the CORS rules refuse: they write plain text.
+async fn preflight_problems(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody + 'static>, Error> {
+    let response = next.call(request).await?;
+    let refused = response.response().error().and_then(|failure| failure.as_error::<CorsError>());
+    Ok(match refused.map(|refused| Problem::field("preflight", refused)) {
+        Some(problem) => response.into_response(problem.error_response()).map_into_right_body(),
+        None => response.map_into_left_body(),
+    })
+}
+
 fn cors(origins: &[String]) -> Cors {
     let cors = Cors::default()
-        .allowed_methods(["GET", "POST", "DELETE", "OPTIONS"])
+        .allowed_methods(["GET", "HEAD", "POST", "DELETE", "OPTIONS"])
         .allowed_headers([
             "Authorization",
             "Content-Type",

@@ -31,7 +31,7 @@ pub(crate) async fn pay(
     hash: Path<String>,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let bytes = body::read(payload).await?;
+    let bytes = body::read(&request, payload).await?;
     let hash = payment_hash(&hash)?;
     let payer =
         state.test_payer.clone().ok_or_else(|| Problem::new(Code::NotFound, "there is no test payer"))?;

@@ -22,6 +22,7 @@ use actix_web::web::{Data, Json};
     responses(
         (status = 200, description = "what it would cost", body = EstimateBody),
         (status = 400, description = "the request is missing or cannot be taken", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "an identity is presented that is not valid here", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "no BTC price is known", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -30,7 +31,7 @@ pub(crate) async fn estimate(
     request: HttpRequest,
 ) -> Result<Json<EstimateBody>, Problem> {
     let query = Query::parse(request.query_string())?;
-    identity::anonymous(&request, query.get("nostr_token"))?;
+    identity::anonymous(&request, None)?;
     let text = query
         .get("request")
         .ok_or_else(|| Problem::new(crate::Code::InvalidField, "Query param 'request' is required"))?;

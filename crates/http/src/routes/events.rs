@@ -36,6 +36,7 @@ const RECONNECT_MS: u32 = 1_000;
     responses(
         (status = 200, description = "the events", content_type = "text/event-stream", body = String),
         (status = 400, description = "this is no job id, or no event id", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "an identity is presented that is not valid here", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "there is no such job", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]

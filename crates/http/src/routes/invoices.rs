@@ -17,6 +17,7 @@ use actix_web::web::{Data, Json, Path};
     responses(
         (status = 200, description = "the invoice", body = InvoiceStateBody),
         (status = 400, description = "this is no payment hash", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "an identity is presented that is not valid here", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "there is no such invoice", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]

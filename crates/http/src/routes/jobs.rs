@@ -23,6 +23,7 @@ use tithe_lightning::PaymentHash;
     responses(
         (status = 201, description = "the job", body = CreatedJobBody),
         (status = 400, description = "the request cannot be taken; the detail names the field", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "an identity is presented that is not valid here", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "the idempotency key was used with another request, or its first request still runs", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "the body is larger than 1 MiB", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "too many invoices wait to be paid", body = ProblemBody, content_type = "application/problem+json"),
@@ -34,7 +35,7 @@ pub(crate) async fn create(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let bytes = body::read(payload).await?;
+    let bytes = body::read(&request, payload).await?;
     let new: NewJobBody = body::json(&bytes)?;
     identity::anonymous(&request, new.nostr_token.as_deref())?;
     let key = idempotency::of(&request, &bytes, state.engine.settings())?;
@@ -57,6 +58,7 @@ fn render(created: &CreatedJob) -> StoredAnswer {
     responses(
         (status = 200, description = "the job", body = JobBody),
         (status = 400, description = "this is no job id", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "an identity is presented that is not valid here", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "there is no such job", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]

@@ -10,7 +10,7 @@ pub(crate) mod problems;
 
 use crate::problem::{Code, Problem};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard};
 use tithe_engine::EngineError;
 use tithe_lightning::PaymentHash;
 use tithe_money::MoneyError;
@@ -19,16 +19,15 @@ use tracing::error;
 /// All routes. The dev routes exist only where `dev` says so.
 pub(crate) fn configure(dev: bool) -> impl FnOnce(&mut ServiceConfig) {
     move |config| {
-        let get = |path: &str, route: actix_web::Route| resource(path, route, "GET");
         config
-            .service(get("/api/estimate", web::get().to(estimate::estimate)))
+            .service(readable("/api/estimate", read().to(estimate::estimate)))
             .service(resource("/api/jobs", web::post().to(jobs::create), "POST"))
-            .service(get("/api/jobs/{job_id}", web::get().to(jobs::read)))
-            .service(get("/api/jobs/{job_id}/events", web::get().to(events::events)))
-            .service(get("/api/invoices/{payment_hash}", web::get().to(invoices::read)))
-            .service(get("/problems/{name}", web::get().to(problems::read)))
-            .service(get("/healthz", web::get().to(health::alive)))
-            .service(get("/readyz", web::get().to(health::ready)));
+            .service(readable("/api/jobs/{job_id}", read().to(jobs::read)))
+            .service(resource("/api/jobs/{job_id}/events", web::get().to(events::events), "GET"))
+            .service(readable("/api/invoices/{payment_hash}", read().to(invoices::read)))
+            .service(readable("/problems/{name}", read().to(problems::read)))
+            .service(readable("/healthz", read().to(health::alive)))
+            .service(readable("/readyz", read().to(health::ready)));
         if dev {
             config.service(resource("/dev/stub/pay/{payment_hash}", web::post().to(dev::pay), "POST"));
         }
@@ -36,7 +35,16 @@ pub(crate) fn configure(dev: bool) -> impl FnOnce(&mut ServiceConfig) {
     }
 }
 
-fn resource(path: &str, route: actix_web::Route, allowed: &'static str) -> actix_web::Resource {
+/// What is read with GET can be asked about with HEAD (RFC 9110, section 9.1).
+fn read() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+fn readable(path: &str, route: Route) -> Resource {
+    resource(path, route, "GET, HEAD")
+}
+
+fn resource(path: &str, route: Route, allowed: &'static str) -> Resource {
     let other = move |request: HttpRequest| async move {
         Err::<HttpResponse, _>(Problem::method(request.method().as_str(), allowed))
     };

@@ -15,7 +15,8 @@ async fn a_rejected_request_says_why_and_its_evaluation_is_earned() {
     let (id, hash) = app.job_create("[sim:reject] no").await;
     app.pay(&hash).await;
     app.job_reaches(&id, "rejected").await;
-    let shape = job("rejected", json!({"reason": "text", "refund": {"amountSats": 0, "state": "=not_applicable"}}));
+    let shape =
+        job("rejected", json!({"reason": "text", "refund": {"amountSats": 0, "state": "=not_applicable"}}));
     answers(&app.get(&format!("/api/jobs/{id}")).await, 200, &shape);
 }
 
@@ -80,7 +81,7 @@ async fn a_payment_that_comes_to_light_after_its_job_expired_is_owed_back() {
 
     // The wallet's clock was behind: the payment was made in time by its own.
     let now = tithe_clock::Clock::now(app.clock.as_ref());
-    app.clock.set(now - Duration::from_secs(300));
+    app.clock.set(now - Duration::from_mins(5));
     let bolt11 = created["evalInvoice"]["paymentRequest"].as_str().unwrap().parse().unwrap();
     app.wallet.pay(&bolt11).await.unwrap();
     app.clock.set(now);

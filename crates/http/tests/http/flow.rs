@@ -80,7 +80,10 @@ async fn the_chosen_model_and_output_limit_are_what_is_priced_and_used() {
     app.pay(priced["workInvoice"]["paymentHash"].as_str().unwrap()).await;
     let done = app.job_reaches(id, "complete").await;
     assert_eq!(done["usage"]["outputTokens"], 3);
-    assert_eq!(done["charged"]["chargedSats"].as_u64().unwrap() + done["refund"]["amountSats"].as_u64().unwrap(), priced["workInvoice"]["amountSats"].as_u64().unwrap());
+    assert_eq!(
+        done["charged"]["chargedSats"].as_u64().unwrap() + done["refund"]["amountSats"].as_u64().unwrap(),
+        priced["workInvoice"]["amountSats"].as_u64().unwrap()
+    );
 }
 
 #[tokio::test]

@@ -1,6 +1,11 @@
 //! The API through the real router, a real store, the simulated wallet and the simulated backend.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a panic is how a test fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
 
 mod app;
 mod bad_input;

@@ -2,10 +2,11 @@
 
 use crate::app::Answer;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 
 /// Checks that `value` has exactly these fields, each of its type.
 pub(crate) fn has_shape(value: &Value, shape: &Value) {
-    let fields = |value: &Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
+    let fields = |value: &Value| -> BTreeSet<String> { value.as_object().unwrap().keys().cloned().collect() };
     assert_eq!(fields(value), fields(shape), "{value:#}");
     for (name, kind) in shape.as_object().unwrap() {
         let field = &value[name];

@@ -1,6 +1,6 @@
 //! Reading event streams.
 
-use super::{Answer, Seen, TestApp};
+use super::{Seen, TestApp};
 use reqwest::{Method, Response};
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
@@ -24,15 +24,13 @@ pub(crate) struct Events {
 impl TestApp {
     /// Follows a job, from an event id on.
     pub(crate) async fn follow(&self, job: &str, after: Option<&str>) -> Events {
-        let mut request =
-            self.request(Method::GET, &format!("/api/jobs/{job}/events")).timeout(Duration::from_secs(50));
+        let path = format!("/api/jobs/{job}/events");
+        let mut request = self.request(Method::GET, &path).timeout(Duration::from_secs(50));
         if let Some(id) = after {
             request = request.header("Last-Event-ID", id);
         }
         let response = request.send().await.unwrap();
-        if response.status() != 200 {
-            panic!("{:?}", Answer::read(response).await);
-        }
+        assert_eq!(response.status(), 200, "{path}");
         let headers = response.headers();
         assert_eq!(headers["content-type"], "text/event-stream");
         assert_eq!(headers["cache-control"], "no-store");
@@ -59,13 +57,11 @@ impl Events {
                     return Some(event);
                 }
             }
-            match self.response.chunk().await.unwrap() {
-                Some(bytes) => self.unread.extend_from_slice(&bytes),
-                None => {
-                    assert_eq!(self.unread, b"", "the stream ended within an event");
-                    return None;
-                }
-            }
+            let Some(bytes) = self.response.chunk().await.unwrap() else {
+                assert_eq!(self.unread, b"", "the stream ended within an event");
+                return None;
+            };
+            self.unread.extend_from_slice(&bytes);
         }
     }
 
@@ -89,7 +85,11 @@ fn event(block: &str) -> Option<Event> {
 
 /// The text that the deltas make.
 pub(crate) fn text_of(events: &[Event]) -> String {
-    events.iter().filter(|event| event.name == "delta").map(|event| event.data["text"].as_str().unwrap()).collect()
+    events
+        .iter()
+        .filter(|event| event.name == "delta")
+        .map(|event| event.data["text"].as_str().unwrap())
+        .collect()
 }
 
 /// The ids, in order.

@@ -106,8 +106,7 @@ impl TestApp {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let manual = Arc::new(ManualClock::at(Timestamp::parse_rfc3339("2026-03-01T12:00:00Z").unwrap()));
-        let clock: Arc<dyn Clock> =
-            if options.manual_clock { manual.clone() } else { Arc::new(SystemClock) };
+        let clock: Arc<dyn Clock> = if options.manual_clock { manual.clone() } else { Arc::new(SystemClock) };
         let prices = Arc::new(SwitchedPrice::at("100000", clock.clone()));
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let (engine, wallet) = runtime.block_on(async {
@@ -149,8 +148,7 @@ impl TestApp {
             })
         });
         let server = server.recv().unwrap();
-        let parts =
-            Parts { server, thread, stopping, running, engine: engine.clone(), runtime, folder };
+        let parts = Parts { server, thread, stopping, running, engine: engine.clone(), runtime, folder };
         Self {
             address,
             client: Client::builder().no_proxy().build().unwrap(),
@@ -202,6 +200,11 @@ impl TestApp {
         work: impl Future<Output = T> + Send + 'static,
     ) -> T {
         self.parts.as_ref().unwrap().runtime.spawn(work).await.unwrap()
+    }
+
+    /// Ends event streams, as a stopping server does first.
+    pub(crate) fn stop_streams(&self) {
+        self.parts.as_ref().unwrap().stopping.cancel();
     }
 
     /// How many jobs the store has.

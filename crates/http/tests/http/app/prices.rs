@@ -28,6 +28,10 @@ impl SwitchedPrice {
 #[async_trait]
 impl PriceFeed for SwitchedPrice {
     async fn btc_price(&self) -> Result<BtcQuote, PriceError> {
-        if self.off.load(Ordering::SeqCst) { Err(PriceError::NeverKnown) } else { self.fixed.btc_price().await }
+        if self.off.load(Ordering::SeqCst) {
+            Err(PriceError::NeverKnown)
+        } else {
+            self.fixed.btc_price().await
+        }
     }
 }

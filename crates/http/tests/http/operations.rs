@@ -1,0 +1,133 @@
+//! Health, the documents, and what problems mean.
+
+use crate::app::TestApp;
+use crate::shapes::answers;
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use tithe_http::Code;
+use tithe_wallet_sim::{Fault, Operation};
+
+#[tokio::test]
+async fn a_server_that_lives_says_so_and_one_that_can_serve_too() {
+    let app = TestApp::standing();
+    answers(&app.get("/healthz").await, 200, &json!({"status": "=ok"}));
+    let ok = json!({"ok": true});
+    let ready = json!({"checks": {"database": ok, "price": ok, "wallet": ok}, "status": "=ready"});
+    answers(&app.get("/readyz").await, 200, &ready);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_named() {
+    let app = TestApp::standing();
+    app.wallet.faults().queue(Operation::Balance, Fault::Fail);
+    let (ok, not) = (json!({"ok": true}), json!({"ok": false, "problem": "text"}));
+    let shape = |wallet: &Value, price: &Value| json!({"checks": {"database": ok, "price": price, "wallet": wallet}, "status": "=not_ready"});
+    answers(&app.get("/readyz").await, 503, &shape(&not, &ok));
+    app.prices.switch_off(true);
+    answers(&app.get("/readyz").await, 503, &shape(&ok, &not));
+    answers(&app.get("/healthz").await, 200, &json!({"status": "=ok"}));
+    app.prices.switch_off(false);
+    app.get("/readyz").await.ok(200);
+}
+
+#[tokio::test]
+async fn what_each_problem_means_can_be_read_where_its_type_leads() {
+    let app = TestApp::standing();
+    for code in Code::ALL {
+        let (name, status, title, help) = code.facts();
+        let answer = app.get(&format!("/problems/{}", name.replace('_', "-"))).await.ok(200);
+        assert_eq!(answer, json!({"code": name, "status": status, "title": title, "help": help}));
+    }
+    for unknown in ["x", "invalid_field", "INTERNAL", "%FF", ""] {
+        app.get(&format!("/problems/{unknown}")).await.is_problem(404, "not_found");
+    }
+}
+
+#[tokio::test]
+async fn the_documentation_is_a_page() {
+    let app = TestApp::standing();
+    for path in ["/docs", "/docs/", "/docs/index.html"] {
+        let answer = app.get(path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(answer.header("content-type").starts_with("text/html"), "{path}");
+        assert!(answer.text.contains("swagger-ui"), "{path}");
+    }
+    let script = app.get("/docs/swagger-initializer.js").await;
+    assert!(script.text.contains("/openapi.json"));
+}
+
+#[tokio::test]
+async fn the_openapi_document_is_served_as_it_is_kept() {
+    let app = TestApp::standing();
+    let served = app.get("/openapi.json").await.ok(200);
+    assert_eq!(served, serde_json::from_str::<Value>(&tithe_http::openapi_json()).unwrap());
+}
+
+#[test]
+fn the_openapi_document_in_the_repository_is_current() {
+    let kept = include_str!("../../../../docs/openapi.json");
+    assert!(kept == tithe_http::openapi_json(), "docs/openapi.json is out of date: run `just openapi`");
+}
+
+/// A path with its parameters' names left out.
+fn nameless(path: &str) -> String {
+    let parts = path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+#[test]
+fn the_openapi_document_has_every_route_and_no_other() {
+    let source = include_str!("../../src/routes/mod.rs");
+    // Every second part is within quotes.
+    let quoted = source.split('"').skip(1).step_by(2);
+    let registered: BTreeSet<_> = quoted.filter(|text| text.starts_with('/')).map(nameless).collect();
+    let document: Value = serde_json::from_str(&tithe_http::openapi_json()).unwrap();
+    let documented: BTreeSet<_> =
+        document["paths"].as_object().unwrap().keys().map(|path| nameless(path)).collect();
+    assert_eq!(registered, documented);
+}
+
+#[tokio::test]
+async fn every_documented_route_takes_exactly_the_methods_that_it_says() {
+    let app = TestApp::standing();
+    let document: Value = serde_json::from_str(&tithe_http::openapi_json()).unwrap();
+    let mut operations = BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let real = path
+            .replace("{jobId}", &uuid::Uuid::nil().to_string())
+            .replace("{paymentHash}", &"00".repeat(32))
+            .replace("{name}", "internal");
+        assert!(!real.contains('{'), "{path}");
+        let answer = app.send(app.request(Method::TRACE, &real)).await;
+        answer.is_problem(405, "method_not_allowed");
+        let said: Vec<_> = methods.as_object().unwrap().keys().map(|name| name.to_uppercase()).collect();
+        // HEAD is what GET is without its body, and is not documented apart.
+        let taken: Vec<_> = answer
+            .header("allow")
+            .split(", ")
+            .filter(|method| *method != "HEAD")
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(taken, said, "{path}");
+        for operation in methods.as_object().unwrap().values() {
+            assert!(
+                operations.insert(operation["operationId"].to_string()),
+                "an operation's id is not its own"
+            );
+            assert!(operation["summary"].is_string(), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_can_be_read_can_be_asked_about() {
+    let app = TestApp::standing();
+    let (id, hash) = app.job_create("hello").await;
+    for path in ["/healthz", "/readyz", &format!("/api/jobs/{id}"), &format!("/api/invoices/{hash}")] {
+        let asked = app.send(app.request(Method::HEAD, path)).await;
+        assert_eq!((asked.status, asked.text.as_str()), (200, ""), "{path}");
+    }
+    let missing = app.request(Method::HEAD, "/api/jobs/00000000-0000-0000-0000-000000000000").send().await;
+    assert_eq!(missing.unwrap().status(), 404);
+}

@@ -1,42 +1,13 @@
-//! The shapes that go over the wire.
+//! Jobs.
 
+use super::{ANONYMOUS, Decimal, InvoiceBody};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use tithe_clock::Timestamp;
-use tithe_engine::{CreatedJob, Estimate, JobView};
+use tithe_engine::{CreatedJob, JobView};
 use tithe_jobs::{Job, JobChange, JobState, Refund, StateName};
-use tithe_lightning::{Invoice, InvoiceState};
-use tithe_money::{BasisPoints, MoneyError, UsdMicros};
+use tithe_lightning::InvoiceState;
+use tithe_money::MoneyError;
 use utoipa::ToSchema;
-
-/// A decimal number, written exactly.
-#[derive(Debug, Clone)]
-pub(crate) struct Decimal(Box<RawValue>);
-
-impl Decimal {
-    fn of(number: impl std::fmt::Display) -> Self {
-        // What `UsdMicros` and `BasisPoints` print is a JSON number.
-        Self(RawValue::from_string(number.to_string()).unwrap_or_default())
-    }
-}
-
-impl From<UsdMicros> for Decimal {
-    fn from(amount: UsdMicros) -> Self {
-        Self::of(amount)
-    }
-}
-
-impl From<BasisPoints> for Decimal {
-    fn from(ratio: BasisPoints) -> Self {
-        Self::of(ratio.percents())
-    }
-}
-
-impl Serialize for Decimal {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
-}
 
 /// A job that is asked for.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -52,35 +23,6 @@ pub(crate) struct NewJobBody {
     /// An identity's token.
     #[serde(rename = "nostr_token")]
     pub(crate) nostr_token: Option<String>,
-}
-
-/// An invoice to be paid.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct InvoiceBody {
-    /// The BOLT11 invoice.
-    #[schema(example = "lnbc20n1…")]
-    payment_request: String,
-    /// What names the payment: 64 hex digits.
-    payment_hash: String,
-    /// What it asks for, in sats.
-    amount_sats: u64,
-    /// From when on it cannot be paid.
-    #[schema(value_type = String, format = DateTime)]
-    expires_at: Timestamp,
-}
-
-impl TryFrom<&Invoice> for InvoiceBody {
-    type Error = MoneyError;
-
-    fn try_from(invoice: &Invoice) -> Result<Self, MoneyError> {
-        Ok(Self {
-            payment_request: invoice.payment_request.clone(),
-            payment_hash: invoice.payment_hash.to_string(),
-            amount_sats: invoice.amount.to_sats_rounding_up()?.get(),
-            expires_at: invoice.expires_at,
-        })
-    }
 }
 
 /// A job that was made.
@@ -117,9 +59,6 @@ impl TryFrom<&CreatedJob> for CreatedJobBody {
         })
     }
 }
-
-/// The tier of who presents no identity.
-pub(crate) const ANONYMOUS: &str = "anonymous";
 
 /// What the work costs.
 #[derive(Debug, Serialize, ToSchema)]
@@ -320,127 +259,4 @@ fn pricing(job: &Job) -> Option<PricingBody> {
         amount_sats: work.amount.get(),
         full_amount_sats: work.full_amount.get(),
     })
-}
-
-/// The span of what a request can cost.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct RangeBody {
-    /// The least, in sats.
-    min_sats: u64,
-    /// The most, in sats: what you are asked to pay before what is not used is owed back.
-    max_sats: u64,
-}
-
-/// What a request is expected to use.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct TokenEstimateBody {
-    /// Tokens of your request.
-    input_tokens: u64,
-    /// Tokens of the answer, as expected.
-    output_tokens: u64,
-    /// The model.
-    model: String,
-}
-
-/// Who asks.
-#[derive(Debug, Serialize, ToSchema)]
-struct IdentityBody {
-    /// The identity's tier; `anonymous` without one.
-    trust_tier: &'static str,
-}
-
-/// What a request would cost: its evaluation and its work together.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct EstimateBody {
-    /// What is expected, in sats, rounded up.
-    estimated_sats: u64,
-    /// The same, exactly.
-    estimated_msats: u64,
-    /// The same in dollars, margin included.
-    #[schema(value_type = f64)]
-    estimated_cost_usd: Decimal,
-    /// The part of it that the evaluation costs, in sats: flat, paid first, not given back once it has run.
-    evaluation_fee_sats: u64,
-    /// The BTC price that it was worked out at.
-    #[schema(value_type = f64)]
-    btc_price_usd: Decimal,
-    /// From the least to the most.
-    range: RangeBody,
-    /// What was counted.
-    token_estimate: TokenEstimateBody,
-    /// Who asks.
-    identity: IdentityBody,
-}
-
-impl TryFrom<&Estimate> for EstimateBody {
-    type Error = MoneyError;
-
-    fn try_from(estimate: &Estimate) -> Result<Self, MoneyError> {
-        Ok(Self {
-            estimated_sats: estimate.expected.to_sats_rounding_up()?.get(),
-            estimated_msats: estimate.expected.get(),
-            estimated_cost_usd: estimate.expected_usd.into(),
-            evaluation_fee_sats: estimate.evaluation_fee.get(),
-            btc_price_usd: estimate.btc.price.usd_micros().into(),
-            range: RangeBody {
-                min_sats: estimate.min.to_sats_rounding_up()?.get(),
-                max_sats: estimate.max.to_sats_rounding_up()?.get(),
-            },
-            token_estimate: TokenEstimateBody {
-                input_tokens: estimate.work.tokens.input,
-                output_tokens: estimate.work.tokens.output,
-                model: estimate.work.model.clone(),
-            },
-            identity: IdentityBody { trust_tier: ANONYMOUS },
-        })
-    }
-}
-
-/// Where an invoice stands. Never with its preimage.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct InvoiceStateBody {
-    /// What names the payment.
-    payment_hash: String,
-    /// `pending`, `paid` or `expired`.
-    state: &'static str,
-    /// What it pays for: `job_eval` or `job_work`.
-    purpose: &'static str,
-    /// Where what it pays for can be read.
-    #[schema(example = "/api/jobs/019a…")]
-    owner_path: String,
-    /// When it was paid.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    paid_at: Option<Timestamp>,
-}
-
-impl From<&Invoice> for InvoiceStateBody {
-    fn from(invoice: &Invoice) -> Self {
-        Self {
-            payment_hash: invoice.payment_hash.to_string(),
-            state: invoice.state.name(),
-            purpose: invoice.purpose.name(),
-            owner_path: format!("/api/jobs/{}", invoice.owner),
-            paid_at: match invoice.state {
-                InvoiceState::Paid { paid_at, .. } => Some(paid_at),
-                _ => None,
-            },
-        }
-    }
-}
-
-/// A test payment that was made.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct TestPaymentBody {
-    /// Always true.
-    pub(crate) ok: bool,
-    /// What names the payment.
-    pub(crate) payment_hash: String,
-    /// The proof of payment.
-    pub(crate) preimage: String,
 }

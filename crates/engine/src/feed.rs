@@ -73,17 +73,17 @@ impl JobFeed {
         });
     }
 
-    /// Adds to the text of a job's work.
-    pub(crate) fn add_text(&self, job: JobId, delta: &str) {
-        if let Some(live) = self.lock().get(&job) {
+    /// Adds to the text of an attempt. What an attempt still says that was taken over on this same server is not heard.
+    pub(crate) fn add_text(&self, job: JobId, attempt: u32, delta: &str) {
+        if let Some(live) = self.lock().get(&job).filter(|live| live.borrow().attempt == attempt) {
             live.send_modify(|live| live.text.push_str(delta));
         }
     }
 
     /// Forgets the text of an attempt that has ended, as soon as nobody reads it.
-    pub(crate) fn end_text(&self, job: JobId) {
+    pub(crate) fn end_text(&self, job: JobId, attempt: u32) {
         let mut jobs = self.lock();
-        if let Some(live) = jobs.get(&job) {
+        if let Some(live) = jobs.get(&job).filter(|live| live.borrow().attempt == attempt) {
             if live.receiver_count() == 0 {
                 jobs.remove(&job);
             } else {
@@ -124,6 +124,11 @@ impl Follow {
         }
     }
 
+    /// The latest revision that this server has seen.
+    pub(crate) fn revision(&self) -> u32 {
+        self.receiver.as_ref().map_or(0, |receiver| receiver.borrow().revision)
+    }
+
     /// The attempt, and its text from `offset` on; empty when there is no more.
     pub(crate) fn text_from(&mut self, attempt: u32, offset: usize) -> (u32, String) {
         let Some(receiver) = &mut self.receiver else { return (attempt, String::new()) };
@@ -158,7 +163,7 @@ mod tests {
         assert_eq!(feed.watched(), 0);
         feed.begin_text(job, 1);
         let follower = feed.follow(job);
-        feed.end_text(job);
+        feed.end_text(job, 1);
         assert_eq!(feed.watched(), 1);
         drop(follower);
         assert_eq!(feed.watched(), 0);
@@ -169,13 +174,15 @@ mod tests {
         let feed = Arc::new(JobFeed::new());
         let job = JobId(Uuid::nil());
         feed.begin_text(job, 1);
-        feed.add_text(job, "good");
+        feed.add_text(job, 1, "good");
         let mut follower = feed.follow(job);
         assert_eq!(follower.text_from(0, 0), (1, "good".to_owned()));
-        feed.add_text(job, "bye");
+        feed.add_text(job, 1, "bye");
         assert_eq!(follower.text_from(1, 4), (1, "bye".to_owned()));
         feed.begin_text(job, 2);
-        feed.add_text(job, "again");
+        feed.add_text(job, 1, "!");
+        feed.end_text(job, 1);
+        feed.add_text(job, 2, "again");
         assert_eq!(follower.text_from(1, 7), (2, "again".to_owned()));
     }
 }

@@ -71,6 +71,7 @@ impl JobFollower {
     /// [`EngineError::Busy`] when the database does not answer.
     pub async fn next(&mut self) -> Result<Option<(JobCursor, JobUpdate)>, EngineError> {
         while !self.over {
+            let known = self.follow.revision();
             if self.steps.is_empty() {
                 self.load().await?;
             }
@@ -82,6 +83,10 @@ impl JobFollower {
             }
             if let Some(update) = self.next_step() {
                 return Ok(Some(update));
+            }
+            // A step that was committed while the store was being read has spent its wake-up on us.
+            if self.follow.revision() != known {
+                continue;
             }
             let _look_again = tokio::time::timeout(LOOK_AGAIN_AFTER, self.follow.changed()).await;
         }

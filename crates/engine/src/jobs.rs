@@ -10,8 +10,8 @@
 //! one, the sweep gives it up. A crash after 2 leaves an invoice at the wallet that nobody was shown. No money can be lost:
 //! an invoice is shown only after 3.
 
-use crate::commands::{Answer, Command};
-use crate::committer::chain;
+use crate::commands::{Answer, Command, Refusal};
+use crate::committer::{CommitError, chain};
 use crate::idempotency::{IdempotencyId, IdempotencyRequest, StoredAnswer};
 use crate::{Engine, EngineError};
 use std::sync::Arc;
@@ -126,9 +126,9 @@ impl Engine {
     async fn new_job(&self, new: NewJobRequest, keyed: bool) -> Result<Job, EngineError> {
         let model = self.work_model(new.model.as_deref())?;
         self.check_text(&new.request)?;
-        // A retry must find its answer even while no new invoices are made.
-        if !keyed && self.ports.store.invoices_pending_count().await? >= self.settings.max_unpaid_invoices {
-            return Err(EngineError::TooManyUnpaid);
+        // A retry must find its answer even while no new invoices are made: that of a key is looked for first.
+        if !keyed {
+            self.check_unpaid().await?;
         }
         let terms = self.terms().await?;
         let _fits = model.quote(&[&new.request], new.max_output_tokens, &terms)?;
@@ -142,6 +142,13 @@ impl Engine {
             evaluation,
             created_at: self.now(),
         }))
+    }
+
+    async fn check_unpaid(&self) -> Result<(), EngineError> {
+        if self.ports.store.invoices_pending_count().await? >= self.settings.max_unpaid_invoices {
+            return Err(EngineError::TooManyUnpaid);
+        }
+        Ok(())
     }
 
     /// Steps 2 and 3 of a new job.
@@ -174,6 +181,9 @@ impl Engine {
         let id = job.id;
         let claim_token = self.tokens.token(id);
         if job.evaluation.invoice.is_none() {
+            if key.is_some() {
+                self.check_unpaid().await?;
+            }
             let invoice = self.invoice_mint(&job, Purpose::JobEval, job.evaluation.fee).await?;
             let invoiced = job
                 .apply(JobEvent::EvalInvoiced { invoice: invoice.payment_hash }, self.now())
@@ -182,8 +192,11 @@ impl Engine {
             let answer = render(&created);
             let finish = key.map(|key| (key.clone(), answer.clone()));
             let issue = Command::InvoiceIssue { job: id, invoice: created.invoice, lease: None, finish };
-            if self.committer.commit(issue).await? != Answer::AlreadyDone {
-                return Ok(answer);
+            match self.committer.commit(issue).await {
+                // A wallet that knows the invoice's name gives two servers the same one.
+                Ok(Answer::AlreadyDone) | Err(CommitError::Refused(Refusal::Exists(_))) => {}
+                Ok(_) => return Ok(answer),
+                Err(failure) => return Err(failure.into()),
             }
         }
         // Another server has made the invoice meanwhile: theirs is the one.

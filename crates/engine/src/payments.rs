@@ -1,7 +1,7 @@
 //! Learning of payments: from the wallet's events, from polling, and when a customer asks. Whichever comes first moves the
 //! job; the others find it done.
 
-use crate::commands::{Answer, Command};
+use crate::commands::{Answer, Command, Refusal};
 use crate::committer::{CommitError, chain};
 use crate::{Engine, EngineError};
 use futures_util::StreamExt;
@@ -10,7 +10,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tithe_clock::Timestamp;
 use tithe_jobs::JobId;
-use tithe_lightning::{Invoice, InvoiceState, InvoiceStatus, PaymentHash, Preimage, Settlement, TestPayer};
+use tithe_lightning::{
+    Invoice, InvoiceError, InvoiceState, InvoiceStatus, PaymentHash, Preimage, Settlement, TestPayer,
+};
 use tracing::{debug, info, warn};
 
 /// How many invoices one page of a poll has, and how many of them are looked up at once.
@@ -48,7 +50,7 @@ impl RecentlyChecked {
 pub(crate) enum Checked {
     /// Nothing new.
     Same,
-    /// It was paid, and is credited now; or it has lapsed.
+    /// It is credited or has lapsed, by this look or by somebody who was faster: what was read before is outdated.
     Moved,
 }
 
@@ -60,23 +62,16 @@ impl Engine {
     pub async fn payment_credit(&self, settlement: Settlement) -> Result<(), EngineError> {
         let hash = settlement.payment_hash;
         let invoice = self.ports.store.invoice(hash).await?.ok_or(EngineError::NoSuchInvoice(hash))?;
-        self.invoice_credit(&invoice, settlement).await?;
-        Ok(())
+        Ok(self.invoice_credit(&invoice, settlement).await?)
     }
 
-    async fn invoice_credit(
-        &self,
-        invoice: &Invoice,
-        settlement: Settlement,
-    ) -> Result<Checked, CommitError> {
+    async fn invoice_credit(&self, invoice: &Invoice, settlement: Settlement) -> Result<(), CommitError> {
         let amount = settlement.amount;
         let command = Command::PaymentCredit { job: JobId(invoice.owner.0), settlement };
-        if self.committer.commit(command).await? == Answer::AlreadyDone {
-            Ok(Checked::Same)
-        } else {
+        if self.committer.commit(command).await? != Answer::AlreadyDone {
             info!(payment = %invoice.payment_hash, purpose = invoice.purpose.name(), %amount, "a payment was credited");
-            Ok(Checked::Moved)
         }
+        Ok(())
     }
 
     /// An invoice of ours. An unpaid one is looked up at the wallet first, at most once a second.
@@ -141,7 +136,8 @@ impl Engine {
         let expired_for = self.now().since(invoice.expires_at);
         let is_over = match status {
             Some(InvoiceStatus::Settled(settlement)) => {
-                return Ok(self.invoice_credit(invoice, settlement).await?);
+                self.invoice_credit(invoice, settlement).await?;
+                return Ok(Checked::Moved);
             }
             Some(InvoiceStatus::Expired) | None => self.now() >= invoice.expires_at,
             Some(InvoiceStatus::Pending) => expired_for >= IN_FLIGHT_PATIENCE,
@@ -150,8 +146,13 @@ impl Engine {
             return Ok(Checked::Same);
         }
         let lapse = Command::InvoiceLapse { job: JobId(invoice.owner.0), invoice: hash };
-        self.committer.commit(lapse).await?;
-        info!(payment = %hash, purpose = invoice.purpose.name(), "an invoice lapsed unpaid");
+        match self.committer.commit(lapse).await {
+            Ok(_) => info!(payment = %hash, purpose = invoice.purpose.name(), "an invoice lapsed unpaid"),
+            Err(CommitError::Refused(Refusal::Invoice(InvoiceError::AlreadyPaid(_)))) => {
+                debug!(payment = %hash, "an invoice was paid just before it was to lapse");
+            }
+            Err(failure) => return Err(failure.into()),
+        }
         Ok(Checked::Moved)
     }
 

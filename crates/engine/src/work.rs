@@ -76,7 +76,9 @@ impl Engine {
                 }
             }
         }
-        self.feed.end_text(job.id);
+        if matches!(job.state, JobState::Executing { .. }) {
+            self.feed.end_text(job.id, job.lease.attempts);
+        }
     }
 
     async fn job_step(&self, job: &Job) -> Step {
@@ -228,7 +230,7 @@ impl Engine {
                 ChatEvent::Delta(delta) => {
                     // No store keeps U+0000 in a text, and no answer needs it.
                     let delta = if delta.contains('\0') { delta.replace('\0', "\u{FFFD}") } else { delta };
-                    self.feed.add_text(job.id, &delta);
+                    self.feed.add_text(job.id, job.lease.attempts, &delta);
                     text.push_str(&delta);
                 }
                 ChatEvent::Finished { usage, .. } => {

@@ -20,6 +20,7 @@ mod life;
 mod outages;
 mod prices;
 mod reports;
+mod soak;
 mod stopping;
 mod sweeps;
 mod usage;

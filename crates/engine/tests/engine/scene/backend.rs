@@ -47,7 +47,8 @@ impl Gate {
 
     /// Waits until a call has come to the gate.
     pub async fn reached(&mut self) {
-        let reached = tokio::time::timeout(Duration::from_mins(30), self.reached.wait_for(|reached| *reached));
+        let reached =
+            tokio::time::timeout(Duration::from_mins(30), self.reached.wait_for(|reached| *reached));
         reached.await.unwrap_or_else(|_| panic!("nobody came to the gate")).unwrap();
     }
 

@@ -10,7 +10,7 @@ mod time;
 pub use backend::{Answer, Backend, Ends, Gate, Point};
 pub use power::{Op, When};
 pub use prices::Prices;
-pub use server::Server;
+pub use server::{Server, job_of, keyed};
 pub use store::StoreFaults;
 pub use time::SceneClock;
 
@@ -19,14 +19,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
-use tithe_clock::SeededEntropy;
+use tithe_clock::{Clock, ManualClock, SeededEntropy};
 use tithe_engine::store::{AuditRow, BatchStore};
 use tithe_engine::{NewJobRequest, Settings, audit};
 use tithe_jobs::{Job, JobId, JobRepository, StateName};
 use tithe_ledger::{AccountId, Transfer, TransferKind};
-use tithe_lightning::{Invoice, InvoiceRepository, PaymentHash, Preimage, TestPayer, Wallet};
+use tithe_lightning::{Invoice, InvoiceRepository, PaymentHash, Preimage, TestPayer};
 use tithe_store_suite::MemoryStore;
-use tithe_wallet_sim::SimWallet;
+use tithe_wallet_sim::{SimOptions, SimWallet};
 
 /// How long a condition is waited for, in the time of the test's runtime.
 const PATIENCE: Duration = Duration::from_mins(30);
@@ -59,10 +59,17 @@ pub struct Moved {
 
 impl Scene {
     pub async fn open() -> Self {
+        Self::open_rough("").await
+    }
+
+    /// A scene whose wallet goes wrong by itself at these rates.
+    pub async fn open_rough(rates: &str) -> Self {
         let clock = Arc::new(SceneClock::start());
         let entropy = Arc::new(SeededEntropy::new(7));
         let folder = tempfile::tempdir().unwrap();
-        let wallet = SimWallet::open(folder.path(), clock.clone(), entropy.clone()).await.unwrap();
+        let options = SimOptions { fault_rates: rates.parse().unwrap(), ..SimOptions::default() };
+        let wallet = SimWallet::open_with(folder.path(), options, clock.clone(), entropy.clone());
+        let wallet = wallet.await.unwrap();
         Self {
             store: Arc::new(MemoryStore::new()),
             store_faults: Arc::default(),
@@ -86,6 +93,12 @@ impl Scene {
     pub async fn server_elsewhere(&self) -> Server {
         let wallet = SimWallet::open(self.folder.path(), self.clock.clone(), self.entropy.clone());
         Server::new(self, Arc::new(wallet.await.unwrap()))
+    }
+
+    /// A client of the same wallet for which it stays as early as it is now: it pays what has expired since.
+    pub async fn wallet_whose_clock_stands(&self) -> SimWallet {
+        let clock = Arc::new(ManualClock::at(self.clock.now()));
+        SimWallet::open(self.folder.path(), clock, self.entropy.clone()).await.unwrap()
     }
 
     /// A server at work.
@@ -143,6 +156,11 @@ impl Scene {
     /// The customer pays whatever is asked for until the job has ended.
     pub async fn pay_through(&self, id: JobId) -> Job {
         self.pay_evaluation(id).await;
+        self.pay_through_work(id).await
+    }
+
+    /// The customer, who has paid the evaluation, pays for the work if asked to, and waits for the end.
+    pub async fn pay_through_work(&self, id: JobId) -> Job {
         let asks = |job: &Job| job.state.name() == StateName::AwaitingWorkPayment;
         let job = self.until(id, |job| asks(job) || job.state.name().is_terminal()).await;
         if asks(&job) {
@@ -180,11 +198,14 @@ impl Scene {
     pub async fn finish(self) {
         self.finished.store(true, Ordering::Relaxed);
         self.store_faults.mend();
-        self.server().engine.payments_poll(true).await.unwrap();
+        // A client without the faults of the scene's.
+        let last = self.server_elsewhere().await;
+        last.engine.payments_poll(true).await.unwrap();
         let report = audit::audit(self.store.as_ref()).await.unwrap();
         assert_eq!(report.findings, []);
-        let booked = report.balances.iter().find(|(id, _)| *id == AccountId::Wallet).map_or(0, |(_, sum)| -sum);
-        assert_eq!(booked, i128::from(self.wallet.balance().await.unwrap().get()), "the wallet and the ledger");
+        let booked =
+            report.balances.iter().find(|(id, _)| *id == AccountId::Wallet).map_or(0, |(_, sum)| -sum);
+        assert_eq!(booked, i128::from(last.wallet_balance().await.get()), "the wallet and the ledger");
         let rows: Vec<_> = self.store.audit_rows().await.unwrap().collect().await;
         for row in rows {
             if let AuditRow::Job(job) = row.unwrap() {
@@ -200,7 +221,10 @@ impl Scene {
 impl Drop for Scene {
     fn drop(&mut self) {
         let finished = self.finished.load(Ordering::Relaxed);
-        assert!(finished || std::thread::panicking(), "a test must finish its scene: that is where it is audited");
+        assert!(
+            finished || std::thread::panicking(),
+            "a test must finish its scene: that is where it is audited"
+        );
     }
 }
 

@@ -69,6 +69,10 @@ impl Server {
         self.wallet.faults()
     }
 
+    pub async fn wallet_balance(&self) -> Msats {
+        self.wallet.balance().await.unwrap()
+    }
+
     /// A job, and the id that its answer says.
     pub async fn create(&self, request: &str) -> JobId {
         job_of(&self.engine.job_create(asking(request), None, &render).await.unwrap())

@@ -20,19 +20,21 @@ use tithe_store_suite::MemoryStore;
 pub struct StoreFaults {
     away: AtomicBool,
     /// What the next commits that hold such a command fail with, before anything is written.
-    commits: Mutex<VecDeque<(&'static str, fn() -> StoreError)>>,
+    commits: Mutex<VecDeque<(&'static str, Failure)>>,
     /// The next commit of such a command waits.
     gates: Mutex<VecDeque<(&'static str, GateEnd)>>,
     /// The next reading of a job's steps waits after it has read.
     changes_gate: Mutex<Option<GateEnd>>,
 }
 
-pub fn unavailable() -> StoreError {
-    StoreError::Unavailable("the test took it away".into())
+#[derive(Debug, Clone, Copy)]
+enum Failure {
+    Unavailable,
+    Failed,
 }
 
-pub fn failed() -> StoreError {
-    StoreError::Failed("the test broke it".into())
+fn unavailable() -> StoreError {
+    StoreError::Unavailable("the test took it away".into())
 }
 
 impl StoreFaults {
@@ -48,12 +50,12 @@ impl StoreFaults {
 
     /// The next `count` commits with a command of that name find the database gone.
     pub fn commits_unavailable(&self, command: &'static str, count: usize) {
-        self.commits.lock().unwrap().extend((0..count).map(|_| (command, unavailable as fn() -> StoreError)));
+        self.commits.lock().unwrap().extend(std::iter::repeat_n((command, Failure::Unavailable), count));
     }
 
     /// The next `count` commits with a command of that name fail.
     pub fn commits_fail(&self, command: &'static str, count: usize) {
-        self.commits.lock().unwrap().extend((0..count).map(|_| (command, failed as fn() -> StoreError)));
+        self.commits.lock().unwrap().extend(std::iter::repeat_n((command, Failure::Failed), count));
     }
 
     /// How many failures are still to come.
@@ -87,7 +89,8 @@ impl StoreFaults {
             gate.pass().await;
         }
         match take(&mut self.commits.lock().unwrap(), has) {
-            Some(failure) => Err(failure()),
+            Some(Failure::Unavailable) => Err(unavailable()),
+            Some(Failure::Failed) => Err(StoreError::Failed("the test broke it".into())),
             None => Ok(()),
         }
     }

@@ -1,0 +1,127 @@
+//! The store goes away while work is under way.
+
+use crate::scene::{Point, Scene};
+use std::time::Duration;
+use tithe_engine::commands::Command;
+use tithe_engine::committer::CommitError;
+use tithe_jobs::StateName;
+use tithe_ledger::{AccountId, LedgerRepository};
+use tithe_store_suite::scene::{fund, msats};
+use uuid::Uuid;
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_cannot_be_written_yet_is_written_later_and_made_once() {
+    for command in ["evaluation_finish", "work_finish", "invoice_issue"] {
+        for gone in [true, false] {
+            let scene = Scene::open().await;
+            let server = scene.started();
+            let id = server.create("hello").await;
+            if gone {
+                scene.store_faults.commits_unavailable(command, 9);
+            } else {
+                scene.store_faults.commits_fail(command, 9);
+            }
+            assert_eq!(scene.pay_through(id).await.state.name(), StateName::Complete);
+            assert_eq!(scene.store_faults.to_come(), 0);
+            assert_eq!((scene.backend.evaluations(), scene.backend.works()), (1, 1), "{command}");
+            scene.finish().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_for_longer_than_the_lease_costs_no_work() {
+    let scene = Scene::open().await;
+    let server = scene.started();
+    let id = server.create("hello").await;
+    scene.pay_evaluation(id).await;
+    let mut gate = scene.backend.gate(Point::WorkEnd);
+    scene.pay_work(id).await;
+    gate.reached().await;
+    scene.store_faults.take_away();
+    gate.open();
+    tokio::time::sleep(scene.settings.lease * 3).await;
+    assert_eq!(scene.state(id).await, StateName::Executing);
+    scene.store_faults.mend();
+    scene.until_state(id, StateName::Complete).await;
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payment_whose_credit_cannot_be_written_is_found_again() {
+    for gone in [true, false] {
+        let scene = Scene::open().await;
+        let server = scene.started();
+        let id = server.create("hello").await;
+        if gone {
+            scene.store_faults.commits_unavailable("payment_credit", 4);
+        } else {
+            scene.store_faults.commits_fail("payment_credit", 4);
+        }
+        assert_eq!(scene.pay_through(id).await.state.name(), StateName::Complete);
+        scene.finish().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_cannot_be_written_spares_its_neighbours() {
+    let scene = Scene::open().await;
+    let server = scene.server();
+    let committer = server.engine.committer();
+    let account = |n| AccountId::Session(Uuid::from_u128(n));
+    let mut gate = scene.store_faults.gate_commit("job_abandon");
+    let first = {
+        let committer = committer.clone();
+        let job = tithe_store_suite::scene::job_id(1);
+        tokio::spawn(async move { committer.commit(Command::JobAbandon { job }).await })
+    };
+    gate.reached().await;
+    // While that one is being written, these gather into one batch; the batch fails, and then the hold by itself.
+    scene.store_faults.commits_fail("hold_release", 2);
+    let hold = tithe_ledger::HoldId(Uuid::from_u128(5));
+    let bad = committer.commit(Command::HoldRelease { hold, account: account(1) });
+    let (one, two) = (fund(account(1), msats(5)), fund(account(2), msats(6)));
+    let all = async { tokio::join!(committer.commit(one), bad, committer.commit(two)) };
+    let open = async {
+        tokio::task::yield_now().await;
+        gate.open();
+    };
+    let ((one, bad, two), ()) = tokio::join!(all, open);
+    assert!(one.is_ok() && two.is_ok(), "{one:?} {two:?}");
+    assert!(matches!(bad, Err(CommitError::Failed)), "{bad:?}");
+    assert!(matches!(first.await.unwrap(), Err(CommitError::Refused(_))));
+    let balance = |n| scene.store.account(account(n));
+    assert_eq!(balance(1).await.unwrap().unwrap().balance(), msats(5));
+    assert_eq!(balance(2).await.unwrap().unwrap().balance(), msats(6));
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_stops_listening_does_not_undo_a_queued_command() {
+    let scene = Scene::open().await;
+    let server = scene.server();
+    let account = AccountId::Session(Uuid::from_u128(1));
+    let mut gate = scene.store_faults.gate_commit("post");
+    let committer = server.engine.committer().clone();
+    let caller = tokio::spawn(async move { committer.commit(fund(account, msats(5))).await });
+    gate.reached().await;
+    caller.abort();
+    assert!(caller.await.unwrap_err().is_cancelled());
+    gate.open();
+    crate::scene::eventually("it is written", async || scene.store.account(account).await.unwrap()).await;
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_tells_what_is_away() {
+    let scene = Scene::open().await;
+    let server = scene.server();
+    let all = |readiness: tithe_engine::Readiness| (readiness.database, readiness.wallet, readiness.price);
+    assert_eq!(all(server.engine.readiness().await), (Some(true), Some(true), Some(true)));
+    scene.prices.set(None);
+    scene.store_faults.take_away();
+    let slow = tithe_wallet_sim::Fault::Delay(Duration::from_mins(1));
+    server.wallet_faults().queue(tithe_wallet_sim::Operation::Balance, slow);
+    assert_eq!(all(server.engine.readiness().await), (Some(false), None, Some(false)));
+    scene.finish().await;
+}

@@ -1,0 +1,84 @@
+//! What work has used, reported well, badly or not at all.
+
+use crate::scene::{Answer, Ends, Moved, Scene};
+use tithe_jobs::{Completion, Job, JobState, StateName, WorkTerms};
+use tithe_pricing::{Tokenizer, Usage};
+
+async fn answered(scene: &Scene, deltas: &[&str], ends: Ends) -> Job {
+    let server = scene.started();
+    let id = server.create("Why is the sky blue?").await;
+    scene.backend.say_to_work(Answer::of(deltas, ends));
+    scene.pay_through(id).await
+}
+
+fn completed(job: &Job) -> (&WorkTerms, &Completion) {
+    match &job.state {
+        JobState::Complete { work, completion, .. } => (work, completion),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn usage_that_is_not_reported_is_counted() {
+    let scene = Scene::open().await;
+    let job = answered(&scene, &["Because ", "of ", "Rayleigh ", "scattering."], Ends::Finished(None)).await;
+    let count = |text: &str| Tokenizer::O200kBase.count(text);
+    let usage = Usage {
+        input_tokens: count("Why is the sky blue?"),
+        cached_input_tokens: 0,
+        output_tokens: count("Because of Rayleigh scattering."),
+    };
+    assert_eq!(completed(&job).1.usage, usage);
+    assert!(completed(&job).1.settlement.charged.get() > 0);
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_of_nothing_is_a_report() {
+    let scene = Scene::open().await;
+    let job = answered(&scene, &["Because."], Ends::Finished(Some(Usage::default()))).await;
+    let (work, completion) = completed(&job);
+    assert_eq!(completion.usage, Usage::default());
+    let (fee, owed) = (job.evaluation.fee.to_msats().get(), work.amount.to_msats().get());
+    assert_eq!(scene.moved(job.id).await, Moved { paid: fee + owed, charged: fee, owed, rounding: 0 });
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn usage_beyond_the_quote_is_not_charged_above_it() {
+    let scene = Scene::open().await;
+    let usage = Usage { input_tokens: 90_000, cached_input_tokens: 100_000, output_tokens: 5_000_000 };
+    let job = answered(&scene, &["Because."], Ends::Finished(Some(usage))).await;
+    let (work, completion) = completed(&job);
+    assert_eq!(completion.settlement.charged, work.amount.to_msats());
+    assert!(completion.settlement.uncollected.get() > 0);
+    assert_eq!(scene.moved(job.id).await.owed, 0);
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn usage_that_no_money_could_pay_does_not_wedge_the_job() {
+    let scene = Scene::open().await;
+    let absurd = Usage { input_tokens: u64::MAX, cached_input_tokens: 0, output_tokens: u64::MAX };
+    let job = answered(&scene, &["Because."], Ends::Finished(Some(absurd))).await;
+    assert_eq!(job.state.name(), StateName::Complete, "the next attempt reports sense");
+    assert_eq!(scene.backend.works(), 2);
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_character_that_no_store_keeps_is_replaced() {
+    let scene = Scene::open().await;
+    let job = answered(&scene, &["a\0b", "\0", "c"], Ends::Finished(None)).await;
+    assert_eq!(&*completed(&job).1.text, "a\u{FFFD}b\u{FFFD}c");
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_answer_is_an_answer() {
+    let scene = Scene::open().await;
+    let job = answered(&scene, &[], Ends::Finished(None)).await;
+    let (_, completion) = completed(&job);
+    assert_eq!((&*completion.text, completion.usage.output_tokens), ("", 0));
+    scene.finish().await;
+}

@@ -4,7 +4,12 @@
 //! ends, complete or failed with its refund due; nobody is charged twice; every retry finds its answer; `tithe audit` finds
 //! nothing.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
 
 mod server;
 
@@ -24,7 +29,7 @@ struct Plan {
 
 /// What the customers have seen, together.
 #[derive(Default)]
-struct Seen {
+struct Tally {
     paid_sats: AtomicU64,
     owed_back_sats: AtomicU64,
     complete: AtomicU64,
@@ -66,16 +71,16 @@ fn no_sat_is_lost_or_invented_while_the_server_is_killed() {
         move || kill_at_random(&server, &done, &SeededEntropy::new(seed), plan.kill_every_ms)
     });
 
-    let seen = Arc::new(Seen::default());
+    let tally = Arc::new(Tally::default());
     let began = Instant::now();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut customers = tokio::task::JoinSet::new();
         for customer in 0..plan.customers {
-            let (address, seen) = (address.clone(), seen.clone());
+            let (address, tally) = (address.clone(), tally.clone());
             let entropy = SeededEntropy::new(seed ^ (customer + 1));
             customers.spawn(async move {
-                let customer = Customer { http: Client::new(), address, seen, entropy };
+                let customer = Customer { http: Client::new(), address, tally, entropy };
                 for _ in 0..plan.jobs_each {
                     customer.buy().await;
                 }
@@ -96,22 +101,27 @@ fn no_sat_is_lost_or_invented_while_the_server_is_killed() {
         "{} jobs in {:?}, {kills} kills, {} retries: {} complete, {} failed, {} rejected",
         report["jobs"],
         began.elapsed(),
-        seen.retries.load(Ordering::SeqCst),
-        seen.complete.load(Ordering::SeqCst),
-        seen.failed.load(Ordering::SeqCst),
-        seen.rejected.load(Ordering::SeqCst),
+        tally.retries.load(Ordering::SeqCst),
+        tally.complete.load(Ordering::SeqCst),
+        tally.failed.load(Ordering::SeqCst),
+        tally.rejected.load(Ordering::SeqCst),
     );
     assert_eq!(report["sound"], true, "seed {seed}: {report:#}");
     // Each key made one job, whatever was retried; what customers paid is what arrived, and what they are owed is due.
     assert_eq!(report["jobs"], plan.customers * plan.jobs_each, "seed {seed}");
     assert_eq!(report["jobsMsats"], "0", "seed {seed}: every paid job has ended");
     let msats = |sats: &AtomicU64| (sats.load(Ordering::SeqCst) * 1_000).to_string();
-    assert_eq!(report["accountsMsats"]["wallet"], format!("-{}", msats(&seen.paid_sats)), "seed {seed}");
-    assert_eq!(report["accountsMsats"]["refunds_due"], msats(&seen.owed_back_sats), "seed {seed}");
+    assert_eq!(report["accountsMsats"]["wallet"], format!("-{}", msats(&tally.paid_sats)), "seed {seed}");
+    assert_eq!(report["accountsMsats"]["refunds_due"], msats(&tally.owed_back_sats), "seed {seed}");
     assert!(kills > 0, "nothing was killed");
 }
 
-fn kill_at_random(server: &Mutex<Server>, done: &AtomicBool, entropy: &dyn Entropy, every_ms: (u64, u64)) -> u32 {
+fn kill_at_random(
+    server: &Mutex<Server>,
+    done: &AtomicBool,
+    entropy: &dyn Entropy,
+    every_ms: (u64, u64),
+) -> u32 {
     let mut kills = 0;
     while !done.load(Ordering::SeqCst) {
         let moment = Instant::now() + Duration::from_millis(random(entropy, every_ms.0, every_ms.1));
@@ -132,7 +142,7 @@ fn kill_at_random(server: &Mutex<Server>, done: &AtomicBool, entropy: &dyn Entro
 struct Customer {
     http: Client,
     address: String,
-    seen: Arc<Seen>,
+    tally: Arc<Tally>,
     entropy: SeededEntropy,
 }
 
@@ -169,17 +179,17 @@ impl Customer {
     fn check(&self, job: &Value, paid: u64, fee: u64) {
         let refund = job["refund"]["amountSats"].as_u64().unwrap();
         let (counter, charged) = match job["state"].as_str().unwrap() {
-            "complete" => (&self.seen.complete, fee + job["charged"]["chargedSats"].as_u64().unwrap()),
-            "rejected" => (&self.seen.rejected, fee),
+            "complete" => (&self.tally.complete, fee + job["charged"]["chargedSats"].as_u64().unwrap()),
+            "rejected" => (&self.tally.rejected, fee),
             // The evaluation was paid for, unless it was what failed.
-            "failed" if refund == paid => (&self.seen.failed, 0),
-            "failed" => (&self.seen.failed, fee),
+            "failed" if refund == paid => (&self.tally.failed, 0),
+            "failed" => (&self.tally.failed, fee),
             other => panic!("a paid job is {other}: {job}"),
         };
         assert_eq!(paid, charged + refund, "{job}");
         counter.fetch_add(1, Ordering::SeqCst);
-        self.seen.paid_sats.fetch_add(paid, Ordering::SeqCst);
-        self.seen.owed_back_sats.fetch_add(refund, Ordering::SeqCst);
+        self.tally.paid_sats.fetch_add(paid, Ordering::SeqCst);
+        self.tally.owed_back_sats.fetch_add(refund, Ordering::SeqCst);
     }
 
     async fn pay(&self, invoice: &Value) -> u64 {
@@ -199,15 +209,21 @@ impl Customer {
     async fn ask(&self, path: &str, post: Option<(Value, &str)>) -> Value {
         loop {
             let request = match &post {
-                Some((body, key)) => self.http.post(self.url(path)).json(body).header("Idempotency-Key", *key),
+                Some((body, key)) => {
+                    self.http.post(self.url(path)).json(body).header("Idempotency-Key", *key)
+                }
                 None => self.http.get(self.url(path)),
             };
             if let Ok(answer) = request.send().await {
                 let status = answer.status();
                 let body = answer.text().await;
                 match (status, body) {
-                    (StatusCode::OK | StatusCode::CREATED, Ok(body)) => return serde_json::from_str(&body).unwrap(),
-                    (StatusCode::CONFLICT, Ok(body)) => assert!(body.contains("request_in_progress"), "{body}"),
+                    (StatusCode::OK | StatusCode::CREATED, Ok(body)) => {
+                        return serde_json::from_str(&body).unwrap();
+                    }
+                    (StatusCode::CONFLICT, Ok(body)) => {
+                        assert!(body.contains("request_in_progress"), "{body}");
+                    }
                     (StatusCode::SERVICE_UNAVAILABLE, _) | (_, Err(_)) => {}
                     (other, Ok(body)) => panic!("{path}: {other} {body}"),
                 }
@@ -217,7 +233,7 @@ impl Customer {
     }
 
     async fn again(&self) {
-        self.seen.retries.fetch_add(1, Ordering::SeqCst);
+        self.tally.retries.fetch_add(1, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 

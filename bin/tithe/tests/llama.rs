@@ -3,8 +3,6 @@
 //! The work runs through the OpenAI-compatible adapter. The evaluation is simulated: the tiny model that the recipe makes
 //! has random weights and judges nothing.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
-
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +11,7 @@ use tithe_engine::claim_token::{ClaimTokens, Secret};
 use tithe_engine::idempotency::StoredAnswer;
 use tithe_engine::inference::{ChatRequest, ChatStream, Completion, Inference, InferenceError};
 use tithe_engine::{CreatedJob, Engine, JobCursor, JobUpdate, NewJobRequest, Ports, Settings};
-use tithe_inference::{
-    GuardSettings, Guarded, OpenAiCompatible, OpenAiSettings, SimInference, SimSettings,
-};
+use tithe_inference::{GuardSettings, Guarded, OpenAiCompatible, OpenAiSettings, SimInference, SimSettings};
 use tithe_jobs::{Completion as Done, JobId, JobState};
 use tithe_ledger::AccountId;
 use tithe_money::BtcPrice;
@@ -120,13 +116,18 @@ async fn a_job_on_a_real_model_is_charged_exactly_its_priced_usage() {
     };
     println!("{usage:?} {settlement:?}\n{text}");
     assert_eq!(**text, *streamed);
-    assert!(!text.is_empty() && usage.input_tokens > 0 && usage.output_tokens > 0 && usage.output_tokens <= 48);
+    assert!(
+        !text.is_empty() && usage.input_tokens > 0 && usage.output_tokens > 0 && usage.output_tokens <= 48
+    );
     let price = work.quote.rates.price(usage, &work.quote.terms).unwrap();
     assert_eq!(settlement.price, price);
     assert_eq!(settlement.charged, price.msats, "the charge is exactly the priced usage");
     assert!(settlement.uncollected.is_zero(), "the quote covered it");
     let paid = work.amount.to_msats().get();
-    assert_eq!(paid, settlement.charged.get() + settlement.refund.to_msats().get() + settlement.rounding.get());
+    assert_eq!(
+        paid,
+        settlement.charged.get() + settlement.refund.to_msats().get() + settlement.rounding.get()
+    );
 
     running.stop(Duration::from_secs(5)).await;
     let report = engine.audit().await.unwrap();

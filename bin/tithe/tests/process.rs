@@ -1,6 +1,11 @@
 //! The program as a stranger uses it.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
 
 mod server;
 
@@ -16,7 +21,8 @@ const README: &str = include_str!("../../../README.md");
 
 /// The code block of the README that follows a marker.
 fn readme_block(marker: &str) -> String {
-    let (_, after) = README.split_once(&format!("<!-- {marker} -->")).unwrap_or_else(|| panic!("no {marker}"));
+    let (_, after) =
+        README.split_once(&format!("<!-- {marker} -->")).unwrap_or_else(|| panic!("no {marker}"));
     let (_, code) = after.split_once("```sh\n").unwrap();
     code.split_once("```").unwrap().0.to_owned()
 }
@@ -63,7 +69,9 @@ fn the_readme_s_first_command_is_what_the_tests_start() {
 fn the_first_lines_say_what_is_simulated_where_the_data_is_and_what_to_try() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path(), DEV);
-    for part in ["wallet     SIMULATED", "inference  SIMULATED", "BTC price  SIMULATED", "data ", "try ", "/docs"] {
+    for part in
+        ["wallet     SIMULATED", "inference  SIMULATED", "BTC price  SIMULATED", "data ", "try ", "/docs"]
+    {
         assert!(server.banner.contains(part), "{part:?} is not in\n{}", server.banner);
     }
     assert!(server.banner.contains(&*folder.path().canonicalize().unwrap().to_string_lossy()));
@@ -92,7 +100,14 @@ fn a_customer_buys_in_the_terminal() {
     let (answer, told) = (text(&bought.stdout), text(&bought.stderr));
     assert_eq!(bought.status.code(), Some(0), "{told}");
     assert!(answer.contains("Why is the sky blue?"), "{answer}");
-    for part in ["About ", "Pay 1 sat for the evaluation", "Pay 29 sats for the work", "lnbcrt", "The work cost ", "owed back"] {
+    for part in [
+        "About ",
+        "Pay 1 sat for the evaluation",
+        "Pay 29 sats for the work",
+        "lnbcrt",
+        "The work cost ",
+        "owed back",
+    ] {
         assert!(told.contains(part), "{part:?} is not in\n{told}");
     }
     let rejected = ask(&server, &["[sim:reject] please"]);
@@ -102,16 +117,25 @@ fn a_customer_buys_in_the_terminal() {
     assert!(text(&failed.stderr).contains("are owed back to you (pending)"), "{}", text(&failed.stderr));
     let wrong = ask(&server, &["hello", "--model", "gpt-none"]);
     assert_eq!(wrong.status.code(), Some(1));
-    assert!(text(&wrong.stderr).contains("model \"gpt-none\" is not offered here"), "{}", text(&wrong.stderr));
+    assert!(
+        text(&wrong.stderr).contains("model \"gpt-none\" is not offered here"),
+        "{}",
+        text(&wrong.stderr)
+    );
     assert_eq!(audit(&server)["jobs"], 3);
 }
 
 #[test]
 fn without_a_server_a_customer_is_told_so() {
     let folder = tempfile::tempdir().unwrap();
-    let asked = tithe(folder.path()).args(["ask", "--server", "http://127.0.0.1:1", "hello"]).output().unwrap();
+    let asked =
+        tithe(folder.path()).args(["ask", "--server", "http://127.0.0.1:1", "hello"]).output().unwrap();
     assert_eq!(asked.status.code(), Some(1));
-    assert!(text(&asked.stderr).contains("no server answers at http://127.0.0.1:1/"), "{}", text(&asked.stderr));
+    assert!(
+        text(&asked.stderr).contains("no server answers at http://127.0.0.1:1/"),
+        "{}",
+        text(&asked.stderr)
+    );
 }
 
 #[test]
@@ -176,7 +200,10 @@ fn the_audit_names_faults_that_are_planted_by_hand() {
         // A hold that nothing stands behind.
         ("UPDATE accounts SET balance_msats = 9, held_msats = 9", "I2 account job:"),
         // A row that says what cannot be.
-        ("PRAGMA ignore_check_constraints = 1; UPDATE accounts SET balance_msats = -1", "balance_msats is -1"),
+        (
+            "PRAGMA ignore_check_constraints = 1; UPDATE accounts SET balance_msats = -1",
+            "balance_msats is -1",
+        ),
     ];
     for (fault, named) in faults {
         for leftover in ["tithe.db-wal", "tithe.db-shm"] {
@@ -219,7 +246,10 @@ fn configuration_mistakes_stop_the_server_and_are_named() {
         (&[("TITHE_ENV", "production")], "TITHE_ENV=production does not run on"),
         (&[("TITHE_LISTEN", "127.0.0.1:0"), ("DATABASE_URL", "mysql://x")], "\"mysql://x\" is no SQLite URL"),
         (&[("TITHE_LISTEN", "127.0.0.1:0"), ("TITHE_WORK_MODEL", "none")], "the work model is \"none\""),
-        (&[("TITHE_LISTEN", "127.0.0.1:0"), ("TITHE_MODELS", "/nowhere.toml")], "/nowhere.toml (TITHE_MODELS)"),
+        (
+            &[("TITHE_LISTEN", "127.0.0.1:0"), ("TITHE_MODELS", "/nowhere.toml")],
+            "/nowhere.toml (TITHE_MODELS)",
+        ),
     ] {
         let told = serve(settings);
         assert!(told.contains(message), "{told}");
@@ -236,7 +266,8 @@ fn the_configuration_can_be_looked_at_without_its_secrets() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("tithe.toml"), "margin_pct = 12.5\n").unwrap();
     let mut check = tithe(folder.path());
-    let shown = check.args(["config", "check"]).env("TITHE_TOKEN_SECRET", "a-secret-of-mine-1234").output().unwrap();
+    let shown =
+        check.args(["config", "check"]).env("TITHE_TOKEN_SECRET", "a-secret-of-mine-1234").output().unwrap();
     let shown = text(&shown.stdout);
     assert!(shown.contains("margin_pct = \"12.5\"") && shown.contains("from tithe.toml"), "{shown}");
     assert!(!shown.contains("a-secret-of-mine"), "{shown}");

@@ -63,6 +63,8 @@ pub enum Command {
         job: Box<Job>,
         /// The client's key, if it gave one.
         idempotency: Option<IdempotencyRequest>,
+        /// What the key had made, when that was given up before anybody was shown it.
+        instead_of: Option<JobId>,
     },
     /// Writes a job's invoice down, which the wallet has made, and moves the job on.
     InvoiceIssue {
@@ -267,7 +269,7 @@ impl Command {
     /// Adds the rows that this command decides on.
     pub fn add_keys(&self, keys: &mut LockKeys) {
         match self {
-            Self::JobCreate { job, idempotency } => {
+            Self::JobCreate { job, idempotency, .. } => {
                 keys.jobs.insert(job.id);
                 keys.idempotency.extend(idempotency.iter().map(|request| request.id.clone()));
             }

@@ -104,7 +104,10 @@ impl Writer {
 
     async fn commit(&self, commands: Vec<Command>) -> Result<Vec<Outcome>, StoreError> {
         let batch = Batch::new(commands, self.clock.now());
-        let committed = self.store.batch_commit(&batch).await?;
+        // In a task of its own, so that a store that panics ends this batch and not the committer.
+        let (store, shared) = (self.store.clone(), batch.clone());
+        let committing = tokio::spawn(async move { store.batch_commit(&shared).await });
+        let committed = committing.await.map_err(|panicked| StoreError::Failed(Box::new(panicked)))??;
         for (command, outcome) in batch.commands().iter().zip(&committed.outcomes) {
             if let Err(refusal) = outcome {
                 debug!(command = command.name(), %refusal, "a command was refused");

@@ -58,6 +58,8 @@ impl Engine {
     ) -> Result<JobFollower, EngineError> {
         let follow = self.feed.follow(job);
         let view = self.job_view(job).await?;
+        // A cursor of the future, which nobody was given, means the present.
+        let cursor = JobCursor { revision: cursor.revision.min(view.job.revision), ..cursor };
         let over = view.job.state.name().is_terminal() && view.job.revision <= cursor.revision;
         let engine = Arc::clone(self);
         Ok(JobFollower { engine, job, follow, cursor, steps: VecDeque::new(), view: None, over })

@@ -65,6 +65,14 @@ pub struct IdempotencyRecord {
     pub expires_at: Timestamp,
 }
 
+impl IdempotencyRecord {
+    /// Whether this is the same request, unanswered, and what it made is `subject`.
+    pub(crate) fn is_begun_as(&self, request: &IdempotencyRequest, subject: Uuid) -> bool {
+        let unanswered = matches!(self.state, IdempotencyState::InProgress { .. });
+        unanswered && self.fingerprint == request.fingerprint && self.subject == Some(subject)
+    }
+}
+
 /// How a keyed request begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Begin {

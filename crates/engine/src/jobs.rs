@@ -12,7 +12,7 @@
 
 use crate::commands::{Answer, Command, Refusal};
 use crate::committer::{CommitError, chain};
-use crate::idempotency::{IdempotencyId, IdempotencyRequest, StoredAnswer};
+use crate::idempotency::{IdempotencyId, IdempotencyRequest, IdempotencyState, StoredAnswer};
 use crate::{Engine, EngineError};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,9 @@ use tracing::{info, warn};
 
 /// How often a wallet is asked again when its answer was lost.
 const MINT_ATTEMPTS: u32 = 3;
+
+/// How long an invoice must at least still be payable when it is shown.
+const LIFE_LEFT_MIN: Duration = Duration::from_mins(1);
 
 /// A job that is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,21 +82,51 @@ impl Engine {
         idempotency: Option<IdempotencyRequest>,
         render: &(dyn Fn(&CreatedJob) -> StoredAnswer + Send + Sync),
     ) -> Result<Answered, EngineError> {
-        let job = self.new_job(new, idempotency.is_some()).await?;
-        let id = job.id;
+        if let Some(request) = &idempotency
+            && let Some(answer) = self.answer_kept(request).await?
+        {
+            return Ok(Answered { answer, replayed: true });
+        }
+        let job = Box::new(self.new_job(new).await?);
         let key = idempotency.as_ref().map(|request| request.id.clone());
-        let job = Box::new(job);
-        match self.committer.commit(Command::JobCreate { job: job.clone(), idempotency }).await? {
+        let create = |instead_of| Command::JobCreate {
+            job: job.clone(),
+            idempotency: idempotency.clone(),
+            instead_of,
+        };
+        let begun = match self.committer.commit(create(None)).await? {
             Answer::Replayed(answer) => return Ok(Answered { answer, replayed: true }),
             Answer::Resumed { subject: Some(subject) } => {
                 let id = JobId(subject);
-                let job = self.ports.store.job(id).await?.ok_or(EngineError::NoSuchJob(id))?;
-                info!(job = %job.id, "a job that was begun earlier is taken up again");
-                return self.job_invoice_first(job, key, render).await;
+                let begun = self.ports.store.job(id).await?.ok_or(EngineError::NoSuchJob(id))?;
+                info!(job = %begun.id, "a job that was begun earlier is taken up again");
+                begun
             }
-            _ => info!(job = %id, model = job.model, bytes = job.request.len(), "a job was asked for"),
+            _ => {
+                info!(job = %job.id, model = job.model, bytes = job.request.len(), "a job was asked for");
+                *job.clone()
+            }
+        };
+        if begun.state.name().is_terminal() && begun.evaluation.invoice.is_none() {
+            info!(job = %begun.id, instead = %job.id, "a job that was given up is begun anew");
+            self.committer.commit(create(Some(begun.id))).await?;
+            return self.job_invoice_first(*job, key, render).await;
         }
-        self.job_invoice_first(*job, key, render).await
+        self.job_invoice_first(begun, key, render).await
+    }
+
+    /// The answer that was given to this request before. It is given again whatever has become of prices and models.
+    async fn answer_kept(&self, request: &IdempotencyRequest) -> Result<Option<StoredAnswer>, EngineError> {
+        let kept =
+            self.ports.store.idempotency(&request.id).await?.filter(|kept| self.now() < kept.expires_at);
+        let Some(kept) = kept else { return Ok(None) };
+        if kept.fingerprint != request.fingerprint {
+            return Err(EngineError::IdempotencyKeyReused);
+        }
+        Ok(match kept.state {
+            IdempotencyState::Done(answer) => Some(answer),
+            IdempotencyState::InProgress { .. } => None,
+        })
     }
 
     /// A job and its invoices. An unpaid invoice is looked up at the wallet first, at most once a second.
@@ -123,12 +156,11 @@ impl Engine {
 
     /// Checks what is asked, and prices its evaluation. The work is priced too, so that what can never run is refused
     /// before anybody pays.
-    async fn new_job(&self, new: NewJobRequest, keyed: bool) -> Result<Job, EngineError> {
+    async fn new_job(&self, new: NewJobRequest) -> Result<Job, EngineError> {
         let model = self.work_model(new.model.as_deref())?;
         self.check_text(&new.request)?;
-        // A retry must find its answer even while no new invoices are made: that of a key is looked for first.
-        if !keyed {
-            self.check_unpaid().await?;
+        if self.ports.store.invoices_pending_count().await? >= self.settings.max_unpaid_invoices {
+            return Err(EngineError::TooManyUnpaid);
         }
         let terms = self.terms().await?;
         let _fits = model.quote(&[&new.request], new.max_output_tokens, &terms)?;
@@ -142,13 +174,6 @@ impl Engine {
             evaluation,
             created_at: self.now(),
         }))
-    }
-
-    async fn check_unpaid(&self) -> Result<(), EngineError> {
-        if self.ports.store.invoices_pending_count().await? >= self.settings.max_unpaid_invoices {
-            return Err(EngineError::TooManyUnpaid);
-        }
-        Ok(())
     }
 
     /// Steps 2 and 3 of a new job.
@@ -181,9 +206,6 @@ impl Engine {
         let id = job.id;
         let claim_token = self.tokens.token(id);
         if job.evaluation.invoice.is_none() {
-            if key.is_some() {
-                self.check_unpaid().await?;
-            }
             let invoice = self.invoice_mint(&job, Purpose::JobEval, job.evaluation.fee).await?;
             let invoiced = job
                 .apply(JobEvent::EvalInvoiced { invoice: invoice.payment_hash }, self.now())
@@ -196,6 +218,8 @@ impl Engine {
                 // A wallet that knows the invoice's name gives two servers the same one.
                 Ok(Answer::AlreadyDone) | Err(CommitError::Refused(Refusal::Exists(_))) => {}
                 Ok(_) => return Ok(answer),
+                // The sweep gave the job up while the wallet took its time. Asking again begins anew.
+                Err(CommitError::Refused(Refusal::Transition(_))) => return Err(EngineError::NoWallet),
                 Err(failure) => return Err(failure.into()),
             }
         }
@@ -233,7 +257,8 @@ impl Engine {
             network: self.ports.wallet.network(),
             amount: amount.to_msats(),
             payment_hash: None,
-            expires_after: self.now() + Duration::from_secs(self.settings.invoice_expiry.as_secs() / 2),
+            // One that was made before a crash is as good as new while it can still be paid in peace.
+            expires_after: self.now() + (self.settings.invoice_expiry / 2).min(LIFE_LEFT_MIN),
         };
         if let Err(mismatch) = bolt11.check(&expected) {
             warn!(job = %job.id, %mismatch, "the wallet made another invoice than it was asked for");

@@ -3,6 +3,7 @@
 use crate::commands::{Answer, Command};
 use crate::idempotency::{IdempotencyRequest, StoredAnswer};
 use crate::{Answered, Engine, EngineError};
+use tracing::warn;
 
 impl Engine {
     /// Does `work` once for its key and keeps the answer; a repetition gets the same. When `work` fails, the key is free
@@ -24,11 +25,17 @@ impl Engine {
         }
         match work.await {
             Ok(answer) => {
-                self.committer.commit(Command::IdempotencyFinish { id, answer: answer.clone() }).await?;
+                let finish = Command::IdempotencyFinish { id, answer: answer.clone() };
+                if let Err(failure) = self.committer.commit(finish).await {
+                    // It was done: the caller must learn that. A repetition will not find the answer.
+                    warn!(%failure, "an answer could not be kept for its key");
+                }
                 Ok(Answered { answer, replayed: false })
             }
             Err(failure) => {
-                self.committer.commit(Command::IdempotencyRelease { id }).await?;
+                if let Err(later) = self.committer.commit(Command::IdempotencyRelease { id }).await {
+                    warn!(%later, "a key will be free when its lease runs out");
+                }
                 Err(failure)
             }
         }

@@ -1,7 +1,7 @@
 //! The port to the store.
 
 use crate::commands::{Batch, Outcome};
-use crate::idempotency::IdempotencyRecord;
+use crate::idempotency::{IdempotencyId, IdempotencyRecord};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use std::collections::HashSet;
@@ -117,6 +117,9 @@ pub trait BatchStore: Send + Sync {
     ///
     /// It decides nothing itself. Dropping the future changes nothing about the outcome.
     async fn batch_commit(&self, batch: &Batch) -> Result<Committed, StoreError>;
+
+    /// What is kept of an idempotency key, or `None`.
+    async fn idempotency(&self, id: &IdempotencyId) -> Result<Option<IdempotencyRecord>, StoreError>;
 
     /// Forgets idempotency keys that expired at or before `now`; says how many.
     async fn idempotency_purge(&self, now: Timestamp) -> Result<u64, StoreError>;

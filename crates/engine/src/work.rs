@@ -22,8 +22,13 @@ use tracing::{Instrument, debug, info, info_span, warn};
 const RETRY_BASE: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
-/// How long a finished worker waits before it tries again to write its result down.
+/// How long a job rests that waits for a BTC price.
+const PRICE_REST: Duration = Duration::from_secs(5);
+
+/// How long a finished worker waits before it tries again to write its result down, and how often the database may refuse
+/// the result itself. One that is only away is waited for.
 const COMMIT_AGAIN_AFTER: Duration = Duration::from_millis(200);
+const COMMIT_FAILURES_MAX: u32 = 10;
 
 const EVALUATION_FAILED: &str = "The request could not be evaluated. What was paid is owed back in full.";
 const INVOICE_FAILED: &str = "The invoice for the work could not be made.";
@@ -37,6 +42,8 @@ enum Step {
     Goes(Box<Job>),
     /// It did not work out this time.
     TryAgain,
+    /// It was not tried: the job is given back as it was, to rest for that long.
+    HandBack(Duration),
 }
 
 impl Engine {
@@ -61,9 +68,7 @@ impl Engine {
                     Step::Over
                 }
                 () = give_up.cancelled() => {
-                    let handed = self.ports.store.job_lease_hand_back(job.id, &job.lease).await;
-                    info!(?handed, "the job was handed back");
-                    Step::Over
+                    Step::HandBack(Duration::ZERO)
                 }
             };
             match step {
@@ -74,10 +79,16 @@ impl Engine {
                     self.job_postpone(&job).await;
                     break;
                 }
+                Step::HandBack(rest) => {
+                    let until = self.now() + rest;
+                    let handed = self.ports.store.job_lease_hand_back(job.id, &job.lease, until).await;
+                    info!(?handed, ?rest, "the job was handed back");
+                    break;
+                }
             }
         }
         if matches!(job.state, JobState::Executing { .. }) {
-            self.feed.end_text(job.id, job.lease.attempts);
+            self.feed.end_text(job.id, job.lease.claims);
         }
     }
 
@@ -125,6 +136,11 @@ impl Engine {
     }
 
     async fn job_evaluate(&self, job: &Job) -> Step {
+        // Without a price the work could not be quoted: no reason to ask the model, nor to count it against the job.
+        if let Err(failure) = self.terms().await {
+            warn!(%failure, "the evaluation waits");
+            return Step::HandBack(PRICE_REST);
+        }
         let chat = evaluation::chat(&self.settings.eval_model, &job.request);
         let asked = self.ports.inference.complete(&chat);
         let answer = match tokio::time::timeout(self.settings.work_timeout, asked).await {
@@ -146,6 +162,10 @@ impl Engine {
             Ok(Judgement::Reject(reason)) => Verdict::Rejected(reason),
             Ok(Judgement::Accept) => match self.work_terms(job).await {
                 Ok(work) => Verdict::Accepted(work),
+                Err(failure @ EngineError::NoPrice(_)) => {
+                    warn!(%failure, "the evaluation will be done again");
+                    return Step::HandBack(PRICE_REST);
+                }
                 Err(failure) => {
                     warn!(%failure, "the work could not be priced");
                     return Step::TryAgain;
@@ -198,7 +218,7 @@ impl Engine {
     }
 
     async fn job_execute(&self, job: &Job, work: &WorkTerms) -> Step {
-        self.feed.begin_text(job.id, job.lease.attempts);
+        self.feed.begin_text(job.id, job.lease.claims);
         let executed = self.execute(job, work);
         match tokio::time::timeout(self.settings.work_timeout, executed).await {
             Ok(Ok(outcome)) => self.work_end(job, outcome).await,
@@ -230,7 +250,7 @@ impl Engine {
                 ChatEvent::Delta(delta) => {
                     // No store keeps U+0000 in a text, and no answer needs it.
                     let delta = if delta.contains('\0') { delta.replace('\0', "\u{FFFD}") } else { delta };
-                    self.feed.add_text(job.id, job.lease.attempts, &delta);
+                    self.feed.add_text(job.id, job.lease.claims, &delta);
                     text.push_str(&delta);
                 }
                 ChatEvent::Finished { usage, .. } => {
@@ -279,6 +299,7 @@ impl Engine {
     /// Commits the end of a step. A database that is away for a while costs no finished work: it is tried until somebody
     /// else holds the job.
     async fn write_down(&self, command: impl Fn(Lease) -> Command, lease: Lease) -> Step {
+        let mut failures = 0;
         loop {
             match self.committer.commit(command(lease)).await {
                 Ok(Answer::JobMoved(job)) => return Step::Goes(job),
@@ -291,7 +312,12 @@ impl Engine {
                     warn!(%refusal, "the result was refused");
                     return Step::TryAgain;
                 }
+                Err(CommitError::Failed) if failures >= COMMIT_FAILURES_MAX => {
+                    warn!("the result cannot be written at all");
+                    return Step::TryAgain;
+                }
                 Err(failure) => {
+                    failures += u32::from(matches!(failure, CommitError::Failed));
                     warn!(%failure, "the result cannot be written yet");
                     tokio::time::sleep(COMMIT_AGAIN_AFTER).await;
                 }

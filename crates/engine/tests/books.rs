@@ -100,14 +100,19 @@ fn purpose() -> impl Strategy<Value = Purpose> {
     prop_oneof![Just(Purpose::JobEval), Just(Purpose::JobWork)]
 }
 
-/// Mostly the lease that owner 1 holds.
+/// Mostly one of owner 1's claims; which of them holds the job now depends on how far it has come.
 fn lease() -> impl Strategy<Value = Lease> {
-    let held = |owner, attempts| Lease {
+    let held = |owner, claims| Lease {
         owner: Some(LeaseOwner(Uuid::from_u128(owner))),
         until: Some(START),
-        attempts,
+        attempts: 1,
+        claims,
     };
-    prop_oneof![8 => Just(held(1, 1)), 1 => Just(held(2, 1)), 1 => Just(held(1, 2)), 1 => Just(Lease::default())]
+    prop_oneof![
+        16 => (1_u32..5).prop_map(move |claims| held(1, claims)),
+        1 => Just(held(2, 1)),
+        1 => Just(Lease::default())
+    ]
 }
 
 fn verdict() -> impl Strategy<Value = Verdict> {
@@ -132,6 +137,7 @@ fn job_command() -> impl Strategy<Value = Command> {
     prop_oneof![
         (job.clone(), proptest::option::of((0_u8..3, 0_u8..2))).prop_map(|(n, key)| Command::JobCreate {
             job: Box::new(new_job(n, NOW)),
+            instead_of: None,
             idempotency: key.map(|(key, fingerprint)| keyed(key, fingerprint)),
         }),
         (job.clone(), job.clone(), purpose(), proptest::option::of(lease()), proptest::option::of(0_u8..3))

@@ -50,8 +50,14 @@ pub trait JobRepository: Send + Sync {
     /// Extends the lease to `until` if it still is held as `lease`; says whether it was.
     async fn job_lease_renew(&self, id: JobId, lease: &Lease, until: Timestamp) -> Result<bool, Self::Error>;
 
-    /// Hands the job back ([`Lease::handed_back`]) if it still is held as `lease`; says whether it was.
-    async fn job_lease_hand_back(&self, id: JobId, lease: &Lease) -> Result<bool, Self::Error>;
+    /// Hands the job back ([`Lease::handed_back`]) if it still is held as `lease`; says whether it was. Nobody claims it
+    /// before `rest_until`.
+    async fn job_lease_hand_back(
+        &self,
+        id: JobId,
+        lease: &Lease,
+        rest_until: Timestamp,
+    ) -> Result<bool, Self::Error>;
 
     /// Jobs made before `before` whose evaluation invoice never came to be, at most `limit`.
     async fn jobs_never_invoiced(&self, before: Timestamp, limit: usize) -> Result<Vec<JobId>, Self::Error>;

@@ -1,6 +1,6 @@
 //! The steps of a job.
 
-use crate::{Completion, Job, JobState, Lease, Refund, WorkTerms};
+use crate::{Completion, Job, JobState, Refund, WorkTerms};
 use std::fmt;
 use tithe_clock::Timestamp;
 use tithe_lightning::PaymentHash;
@@ -98,7 +98,7 @@ impl Job {
         let refused = InvalidTransition { from: self.state_name_inside(), event: event.name() };
         let mut evaluation = self.evaluation.clone();
         let mut refund = self.refund;
-        let mut lease = Lease::default();
+        let mut lease = self.lease.ended();
         let state = match (self.state.clone(), event) {
             (JobState::AwaitingEvalPayment, JobEvent::EvalInvoiced { invoice })
                 if evaluation.invoice.is_none() =>
@@ -113,7 +113,7 @@ impl Job {
                 JobState::Expired { work: None, invoice: None }
             }
             (JobState::Evaluating, JobEvent::Accepted { work }) => {
-                lease = Lease { attempts: 1, ..self.lease };
+                lease = self.lease.carried_on();
                 JobState::Accepted { work }
             }
             (JobState::Evaluating, JobEvent::Rejected { reason }) => JobState::Rejected { reason },
@@ -327,7 +327,7 @@ mod tests {
         let held = job.lease;
         let work = WorkTerms::in_full(quote()).unwrap();
         let rejected = JobEvent::Rejected { reason: String::new() };
-        assert_eq!(job.apply(rejected, START).unwrap().lease, Lease::default());
+        assert_eq!(job.apply(rejected, START).unwrap().lease, held.ended());
         assert_eq!(job.apply(JobEvent::Accepted { work }, START).unwrap().lease, held);
     }
 

@@ -30,7 +30,14 @@ fn id() -> Uuid {
 
 fn posting(debit: AccountId, credit: AccountId, amount: u64, kind: TransferKind) -> Command {
     let key = TransferKey::new(id().to_string());
-    Command::Post(Posting { key, debit, credit, amount: Msats::new(amount).unwrap(), kind, reference: Uuid::nil() })
+    Command::Post(Posting {
+        key,
+        debit,
+        credit,
+        amount: Msats::new(amount).unwrap(),
+        kind,
+        reference: Uuid::nil(),
+    })
 }
 
 fn debit() -> Command {
@@ -46,10 +53,10 @@ struct Figures {
 }
 
 /// Runs `callers` loops for a round.
-async fn round<F: Future<Output = ()>>(callers: usize, call: impl Fn() -> F + Clone + Send + 'static) -> Figures
-where
-    F: Send,
-{
+async fn round<F: Future<Output = ()> + Send>(
+    callers: usize,
+    call: impl Fn() -> F + Clone + Send + 'static,
+) -> Figures {
     let began = Instant::now();
     let mut loops = tokio::task::JoinSet::new();
     for _ in 0..callers {
@@ -82,14 +89,23 @@ async fn main() {
     let url = format!("sqlite://{}", folder.path().join("bench.db").display());
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&url, SqliteSettings::default()).await.unwrap());
     let clock = Arc::new(SystemClock);
-    let fund = |n| posting(AccountId::Operator, AccountId::Session(Uuid::from_u128(n)), 1_000_000_000, TransferKind::Adjustment);
+    let fund = |n| {
+        posting(
+            AccountId::Operator,
+            AccountId::Session(Uuid::from_u128(n)),
+            1_000_000_000,
+            TransferKind::Adjustment,
+        )
+    };
     for chunk in 0..ACCOUNTS / 500 {
         let commands = (chunk * 500..(chunk + 1) * 500).map(fund).collect();
         store.batch_commit(&Batch::new(commands, tithe_clock::Timestamp::UNIX_EPOCH)).await.unwrap();
     }
     let committer = Committer::start(store.clone(), clock, Arc::new(JobFeed::new()));
 
-    println!("debits on {ACCOUNTS} accounts, synchronous=FULL; medians of {ROUNDS} interleaved rounds of {ROUND:?}");
+    println!(
+        "debits on {ACCOUNTS} accounts, synchronous=FULL; medians of {ROUNDS} interleaved rounds of {ROUND:?}"
+    );
     println!("{:<42} {:>10} {:>10} {:>10} {:>8}", "", "per second", "p50", "p99", "× floor");
     for callers in CALLERS {
         let (mut floor, mut batched) = (Vec::new(), Vec::new());

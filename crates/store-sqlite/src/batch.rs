@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use tithe_clock::Timestamp;
 use tithe_engine::commands::{Batch, LockKeys};
+use tithe_engine::idempotency::{IdempotencyId, IdempotencyRecord};
 use tithe_engine::store::{AuditRows, BatchStore, Changes, Committed, Decided, Loaded, StoreError};
 
 #[async_trait]
@@ -19,6 +20,16 @@ impl BatchStore for SqliteStore {
             let Decided { outcomes, changes } = batch.decide(loaded);
             write(connection, &changes)?;
             Ok(Committed { outcomes, job_changes: changes.job_changes })
+        })
+        .await
+    }
+
+    async fn idempotency(&self, id: &IdempotencyId) -> Result<Option<IdempotencyRecord>, StoreError> {
+        let id = id.clone();
+        self.read(move |connection| {
+            let found = idempotency_keys::table.find((&id.scope, &id.key));
+            let row = found.select(IdempotencyRow::as_select()).first(connection).optional()?;
+            Ok(row.map(IdempotencyRecord::try_from).transpose()?)
         })
         .await
     }

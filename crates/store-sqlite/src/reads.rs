@@ -2,7 +2,7 @@
 
 use crate::SqliteStore;
 use crate::connection::Fault;
-use crate::rows::{AccountRow, HoldRow, InvoiceRow, JOB_TOPIC, JobRow, OutboxRow, RUNNABLE};
+use crate::rows::{AccountRow, HoldRow, InvoiceRow, JOB_TOPIC, JobRow, OutboxRow, RUNNABLE, Reader};
 use crate::schema::{accounts, holds, invoices, jobs, outbox};
 use async_trait::async_trait;
 use diesel::prelude::*;
@@ -54,8 +54,7 @@ impl JobRepository for SqliteStore {
         let claim = *claim;
         let now = claim.now.unix_micros();
         let free = move || {
-            let lease_is_free =
-                jobs::lease_owner.is_null().or(jobs::lease_until.is_null()).or(jobs::lease_until.le(now));
+            let lease_is_free = jobs::lease_until.is_null().or(jobs::lease_until.le(now));
             jobs::table.filter(jobs::state.eq_any(RUNNABLE)).filter(lease_is_free.assume_not_null())
         };
         // Looking takes no lock: an idle server does not disturb the writer.
@@ -88,21 +87,26 @@ impl JobRepository for SqliteStore {
         self.change_lease(id, *lease, renewed).await
     }
 
-    async fn job_lease_hand_back(&self, id: JobId, lease: &Lease) -> Result<bool, StoreError> {
-        self.change_lease(id, *lease, lease.handed_back()).await
+    async fn job_lease_hand_back(
+        &self,
+        id: JobId,
+        lease: &Lease,
+        rest_until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.change_lease(id, *lease, lease.handed_back(rest_until)).await
     }
 
     async fn jobs_never_invoiced(&self, before: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
         self.read(move |connection| {
-            let rows = jobs::table
+            let ids: Vec<String> = jobs::table
                 .filter(jobs::state.eq("awaiting_eval_payment"))
                 .filter(jobs::eval_invoice.is_null())
                 .filter(jobs::created_at.lt(before.unix_micros()))
                 .limit(limit_column(limit))
-                .select(JobRow::as_select())
+                .select(jobs::id)
                 .load(connection)?;
-            let jobs: Vec<Job> = all(rows)?;
-            Ok(jobs.iter().map(|job| job.id).collect())
+            let read = |id: String| Reader::new("job", &id).column("id", id.parse()).map(JobId);
+            Ok(ids.into_iter().map(read).collect::<Result<_, _>>()?)
         })
         .await
     }
@@ -131,6 +135,7 @@ fn set_lease(connection: &mut SqliteConnection, id: JobId, lease: &Lease) -> Que
             jobs::lease_owner.eq(lease.owner.map(|owner| owner.to_string())),
             jobs::lease_until.eq(lease.until.map(Timestamp::unix_micros)),
             jobs::attempts.eq(i64::from(lease.attempts)),
+            jobs::claims.eq(i64::from(lease.claims)),
         ))
         .execute(connection)?;
     Ok(())

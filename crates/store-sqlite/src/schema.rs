@@ -59,6 +59,7 @@ diesel::table! {
         lease_owner -> Nullable<Text>,
         lease_until -> Nullable<BigInt>,
         attempts -> BigInt,
+        claims -> BigInt,
         created_at -> BigInt,
         updated_at -> BigInt,
     }

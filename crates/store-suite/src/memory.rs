@@ -85,6 +85,10 @@ impl BatchStore for MemoryStore {
         Ok(Committed { outcomes: decided.outcomes, job_changes: decided.changes.job_changes })
     }
 
+    async fn idempotency(&self, id: &IdempotencyId) -> Result<Option<IdempotencyRecord>, StoreError> {
+        Ok(self.tables().idempotency.get(id).cloned())
+    }
+
     async fn idempotency_purge(&self, now: Timestamp) -> Result<u64, StoreError> {
         let mut tables = self.tables();
         let before = tables.idempotency.len();
@@ -151,12 +155,17 @@ impl JobRepository for MemoryStore {
         Ok(true)
     }
 
-    async fn job_lease_hand_back(&self, id: JobId, lease: &Lease) -> Result<bool, StoreError> {
+    async fn job_lease_hand_back(
+        &self,
+        id: JobId,
+        lease: &Lease,
+        rest_until: Timestamp,
+    ) -> Result<bool, StoreError> {
         let mut tables = self.tables();
         let Some(job) = tables.jobs.get_mut(&id).filter(|job| job.lease.is_held_as(lease)) else {
             return Ok(false);
         };
-        job.lease = job.lease.handed_back();
+        job.lease = job.lease.handed_back(rest_until);
         Ok(true)
     }
 

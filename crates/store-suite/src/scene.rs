@@ -163,7 +163,12 @@ pub enum Stage {
 /// Brings job `n` to a stage, and returns it.
 pub async fn job_at(store: &dyn Store, n: u8, stage: Stage, now: Timestamp) -> Job {
     let id = job_id(n);
-    accepted(store, Command::JobCreate { job: Box::new(new_job(n, now)), idempotency: None }, now).await;
+    accepted(
+        store,
+        Command::JobCreate { job: Box::new(new_job(n, now)), idempotency: None, instead_of: None },
+        now,
+    )
+    .await;
     let issue = |purpose, lease| Command::InvoiceIssue {
         job: id,
         invoice: invoice(n, purpose, now),

@@ -64,6 +64,7 @@ CREATE TABLE jobs (
     lease_owner TEXT,
     lease_until BIGINT,
     attempts INTEGER NOT NULL,
+    claims INTEGER NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     -- What the quotes and the settlement say, for who reads the table; the program reads them from where they are.

@@ -78,13 +78,8 @@ impl Drop for Server {
 /// Starts the program and waits until it says that it serves.
 fn spawn(folder: &Path, settings: &BTreeMap<String, String>) -> (Child, String) {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("server.log")).unwrap();
-    let mut child = tithe(folder)
-        .arg("serve")
-        .envs(settings)
-        .stdout(Stdio::piped())
-        .stderr(log)
-        .spawn()
-        .unwrap();
+    let mut child =
+        tithe(folder).arg("serve").envs(settings).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap());
     let mut banner = String::new();
     while !banner.contains("\n  try ") || !banner.ends_with('\n') {

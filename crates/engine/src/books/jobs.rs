@@ -13,9 +13,18 @@ use tithe_lightning::{Invoice, InvoiceChange, OwnerId, PaymentHash, Purpose, Set
 use tithe_money::Msats;
 
 impl Books {
-    pub(super) fn job_create(&mut self, job: &Job, idempotency: Option<&IdempotencyRequest>) -> Outcome {
+    pub(super) fn job_create(
+        &mut self,
+        job: &Job,
+        idempotency: Option<&IdempotencyRequest>,
+        instead_of: Option<JobId>,
+    ) -> Outcome {
         if let Some(request) = idempotency {
-            match request.begin(self.idempotency.get(&request.id), Some(job.id.0), self.now)? {
+            let kept = self.idempotency.get(&request.id);
+            // Whoever has found out that the key's job was given up may begin anew, once.
+            let given_up =
+                instead_of.is_some_and(|old| kept.is_some_and(|kept| kept.is_begun_as(request, old.0)));
+            match request.begin(kept.filter(|_| !given_up), Some(job.id.0), self.now)? {
                 Begin::New(record) => self.idempotency.put(record.id.clone(), record),
                 Begin::Resume(record) => {
                     let subject = record.subject;

@@ -73,7 +73,9 @@ impl Books {
 
     fn decide(&mut self, command: &Command) -> Outcome {
         match command {
-            Command::JobCreate { job, idempotency } => self.job_create(job, idempotency.as_ref()),
+            Command::JobCreate { job, idempotency, instead_of } => {
+                self.job_create(job, idempotency.as_ref(), *instead_of)
+            }
             Command::InvoiceIssue { job, invoice, lease, finish } => {
                 self.invoice_issue(*job, invoice, lease.as_ref(), finish.as_ref())
             }

@@ -53,6 +53,33 @@ async fn after_a_failure_the_key_is_free_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_is_given_again_though_nothing_can_be_priced() {
+    let scene = Scene::open().await;
+    let server = scene.server();
+    let answered = server.create_keyed("hello", "k").await.unwrap();
+    scene.prices.set(None);
+    let again = server.create_keyed("hello", "k").await.unwrap();
+    assert_eq!((again.answer, again.replayed), (answered.answer, true));
+    assert!(matches!(server.create_keyed("hello", "other").await, Err(EngineError::NoPrice(_))));
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_job_was_given_up_begins_anew_once() {
+    let scene = Scene::open().await;
+    let server = scene.server();
+    server.wallet_faults().queue(Operation::InvoiceCreate, Fault::Fail);
+    assert!(matches!(server.create_keyed("hello", "k").await, Err(EngineError::NoWallet)));
+    scene.clock.advance(Duration::from_mins(5));
+    server.engine.sweep().await.unwrap();
+    let answered = server.create_keyed("hello", "k").await.unwrap();
+    let again = server.create_keyed("hello", "k").await.unwrap();
+    assert_eq!((&again.answer, again.replayed), (&answered.answer, true));
+    assert_eq!(server.engine.audit().await.unwrap().jobs, 2, "the one that was given up, and the new one");
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_answers_one_request_only() {
     let scene = Scene::open().await;
     let server = scene.server();

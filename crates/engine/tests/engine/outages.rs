@@ -125,3 +125,15 @@ async fn readiness_tells_what_is_away() {
     assert_eq!(all(server.engine.readiness().await), (Some(false), None, Some(false)));
     scene.finish().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_result_that_the_database_always_refuses_does_not_hold_a_worker_for_ever() {
+    let scene = Scene::open().await;
+    let server = scene.started();
+    let id = server.create("hello").await;
+    // Each attempt is refused eleven times; the third finds the database mended.
+    scene.store_faults.commits_fail("work_finish", 22);
+    assert_eq!(scene.pay_through(id).await.state.name(), StateName::Complete);
+    assert_eq!((scene.backend.works(), scene.store_faults.to_come()), (3, 0));
+    scene.finish().await;
+}

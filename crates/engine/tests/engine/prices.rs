@@ -39,6 +39,22 @@ async fn a_job_that_is_being_evaluated_waits_for_a_price_and_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn however_long_no_price_is_known_no_job_fails_for_it_and_no_model_is_asked() {
+    let scene = Scene::open().await;
+    let server = scene.started();
+    let id = server.create("hello").await;
+    scene.prices.set(None);
+    scene.pay_evaluation(id).await;
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    assert_eq!(scene.state(id).await, StateName::Evaluating);
+    assert_eq!(scene.backend.evaluations(), 0);
+    scene.prices.set(Some("100000"));
+    assert_eq!(scene.pay_through_work(id).await.state.name(), StateName::Complete);
+    assert_eq!(scene.backend.evaluations(), 1);
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn work_is_charged_at_the_price_of_its_quote() {
     let mut charges = Vec::new();
     for later in ["100000", "50000", "900000"] {

@@ -39,6 +39,7 @@ pub(crate) struct JobRow {
     lease_owner: Option<String>,
     lease_until: Option<i64>,
     attempts: i64,
+    claims: i64,
     created_at: i64,
     updated_at: i64,
 }
@@ -93,6 +94,7 @@ impl TryFrom<&Job> for JobRow {
             lease_owner: job.lease.owner.map(|owner| owner.to_string()),
             lease_until: job.lease.until.map(tithe_clock::Timestamp::unix_micros),
             attempts: job.lease.attempts.into(),
+            claims: job.lease.claims.into(),
             created_at: job.created_at.unix_micros(),
             updated_at: job.updated_at.unix_micros(),
         })
@@ -129,6 +131,7 @@ impl TryFrom<JobRow> for Job {
                 owner: read.column("lease_owner", owner)?,
                 until,
                 attempts: read.column("attempts", row.attempts.try_into())?,
+                claims: read.column("claims", row.claims.try_into())?,
             },
             revision: read.column("revision", row.revision.try_into())?,
             created_at: read.time("created_at", row.created_at)?,

@@ -15,13 +15,16 @@ fn request(scope: &str, fingerprint: u8) -> IdempotencyRequest {
 }
 
 fn create(n: u8, request: IdempotencyRequest) -> Command {
-    Command::JobCreate { job: Box::new(new_job(n, START)), idempotency: Some(request) }
+    Command::JobCreate { job: Box::new(new_job(n, START)), idempotency: Some(request), instead_of: None }
 }
 
 /// The first answer, a day long, to the same request of the same credential.
 pub async fn an_answer_is_kept_and_replayed(store: FreshStore) {
     let mine = request("mine", 1);
+    assert_eq!(store.idempotency(&mine.id).await.unwrap(), None);
     assert_eq!(accepted(store.as_ref(), create(1, mine.clone()), START).await, Answer::Done);
+    let kept = store.idempotency(&mine.id).await.unwrap().unwrap();
+    assert_eq!((kept.fingerprint, kept.subject), (mine.fingerprint, Some(job_id(1).0)));
     let again =
         commit(store.as_ref(), vec![create(2, mine.clone()), create(3, request("mine", 2))], START).await;
     assert_eq!(again, [Err(Refusal::RequestInProgress), Err(Refusal::IdempotencyKeyReused)]);

@@ -56,13 +56,15 @@ pub async fn only_its_holder_renews_or_hands_back_a_lease(store: FreshStore) {
     let first = store.jobs_claim(&claim(1, START, 1)).await.unwrap().remove(0).lease;
     let second = store.jobs_claim(&claim(1, START + HOUR, 1)).await.unwrap().remove(0).lease;
     assert_eq!(first.owner, second.owner);
-    assert!(!store.job_lease_hand_back(job_id(1), &first).await.unwrap());
+    assert!(!store.job_lease_hand_back(job_id(1), &first, START + HOUR).await.unwrap());
     assert!(!store.job_lease_renew(job_id(9), &second, START + HOUR).await.unwrap());
-    assert!(store.job_lease_hand_back(job_id(1), &second).await.unwrap());
-    assert!(!store.job_lease_hand_back(job_id(1), &second).await.unwrap());
-    // Free at once, and the attempt that was handed back does not count.
-    let third = store.jobs_claim(&claim(2, START + HOUR, 1)).await.unwrap().remove(0).lease;
-    assert_eq!(third.attempts, 2);
+    let rest_until = START + HOUR + Duration::from_secs(5);
+    assert!(store.job_lease_hand_back(job_id(1), &second, rest_until).await.unwrap());
+    assert!(!store.job_lease_hand_back(job_id(1), &second, rest_until).await.unwrap());
+    // It rests, then it is free, and the attempt that was handed back does not count.
+    assert_eq!(store.jobs_claim(&claim(2, START + HOUR, 1)).await.unwrap(), []);
+    let third = store.jobs_claim(&claim(2, rest_until, 1)).await.unwrap().remove(0).lease;
+    assert_eq!((third.attempts, third.claims), (2, second.claims + 1));
 }
 
 /// Jobs that wait for a payment, or have ended, are nobody's work.

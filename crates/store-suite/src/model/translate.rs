@@ -61,7 +61,11 @@ impl Reference {
             Op::Renew(hold) => {
                 Command::HoldRenew { hold: self.hold(*hold), account: on(*hold), lease: LEASE }
             }
-            Op::Create(n) => Command::JobCreate { job: Box::new(new_job(job(*n), now)), idempotency: None },
+            Op::Create(n) => Command::JobCreate {
+                job: Box::new(new_job(job(*n), now)),
+                idempotency: None,
+                instead_of: None,
+            },
             Op::Issue(n, for_work) => Command::InvoiceIssue {
                 job: job_id(job(*n)),
                 invoice: invoice(job(*n), purpose(*for_work), now),

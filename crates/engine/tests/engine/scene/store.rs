@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tithe_clock::Timestamp;
 use tithe_engine::commands::Batch;
-use tithe_engine::idempotency::IdempotencyId;
+use tithe_engine::idempotency::{IdempotencyId, IdempotencyRecord};
 use tithe_engine::store::{AuditRows, BatchStore, Committed, StoreError};
 use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, Lease};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository};
@@ -127,6 +127,10 @@ impl BatchStore for ServerStore {
         self.power.through(Op::Commit, commit).await
     }
 
+    async fn idempotency(&self, id: &IdempotencyId) -> Result<Option<IdempotencyRecord>, StoreError> {
+        self.read(self.inner.idempotency(id)).await
+    }
+
     async fn idempotency_purge(&self, now: Timestamp) -> Result<u64, StoreError> {
         self.read(self.inner.idempotency_purge(now)).await
     }
@@ -169,8 +173,13 @@ impl JobRepository for ServerStore {
         self.read(self.inner.job_lease_renew(id, lease, until)).await
     }
 
-    async fn job_lease_hand_back(&self, id: JobId, lease: &Lease) -> Result<bool, StoreError> {
-        self.read(self.inner.job_lease_hand_back(id, lease)).await
+    async fn job_lease_hand_back(
+        &self,
+        id: JobId,
+        lease: &Lease,
+        rest_until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.read(self.inner.job_lease_hand_back(id, lease, rest_until)).await
     }
 
     async fn jobs_never_invoiced(&self, before: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {

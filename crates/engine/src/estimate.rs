@@ -1,6 +1,6 @@
 //! What a request would cost. Changes nothing.
 
-use crate::evaluation::{self, INSTRUCTIONS};
+use crate::evaluation::INSTRUCTIONS;
 use crate::{Engine, EngineError, RequestError};
 use tithe_money::{Msats, Sats, UsdMicros};
 use tithe_pricing::{BtcQuote, Model, Quote, Terms};
@@ -55,7 +55,7 @@ impl Engine {
 
     pub(crate) fn quote_evaluation(&self, request: &str, terms: &Terms) -> Result<Quote, EngineError> {
         let messages = [INSTRUCTIONS, request];
-        Ok(self.eval_model()?.quote(&messages, Some(evaluation::MAX_OUTPUT_TOKENS), terms)?)
+        Ok(self.eval_model()?.quote(&messages, Some(self.settings.eval_max_output_tokens), terms)?)
     }
 
     pub(crate) fn check_text(&self, request: &str) -> Result<(), RequestError> {

@@ -3,9 +3,6 @@
 use crate::inference::{ChatRequest, Message, Role};
 use serde::Deserialize;
 
-/// The most that the evaluation model may answer, in tokens.
-pub(crate) const MAX_OUTPUT_TOKENS: u64 = 256;
-
 /// The longest reason that is passed on, in characters.
 const MAX_REASON_CHARS: usize = 500;
 
@@ -37,14 +34,14 @@ struct AnswerForm {
 }
 
 /// The chat that evaluates `request`.
-pub(crate) fn chat(model: &str, request: &str) -> ChatRequest {
+pub(crate) fn chat(model: &str, request: &str, max_output_tokens: u64) -> ChatRequest {
     ChatRequest {
         model: model.to_owned(),
         messages: vec![
             Message { role: Role::System, text: INSTRUCTIONS.to_owned() },
             Message { role: Role::User, text: request.to_owned() },
         ],
-        max_output_tokens: MAX_OUTPUT_TOKENS,
+        max_output_tokens,
         deterministic: true,
     }
 }

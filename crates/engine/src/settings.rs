@@ -9,6 +9,8 @@ use tithe_money::{BasisPoints, UsdMicros};
 pub struct Settings {
     /// The model that evaluates requests.
     pub eval_model: String,
+    /// The most that it may answer, in tokens. A model that reasons before it answers needs more.
+    pub eval_max_output_tokens: u64,
     /// The model that work runs on when the customer does not choose.
     pub work_model: String,
     /// The models that customers may choose.
@@ -53,6 +55,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             eval_model: "sim-small".to_owned(),
+            eval_max_output_tokens: 256,
             work_model: "sim-large".to_owned(),
             offered_models: BTreeSet::from(["sim-small".to_owned(), "sim-large".to_owned()]),
             // 40 %: what the tithe takes (10 %) and what free work may cost on top are paid from it.

@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use std::time::Duration;
 use tithe_jobs::{Job, JobClaim, JobState, Lease, WorkTerms};
 use tithe_lightning::Purpose;
-use tithe_pricing::{Tokenizer, Usage};
+use tithe_pricing::{Quote, Tokenizer, Usage};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, info_span, warn};
 
@@ -141,7 +141,7 @@ impl Engine {
             warn!(%failure, "the evaluation waits");
             return Step::HandBack(PRICE_REST);
         }
-        let chat = evaluation::chat(&self.settings.eval_model, &job.request);
+        let chat = Self::evaluation_chat(job);
         let asked = self.ports.inference.complete(&chat);
         let answer = match tokio::time::timeout(self.settings.work_timeout, asked).await {
             Ok(Ok(completion)) => completion.text,
@@ -177,6 +177,12 @@ impl Engine {
             }
         };
         self.evaluation_end(job, verdict).await
+    }
+
+    /// What the evaluation model is asked, with no more output than its fee was worked out for.
+    fn evaluation_chat(job: &Job) -> ChatRequest {
+        let Quote { model, tokens, .. } = &job.evaluation.quote;
+        evaluation::chat(model, &job.request, tokens.max_output)
     }
 
     /// Prices the work, now, at rates that are frozen from now on.

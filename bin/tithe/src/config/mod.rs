@@ -130,6 +130,7 @@ impl Config {
         let defaults = tithe_engine::Settings::default();
         let engine = tithe_engine::Settings {
             eval_model,
+            eval_max_output_tokens: values.number("TITHE_EVAL_MAX_OUTPUT_TOKENS", 16, 1_000_000)?,
             work_model,
             offered_models,
             margin: values.parse("TITHE_MARGIN_PCT", BasisPoints::parse_percent)?,

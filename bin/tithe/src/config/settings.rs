@@ -90,6 +90,12 @@ pub(super) const SETTINGS: &[Setting] = &[
     secret("TITHE_INFERENCE_API_KEY", "inference_api_key", "The backend's API key"),
     setting("TITHE_EVAL_MODEL", "eval_model", "", "The model that evaluates requests; with sim: sim-small"),
     setting(
+        "TITHE_EVAL_MAX_OUTPUT_TOKENS",
+        "eval_max_output_tokens",
+        "256",
+        "The most that the evaluation model may answer, in tokens; one that reasons first needs more",
+    ),
+    setting(
         "TITHE_WORK_MODEL",
         "work_model",
         "",

@@ -106,7 +106,10 @@ async fn work_that_is_cut_off_is_begun_anew_and_in_the_end_owed_back() {
     let events = app.follow_to_the_end(&id, None).await;
     let last = events.last().unwrap();
     assert_eq!(last.data["state"], "failed");
-    let attempts: Vec<_> = events.iter().filter_map(|event| event.data["attempt"].as_u64()).collect();
-    assert!(attempts.is_sorted() && attempts.last() == Some(&2), "{attempts:?}");
+    // Attempts have numbers that grow; which ones is the server's business.
+    let mut attempts: Vec<_> = events.iter().filter_map(|event| event.data["attempt"].as_u64()).collect();
+    assert!(attempts.is_sorted(), "{attempts:?}");
+    attempts.dedup();
+    assert_eq!(attempts.len(), 2, "{attempts:?}");
     assert!(last.data.get("result").is_none());
 }

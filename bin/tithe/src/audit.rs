@@ -30,6 +30,7 @@ pub(crate) fn run(config: &Config, json: bool) -> Result<ExitCode, Box<dyn std::
 
 fn print_text(report: &AuditReport) {
     println!("{} transfers, {} invoices, {} jobs", report.transfers, report.invoices, report.jobs);
+    println!("what each account got less what it gave (the wallet gave what it holds to the others):");
     for (account, msats) in &report.balances {
         println!("  {:<14} {msats:>20} msat", account.to_string());
     }

@@ -79,9 +79,10 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => load(&args).and_then(|config| serve::run(&config)),
         Command::Audit { config, json } => load(&config).and_then(|config| audit::run(&config, json)),
-        Command::Config { command: ConfigCommand::Check(args) } => load(&args).map(|config| {
+        Command::Config { command: ConfigCommand::Check(args) } => load(&args).and_then(|config| {
             print!("{}", config.describe());
-            ExitCode::SUCCESS
+            serve::check(&config)?;
+            Ok(ExitCode::SUCCESS)
         }),
         Command::Ask(args) => ask::run(args),
         Command::Openapi => {

@@ -29,6 +29,9 @@ use tracing_subscriber::EnvFilter;
 
 type Failure = Box<dyn std::error::Error>;
 
+/// Where customers look when they are not told.
+const DEFAULT_ADDRESS: &str = "127.0.0.1:8402";
+
 /// A failure with what was being done.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
@@ -46,7 +49,7 @@ fn doing<E: Into<Failure>>(what: impl Into<String>) -> impl FnOnce(E) -> While {
 pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     start_log(config)?;
     let runtime = Runtime::new()?;
-    std::fs::create_dir_all(&config.data_dir)
+    make_private(&config.data_dir)
         .map_err(doing(format!("the data directory {} cannot be made", config.data_dir.display())))?;
     let listener = TcpListener::bind(config.listen)
         .map_err(doing(format!("nothing can be served on {} (TITHE_LISTEN)", config.listen)))?;
@@ -55,7 +58,7 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     let engine = Arc::clone(&state.engine);
     print!("{}", banner(config, &address.to_string(), wallet.as_ref()));
 
-    let stopping = state.stopping.clone();
+    let (draining, stopping) = (state.draining.clone(), state.stopping.clone());
     let running = runtime.block_on(async { engine.start() });
     let http = HttpSettings {
         workers: config.http_workers,
@@ -65,15 +68,17 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     actix_web::rt::System::new().block_on(async {
         let server = tithe_http::serve(listener, state, http)?;
         let handle = server.handle();
+        let patience = config.shutdown;
         runtime.spawn(async move {
             told_to_stop().await;
-            info!("stopping: no new requests, no new work");
+            info!("stopping: no new jobs; what runs may finish, and can be followed meanwhile");
+            draining.cancel();
+            running.stop(patience).await;
             stopping.cancel();
             handle.stop(true).await;
         });
         server.await
     })?;
-    runtime.block_on(running.stop(config.shutdown));
     info!("stopped");
     runtime.shutdown_timeout(Duration::from_secs(5));
     Ok(ExitCode::SUCCESS)
@@ -107,7 +112,14 @@ async fn assemble(config: &Config, runtime: &Runtime) -> Result<(AppState, Arc<S
         .map_err(doing("the secret for tokens cannot be read or made"))?;
     let engine = Arc::new(Engine::new(ports, config.engine.clone(), tokens)?);
     let test_payer = config.dev.then(|| -> Arc<dyn TestPayer> { wallet.clone() });
-    Ok((AppState { engine, test_payer, runtime: runtime.handle().clone(), stopping }, wallet))
+    let state = AppState {
+        engine,
+        test_payer,
+        runtime: runtime.handle().clone(),
+        draining: CancellationToken::new(),
+        stopping,
+    };
+    Ok((state, wallet))
 }
 
 fn inference(
@@ -166,9 +178,11 @@ fn catalogue(file: Option<&Path>) -> Result<Catalogue, Failure> {
 }
 
 fn start_log(config: &Config) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&config.log).map_err(doing(format!("TITHE_LOG is {:?}", config.log)))?;
     let color = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(color);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter(config)?)
+        .with_writer(std::io::stderr)
+        .with_ansi(color);
     match config.log_format {
         LogFormat::Pretty => log.with_target(false).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
@@ -176,10 +190,40 @@ fn start_log(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Makes the data directory, for nobody else to read: it holds customers' requests and the server's secrets.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// Checks what can be checked of a configuration without starting anything.
+pub(crate) fn check(config: &Config) -> Result<(), Failure> {
+    filter(config)?;
+    SqliteStore::path_of(&config.database())?;
+    let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
+        (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    inference(config, &clock, &entropy)?;
+    let catalogue = catalogue(config.models.as_deref())?;
+    let engine = &config.engine;
+    let named = [&engine.eval_model, &engine.work_model].into_iter().chain(&engine.offered_models);
+    for name in named {
+        catalogue.model(name).ok_or_else(|| format!("the model {name:?} is not in the model catalogue"))?;
+    }
+    Ok(())
+}
+
+fn filter(config: &Config) -> Result<EnvFilter, Failure> {
+    EnvFilter::try_new(&config.log).map_err(|wrong| format!("TITHE_LOG is {:?}: {wrong}", config.log).into())
+}
+
 /// What a stranger should know first.
 fn banner(config: &Config, address: &str, wallet: &SimWallet) -> String {
+    let paid_by = if config.dev { ", paid by POST /dev/stub/pay" } else { "" };
     let mut simulated = vec![format!(
-        "wallet     SIMULATED: no money moves; invoices are real BOLT11 on {}, paid by POST /dev/stub/pay",
+        "wallet     SIMULATED: no money moves; invoices are real BOLT11 on {}{paid_by}",
         wallet.network()
     )];
     let engine = &config.engine;
@@ -198,17 +242,19 @@ fn banner(config: &Config, address: &str, wallet: &SimWallet) -> String {
     });
     let folder = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
     let try_it = if config.dev {
-        "  try        tithe ask --dev-pay 'Why is the sky blue?'   (or the curl commands of the README)"
-            .to_owned()
+        let server =
+            if address == DEFAULT_ADDRESS { String::new() } else { format!("--server http://{address} ") };
+        format!(
+            "  try        cargo run -- ask {server}--dev-pay 'Why is the sky blue?'   (or the README's curl commands)"
+        )
     } else {
         "  try        start with TITHE_DEV=1 to be able to pay invoices without a Lightning wallet".to_owned()
     };
     format!(
-        "Tithe {} serves on http://{address}\n  {}\n  data       {} (database {})\n  docs       http://{address}/docs\n{try_it}\n",
+        "Tithe {} serves on http://{address}\n  {}\n  data       {}\n  docs       http://{address}/docs\n{try_it}\n",
         env!("CARGO_PKG_VERSION"),
         simulated.join("\n  "),
         folder.display(),
-        config.database(),
     )
 }
 

@@ -27,7 +27,7 @@ pub enum CommitError {
     /// Too many commands wait already, or the database is not available. Nothing has happened.
     #[error("the server is too busy")]
     Busy,
-    /// The database failed. Nothing has happened.
+    /// The database failed, or its answer was lost on the way: read whether it has happened.
     #[error("the change could not be written")]
     Failed,
 }
@@ -56,7 +56,7 @@ impl Committer {
     /// on waiting for the answer.
     ///
     /// # Errors
-    /// [`CommitError`]; in each case the command has changed nothing.
+    /// [`CommitError`].
     pub async fn commit(&self, command: Command) -> Result<Answer, CommitError> {
         let (reply, answer) = oneshot::channel();
         self.queue.try_send(Envelope { command, reply }).map_err(|_| CommitError::Busy)?;

@@ -92,7 +92,9 @@ pub enum EngineError {
     #[error(transparent)]
     TestPayment(TestPaymentError),
     /// Something else, which the log tells.
-    #[error("something went wrong on the server; nothing was charged")]
+    #[error(
+        "something went wrong on the server; the same request with the same Idempotency-Key may be repeated"
+    )]
     Internal,
 }
 

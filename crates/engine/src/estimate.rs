@@ -3,7 +3,7 @@
 use crate::evaluation::INSTRUCTIONS;
 use crate::{Engine, EngineError, RequestError};
 use tithe_money::{Msats, Sats, UsdMicros};
-use tithe_pricing::{BtcQuote, Model, Quote, Terms};
+use tithe_pricing::{BtcQuote, Model, Quote, QuoteError, Terms};
 
 /// What a request would cost: its evaluation and its work together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,15 +25,20 @@ pub struct Estimate {
 }
 
 impl Engine {
-    /// What `request` would cost on `model`.
+    /// What `request` would cost on `model`, with at most `max_output_tokens` of output.
     ///
     /// # Errors
     /// [`EngineError::Request`] when it would not be taken, [`EngineError::NoPrice`].
-    pub async fn estimate(&self, request: &str, model: Option<&str>) -> Result<Estimate, EngineError> {
+    pub async fn estimate(
+        &self,
+        request: &str,
+        model: Option<&str>,
+        max_output_tokens: Option<u64>,
+    ) -> Result<Estimate, EngineError> {
         let model = self.work_model(model)?;
         self.check_text(request)?;
         let terms = self.terms().await?;
-        let work = model.quote(&[request], None, &terms)?;
+        let work = model.quote(&[request], max_output_tokens, &terms)?;
         let evaluation = self.quote_evaluation(request, &terms)?;
         let evaluation_fee = evaluation.full_amount()?;
         let fee = evaluation_fee.to_msats();
@@ -55,7 +60,16 @@ impl Engine {
 
     pub(crate) fn quote_evaluation(&self, request: &str, terms: &Terms) -> Result<Quote, EngineError> {
         let messages = [INSTRUCTIONS, request];
-        Ok(self.eval_model()?.quote(&messages, Some(self.settings.eval_max_output_tokens), terms)?)
+        let model = self.eval_model()?;
+        let wanted = self.settings.eval_max_output_tokens.min(model.max_output_tokens);
+        let quote = model.quote(&messages, Some(wanted), terms)?;
+        if quote.tokens.max_output < wanted {
+            // A verdict that has no room would be unreadable, over and over, at our cost.
+            let limit = model.context_tokens.saturating_sub(wanted);
+            let input_tokens = quote.tokens.max_input;
+            return Err(QuoteError::TooLong { input_tokens, limit, model: model.name.clone() }.into());
+        }
+        Ok(quote)
     }
 
     pub(crate) fn check_text(&self, request: &str) -> Result<(), RequestError> {

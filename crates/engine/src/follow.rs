@@ -43,6 +43,8 @@ pub struct JobFollower {
     cursor: JobCursor,
     steps: VecDeque<JobChange>,
     view: Option<JobView>,
+    /// Whether to look at the store though nobody has said that there is something new.
+    look: bool,
     over: bool,
 }
 
@@ -62,11 +64,17 @@ impl Engine {
         let cursor = JobCursor { revision: cursor.revision.min(view.job.revision), ..cursor };
         let over = view.job.state.name().is_terminal() && view.job.revision <= cursor.revision;
         let engine = Arc::clone(self);
-        Ok(JobFollower { engine, job, follow, cursor, steps: VecDeque::new(), view: None, over })
+        Ok(JobFollower { engine, job, follow, cursor, steps: VecDeque::new(), view: None, look: true, over })
     }
 }
 
 impl JobFollower {
+    /// Whether nothing more will come.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.over
+    }
+
     /// What is new, with the cursor that resumes after it; `None` after the job's last step. Safe to drop and call again.
     ///
     /// # Errors
@@ -74,8 +82,9 @@ impl JobFollower {
     pub async fn next(&mut self) -> Result<Option<(JobCursor, JobUpdate)>, EngineError> {
         while !self.over {
             let known = self.follow.revision();
-            if self.steps.is_empty() {
+            if self.steps.is_empty() && (self.look || known > self.cursor.revision) {
                 self.load().await?;
+                self.look = false;
             }
             let ends = self.steps.front().is_some_and(|change| change.state.is_terminal());
             if (self.steps.is_empty() || ends)
@@ -90,7 +99,8 @@ impl JobFollower {
             if self.follow.revision() != known {
                 continue;
             }
-            let _look_again = tokio::time::timeout(LOOK_AGAIN_AFTER, self.follow.changed()).await;
+            // Text alone is no reason to look at the store.
+            self.look = tokio::time::timeout(LOOK_AGAIN_AFTER, self.follow.changed()).await.is_err();
         }
         Ok(None)
     }

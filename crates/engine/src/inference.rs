@@ -119,7 +119,7 @@ pub trait Inference: Send + Sync {
     /// Completes a chat and answers with the whole text.
     async fn complete(&self, request: &ChatRequest) -> Result<Completion, InferenceError>;
 
-    /// Completes a chat and streams the text. An error here means that nothing was generated for sure or at all; later
-    /// ones come through the stream.
+    /// Completes a chat and streams the text. An error here means that no text has come; later ones come through
+    /// the stream.
     async fn stream(&self, request: &ChatRequest) -> Result<ChatStream, InferenceError>;
 }

@@ -26,6 +26,9 @@ use tracing::{info, warn};
 /// How often a wallet is asked again when its answer was lost.
 const MINT_ATTEMPTS: u32 = 3;
 
+/// How many jobs may be without an invoice at once, because the wallet makes none.
+const UNINVOICED_MAX: usize = 1_000;
+
 /// How long an invoice must at least still be payable when it is shown.
 const LIFE_LEFT_MIN: Duration = Duration::from_mins(1);
 
@@ -109,7 +112,9 @@ impl Engine {
         };
         if begun.state.name().is_terminal() && begun.evaluation.invoice.is_none() {
             info!(job = %begun.id, instead = %job.id, "a job that was given up is begun anew");
-            self.committer.commit(create(Some(begun.id))).await?;
+            if let Answer::Replayed(answer) = self.committer.commit(create(Some(begun.id))).await? {
+                return Ok(Answered { answer, replayed: true });
+            }
             return self.job_invoice_first(*job, key, render).await;
         }
         self.job_invoice_first(begun, key, render).await
@@ -159,7 +164,11 @@ impl Engine {
     async fn new_job(&self, new: NewJobRequest) -> Result<Job, EngineError> {
         let model = self.work_model(new.model.as_deref())?;
         self.check_text(&new.request)?;
-        if self.ports.store.invoices_pending_count().await? >= self.settings.max_unpaid_invoices {
+        let store = &self.ports.store;
+        let begun = store.jobs_never_invoiced(self.now(), UNINVOICED_MAX).await?;
+        if begun.len() >= UNINVOICED_MAX
+            || store.invoices_pending_count().await? >= self.settings.max_unpaid_invoices
+        {
             return Err(EngineError::TooManyUnpaid);
         }
         let terms = self.terms().await?;

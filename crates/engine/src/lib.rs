@@ -15,7 +15,7 @@
 //! let tokens = ClaimTokens::new(Secret::new("at least 32 random bytes"), vec![]);
 //! let engine = Arc::new(Engine::new(ports, Settings::default(), tokens)?);
 //! let running = engine.start();
-//! let estimate = engine.estimate("Why is the sky blue?", None).await?;
+//! let estimate = engine.estimate("Why is the sky blue?", None, None).await?;
 //! println!("about {}", estimate.expected.to_sats_rounding_up()?);
 //! running.stop(std::time::Duration::from_secs(10)).await;
 //! # Ok(())

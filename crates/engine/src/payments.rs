@@ -6,6 +6,7 @@ use crate::committer::{CommitError, chain};
 use crate::{Engine, EngineError};
 use futures_util::StreamExt;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tithe_clock::Timestamp;
@@ -43,6 +44,18 @@ impl RecentlyChecked {
         checked.insert(hash, now);
         true
     }
+}
+
+/// Which invoices a poll looks up.
+#[derive(Debug, Clone, Copy)]
+enum Unpaid {
+    /// Those that can be paid.
+    Pending,
+    /// Those that expired since then and were given up.
+    Lapsed {
+        /// When.
+        since: Timestamp,
+    },
 }
 
 /// What looking an invoice up has led to.
@@ -107,9 +120,13 @@ impl Engine {
     /// Looks an unpaid invoice up for a reader; says whether anything has changed. The reader is never refused because
     /// the wallet is.
     pub(crate) async fn invoice_check_on_read(&self, invoice: &Invoice) -> bool {
-        if invoice.state != InvoiceState::Pending
-            || !self.recently_checked.is_due(invoice.payment_hash, self.now())
-        {
+        // One that lapsed may have been paid at the last moment.
+        let may_be_paid = match invoice.state {
+            InvoiceState::Pending => true,
+            InvoiceState::Expired => invoice.expires_at >= self.late_since(),
+            InvoiceState::Paid { .. } => false,
+        };
+        if !may_be_paid || !self.recently_checked.is_due(invoice.payment_hash, self.now()) {
             return false;
         }
         match self.invoice_check(invoice).await {
@@ -139,8 +156,13 @@ impl Engine {
                 self.invoice_credit(invoice, settlement).await?;
                 return Ok(Checked::Moved);
             }
-            Some(InvoiceStatus::Expired) | None => self.now() >= invoice.expires_at,
+            Some(InvoiceStatus::Expired) => self.now() >= invoice.expires_at,
             Some(InvoiceStatus::Pending) => expired_for >= IN_FLIGHT_PATIENCE,
+            // It made it, so this is not what it should say: another wallet, or an old backup. Paid or not is not known.
+            None => {
+                warn!(payment = %hash, "the wallet does not know an invoice of ours");
+                expired_for >= IN_FLIGHT_PATIENCE
+            }
         };
         if !is_over || invoice.state != InvoiceState::Pending {
             return Ok(Checked::Same);
@@ -186,27 +208,44 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Busy`] when the database does not answer. What the wallet does not answer is left for the next time.
     pub async fn payments_poll(&self, late: bool) -> Result<(), EngineError> {
-        let since = self.now() - self.settings.late_payment_window;
-        for lapsed in [false, true] {
-            if lapsed && !late {
-                break;
-            }
-            let mut after = None;
-            loop {
-                let page = if lapsed {
-                    self.ports.store.invoices_lapsed(since, after, POLL_PAGE).await?
-                } else {
-                    self.ports.store.invoices_pending(after, POLL_PAGE).await?
-                };
-                let Some(last) = page.last() else { break };
-                after = Some(last.payment_hash);
-                futures_util::stream::iter(&page)
-                    .for_each_concurrent(POLL_PARALLEL, |invoice| async move {
-                        let _next_time = self.invoice_check(invoice).await;
-                    })
-                    .await;
+        self.invoices_check_all(Unpaid::Pending).await?;
+        if late { self.payments_poll_late().await } else { Ok(()) }
+    }
+
+    /// Looks invoices up that lapsed recently.
+    pub(crate) async fn payments_poll_late(&self) -> Result<(), EngineError> {
+        self.invoices_check_all(Unpaid::Lapsed { since: self.late_since() }).await
+    }
+
+    /// Invoices that expired before this are no longer looked for. One may have been given up only after the patience for
+    /// a payment under way, and is looked for that much longer.
+    fn late_since(&self) -> Timestamp {
+        self.now() - self.settings.late_payment_window - IN_FLIGHT_PATIENCE
+    }
+
+    /// Looks up every invoice of all pages, until the wallet no longer answers.
+    async fn invoices_check_all(&self, which: Unpaid) -> Result<(), EngineError> {
+        let store = &self.ports.store;
+        let mut after = None;
+        loop {
+            let invoices = match which {
+                Unpaid::Pending => store.invoices_pending(after, POLL_PAGE).await?,
+                Unpaid::Lapsed { since } => store.invoices_lapsed(since, after, POLL_PAGE).await?,
+            };
+            let Some(last) = invoices.last() else { return Ok(()) };
+            after = Some(last.payment_hash);
+            let answered = AtomicBool::new(false);
+            futures_util::stream::iter(&invoices)
+                .for_each_concurrent(POLL_PARALLEL, |invoice| async {
+                    if self.invoice_check(invoice).await.is_ok() {
+                        answered.store(true, Ordering::Relaxed);
+                    }
+                })
+                .await;
+            if !answered.load(Ordering::Relaxed) {
+                warn!("the wallet answers nothing; unpaid invoices are looked up later");
+                return Ok(());
             }
         }
-        Ok(())
     }
 }

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 /// How long the listener waits before it listens again.
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// Every how many polls those invoices too are looked up that lapsed.
+/// How many times as seldom those invoices are looked up that lapsed.
 const LATE_POLL_EVERY: u32 = 12;
 
 /// The engine at work. Dropping it leaves the tasks running; [`Running::stop`] ends them.
@@ -37,11 +37,12 @@ impl Engine {
                     Task::Work => engine.work_loop(&stop, &give_up, &workers).await,
                     Task::Listen => engine.listen_loop(&stop).await,
                     Task::Poll => engine.poll_loop(&stop).await,
+                    Task::PollLate => engine.late_poll_loop(&stop).await,
                     Task::Sweep => engine.sweep_loop(&stop).await,
                 }
             });
         };
-        [Task::Work, Task::Listen, Task::Poll, Task::Sweep].into_iter().for_each(spawn);
+        [Task::Work, Task::Listen, Task::Poll, Task::PollLate, Task::Sweep].into_iter().for_each(spawn);
         Running { engine: Arc::clone(self), stop, give_up, tasks }
     }
 
@@ -101,16 +102,36 @@ impl Engine {
     async fn poll_loop(self: Arc<Self>, stop: &CancellationToken) {
         let mut tick = interval(self.settings.poll_interval);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        for round in 0_u32.. {
+        loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = tick.tick() => {}
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                polled = self.payments_poll(round % LATE_POLL_EVERY == 0) => {
+                polled = self.payments_poll(false) => {
                     if let Err(failure) = polled {
                         warn!(%failure, "unpaid invoices could not be polled");
+                    }
+                }
+            }
+        }
+    }
+
+    /// In a task of its own: there may be many of these, and new payments must not wait for them.
+    async fn late_poll_loop(self: Arc<Self>, stop: &CancellationToken) {
+        let mut tick = interval(self.settings.poll_interval * LATE_POLL_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                polled = self.payments_poll_late() => {
+                    if let Err(failure) = polled {
+                        warn!(%failure, "lapsed invoices could not be polled");
                     }
                 }
             }
@@ -136,6 +157,7 @@ enum Task {
     Work,
     Listen,
     Poll,
+    PollLate,
     Sweep,
 }
 

@@ -38,7 +38,9 @@ impl Engine {
             Err(CommitError::Refused(refusal)) => {
                 warn!(command = name, %refusal, "nothing to clear away after all");
             }
-            Err(failure) => return Err(failure.into()),
+            Err(CommitError::Busy) => return Err(EngineError::Busy),
+            // One row that cannot be written must not keep the others from being swept.
+            Err(failure) => warn!(command = name, %failure, "something lapsed cannot be cleared away"),
         }
         Ok(())
     }

@@ -22,7 +22,8 @@ use tracing::{Instrument, debug, info, info_span, warn};
 const RETRY_BASE: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
-/// How long a job rests that waits for a BTC price.
+/// How long a job waits for a BTC price before it is given up and owed back, and how long it rests in between.
+const PRICE_PATIENCE: Duration = Duration::from_hours(24);
 const PRICE_REST: Duration = Duration::from_secs(5);
 
 /// How long a finished worker waits before it tries again to write its result down, and how often the database may refuse
@@ -139,6 +140,9 @@ impl Engine {
         // Without a price the work could not be quoted: no reason to ask the model, nor to count it against the job.
         if let Err(failure) = self.terms().await {
             warn!(%failure, "the evaluation waits");
+            if self.now().since(job.updated_at) >= PRICE_PATIENCE {
+                return self.evaluation_end(job, Verdict::Failed(EVALUATION_FAILED.to_owned())).await;
+            }
             return Step::HandBack(PRICE_REST);
         }
         let chat = Self::evaluation_chat(job);

@@ -47,7 +47,7 @@ pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     }
     serde_path_to_error::deserialize(value).map_err(|wrong| {
         let path = wrong.path().to_string();
-        let message = wrong.inner().to_string();
+        let message = wrong.inner().to_string().replace("expected u64", "expected a whole number from 0 on");
         match message.strip_prefix("missing field `").and_then(|rest| rest.split_once('`')) {
             Some((field, _)) => Problem::field(field, "it is missing"),
             None => Problem::field(&path, message),
@@ -80,11 +80,11 @@ mod tests {
             (b"{\"request\":null}", "request: invalid type: null, expected a string"),
             (
                 b"{\"request\":\"a\",\"maxOutputTokens\":-1}",
-                "maxOutputTokens: invalid value: integer `-1`, expected u64",
+                "maxOutputTokens: invalid value: integer `-1`, expected a whole number from 0 on",
             ),
             (
                 b"{\"request\":\"a\",\"maxOutputTokens\":1.5}",
-                "maxOutputTokens: invalid type: floating point `1.5`, expected u64",
+                "maxOutputTokens: invalid type: floating point `1.5`, expected a whole number from 0 on",
             ),
         ] {
             assert_eq!(json::<Form>(body).unwrap_err().to_string(), message);

@@ -8,7 +8,7 @@ use utoipa::OpenApi;
     info(
         title = "Tithe",
         description = "AI work for sats. Amounts that end in `Sats` are whole sats, those in `Msats` exact millisats, \
-            `…Usd` decimal dollars as numbers. Times are RFC 3339, UTC. Every answer has `X-Request-Id`. Errors are \
+            `…Usd` decimal dollars as numbers. Times are RFC 3339, UTC. Every answer of a route has `X-Request-Id`; what is no HTTP is cut off with a bare 400. Errors are \
             problems (RFC 9457) with a stable `code`.",
         license(name = "MIT OR Apache-2.0")
     ),

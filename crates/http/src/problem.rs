@@ -43,11 +43,13 @@ pub enum Code {
     NoWallet,
     /// The server is too busy.
     Busy,
+    /// The server is about to stop and takes on no new work.
+    ShuttingDown,
 }
 
 impl Code {
     /// Every code there is.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::InvalidBody,
         Self::InvalidField,
         Self::InvalidIdempotencyKey,
@@ -63,6 +65,7 @@ impl Code {
         Self::NoPrice,
         Self::NoWallet,
         Self::Busy,
+        Self::ShuttingDown,
     ];
 
     /// The code's text, its status, its title, and what to do about it.
@@ -126,11 +129,17 @@ impl Code {
                 "internal",
                 500,
                 "Internal error",
-                "Nothing was charged. Tell the operator the request id; repeating the request is safe with the same key.",
+                "Tell the operator the request id. Repeating the request with the same Idempotency-Key is safe.",
             ),
             Self::NoPrice => ("no_price", 503, "No BTC price", "Try again after the time in Retry-After."),
             Self::NoWallet => ("no_wallet", 503, "No wallet", "Try again after the time in Retry-After."),
             Self::Busy => ("busy", 503, "Too busy", "Try again after the time in Retry-After."),
+            Self::ShuttingDown => (
+                "shutting_down",
+                503,
+                "Shutting down",
+                "Try again after the time in Retry-After; jobs can still be read.",
+            ),
         }
     }
 
@@ -144,7 +153,7 @@ impl Code {
     const fn retry_after(self) -> Option<&'static str> {
         match self {
             Self::TooManyUnpaid => Some("60"),
-            Self::NoPrice | Self::NoWallet => Some("10"),
+            Self::NoPrice | Self::NoWallet | Self::ShuttingDown => Some("10"),
             Self::Busy | Self::RequestInProgress => Some("1"),
             _ => None,
         }

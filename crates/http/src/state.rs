@@ -18,6 +18,8 @@ pub struct AppState {
     pub test_payer: Option<Arc<dyn TestPayer>>,
     /// The multi-thread runtime that use cases run on.
     pub runtime: Handle,
+    /// Refuses new jobs: the server lets what runs finish, and is then stopped.
+    pub draining: CancellationToken,
     /// Ends event streams when the server stops.
     pub stopping: CancellationToken,
 }

@@ -213,7 +213,7 @@ pub trait InvoiceRepository: Send + Sync {
     /// The invoice of this hash, or `None`.
     async fn invoice(&self, payment_hash: PaymentHash) -> Result<Option<Invoice>, Self::Error>;
 
-    /// Invoices that are pending, the longest unexamined first: those whose hash comes after `after`, in the order of
+    /// Invoices that are pending: those whose hash comes after `after`, in the order of
     /// their hashes, at most `limit`. An empty answer means that there are no more.
     async fn invoices_pending(
         &self,

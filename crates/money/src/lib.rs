@@ -37,8 +37,8 @@ pub enum MoneyError {
     /// The result would be below zero.
     #[error("the amount would be below zero")]
     Negative,
-    /// The text is not a plain decimal number with at most six decimals.
-    #[error("not a decimal number of dollars with at most six decimals")]
+    /// The text is not a plain decimal number, or has more decimals than the unit.
+    #[error("not a plain decimal number, or one with too many decimals")]
     NotADecimal,
     /// A price of zero cannot convert anything.
     #[error("a price must be above zero")]

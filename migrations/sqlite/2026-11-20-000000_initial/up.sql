@@ -40,7 +40,6 @@ CREATE INDEX holds_live ON holds (lease_until) WHERE state = 'held';
 
 CREATE TABLE jobs (
     id TEXT NOT NULL PRIMARY KEY,
-    request TEXT NOT NULL,
     model TEXT NOT NULL,
     max_output_tokens BIGINT,
     state TEXT NOT NULL CHECK (state IN (
@@ -53,7 +52,6 @@ CREATE TABLE jobs (
     work_invoice TEXT,
     rejection_reason TEXT,
     error_message TEXT,
-    result TEXT,
     actual_input_tokens BIGINT,
     actual_cached_input_tokens BIGINT,
     actual_output_tokens BIGINT,
@@ -67,6 +65,9 @@ CREATE TABLE jobs (
     claims INTEGER NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
+    -- The long texts last, so that what is before them is read without them.
+    request TEXT NOT NULL,
+    result TEXT,
     -- What the quotes and the settlement say, for who reads the table; the program reads them from where they are.
     work_amount_msats BIGINT GENERATED ALWAYS AS (json_extract(work_terms, '$.amount') * 1000) VIRTUAL,
     estimated_cost_usd_micros BIGINT GENERATED ALWAYS AS (json_extract(work_terms, '$.quote.max.usd')) VIRTUAL,
@@ -95,7 +96,7 @@ CREATE TABLE invoices (
 ) WITHOUT ROWID;
 
 CREATE INDEX invoices_pending ON invoices (payment_hash) WHERE state = 'pending';
-CREATE INDEX invoices_lapsed ON invoices (expires_at) WHERE state = 'expired';
+CREATE INDEX invoices_lapsed ON invoices (payment_hash, expires_at) WHERE state = 'expired';
 
 CREATE TABLE idempotency_keys (
     scope TEXT NOT NULL,

@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(crate) enum Failure {
     #[error("no server answers at {server}; is `tithe serve` running?")]
     NoServer { server: String, source: reqwest::Error },
-    #[error("{server:?} is no server's URL")]
+    #[error("{server:?} is no server's URL; write http://host:port")]
     Url { server: String },
     #[error("the server says: {detail} ({status}, {code})")]
     Problem { status: u16, code: String, detail: String },
@@ -145,11 +145,17 @@ impl Client {
         Ok(Self { http: http.map_err(Failure::Client)?, server: url })
     }
 
-    pub(crate) async fn estimate(&self, request: &str, model: Option<&str>) -> Result<Estimate, Failure> {
+    pub(crate) async fn estimate(
+        &self,
+        request: &str,
+        model: Option<&str>,
+        max_output_tokens: Option<u64>,
+    ) -> Result<Estimate, Failure> {
         let mut url = self.url(&["api", "estimate"]);
         url.query_pairs_mut()
             .append_pair("request", request)
-            .extend_pairs(model.map(|model| ("model", model)));
+            .extend_pairs(model.map(|model| ("model", model)))
+            .extend_pairs(max_output_tokens.map(|tokens| ("maxOutputTokens", tokens.to_string())));
         self.read(self.http.get(url)).await
     }
 
@@ -239,6 +245,6 @@ impl Client {
     }
 
     fn unreachable(&self, source: reqwest::Error) -> Failure {
-        Failure::NoServer { server: self.server.to_string(), source }
+        Failure::NoServer { server: self.server.to_string(), source: source.without_url() }
     }
 }

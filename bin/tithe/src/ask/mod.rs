@@ -11,6 +11,9 @@ use std::process::ExitCode;
 use terminal::Terminal;
 use tithe_clock::{Entropy, SystemEntropy};
 
+/// The longest request that an estimate is asked for.
+const ESTIMATE_BYTES_MAX: usize = 10_000;
+
 /// Buys a piece of work.
 #[derive(Args)]
 pub(crate) struct AskArgs {
@@ -53,8 +56,11 @@ impl Purchase {
     }
 
     async fn run(mut self) -> Result<ExitCode, Failure> {
-        let estimate = self.client.estimate(&self.args.request, self.args.model.as_deref()).await?;
-        Terminal::estimate(&estimate);
+        // An estimate travels in a URL: a long request is asked for without one.
+        if self.args.request.len() <= ESTIMATE_BYTES_MAX {
+            let AskArgs { request, model, max_output_tokens, .. } = &self.args;
+            Terminal::estimate(&self.client.estimate(request, model.as_deref(), *max_output_tokens).await?);
+        }
         let entropy: &dyn Entropy = &SystemEntropy;
         let key = hex::encode(entropy.bytes::<16>());
         let created = self

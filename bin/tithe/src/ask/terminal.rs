@@ -4,11 +4,13 @@
 use super::client::{Created, Delta, Estimate, Invoice, Job};
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 pub(crate) struct Terminal {
     qr: bool,
+    /// Whether the answer is shown as it comes. A file or a pipe gets it once, whole.
+    live: bool,
     streamed: String,
     attempt: u32,
     told_waiting: bool,
@@ -16,26 +18,35 @@ pub(crate) struct Terminal {
 
 impl Terminal {
     pub(crate) fn new(qr: bool) -> Self {
-        Self { qr, streamed: String::new(), attempt: 0, told_waiting: false }
+        Self {
+            qr,
+            live: std::io::stdout().is_terminal(),
+            streamed: String::new(),
+            attempt: 0,
+            told_waiting: false,
+        }
     }
 
     pub(crate) fn estimate(estimate: &Estimate) {
         let Estimate { estimated_sats, evaluation_fee_sats, range, tokens } = estimate;
         eprintln!(
-            "About {estimated_sats} sats on {}, at least {} and at most {}; {evaluation_fee_sats} of them for the \
-             evaluation. What is not used is owed back.",
-            tokens.model, range.min_sats, range.max_sats
+            "About {} on {}, at least {} and at most {}; {evaluation_fee_sats} of them for the evaluation. What is not \
+             used is owed back.",
+            sats(*estimated_sats),
+            tokens.model,
+            range.min_sats,
+            range.max_sats
         );
     }
 
     pub(crate) fn created(created: &Created) {
         eprintln!("Job {}", created.job_id);
+        eprintln!("Claim token, which proves that refunds of this job are yours: {}", created.claim_token);
     }
 
     pub(crate) fn invoice(&self, what: &str, invoice: &Invoice) {
         let Invoice { payment_request, amount_sats, expires_at, .. } = invoice;
-        let sats = if *amount_sats == 1 { "sat" } else { "sats" };
-        eprintln!("\nPay {amount_sats} {sats} for {what}, before {expires_at}:");
+        eprintln!("\nPay {} for {what}, before {expires_at}:", sats(*amount_sats));
         // Upper case makes a smaller code; BOLT11 allows it.
         let code = QrCode::new(format!("lightning:{payment_request}").to_uppercase());
         if let (true, Ok(code)) = (self.qr, code) {
@@ -65,15 +76,17 @@ impl Terminal {
     }
 
     pub(crate) fn delta(&mut self, delta: &Delta) {
+        if !self.live {
+            return;
+        }
         if delta.attempt != self.attempt {
             if !self.streamed.is_empty() {
-                println!("\n[the work had to start over]\n");
+                eprintln!("\n[the work had to start over]\n");
             }
             self.attempt = delta.attempt;
             self.streamed.clear();
         }
-        print!("{}", delta.text);
-        let _closed = std::io::stdout().flush();
+        say(&delta.text);
         self.streamed.push_str(&delta.text);
     }
 
@@ -84,8 +97,8 @@ impl Terminal {
                 self.result(job.result.as_deref().unwrap_or_default());
                 if let (Some(usage), Some(charged)) = (&job.usage, &job.charged) {
                     eprintln!(
-                        "\nThe work cost {} sats ({} tokens in, {} out), the evaluation {}.",
-                        charged.charged_sats,
+                        "\nThe work cost {} ({} tokens in, {} out), the evaluation {}.",
+                        sats(charged.charged_sats),
                         usage.input_tokens,
                         usage.output_tokens,
                         created.eval_invoice.amount_sats
@@ -108,8 +121,10 @@ impl Terminal {
         };
         if let Some(refund) = job.refund.as_ref().filter(|refund| refund.amount_sats > 0) {
             eprintln!(
-                "{} sats are owed back to you ({}). Your claim token: {}",
-                refund.amount_sats, refund.state, created.claim_token
+                "{} owed back to you ({}), to whoever has the claim token {}",
+                sats(refund.amount_sats),
+                refund.state,
+                created.claim_token
             );
         }
         ExitCode::from(code)
@@ -117,12 +132,24 @@ impl Terminal {
 
     fn result(&self, result: &str) {
         if self.streamed == result {
-            println!();
-        } else {
-            if !self.streamed.is_empty() {
-                println!("\n[the whole answer]\n");
-            }
-            println!("{result}");
+            say("\n");
+            return;
         }
+        if !self.streamed.is_empty() {
+            eprintln!("\n[the whole answer]\n");
+        }
+        say(result);
+        say("\n");
     }
+}
+
+/// Writes to standard output. Whoever has closed it has read enough; the purchase goes on.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _closed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// An amount in words.
+fn sats(amount: u64) -> String {
+    format!("{amount} {}", if amount == 1 { "sat" } else { "sats" })
 }

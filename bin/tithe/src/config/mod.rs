@@ -173,7 +173,8 @@ impl Config {
             models: values.optional("TITHE_MODELS").map(PathBuf::from),
             engine,
             http_workers: values.count("TITHE_HTTP_WORKERS", 1_024)?,
-            cors_origins: values.list("TITHE_CORS_ORIGINS"),
+            cors_origins: values
+                .parse("TITHE_CORS_ORIGINS", |_| origins(values.list("TITHE_CORS_ORIGINS")))?,
             shutdown: seconds("TITHE_SHUTDOWN_SECONDS")?,
             values,
         };
@@ -182,21 +183,11 @@ impl Config {
 
     /// What no single setting can be blamed for.
     fn check(self) -> Result<Self, ConfigError> {
-        let together = |problem: &str| Err(ConfigError::Together(problem.to_owned()));
         if self.environment == Environment::Production {
-            if matches!(self.backend, Backend::Simulated { .. }) {
-                return together(
-                    "TITHE_ENV=production does not run on the simulated inference: set TITHE_INFERENCE",
-                );
-            }
-            if self.token_secret.is_none() {
-                return together(
-                    "TITHE_ENV=production does not run on a generated secret: set TITHE_TOKEN_SECRET",
-                );
-            }
-            return together(
-                "TITHE_ENV=production does not run on the simulated wallet, and there is no other yet",
-            );
+            // It will not run on simulated inference or a generated secret either, once there is a wallet to ask for.
+            let problem =
+                "TITHE_ENV=production does not run on the simulated wallet, and there is no other yet";
+            return Err(ConfigError::Together(problem.to_owned()));
         }
         if let Some(short) = self.token_secret.iter().flatten().find(|secret| secret.len() < 16) {
             let length = short.len();
@@ -220,10 +211,29 @@ impl Config {
         let mut text = String::from("# What is in force. Each line can stand in a configuration file.\n");
         for Setting { name, key, help, secret, .. } in SETTINGS {
             let (value, origin) = self.values.get(name);
-            let shown = if *secret && !value.is_empty() { "(hidden)" } else { value };
-            let _infallible = write!(text, "\n# {help}\n# {name}, from {origin}\n{key} = {shown:?}\n");
+            let line = if *secret && !value.is_empty() {
+                // Not a line that could be taken for a value.
+                format!("# {key} is set, and hidden")
+            } else {
+                format!("{key} = {value:?}")
+            };
+            let _infallible = write!(text, "\n# {help}\n# {name}, from {origin}\n{line}\n");
         }
         text
+    }
+}
+
+/// Origins as browsers send them: a scheme, a host, perhaps a port; no path.
+fn origins(list: Vec<String>) -> Result<Vec<String>, String> {
+    let is_origin = |text: &str| {
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', ' ', '*']))
+    };
+    match list.iter().find(|text| !is_origin(text)) {
+        Some(wrong) => {
+            Err(format!("{wrong:?} is no origin; write https://host or https://host:port, without a path"))
+        }
+        None => Ok(list),
     }
 }
 
@@ -257,7 +267,7 @@ mod tests {
             ),
             (
                 &[("TITHE_MARGIN_PCT", "-5")],
-                "TITHE_MARGIN_PCT (from the environment) is \"-5\": not a decimal number",
+                "TITHE_MARGIN_PCT (from the environment) is \"-5\": not a plain decimal number",
             ),
             (&[("TITHE_DEV", "yes")], "TITHE_DEV (from the environment) is \"yes\": not one of 0, 1"),
             (
@@ -266,8 +276,9 @@ mod tests {
             ),
             (&[("TITHE_INFERENCE", "openai")], "TITHE_INFERENCE_URL must be set with TITHE_INFERENCE=openai"),
             (&[("TITHE_LISTN", "x")], "TITHE_LISTN is set, but is no setting"),
-            (&[("TITHE_ENV", "production")], "TITHE_ENV=production does not run on the simulated inference"),
+            (&[("TITHE_ENV", "production")], "TITHE_ENV=production does not run on the simulated wallet"),
             (&[("TITHE_TOKEN_SECRET", "short")], "a secret of 5 characters"),
+            (&[("TITHE_CORS_ORIGINS", "https://a.b/")], "\"https://a.b/\" is no origin"),
             (
                 &[("TITHE_WALLET_SIM_FAULTS", "lose=x")],
                 "TITHE_WALLET_SIM_FAULTS (from the environment) is \"lose=x\"",

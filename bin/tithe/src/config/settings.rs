@@ -29,7 +29,12 @@ const fn secret(name: &'static str, key: &'static str, help: &'static str) -> Se
 
 /// Every setting there is, in the order in which they are shown.
 pub(super) const SETTINGS: &[Setting] = &[
-    setting("TITHE_ENV", "env", "development", "What the server is run for: development or production"),
+    setting(
+        "TITHE_ENV",
+        "env",
+        "development",
+        "What the server is run for: development or production (which needs a real wallet, and there is none yet)",
+    ),
     setting(
         "TITHE_DEV",
         "dev",
@@ -59,7 +64,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     setting(
         "TITHE_LOG",
         "log",
-        "info,actix_server=warn",
+        "info,actix_server=warn,actix_http=off",
         "What to log: a level, or a filter such as info,tithe_engine=debug",
     ),
     setting("TITHE_LOG_FORMAT", "log_format", "pretty", "How log lines look: pretty or json"),

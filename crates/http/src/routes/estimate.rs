@@ -11,12 +11,13 @@ use actix_web::web::{Data, Json};
 
 /// What a request would cost
 ///
-/// Changes nothing and costs nothing.
+/// Changes nothing and costs nothing. A URL has room for about 60 kB of text; `POST /api/jobs` takes more.
 #[utoipa::path(
     get, path = "/api/estimate", tag = "Jobs", operation_id = "estimate",
     params(
         ("request" = String, Query, description = "what you want done", example = "Why is the sky blue?"),
         ("model" = Option<String>, Query, description = "the model to use; the server's choice without it"),
+        ("maxOutputTokens" = Option<u64>, Query, description = "the most output that you want, in tokens"),
         ("nostr_token" = Option<String>, Query, description = "an identity's token"),
     ),
     responses(
@@ -36,7 +37,9 @@ pub(crate) async fn estimate(
         .get("request")
         .ok_or_else(|| Problem::new(crate::Code::InvalidField, "Query param 'request' is required"))?;
     let (text, model) = (text.to_owned(), query.get("model").map(str::to_owned));
+    let limit = query.get("maxOutputTokens").map(str::parse::<u64>).transpose();
+    let limit = limit.map_err(|_| Problem::field("maxOutputTokens", "it is not a whole number"))?;
     let engine = state.engine.clone();
-    let estimate = state.run(async move { engine.estimate(&text, model.as_deref()).await }).await?;
+    let estimate = state.run(async move { engine.estimate(&text, model.as_deref(), limit).await }).await?;
     written(EstimateBody::try_from(&estimate)).map(Json)
 }

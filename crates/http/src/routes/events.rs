@@ -26,7 +26,7 @@ const RECONNECT_MS: u32 = 1_000;
 ///
 /// Server-sent events: `state` with the job's body at each change, `delta` with `{"text","attempt"}` while the work runs.
 /// A delta of another attempt begins the text anew. The stream ends after the job's last state. Send the last event's id
-/// as `Last-Event-ID` to go on from there.
+/// as `Last-Event-ID` to go on from there; when nothing more will come, that is answered with 204.
 #[utoipa::path(
     get, path = "/api/jobs/{jobId}/events", tag = "Jobs", operation_id = "followJob",
     params(
@@ -35,6 +35,7 @@ const RECONNECT_MS: u32 = 1_000;
     ),
     responses(
         (status = 200, description = "the events", content_type = "text/event-stream", body = String),
+        (status = 204, description = "the job has ended, and its last event was seen"),
         (status = 400, description = "this is no job id, or no event id", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "an identity is presented that is not valid here", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "there is no such job", body = ProblemBody, content_type = "application/problem+json"),
@@ -55,6 +56,10 @@ pub(crate) async fn events(
     };
     let engine = state.engine.clone();
     let follower = state.run(async move { engine.job_follow(id, cursor).await }).await?;
+    if follower.is_over() {
+        // The one answer that keeps a browser's EventSource from connecting again.
+        return Ok(HttpResponse::NoContent().finish());
+    }
     // The stream is read by a task of the main runtime; here is only its far end.
     let (sender, receiver) = mpsc::channel(16);
     let stopping = state.stopping.clone();

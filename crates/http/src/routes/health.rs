@@ -33,7 +33,7 @@ pub(crate) struct CheckBody {
 pub(crate) struct ReadyBody {
     /// `ready` or `not_ready`.
     status: &'static str,
-    /// `database` (with its tables), `wallet` and `price`.
+    /// `database`, `migrations`, `wallet` and `price`.
     checks: BTreeMap<&'static str, CheckBody>,
 }
 
@@ -62,7 +62,9 @@ pub(crate) async fn ready(state: Data<AppState>) -> HttpResponse {
         (name, CheckBody { ok, problem: (!ok).then_some(problem) })
     };
     let checks = BTreeMap::from([
-        named("database", checks.database, "the database does not answer, or its tables are not up to date"),
+        named("database", checks.database, "the database does not answer, or its tables are not as expected"),
+        // The check reads every column that the program expects.
+        named("migrations", checks.database, "the database's tables are not known to be up to date"),
         named("wallet", checks.wallet, "the Lightning wallet does not answer"),
         named("price", checks.price, "no current BTC price is known"),
     ]);

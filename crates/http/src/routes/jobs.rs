@@ -1,7 +1,7 @@
 //! Creating and reading jobs.
 
 use super::written;
-use crate::problem::{Problem, ProblemBody};
+use crate::problem::{Code, Problem, ProblemBody};
 use crate::state::AppState;
 use crate::wire::{CreatedJobBody, JobBody, NewJobBody};
 use crate::{body, idempotency, identity};
@@ -27,7 +27,7 @@ use tithe_lightning::PaymentHash;
         (status = 409, description = "the idempotency key was used with another request, or its first request still runs", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "the body is larger than 1 MiB", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "too many invoices wait to be paid", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "no BTC price, no wallet, or too busy", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "no BTC price, no wallet, too busy, or about to stop", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn create(
@@ -41,6 +41,9 @@ pub(crate) async fn create(
     let key = idempotency::of(&request, &bytes, state.engine.settings())?;
     let new =
         NewJobRequest { request: new.request, model: new.model, max_output_tokens: new.max_output_tokens };
+    if state.draining.is_cancelled() {
+        return Err(Problem::new(Code::ShuttingDown, "the server is about to stop and takes on no new jobs"));
+    }
     let engine = state.engine.clone();
     let answered = state.run(async move { engine.job_create(new, key, &render).await }).await?;
     Ok(idempotency::respond(answered))

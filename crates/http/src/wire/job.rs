@@ -100,7 +100,8 @@ struct UsageBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ChargedBody {
-    /// What you paid, in sats: what you paid in less what is owed back.
+    /// What you paid for the work, in sats: what you paid in for it less what is owed back. The evaluation's fee is not
+    /// in it.
     charged_sats: u64,
     /// What the pool paid, in sats.
     absorbed_sats: u64,

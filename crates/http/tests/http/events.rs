@@ -1,6 +1,7 @@
 //! Following jobs.
 
 use crate::app::{Event, TestApp, ids, text_of};
+use reqwest::Method;
 use serde_json::Value;
 use tithe_clock::Timestamp;
 
@@ -165,6 +166,10 @@ async fn ids_that_are_ahead_of_an_ended_job_end_at_once() {
     let app = TestApp::new();
     let done = app.job_complete("Tell me.").await;
     let id = done["jobId"].as_str().unwrap();
+    let path = format!("/api/jobs/{id}/events");
+    let seen_all =
+        app.request(Method::GET, &path).header("Last-Event-ID", "4294967295-0-0").send().await.unwrap();
+    assert_eq!(seen_all.status(), 204);
     for ahead in ["4294967295-0-0", "4294967295-4294967295-18446744073709551615"] {
         assert_eq!(app.follow_to_the_end(id, Some(ahead)).await, []);
     }

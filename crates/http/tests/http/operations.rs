@@ -13,7 +13,8 @@ async fn a_server_that_lives_says_so_and_one_that_can_serve_too() {
     let app = TestApp::standing();
     answers(&app.get("/healthz").await, 200, &json!({"status": "=ok"}));
     let ok = json!({"ok": true});
-    let ready = json!({"checks": {"database": ok, "price": ok, "wallet": ok}, "status": "=ready"});
+    let ready =
+        json!({"checks": {"database": ok, "migrations": ok, "price": ok, "wallet": ok}, "status": "=ready"});
     answers(&app.get("/readyz").await, 200, &ready);
 }
 
@@ -22,7 +23,7 @@ async fn what_is_not_there_is_named() {
     let app = TestApp::standing();
     app.wallet.faults().queue(Operation::Balance, Fault::Fail);
     let (ok, not) = (json!({"ok": true}), json!({"ok": false, "problem": "text"}));
-    let shape = |wallet: &Value, price: &Value| json!({"checks": {"database": ok, "price": price, "wallet": wallet}, "status": "=not_ready"});
+    let shape = |wallet: &Value, price: &Value| json!({"checks": {"database": ok, "migrations": ok, "price": price, "wallet": wallet}, "status": "=not_ready"});
     answers(&app.get("/readyz").await, 503, &shape(&not, &ok));
     app.prices.switch_off(true);
     answers(&app.get("/readyz").await, 503, &shape(&ok, &not));
@@ -130,4 +131,14 @@ async fn what_can_be_read_can_be_asked_about() {
     }
     let missing = app.request(Method::HEAD, "/api/jobs/00000000-0000-0000-0000-000000000000").send().await;
     assert_eq!(missing.unwrap().status(), 404);
+}
+
+#[tokio::test]
+async fn a_server_that_is_about_to_stop_takes_on_no_new_jobs_and_still_shows_the_old_ones() {
+    let app = TestApp::standing();
+    let (id, _) = app.job_create("hello").await;
+    app.draining.cancel();
+    let refused = app.post("/api/jobs", r#"{"request":"hello"}"#).await;
+    refused.is_problem(503, "shutting_down");
+    app.get(&format!("/api/jobs/{id}")).await.ok(200);
 }

@@ -9,9 +9,6 @@ use tithe_lightning::PaymentHash;
 use tithe_money::Sats;
 use tithe_pricing::Usage;
 
-/// The states whose jobs have something to do.
-pub(crate) const RUNNABLE: [&str; 3] = ["evaluating", "accepted", "executing"];
-
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = jobs)]
 #[diesel(treat_none_as_null = true)]

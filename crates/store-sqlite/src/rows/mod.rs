@@ -8,7 +8,7 @@ mod outbox;
 
 pub(crate) use idempotency::IdempotencyRow;
 pub(crate) use invoice::InvoiceRow;
-pub(crate) use job::{JobRow, RUNNABLE};
+pub(crate) use job::JobRow;
 pub(crate) use ledger::{AccountRow, HoldRow, NewTransferRow, TransferRow};
 pub(crate) use outbox::{JOB_TOPIC, NewOutboxRow, OutboxRow};
 

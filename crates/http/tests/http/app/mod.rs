@@ -70,6 +70,7 @@ pub(crate) struct TestApp {
     pub(crate) wallet: Arc<SimWallet>,
     pub(crate) prices: Arc<SwitchedPrice>,
     pub(crate) clock: Arc<ManualClock>,
+    pub(crate) draining: CancellationToken,
     seen: Arc<Mutex<Seen>>,
     parts: Option<Parts>,
 }
@@ -128,8 +129,9 @@ impl TestApp {
             let tokens = ClaimTokens::new(Secret::new([7; 32]), Vec::new());
             (Arc::new(Engine::new(ports, options.settings, tokens).unwrap()), wallet)
         });
-        let stopping = CancellationToken::new();
+        let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
         let state = AppState {
+            draining: draining.clone(),
             engine: engine.clone(),
             test_payer: options.dev.then(|| -> Arc<dyn TestPayer> { wallet.clone() }),
             runtime: runtime.handle().clone(),
@@ -155,6 +157,7 @@ impl TestApp {
             engine,
             wallet,
             prices,
+            draining,
             clock: manual,
             seen: Arc::default(),
             parts: Some(parts),

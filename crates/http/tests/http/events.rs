@@ -152,12 +152,12 @@ async fn what_is_no_event_id_is_named() {
     for wrong in
         ["", "x", "1", "1-1", "1-1-1-1", "-1-0-0", "4294967296-0-0", "1-0-99999999999999999999999", "1.0-0-0"]
     {
-        let request = app.request(reqwest::Method::GET, &path).header("Last-Event-ID", wrong);
+        let request = app.request(Method::GET, &path).header("Last-Event-ID", wrong);
         let answer = app.send(request).await;
         answer.is_problem(400, "invalid_field");
         assert!(answer.detail().starts_with("Last-Event-ID: "), "{wrong:?}: {}", answer.detail());
     }
-    let request = app.request(reqwest::Method::GET, &path).header("Last-Event-ID", &b"\xff"[..]);
+    let request = app.request(Method::GET, &path).header("Last-Event-ID", &b"\xff"[..]);
     app.send(request).await.is_problem(400, "invalid_field");
 }
 

@@ -147,9 +147,10 @@ fn a_server_that_is_asked_to_stop_lets_work_finish() {
     let mut customer = tithe(folder.path());
     let customer = customer.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut customer = Ended(customer);
-    let told = BufReader::new(customer.0.stderr.take().unwrap()).lines();
-    assert!(told.map_while(Result::ok).any(|line| line.contains("The work runs")));
+    let mut told = BufReader::new(customer.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(told.any(|line| line.contains("The work runs")));
     assert!(server.stop());
+    assert!(told.any(|line| line.contains("The work cost")), "its customer is told how it ended");
     let report = audit(&server);
     assert_eq!(report["jobsMsats"], "0", "the job has ended: {report:#}");
     assert_ne!(report["accountsMsats"]["refunds_due"], "0");

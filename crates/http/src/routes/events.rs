@@ -19,6 +19,9 @@ use tracing::debug;
 /// How often a line is sent when nothing happens, so that neither end takes the other for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// How long the streams of a stopping server go on, for what is still to be told.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// How long a client waits before it connects again, in milliseconds.
 const RECONNECT_MS: u32 = 1_000;
 
@@ -55,7 +58,7 @@ pub(crate) async fn events(
         })?,
     };
     let engine = state.engine.clone();
-    let follower = state.run(async move { engine.job_follow(id, cursor).await }).await?;
+    let mut follower = state.run(async move { engine.job_follow(id, cursor).await }).await?;
     if follower.is_over() {
         // The one answer that keeps a browser's EventSource from connecting again.
         return Ok(HttpResponse::NoContent().finish());
@@ -64,11 +67,17 @@ pub(crate) async fn events(
     let (sender, receiver) = mpsc::channel(16);
     let stopping = state.stopping.clone();
     state.runtime.spawn(async move {
+        let reconnect = format!("retry: {RECONNECT_MS}\n\n");
+        if sender.send(reconnect).await.is_err() {
+            return;
+        }
         tokio::select! {
             () = stopping.cancelled() => {}
-            () = sender.closed() => {}
-            () = forward(follower, &sender) => {}
+            () = sender.closed() => return,
+            () = forward(&mut follower, &sender) => return,
         }
+        // What has happened by now is still told; what would have to be waited for is not.
+        let _cut_off = tokio::time::timeout(LAST_WORDS, forward(&mut follower, &sender)).await;
     });
     let stream = futures_util::stream::unfold(receiver, async |mut receiver| {
         receiver.recv().await.map(|text: String| (Ok::<_, Infallible>(Bytes::from(text)), receiver))
@@ -80,10 +89,7 @@ pub(crate) async fn events(
         .streaming(stream))
 }
 
-async fn forward(mut follower: JobFollower, sender: &mpsc::Sender<String>) {
-    if sender.send(format!("retry: {RECONNECT_MS}\n\n")).await.is_err() {
-        return;
-    }
+async fn forward(follower: &mut JobFollower, sender: &mpsc::Sender<String>) {
     loop {
         let text = match tokio::time::timeout(KEEP_ALIVE, follower.next()).await {
             Err(_nothing_new) => ": still here\n\n".to_owned(),

@@ -9,8 +9,7 @@ use utoipa::OpenApi;
         title = "Tithe",
         description = "AI work for sats. Amounts that end in `Sats` are whole sats, those in `Msats` exact millisats, \
             `…Usd` decimal dollars as numbers. Times are RFC 3339, UTC. Every answer of a route has `X-Request-Id`; what is no HTTP is cut off with a bare 400. Errors are \
-            problems (RFC 9457) with a stable `code`.",
-        license(name = "MIT OR Apache-2.0")
+            problems (RFC 9457) with a stable `code`."
     ),
     tags(
         (name = "Jobs", description = "Work that is paid in two steps: a small evaluation fee, then the work."),

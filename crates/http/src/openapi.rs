@@ -29,7 +29,15 @@ use utoipa::OpenApi;
         routes::problems::read,
     )
 )]
-pub(crate) struct ApiDocument;
+struct ApiDocument;
+
+/// The OpenAPI document.
+pub(crate) fn document() -> utoipa::openapi::OpenApi {
+    let mut document = ApiDocument::openapi();
+    // The derive writes an empty one where the crate names none.
+    document.info.license = None;
+    document
+}
 
 /// The OpenAPI document as JSON, with a line break at its end.
 ///
@@ -38,7 +46,7 @@ pub(crate) struct ApiDocument;
 #[must_use]
 #[expect(clippy::expect_used, reason = "the document is fixed at compile time, and a test prints it")]
 pub fn openapi_json() -> String {
-    let mut json = ApiDocument::openapi().to_pretty_json().expect("the document is JSON");
+    let mut json = document().to_pretty_json().expect("the document is JSON");
     json.push('\n');
     json
 }

@@ -1,6 +1,6 @@
 //! The server.
 
-use crate::openapi::ApiDocument;
+use crate::openapi;
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
 use crate::{request_id, routes};
@@ -13,7 +13,6 @@ use actix_web::web::{self, Data};
 use actix_web::{App, Error, HttpServer, ResponseError};
 use std::net::TcpListener;
 use std::time::Duration;
-use utoipa::OpenApi;
 use utoipa_swagger_ui::SwaggerUi;
 
 /// How the server is set up.
@@ -55,7 +54,7 @@ pub fn serve(listener: TcpListener, state: AppState, settings: HttpSettings) -> 
                     .add((header::REFERRER_POLICY, "no-referrer")),
             )
             .wrap(from_fn(request_id::middleware))
-            .service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", ApiDocument::openapi()))
+            .service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", openapi::document()))
             .service(web::redirect("/docs", "/docs/"))
             .configure(routes::configure(dev))
     });

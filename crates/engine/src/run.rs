@@ -36,13 +36,12 @@ impl Engine {
                 match task {
                     Task::Work => engine.work_loop(&stop, &give_up, &workers).await,
                     Task::Listen => engine.listen_loop(&stop).await,
-                    Task::Poll => engine.poll_loop(&stop).await,
-                    Task::PollLate => engine.late_poll_loop(&stop).await,
-                    Task::Sweep => engine.sweep_loop(&stop).await,
+                    Task::Rounds(round) => engine.rounds(round, &stop).await,
                 }
             });
         };
-        [Task::Work, Task::Listen, Task::Poll, Task::PollLate, Task::Sweep].into_iter().for_each(spawn);
+        let rounds = [Round::Poll, Round::PollLate, Round::Sweep].map(Task::Rounds);
+        [Task::Work, Task::Listen].into_iter().chain(rounds).for_each(spawn);
         Running { engine: Arc::clone(self), stop, give_up, tasks }
     }
 
@@ -99,66 +98,53 @@ impl Engine {
         }
     }
 
-    async fn poll_loop(self: Arc<Self>, stop: &CancellationToken) {
-        let mut tick = interval(self.settings.poll_interval);
+    /// Does the same again and again, until it is to stop.
+    async fn rounds(self: Arc<Self>, round: Round, stop: &CancellationToken) {
+        let mut tick = interval(match round {
+            Round::Poll => self.settings.poll_interval,
+            Round::PollLate => self.settings.poll_interval * LATE_POLL_EVERY,
+            Round::Sweep => self.settings.sweep_interval,
+        });
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = tick.tick() => {}
             }
+            let done = async {
+                match round {
+                    Round::Poll => self.payments_poll(false).await,
+                    Round::PollLate => self.payments_poll_late().await,
+                    Round::Sweep => self.sweep().await,
+                }
+            };
             tokio::select! {
                 () = stop.cancelled() => return,
-                polled = self.payments_poll(false) => {
-                    if let Err(failure) = polled {
-                        warn!(%failure, "unpaid invoices could not be polled");
+                done = done => {
+                    if let Err(failure) = done {
+                        warn!(?round, %failure, "a round is left for the next time");
                     }
                 }
-            }
-        }
-    }
-
-    /// In a task of its own: there may be many of these, and new payments must not wait for them.
-    async fn late_poll_loop(self: Arc<Self>, stop: &CancellationToken) {
-        let mut tick = interval(self.settings.poll_interval * LATE_POLL_EVERY);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = tick.tick() => {}
-            }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                polled = self.payments_poll_late() => {
-                    if let Err(failure) = polled {
-                        warn!(%failure, "lapsed invoices could not be polled");
-                    }
-                }
-            }
-        }
-    }
-
-    async fn sweep_loop(self: Arc<Self>, stop: &CancellationToken) {
-        let mut tick = interval(self.settings.sweep_interval);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = tick.tick() => {}
-            }
-            if let Err(failure) = self.sweep().await {
-                warn!(%failure, "what has lapsed could not be swept");
             }
         }
     }
 }
 
+/// What is done in rounds.
+#[derive(Debug, Clone, Copy)]
+enum Round {
+    /// Unpaid invoices are looked up.
+    Poll,
+    /// Lapsed ones too: in rounds of their own, because there may be many, and new payments must not wait for them.
+    PollLate,
+    /// What has lapsed is cleared away.
+    Sweep,
+}
+
 enum Task {
     Work,
     Listen,
-    Poll,
-    PollLate,
-    Sweep,
+    Rounds(Round),
 }
 
 impl Running {

@@ -34,11 +34,6 @@ impl Tokenizer {
         };
         u64::try_from(tokens).unwrap_or(u64::MAX)
     }
-
-    /// Loads the dictionary now instead of at the first count.
-    pub fn warm_up(self) {
-        let _tokens = self.count("");
-    }
 }
 
 impl FromStr for Tokenizer {

@@ -1,24 +1,17 @@
 //! `tithe audit`.
 
 use crate::config::Config;
+use crate::database::Database;
 use std::process::ExitCode;
 use tithe_engine::audit::{AuditReport, audit};
-use tithe_store_sqlite::{SqliteSettings, SqliteStore};
 
 /// Audits the database; the exit code tells whether it is sound.
 pub(crate) fn run(config: &Config, json: bool) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let url = config.database();
-    let path = SqliteStore::path_of(&url)?;
-    if !std::path::Path::new(path).exists() {
-        return Err(format!(
-            "there is no database at {path}; has a server run here (TITHE_DATA_DIR, DATABASE_URL)?"
-        )
-        .into());
-    }
+    let database = Database::of(config)?;
     let runtime = tokio::runtime::Runtime::new()?;
     let report = runtime.block_on(async {
-        let store = SqliteStore::open(&url, SqliteSettings::default()).await?;
-        Ok::<_, Box<dyn std::error::Error>>(audit(&store).await?)
+        let store = database.connect().await?;
+        Ok::<_, Box<dyn std::error::Error>>(audit(store.as_ref()).await?)
     })?;
     if json {
         print_json(&report);

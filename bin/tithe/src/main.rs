@@ -3,6 +3,8 @@
 mod ask;
 mod audit;
 mod config;
+mod database;
+mod migrate;
 mod secret;
 mod serve;
 
@@ -31,6 +33,8 @@ struct Cli {
 enum Command {
     /// Run the server
     Serve(ConfigArgs),
+    /// Bring the database's tables up to date. `serve` does it too; this is for who wants it done before
+    Migrate(ConfigArgs),
     /// Prove that no sat was lost or invented: check every row of the database against the rules
     Audit {
         #[command(flatten)]
@@ -78,6 +82,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => load(&args).and_then(|config| serve::run(&config)),
+        Command::Migrate(args) => load(&args).and_then(|config| migrate::run(&config)),
         Command::Audit { config, json } => load(&config).and_then(|config| audit::run(&config, json)),
         Command::Config { command: ConfigCommand::Check(args) } => load(&args).and_then(|config| {
             print!("{}", config.describe());

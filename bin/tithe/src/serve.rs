@@ -1,6 +1,7 @@
 //! `tithe serve`.
 
 use crate::config::{Backend, Config, LogFormat, PriceSource};
+use crate::database::{self, Database};
 use crate::secret;
 use std::io::IsTerminal;
 use std::net::TcpListener;
@@ -19,7 +20,6 @@ use tithe_inference::{
 use tithe_lightning::{Network, TestPayer, Wallet};
 use tithe_price_feed::{FixedPrice, LivePriceFeed, PriceSettings};
 use tithe_pricing::{Catalogue, PriceFeed};
-use tithe_store_sqlite::{SqliteSettings, SqliteStore};
 use tithe_wallet_sim::{SimOptions, SimWallet};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -89,7 +89,7 @@ async fn assemble(config: &Config, runtime: &Runtime) -> Result<(AppState, Arc<S
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let stopping = CancellationToken::new();
-    let store = SqliteStore::open(&config.database(), SqliteSettings::default()).await?;
+    let store = Database::of(config)?.open().await?;
     let options = SimOptions { fault_rates: config.wallet_sim_faults, ..SimOptions::default() };
     let folder = config.data_dir.join("wallet-sim");
     let wallet = SimWallet::open_with(&folder, options, clock.clone(), entropy.clone())
@@ -100,7 +100,7 @@ async fn assemble(config: &Config, runtime: &Runtime) -> Result<(AppState, Arc<S
         return Err("TITHE_DEV=1 does not run with a wallet on mainnet".into());
     }
     let ports = Ports {
-        store: Arc::new(store),
+        store,
         wallet: wallet.clone(),
         inference: inference(config, &clock, &entropy)?,
         prices: prices(config, &clock, &stopping)?,
@@ -191,7 +191,7 @@ fn start_log(config: &Config) -> Result<(), Failure> {
 }
 
 /// Makes the data directory, for nobody else to read: it holds customers' requests and the server's secrets.
-fn make_private(folder: &Path) -> std::io::Result<()> {
+pub(crate) fn make_private(folder: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -202,7 +202,7 @@ fn make_private(folder: &Path) -> std::io::Result<()> {
 /// Checks what can be checked of a configuration without starting anything.
 pub(crate) fn check(config: &Config) -> Result<(), Failure> {
     filter(config)?;
-    SqliteStore::path_of(&config.database())?;
+    Database::of(config)?;
     let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
         (Arc::new(SystemClock), Arc::new(SystemEntropy));
     inference(config, &clock, &entropy)?;
@@ -240,6 +240,10 @@ fn banner(config: &Config, address: &str, wallet: &SimWallet) -> String {
         PriceSource::Fixed(price) => format!("BTC price  fixed: {price}"),
         PriceSource::Live => "BTC price  live, from public sources".to_owned(),
     });
+    let url = config.database();
+    if !url.starts_with("sqlite://") {
+        simulated.push(format!("database   {}", database::without_password(&url).unwrap_or(url)));
+    }
     let folder = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
     let try_it = if config.dev {
         let server =

@@ -27,9 +27,12 @@ pub enum CommitError {
     /// Too many commands wait already, or the database is not available. Nothing has happened.
     #[error("the server is too busy")]
     Busy,
-    /// The database failed, or its answer was lost on the way: read whether it has happened.
+    /// The database would not write it. Nothing has happened.
     #[error("the change could not be written")]
     Failed,
+    /// The database went away while it committed: it has happened, or not. Read which.
+    #[error("it is not known whether the change was written")]
+    Unknown,
 }
 
 struct Envelope {
@@ -62,8 +65,8 @@ impl Committer {
         self.queue.try_send(Envelope { command, reply }).map_err(|_| CommitError::Busy)?;
         match answer.await {
             Ok(outcome) => Ok(outcome??),
-            // The writer is gone: it panicked, or the runtime shuts down. It answers only after a commit.
-            Err(_) => Err(CommitError::Failed),
+            // The writer is gone: the runtime shuts down.
+            Err(_) => Err(CommitError::Unknown),
         }
     }
 }
@@ -78,25 +81,43 @@ impl Writer {
     async fn run(self, mut commands: mpsc::Receiver<Envelope>) {
         let mut waiting = Vec::with_capacity(BATCH_LIMIT);
         while commands.recv_many(&mut waiting, BATCH_LIMIT).await > 0 {
-            let (batch, replies): (Vec<_>, Vec<_>) =
-                waiting.drain(..).map(|envelope| (envelope.command, envelope.reply)).unzip();
-            match self.commit(batch.clone()).await {
-                Ok(outcomes) => answer(replies, outcomes.into_iter().map(Ok)),
+            self.commit_apart(waiting.drain(..).collect()).await;
+        }
+    }
+
+    /// Commits a batch, and if one of its commands cannot be written, the others without it: in halves, and halves of the
+    /// half that fails, so that a few tries find it. The order stays.
+    async fn commit_apart(&self, batch: Vec<Envelope>) {
+        let mut parts = vec![batch];
+        while let Some(mut part) = parts.pop() {
+            let commands: Vec<Command> = part.iter().map(|envelope| envelope.command.clone()).collect();
+            match self.commit(commands).await {
+                Ok(outcomes) => answer(part, outcomes.into_iter().map(Ok)),
                 Err(StoreError::Unavailable(cause)) => {
-                    warn!(commands = replies.len(), %cause, "the database is not available");
-                    answer(replies, std::iter::repeat_with(|| Err(CommitError::Busy)));
+                    warn!(commands = part.len(), cause = chain(&*cause), "the database is not available");
+                    answer(part, std::iter::repeat_with(|| Err(CommitError::Busy)));
                 }
-                Err(cause) if replies.len() == 1 => {
-                    error!(command = ?batch.first().map(Command::name), cause = chain(&cause), "a command failed");
-                    answer(replies, [Err(CommitError::Failed)].into_iter());
+                Err(StoreError::OutcomeUnknown(cause)) => {
+                    error!(
+                        commands = part.len(),
+                        cause = chain(&*cause),
+                        "it is not known whether a batch was written"
+                    );
+                    answer(part, std::iter::repeat_with(|| Err(CommitError::Unknown)));
+                }
+                Err(cause) if part.len() > 1 => {
+                    warn!(
+                        commands = part.len(),
+                        cause = chain(&cause),
+                        "a batch failed; it is tried in two halves"
+                    );
+                    let second = part.split_off(part.len() / 2);
+                    parts.extend([second, part]);
                 }
                 Err(cause) => {
-                    warn!(
-                        commands = replies.len(),
-                        cause = chain(&cause),
-                        "a batch failed; its commands are tried singly"
-                    );
-                    self.commit_singly(batch, replies).await;
+                    let command = part.first().map(|envelope| envelope.command.name());
+                    error!(command, cause = chain(&cause), "a command failed");
+                    answer(part, [Err(CommitError::Failed)].into_iter());
                 }
             }
         }
@@ -107,7 +128,8 @@ impl Writer {
         // In a task of its own, so that a store that panics ends this batch and not the committer.
         let (store, shared) = (self.store.clone(), batch.clone());
         let committing = tokio::spawn(async move { store.batch_commit(&shared).await });
-        let committed = committing.await.map_err(|panicked| StoreError::Failed(Box::new(panicked)))??;
+        let committed =
+            committing.await.map_err(|panicked| StoreError::OutcomeUnknown(Box::new(panicked)))??;
         for (command, outcome) in batch.commands().iter().zip(&committed.outcomes) {
             if let Err(refusal) = outcome {
                 debug!(command = command.name(), %refusal, "a command was refused");
@@ -116,35 +138,12 @@ impl Writer {
         self.feed.publish(&committed.job_changes);
         Ok(committed.outcomes)
     }
-
-    /// One command of the batch cannot be written: the others must not suffer for it.
-    async fn commit_singly(
-        &self,
-        batch: Vec<Command>,
-        replies: Vec<oneshot::Sender<Result<Outcome, CommitError>>>,
-    ) {
-        for (command, reply) in batch.into_iter().zip(replies) {
-            let name = command.name();
-            let outcome = match self.commit(vec![command]).await {
-                Ok(mut outcomes) => outcomes.pop().ok_or(CommitError::Failed),
-                Err(StoreError::Unavailable(_)) => Err(CommitError::Busy),
-                Err(cause) => {
-                    error!(command = name, cause = chain(&cause), "a command failed");
-                    Err(CommitError::Failed)
-                }
-            };
-            let _gone = reply.send(outcome);
-        }
-    }
 }
 
-fn answer(
-    replies: Vec<oneshot::Sender<Result<Outcome, CommitError>>>,
-    outcomes: impl Iterator<Item = Result<Outcome, CommitError>>,
-) {
-    for (reply, outcome) in replies.into_iter().zip(outcomes) {
+fn answer(envelopes: Vec<Envelope>, outcomes: impl Iterator<Item = Result<Outcome, CommitError>>) {
+    for (envelope, outcome) in envelopes.into_iter().zip(outcomes) {
         // Whoever no longer listens finds the outcome in the store.
-        let _gone = reply.send(outcome);
+        let _gone = envelope.reply.send(outcome);
     }
 }
 

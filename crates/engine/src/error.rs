@@ -88,6 +88,11 @@ pub enum EngineError {
     /// The server is too busy, or its database is not available.
     #[error("the server is too busy; try again later")]
     Busy,
+    /// The database went away while it wrote: it has happened, or not.
+    #[error(
+        "the database went away before it said whether this was done; the same request with the same Idempotency-Key tells"
+    )]
+    OutcomeUnknown,
     /// A test payment was refused.
     #[error(transparent)]
     TestPayment(TestPaymentError),
@@ -102,6 +107,7 @@ impl From<StoreError> for EngineError {
     fn from(cause: StoreError) -> Self {
         match cause {
             StoreError::Unavailable(_) => Self::Busy,
+            StoreError::OutcomeUnknown(_) => Self::OutcomeUnknown,
             StoreError::Corrupt { .. } | StoreError::Failed(_) => {
                 error!(cause = chain(&cause), "the database failed");
                 Self::Internal
@@ -123,6 +129,7 @@ impl From<CommitError> for EngineError {
                 Self::Internal
             }
             CommitError::Failed => Self::Internal,
+            CommitError::Unknown => Self::OutcomeUnknown,
         }
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Live {
     pub(crate) text: String,
     /// Whether the attempt has ended: nothing is added to the text any more.
     pub(crate) ended: bool,
+    /// How often something may have been missed.
+    pub(crate) missed: u32,
 }
 
 /// Wakes followers and workers.
@@ -50,6 +52,14 @@ impl JobFeed {
         if changes.iter().any(|change| matches!(change.state, StateName::Evaluating | StateName::Executing)) {
             self.runnable.notify_one();
         }
+    }
+
+    /// Tells everybody to look: something may have happened that nobody told.
+    pub(crate) fn missed(&self) {
+        for live in self.lock().values() {
+            live.send_modify(|live| live.missed = live.missed.wrapping_add(1));
+        }
+        self.runnable.notify_one();
     }
 
     /// Waits until a job may have become runnable on this server.
@@ -127,6 +137,11 @@ impl Follow {
     /// The latest revision that this server has seen.
     pub(crate) fn revision(&self) -> u32 {
         self.receiver.as_ref().map_or(0, |receiver| receiver.borrow().revision)
+    }
+
+    /// How often something may have been missed.
+    pub(crate) fn missed(&self) -> u32 {
+        self.receiver.as_ref().map_or(0, |receiver| receiver.borrow().missed)
     }
 
     /// The attempt, and its text from `offset` on; empty when there is no more.

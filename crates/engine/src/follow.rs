@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tithe_jobs::{JobChange, JobId};
 
-/// How long a follower waits before it looks at the store by itself: steps taken by another server may wake nobody here.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// How long a follower waits before it looks at the store by itself, should nobody have told it of a step. Steps of other
+/// servers are told by the store, and so is that something was missed: this is what is left when all else fails.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 /// How far a follower has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -81,7 +82,7 @@ impl JobFollower {
     /// [`EngineError::Busy`] when the database does not answer.
     pub async fn next(&mut self) -> Result<Option<(JobCursor, JobUpdate)>, EngineError> {
         while !self.over {
-            let known = self.follow.revision();
+            let (known, missed) = (self.follow.revision(), self.follow.missed());
             if self.steps.is_empty() && (self.look || known > self.cursor.revision) {
                 self.load().await?;
                 self.look = false;
@@ -99,8 +100,13 @@ impl JobFollower {
             if self.follow.revision() != known {
                 continue;
             }
-            // Text alone is no reason to look at the store.
-            self.look = tokio::time::timeout(LOOK_AGAIN_AFTER, self.follow.changed()).await.is_err();
+            if self.follow.missed() == missed {
+                let late = tokio::time::timeout(LOOK_AGAIN_AFTER, self.follow.changed()).await.is_err();
+                // Text alone is no reason to look at the store.
+                self.look = late || self.follow.missed() != missed;
+            } else {
+                self.look = true;
+            }
         }
         Ok(None)
     }

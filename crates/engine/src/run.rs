@@ -1,6 +1,8 @@
 //! The engine's background tasks: workers, the wallet's listener, polling, sweeping.
 
 use crate::Engine;
+use crate::store::Elsewhere;
+use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -36,12 +38,13 @@ impl Engine {
                 match task {
                     Task::Work => engine.work_loop(&stop, &give_up, &workers).await,
                     Task::Listen => engine.listen_loop(&stop).await,
+                    Task::Elsewhere => engine.elsewhere_loop(&stop).await,
                     Task::Rounds(round) => engine.rounds(round, &stop).await,
                 }
             });
         };
         let rounds = [Round::Poll, Round::PollLate, Round::Sweep].map(Task::Rounds);
-        [Task::Work, Task::Listen].into_iter().chain(rounds).for_each(spawn);
+        [Task::Work, Task::Listen, Task::Elsewhere].into_iter().chain(rounds).for_each(spawn);
         Running { engine: Arc::clone(self), stop, give_up, tasks }
     }
 
@@ -98,6 +101,21 @@ impl Engine {
         }
     }
 
+    /// Wakes who waits here for what other servers do.
+    async fn elsewhere_loop(self: Arc<Self>, stop: &CancellationToken) {
+        let mut elsewhere = self.ports.store.elsewhere();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                news = elsewhere.next() => match news {
+                    Some(Elsewhere::Steps(steps)) => self.feed.publish(&steps),
+                    Some(Elsewhere::Missed) => self.feed.missed(),
+                    None => return,
+                }
+            }
+        }
+    }
+
     /// Does the same again and again, until it is to stop.
     async fn rounds(self: Arc<Self>, round: Round, stop: &CancellationToken) {
         let mut tick = interval(match round {
@@ -144,6 +162,7 @@ enum Round {
 enum Task {
     Work,
     Listen,
+    Elsewhere,
     Rounds(Round),
 }
 

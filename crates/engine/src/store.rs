@@ -3,6 +3,7 @@
 use crate::commands::{Batch, Outcome};
 use crate::idempotency::{IdempotencyId, IdempotencyRecord};
 use async_trait::async_trait;
+use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use std::collections::HashSet;
 use tithe_clock::Timestamp;
@@ -17,6 +18,10 @@ pub enum StoreError {
     /// The database cannot be reached or is too busy: nothing has changed, and asking again later is safe.
     #[error("the database is not available")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database went away while it committed and did not come back in time: the change was made, or it was not. Read
+    /// which.
+    #[error("the database went away while it committed")]
+    OutcomeUnknown(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A row holds something that the rules do not allow.
     #[error("{subject} cannot be read: {problem}")]
     Corrupt {
@@ -109,11 +114,20 @@ pub enum AuditRow {
 /// All rows that the audit looks at, as they were at one moment.
 pub type AuditRows = BoxStream<'static, Result<AuditRow, StoreError>>;
 
+/// What is heard of other servers on the same database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// Jobs have taken steps.
+    Steps(Vec<JobChange>),
+    /// Something may have happened while nobody listened: whoever waits for a step must look.
+    Missed,
+}
+
 /// Writes batches.
 #[async_trait]
 pub trait BatchStore: Send + Sync {
     /// In one transaction: locks and loads [`Batch::keys`] in their order, asks [`Batch::decide`], writes the changes,
-    /// commits. Durable when it returns. On an error nothing has changed.
+    /// commits. Durable when it returns. On an error other than [`StoreError::OutcomeUnknown`] nothing has changed.
     ///
     /// It decides nothing itself. Dropping the future changes nothing about the outcome.
     async fn batch_commit(&self, batch: &Batch) -> Result<Committed, StoreError>;
@@ -129,6 +143,12 @@ pub trait BatchStore: Send + Sync {
 
     /// Whether the database answers and its tables are as this program expects.
     async fn ready(&self) -> Result<(), StoreError>;
+
+    /// What other servers on this database do, from now on. It may tell a step twice, late, or (after a lost connection)
+    /// only that something was missed; it never ends. A store that one server uses alone hears nothing.
+    fn elsewhere(&self) -> BoxStream<'static, Elsewhere> {
+        futures_util::stream::pending().boxed()
+    }
 }
 
 /// Everything that the engine needs of a database.

@@ -17,5 +17,5 @@ mod wire;
 
 pub use openapi::openapi_json;
 pub use problem::{Code, Problem};
-pub use server::{HttpSettings, serve};
+pub use server::{HttpSettings, serve, serve_with};
 pub use state::AppState;

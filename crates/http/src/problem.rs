@@ -43,13 +43,15 @@ pub enum Code {
     NoWallet,
     /// The server is too busy.
     Busy,
+    /// The database went away while it wrote.
+    OutcomeUnknown,
     /// The server is about to stop and takes on no new work.
     ShuttingDown,
 }
 
 impl Code {
     /// Every code there is.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::InvalidBody,
         Self::InvalidField,
         Self::InvalidIdempotencyKey,
@@ -65,6 +67,7 @@ impl Code {
         Self::NoPrice,
         Self::NoWallet,
         Self::Busy,
+        Self::OutcomeUnknown,
         Self::ShuttingDown,
     ];
 
@@ -134,6 +137,12 @@ impl Code {
             Self::NoPrice => ("no_price", 503, "No BTC price", "Try again after the time in Retry-After."),
             Self::NoWallet => ("no_wallet", 503, "No wallet", "Try again after the time in Retry-After."),
             Self::Busy => ("busy", 503, "Too busy", "Try again after the time in Retry-After."),
+            Self::OutcomeUnknown => (
+                "outcome_unknown",
+                503,
+                "Outcome unknown",
+                "The database went away while it wrote. Repeat the request with the same Idempotency-Key to learn how it ended.",
+            ),
             Self::ShuttingDown => (
                 "shutting_down",
                 503,
@@ -154,7 +163,7 @@ impl Code {
         match self {
             Self::TooManyUnpaid => Some("60"),
             Self::NoPrice | Self::NoWallet | Self::ShuttingDown => Some("10"),
-            Self::Busy | Self::RequestInProgress => Some("1"),
+            Self::Busy | Self::OutcomeUnknown | Self::RequestInProgress => Some("1"),
             _ => None,
         }
     }
@@ -269,6 +278,7 @@ impl From<EngineError> for Problem {
             EngineError::NoPrice(_) => Code::NoPrice,
             EngineError::NoWallet => Code::NoWallet,
             EngineError::Busy => Code::Busy,
+            EngineError::OutcomeUnknown => Code::OutcomeUnknown,
             EngineError::TestPayment(TestPaymentError::Unknown(_)) => Code::NotFound,
             EngineError::TestPayment(TestPaymentError::AlreadyPaid(_) | TestPaymentError::Expired(_)) => {
                 Code::NotPayable

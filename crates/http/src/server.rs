@@ -9,7 +9,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
 use actix_web::http::header;
 use actix_web::middleware::{DefaultHeaders, Next, from_fn};
-use actix_web::web::{self, Data};
+use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, Error, HttpServer, ResponseError};
 use std::net::TcpListener;
 use std::time::Duration;
@@ -37,6 +37,19 @@ impl Default for HttpSettings {
 /// # Errors
 /// What the operating system says of the listener.
 pub fn serve(listener: TcpListener, state: AppState, settings: HttpSettings) -> std::io::Result<Server> {
+    serve_with(listener, state, settings, |_| {})
+}
+
+/// The same, with routes of the caller's own behind the same middleware: a service that embeds Tithe, or a benchmark.
+///
+/// # Errors
+/// What the operating system says of the listener.
+pub fn serve_with(
+    listener: TcpListener,
+    state: AppState,
+    settings: HttpSettings,
+    more: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+) -> std::io::Result<Server> {
     let shutdown_seconds = settings.shutdown_timeout.as_secs();
     let workers = settings.workers;
     let server = HttpServer::new(move || {
@@ -56,6 +69,7 @@ pub fn serve(listener: TcpListener, state: AppState, settings: HttpSettings) -> 
             .wrap(from_fn(request_id::middleware))
             .service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", openapi::document()))
             .service(web::redirect("/docs", "/docs/"))
+            .configure(more.clone())
             .configure(routes::configure(dev))
     });
     Ok(server

@@ -26,7 +26,10 @@ pub struct AppState {
 
 impl AppState {
     /// Runs a use case to its end, whether or not the client waits for it.
-    pub(crate) async fn run<T: Send + 'static>(
+    ///
+    /// # Errors
+    /// What the use case fails with, as a problem.
+    pub async fn run<T: Send + 'static>(
         &self,
         use_case: impl Future<Output = Result<T, EngineError>> + Send + 'static,
     ) -> Result<T, Problem> {

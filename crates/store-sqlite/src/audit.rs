@@ -2,12 +2,12 @@
 
 use crate::SqliteStore;
 use crate::connection::Fault;
-use crate::rows::{AccountRow, HoldRow, InvoiceRow, JobRow, TransferRow};
-use crate::schema::{accounts, holds, invoices, jobs, transfers};
 use diesel::prelude::*;
 use futures_util::StreamExt;
 use tithe_engine::store::{AuditRow, AuditRows, StoreError};
 use tithe_ledger::Transfer;
+use tithe_store_sql::rows::{AccountRow, HoldRow, InvoiceRow, JobRow, TransferRow};
+use tithe_store_sql::schema::{accounts, holds, invoices, jobs, transfers};
 use tokio::sync::mpsc;
 
 /// How many rows are read at a time, and how many may wait to be looked at.

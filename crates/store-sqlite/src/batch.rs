@@ -2,14 +2,16 @@
 
 use crate::SqliteStore;
 use crate::connection::Fault;
-use crate::rows::{AccountRow, HoldRow, IdempotencyRow, InvoiceRow, JobRow, NewOutboxRow, NewTransferRow};
-use crate::schema::{accounts, holds, idempotency_keys, invoices, jobs, outbox, transfers};
 use async_trait::async_trait;
 use diesel::prelude::*;
 use tithe_clock::Timestamp;
 use tithe_engine::commands::{Batch, LockKeys};
 use tithe_engine::idempotency::{IdempotencyId, IdempotencyRecord};
 use tithe_engine::store::{AuditRows, BatchStore, Changes, Committed, Decided, Loaded, StoreError};
+use tithe_store_sql::rows::{
+    AccountRow, HoldRow, IdempotencyRow, InvoiceRow, JobRow, NewOutboxRow, NewTransferRow,
+};
+use tithe_store_sql::schema::{accounts, holds, idempotency_keys, invoices, jobs, outbox, transfers};
 
 #[async_trait]
 impl BatchStore for SqliteStore {

@@ -87,12 +87,12 @@ impl SqliteStore {
         path.ok_or_else(|| OpenError::Url(url.to_owned()))
     }
 
-    /// Opens the database of a `sqlite://` URL, makes it if it does not exist, and brings its tables up to date. Two
-    /// programs may do so at once.
+    /// Makes the database of a `sqlite://` URL if it does not exist, and brings its tables up to date; says how many steps
+    /// were missing. Of two programs that try at once, one does it.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub async fn open(url: &str, settings: SqliteSettings) -> Result<Self, OpenError> {
+    pub async fn migrate(url: &str, settings: SqliteSettings) -> Result<usize, OpenError> {
         let path = Self::path_of(url)?;
         let open = |cause| OpenError::Open { path: path.to_owned(), cause };
         // The first connection sets the journal mode, which the others must find set.
@@ -100,20 +100,30 @@ impl SqliteStore {
         let migrated = first
             .spawn_blocking(|connection| {
                 Ok(connection.immediate_transaction(|connection| {
-                    connection.run_pending_migrations(MIGRATIONS).map(drop).map_err(MigrateError::Migration)
+                    let done = connection.run_pending_migrations(MIGRATIONS);
+                    done.map(|steps| steps.len()).map_err(MigrateError::Migration)
                 }))
             })
             .await;
         match migrated {
-            Ok(Ok(())) => {}
+            Ok(Ok(steps)) => Ok(steps),
             Ok(Err(MigrateError::Migration(cause))) => {
-                return Err(OpenError::Migrate { path: path.to_owned(), cause });
+                Err(OpenError::Migrate { path: path.to_owned(), cause })
             }
             Ok(Err(MigrateError::Database(cause))) | Err(cause) => {
-                return Err(OpenError::Migrate { path: path.to_owned(), cause: cause.into() });
+                Err(OpenError::Migrate { path: path.to_owned(), cause: cause.into() })
             }
         }
-        drop(first);
+    }
+
+    /// Brings the tables up to date and opens the database.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open(url: &str, settings: SqliteSettings) -> Result<Self, OpenError> {
+        Self::migrate(url, settings).await?;
+        let path = Self::path_of(url)?;
+        let open = |cause| OpenError::Open { path: path.to_owned(), cause };
         let pool = |size| pool(path, size, settings);
         Ok(Self {
             writer: pool(1).await.map_err(|cause| open(cause.into()))?,

@@ -8,7 +8,5 @@ mod audit;
 mod batch;
 mod connection;
 mod reads;
-mod rows;
-mod schema;
 
 pub use connection::{OpenError, SqliteSettings, SqliteStore, Synchronous};

@@ -1,8 +1,6 @@
 //! Reads, and leases.
 
 use crate::SqliteStore;
-use crate::rows::{AccountRow, HoldRow, InvoiceRow, JOB_TOPIC, JobRow, OutboxRow, Reader};
-use crate::schema::{accounts, holds, invoices, jobs, outbox};
 use async_trait::async_trait;
 use diesel::dsl::sql;
 use diesel::prelude::*;
@@ -12,27 +10,16 @@ use tithe_engine::store::StoreError;
 use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, Lease};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository};
 use tithe_lightning::{Invoice, InvoiceRepository, PaymentHash};
-use tracing::error;
+use tithe_store_sql::rows::{
+    AccountRow, HoldRow, InvoiceRow, JOB_TOPIC, JobRow, OutboxRow, Reader, limit_column, readable,
+};
+use tithe_store_sql::schema::{accounts, holds, invoices, jobs, outbox};
 
 // States are written out in the statements, not bound: SQLite uses an index on some rows only where it can see that the
 // statement asks for those.
 
 /// The states whose jobs have something to do.
 const RUNNABLE: &str = "state IN ('evaluating', 'accepted', 'executing')";
-
-/// The rows that can be read. One that cannot is the operator's to mend (`tithe audit` names it), and must not keep the
-/// others from being worked on.
-fn readable<Row, T>(rows: Vec<Row>) -> Vec<T>
-where
-    T: TryFrom<Row, Error = StoreError>,
-{
-    let read = |row| T::try_from(row).inspect_err(|cause| error!(%cause, "a row is passed over"));
-    rows.into_iter().filter_map(|row| read(row).ok()).collect()
-}
-
-fn limit_column(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
-}
 
 #[async_trait]
 impl JobRepository for SqliteStore {

@@ -3,6 +3,7 @@
 mod settings;
 mod values;
 
+use crate::database::without_password;
 use settings::{SETTINGS, Setting};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -69,6 +70,7 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) data_dir: PathBuf,
     pub(crate) database_url: String,
+    pub(crate) database_connections: u32,
     pub(crate) environment: Environment,
     pub(crate) dev: bool,
     pub(crate) log: String,
@@ -152,6 +154,12 @@ impl Config {
             })?,
             data_dir: PathBuf::from(values.text("TITHE_DATA_DIR")),
             database_url: values.text("DATABASE_URL").to_owned(),
+            database_connections: values.parse("TITHE_DATABASE_CONNECTIONS", |text| {
+                match text.parse::<u32>() {
+                    Ok(connections @ 1..=1_000) => Ok(connections),
+                    _ => Err("not a whole number from 1 to 1000"),
+                }
+            })?,
             environment: match values.one_of("TITHE_ENV", &["development", "production"])? {
                 "production" => Environment::Production,
                 _ => Environment::Development,
@@ -214,6 +222,8 @@ impl Config {
             let line = if *secret && !value.is_empty() {
                 // Not a line that could be taken for a value.
                 format!("# {key} is set, and hidden")
+            } else if let Some(shown) = without_password(value).filter(|_| *name == "DATABASE_URL") {
+                format!("# {key} = {shown:?}, with its password")
             } else {
                 format!("{key} = {value:?}")
             };

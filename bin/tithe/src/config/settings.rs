@@ -59,7 +59,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         "DATABASE_URL",
         "database_url",
         "sqlite://tithe.db",
-        "The database; a relative SQLite path is below the data directory",
+        "The database: sqlite://path (a relative one is below the data directory) or postgres://user:password@host/database",
+    ),
+    setting(
+        "TITHE_DATABASE_CONNECTIONS",
+        "database_connections",
+        "8",
+        "Connections of a PostgreSQL pool; two more are kept for writing batches and for listening to other servers",
     ),
     setting(
         "TITHE_LOG",

@@ -8,10 +8,10 @@ use tithe_ledger::{Account, Hold, HoldId, HoldState, Transfer, TransferKey, Tran
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = accounts)]
-pub(crate) struct AccountRow {
-    pub(crate) id: String,
-    balance_msats: i64,
-    held_msats: i64,
+pub struct AccountRow {
+    pub id: String,
+    pub balance_msats: i64,
+    pub held_msats: i64,
 }
 
 impl From<&Account> for AccountRow {
@@ -39,27 +39,27 @@ impl TryFrom<AccountRow> for Account {
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = transfers)]
-pub(crate) struct TransferRow {
-    pub(crate) seq: i64,
-    key: String,
-    debit: String,
-    credit: String,
-    amount_msats: i64,
-    kind: String,
-    reference: String,
-    created_at: i64,
+pub struct TransferRow {
+    pub seq: i64,
+    pub key: String,
+    pub debit: String,
+    pub credit: String,
+    pub amount_msats: i64,
+    pub kind: String,
+    pub reference: String,
+    pub created_at: i64,
 }
 
 #[derive(Insertable)]
 #[diesel(table_name = transfers)]
-pub(crate) struct NewTransferRow<'a> {
-    key: &'a str,
-    debit: String,
-    credit: String,
-    amount_msats: i64,
-    kind: &'static str,
-    reference: String,
-    created_at: i64,
+pub struct NewTransferRow<'a> {
+    pub key: &'a str,
+    pub debit: String,
+    pub credit: String,
+    pub amount_msats: i64,
+    pub kind: &'static str,
+    pub reference: String,
+    pub created_at: i64,
 }
 
 impl<'a> From<&'a Transfer> for NewTransferRow<'a> {
@@ -97,15 +97,15 @@ impl TryFrom<TransferRow> for Transfer {
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = holds)]
 #[diesel(treat_none_as_null = true)]
-pub(crate) struct HoldRow {
-    pub(crate) id: String,
-    account: String,
-    amount_msats: i64,
-    state: String,
-    lease_until: Option<i64>,
-    charged_msats: Option<i64>,
-    created_at: i64,
-    updated_at: i64,
+pub struct HoldRow {
+    pub id: String,
+    pub account: String,
+    pub amount_msats: i64,
+    pub state: String,
+    pub lease_until: Option<i64>,
+    pub charged_msats: Option<i64>,
+    pub created_at: i64,
+    pub updated_at: i64,
 }
 
 impl From<&Hold> for HoldRow {

@@ -11,16 +11,16 @@ use uuid::Uuid;
 #[diesel(table_name = idempotency_keys)]
 #[diesel(treat_none_as_null = true)]
 #[diesel(primary_key(scope, key))]
-pub(crate) struct IdempotencyRow {
-    scope: String,
-    key: String,
-    fingerprint: String,
-    subject: Option<String>,
-    lease_until: Option<i64>,
-    answer_status: Option<i32>,
-    answer_body: Option<String>,
-    created_at: i64,
-    expires_at: i64,
+pub struct IdempotencyRow {
+    pub scope: String,
+    pub key: String,
+    pub fingerprint: String,
+    pub subject: Option<String>,
+    pub lease_until: Option<i64>,
+    pub answer_status: Option<i32>,
+    pub answer_body: Option<String>,
+    pub created_at: i64,
+    pub expires_at: i64,
 }
 
 impl From<&IdempotencyRecord> for IdempotencyRow {

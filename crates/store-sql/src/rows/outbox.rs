@@ -7,25 +7,25 @@ use tithe_engine::store::StoreError;
 use tithe_jobs::{JobChange, JobId, StateName};
 
 /// The topic of jobs' steps.
-pub(crate) const JOB_TOPIC: &str = "job";
+pub const JOB_TOPIC: &str = "job";
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = outbox)]
-pub(crate) struct OutboxRow {
-    subject: String,
-    revision: i64,
-    state: String,
-    created_at: i64,
+pub struct OutboxRow {
+    pub subject: String,
+    pub revision: i64,
+    pub state: String,
+    pub created_at: i64,
 }
 
 #[derive(Insertable)]
 #[diesel(table_name = outbox)]
-pub(crate) struct NewOutboxRow {
-    topic: &'static str,
-    subject: String,
-    revision: i64,
-    state: &'static str,
-    created_at: i64,
+pub struct NewOutboxRow {
+    pub topic: &'static str,
+    pub subject: String,
+    pub revision: i64,
+    pub state: &'static str,
+    pub created_at: i64,
 }
 
 impl From<&JobChange> for NewOutboxRow {

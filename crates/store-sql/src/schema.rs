@@ -1,4 +1,6 @@
-//! The tables, as `migrations/sqlite` makes them. Generated columns are for people and are not read.
+//! The tables, as `migrations` makes them. Generated columns are for people and are not read.
+
+#![expect(missing_docs, reason = "columns are explained in the migrations")]
 
 diesel::table! {
     accounts (id) {

@@ -9,18 +9,18 @@ use tithe_lightning::{Invoice, InvoiceState, OwnerId, Purpose};
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = invoices)]
 #[diesel(treat_none_as_null = true)]
-pub(crate) struct InvoiceRow {
-    pub(crate) payment_hash: String,
-    purpose: String,
-    owner: String,
-    bolt11: String,
-    amount_msats: i64,
-    state: String,
-    received_msats: Option<i64>,
-    paid_at: Option<i64>,
-    preimage: Option<String>,
-    created_at: i64,
-    expires_at: i64,
+pub struct InvoiceRow {
+    pub payment_hash: String,
+    pub purpose: String,
+    pub owner: String,
+    pub bolt11: String,
+    pub amount_msats: i64,
+    pub state: String,
+    pub received_msats: Option<i64>,
+    pub paid_at: Option<i64>,
+    pub preimage: Option<String>,
+    pub created_at: i64,
+    pub expires_at: i64,
 }
 
 impl From<&Invoice> for InvoiceRow {

@@ -1,0 +1,99 @@
+//! Streaming every row for the audit, from one consistent view.
+
+use crate::connect::{PostgresStore, Purpose};
+use crate::failure::Failure;
+use diesel::prelude::*;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::StreamExt;
+use tithe_engine::store::{AuditRow, AuditRows, StoreError};
+use tithe_ledger::Transfer;
+use tithe_store_sql::rows::{AccountRow, HoldRow, InvoiceRow, JobRow, TransferRow};
+use tithe_store_sql::schema::{accounts, holds, invoices, jobs, transfers};
+use tokio::sync::mpsc;
+
+/// How many rows are read at a time, and how many may wait to be looked at.
+const PAGE: i64 = 500;
+
+type Sender = mpsc::Sender<Result<AuditRow, StoreError>>;
+
+impl PostgresStore {
+    pub(crate) fn stream_audit_rows(&self) -> AuditRows {
+        let (sender, receiver) = mpsc::channel(500);
+        let store = self.clone();
+        let errors = sender.clone();
+        let reading = async move {
+            if let Err(failure) = store.send_all(&sender).await {
+                let _gone = errors.send(Err(failure.into())).await;
+            }
+        };
+        let rows = futures_util::stream::unfold(receiver, async |mut receiver| {
+            receiver.recv().await.map(|row| (row, receiver))
+        });
+        // The reader is polled with its rows: whoever drops the stream stops it.
+        let reading = futures_util::stream::once(reading).filter_map(async |()| None);
+        futures_util::stream::select(rows, reading).boxed()
+    }
+
+    /// On a connection of its own, which may take its time and is closed with whatever was begun on it.
+    async fn send_all(&self, sender: &Sender) -> Result<(), Failure> {
+        let connection = self.connector.diesel(Purpose::Long).await;
+        let mut connection = connection.map_err(|cause| Failure::Away(cause.into()))?;
+        let mut view = connection.build_transaction().read_only().repeatable_read();
+        view.run(async |connection| send_tables(connection, sender).await).await
+    }
+}
+
+async fn send_tables(connection: &mut AsyncPgConnection, sender: &Sender) -> Result<(), Failure> {
+    let mut after = 0;
+    loop {
+        let page: Vec<TransferRow> = transfers::table
+            .filter(transfers::seq.gt(after))
+            .order(transfers::seq)
+            .limit(PAGE)
+            .select(TransferRow::as_select())
+            .load(connection)
+            .await?;
+        let Some(last) = page.last() else { break };
+        after = last.seq;
+        for row in page {
+            if !send(sender, Transfer::try_from(row).map(AuditRow::Transfer)).await {
+                return Ok(());
+            }
+        }
+    }
+    macro_rules! send_table {
+        ($table:ident, $key:ident, $row:ty, $into:expr) => {
+            let mut after = String::new();
+            loop {
+                let page: Vec<$row> = $table::table
+                    .filter($table::$key.gt(&after))
+                    .order($table::$key)
+                    .limit(PAGE)
+                    .select(<$row>::as_select())
+                    .load(connection)
+                    .await?;
+                let Some(last) = page.last() else { break };
+                after.clone_from(&last.$key);
+                for row in page {
+                    if !send(sender, row.try_into().map($into)).await {
+                        return Ok(());
+                    }
+                }
+            }
+        };
+    }
+    send_table!(accounts, id, AccountRow, AuditRow::Account);
+    send_table!(holds, id, HoldRow, AuditRow::Hold);
+    send_table!(invoices, payment_hash, InvoiceRow, AuditRow::Invoice);
+    send_table!(jobs, id, JobRow, |job| AuditRow::Job(Box::new(job)));
+    Ok(())
+}
+
+/// Sends a row; says whether anybody still listens. A row that cannot be read is a finding, not the end.
+async fn send(sender: &Sender, row: Result<AuditRow, StoreError>) -> bool {
+    let row = match row {
+        Err(StoreError::Corrupt { subject, problem }) => Ok(AuditRow::Unreadable { subject, problem }),
+        other => other,
+    };
+    sender.send(row).await.is_ok()
+}

@@ -1,0 +1,93 @@
+//! Batches: lock, load, decide, write, commit; and what is read around them.
+
+use crate::connect::PostgresStore;
+use async_trait::async_trait;
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use futures_util::stream::BoxStream;
+use tithe_clock::Timestamp;
+use tithe_engine::commands::Batch;
+use tithe_engine::idempotency::{IdempotencyId, IdempotencyRecord};
+use tithe_engine::store::{AuditRows, BatchStore, Committed, Elsewhere, StoreError};
+use tithe_store_sql::rows::{AccountRow, IdempotencyRow, JobRow};
+use tithe_store_sql::schema::{accounts, idempotency_keys, jobs};
+use tracing::{Instrument, debug_span};
+
+#[async_trait]
+impl BatchStore for PostgresStore {
+    async fn batch_commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
+        let (store, batch) = (self.clone(), batch.clone());
+        let commands = batch.commands().len();
+        let span = debug_span!("transaction", name = "batch_commit", commands);
+        // In a task of its own: whoever stops waiting does not cut it short.
+        let committing = async move { store.commit(&batch).await };
+        let committed = tokio::spawn(committing.instrument(span)).await;
+        committed.map_err(|panicked| StoreError::OutcomeUnknown(Box::new(panicked)))?
+    }
+
+    async fn idempotency(&self, id: &IdempotencyId) -> Result<Option<IdempotencyRecord>, StoreError> {
+        self.read("idempotency", |connection| {
+            let IdempotencyId { scope, key } = id.clone();
+            Box::pin(async move {
+                let found = idempotency_keys::table.find((scope, key));
+                let row = found.select(IdempotencyRow::as_select()).first(connection).await.optional()?;
+                Ok(row.map(IdempotencyRecord::try_from).transpose()?)
+            })
+        })
+        .await
+    }
+
+    async fn idempotency_purge(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let now = now.unix_micros();
+        let purged = self
+            .read("idempotency_purge", |connection| {
+                Box::pin(async move {
+                    let old = idempotency_keys::table.filter(idempotency_keys::expires_at.le(now));
+                    Ok(diesel::delete(old).execute(connection).await?)
+                })
+            })
+            .await?;
+        Ok(u64::try_from(purged).unwrap_or(u64::MAX))
+    }
+
+    async fn audit_rows(&self) -> Result<AuditRows, StoreError> {
+        Ok(self.stream_audit_rows())
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.read("ready", |connection| {
+            Box::pin(async move {
+                jobs::table.select(JobRow::as_select()).limit(1).load(connection).await?;
+                accounts::table.select(AccountRow::as_select()).limit(1).load(connection).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    fn elsewhere(&self) -> BoxStream<'static, Elsewhere> {
+        self.listen()
+    }
+}
+
+impl PostgresStore {
+    async fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
+        let mut writer = self.writer.lock().await;
+        let mut tries = self.transactions.begin("batch_commit");
+        loop {
+            match writer.attempt(batch).await {
+                Ok(committed) => return Ok(tries.done(committed)),
+                Err(failure) => {
+                    if let Err(given_up) = tries.again(failure).await {
+                        let in_doubt = writer.give_up();
+                        return Err(if in_doubt {
+                            StoreError::OutcomeUnknown(given_up.into())
+                        } else {
+                            given_up
+                        });
+                    }
+                }
+            }
+        }
+    }
+}

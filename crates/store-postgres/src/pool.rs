@@ -1,0 +1,38 @@
+//! Running named transactions on the pool's connections.
+
+use crate::connect::PostgresStore;
+use crate::failure::Failure;
+use diesel_async::{AsyncConnection, AsyncPgConnection};
+use futures_util::future::BoxFuture;
+use tithe_engine::store::StoreError;
+
+/// What runs on a connection. It may run more than once.
+pub(crate) type Work<'a, T> = BoxFuture<'a, Result<T, Failure>>;
+
+impl PostgresStore {
+    /// Runs one statement, or several that need not see the same moment.
+    pub(crate) async fn read<T: Send>(
+        &self,
+        name: &'static str,
+        work: impl for<'a> Fn(&'a mut AsyncPgConnection) -> Work<'a, T> + Send + Sync,
+    ) -> Result<T, StoreError> {
+        let attempt = || async {
+            let mut connection = self.pool.get().await.map_err(|cause| Failure::Away(cause.into()))?;
+            work(&mut connection).await
+        };
+        self.transactions.run(name, attempt).await
+    }
+
+    /// Runs `work` in a transaction. If its future is dropped, the pool drops the connection with what was begun on it.
+    pub(crate) async fn write<T: Send>(
+        &self,
+        name: &'static str,
+        work: impl for<'a> Fn(&'a mut AsyncPgConnection) -> Work<'a, T> + Send + Sync,
+    ) -> Result<T, StoreError> {
+        let attempt = || async {
+            let mut connection = self.pool.get().await.map_err(|cause| Failure::Away(cause.into()))?;
+            connection.transaction(async |connection| work(connection).await).await
+        };
+        self.transactions.run(name, attempt).await
+    }
+}

@@ -1,0 +1,278 @@
+//! Reads, and leases.
+
+use crate::connect::PostgresStore;
+use crate::failure::Failure;
+use async_trait::async_trait;
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::Bool;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use tithe_clock::Timestamp;
+use tithe_engine::store::StoreError;
+use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, Lease};
+use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository};
+use tithe_lightning::{Invoice, InvoiceRepository, PaymentHash};
+use tithe_store_sql::rows::{
+    AccountRow, HoldRow, InvoiceRow, JOB_TOPIC, JobRow, OutboxRow, Reader, limit_column, readable,
+};
+use tithe_store_sql::schema::{accounts, holds, invoices, jobs, outbox};
+
+// States are written out in the statements, not bound: a plan that is made once for any state uses no index on some rows.
+
+/// The states whose jobs have something to do.
+const RUNNABLE: &str = "state IN ('evaluating', 'accepted', 'executing')";
+
+#[async_trait]
+impl JobRepository for PostgresStore {
+    type Error = StoreError;
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        self.read("job", |connection| {
+            Box::pin(async move {
+                let found = jobs::table.find(id.to_string());
+                let row = found.select(JobRow::as_select()).first(connection).await.optional()?;
+                Ok(row.map(Job::try_from).transpose()?)
+            })
+        })
+        .await
+    }
+
+    async fn job_changes(&self, id: JobId, revision: u32) -> Result<Vec<JobChange>, StoreError> {
+        self.read("job_changes", |connection| {
+            Box::pin(async move {
+                let rows = outbox::table
+                    .filter(outbox::topic.eq(JOB_TOPIC))
+                    .filter(outbox::subject.eq(id.to_string()))
+                    .filter(outbox::revision.gt(i64::from(revision)))
+                    .order(outbox::revision)
+                    .select(OutboxRow::as_select())
+                    .load(connection)
+                    .await?;
+                Ok(readable(rows))
+            })
+        })
+        .await
+    }
+
+    async fn jobs_claim(&self, claim: &JobClaim) -> Result<Vec<Job>, StoreError> {
+        let claim = *claim;
+        let now = claim.now.unix_micros();
+        self.write("jobs_claim", |connection| {
+            Box::pin(async move {
+                let lease_is_free = jobs::lease_until.is_null().or(jobs::lease_until.le(now));
+                // A job that another server is claiming is passed over, not waited for.
+                let rows = jobs::table
+                    .filter(sql::<Bool>(RUNNABLE))
+                    .filter(lease_is_free.assume_not_null())
+                    .order(jobs::updated_at)
+                    .limit(limit_column(claim.limit))
+                    .for_update()
+                    .skip_locked()
+                    .select(JobRow::as_select())
+                    .load(connection)
+                    .await?;
+                let mut claimed: Vec<Job> = readable(rows);
+                for job in &mut claimed {
+                    job.lease = job.lease.claimed(claim.owner, claim.until);
+                    set_lease(connection, job.id, &job.lease).await?;
+                }
+                Ok(claimed)
+            })
+        })
+        .await
+    }
+
+    async fn job_lease_renew(&self, id: JobId, lease: &Lease, until: Timestamp) -> Result<bool, StoreError> {
+        self.change_lease("job_lease_renew", id, *lease, until, |held, until| Lease {
+            until: Some(until),
+            ..held
+        })
+        .await
+    }
+
+    async fn job_lease_hand_back(
+        &self,
+        id: JobId,
+        lease: &Lease,
+        rest_until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.change_lease("job_lease_hand_back", id, *lease, rest_until, Lease::handed_back).await
+    }
+
+    async fn jobs_never_invoiced(&self, before: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
+        self.read("jobs_never_invoiced", |connection| {
+            Box::pin(async move {
+                let ids: Vec<String> = jobs::table
+                    .filter(sql::<Bool>("state = 'awaiting_eval_payment'"))
+                    .filter(jobs::eval_invoice.is_null())
+                    .filter(jobs::created_at.lt(before.unix_micros()))
+                    .limit(limit_column(limit))
+                    .select(jobs::id)
+                    .load(connection)
+                    .await?;
+                let read = |id: String| Reader::new("job", &id).column("id", id.parse()).map(JobId);
+                Ok(ids.into_iter().map(read).collect::<Result<_, _>>()?)
+            })
+        })
+        .await
+    }
+}
+
+impl PostgresStore {
+    /// Changes a lease if the job still is held as `held`.
+    async fn change_lease(
+        &self,
+        name: &'static str,
+        id: JobId,
+        held: Lease,
+        until: Timestamp,
+        change: fn(Lease, Timestamp) -> Lease,
+    ) -> Result<bool, StoreError> {
+        self.write(name, |connection| {
+            Box::pin(async move {
+                let found = jobs::table.find(id.to_string()).for_update();
+                let row = found.select(JobRow::as_select()).first(connection).await.optional()?;
+                let Some(job) = row.map(Job::try_from).transpose()? else { return Ok(false) };
+                if !job.lease.is_held_as(&held) {
+                    return Ok(false);
+                }
+                set_lease(connection, id, &change(job.lease, until)).await?;
+                Ok(true)
+            })
+        })
+        .await
+    }
+}
+
+async fn set_lease(connection: &mut AsyncPgConnection, id: JobId, lease: &Lease) -> Result<(), Failure> {
+    diesel::update(jobs::table.find(id.to_string()))
+        .set((
+            jobs::lease_owner.eq(lease.owner.map(|owner| owner.to_string())),
+            jobs::lease_until.eq(lease.until.map(Timestamp::unix_micros)),
+            jobs::attempts.eq(i64::from(lease.attempts)),
+            jobs::claims.eq(i64::from(lease.claims)),
+        ))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+#[async_trait]
+impl InvoiceRepository for PostgresStore {
+    type Error = StoreError;
+
+    async fn invoice(&self, payment_hash: PaymentHash) -> Result<Option<Invoice>, StoreError> {
+        self.read("invoice", |connection| {
+            Box::pin(async move {
+                let found = invoices::table.find(payment_hash.to_string());
+                let row = found.select(InvoiceRow::as_select()).first(connection).await.optional()?;
+                Ok(row.map(Invoice::try_from).transpose()?)
+            })
+        })
+        .await
+    }
+
+    async fn invoices_pending(
+        &self,
+        after: Option<PaymentHash>,
+        limit: usize,
+    ) -> Result<Vec<Invoice>, StoreError> {
+        let after = after.map(|hash| hash.to_string()).unwrap_or_default();
+        self.read("invoices_pending", |connection| {
+            let after = after.clone();
+            Box::pin(async move {
+                let rows = invoices::table
+                    .filter(sql::<Bool>("state = 'pending'"))
+                    .filter(invoices::payment_hash.gt(after))
+                    .order(invoices::payment_hash)
+                    .limit(limit_column(limit))
+                    .select(InvoiceRow::as_select())
+                    .load(connection)
+                    .await?;
+                Ok(readable(rows))
+            })
+        })
+        .await
+    }
+
+    async fn invoices_lapsed(
+        &self,
+        since: Timestamp,
+        after: Option<PaymentHash>,
+        limit: usize,
+    ) -> Result<Vec<Invoice>, StoreError> {
+        let after = after.map(|hash| hash.to_string()).unwrap_or_default();
+        self.read("invoices_lapsed", |connection| {
+            let after = after.clone();
+            Box::pin(async move {
+                let rows = invoices::table
+                    .filter(sql::<Bool>("state = 'expired'"))
+                    .filter(invoices::expires_at.ge(since.unix_micros()))
+                    .filter(invoices::payment_hash.gt(after))
+                    .order(invoices::payment_hash)
+                    .limit(limit_column(limit))
+                    .select(InvoiceRow::as_select())
+                    .load(connection)
+                    .await?;
+                Ok(readable(rows))
+            })
+        })
+        .await
+    }
+
+    async fn invoices_pending_count(&self) -> Result<u64, StoreError> {
+        let count: i64 = self
+            .read("invoices_pending_count", |connection| {
+                Box::pin(async move {
+                    let pending = invoices::table.filter(sql::<Bool>("state = 'pending'"));
+                    Ok(pending.count().get_result(connection).await?)
+                })
+            })
+            .await?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+}
+
+#[async_trait]
+impl LedgerRepository for PostgresStore {
+    type Error = StoreError;
+
+    async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
+        self.read("account", |connection| {
+            Box::pin(async move {
+                let found = accounts::table.find(id.to_string());
+                let row = found.select(AccountRow::as_select()).first(connection).await.optional()?;
+                Ok(row.map(Account::try_from).transpose()?)
+            })
+        })
+        .await
+    }
+
+    async fn hold(&self, id: HoldId) -> Result<Option<Hold>, StoreError> {
+        self.read("hold", |connection| {
+            Box::pin(async move {
+                let found = holds::table.find(id.to_string());
+                let row = found.select(HoldRow::as_select()).first(connection).await.optional()?;
+                Ok(row.map(Hold::try_from).transpose()?)
+            })
+        })
+        .await
+    }
+
+    async fn holds_overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Hold>, StoreError> {
+        self.read("holds_overdue", |connection| {
+            Box::pin(async move {
+                let rows = holds::table
+                    .filter(sql::<Bool>("state = 'held'"))
+                    .filter(holds::lease_until.le(now.unix_micros()))
+                    .order(holds::lease_until)
+                    .limit(limit_column(limit))
+                    .select(HoldRow::as_select())
+                    .load(connection)
+                    .await?;
+                Ok(readable(rows))
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,245 @@
+//! Tables as the batches use them: rows locked and loaded by key, made and changed in sets.
+//!
+//! One statement does for any number of rows: their columns come as arrays (`unnest`).
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::hash::Hash;
+use tithe_store_sql::rows::{AccountRow, HoldRow, IdempotencyRow, InvoiceRow, JobRow};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Error, Row, Statement};
+
+/// A column of many rows, as a parameter.
+pub(crate) type Column = Box<dyn ToSql + Sync + Send>;
+
+/// A column's name and type.
+type Named = (&'static str, &'static str);
+
+/// A table whose rows batches lock, make and change.
+pub(crate) trait Table: Sized {
+    /// Names a row.
+    type Key: Hash + Eq;
+
+    const NAME: &'static str;
+    /// The columns that name a row.
+    const KEY: &'static [Named];
+    /// The columns that are written once.
+    const FIXED: &'static [Named];
+    /// The columns that change.
+    const CHANGING: &'static [Named];
+    /// The order in which rows are locked: any, as long as every server has the same.
+    const LOCK_ORDER: &'static str;
+
+    fn key(&self) -> Self::Key;
+    fn read(row: &Row) -> Result<Self, Error>;
+    /// Key, fixed and changing columns.
+    fn all_columns(rows: Vec<Self>) -> Vec<Column>;
+    /// Key and changing columns.
+    fn changing_columns(rows: Vec<Self>) -> Vec<Column>;
+}
+
+/// The statements of one table, prepared.
+pub(crate) struct TableStatements {
+    pub(crate) lock: Statement,
+    pub(crate) insert: Statement,
+    pub(crate) update: Statement,
+}
+
+impl TableStatements {
+    pub(crate) async fn prepare<T: Table>(client: &Client) -> Result<Self, Error> {
+        let (lock, insert, update) = (lock_sql::<T>(), insert_sql::<T>(), update_sql::<T>());
+        let (lock, insert, update) = futures_util::future::try_join3(
+            client.prepare(&lock),
+            client.prepare(&insert),
+            client.prepare(&update),
+        )
+        .await?;
+        Ok(Self { lock, insert, update })
+    }
+}
+
+fn columns<T: Table>() -> impl Iterator<Item = &'static Named> {
+    T::KEY.iter().chain(T::FIXED).chain(T::CHANGING)
+}
+
+/// `a, b, c`, each as `each` writes it.
+fn list<'a>(columns: impl Iterator<Item = &'a Named>, each: impl Fn(usize, &Named) -> String) -> String {
+    columns.enumerate().map(|(n, column)| each(n + 1, column)).collect::<Vec<_>>().join(", ")
+}
+
+fn names<'a>(columns: impl Iterator<Item = &'a Named>) -> String {
+    list(columns, |_, (name, _)| (*name).to_owned())
+}
+
+/// `unnest($1::text[], $2::bigint[]) AS given (id, amount)`
+fn given<'a>(columns: impl Iterator<Item = &'a Named> + Clone) -> String {
+    let arrays = list(columns.clone(), |n, (_, kind)| format!("${n}::{kind}[]"));
+    format!("unnest({arrays}) AS given ({})", names(columns))
+}
+
+fn lock_sql<T: Table>() -> String {
+    let (table, wanted) = (T::NAME, given(T::KEY.iter()));
+    let (keys, loaded, order) = (names(T::KEY.iter()), names(columns::<T>()), T::LOCK_ORDER);
+    format!(
+        "SELECT {loaded} FROM {wanted} JOIN {table} USING ({keys}) ORDER BY {order} FOR UPDATE OF {table}"
+    )
+}
+
+fn insert_sql<T: Table>() -> String {
+    let all: Vec<Named> = columns::<T>().copied().collect();
+    format!("INSERT INTO {} ({}) SELECT * FROM {}", T::NAME, names(all.iter()), given(all.iter()))
+}
+
+fn update_sql<T: Table>() -> String {
+    let table = T::NAME;
+    let set = list(T::CHANGING.iter(), |_, (name, _)| format!("{name} = given.{name}"));
+    let mut sql = format!("UPDATE {table} SET {set} FROM {}", given(T::KEY.iter().chain(T::CHANGING)));
+    for (n, (name, _)) in T::KEY.iter().enumerate() {
+        let _infallible =
+            write!(sql, " {} {table}.{name} = given.{name}", if n == 0 { "WHERE" } else { "AND" });
+    }
+    sql
+}
+
+/// The rows of one kind that a batch has changed, apart from those that it has made.
+pub(crate) fn split<T: Table>(rows: Vec<T>, loaded: &HashSet<T::Key>) -> (Vec<T>, Vec<T>) {
+    rows.into_iter().partition(|row| loaded.contains(&row.key()))
+}
+
+macro_rules! table {
+    (
+        $row:ident in $name:literal, locked by $order:literal;
+        key { $($key:ident: $key_type:ident),* }
+        fixed { $($fixed:ident: $fixed_type:ident),* }
+        changing { $($changing:ident: $changing_type:ident),* }
+    ) => {
+        impl Table for $row {
+            type Key = ($(table!(@key $key_type),)*);
+
+            const NAME: &'static str = $name;
+            const KEY: &'static [Named] = &[$((stringify!($key), stringify!($key_type))),*];
+            const FIXED: &'static [Named] = &[$((stringify!($fixed), stringify!($fixed_type))),*];
+            const CHANGING: &'static [Named] = &[$((stringify!($changing), stringify!($changing_type))),*];
+            const LOCK_ORDER: &'static str = $order;
+
+            fn key(&self) -> Self::Key {
+                ($(self.$key.clone(),)*)
+            }
+
+            fn read(row: &Row) -> Result<Self, Error> {
+                let mut column = 0..;
+                let mut next = || column.next().unwrap_or_default();
+                Ok(Self {
+                    $($key: row.try_get::<usize, _>(next())?,)*
+                    $($fixed: row.try_get::<usize, _>(next())?,)*
+                    $($changing: row.try_get::<usize, _>(next())?,)*
+                })
+            }
+
+            fn all_columns(rows: Vec<Self>) -> Vec<Column> {
+                $(let mut $key = Vec::with_capacity(rows.len());)*
+                $(let mut $fixed = Vec::with_capacity(rows.len());)*
+                $(let mut $changing = Vec::with_capacity(rows.len());)*
+                for row in rows {
+                    $($key.push(row.$key);)*
+                    $($fixed.push(row.$fixed);)*
+                    $($changing.push(row.$changing);)*
+                }
+                vec![$(Box::new($key),)* $(Box::new($fixed),)* $(Box::new($changing),)*]
+            }
+
+            fn changing_columns(rows: Vec<Self>) -> Vec<Column> {
+                $(let mut $key = Vec::with_capacity(rows.len());)*
+                $(let mut $changing = Vec::with_capacity(rows.len());)*
+                for row in rows {
+                    $($key.push(row.$key);)*
+                    $($changing.push(row.$changing);)*
+                }
+                vec![$(Box::new($key),)* $(Box::new($changing),)*]
+            }
+        }
+    };
+    (@key text) => { String };
+}
+
+table! {
+    // What all share last: whoever waits for it holds everything else already, and it is held for a moment only.
+    AccountRow in "accounts", locked by "id = 'pool', id";
+    key { id: text }
+    fixed {}
+    changing { balance_msats: bigint, held_msats: bigint }
+}
+
+table! {
+    HoldRow in "holds", locked by "id";
+    key { id: text }
+    fixed { account: text, amount_msats: bigint, created_at: bigint }
+    changing { state: text, lease_until: bigint, charged_msats: bigint, updated_at: bigint }
+}
+
+table! {
+    // What was asked may be long, and is written once.
+    JobRow in "jobs", locked by "id";
+    key { id: text }
+    fixed {
+        request: text, model: text, max_output_tokens: bigint, eval_quote: text, eval_amount_msats: bigint,
+        created_at: bigint
+    }
+    changing {
+        state: text, eval_invoice: text, work_terms: text, work_invoice: text, rejection_reason: text,
+        error_message: text, result: text, actual_input_tokens: bigint, actual_cached_input_tokens: bigint,
+        actual_output_tokens: bigint, settlement: text, refund_state: text, refund_amount_msats: bigint,
+        revision: bigint, lease_owner: text, lease_until: bigint, attempts: bigint, claims: bigint,
+        updated_at: bigint
+    }
+}
+
+table! {
+    InvoiceRow in "invoices", locked by "payment_hash";
+    key { payment_hash: text }
+    fixed {
+        purpose: text, owner: text, bolt11: text, amount_msats: bigint, created_at: bigint, expires_at: bigint
+    }
+    changing { state: text, received_msats: bigint, paid_at: bigint, preimage: text }
+}
+
+table! {
+    // A key that was forgotten may be used for something else: everything changes.
+    IdempotencyRow in "idempotency_keys", locked by "scope, key";
+    key { scope: text, key: text }
+    fixed {}
+    changing {
+        fingerprint: text, subject: text, lease_until: bigint, answer_status: integer, answer_body: text,
+        created_at: bigint, expires_at: bigint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_name_every_column_once() {
+        assert_eq!(
+            lock_sql::<AccountRow>(),
+            "SELECT id, balance_msats, held_msats FROM unnest($1::text[]) AS given (id) JOIN accounts USING (id) \
+             ORDER BY id = 'pool', id FOR UPDATE OF accounts"
+        );
+        assert_eq!(
+            insert_sql::<AccountRow>(),
+            "INSERT INTO accounts (id, balance_msats, held_msats) \
+             SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS given (id, balance_msats, held_msats)"
+        );
+        assert_eq!(
+            update_sql::<HoldRow>(),
+            "UPDATE holds SET state = given.state, lease_until = given.lease_until, \
+             charged_msats = given.charged_msats, updated_at = given.updated_at \
+             FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[]) \
+             AS given (id, state, lease_until, charged_msats, updated_at) WHERE holds.id = given.id"
+        );
+        assert!(
+            update_sql::<IdempotencyRow>()
+                .ends_with("WHERE idempotency_keys.scope = given.scope AND idempotency_keys.key = given.key")
+        );
+    }
+}

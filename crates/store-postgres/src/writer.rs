@@ -1,0 +1,432 @@
+//! The connection that writes batches.
+//!
+//! A batch takes two flights: `BEGIN` with everything that locks and loads; then everything that writes, with `COMMIT`. In a
+//! flight the statements are sent one after the other without waiting for answers, so that a batch costs two round trips
+//! however many kinds of rows it touches. Its statements are prepared when the connection is made: preparing one in the
+//! middle of a flight would let the next overtake it.
+//!
+//! A flight in which anything fails leaves nothing: PostgreSQL answers `COMMIT` in a failed transaction with a rollback. If
+//! the connection is lost before the answer to `COMMIT`, the batch may have been written or not. Each batch therefore also
+//! writes its number into this server's row of `committers`, and that row tells. It is locked by the batch's transaction, so
+//! reading it with a lock waits until the old connection's transaction is over, whichever way.
+
+use crate::connect::{Connector, Purpose};
+use crate::failure::{Failure, may_have_committed};
+use crate::steps::{self, Origin};
+use crate::table::{Column, Table, TableStatements, split};
+use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
+use futures_util::{FutureExt, TryFutureExt};
+use std::collections::HashSet;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tithe_engine::commands::{Batch, LockKeys};
+use tithe_engine::store::{Changes, Committed, Decided, Loaded, StoreError};
+use tithe_ledger::TransferKey;
+use tithe_store_sql::rows::{
+    AccountRow, HoldRow, IdempotencyRow, InvoiceRow, JobRow, NewOutboxRow, NewTransferRow,
+};
+use tokio::task::JoinHandle;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Error, Row, Statement};
+
+const TRANSFERS_KNOWN: &str = "SELECT key FROM unnest($1::text[]) AS given (key) JOIN transfers USING (key)";
+
+const TRANSFERS_MAKE: &str = "\
+    INSERT INTO transfers (key, debit, credit, amount_msats, kind, reference, created_at) \
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bigint[])";
+
+const STEPS_MAKE: &str = "\
+    INSERT INTO outbox (topic, subject, revision, state, created_at) \
+    SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[])";
+
+const STEPS_TELL: &str = "SELECT pg_notify('tithe_steps', told) FROM unnest($1::text[]) AS given (told)";
+
+const MARK: &str = "\
+    INSERT INTO committers (id, batch) VALUES ($1, $2) \
+    ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, seen_at = now()";
+
+/// A server that has written nothing for so long will not ask what it has written.
+const FORGET: &str = "DELETE FROM committers WHERE seen_at < now() - interval '30 days'";
+
+const LAST_MARK: &str = "SELECT batch FROM committers WHERE id = $1 FOR UPDATE";
+
+/// Writes batches, one at a time.
+pub(crate) struct Writer {
+    connector: Arc<Connector>,
+    link: Option<Link>,
+    /// This server's name in `committers` and in what it tells others. The database makes it up.
+    origin: Origin,
+    /// The number of the last batch that was tried.
+    batch: i64,
+    /// A batch whose outcome is not known yet.
+    doubt: Option<Doubt>,
+}
+
+/// A connection with its statements.
+struct Link {
+    client: Client,
+    statements: Statements,
+    driver: JoinHandle<()>,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+struct Statements {
+    accounts: TableStatements,
+    holds: TableStatements,
+    jobs: TableStatements,
+    invoices: TableStatements,
+    idempotency: TableStatements,
+    transfers_known: Statement,
+    transfers_make: Statement,
+    steps_make: Statement,
+    steps_tell: Statement,
+    mark: Statement,
+    last_mark: Statement,
+}
+
+/// A batch that may have been committed.
+struct Doubt {
+    number: i64,
+    committed: Committed,
+}
+
+/// What was there when a batch was loaded: the rest of what it writes is new.
+#[derive(Default)]
+struct Present {
+    accounts: HashSet<(String,)>,
+    holds: HashSet<(String,)>,
+    jobs: HashSet<(String,)>,
+    invoices: HashSet<(String,)>,
+    idempotency: HashSet<(String, String)>,
+}
+
+/// A statement and its parameters.
+struct Write<'a> {
+    statement: &'a Statement,
+    columns: Vec<Column>,
+}
+
+impl Writer {
+    pub(crate) fn new(connector: Arc<Connector>, origin: Origin) -> Self {
+        Self { connector, link: None, origin, batch: 0, doubt: None }
+    }
+
+    /// Tries a batch once. After [`Failure::Unknown`], the next try first finds out what became of this one.
+    pub(crate) async fn attempt(&mut self, batch: &Batch) -> Result<Committed, Failure> {
+        // Taken out, so that a flight that is cut short for whatever reason takes its connection with it.
+        let link = match self.link.take() {
+            Some(link) if !link.client.is_closed() => link,
+            _ => Link::open(&self.connector).await?,
+        };
+        let patience = self.connector.settings.statement_timeout + Duration::from_secs(5);
+        if let Some(doubt) = &self.doubt {
+            let committed = in_time(patience, link.has_committed(&self.origin, doubt.number)).await?;
+            let doubt = self.doubt.take();
+            if let Some(doubt) = doubt.filter(|_| committed) {
+                self.link = Some(link);
+                return Ok(doubt.committed);
+            }
+        }
+        let (loaded, present) = match in_time(patience, link.load(batch.keys())).await {
+            Ok(loaded) => loaded,
+            Err(failure) => {
+                self.keep(link, patience).await;
+                return Err(failure);
+            }
+        };
+        let Decided { outcomes, changes } = batch.decide(loaded);
+        if changes == Changes::default() {
+            // Nothing to write: whatever becomes of the transaction, this is the answer.
+            self.keep(link, patience).await;
+            return Ok(Committed { outcomes, job_changes: Vec::new() });
+        }
+        self.batch += 1;
+        let committed = Committed { outcomes, job_changes: changes.job_changes.clone() };
+        let written = {
+            let writes = link.writes(changes, &present, &self.origin, self.batch)?;
+            let committing = tokio::time::timeout(patience, link.commit(writes)).await;
+            committing.unwrap_or_else(|late| Err(Failure::Unknown(late.into())))
+        };
+        match written {
+            Ok(()) => {
+                self.link = Some(link);
+                Ok(committed)
+            }
+            Err(failure) => {
+                if let Failure::Unknown(_) = failure {
+                    self.doubt = Some(Doubt { number: self.batch, committed });
+                } else {
+                    self.keep(link, patience).await;
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// Stops asking what became of the last batch; says whether that is still unknown.
+    pub(crate) fn give_up(&mut self) -> bool {
+        self.doubt.take().is_some()
+    }
+
+    /// Ends the transaction and keeps the connection, if it still works.
+    async fn keep(&mut self, link: Link, patience: Duration) {
+        let ended = tokio::time::timeout(patience, link.client.batch_execute("ROLLBACK")).await;
+        if matches!(ended, Ok(Ok(()))) {
+            self.link = Some(link);
+        }
+    }
+}
+
+async fn in_time<T>(
+    patience: Duration,
+    flight: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::time::timeout(patience, flight).await.unwrap_or_else(|late| Err(Failure::Away(late.into())))
+}
+
+impl Link {
+    async fn open(connector: &Connector) -> Result<Self, Failure> {
+        let (client, connection) = connector.client().await?;
+        let driver = tokio::spawn(async move {
+            // Its failure is every statement's failure too.
+            let _told_elsewhere = connection.await;
+        });
+        client.batch_execute(&connector.session(Purpose::Batches)).await?;
+        client.batch_execute(FORGET).await?;
+        let statements = Statements::prepare(&client).await?;
+        Ok(Self { client, statements, driver })
+    }
+
+    /// Whether this server's batch of that number was committed. Waits for a transaction that is still open.
+    async fn has_committed(&self, origin: &Origin, number: i64) -> Result<bool, Failure> {
+        let row = self.client.query_opt(&self.statements.last_mark, &[&origin.as_str()]).await?;
+        Ok(row.map(|row| row.try_get::<_, i64>(0)).transpose()?.is_some_and(|last| last >= number))
+    }
+
+    /// The first flight.
+    async fn load(&self, keys: &LockKeys) -> Result<(Loaded, Present), Failure> {
+        let s = &self.statements;
+        let texts = |keys: &mut dyn Iterator<Item = String>| -> Column { Box::new(keys.collect::<Vec<_>>()) };
+        let wanted = [
+            (&s.holds.lock, keys.holds.len(), vec![texts(&mut keys.holds.iter().map(ToString::to_string))]),
+            (&s.jobs.lock, keys.jobs.len(), vec![texts(&mut keys.jobs.iter().map(ToString::to_string))]),
+            (
+                &s.invoices.lock,
+                keys.invoices.len(),
+                vec![texts(&mut keys.invoices.iter().map(ToString::to_string))],
+            ),
+            (
+                &s.idempotency.lock,
+                keys.idempotency.len(),
+                vec![
+                    texts(&mut keys.idempotency.iter().map(|id| id.scope.clone())),
+                    texts(&mut keys.idempotency.iter().map(|id| id.key.clone())),
+                ],
+            ),
+            (
+                &s.transfers_known,
+                keys.transfers.len(),
+                vec![texts(&mut keys.transfers.iter().map(|key| key.as_str().to_owned()))],
+            ),
+            (
+                &s.accounts.lock,
+                keys.accounts.len(),
+                vec![texts(&mut keys.accounts.iter().map(ToString::to_string))],
+            ),
+        ];
+        let begin = self.client.batch_execute("BEGIN").map_ok(|()| Vec::new()).boxed();
+        let loads = wanted.iter().map(|(statement, rows, columns)| {
+            if *rows == 0 {
+                std::future::ready(Ok(Vec::new())).boxed()
+            } else {
+                self.query(statement, columns)
+            }
+        });
+        let answers = in_order(std::iter::once(begin).chain(loads).collect()).await;
+        let answers: Vec<Vec<Row>> = answers.into_iter().collect::<Result<_, _>>()?;
+        let Ok([_, holds, jobs, invoices, idempotency, transfers, accounts]) =
+            <[Vec<Row>; 7]>::try_from(answers)
+        else {
+            return Err(Failure::Refused("a flight has as many answers as statements".into()));
+        };
+        let (mut loaded, mut present) = (Loaded::default(), Present::default());
+        (loaded.holds, present.holds) = read::<HoldRow, _>(&holds)?;
+        (loaded.jobs, present.jobs) = read::<JobRow, _>(&jobs)?;
+        (loaded.invoices, present.invoices) = read::<InvoiceRow, _>(&invoices)?;
+        (loaded.idempotency, present.idempotency) = read::<IdempotencyRow, _>(&idempotency)?;
+        (loaded.accounts, present.accounts) = read::<AccountRow, _>(&accounts)?;
+        for row in transfers {
+            loaded.transfers.insert(TransferKey::new(row.try_get::<_, String>(0)?));
+        }
+        Ok((loaded, present))
+    }
+
+    fn query<'a>(
+        &'a self,
+        statement: &'a Statement,
+        columns: &'a [Column],
+    ) -> BoxFuture<'a, Result<Vec<Row>, Error>> {
+        async move { self.client.query(statement, &parameters(columns)).await }.boxed()
+    }
+
+    /// What the second flight writes: rows that were there are changed, the others made. Nothing is overwritten that was not
+    /// looked at: a row that somebody made meanwhile stops the batch, which is then tried again.
+    fn writes(
+        &self,
+        changes: Changes,
+        present: &Present,
+        origin: &Origin,
+        number: i64,
+    ) -> Result<Vec<Write<'_>>, StoreError> {
+        let s = &self.statements;
+        let mut writes = Vec::new();
+        add(
+            &mut writes,
+            &s.accounts,
+            changes.accounts.iter().map(AccountRow::from).collect(),
+            &present.accounts,
+        );
+        add(&mut writes, &s.holds, changes.holds.iter().map(HoldRow::from).collect(), &present.holds);
+        let jobs = changes.jobs.iter().map(JobRow::try_from).collect::<Result<_, _>>()?;
+        add(&mut writes, &s.jobs, jobs, &present.jobs);
+        add(
+            &mut writes,
+            &s.invoices,
+            changes.invoices.iter().map(InvoiceRow::from).collect(),
+            &present.invoices,
+        );
+        let idempotency = changes.idempotency.iter().map(IdempotencyRow::from).collect();
+        add(&mut writes, &s.idempotency, idempotency, &present.idempotency);
+        if !changes.transfers.is_empty() {
+            let rows: Vec<NewTransferRow<'_>> = changes.transfers.iter().map(NewTransferRow::from).collect();
+            let columns: Vec<Column> = vec![
+                Box::new(rows.iter().map(|row| row.key.to_owned()).collect::<Vec<_>>()),
+                Box::new(rows.iter().map(|row| row.debit.clone()).collect::<Vec<_>>()),
+                Box::new(rows.iter().map(|row| row.credit.clone()).collect::<Vec<_>>()),
+                Box::new(rows.iter().map(|row| row.amount_msats).collect::<Vec<_>>()),
+                Box::new(rows.iter().map(|row| row.kind).collect::<Vec<_>>()),
+                Box::new(rows.iter().map(|row| row.reference.clone()).collect::<Vec<_>>()),
+                Box::new(rows.iter().map(|row| row.created_at).collect::<Vec<_>>()),
+            ];
+            writes.push(Write { statement: &s.transfers_make, columns });
+        }
+        if !changes.job_changes.is_empty() {
+            let rows: Vec<NewOutboxRow> = changes.job_changes.iter().map(NewOutboxRow::from).collect();
+            let columns: Vec<Column> = vec![
+                Box::new(rows.iter().map(|row| row.topic).collect::<Vec<_>>()),
+                Box::new(rows.iter().map(|row| row.subject.clone()).collect::<Vec<_>>()),
+                Box::new(rows.iter().map(|row| row.revision).collect::<Vec<_>>()),
+                Box::new(rows.iter().map(|row| row.state).collect::<Vec<_>>()),
+                Box::new(rows.iter().map(|row| row.created_at).collect::<Vec<_>>()),
+            ];
+            writes.push(Write { statement: &s.steps_make, columns });
+            let told: Vec<Column> = vec![Box::new(steps::told(origin, &changes.job_changes))];
+            writes.push(Write { statement: &s.steps_tell, columns: told });
+        }
+        let mark: Vec<Column> = vec![Box::new(origin.as_str().to_owned()), Box::new(number)];
+        writes.push(Write { statement: &s.mark, columns: mark });
+        Ok(writes)
+    }
+
+    /// The second flight.
+    async fn commit(&self, writes: Vec<Write<'_>>) -> Result<(), Failure> {
+        let sent = writes.iter().map(|write| {
+            let parameters = parameters(&write.columns);
+            async move { self.client.execute(write.statement, &parameters).await.map(drop) }.boxed()
+        });
+        let commit = self.client.batch_execute("COMMIT").boxed();
+        let mut answers = in_order(sent.chain(std::iter::once(commit)).collect()).await;
+        let committed = answers.pop().unwrap_or(Ok(()));
+        // A statement that was refused has undone everything, whatever became of the rest.
+        let mut lost = None;
+        for cause in answers.into_iter().filter_map(Result::err) {
+            if cause.code().is_some() {
+                return Err(cause.into());
+            }
+            lost = Some(cause);
+        }
+        match committed {
+            Ok(()) if lost.is_none() => Ok(()),
+            Ok(()) => Err(Failure::Unknown("a statement was not answered and the commit was".into())),
+            Err(cause) if may_have_committed(&cause) => Err(Failure::Unknown(cause.into())),
+            Err(cause) => Err(cause.into()),
+        }
+    }
+}
+
+impl Statements {
+    async fn prepare(client: &Client) -> Result<Self, Error> {
+        Ok(Self {
+            accounts: TableStatements::prepare::<AccountRow>(client).await?,
+            holds: TableStatements::prepare::<HoldRow>(client).await?,
+            jobs: TableStatements::prepare::<JobRow>(client).await?,
+            invoices: TableStatements::prepare::<InvoiceRow>(client).await?,
+            idempotency: TableStatements::prepare::<IdempotencyRow>(client).await?,
+            transfers_known: client.prepare(TRANSFERS_KNOWN).await?,
+            transfers_make: client.prepare(TRANSFERS_MAKE).await?,
+            steps_make: client.prepare(STEPS_MAKE).await?,
+            steps_tell: client.prepare(STEPS_TELL).await?,
+            mark: client.prepare(MARK).await?,
+            last_mark: client.prepare(LAST_MARK).await?,
+        })
+    }
+}
+
+/// Adds what makes and changes rows of one table.
+fn add<'a, T: Table>(
+    writes: &mut Vec<Write<'a>>,
+    statements: &'a TableStatements,
+    rows: Vec<T>,
+    present: &HashSet<T::Key>,
+) {
+    let (changed, made) = split(rows, present);
+    if !changed.is_empty() {
+        writes.push(Write { statement: &statements.update, columns: T::changing_columns(changed) });
+    }
+    if !made.is_empty() {
+        writes.push(Write { statement: &statements.insert, columns: T::all_columns(made) });
+    }
+}
+
+/// Rows as the domain knows them, and the keys of those that there are.
+fn read<T, D>(rows: &[Row]) -> Result<(Vec<D>, HashSet<T::Key>), Failure>
+where
+    T: Table,
+    D: TryFrom<T, Error = StoreError>,
+{
+    let mut present = HashSet::with_capacity(rows.len());
+    let mut read = Vec::with_capacity(rows.len());
+    for row in rows {
+        let row = T::read(row)?;
+        present.insert(row.key());
+        read.push(row.try_into()?);
+    }
+    Ok((read, present))
+}
+
+fn parameters(columns: &[Column]) -> Vec<&(dyn ToSql + Sync)> {
+    columns.iter().map(|column| -> &(dyn ToSql + Sync) { column.as_ref() }).collect()
+}
+
+/// Sends every statement before it waits for the first answer. A statement is sent when its future is first polled, so they
+/// are polled strictly one after the other.
+async fn in_order<T>(flight: Vec<BoxFuture<'_, T>>) -> Vec<T> {
+    let mut flight: Vec<Pin<Box<MaybeDone<BoxFuture<'_, T>>>>> =
+        flight.into_iter().map(|statement| Box::pin(maybe_done(statement))).collect();
+    std::future::poll_fn(|context| {
+        let mut answered = true;
+        for statement in &mut flight {
+            answered &= statement.as_mut().poll(context).is_ready();
+        }
+        if answered { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    flight.iter_mut().filter_map(|statement| statement.as_mut().take_output()).collect()
+}

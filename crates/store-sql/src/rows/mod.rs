@@ -1,0 +1,81 @@
+//! Rows, and what they mean. Their columns are explained in `migrations/`.
+
+#![expect(missing_docs, reason = "a row's fields are its table's columns")]
+
+mod idempotency;
+mod invoice;
+mod job;
+mod ledger;
+mod outbox;
+
+pub use idempotency::IdempotencyRow;
+pub use invoice::InvoiceRow;
+pub use job::JobRow;
+pub use ledger::{AccountRow, HoldRow, NewTransferRow, TransferRow};
+pub use outbox::{JOB_TOPIC, NewOutboxRow, OutboxRow};
+
+use std::fmt::Display;
+use tithe_clock::Timestamp;
+use tithe_engine::store::StoreError;
+use tithe_money::Msats;
+use tracing::error;
+
+/// The rows that can be read. One that cannot is the operator's to mend (`tithe audit` names it), and must not keep the
+/// others from being worked on.
+pub fn readable<Row, T>(rows: Vec<Row>) -> Vec<T>
+where
+    T: TryFrom<Row, Error = StoreError>,
+{
+    let read = |row| T::try_from(row).inspect_err(|cause| error!(%cause, "a row is passed over"));
+    rows.into_iter().filter_map(|row| read(row).ok()).collect()
+}
+
+/// A limit as a statement takes it.
+#[must_use]
+pub fn limit_column(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// Reads a row's columns and says which row it was that could not be read.
+pub struct Reader {
+    pub table: &'static str,
+    pub key: String,
+}
+
+impl Reader {
+    pub fn new(table: &'static str, key: &str) -> Self {
+        Self { table, key: key.to_owned() }
+    }
+
+    pub fn corrupt(&self, problem: impl Into<String>) -> StoreError {
+        StoreError::Corrupt { subject: format!("{} {}", self.table, self.key), problem: problem.into() }
+    }
+
+    /// The value of a column that must be readable.
+    pub fn column<T, E: Display>(&self, column: &str, value: Result<T, E>) -> Result<T, StoreError> {
+        value.map_err(|cause| self.corrupt(format!("{column}: {cause}")))
+    }
+
+    /// The value of a column that must be there in this state.
+    pub fn present<T>(&self, column: &str, value: Option<T>) -> Result<T, StoreError> {
+        value.ok_or_else(|| self.corrupt(format!("{column} is missing")))
+    }
+
+    pub fn msats(&self, column: &str, value: i64) -> Result<Msats, StoreError> {
+        let amount = Msats::from_i64(value);
+        amount.map_err(|cause| self.corrupt(format!("{column} is {value}: {cause}")))
+    }
+
+    pub fn time(&self, column: &str, value: i64) -> Result<Timestamp, StoreError> {
+        self.column(column, Timestamp::from_unix_micros(value))
+    }
+
+    pub fn count(&self, column: &str, value: i64) -> Result<u64, StoreError> {
+        self.column(column, u64::try_from(value))
+    }
+}
+
+/// A count as a column holds it. What does not fit is more than any backend can count.
+pub fn count_column(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

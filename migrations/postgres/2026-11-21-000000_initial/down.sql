@@ -1,0 +1,9 @@
+DROP TABLE committers;
+DROP TABLE outbox;
+DROP TABLE idempotency_keys;
+DROP TABLE invoices;
+DROP TABLE jobs;
+DROP TABLE holds;
+DROP TABLE transfers;
+DROP TABLE accounts;
+DROP FUNCTION history_is_never_changed;

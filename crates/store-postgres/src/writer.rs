@@ -7,8 +7,9 @@
 //!
 //! A flight in which anything fails leaves nothing: PostgreSQL answers `COMMIT` in a failed transaction with a rollback. If
 //! the connection is lost before the answer to `COMMIT`, the batch may have been written or not. Each batch therefore also
-//! writes its number into this server's row of `committers`, and that row tells. It is locked by the batch's transaction, so
-//! reading it with a lock waits until the old connection's transaction is over, whichever way.
+//! writes its number into this server's row of `committers`, and that row tells. Before it is believed the number is put
+//! beyond the lost batch's: that waits for a transaction that is still open, and one whose statements arrive even later is
+//! refused by the table.
 
 use crate::connect::{Connector, Purpose};
 use crate::failure::{Failure, may_have_committed};
@@ -43,14 +44,18 @@ const STEPS_MAKE: &str = "\
 
 const STEPS_TELL: &str = "SELECT pg_notify('tithe_steps', told) FROM unnest($1::text[]) AS given (told)";
 
-const MARK: &str = "\
-    INSERT INTO committers (id, batch) VALUES ($1, $2) \
-    ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, seen_at = now()";
+/// Makes this server's row before its first batch: a row that is not there cannot be waited for.
+const ENROL: &str = "INSERT INTO committers (id, batch) VALUES ($1, 0) ON CONFLICT (id) DO NOTHING";
+
+const MARK: &str = "UPDATE committers SET batch = $2, seen_at = now() WHERE id = $1";
+
+/// Makes sure that a batch that is not committed never will be.
+const FENCE: &str = "UPDATE committers SET batch = $2::bigint + 1 WHERE id = $1 AND batch < $2::bigint";
+
+const LAST_MARK: &str = "SELECT batch FROM committers WHERE id = $1";
 
 /// A server that has written nothing for so long will not ask what it has written.
-const FORGET: &str = "DELETE FROM committers WHERE seen_at < now() - interval '30 days'";
-
-const LAST_MARK: &str = "SELECT batch FROM committers WHERE id = $1 FOR UPDATE";
+const FORGET: &str = "DELETE FROM committers WHERE id <> $1 AND seen_at < now() - interval '30 days'";
 
 /// Writes batches, one at a time.
 pub(crate) struct Writer {
@@ -88,7 +93,6 @@ struct Statements {
     steps_make: Statement,
     steps_tell: Statement,
     mark: Statement,
-    last_mark: Statement,
 }
 
 /// A batch that may have been committed.
@@ -121,13 +125,15 @@ impl Writer {
     /// Tries a batch once. After [`Failure::Unknown`], the next try first finds out what became of this one.
     pub(crate) async fn attempt(&mut self, batch: &Batch) -> Result<Committed, Failure> {
         // Taken out, so that a flight that is cut short for whatever reason takes its connection with it.
+        let patience = self.connector.settings.statement_timeout + Duration::from_secs(5);
         let link = match self.link.take() {
             Some(link) if !link.client.is_closed() => link,
-            _ => Link::open(&self.connector).await?,
+            _ => in_time(patience, Link::open(&self.connector, &self.origin)).await?,
         };
-        let patience = self.connector.settings.statement_timeout + Duration::from_secs(5);
         if let Some(doubt) = &self.doubt {
             let committed = in_time(patience, link.has_committed(&self.origin, doubt.number)).await?;
+            // The number after it is spent on keeping it from being committed later.
+            self.batch += 1;
             let doubt = self.doubt.take();
             if let Some(doubt) = doubt.filter(|_| committed) {
                 self.link = Some(link);
@@ -192,22 +198,24 @@ async fn in_time<T>(
 }
 
 impl Link {
-    async fn open(connector: &Connector) -> Result<Self, Failure> {
+    async fn open(connector: &Connector, origin: &Origin) -> Result<Self, Failure> {
         let (client, connection) = connector.client().await?;
         let driver = tokio::spawn(async move {
             // Its failure is every statement's failure too.
             let _told_elsewhere = connection.await;
         });
         client.batch_execute(&connector.session(Purpose::Batches)).await?;
-        client.batch_execute(FORGET).await?;
+        client.execute(FORGET, &[&origin.as_str()]).await?;
+        client.execute(ENROL, &[&origin.as_str()]).await?;
         let statements = Statements::prepare(&client).await?;
         Ok(Self { client, statements, driver })
     }
 
-    /// Whether this server's batch of that number was committed. Waits for a transaction that is still open.
+    /// Whether this server's batch of that number was committed. If not, it never will be.
     async fn has_committed(&self, origin: &Origin, number: i64) -> Result<bool, Failure> {
-        let row = self.client.query_opt(&self.statements.last_mark, &[&origin.as_str()]).await?;
-        Ok(row.map(|row| row.try_get::<_, i64>(0)).transpose()?.is_some_and(|last| last >= number))
+        self.client.execute(FENCE, &[&origin.as_str(), &number]).await?;
+        let last: i64 = self.client.query_one(LAST_MARK, &[&origin.as_str()]).await?.try_get(0)?;
+        Ok(last == number)
     }
 
     /// The first flight.
@@ -374,7 +382,6 @@ impl Statements {
             steps_make: client.prepare(STEPS_MAKE).await?,
             steps_tell: client.prepare(STEPS_TELL).await?,
             mark: client.prepare(MARK).await?,
-            last_mark: client.prepare(LAST_MARK).await?,
         })
     }
 }

@@ -7,15 +7,19 @@ use tithe_engine::store::Store;
 use tithe_store_postgres::{PostgresSettings, PostgresStore};
 use tithe_test_postgres::TestDatabase;
 
-async fn open() -> (Arc<dyn Store>, TestDatabase) {
+async fn open(servers: usize) -> (Vec<Arc<dyn Store>>, TestDatabase) {
     let template = format!("tithe_{}", PostgresStore::schema_version());
     let migrate = |url: String| async move {
         PostgresStore::migrate(&url, PostgresSettings::default()).await?;
         Ok(())
     };
     let database = TestDatabase::create(&template, migrate).await;
-    let store = PostgresStore::connect(database.url(), PostgresSettings::default()).await.unwrap();
-    (Arc::new(store), database)
+    let mut stores: Vec<Arc<dyn Store>> = Vec::new();
+    for _ in 0..servers {
+        let store = PostgresStore::connect(database.url(), PostgresSettings::default()).await.unwrap();
+        stores.push(Arc::new(store));
+    }
+    (stores, database)
 }
 
 tithe_store_suite::store_suite!(open);

@@ -7,11 +7,15 @@ use tempfile::TempDir;
 use tithe_engine::store::Store;
 use tithe_store_sqlite::{SqliteSettings, SqliteStore, Synchronous};
 
-async fn open() -> (Arc<dyn Store>, TempDir) {
+async fn open(servers: usize) -> (Vec<Arc<dyn Store>>, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("test.db").display());
     let settings = SqliteSettings { synchronous: Synchronous::Off, ..SqliteSettings::default() };
-    (Arc::new(SqliteStore::open(&url, settings).await.unwrap()), folder)
+    let mut stores: Vec<Arc<dyn Store>> = Vec::new();
+    for _ in 0..servers {
+        stores.push(Arc::new(SqliteStore::open(&url, settings).await.unwrap()));
+    }
+    (stores, folder)
 }
 
 tithe_store_suite::store_suite!(open);

@@ -25,24 +25,21 @@ pub mod scene;
 
 pub use memory::MemoryStore;
 
-/// Runs every case on the store that `$open` opens: an async function that returns the store as an
-/// `Arc<dyn tithe_engine::store::Store>`, and something that is dropped after the test.
+/// Runs every case on the stores that `$open` opens: an async function that takes a number of servers and returns a store
+/// for each, all on one fresh database, as a `Vec<Arc<dyn tithe_engine::store::Store>>`; and something that is dropped after
+/// the test.
 #[macro_export]
 macro_rules! store_suite {
     ($open:path) => {
         $crate::store_suite!(
-            $open;
+            $open, one;
             jobs::a_job_comes_back_as_it_was_written_in_every_state,
             jobs::steps_are_told_in_order_and_from_any_revision,
             jobs::what_does_not_exist_is_none,
             jobs::a_job_that_never_got_an_invoice_is_found,
-            leases::no_job_is_handed_to_two_claims,
             leases::a_lease_that_ran_out_is_taken_over,
             leases::only_its_holder_renews_or_hands_back_a_lease,
             leases::only_jobs_with_something_to_do_are_claimed,
-            ledger::a_payment_reported_64_times_at_once_is_credited_once,
-            ledger::many_spenders_of_one_account_never_overdraw_it,
-            ledger::a_hold_ends_once_whoever_ends_it,
             ledger::overdue_holds_are_found,
             ledger::a_refused_command_leaves_its_neighbours_alone,
             ledger::a_batch_that_cannot_be_written_leaves_nothing_behind,
@@ -51,19 +48,37 @@ macro_rules! store_suite {
             invoices::pages_show_every_pending_invoice_once,
             invoices::only_recent_lapses_are_looked_at,
             keys::an_answer_is_kept_and_replayed,
-            keys::one_of_many_equal_requests_is_done,
             keys::old_keys_are_forgotten,
             audits::a_sound_store_has_no_findings,
             audits::every_row_is_seen_once,
             audits::random_commands_match_the_reference,
         );
+        $crate::store_suite!(
+            $open, two;
+            servers::no_job_is_handed_to_two_claims,
+            servers::a_payment_reported_64_times_at_once_is_credited_once,
+            servers::many_spenders_of_one_account_never_overdraw_it,
+            servers::a_hold_ends_once_whoever_ends_it,
+            servers::one_of_many_equal_requests_is_done,
+            servers::what_two_servers_make_at_once_is_made_once,
+        );
     };
-    ($open:path; $($module:ident :: $case:ident),* $(,)?) => {
+    ($open:path, one; $($module:ident :: $case:ident),* $(,)?) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn $case() {
-                let (store, keep) = $open().await;
-                $crate::cases::$module::$case(store).await;
+                let (mut stores, keep) = $open(1).await;
+                $crate::cases::$module::$case(stores.remove(0)).await;
+                drop(keep);
+            }
+        )*
+    };
+    ($open:path, two; $($module:ident :: $case:ident),* $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $case() {
+                let (stores, keep) = $open(2).await;
+                $crate::cases::$module::$case(stores).await;
                 drop(keep);
             }
         )*

@@ -2,15 +2,19 @@
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 use tithe_clock::Timestamp;
 use tithe_engine::commands::{Batch, LockKeys};
 use tithe_engine::idempotency::{IdempotencyId, IdempotencyRecord};
-use tithe_engine::store::{AuditRow, AuditRows, BatchStore, Changes, Committed, Loaded, StoreError};
+use tithe_engine::store::{
+    AuditRow, AuditRows, BatchStore, Changes, Committed, Elsewhere, Loaded, StoreError,
+};
 use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, JobState, Lease};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, HoldState, LedgerRepository, Transfer, TransferKey};
 use tithe_lightning::{Invoice, InvoiceRepository, InvoiceState, PaymentHash};
+use tokio::sync::broadcast;
 
 #[derive(Default)]
 struct Tables {
@@ -24,18 +28,31 @@ struct Tables {
 }
 
 /// A store that forgets everything when it is dropped. For tests, and as the reference for other stores.
-#[derive(Default)]
-pub struct MemoryStore(Mutex<Tables>);
+pub struct MemoryStore {
+    tables: Mutex<Tables>,
+    told: broadcast::Sender<Elsewhere>,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl MemoryStore {
     /// An empty store.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self { tables: Mutex::default(), told: broadcast::Sender::new(64) }
+    }
+
+    /// Tells every server that something may have been missed.
+    pub fn lose_news(&self) {
+        let _nobody_listens = self.told.send(Elsewhere::Missed);
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
-        self.0.lock().expect("no holder panics")
+        self.tables.lock().expect("no holder panics")
     }
 }
 
@@ -82,6 +99,9 @@ impl BatchStore for MemoryStore {
         let mut tables = self.tables();
         let decided = batch.decide(tables.load(batch.keys()));
         tables.write(&decided.changes)?;
+        if !decided.changes.job_changes.is_empty() {
+            let _nobody_listens = self.told.send(Elsewhere::Steps(decided.changes.job_changes.clone()));
+        }
         Ok(Committed { outcomes: decided.outcomes, job_changes: decided.changes.job_changes })
     }
 
@@ -110,6 +130,19 @@ impl BatchStore for MemoryStore {
 
     async fn ready(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn elsewhere(&self) -> BoxStream<'static, Elsewhere> {
+        let next = async |mut told: broadcast::Receiver<Elsewhere>| {
+            let news = match told.recv().await {
+                Ok(news) => news,
+                Err(broadcast::error::RecvError::Lagged(_)) => Elsewhere::Missed,
+                // Whoever used the store has gone; there is no more news.
+                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+            };
+            Some((news, told))
+        };
+        futures_util::stream::unfold(self.told.subscribe(), next).boxed()
     }
 }
 

@@ -33,8 +33,9 @@ pub struct TlsFiles {
 /// What a cluster is to be like.
 #[derive(Debug, Clone, Default)]
 pub struct ClusterOptions {
-    /// Whether commits survive a crash of the machine, which takes time; PostgreSQL's defaults. A crash of the server
-    /// alone loses at most the last moment's commits without it.
+    /// Whether commits survive a crash of the machine, which takes time: PostgreSQL's own settings, on a disk. Without
+    /// it the cluster is in memory where there is room (`/dev/shm`; a set `TMPDIR` wins), and a crash of the server
+    /// loses the last moment's commits.
     pub durable: bool,
     /// With these, connections over TCP must use TLS.
     pub tls: Option<TlsFiles>,
@@ -72,7 +73,7 @@ impl Cluster {
         let run_as = RunAs::choose()?;
         let folder = tempfile::Builder::new()
             .prefix("tithe-postgres-")
-            .tempdir_in(run_as.base())
+            .tempdir_in(run_as.base(options.durable))
             .doing("making a folder for a cluster")?;
         let guardian = Guardian::start(folder.path(), stop_command(&run_as, &bin, folder.path()))
             .doing("starting /bin/sh to clean up after the cluster")?;

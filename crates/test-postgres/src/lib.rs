@@ -2,7 +2,7 @@
 //!
 //! [`Cluster`] is a server of a test's own, for those that crash it, measure it or need TLS. [`TestDatabase`] is what
 //! any other test wants: a database of its own on a server that the whole run shares, copied from a template in some
-//! 20 ms. The program `with-postgres` starts one server for a command that runs many test programs.
+//! 10 ms. The program `with-postgres` starts one server for a command that runs many test programs.
 //!
 //! Nothing is left behind, however the process ends: see [`Cluster`].
 //!

@@ -24,6 +24,12 @@ const NAMESPACE: [&str; 4] = ["unshare", "--user", "--map-user=1000", "--"];
 /// The longest path of a folder for temporary files in which a socket's path still has room (104 bytes on macOS).
 const LONGEST_BASE: usize = 64;
 
+/// Linux's folder in memory.
+const MEMORY: &str = "/dev/shm";
+
+/// How many KiB a folder in memory must have left: 2 GiB.
+const ROOMY: u64 = 2 << 20;
+
 /// The user that runs the server.
 #[derive(Debug, Default)]
 pub struct RunAs {
@@ -62,9 +68,16 @@ impl RunAs {
         fs::set_permissions(path, Permissions::from_mode(mode)).doing(doing())
     }
 
-    /// A folder for temporary files that the user can reach and that leaves room for a socket's path.
-    pub fn base(&self) -> PathBuf {
-        let wanted = env::temp_dir();
+    /// A folder for temporary files that the user can reach and that leaves room for a socket's path: the one that
+    /// `TMPDIR` names, or, for what need not survive the machine, memory. A database is some 300 files, and a disk's
+    /// file system may take a third of a second to make them.
+    pub fn base(&self, durable: bool) -> PathBuf {
+        let memory = Path::new(MEMORY);
+        let wanted = if durable || env::var_os("TMPDIR").is_some() || !is_roomy(memory) {
+            env::temp_dir()
+        } else {
+            memory.to_owned()
+        };
         let short = wanted.as_os_str().len() <= LONGEST_BASE;
         if short && (self.owner.is_none() || wanted.ancestors().all(everyone_passes)) {
             wanted
@@ -72,6 +85,15 @@ impl RunAs {
             "/tmp".into()
         }
     }
+}
+
+/// Whether there is room for a cluster with many databases: a container's may have 64 MB.
+fn is_roomy(folder: &Path) -> bool {
+    let answer =
+        Command::new("df").arg("-Pk").arg(folder).stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let answer = answer.ok().and_then(|answer| String::from_utf8(answer.stdout).ok()).unwrap_or_default();
+    let free = answer.lines().nth(1).and_then(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok());
+    free.is_some_and(|free| free >= ROOMY)
 }
 
 /// The words with the first one's full path, if there is such a program.

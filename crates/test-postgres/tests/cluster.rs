@@ -190,11 +190,11 @@ struct Process {
 }
 
 impl Process {
-    fn start(ending: &str, temporary: &Path) -> Self {
+    fn start(ending: &str, temporary: Option<&Path>) -> Self {
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["--exact", "a_process_with_a_cluster", "--nocapture"])
             .env(ENDING, ending)
-            .env("TMPDIR", temporary)
+            .envs(temporary.map(|temporary| ("TMPDIR", temporary)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -220,7 +220,7 @@ impl Process {
 
 #[test]
 fn a_killed_process_leaves_nothing() {
-    let mut process = Process::start("killed", &env::temp_dir());
+    let mut process = Process::start("killed", None);
     assert!(process.folder.exists() && runs(process.pid) && listens(process.port));
     process.child.kill().unwrap();
     assert_eq!(process.wait_for_its_end_and_nothing_left().signal(), Some(9));
@@ -228,8 +228,7 @@ fn a_killed_process_leaves_nothing() {
 
 #[test]
 fn a_process_that_exits_or_aborts_leaves_nothing() {
-    let (exits, aborts) =
-        (Process::start("exit", &env::temp_dir()), Process::start("abort", &env::temp_dir()));
+    let (exits, aborts) = (Process::start("exit", None), Process::start("abort", None));
     assert_eq!(exits.wait_for_its_end_and_nothing_left().code(), Some(0));
     assert_eq!(aborts.wait_for_its_end_and_nothing_left().signal(), Some(6));
 }
@@ -241,15 +240,16 @@ fn a_process_that_exits_or_aborts_leaves_nothing() {
 )]
 fn a_process_that_is_killed_while_its_cluster_starts_leaves_nothing() {
     // Where anybody may make a folder, so that the server's user can reach it.
-    let temporary = tempfile::tempdir_in("/tmp").unwrap();
+    let temporary =
+        tempfile::tempdir_in(if Path::new("/dev/shm").exists() { "/dev/shm" } else { "/tmp" }).unwrap();
     std::fs::set_permissions(temporary.path(), Permissions::from_mode(0o755)).unwrap();
     let folders = || std::fs::read_dir(temporary.path()).unwrap().count();
-    let processes = [(); 6].map(|()| Process::start("killed during the start", temporary.path()));
+    let processes = [(); 4].map(|()| Process::start("killed during the start", Some(temporary.path())));
     eventually("the clusters' folders", || folders() == processes.len());
     for mut process in processes {
         process.child.kill().unwrap();
         process.child.wait().unwrap();
-        std::thread::sleep(Duration::from_millis(250));
+        std::thread::sleep(Duration::from_millis(150));
     }
     eventually("the removal of the folders", || folders() == 0);
     let temporary = temporary.path().to_str().unwrap();

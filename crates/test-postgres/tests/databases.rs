@@ -192,12 +192,20 @@ async fn processes_that_race_prepare_one_template_once() {
     assert_eq!(count(&cluster.url("postgres"), "SELECT count(*) FROM prepared").await, 1);
 }
 
-#[test]
-fn what_dead_processes_leave_is_removed_or_made_anew_by_the_next() {
+#[tokio::test]
+async fn what_dead_processes_leave_is_removed_or_made_anew_by_the_next() {
     let cluster = Cluster::start(ClusterOptions::shared()).unwrap();
     assert!(!process("die in the preparation", &cluster).wait().unwrap().success());
     assert!(!process("die", &cluster).wait().unwrap().success());
+    let connected = "SELECT count(*) FROM pg_stat_activity WHERE application_name ~ '^tithe-test-postgres '";
+    let admin = cluster.url("postgres");
+    eventually("the end of the dead", async || count(&admin, connected).await == 0).await;
     assert!(process("sweep", &cluster).wait().unwrap().success());
+}
+
+#[test]
+fn lost_connections_are_made_anew() {
+    let cluster = Cluster::start(ClusterOptions::shared()).unwrap();
     assert!(process("lose the connections", &cluster).wait().unwrap().success());
 }
 

@@ -7,3 +7,4 @@ DROP TABLE holds;
 DROP TABLE transfers;
 DROP TABLE accounts;
 DROP FUNCTION history_is_never_changed;
+DROP FUNCTION batches_are_numbered_upwards;

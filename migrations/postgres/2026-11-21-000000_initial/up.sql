@@ -134,10 +134,23 @@ CREATE TABLE outbox (
     UNIQUE (topic, subject, revision)
 );
 
--- One row for each server that writes: the number of the last batch that it has committed. Written in the batch's own
--- transaction, so that a server that lost its connection while it committed can see whether it has.
+-- One row for each server that writes: the number of its last batch. A batch writes its number in its own transaction, so
+-- that a server whose connection was lost while it committed can see whether it has. The number only grows: a server that
+-- has gone on puts it beyond the lost batch, which then cannot be committed any more, however late it arrives.
 CREATE TABLE committers (
     id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     batch BIGINT NOT NULL,
     seen_at TIMESTAMPTZ NOT NULL DEFAULT now()
 ) WITH (fillfactor = 20);
+
+CREATE FUNCTION batches_are_numbered_upwards() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.batch <= OLD.batch THEN
+        RAISE EXCEPTION 'batch % of this server comes after its batch %', NEW.batch, OLD.batch;
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER batches_are_numbered_upwards BEFORE UPDATE ON committers
+FOR EACH ROW EXECUTE FUNCTION batches_are_numbered_upwards();

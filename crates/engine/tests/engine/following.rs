@@ -133,7 +133,36 @@ async fn a_new_attempt_at_the_work_begins_the_text_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_follower_on_another_server_sees_every_step_by_itself() {
+async fn a_follower_on_another_server_hears_of_every_step_at_once() {
+    let scene = Scene::open().await;
+    let (server, other) = (scene.started(), scene.started());
+    let id = server.create("hello").await;
+    let began = Instant::now();
+    let (updates, _) = tokio::join!(read(&other, id, JobCursor::default()), scene.pay_through(id));
+    assert_eq!(states(&updates), ALL);
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}: nobody told it", began.elapsed());
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_looks_when_something_may_have_been_missed() {
+    let scene = Scene::open().await;
+    let (server, other) = (scene.server(), scene.started());
+    let id = server.create("hello").await;
+    let mut follower = other.engine.job_follow(id, JobCursor::default()).await.unwrap();
+    follower.next().await.unwrap().unwrap();
+    scene.pay_evaluation(id).await;
+    server.engine.payments_poll(false).await.unwrap();
+    scene.store.lose_news();
+    let looked = Instant::now();
+    let Some((_, JobUpdate::Step { change, .. })) = follower.next().await.unwrap() else { panic!("no step") };
+    assert_eq!(change.state, StateName::Evaluating);
+    assert!(looked.elapsed() < Duration::from_secs(1), "{:?}", looked.elapsed());
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_nobody_tells_anything_looks_by_itself() {
     let scene = Scene::open().await;
     let (server, other) = (scene.started(), scene.server());
     let id = server.create("hello").await;

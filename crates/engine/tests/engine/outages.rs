@@ -2,10 +2,11 @@
 
 use crate::scene::{Point, Scene};
 use std::time::Duration;
-use tithe_engine::commands::Command;
+use tithe_engine::EngineError;
+use tithe_engine::commands::{Command, Posting};
 use tithe_engine::committer::CommitError;
 use tithe_jobs::StateName;
-use tithe_ledger::{AccountId, LedgerRepository};
+use tithe_ledger::{AccountId, LedgerRepository, TransferKey, TransferKind};
 use tithe_store_suite::scene::{fund, msats};
 use uuid::Uuid;
 
@@ -76,8 +77,8 @@ async fn a_command_that_cannot_be_written_spares_its_neighbours() {
         tokio::spawn(async move { committer.commit(Command::JobAbandon { job }).await })
     };
     gate.reached().await;
-    // While that one is being written, these gather into one batch; the batch fails, and then the hold by itself.
-    scene.store_faults.commits_fail("hold_release", 2);
+    // While that one is being written, these gather into one batch; the batch fails, the half with the hold, and the hold.
+    scene.store_faults.commits_fail("hold_release", 3);
     let hold = tithe_ledger::HoldId(Uuid::from_u128(5));
     let bad = committer.commit(Command::HoldRelease { hold, account: account(1) });
     let (one, two) = (fund(account(1), msats(5)), fund(account(2), msats(6)));
@@ -93,6 +94,44 @@ async fn a_command_that_cannot_be_written_spares_its_neighbours() {
     let balance = |n| scene.store.account(account(n));
     assert_eq!(balance(1).await.unwrap().unwrap().balance(), msats(5));
     assert_eq!(balance(2).await.unwrap().unwrap().balance(), msats(6));
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_bad_command_among_many_is_found_in_a_few_tries_and_the_order_stays() {
+    let scene = Scene::open().await;
+    let server = scene.server();
+    let committer = server.engine.committer();
+    let account = AccountId::Session(Uuid::from_u128(1));
+    let mut gate = scene.store_faults.gate_commit("job_abandon");
+    let job = tithe_store_suite::scene::job_id(1);
+    let first = committer.commit(Command::JobAbandon { job });
+    // The account holds what it is given, step by step: each command but the bad one needs those before it.
+    let steps = (0..200_u64).map(|n| match n {
+        0 => fund(account, msats(1)),
+        150 => Command::HoldRelease { hold: tithe_ledger::HoldId(Uuid::nil()), account },
+        n => Command::Post(Posting {
+            key: TransferKey::new(n.to_string()),
+            debit: if n % 2 == 0 { AccountId::Operator } else { account },
+            credit: if n % 2 == 0 { account } else { AccountId::Revenue },
+            amount: msats(1),
+            kind: TransferKind::Adjustment,
+            reference: Uuid::nil(),
+        }),
+    });
+    // The whole, and each half that holds it: 200, 100, 50, 25, 13, 7, 4, 2, 1 at most.
+    scene.store_faults.commits_fail("hold_release", 9);
+    let steps = futures_util::future::join_all(steps.map(|command| committer.commit(command)));
+    let open = async {
+        gate.reached().await;
+        tokio::task::yield_now().await;
+        gate.open();
+    };
+    let (_, outcomes, ()) = tokio::join!(first, steps, open);
+    let bad: Vec<usize> = (0..200).filter(|n| outcomes[*n].is_err()).collect();
+    assert_eq!(bad, [150]);
+    assert!(scene.store_faults.to_come() <= 1, "{} tries were left", scene.store_faults.to_come());
+    scene.store_faults.mend();
     scene.finish().await;
 }
 
@@ -135,5 +174,59 @@ async fn a_result_that_the_database_always_refuses_does_not_hold_a_worker_for_ev
     scene.store_faults.commits_fail("work_finish", 22);
     assert_eq!(scene.pay_through(id).await.state.name(), StateName::Complete);
     assert_eq!((scene.backend.works(), scene.store_faults.to_come()), (3, 0));
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_whose_commit_was_lost_is_written_once_whether_or_not_it_was() {
+    for command in ["evaluation_finish", "work_finish", "invoice_issue", "payment_credit"] {
+        for happens in [true, false] {
+            let scene = Scene::open().await;
+            let server = scene.started();
+            let id = server.create("hello").await;
+            scene.store_faults.commit_lost(command, happens);
+            assert_eq!(scene.pay_through(id).await.state.name(), StateName::Complete, "{command} {happens}");
+            assert_eq!(scene.store_faults.to_come(), 0);
+            assert_eq!((scene.backend.evaluations(), scene.backend.works()), (1, 1), "{command} {happens}");
+            scene.finish().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_customer_whose_request_was_lost_learns_its_outcome_with_the_same_key() {
+    for command in ["job_create", "invoice_issue"] {
+        for happens in [true, false] {
+            let scene = Scene::open().await;
+            let server = scene.started();
+            scene.store_faults.commit_lost(command, happens);
+            let lost = server.create_keyed("hello", "k").await;
+            assert!(matches!(lost, Err(EngineError::OutcomeUnknown)), "{command} {happens}: {lost:?}");
+            let answered = loop {
+                match server.create_keyed("hello", "k").await {
+                    Ok(answered) => break answered,
+                    Err(EngineError::RequestInProgress) => scene.clock.advance(Duration::from_secs(1)),
+                    Err(other) => panic!("{command} {happens}: {other:?}"),
+                }
+            };
+            assert_eq!(server.engine.audit().await.unwrap().jobs, 1, "{command} {happens}");
+            let id = crate::scene::job_of(&answered);
+            assert_eq!(scene.pay_through(id).await.state.name(), StateName::Complete);
+            scene.finish().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_whose_outcome_is_unknown_is_not_tried_again_in_parts() {
+    let scene = Scene::open().await;
+    let server = scene.server();
+    let committer = server.engine.committer();
+    let account = AccountId::Session(Uuid::from_u128(1));
+    scene.store_faults.commit_lost("post", true);
+    let lost = committer.commit(fund(account, msats(5))).await;
+    assert!(matches!(lost, Err(CommitError::Unknown)), "{lost:?}");
+    let again = committer.commit(fund(account, msats(5))).await.unwrap();
+    assert_eq!(again, tithe_engine::commands::Answer::AlreadyDone);
     scene.finish().await;
 }

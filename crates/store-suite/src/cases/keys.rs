@@ -3,18 +3,18 @@
 use super::FreshStore;
 use crate::scene::{START, accepted, commit, job_id, new_job};
 use std::time::Duration;
-use tithe_engine::commands::{Answer, Batch, Command, Refusal};
+use tithe_engine::commands::{Answer, Command, Refusal};
 use tithe_engine::idempotency::{IdempotencyId, IdempotencyRequest, StoredAnswer};
 
 const LEASE: Duration = Duration::from_secs(30);
 const DAY: Duration = Duration::from_hours(24);
 
-fn request(scope: &str, fingerprint: u8) -> IdempotencyRequest {
+pub(super) fn request(scope: &str, fingerprint: u8) -> IdempotencyRequest {
     let id = IdempotencyId { scope: scope.to_owned(), key: "key ☃".to_owned() };
     IdempotencyRequest { id, fingerprint: [fingerprint; 32], keep: DAY, lease: LEASE }
 }
 
-fn create(n: u8, request: IdempotencyRequest) -> Command {
+pub(super) fn create(n: u8, request: IdempotencyRequest) -> Command {
     Command::JobCreate { job: Box::new(new_job(n, START)), idempotency: Some(request), instead_of: None }
 }
 
@@ -43,20 +43,6 @@ pub async fn an_answer_is_kept_and_replayed(store: FreshStore) {
     // Another credential's key of the same name is another key.
     assert_eq!(accepted(store.as_ref(), create(5, request("theirs", 9)), START).await, Answer::Done);
     assert_eq!(accepted(store.as_ref(), create(6, mine), START + DAY).await, Answer::Done);
-}
-
-/// 32 equal requests at once, in batches of one: one makes a job.
-pub async fn one_of_many_equal_requests_is_done(store: FreshStore) {
-    let mut requests = tokio::task::JoinSet::new();
-    for n in 0..32 {
-        let store = store.clone();
-        requests.spawn(async move {
-            let batch = Batch::new(vec![create(n, request("mine", 1))], START);
-            store.batch_commit(&batch).await.unwrap().outcomes.remove(0).is_ok()
-        });
-    }
-    assert_eq!(requests.join_all().await.into_iter().filter(|done| *done).count(), 1);
-    assert_eq!(store.jobs_never_invoiced(START + DAY, 99).await.unwrap().len(), 1);
 }
 
 /// After their day, and not before.

@@ -8,35 +8,6 @@ use tithe_jobs::{JobClaim, JobId};
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// 16 workers at once on 40 jobs: every job is handed out, and none twice.
-pub async fn no_job_is_handed_to_two_claims(store: FreshStore) {
-    for n in 0..40 {
-        job_at(store.as_ref(), n, Stage::Evaluating, START).await;
-    }
-    let mut workers = tokio::task::JoinSet::new();
-    for owner in 0..16 {
-        let store = store.clone();
-        workers.spawn(async move {
-            let mut mine = Vec::new();
-            loop {
-                let jobs = store.jobs_claim(&claim(owner, START, 3)).await.unwrap();
-                if jobs.is_empty() {
-                    return mine;
-                }
-                assert!(jobs.len() <= 3);
-                mine.extend(jobs.into_iter().map(|job| (job.id, job.lease)));
-            }
-        });
-    }
-    let claimed: Vec<_> = workers.join_all().await.into_iter().flatten().collect();
-    let distinct: HashSet<JobId> = claimed.iter().map(|(id, _)| *id).collect();
-    assert_eq!((claimed.len(), distinct.len()), (40, 40));
-    for (id, lease) in claimed {
-        assert_eq!(store.job(id).await.unwrap().unwrap().lease, lease);
-        assert_eq!(lease.attempts, 1);
-    }
-}
-
 /// Not a moment before it ran out; and then whoever held it no longer does.
 pub async fn a_lease_that_ran_out_is_taken_over(store: FreshStore) {
     job_at(store.as_ref(), 1, Stage::Executing, START).await;

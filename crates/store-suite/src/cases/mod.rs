@@ -6,6 +6,7 @@ pub mod jobs;
 pub mod keys;
 pub mod leases;
 pub mod ledger;
+pub mod servers;
 
 use std::sync::Arc;
 use tithe_engine::store::Store;

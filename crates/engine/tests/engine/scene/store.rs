@@ -3,13 +3,14 @@
 use super::power::{Op, Power, When};
 use super::{Gate, backend::GateEnd};
 use async_trait::async_trait;
+use futures_util::stream::BoxStream;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tithe_clock::Timestamp;
 use tithe_engine::commands::Batch;
 use tithe_engine::idempotency::{IdempotencyId, IdempotencyRecord};
-use tithe_engine::store::{AuditRows, BatchStore, Committed, StoreError};
+use tithe_engine::store::{AuditRows, BatchStore, Committed, Elsewhere, StoreError};
 use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, Lease};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository};
 use tithe_lightning::{Invoice, InvoiceRepository, PaymentHash};
@@ -31,6 +32,10 @@ pub struct StoreFaults {
 enum Failure {
     Unavailable,
     Failed,
+    /// The answer is lost; the commit itself happens, or not.
+    Lost {
+        happens: bool,
+    },
 }
 
 fn unavailable() -> StoreError {
@@ -58,6 +63,11 @@ impl StoreFaults {
         self.commits.lock().unwrap().extend(std::iter::repeat_n((command, Failure::Failed), count));
     }
 
+    /// The next commit with a command of that name happens, or not, and nobody learns which.
+    pub fn commit_lost(&self, command: &'static str, happens: bool) {
+        self.commits.lock().unwrap().push_back((command, Failure::Lost { happens }));
+    }
+
     /// How many failures are still to come.
     pub fn to_come(&self) -> usize {
         self.commits.lock().unwrap().len()
@@ -81,17 +91,25 @@ impl StoreFaults {
         if self.away.load(Ordering::SeqCst) { Err(unavailable()) } else { Ok(()) }
     }
 
-    async fn before_commit(&self, batch: &Batch) -> Result<(), StoreError> {
+    /// Commits with what is to go wrong.
+    async fn commit(&self, batch: &Batch, store: &MemoryStore) -> Result<Committed, StoreError> {
         self.check()?;
         let has = |name: &str| batch.commands().iter().any(|command| command.name() == name);
         let gate = take(&mut self.gates.lock().unwrap(), has);
         if let Some(gate) = gate {
             gate.pass().await;
         }
-        match take(&mut self.commits.lock().unwrap(), has) {
+        let failure = take(&mut self.commits.lock().unwrap(), has);
+        match failure {
             Some(Failure::Unavailable) => Err(unavailable()),
             Some(Failure::Failed) => Err(StoreError::Failed("the test broke it".into())),
-            None => Ok(()),
+            Some(Failure::Lost { happens }) => {
+                if happens {
+                    store.batch_commit(batch).await?;
+                }
+                Err(StoreError::OutcomeUnknown("the test lost the answer".into()))
+            }
+            None => store.batch_commit(batch).await,
         }
     }
 }
@@ -120,11 +138,7 @@ impl ServerStore {
 #[async_trait]
 impl BatchStore for ServerStore {
     async fn batch_commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
-        let commit = async {
-            self.faults.before_commit(batch).await?;
-            self.inner.batch_commit(batch).await
-        };
-        self.power.through(Op::Commit, commit).await
+        self.power.through(Op::Commit, self.faults.commit(batch, &self.inner)).await
     }
 
     async fn idempotency(&self, id: &IdempotencyId) -> Result<Option<IdempotencyRecord>, StoreError> {
@@ -141,6 +155,10 @@ impl BatchStore for ServerStore {
 
     async fn ready(&self) -> Result<(), StoreError> {
         self.read(self.inner.ready()).await
+    }
+
+    fn elsewhere(&self) -> BoxStream<'static, Elsewhere> {
+        self.inner.elsewhere()
     }
 }
 

@@ -1,0 +1,90 @@
+//! Servers hear of each other's steps.
+
+use crate::{client, commit, database, eventually, server};
+use futures_util::StreamExt;
+use std::time::Duration;
+use tithe_engine::store::{BatchStore, Elsewhere, Store};
+use tithe_jobs::{JobChange, StateName};
+use tithe_store_suite::scene::{START, Stage, job_at, job_id, pay};
+
+const SOON: Duration = Duration::from_secs(10);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_of_one_server_is_heard_by_the_others_and_not_by_itself() {
+    let database = database().await;
+    let (here, there) = (server(database.url()).await, server(database.url()).await);
+    let (mut hears_here, mut hears_there) = (here.elsewhere(), there.elsewhere());
+    // Both listen now: what came before was missed.
+    assert_eq!(hears_here.next().await, Some(Elsewhere::Missed));
+    assert_eq!(hears_there.next().await, Some(Elsewhere::Missed));
+    let store: &dyn Store = &here;
+    job_at(store, 1, Stage::Evaluating, START).await;
+    let heard = async |hears: &mut futures_util::stream::BoxStream<'static, Elsewhere>| -> Vec<JobChange> {
+        match tokio::time::timeout(SOON, hears.next()).await.unwrap().unwrap() {
+            Elsewhere::Steps(steps) => steps,
+            Elsewhere::Missed => panic!("nothing was missed"),
+        }
+    };
+    let mut steps = Vec::new();
+    while steps.last().is_none_or(|step: &JobChange| step.state != StateName::Evaluating) {
+        steps.extend(heard(&mut hears_there).await);
+    }
+    assert!(steps.iter().all(|step| step.job == job_id(1)) && steps.is_sorted_by_key(|step| step.revision));
+    // The first thing heard here is not one of our own steps.
+    let store: &dyn Store = &there;
+    job_at(store, 2, Stage::Invoiced, START).await;
+    assert!(heard(&mut hears_here).await.iter().all(|step| step.job == job_id(2)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_committed_is_not_heard() {
+    let database = database().await;
+    let (here, there) = (server(database.url()).await, server(database.url()).await);
+    let mut hears = there.elsewhere();
+    assert_eq!(hears.next().await, Some(Elsewhere::Missed));
+    let store: &dyn Store = &here;
+    job_at(store, 1, Stage::Invoiced, START).await;
+    // The payment is known already: nothing is written, nothing told.
+    let paid = pay(1, tithe_lightning::Purpose::JobEval, START);
+    commit(&here, paid.clone()).await.unwrap().unwrap();
+    commit(&here, paid).await.unwrap().unwrap();
+    job_at(store, 2, Stage::Invoiced, START).await;
+    let mut of_the_first = 0;
+    loop {
+        let Elsewhere::Steps(steps) = tokio::time::timeout(SOON, hears.next()).await.unwrap().unwrap() else {
+            panic!("nothing was missed");
+        };
+        of_the_first += steps.iter().filter(|step| step.job == job_id(1)).count();
+        if steps.iter().any(|step| step.job == job_id(2)) {
+            break;
+        }
+    }
+    assert_eq!(of_the_first, store.job_changes(job_id(1), 0).await.unwrap().len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_not_connected_is_told_that_something_was_missed() {
+    let database = database().await;
+    let (here, there) = (server(database.url()).await, server(database.url()).await);
+    let mut hears = there.elsewhere();
+    assert_eq!(hears.next().await, Some(Elsewhere::Missed));
+    let watch = client(database.url()).await;
+    let listeners = "SELECT pid FROM pg_stat_activity
+        WHERE datname = current_database() AND query LIKE '%LISTEN%' AND state = 'idle' AND pid <> pg_backend_pid()";
+    let listener = async || watch.query_opt(listeners, &[]).await.unwrap().map(|row| row.get::<_, i32>(0));
+    let first = listener().await.unwrap();
+    watch.query_one("SELECT pg_terminate_backend($1)", &[&first]).await.unwrap();
+    assert_eq!(tokio::time::timeout(SOON, hears.next()).await.unwrap(), Some(Elsewhere::Missed));
+    // It listens again.
+    eventually("the listener", || async { listener().await.is_some_and(|second| second != first) }).await;
+    let store: &dyn Store = &here;
+    job_at(store, 1, Stage::Invoiced, START).await;
+    let hearing = async {
+        while let Some(news) = hears.next().await {
+            if matches!(news, Elsewhere::Steps(_)) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(SOON, hearing).await.unwrap();
+}

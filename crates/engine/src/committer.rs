@@ -81,7 +81,7 @@ impl Writer {
     async fn run(self, mut commands: mpsc::Receiver<Envelope>) {
         let mut waiting = Vec::with_capacity(BATCH_LIMIT);
         while commands.recv_many(&mut waiting, BATCH_LIMIT).await > 0 {
-            self.commit_apart(waiting.drain(..).collect()).await;
+            self.commit_apart(std::mem::take(&mut waiting)).await;
         }
     }
 

@@ -1,26 +1,42 @@
 //! Tells who follows a job that it has moved, and what text has come so far.
 //!
 //! This is a wake-up, not a record: steps are in the store, and a follower that misses a wake-up finds them there. Only
-//! the text of work that runs on this server lives here, until the job ends.
+//! text lives here: of work that runs on this server until it ends, of work that runs elsewhere for as long as somebody
+//! follows it here.
 
+use crate::store::TextPart;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tithe_jobs::{JobChange, JobId, StateName};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 /// What is known of a job that runs or is followed here.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Live {
     /// The latest revision that this server has seen.
     pub(crate) revision: u32,
-    /// Which attempt at the work the text is of; 0 when none has begun here.
+    /// Which attempt at the work the text is of; 0 when none is known of here.
     pub(crate) attempt: u32,
+    /// Whether that attempt runs on this server.
+    pub(crate) here: bool,
     /// The text so far.
     pub(crate) text: String,
     /// Whether the attempt has ended: nothing is added to the text any more.
     pub(crate) ended: bool,
     /// How often something may have been missed.
     pub(crate) missed: u32,
+    /// Followers on other servers, if there are any.
+    pub(crate) wanted: Option<Wanted>,
+}
+
+/// What followers on other servers want of a text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    /// Until when, unless they ask again.
+    pub(crate) until: Instant,
+    /// The byte from which one of them has nothing yet.
+    pub(crate) from: Option<usize>,
 }
 
 /// Wakes followers and workers.
@@ -78,9 +94,46 @@ impl JobFeed {
         let live = jobs.entry(job).or_insert_with(|| watch::Sender::new(Live::default()));
         live.send_modify(|live| {
             live.attempt = attempt;
+            live.here = true;
             live.ended = false;
             live.text.clear();
         });
+    }
+
+    /// Keeps text that another server tells of, for who follows it here. What does not follow on what is known is not kept:
+    /// it is asked for again.
+    pub(crate) fn hear_text(&self, part: &TextPart) {
+        let jobs = self.lock();
+        let Some(live) = jobs.get(&part.job) else { return };
+        live.send_if_modified(|live| {
+            if part.attempt < live.attempt || (live.here && part.attempt == live.attempt) {
+                return false;
+            }
+            if part.attempt > live.attempt {
+                (live.attempt, live.here, live.ended) = (part.attempt, false, false);
+                live.text.clear();
+            }
+            let known = live.text.len().checked_sub(part.offset);
+            let more = known.and_then(|known| part.text.get(known..)).unwrap_or_default();
+            live.text.push_str(more);
+            !more.is_empty()
+        });
+    }
+
+    /// Notes that somebody elsewhere wants a text that is written here; says whether they are the first, whom somebody must
+    /// begin to tell.
+    pub(crate) fn want_text(&self, job: JobId, wanted: Wanted) -> bool {
+        let jobs = self.lock();
+        let Some(live) = jobs.get(&job).filter(|live| live.borrow().here && !live.borrow().ended) else {
+            return false;
+        };
+        let mut first = false;
+        live.send_modify(|live| {
+            first = live.wanted.is_none();
+            let from = live.wanted.and_then(|earlier| earlier.from).into_iter().chain(wanted.from).min();
+            live.wanted = Some(Wanted { from, ..wanted });
+        });
+        first
     }
 
     /// Adds to the text of an attempt. What an attempt still says that was taken over on this same server is not heard.
@@ -144,6 +197,26 @@ impl Follow {
         self.receiver.as_ref().map_or(0, |receiver| receiver.borrow().missed)
     }
 
+    /// Whether the text is of work that runs elsewhere or not at all, and how much of it is known.
+    pub(crate) fn known_from_elsewhere(&self) -> Option<usize> {
+        let live = self.receiver.as_ref()?.borrow();
+        (!live.here || live.ended).then_some(live.text.len())
+    }
+
+    /// What others want of the text, once: the byte from which they have nothing is given out and forgotten. `None` when
+    /// nobody wants it any more, which is then settled.
+    pub(crate) fn take_wanted(&self, now: Instant) -> Option<Wanted> {
+        let jobs = self.feed.lock();
+        let live = jobs.get(&self.job)?;
+        let wanted = live.borrow().wanted?;
+        let over = wanted.until <= now || live.borrow().ended;
+        live.send_if_modified(|live| {
+            live.wanted = (!over).then_some(Wanted { from: None, ..wanted });
+            false
+        });
+        (!over).then_some(wanted)
+    }
+
     /// The attempt, and its text from `offset` on; empty when there is no more.
     pub(crate) fn text_from(&mut self, attempt: u32, offset: usize) -> (u32, String) {
         let Some(receiver) = &mut self.receiver else { return (attempt, String::new()) };
@@ -157,7 +230,7 @@ impl Drop for Follow {
     fn drop(&mut self) {
         let mut jobs = self.feed.lock();
         self.receiver = None;
-        let running = |live: &Live| live.attempt > 0 && !live.ended;
+        let running = |live: &Live| live.here && !live.ended;
         let idle = |live: &watch::Sender<Live>| live.receiver_count() == 0 && !running(&live.borrow());
         if jobs.get(&self.job).is_some_and(idle) {
             jobs.remove(&self.job);

@@ -1,11 +1,13 @@
 //! Following a job: its steps, and its text as it comes.
 
 use crate::feed::Follow;
+use crate::relay::ASK_EVERY;
 use crate::{Engine, EngineError, JobView};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use tithe_jobs::{JobChange, JobId};
+use tithe_jobs::{JobChange, JobId, JobState};
+use tokio::time::Instant;
 
 /// How long a follower waits before it looks at the store by itself, should nobody have told it of a step. Steps of other
 /// servers are told by the store, and so is that something was missed: this is what is left when all else fails.
@@ -46,6 +48,10 @@ pub struct JobFollower {
     view: Option<JobView>,
     /// Whether to look at the store though nobody has said that there is something new.
     look: bool,
+    /// When the store was last looked at.
+    looked: Instant,
+    /// When the text was last asked for elsewhere.
+    asked: Option<Instant>,
     over: bool,
 }
 
@@ -65,7 +71,19 @@ impl Engine {
         let cursor = JobCursor { revision: cursor.revision.min(view.job.revision), ..cursor };
         let over = view.job.state.name().is_terminal() && view.job.revision <= cursor.revision;
         let engine = Arc::clone(self);
-        Ok(JobFollower { engine, job, follow, cursor, steps: VecDeque::new(), view: None, look: true, over })
+        let (view, looked) = (Some(view), Instant::now());
+        Ok(JobFollower {
+            engine,
+            job,
+            follow,
+            cursor,
+            steps: VecDeque::new(),
+            view,
+            look: true,
+            looked,
+            asked: None,
+            over,
+        })
     }
 }
 
@@ -100,18 +118,34 @@ impl JobFollower {
             if self.follow.revision() != known {
                 continue;
             }
-            if self.follow.missed() == missed {
-                let late = tokio::time::timeout(LOOK_AGAIN_AFTER, self.follow.changed()).await.is_err();
-                // Text alone is no reason to look at the store.
-                self.look = late || self.follow.missed() != missed;
-            } else {
+            let asked = self.ask_for_text().await;
+            if self.follow.missed() != missed || self.looked.elapsed() >= LOOK_AGAIN_AFTER {
                 self.look = true;
+                continue;
             }
+            let patience = if asked { ASK_EVERY } else { LOOK_AGAIN_AFTER };
+            // Text alone is no reason to look at the store.
+            let _changed_or_late = tokio::time::timeout(patience, self.follow.changed()).await;
         }
         Ok(None)
     }
 
+    /// Asks other servers for the text, if the work runs on one of them; says whether it does.
+    async fn ask_for_text(&mut self) -> bool {
+        let executing = |view: &JobView| matches!(view.job.state, JobState::Executing { .. });
+        if !self.view.as_ref().is_some_and(executing) {
+            return false;
+        }
+        let Some(known) = self.follow.known_from_elsewhere() else { return false };
+        if self.asked.is_none_or(|asked| asked.elapsed() >= ASK_EVERY) {
+            self.asked = Some(Instant::now());
+            self.engine.text_ask(self.job, known).await;
+        }
+        true
+    }
+
     async fn load(&mut self) -> Result<(), EngineError> {
+        self.looked = Instant::now();
         let changes = self.engine.ports.store.job_changes(self.job, self.cursor.revision).await?;
         if !changes.is_empty() {
             self.view = Some(self.engine.job_view_as_stored(self.job).await?);

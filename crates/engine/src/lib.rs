@@ -38,6 +38,7 @@ mod jobs;
 mod keyed;
 mod payments;
 mod readiness;
+mod relay;
 mod run;
 mod settings;
 pub mod store;

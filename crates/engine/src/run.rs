@@ -110,6 +110,8 @@ impl Engine {
                 news = elsewhere.next() => match news {
                     Some(Elsewhere::Steps(steps)) => self.feed.publish(&steps),
                     Some(Elsewhere::Missed) => self.feed.missed(),
+                    Some(Elsewhere::TextWanted { job, from }) => self.text_wanted(job, from),
+                    Some(Elsewhere::Text(part)) => self.feed.hear_text(&part),
                     None => return,
                 }
             }

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use std::collections::HashSet;
 use tithe_clock::Timestamp;
-use tithe_jobs::{Job, JobChange, JobRepository};
+use tithe_jobs::{Job, JobChange, JobId, JobRepository};
 use tithe_ledger::{Account, Hold, LedgerRepository, Transfer, TransferKey};
 use tithe_lightning::{Invoice, InvoiceRepository};
 
@@ -121,6 +121,33 @@ pub enum Elsewhere {
     Steps(Vec<JobChange>),
     /// Something may have happened while nobody listened: whoever waits for a step must look.
     Missed,
+    /// Somebody follows this job there, and has the text that far.
+    TextWanted {
+        /// Which job.
+        job: JobId,
+        /// How many bytes of the text they have.
+        from: usize,
+    },
+    /// Text of work that runs there.
+    Text(TextPart),
+}
+
+/// A part of the text of work under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextPart {
+    /// Which job.
+    pub job: JobId,
+    /// Which attempt at the work.
+    pub attempt: u32,
+    /// How many bytes of that attempt's text come before it.
+    pub offset: usize,
+    /// The part, at most [`TextPart::MAX_BYTES`].
+    pub text: String,
+}
+
+impl TextPart {
+    /// What the smallest channel carries (a `NOTIFY` of PostgreSQL: 8000 bytes), less what is around it.
+    pub const MAX_BYTES: usize = 7_800;
 }
 
 /// Writes batches.
@@ -148,6 +175,13 @@ pub trait BatchStore: Send + Sync {
     /// only that something was missed; it never ends. A store that one server uses alone hears nothing.
     fn elsewhere(&self) -> BoxStream<'static, Elsewhere> {
         futures_util::stream::pending().boxed()
+    }
+
+    /// Tells other servers that text is wanted, or some text. Not kept: who does not listen at that moment misses it. Steps
+    /// need not be told; [`BatchStore::batch_commit`] does.
+    async fn tell(&self, news: &Elsewhere) -> Result<(), StoreError> {
+        let _nobody_is_there = news;
+        Ok(())
     }
 }
 

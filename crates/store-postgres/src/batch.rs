@@ -1,8 +1,10 @@
 //! Batches: lock, load, decide, write, commit; and what is read around them.
 
 use crate::connect::PostgresStore;
+use crate::steps;
 use async_trait::async_trait;
 use diesel::prelude::*;
+use diesel::sql_types::{Bool, Text};
 use diesel_async::RunQueryDsl;
 use futures_util::stream::BoxStream;
 use tithe_clock::Timestamp;
@@ -68,7 +70,23 @@ impl BatchStore for PostgresStore {
     fn elsewhere(&self) -> BoxStream<'static, Elsewhere> {
         self.listen()
     }
+
+    async fn tell(&self, news: &Elsewhere) -> Result<(), StoreError> {
+        let Some((channel, message)) = steps::message(&self.origin, news) else { return Ok(()) };
+        self.read("tell", |connection| {
+            let message = message.clone();
+            Box::pin(async move {
+                // Nothing is lost if it is lost: the commit need not wait for the disk.
+                let told = (set_config("synchronous_commit", "off", true), pg_notify(channel, message));
+                Ok(diesel::select(told).execute(connection).await.map(drop)?)
+            })
+        })
+        .await
+    }
 }
+
+diesel::define_sql_function!(fn set_config(name: Text, value: Text, only_this_transaction: Bool) -> Text);
+diesel::define_sql_function!(fn pg_notify(channel: Text, message: Text) -> Text);
 
 impl PostgresStore {
     async fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {

@@ -240,7 +240,7 @@ impl Connector {
 
     /// A connection for diesel.
     pub(crate) async fn diesel(&self, purpose: Purpose) -> ConnectionResult<AsyncPgConnection> {
-        let (client, connection) = self.client().await.map_err(bad_connection)?;
+        let (client, connection) = self.client().await.map_err(|cause| bad_connection(&cause))?;
         let mut connection = AsyncPgConnection::try_from_client_and_connection(client, connection).await?;
         let set_up = connection.batch_execute(&self.session(purpose)).await;
         set_up.map_err(ConnectionError::CouldntSetupConfiguration)?;
@@ -249,26 +249,25 @@ impl Connector {
 
     /// The statements that set a session up.
     pub(crate) fn session(&self, purpose: Purpose) -> String {
-        let mut set = "SET default_transaction_isolation = 'read committed';".to_owned();
         // What was acknowledged is on disk. A setting that promises more than that (replicas) stays.
-        set.push_str("SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';");
+        let always = "SET default_transaction_isolation = 'read committed';
+            SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off';";
         let millis = |duration: Duration| duration.as_millis().max(1);
-        if purpose != Purpose::Long {
-            let (statement, lock) = (millis(self.settings.statement_timeout), millis(self.settings.patience));
-            let idle = millis(IDLE_IN_TRANSACTION);
-            set.push_str(&format!(
-                "SET statement_timeout = {statement}; SET lock_timeout = {lock};
-                 SET idle_in_transaction_session_timeout = {idle};"
-            ));
+        let limits = format!(
+            "SET statement_timeout = {}; SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {};",
+            millis(self.settings.statement_timeout),
+            millis(self.settings.patience),
+            millis(IDLE_IN_TRANSACTION),
+        );
+        // Each statement looks rows up by key, however many rows there are: planned once, by index.
+        let plans =
+            "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off;
+            SET enable_mergejoin = off; SET enable_bitmapscan = off;";
+        match purpose {
+            Purpose::Long => always.to_owned(),
+            Purpose::Short => format!("{always} {limits}"),
+            Purpose::Batches => format!("{always} {limits} {plans}"),
         }
-        if purpose == Purpose::Batches {
-            // Each statement looks rows up by key, however many rows there are: planned once, by index.
-            set.push_str(
-                "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off;
-                 SET enable_mergejoin = off; SET enable_bitmapscan = off;",
-            );
-        }
-        set
     }
 
     /// Says loudly what makes money unsafe.
@@ -282,9 +281,9 @@ impl Connector {
     }
 }
 
-fn bad_connection(cause: tokio_postgres::Error) -> ConnectionError {
+fn bad_connection(cause: &tokio_postgres::Error) -> ConnectionError {
     let mut text = cause.to_string();
-    let mut source = std::error::Error::source(&cause);
+    let mut source = std::error::Error::source(cause);
     while let Some(inner) = source {
         text = format!("{text}: {inner}");
         source = inner.source();

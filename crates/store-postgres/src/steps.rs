@@ -1,7 +1,16 @@
-//! Telling other servers of jobs' steps (`NOTIFY`), and hearing of theirs (`LISTEN`).
+//! Telling other servers of jobs' steps and texts (`NOTIFY`), and hearing of theirs (`LISTEN`).
 //!
 //! A step is told in the transaction that takes it, so nobody hears of one that is not there. What is told is a wake-up, not
-//! a record: whoever was not connected is told that it has missed something, and looks.
+//! a record: whoever was not connected is told that it has missed something, and looks. Text is told by itself, and may be
+//! lost.
+//!
+//! A message begins with the line that names the server which tells it:
+//!
+//! ```text
+//! channel tithe_steps     <origin>⏎<job> <revision> <state> <micros>⏎…
+//! channel tithe_wanted    <origin>⏎<job> <from>
+//! channel tithe_text      <origin>⏎<job> <attempt> <offset>⏎<text>
+//! ```
 
 use crate::connect::{Connector, PostgresStore, Purpose};
 use futures_util::StreamExt;
@@ -10,11 +19,16 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_clock::Timestamp;
-use tithe_engine::store::Elsewhere;
+use tithe_engine::store::{Elsewhere, TextPart};
 use tithe_jobs::{JobChange, JobId, StateName};
 use tokio::sync::mpsc;
 use tokio_postgres::{AsyncMessage, Notification};
 use tracing::{debug, info, warn};
+
+/// The channels.
+const STEPS: &str = "tithe_steps";
+const WANTED: &str = "tithe_wanted";
+const TEXT: &str = "tithe_text";
 
 /// How many steps one message tells of: one fits into 80 bytes, and a message holds 8000.
 const STEPS_PER_MESSAGE: usize = 80;
@@ -48,22 +62,67 @@ pub(crate) fn told(origin: &Origin, steps: &[JobChange]) -> Vec<String> {
     steps.chunks(STEPS_PER_MESSAGE).map(message).collect()
 }
 
-/// What a message tells; nothing if it is our own. `None` if it cannot be read: a newer server may say more.
-fn heard(origin: &Origin, message: &str) -> Option<Vec<JobChange>> {
-    let mut lines = message.lines();
-    if lines.next()? == origin.as_str() {
-        return Some(Vec::new());
+/// The channel and the message that tell this, if it is something that is told by itself.
+pub(crate) fn message(origin: &Origin, news: &Elsewhere) -> Option<(&'static str, String)> {
+    let origin = origin.as_str();
+    match news {
+        Elsewhere::TextWanted { job, from } => Some((WANTED, format!("{origin}\n{job} {from}"))),
+        Elsewhere::Text(TextPart { job, attempt, offset, text }) => {
+            Some((TEXT, format!("{origin}\n{job} {attempt} {offset}\n{text}")))
+        }
+        Elsewhere::Steps(_) | Elsewhere::Missed => None,
     }
-    let step = |line: &str| {
-        let mut words = line.split(' ');
-        Some(JobChange {
-            job: JobId(words.next()?.parse().ok()?),
-            revision: words.next()?.parse().ok()?,
-            state: StateName::from_name(words.next()?)?,
-            at: Timestamp::from_unix_micros(words.next()?.parse().ok()?).ok()?,
-        })
+}
+
+/// What is heard of other servers.
+fn heard(origin: &Origin, channel: &str, message: &str) -> Heard {
+    let Some((from, rest)) = message.split_once('\n') else { return Heard::Nonsense };
+    if from == origin.as_str() {
+        return Heard::Ourselves;
+    }
+    let news = match channel {
+        STEPS => rest.lines().map(step).collect::<Option<Vec<_>>>().map(Elsewhere::Steps),
+        WANTED => wanted(rest),
+        TEXT => text(rest),
+        _ => None,
     };
-    lines.map(step).collect()
+    news.map_or(Heard::Nonsense, Heard::News)
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    /// Something new.
+    News(Elsewhere),
+    /// What we have told ourselves.
+    Ourselves,
+    /// Something that cannot be read: a newer server may say more.
+    Nonsense,
+}
+
+fn step(line: &str) -> Option<JobChange> {
+    let mut words = line.split(' ');
+    Some(JobChange {
+        job: JobId(words.next()?.parse().ok()?),
+        revision: words.next()?.parse().ok()?,
+        state: StateName::from_name(words.next()?)?,
+        at: Timestamp::from_unix_micros(words.next()?.parse().ok()?).ok()?,
+    })
+}
+
+fn wanted(line: &str) -> Option<Elsewhere> {
+    let (job, from) = line.split_once(' ')?;
+    Some(Elsewhere::TextWanted { job: JobId(job.parse().ok()?), from: from.parse().ok()? })
+}
+
+fn text(rest: &str) -> Option<Elsewhere> {
+    let (head, text) = rest.split_once('\n')?;
+    let mut words = head.split(' ');
+    Some(Elsewhere::Text(TextPart {
+        job: JobId(words.next()?.parse().ok()?),
+        attempt: words.next()?.parse().ok()?,
+        offset: words.next()?.parse().ok()?,
+        text: text.to_owned(),
+    }))
 }
 
 impl PostgresStore {
@@ -127,16 +186,17 @@ async fn listen_once(
             }
         }
     };
-    let set_up = format!("{} LISTEN tithe_steps;", connector.session(Purpose::Long));
+    let set_up =
+        format!("{} LISTEN {STEPS}; LISTEN {WANTED}; LISTEN {TEXT};", connector.session(Purpose::Long));
     let hearing = async {
         client.batch_execute(&set_up).await?;
         // What was told before we listened.
         let _gone = sender.send(Elsewhere::Missed).await;
         while let Some(notice) = heard_notices.recv().await {
-            let news = match heard(origin, notice.payload()) {
-                Some(steps) if steps.is_empty() => continue,
-                Some(steps) => Elsewhere::Steps(steps),
-                None => Elsewhere::Missed,
+            let news = match heard(origin, notice.channel(), notice.payload()) {
+                Heard::News(news) => news,
+                Heard::Ourselves => continue,
+                Heard::Nonsense => Elsewhere::Missed,
             };
             if sender.send(news).await.is_err() {
                 break;
@@ -155,7 +215,7 @@ mod tests {
     use super::*;
     use uuid::Uuid;
 
-    fn step(n: u128) -> JobChange {
+    fn taken(n: u128) -> JobChange {
         let at = Timestamp::from_unix_micros(1_790_000_000_000_000).unwrap();
         JobChange {
             job: JobId(Uuid::from_u128(n)),
@@ -168,19 +228,47 @@ mod tests {
     #[test]
     fn what_one_server_tells_the_others_hear_and_it_does_not_hear_itself() {
         let (here, there) = (Origin::new("0a4ff0a0-3f65-4b39-8d2c-8fbd5df0d1d0"), Origin::new("there"));
-        let steps: Vec<JobChange> = (0..200).map(step).collect();
+        let steps: Vec<JobChange> = (0..200).map(taken).collect();
         let messages = told(&here, &steps);
         assert!(messages.iter().all(|message| message.len() < 8_000), "PostgreSQL takes 8000 bytes");
-        let told: Vec<JobChange> =
-            messages.iter().flat_map(|message| heard(&there, message).unwrap()).collect();
-        assert_eq!(told, steps);
-        assert!(messages.iter().all(|message| heard(&here, message).unwrap().is_empty()));
+        let told = messages.iter().flat_map(|message| match heard(&there, STEPS, message) {
+            Heard::News(Elsewhere::Steps(steps)) => steps,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(told.collect::<Vec<_>>(), steps);
+        assert!(messages.iter().all(|message| heard(&here, STEPS, message) == Heard::Ourselves));
+    }
+
+    #[test]
+    fn text_comes_through_as_it_is_and_fits() {
+        let (here, there) = (Origin::new("0a4ff0a0-3f65-4b39-8d2c-8fbd5df0d1d0"), Origin::new("there"));
+        let job = JobId(Uuid::from_u128(u128::MAX));
+        let whole = "\n ☃ ".repeat(TextPart::MAX_BYTES / 6);
+        for text in ["", "\n", "a b\nc ☃", &whole] {
+            let text = text.to_owned();
+            assert!(text.len() <= TextPart::MAX_BYTES);
+            let part = Elsewhere::Text(TextPart { job, attempt: u32::MAX, offset: 1 << 40, text });
+            let (channel, message) = message(&here, &part).unwrap();
+            assert!(message.len() < 8_000, "PostgreSQL takes 8000 bytes");
+            assert_eq!(heard(&there, channel, &message), Heard::News(part));
+        }
+        let wanted = Elsewhere::TextWanted { job, from: 17 };
+        let (channel, message) = message(&here, &wanted).unwrap();
+        assert_eq!(heard(&there, channel, &message), Heard::News(wanted));
     }
 
     #[test]
     fn what_cannot_be_read_is_not_taken_for_something_else() {
-        for message in ["", "x\nnonsense", "x\n00000000-0000-0000-0000-000000000000 1 dancing 5"] {
-            assert_eq!(heard(&Origin::new("here"), message), None, "{message:?}");
+        let id = Uuid::nil();
+        for (channel, message) in [
+            (STEPS, String::new()),
+            (STEPS, "x\nnonsense".to_owned()),
+            (STEPS, format!("x\n{id} 1 dancing 5")),
+            (WANTED, format!("x\n{id} -1")),
+            (TEXT, format!("x\n{id} 1 2")),
+            ("tithe_other", format!("x\n{id} 1")),
+        ] {
+            assert_eq!(heard(&Origin::new("here"), channel, &message), Heard::Nonsense, "{message:?}");
         }
     }
 }

@@ -156,7 +156,7 @@ impl Writer {
         self.batch += 1;
         let committed = Committed { outcomes, job_changes: changes.job_changes.clone() };
         let written = {
-            let writes = link.writes(changes, &present, &self.origin, self.batch)?;
+            let writes = link.writes(&changes, &present, &self.origin, self.batch)?;
             let committing = tokio::time::timeout(patience, link.commit(writes)).await;
             committing.unwrap_or_else(|late| Err(Failure::Unknown(late.into())))
         };
@@ -288,7 +288,7 @@ impl Link {
     /// looked at: a row that somebody made meanwhile stops the batch, which is then tried again.
     fn writes(
         &self,
-        changes: Changes,
+        changes: &Changes,
         present: &Present,
         origin: &Origin,
         number: i64,

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use tithe_clock::Timestamp;
 use tithe_engine::commands::{Batch, LockKeys};
@@ -31,6 +32,7 @@ struct Tables {
 pub struct MemoryStore {
     tables: Mutex<Tables>,
     told: broadcast::Sender<Elsewhere>,
+    texts_told: AtomicUsize,
 }
 
 impl Default for MemoryStore {
@@ -43,12 +45,18 @@ impl MemoryStore {
     /// An empty store.
     #[must_use]
     pub fn new() -> Self {
-        Self { tables: Mutex::default(), told: broadcast::Sender::new(64) }
+        Self { tables: Mutex::default(), told: broadcast::Sender::new(64), texts_told: AtomicUsize::new(0) }
     }
 
     /// Tells every server that something may have been missed.
     pub fn lose_news(&self) {
         let _nobody_listens = self.told.send(Elsewhere::Missed);
+    }
+
+    /// How many parts of texts servers have told each other.
+    #[must_use]
+    pub fn texts_told(&self) -> usize {
+        self.texts_told.load(Ordering::SeqCst)
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -143,6 +151,14 @@ impl BatchStore for MemoryStore {
             Some((news, told))
         };
         futures_util::stream::unfold(self.told.subscribe(), next).boxed()
+    }
+
+    async fn tell(&self, news: &Elsewhere) -> Result<(), StoreError> {
+        if matches!(news, Elsewhere::Text(_)) {
+            self.texts_told.fetch_add(1, Ordering::SeqCst);
+        }
+        let _nobody_listens = self.told.send(news.clone());
+        Ok(())
     }
 }
 

@@ -145,6 +145,51 @@ async fn a_follower_on_another_server_hears_of_every_step_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn followers_on_other_servers_read_the_text_as_it_comes_and_a_late_one_from_its_beginning() {
+    let scene = Scene::open().await;
+    let worker = scene.started();
+    let id = worker.create("[sim:slow=100]").await;
+    scene.pay_evaluation(id).await;
+    scene.pay_work(id).await;
+    scene.until_state(id, StateName::Executing).await;
+    // They claim no jobs themselves: the worker has it already.
+    let (early, late) = (scene.started(), scene.started());
+    let half_way = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        read(&late, id, JobCursor::default()).await
+    };
+    let (early, late) = tokio::join!(read(&early, id, JobCursor::default()), half_way);
+    let whole = result(&scene, id).await;
+    for updates in [early, late] {
+        let read = text(&updates);
+        assert!(whole.starts_with(&read), "{read:?} is not the beginning of {whole:?}");
+        assert!(read.len() * 10 > whole.len() * 8, "only {read:?} of {whole:?} was told");
+    }
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn text_is_told_only_for_as_long_as_somebody_elsewhere_follows() {
+    let scene = Scene::open().await;
+    let worker = scene.started();
+    let id = worker.create("[sim:slow=500]").await;
+    scene.pay_evaluation(id).await;
+    scene.pay_work(id).await;
+    scene.until_state(id, StateName::Executing).await;
+    assert_eq!(scene.store.texts_told(), 0);
+    let other = scene.started();
+    let mut follower = other.engine.job_follow(id, JobCursor::default()).await.unwrap();
+    while !matches!(follower.next().await.unwrap(), Some((_, JobUpdate::Text(_)))) {}
+    drop(follower);
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let told = scene.store.texts_told();
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert_eq!(scene.store.texts_told(), told, "nobody listens any more");
+    scene.until_state(id, StateName::Complete).await;
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_follower_looks_when_something_may_have_been_missed() {
     let scene = Scene::open().await;
     let (server, other) = (scene.server(), scene.started());

@@ -3,7 +3,7 @@
 use crate::{client, commit, database, eventually, server};
 use futures_util::StreamExt;
 use std::time::Duration;
-use tithe_engine::store::{BatchStore, Elsewhere, Store};
+use tithe_engine::store::{BatchStore, Elsewhere, Store, TextPart};
 use tithe_jobs::{JobChange, StateName};
 use tithe_store_suite::scene::{START, Stage, job_at, job_id, pay};
 
@@ -13,27 +13,27 @@ const SOON: Duration = Duration::from_secs(10);
 async fn a_step_of_one_server_is_heard_by_the_others_and_not_by_itself() {
     let database = database().await;
     let (here, there) = (server(database.url()).await, server(database.url()).await);
-    let (mut hears_here, mut hears_there) = (here.elsewhere(), there.elsewhere());
+    let (mut first, mut second) = (here.elsewhere(), there.elsewhere());
     // Both listen now: what came before was missed.
-    assert_eq!(hears_here.next().await, Some(Elsewhere::Missed));
-    assert_eq!(hears_there.next().await, Some(Elsewhere::Missed));
+    assert_eq!(first.next().await, Some(Elsewhere::Missed));
+    assert_eq!(second.next().await, Some(Elsewhere::Missed));
     let store: &dyn Store = &here;
     job_at(store, 1, Stage::Evaluating, START).await;
     let heard = async |hears: &mut futures_util::stream::BoxStream<'static, Elsewhere>| -> Vec<JobChange> {
         match tokio::time::timeout(SOON, hears.next()).await.unwrap().unwrap() {
             Elsewhere::Steps(steps) => steps,
-            Elsewhere::Missed => panic!("nothing was missed"),
+            other => panic!("{other:?}"),
         }
     };
     let mut steps = Vec::new();
     while steps.last().is_none_or(|step: &JobChange| step.state != StateName::Evaluating) {
-        steps.extend(heard(&mut hears_there).await);
+        steps.extend(heard(&mut second).await);
     }
     assert!(steps.iter().all(|step| step.job == job_id(1)) && steps.is_sorted_by_key(|step| step.revision));
     // The first thing heard here is not one of our own steps.
     let store: &dyn Store = &there;
     job_at(store, 2, Stage::Invoiced, START).await;
-    assert!(heard(&mut hears_here).await.iter().all(|step| step.job == job_id(2)));
+    assert!(heard(&mut first).await.iter().all(|step| step.job == job_id(2)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,4 +87,18 @@ async fn who_was_not_connected_is_told_that_something_was_missed() {
         }
     };
     tokio::time::timeout(SOON, hearing).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_is_told_to_the_others() {
+    let database = database().await;
+    let (here, there) = (server(database.url()).await, server(database.url()).await);
+    let mut hears = there.elsewhere();
+    assert_eq!(hears.next().await, Some(Elsewhere::Missed));
+    let text = "'quoted' ☃\n".repeat(500);
+    let part = TextPart { job: job_id(1), attempt: 2, offset: 3, text };
+    for news in [Elsewhere::TextWanted { job: job_id(1), from: 9 }, Elsewhere::Text(part)] {
+        here.tell(&news).await.unwrap();
+        assert_eq!(tokio::time::timeout(SOON, hears.next()).await.unwrap(), Some(news));
+    }
 }

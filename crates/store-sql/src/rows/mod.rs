@@ -22,6 +22,7 @@ use tracing::error;
 
 /// The rows that can be read. One that cannot is the operator's to mend (`tithe audit` names it), and must not keep the
 /// others from being worked on.
+#[must_use]
 pub fn readable<Row, T>(rows: Vec<Row>) -> Vec<T>
 where
     T: TryFrom<Row, Error = StoreError>,
@@ -38,11 +39,12 @@ pub fn limit_column(limit: usize) -> i64 {
 
 /// Reads a row's columns and says which row it was that could not be read.
 pub struct Reader {
-    pub table: &'static str,
-    pub key: String,
+    table: &'static str,
+    key: String,
 }
 
 impl Reader {
+    #[must_use]
     pub fn new(table: &'static str, key: &str) -> Self {
         Self { table, key: key.to_owned() }
     }
@@ -76,6 +78,7 @@ impl Reader {
 }
 
 /// A count as a column holds it. What does not fit is more than any backend can count.
+#[must_use]
 pub fn count_column(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

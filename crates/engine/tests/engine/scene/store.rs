@@ -160,6 +160,10 @@ impl BatchStore for ServerStore {
     fn elsewhere(&self) -> BoxStream<'static, Elsewhere> {
         self.inner.elsewhere()
     }
+
+    async fn tell(&self, news: &Elsewhere) -> Result<(), StoreError> {
+        self.read(self.inner.tell(news)).await
+    }
 }
 
 #[async_trait]

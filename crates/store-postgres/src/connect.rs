@@ -118,8 +118,8 @@ impl PostgresStore {
     pub async fn migrate(url: &str, settings: PostgresSettings) -> Result<usize, OpenError> {
         let connector = Connector::new(url, settings)?;
         let at = || connector.at.clone();
-        let connection = connector.diesel(Purpose::Long).await;
-        let connection = connection.map_err(|cause| OpenError::Connect { at: at(), cause: cause.into() })?;
+        let connection = connector.patiently().await;
+        let connection = connection.map_err(|cause| OpenError::Connect { at: at(), cause })?;
         migrate::run(connection).await.map_err(|MigrateError(cause)| OpenError::Migrate { at: at(), cause })
     }
 
@@ -147,7 +147,7 @@ impl PostgresStore {
         let connector = Arc::new(Connector::new(url, settings)?);
         let at = || connector.at.clone();
         let unreachable = |cause| OpenError::Connect { at: at(), cause };
-        let mut first = connector.diesel(Purpose::Long).await.map_err(|cause| unreachable(cause.into()))?;
+        let mut first = connector.patiently().await.map_err(unreachable)?;
         connector.warn_of_settings(&mut first).await;
         let name = diesel::select(gen_random_uuid()).get_result::<Uuid>(&mut first).await;
         let origin = Origin::new(&name.map_err(|cause| unreachable(cause.into()))?.to_string());
@@ -236,6 +236,18 @@ impl Connector {
     ) -> Result<(Client, Connection<Socket, impl TlsStream + Unpin + Send + 'static>), tokio_postgres::Error>
     {
         self.config.connect(self.tls.clone()).await
+    }
+
+    /// The first connection of a program: a database that is just starting is waited for, one that refuses is not.
+    async fn patiently(&self) -> Result<AsyncPgConnection, Box<dyn std::error::Error + Send + Sync>> {
+        let mut tries = Transactions::new(self.settings.patience).begin("connect");
+        while let Err(cause) = self.client().await {
+            let told = bad_connection(&cause);
+            if tries.again(cause.into()).await.is_err() {
+                return Err(told.into());
+            }
+        }
+        Ok(self.diesel(Purpose::Long).await?)
     }
 
     /// A connection for diesel.

@@ -37,15 +37,20 @@ pub(crate) async fn run(mut connection: AsyncPgConnection) -> Result<usize, Migr
     Ok(done.len())
 }
 
+/// The steps that there are.
+fn known() -> Result<Vec<String>, MigrateError> {
+    let steps = MigrationSource::<Pg>::migrations(&MIGRATIONS)?;
+    Ok(steps.iter().map(|step| step.name().version().to_string()).collect())
+}
+
 /// The last step there is.
 pub(crate) fn version() -> String {
-    let steps = MigrationSource::<Pg>::migrations(&MIGRATIONS).unwrap_or_default();
-    steps.iter().map(|step| step.name().version().to_string()).max().unwrap_or_default()
+    known().unwrap_or_default().into_iter().max().unwrap_or_default()
 }
 
 /// How many steps are missing. Changes nothing.
 pub(crate) async fn pending(mut connection: AsyncPgConnection) -> Result<usize, MigrateError> {
-    let known = MigrationSource::<Pg>::migrations(&MIGRATIONS)?;
+    let known = known()?;
     let remembers: bool =
         diesel::select(sql::<Bool>("to_regclass('__diesel_schema_migrations') IS NOT NULL"))
             .get_result(&mut connection)
@@ -57,7 +62,7 @@ pub(crate) async fn pending(mut connection: AsyncPgConnection) -> Result<usize, 
         .select(__diesel_schema_migrations::version)
         .load(&mut connection)
         .await?;
-    Ok(known.iter().filter(|step| !applied.contains(&step.name().version().to_string())).count())
+    Ok(known.iter().filter(|step| !applied.contains(step)).count())
 }
 
 diesel::table! {

@@ -164,14 +164,14 @@ macro_rules! table {
 
 table! {
     // What all share last: whoever waits for it holds everything else already, and it is held for a moment only.
-    AccountRow in "accounts", locked by "id = 'pool', id";
+    AccountRow in "accounts", locked by "accounts.id = 'pool', accounts.id";
     key { id: text }
     fixed {}
     changing { balance_msats: bigint, held_msats: bigint }
 }
 
 table! {
-    HoldRow in "holds", locked by "id";
+    HoldRow in "holds", locked by "holds.id";
     key { id: text }
     fixed { account: text, amount_msats: bigint, created_at: bigint }
     changing { state: text, lease_until: bigint, charged_msats: bigint, updated_at: bigint }
@@ -179,7 +179,7 @@ table! {
 
 table! {
     // What was asked may be long, and is written once.
-    JobRow in "jobs", locked by "id";
+    JobRow in "jobs", locked by "jobs.id";
     key { id: text }
     fixed {
         request: text, model: text, max_output_tokens: bigint, eval_quote: text, eval_amount_msats: bigint,
@@ -195,7 +195,7 @@ table! {
 }
 
 table! {
-    InvoiceRow in "invoices", locked by "payment_hash";
+    InvoiceRow in "invoices", locked by "invoices.payment_hash";
     key { payment_hash: text }
     fixed {
         purpose: text, owner: text, bolt11: text, amount_msats: bigint, created_at: bigint, expires_at: bigint
@@ -205,7 +205,7 @@ table! {
 
 table! {
     // A key that was forgotten may be used for something else: everything changes.
-    IdempotencyRow in "idempotency_keys", locked by "scope, key";
+    IdempotencyRow in "idempotency_keys", locked by "idempotency_keys.scope, idempotency_keys.key";
     key { scope: text, key: text }
     fixed {}
     changing {
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(
             lock_sql::<AccountRow>(),
             "SELECT id, balance_msats, held_msats FROM unnest($1::text[]) AS given (id) JOIN accounts USING (id) \
-             ORDER BY id = 'pool', id FOR UPDATE OF accounts"
+             ORDER BY accounts.id = 'pool', accounts.id FOR UPDATE OF accounts"
         );
         assert_eq!(
             insert_sql::<AccountRow>(),

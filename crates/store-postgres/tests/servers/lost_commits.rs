@@ -5,7 +5,7 @@ use crate::{client, commit, database, eventually, impatient_server, server};
 use tithe_engine::commands::{Answer, Command};
 use tithe_engine::store::StoreError;
 use tithe_ledger::{AccountId, HoldId, LedgerRepository};
-use tithe_store_postgres::PostgresStore;
+use tithe_store_postgres::{OpenError, PostgresSettings, PostgresStore};
 use tithe_store_suite::scene::{fund, msats};
 use uuid::Uuid;
 
@@ -127,4 +127,23 @@ async fn reads_wait_for_a_database_that_comes_back_and_give_up_on_one_that_does_
     assert_eq!(store.account(SESSION).await.unwrap(), None);
     watch.query_one(end_all, &[]).await.unwrap();
     assert_eq!(store.account(SESSION).await.unwrap(), None, "a lost connection is replaced");
+}
+
+#[tokio::test]
+async fn a_database_that_is_just_starting_is_waited_for_and_one_that_refuses_is_not() {
+    let database = database().await;
+    let proxy = Proxy::to(database.url()).await;
+    proxy.close(true);
+    let opening = tokio::spawn({
+        let url = proxy.url().to_owned();
+        async move { PostgresStore::connect(&url, PostgresSettings::default()).await.map(drop) }
+    });
+    proxy.refused().await;
+    proxy.close(false);
+    opening.await.unwrap().unwrap();
+    let nobody = database.url().replace("postgres://postgres@", "postgres://nobody@");
+    let began = std::time::Instant::now();
+    let refused = PostgresStore::connect(&nobody, PostgresSettings::default()).await.err().unwrap();
+    assert!(matches!(refused, OpenError::Connect { .. }), "{refused}");
+    assert!(began.elapsed() < PostgresSettings::default().patience, "a refusal is final");
 }

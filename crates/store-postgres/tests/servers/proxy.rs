@@ -32,6 +32,7 @@ struct Shared {
     then_close: Mutex<bool>,
     deliver: Notify,
     delivered: Notify,
+    refused: Notify,
 }
 
 impl Proxy {
@@ -48,11 +49,14 @@ impl Proxy {
             then_close: Mutex::new(false),
             deliver: Notify::new(),
             delivered: Notify::new(),
+            refused: Notify::new(),
         });
         let serving = shared.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                if !*serving.closed.lock().unwrap() {
+                if *serving.closed.lock().unwrap() {
+                    serving.refused.notify_one();
+                } else {
                     let server = TcpStream::connect(&address).await.unwrap();
                     tokio::spawn(carry(client, server, serving.clone()));
                 }
@@ -80,6 +84,11 @@ impl Proxy {
     /// Lets nobody through, or everybody.
     pub fn close(&self, closed: bool) {
         *self.shared.closed.lock().unwrap() = closed;
+    }
+
+    /// Returns when somebody was not let through.
+    pub async fn refused(&self) {
+        self.shared.refused.notified().await;
     }
 
     /// Delivers what is late, and returns when the database has answered it.

@@ -12,7 +12,7 @@ run *args:
 
 # Run every test that needs nothing but this machine
 test *args:
-    cargo test --workspace {{ args }}
+    cargo run --quiet --package tithe-test-postgres --bin with-postgres -- cargo test --workspace {{ args }}
 
 # Everything that CI checks besides the tests: format, lints, layers, dependencies, spelling, documents
 check: _tools layers
@@ -36,17 +36,18 @@ alone:
 openapi:
     cargo run --quiet --package tithe -- openapi > docs/openapi.json
 
-# Kill the server at random moments while customers buy; `just chaos` is the long form, `just chaos short` CI's
-chaos length="long":
-    TITHE_TEST_CHAOS={{ length }} cargo test --package tithe --test chaos -- --ignored --nocapture
+# Kill servers at random moments while customers buy: `just chaos [sqlite|postgres] [long|short]`; CI runs the short ones
+chaos *which:
+    @[[ "{{ which }}" =~ ^(sqlite|postgres)?\ ?(long|short)?$ ]] || { echo "chaos is [sqlite|postgres] [long|short]" >&2; exit 2; }
+    TITHE_TEST_CHAOS_STORE={{ if which =~ 'postgres' { "postgres" } else { "sqlite" } }} TITHE_TEST_CHAOS={{ if which =~ 'short' { "short" } else { "long" } }} cargo test --package tithe --test chaos -- --ignored --nocapture
 
 # Run a job on a real llama-server, which is fetched from Debian's packages if there is none
 test-llama:
     .ci/with-llama cargo test --package tithe-inference --package tithe --test llama -- --ignored --nocapture
 
-# Measure the committer against the floor of its database
+# Measure debits against the floor of the database; `just bench --help` lists what else
 bench *args:
-    cargo bench --package tithe-store-sqlite --bench committer -- {{ args }}
+    cargo run --release --package tithe-bench -- {{ args }}
 
 # All that CI does
 ci:

@@ -68,26 +68,27 @@ impl Database {
     }
 }
 
-/// A database URL that may be shown.
+/// What may be shown of a database URL with a password in it; `None` if there is none. Rather too much is hidden than too
+/// little: a URL that is written wrongly still holds its password.
 pub(crate) fn without_password(url: &str) -> Option<String> {
-    let (scheme, rest) = url.split_once("://")?;
-    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    let hidden = match authority.rsplit_once('@') {
-        Some((user, hosts)) => match user.split_once(':') {
-            Some((name, _)) => format!("{name}:***@{hosts}"),
-            None => authority.to_owned(),
-        },
-        None => authority.to_owned(),
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let user_ends = url.rfind('@').filter(|at| *at > start);
+    let password_begins = url.get(start..).and_then(|rest| rest.find(':')).map(|at| start + at + 1);
+    let mut shown = match (password_begins, user_ends) {
+        (Some(from), Some(to)) if from < to => {
+            let (before, after) = (url.get(..from)?, url.get(to..)?);
+            format!("{before}***{after}")
+        }
+        _ => url.to_owned(),
     };
-    let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    let shown = |pair: &str| match pair.split_once('=') {
-        Some(("password", _)) => "password=***".to_owned(),
-        _ => pair.to_owned(),
-    };
-    let query: Vec<String> = query.split('&').filter(|pair| !pair.is_empty()).map(shown).collect();
-    let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
-    let hidden = format!("{scheme}://{hidden}{path}{query}");
-    (hidden != url).then_some(hidden)
+    let mut looked = 0;
+    while let Some(at) = shown.get(looked..).and_then(|rest| rest.find("password=")) {
+        looked += at + "password=".len();
+        let rest = shown.get(looked..)?;
+        let end = looked + rest.find('&').unwrap_or(rest.len());
+        shown.replace_range(looked..end, "***");
+    }
+    (shown != url).then_some(shown)
 }
 
 #[cfg(test)]
@@ -102,6 +103,15 @@ mod tests {
             ("postgres://h/d?user=u&password=p", Some("postgres://h/d?user=u&password=***")),
             ("postgres://u@h/d", None),
             ("sqlite://tithe.db", None),
+            // Written wrongly, and yet not shown.
+            ("postgres:u:p@h/d", Some("postgres:***@h/d")),
+            ("u:p@h/d", Some("u:***@h/d")),
+            ("postgres://u:1/p@h/d", Some("postgres://u:***@h/d")),
+            ("postgres://u:1?p@h/d", Some("postgres://u:***@h/d")),
+            (
+                "postgres://h/d?password=a&x=y&password=b",
+                Some("postgres://h/d?password=***&x=y&password=***"),
+            ),
         ] {
             assert_eq!(without_password(url).as_deref(), shown);
         }

@@ -2,7 +2,7 @@
 
 use crate::tls::Verify;
 use std::path::PathBuf;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{Host, SslMode};
 
 /// Why a URL names no PostgreSQL database.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +56,12 @@ impl Address {
         let rest = if rest.is_empty() { String::new() } else { format!("?{}", rest.join("&")) };
         let mut config: tokio_postgres::Config =
             format!("{base}{rest}").parse().map_err(|wrong| UrlError::Other(deepest(&wrong)))?;
+        // Or what stands behind it would be told as the host's name.
+        if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
+            return Err(UrlError::Other(
+                "the user or the password has a @ in it, which must be written %40".to_owned(),
+            ));
+        }
         config.ssl_mode(mode);
         Ok(Self { config, verify: if verify { Verify::Full { roots } } else { Verify::Nothing } })
     }
@@ -100,6 +106,7 @@ mod tests {
             ("postgres://u:secret@h/d?sslmode=on", "sslmode=\"on\""),
             ("postgres://u:secret@h:x/d", "cannot be read: "),
             ("postgres://u:secret@h/d?colour=blue", "cannot be read: "),
+            ("postgres://u:1@secret@h/d", "written %40"),
         ] {
             let wrong = Address::parse(url).err().unwrap().to_string();
             assert!(wrong.contains(told) && !wrong.contains("secret"), "{wrong}");

@@ -1,7 +1,7 @@
 //! A real `tithe serve`, as a process.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -29,29 +29,38 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one in `folder`, on a free port.
+    /// Starts one in `folder`, on a free port. Several in one folder are servers with one data directory.
     pub fn start(folder: &Path, settings: &[(&str, &str)]) -> Self {
         let mut all = BTreeMap::from([("TITHE_LISTEN".to_owned(), "127.0.0.1:0".to_owned())]);
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        let (child, banner) = spawn(folder, &all);
+        let (child, banner) = spawn(folder, &all).unwrap_or_else(|told| panic!("{told}"));
         let address = banner.lines().next().and_then(|line| line.split_once("http://")).unwrap().1.to_owned();
         all.insert("TITHE_LISTEN".to_owned(), address.clone());
         Self { folder: folder.to_owned(), settings: all, child, banner, address }
     }
 
+    /// That it has not ended by itself.
+    pub fn assert_runs(&mut self) {
+        let ended = self.child.try_wait().unwrap();
+        assert!(ended.is_none(), "the server has ended by itself: {ended:?}\n{}", log_tail(&self.folder));
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
+        self.assert_runs();
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Starts it again where it was.
-    pub fn restart(&mut self) {
-        (self.child, self.banner) = spawn(&self.folder, &self.settings);
+    /// Starts it again where it was; says why if it does not start.
+    pub fn restart(&mut self) -> Result<(), String> {
+        (self.child, self.banner) = spawn(&self.folder, &self.settings)?;
+        Ok(())
     }
 
     /// Asks it to stop, and waits until it has.
     pub fn stop(&mut self) -> bool {
+        self.assert_runs();
         let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
         assert!(asked.success());
         self.child.wait().unwrap().success()
@@ -64,7 +73,7 @@ impl Server {
 
     /// Runs the program on the same data.
     pub fn run(&self, arguments: &[&str]) -> Output {
-        tithe(&self.folder).args(arguments).output().unwrap()
+        tithe(&self.folder).args(arguments).envs(&self.settings).output().unwrap()
     }
 }
 
@@ -76,20 +85,24 @@ impl Drop for Server {
 }
 
 /// Starts the program and waits until it says that it serves.
-fn spawn(folder: &Path, settings: &BTreeMap<String, String>) -> (Child, String) {
+fn spawn(folder: &Path, settings: &BTreeMap<String, String>) -> Result<(Child, String), String> {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(folder.join("server.log")).unwrap();
     let mut child =
         tithe(folder).arg("serve").envs(settings).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap());
     let mut banner = String::new();
     while !banner.contains("\n  try ") || !banner.ends_with('\n') {
-        let mut line = String::new();
-        if lines.read_line(&mut line).unwrap() == 0 {
-            let mut log = String::new();
-            std::fs::File::open(folder.join("server.log")).unwrap().read_to_string(&mut log).unwrap();
-            panic!("the server did not start: {log}");
+        if lines.read_line(&mut banner).unwrap() == 0 {
+            let status = child.wait().unwrap();
+            return Err(format!("the server did not start: {status}\n{}", log_tail(folder)));
         }
-        banner.push_str(&line);
     }
-    (child, banner)
+    Ok((child, banner))
+}
+
+/// The last lines of what servers have logged in a folder.
+fn log_tail(folder: &Path) -> String {
+    let log = std::fs::read_to_string(folder.join("server.log")).unwrap();
+    let lines: Vec<&str> = log.lines().rev().take(20).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
 }

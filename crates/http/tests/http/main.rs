@@ -1,4 +1,4 @@
-//! The API through the real router, a real store, the simulated wallet and the simulated backend.
+//! The API through the real router, the embedded store, the simulated wallet and the simulated backend.
 
 #![expect(
     clippy::unwrap_used,
@@ -8,16 +8,7 @@
 )]
 
 mod app;
-mod bad_input;
-mod client_gone;
-mod cors;
-mod ends;
-mod events;
-mod faults;
-mod flow;
-mod garbage;
-mod idempotency;
-mod invoices;
-mod operations;
-mod raw_requests;
+mod cases;
 mod shapes;
+#[path = "store/sqlite.rs"]
+mod store;

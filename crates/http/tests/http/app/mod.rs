@@ -10,6 +10,7 @@ pub(crate) use answer::Answer;
 pub(crate) use events::{Event, Events, ids, text_of};
 pub(crate) use prices::SwitchedPrice;
 
+use crate::store;
 use actix_web::dev::ServerHandle;
 use reqwest::{Client, Method, RequestBuilder};
 use std::net::{SocketAddr, TcpListener};
@@ -24,7 +25,6 @@ use tithe_http::{AppState, HttpSettings};
 use tithe_inference::SimInference;
 use tithe_lightning::TestPayer;
 use tithe_pricing::Catalogue;
-use tithe_store_sqlite::{SqliteSettings, SqliteStore, Synchronous};
 use tithe_wallet_sim::SimWallet;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -82,6 +82,7 @@ struct Parts {
     running: Option<Running>,
     engine: Arc<Engine>,
     runtime: Runtime,
+    kept: store::Kept,
     folder: TempDir,
 }
 
@@ -110,15 +111,13 @@ impl TestApp {
         let clock: Arc<dyn Clock> = if options.manual_clock { manual.clone() } else { Arc::new(SystemClock) };
         let prices = Arc::new(SwitchedPrice::at("100000", clock.clone()));
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-        let (engine, wallet) = runtime.block_on(async {
-            let url = format!("sqlite://{}", folder.path().join("tithe.db").display());
-            let settings = SqliteSettings { synchronous: Synchronous::Off, ..SqliteSettings::default() };
-            let store = SqliteStore::open(&url, settings).await.unwrap();
+        let (engine, wallet, kept) = runtime.block_on(async {
+            let (store, kept) = store::open(folder.path()).await;
             let wallet =
                 SimWallet::open(folder.path().join("wallet"), clock.clone(), entropy.clone()).await.unwrap();
             let wallet = Arc::new(wallet);
             let ports = Ports {
-                store: Arc::new(store),
+                store,
                 wallet: wallet.clone(),
                 inference: Arc::new(SimInference::default()),
                 prices: prices.clone(),
@@ -127,7 +126,7 @@ impl TestApp {
                 catalogue: Arc::new(Catalogue::built_in()),
             };
             let tokens = ClaimTokens::new(Secret::new([7; 32]), Vec::new());
-            (Arc::new(Engine::new(ports, options.settings, tokens).unwrap()), wallet)
+            (Arc::new(Engine::new(ports, options.settings, tokens).unwrap()), wallet, kept)
         });
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
         let state = AppState {
@@ -150,7 +149,8 @@ impl TestApp {
             })
         });
         let server = server.recv().unwrap();
-        let parts = Parts { server, thread, stopping, running, engine: engine.clone(), runtime, folder };
+        let parts =
+            Parts { server, thread, stopping, running, engine: engine.clone(), runtime, kept, folder };
         Self {
             address,
             client: Client::builder().no_proxy().build().unwrap(),
@@ -246,7 +246,7 @@ impl Parts {
         });
         self.thread.join().unwrap().unwrap();
         self.runtime.shutdown_timeout(Duration::from_secs(5));
-        drop(self.folder);
+        drop((self.kept, self.folder));
         findings
     }
 }

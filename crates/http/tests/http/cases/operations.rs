@@ -67,7 +67,7 @@ async fn the_openapi_document_is_served_as_it_is_kept() {
 
 #[test]
 fn the_openapi_document_in_the_repository_is_current() {
-    let kept = include_str!("../../../../docs/openapi.json");
+    let kept = include_str!("../../../../../docs/openapi.json");
     assert!(kept == tithe_http::openapi_json(), "docs/openapi.json is out of date: run `just openapi`");
 }
 
@@ -79,7 +79,7 @@ fn nameless(path: &str) -> String {
 
 #[test]
 fn the_openapi_document_has_every_route_and_no_other() {
-    let source = include_str!("../../src/routes/mod.rs");
+    let source = include_str!("../../../src/routes/mod.rs");
     // Every second part is within quotes.
     let quoted = source.split('"').skip(1).step_by(2);
     let registered: BTreeSet<_> = quoted.filter(|text| text.starts_with('/')).map(nameless).collect();

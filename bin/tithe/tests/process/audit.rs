@@ -1,0 +1,157 @@
+//! `tithe audit`, and what the database itself refuses.
+
+use crate::place::{Place, on_both_stores};
+use crate::{all_of, ask, text};
+use std::error::Error;
+use tithe_store_postgres::PostgresStore;
+use tithe_test_postgres::TestDatabase;
+
+on_both_stores! {
+    the_database_itself_refuses_to_change_history,
+    without_its_tables_the_audit_says_what_to_do,
+}
+
+/// A fault that somebody plants, with what stands in its way on each store, and how the audit names it.
+struct Fault {
+    before: [&'static str; 2],
+    plant: &'static str,
+    named: &'static str,
+}
+
+const DROP_TRIGGERS: [&str; 2] = [
+    "DROP TRIGGER transfers_are_never_changed; DROP TRIGGER transfers_are_never_deleted;",
+    "DROP TRIGGER transfers_are_never_changed ON transfers;",
+];
+
+const FAULTS: [Fault; 7] = [
+    // Somebody makes a job's account richer.
+    Fault {
+        before: ["", ""],
+        plant: "UPDATE accounts SET balance_msats = balance_msats + 5000 WHERE id LIKE 'job:%'",
+        named: "I1 account job:",
+    },
+    // A payment is credited a second time, under another key.
+    Fault {
+        before: ["", ""],
+        plant: "INSERT INTO transfers (key, debit, credit, amount_msats, kind, reference, created_at)
+                SELECT 'payment:again', debit, credit, amount_msats, kind, reference, created_at
+                FROM transfers WHERE kind = 'job_payment' LIMIT 1",
+        named: "I3 transfer payment:again",
+    },
+    // A refund vanishes.
+    Fault {
+        before: DROP_TRIGGERS,
+        plant: "DELETE FROM transfers WHERE kind = 'refund_accrued'",
+        named: "I8 refunds_due",
+    },
+    // A charge grows after the fact.
+    Fault {
+        before: DROP_TRIGGERS,
+        plant: "UPDATE transfers SET amount_msats = amount_msats + 1 WHERE kind = 'charge' AND key LIKE '%work'",
+        named: "I8 job ",
+    },
+    // A paid invoice is unpaid by hand.
+    Fault {
+        before: ["", ""],
+        plant: "UPDATE invoices SET state = 'pending', received_msats = NULL, paid_at = NULL",
+        named: "I7 wallet",
+    },
+    // A hold that nothing stands behind.
+    Fault {
+        before: ["", ""],
+        plant: "UPDATE accounts SET balance_msats = 9, held_msats = 9",
+        named: "I2 account job:",
+    },
+    // A row that says what cannot be.
+    Fault {
+        before: [
+            "PRAGMA ignore_check_constraints = 1;",
+            "ALTER TABLE accounts DROP CONSTRAINT accounts_balance_msats_check;
+             ALTER TABLE accounts DROP CONSTRAINT accounts_check;",
+        ],
+        plant: "UPDATE accounts SET balance_msats = -1",
+        named: "balance_msats is -1",
+    },
+];
+
+/// Sells one job, and leaves what that leaves.
+fn sell(place: &Place) {
+    let mut server = place.start();
+    assert!(ask(&server, &["hello"]).status.success());
+    assert!(server.stop());
+}
+
+fn finds(place: &Place, fault: &Fault) {
+    place.audit();
+    let plant = fault.before[usize::from(place.is_postgres())].to_owned() + fault.plant;
+    place.execute(&plant).unwrap();
+    let audited = place.run(&["audit"]);
+    let report = all_of(&audited);
+    assert_eq!(audited.status.code(), Some(1), "{plant}: {report}");
+    assert!(report.contains("NOT SOUND") && report.contains(fault.named), "{plant}: {report}");
+}
+
+#[test]
+fn the_audit_names_faults_that_are_planted_by_hand_in_sqlite() {
+    let place = Place::sqlite();
+    sell(&place);
+    // All of it is in the file then, whatever the server has left beside it.
+    place.execute("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    let sound = std::fs::read(place.file()).unwrap();
+    for fault in &FAULTS {
+        for leftover in ["tithe.db-wal", "tithe.db-shm"] {
+            let _none = std::fs::remove_file(place.file().with_file_name(leftover));
+        }
+        std::fs::write(place.file(), &sound).unwrap();
+        finds(&place, fault);
+    }
+}
+
+#[test]
+fn the_audit_names_faults_that_are_planted_by_hand_in_postgres() {
+    let template = format!("tithe_sold_{}", PostgresStore::schema_version());
+    for fault in &FAULTS {
+        let selling = async |url: String| -> Result<(), Box<dyn Error + Send + Sync>> {
+            let folder = tempfile::tempdir()?;
+            let mut server =
+                crate::Server::start(folder.path(), &[("TITHE_DEV", "1"), ("DATABASE_URL", &url)]);
+            assert!(ask(&server, &["hello"]).status.success() && server.stop());
+            Ok(())
+        };
+        finds(&Place::of(TestDatabase::create_blocking(&template, selling)), fault);
+    }
+}
+
+fn the_database_itself_refuses_to_change_history(place: &Place) {
+    sell(place);
+    let mut refused = vec!["UPDATE transfers SET amount_msats = 1", "DELETE FROM transfers"];
+    if place.is_postgres() {
+        refused.extend(["TRUNCATE transfers", "TRUNCATE accounts, holds, transfers CASCADE"]);
+    }
+    for statement in refused {
+        let told = place.execute(statement).unwrap_err();
+        assert!(told.contains("transfers are never"), "{statement}: {told}");
+    }
+    place.audit();
+}
+
+fn without_its_tables_the_audit_says_what_to_do(place: &Place) {
+    let audited = place.run(&["audit"]);
+    assert_eq!(audited.status.code(), Some(1));
+    let told = text(&audited.stderr);
+    let expected = if place.is_postgres() { "run `tithe migrate`" } else { "there is no database at" };
+    assert!(told.contains(expected), "{told}");
+    assert_eq!(text(&audited.stdout), "");
+}
+
+#[test]
+fn without_the_database_the_audit_says_where_it_looked() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut audit = crate::server::tithe(folder.path());
+    let audited =
+        audit.arg("audit").env("DATABASE_URL", "postgres://tithe@127.0.0.1:1/books").output().unwrap();
+    assert_eq!(audited.status.code(), Some(1));
+    let told = text(&audited.stderr);
+    assert!(told.contains("the database at 127.0.0.1:1/books cannot be reached"), "{told}");
+    assert!(told.to_lowercase().contains("because") && told.contains("refused"), "{told}");
+}

@@ -1,0 +1,101 @@
+//! A customer in the terminal.
+
+use crate::events::Events;
+use crate::place::{Place, on_both_stores};
+use crate::server::tithe;
+use crate::{ask, text};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+on_both_stores! {
+    a_customer_buys_in_the_terminal,
+    a_server_that_is_asked_to_stop_lets_work_finish,
+    no_text_of_a_customer_is_logged,
+}
+
+fn a_customer_buys_in_the_terminal(place: &Place) {
+    let server = place.start();
+    let bought = ask(&server, &["Why is the sky blue?"]);
+    let (answer, told) = (text(&bought.stdout), text(&bought.stderr));
+    assert_eq!(bought.status.code(), Some(0), "{told}");
+    assert!(answer.contains("Why is the sky blue?"), "{answer}");
+    for part in [
+        "About ",
+        "Pay 1 sat for the evaluation",
+        "Pay 29 sats for the work",
+        "lnbcrt",
+        "The work cost ",
+        "owed back",
+    ] {
+        assert!(told.contains(part), "{part:?} is not in\n{told}");
+    }
+    let rejected = ask(&server, &["[sim:reject] please"]);
+    assert_eq!(rejected.status.code(), Some(3), "{}", text(&rejected.stderr));
+    let failed = ask(&server, &["[sim:refuse] please"]);
+    assert_eq!(failed.status.code(), Some(4), "{}", text(&failed.stderr));
+    assert!(text(&failed.stderr).contains("owed back to you (pending)"), "{}", text(&failed.stderr));
+    let wrong = ask(&server, &["hello", "--model", "gpt-none"]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(
+        text(&wrong.stderr).contains("model \"gpt-none\" is not offered here"),
+        "{}",
+        text(&wrong.stderr)
+    );
+    assert_eq!(place.audit()["jobs"], 3);
+}
+
+#[test]
+fn without_a_server_a_customer_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let asked =
+        tithe(folder.path()).args(["ask", "--server", "http://127.0.0.1:1", "hello"]).output().unwrap();
+    assert_eq!(asked.status.code(), Some(1));
+    assert!(
+        text(&asked.stderr).contains("no server answers at http://127.0.0.1:1/"),
+        "{}",
+        text(&asked.stderr)
+    );
+}
+
+fn a_server_that_is_asked_to_stop_lets_work_finish(place: &Place) {
+    let mut server = place.start_with(&[("TITHE_SIM_DELTA_MS", "10")]);
+    let arguments = ["ask", "--no-qr", "--dev-pay", "--server", &server.url(""), "Tell me more"];
+    let mut customer = place.tithe();
+    let customer = customer.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut customer = Ended(customer);
+    let mut told = BufReader::new(customer.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let job = told.find_map(|line| line.strip_prefix("Job ").map(|id| format!("/api/jobs/{id}"))).unwrap();
+    assert!(told.any(|line| line.contains("The work runs")));
+    // That it is paid for; that somebody works on it shows in its text. What nobody has begun is left to other servers.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { Events::of(&server, &job).await.reach_text(Duration::from_secs(20)).await });
+    assert!(server.stop());
+    assert!(told.any(|line| line.contains("The work cost")), "its customer is told how it ended");
+    let report = place.audit();
+    assert_eq!(report["jobsMsats"], "0", "the job has ended: {report:#}");
+    assert_ne!(report["accountsMsats"]["refunds_due"], "0");
+}
+
+/// A process that ends with the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _already_gone = self.0.kill();
+        let _already_waited = self.0.wait();
+    }
+}
+
+fn no_text_of_a_customer_is_logged(place: &Place) {
+    // The libraries' own words too: a database's client may log what it sends.
+    let mut server = place.start_with(&[("TITHE_LOG_FORMAT", "json"), ("TITHE_LOG", "debug")]);
+    assert!(ask(&server, &["my diagnosis is dragonpox"]).status.success());
+    assert!(server.stop());
+    let log = std::fs::read_to_string(place.path().join("server.log")).unwrap();
+    assert!(!log.contains("dragonpox"), "{}", log.lines().find(|line| line.contains("dragonpox")).unwrap());
+    for line in log.lines() {
+        serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+    }
+}

@@ -1,0 +1,68 @@
+//! The README, and what a server says first.
+
+use crate::place::{Place, on_both_stores};
+use crate::text;
+use serde_json::Value;
+use std::process::Command;
+
+const README: &str = include_str!("../../../../README.md");
+
+on_both_stores! {
+    the_readme_s_commands_buy_a_job_exactly_as_written,
+    the_first_lines_say_what_is_simulated_where_the_data_is_and_what_to_try,
+}
+
+/// The code block of the README that follows a marker.
+fn readme_block(marker: &str) -> String {
+    let (_, after) =
+        README.split_once(&format!("<!-- {marker} -->")).unwrap_or_else(|| panic!("no {marker}"));
+    let (_, code) = after.split_once("```sh\n").unwrap();
+    code.split_once("```").unwrap().0.to_owned()
+}
+
+fn the_readme_s_commands_buy_a_job_exactly_as_written(place: &Place) {
+    let server = place.start();
+    let commands = readme_block("first paid request");
+    assert!(commands.contains("127.0.0.1:8402"));
+    let script = commands.replace("127.0.0.1:8402", &server.address);
+    let ran = Command::new("bash").args(["-euo", "pipefail", "-c", &script]).output().unwrap();
+    let printed = text(&ran.stdout);
+    assert!(ran.status.success(), "{printed}\n{}", text(&ran.stderr));
+    let job: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+    assert_eq!(job["state"], "complete", "{job}");
+    assert_eq!(job["refund"]["state"], "pending");
+    assert!(job["refund"]["amountSats"].as_u64().unwrap() > 0);
+    assert_eq!(place.audit()["jobs"], 1);
+}
+
+#[test]
+fn the_readme_s_first_command_is_what_the_tests_start() {
+    let command = readme_block("run command");
+    assert_eq!(command.trim(), "TITHE_DEV=1 cargo run -- serve");
+}
+
+fn the_first_lines_say_what_is_simulated_where_the_data_is_and_what_to_try(place: &Place) {
+    let server = place.start();
+    for part in
+        ["wallet     SIMULATED", "inference  SIMULATED", "BTC price  SIMULATED", "data ", "try ", "/docs"]
+    {
+        assert!(server.banner.contains(part), "{part:?} is not in\n{}", server.banner);
+    }
+    assert!(server.banner.contains(&*place.path().canonicalize().unwrap().to_string_lossy()));
+    assert_eq!(place.file().exists(), !place.is_postgres());
+    assert_eq!(server.banner.contains("database   postgres://"), place.is_postgres());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_generated_secret_is_kept_for_nobody_else_to_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::sqlite();
+    let mut server = place.start();
+    let path = place.path().join("tithe-data/token.secret");
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let secret = std::fs::read(&path).unwrap();
+    server.kill();
+    server.restart().unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), secret);
+}

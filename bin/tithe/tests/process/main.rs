@@ -1,0 +1,38 @@
+//! The program as a stranger uses it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
+
+mod audit;
+mod buying;
+mod configuration;
+mod events;
+mod first_steps;
+mod migrate;
+mod passwords;
+mod place;
+#[path = "../server/mod.rs"]
+mod server;
+mod several;
+
+use server::Server;
+use std::process::Output;
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What a command has said, whichever way.
+fn all_of(output: &Output) -> String {
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+/// Buys something in the terminal.
+fn ask(server: &Server, arguments: &[&str]) -> Output {
+    let url = server.url("");
+    server.run(&[&["ask", "--no-qr", "--dev-pay", "--server", &url], arguments].concat())
+}

@@ -71,7 +71,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "TITHE_LOG",
         "log",
         "info,actix_server=warn,actix_http=off",
-        "What to log: a level, or a filter such as info,tithe_engine=debug",
+        "What to log: a level, or a filter such as info,tithe_http=debug (which adds a line for every good answer)",
     ),
     setting("TITHE_LOG_FORMAT", "log_format", "pretty", "How log lines look: pretty or json"),
     secret(

@@ -1,0 +1,98 @@
+//! The floor: the least that a debit can be in PostgreSQL, driven by pgbench.
+
+use crate::figures::Figures;
+use crate::ground;
+use std::path::Path;
+use std::process::Command;
+use tithe_test_postgres::Cluster;
+
+const TABLES: &str = "
+    CREATE TABLE sessions (id INTEGER PRIMARY KEY, balance BIGINT NOT NULL CHECK (balance >= 0)) WITH (fillfactor = 50);
+    CREATE TABLE audit (
+        id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        session INTEGER NOT NULL,
+        amount BIGINT NOT NULL,
+        balance_after BIGINT NOT NULL,
+        created_at TIMESTAMPTZ NOT NULL DEFAULT now()
+    );";
+
+/// The floor's database: its name, and where it is.
+pub(crate) struct Floor<'a> {
+    cluster: &'a Cluster,
+    folder: &'a Path,
+    sessions: u32,
+}
+
+const DATABASE: &str = "floor";
+
+impl<'a> Floor<'a> {
+    /// Makes the floor's database in a cluster; scripts and logs go to a folder.
+    pub(crate) async fn make(cluster: &'a Cluster, folder: &'a Path, sessions: u32) -> Self {
+        cluster.create_database(DATABASE).unwrap();
+        let script = format!(
+            "\\set session random(0, {last})\n\
+             WITH debited AS (UPDATE sessions SET balance = balance - 1 WHERE id = :session AND balance >= 1 \
+             RETURNING id, balance) \
+             INSERT INTO audit (session, amount, balance_after) SELECT id, 1, balance FROM debited;\n",
+            last = sessions - 1
+        );
+        std::fs::write(folder.join("debit.sql"), script).unwrap();
+        let rows = format!(
+            "{TABLES} INSERT INTO sessions SELECT n, {} FROM generate_series(0, {}) n;",
+            ground::FUNDS,
+            sessions - 1
+        );
+        let url = cluster.url(DATABASE);
+        ground::execute(&url, &rows).await;
+        ground::execute(&url, "VACUUM ANALYZE").await;
+        Self { cluster, folder, sessions }
+    }
+
+    /// Runs one side of a round.
+    pub(crate) fn round(&self, connections: u32, seconds: u64) -> Figures {
+        for old in logs(self.folder) {
+            std::fs::remove_file(old).unwrap();
+        }
+        // Its time includes connecting.
+        let seconds = seconds + u64::from(connections / 100);
+        // A line for each transaction costs pgbench something; a tenth of them says enough.
+        let sampling = if connections == 1 { "1.0" } else { "0.1" };
+        let output = Command::new(self.cluster.bin().join("pgbench"))
+            .args(["-h", "127.0.0.1", "-p", &self.cluster.port().to_string(), "-U", "postgres"])
+            .args(["-n", "-M", "prepared", "-f", "debit.sql", "-j", "2", "-l", "--sampling-rate", sampling])
+            .args(["-c", &connections.to_string(), "-T", &seconds.to_string(), DATABASE])
+            .current_dir(self.folder)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "pgbench: {said}{}", String::from_utf8_lossy(&output.stderr));
+        let rate = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+        let micros = logs(self.folder).into_iter().flat_map(|log| {
+            let text = std::fs::read_to_string(log).unwrap();
+            text.lines().map(|line| line.split(' ').nth(2).unwrap().parse().unwrap()).collect::<Vec<u32>>()
+        });
+        Figures {
+            rate: rate.unwrap_or_else(|| panic!("pgbench says {said}")),
+            ..Figures::of(0, 1.0, micros.collect())
+        }
+    }
+
+    /// Fails unless every debit of the floor left its audit row.
+    pub(crate) async fn check(&self) {
+        let url = self.cluster.url(DATABASE);
+        let spent = format!(
+            "SELECT {}::bigint * {} - sum(balance)::bigint FROM sessions",
+            self.sessions,
+            ground::FUNDS
+        );
+        let (spent, rows) =
+            (ground::number(&url, &spent).await, ground::number(&url, "SELECT count(*) FROM audit").await);
+        assert_eq!(spent, rows, "what the floor's sessions spent, against its audit rows");
+    }
+}
+
+fn logs(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().flatten();
+    let logs = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("pgbench_log."));
+    logs.map(|entry| entry.path()).collect()
+}

@@ -1,0 +1,220 @@
+//! The load generator: many connections of one thread, each with one request under way.
+//!
+//! It is lean because it runs on the cores of the server that it measures.
+
+use crate::figures::Figures;
+use crate::{ground, server};
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tithe_jobs::JobId;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+
+/// What load is generated.
+#[derive(Args)]
+pub(crate) struct Options {
+    #[arg(long)]
+    address: SocketAddr,
+    #[arg(long)]
+    connections: u32,
+    #[arg(long)]
+    seconds: u64,
+    #[arg(long)]
+    sessions: u32,
+    #[arg(long, value_enum, default_value_t = Target::Charge)]
+    target: Target,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Target {
+    /// Charges, each of a random session.
+    Charge,
+    /// The same, without a task on the server's main runtime.
+    ChargeHere,
+    /// An answer that needs nothing.
+    Trivial,
+    /// Charges with a token of another session: 401.
+    Refused,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Load {
+    pub(crate) figures: Figures,
+    /// How many expected answers came.
+    pub(crate) answers: u64,
+    /// How many other answers came.
+    pub(crate) others: u64,
+}
+
+const DIGITS: usize = 8;
+
+impl Load {
+    /// Generates load in a process of its own. Anything but the expected answers is a failure.
+    pub(crate) fn generate(
+        address: &str,
+        target: Target,
+        connections: u32,
+        seconds: u64,
+        sessions: u32,
+    ) -> Self {
+        let target = target.to_possible_value().unwrap();
+        let (connections, seconds) = (connections.to_string(), seconds.to_string());
+        let load: Self = crate::process::call(
+            "load-internal",
+            [
+                "--address",
+                address,
+                "--connections",
+                &connections,
+                "--seconds",
+                &seconds,
+                "--sessions",
+                &sessions.to_string(),
+            ]
+            .into_iter()
+            .chain(["--target", target.get_name()]),
+        );
+        assert_eq!(load.others, 0, "answers that were not expected: {load:?}");
+        load
+    }
+}
+
+/// Generates load, and prints what came of it.
+pub(crate) fn run(options: &Options) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let load = runtime.block_on(generate(options));
+    println!("{}", serde_json::to_string(&load).unwrap());
+}
+
+async fn generate(options: &Options) -> Load {
+    let tokens = server::tokens();
+    let shift = u32::from(options.target == Target::Refused);
+    let token = |number| tokens.token(JobId(ground::session_id(number + shift))).into_bytes();
+    let tokens: Arc<[Vec<u8>]> = (0..options.sessions).map(token).collect();
+    let ready = Arc::new(Barrier::new(options.connections as usize + 1));
+    let mut clients = JoinSet::new();
+    for number in 0..options.connections {
+        let stream = TcpStream::connect(options.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let client = Client {
+            stream,
+            random: 0x9e37_79b9_7f4a_7c15 ^ (u64::from(std::process::id()) << 32) ^ u64::from(number + 1),
+            tokens: Arc::clone(&tokens),
+            target: options.target,
+        };
+        clients.spawn(client.run(Arc::clone(&ready), Duration::from_secs(options.seconds)));
+    }
+    ready.wait().await;
+    let began = Instant::now();
+    let (mut micros, mut others) = (Vec::new(), 0);
+    for (latencies, unexpected) in clients.join_all().await {
+        micros.extend(latencies);
+        others += unexpected;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    Load { answers: micros.len() as u64, others, figures: Figures::of(micros.len(), seconds, micros) }
+}
+
+struct Client {
+    stream: TcpStream,
+    random: u64,
+    tokens: Arc<[Vec<u8>]>,
+    target: Target,
+}
+
+impl Client {
+    /// Asks until the time is over; returns the latencies of the expected answers, and how many others there were.
+    async fn run(mut self, ready: Arc<Barrier>, time: Duration) -> (Vec<u32>, u64) {
+        let (path, expected) = match self.target {
+            Target::Charge => ("/bench/charge", b"200"),
+            Target::ChargeHere => ("/bench/charge-here", b"200"),
+            Target::Trivial => ("/bench/trivial", b"200"),
+            Target::Refused => ("/bench/charge", b"401"),
+        };
+        let token = &self.tokens[0];
+        let body = format!("{{\"session\":{:DIGITS$},\"amount\":1}}", 0);
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nAuthorization: Bearer "
+        );
+        let token_at = head.len()..head.len() + token.len();
+        let rest = format!("\r\nContent-Length: {}\r\n\r\n", body.len());
+        let session_at = token_at.end + rest.len() + "{\"session\":".len();
+        let session_at = session_at..session_at + DIGITS;
+        let mut request = [head.as_bytes(), token, rest.as_bytes(), body.as_bytes()].concat();
+        let mut answer = vec![0; 16 * 1024];
+        let (mut micros, mut others) = (Vec::new(), 0);
+        ready.wait().await;
+        let began = Instant::now();
+        loop {
+            let session = self.draw();
+            request[token_at.clone()].copy_from_slice(&self.tokens[session]);
+            write_number(&mut request[session_at.clone()], session);
+            let asked = Instant::now();
+            if asked - began >= time {
+                return (micros, others);
+            }
+            self.stream.write_all(&request).await.unwrap();
+            let mut filled = 0;
+            loop {
+                let read = self.stream.read(&mut answer[filled..]).await.unwrap();
+                assert_ne!(read, 0, "the server closed a connection");
+                filled += read;
+                if is_whole(&answer[..filled]) {
+                    break;
+                }
+            }
+            if &answer[9..12] == expected {
+                micros.push(asked.elapsed().as_micros() as u32);
+            } else {
+                others += 1;
+            }
+        }
+    }
+
+    /// A session, by xorshift64*.
+    fn draw(&mut self) -> usize {
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        let high = self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
+        high as usize % self.tokens.len()
+    }
+}
+
+/// Writes a number, with blanks before it.
+fn write_number(field: &mut [u8], mut number: usize) {
+    field.fill(b' ');
+    for digit in field.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return;
+        }
+    }
+}
+
+/// Whether an answer has arrived with all its body.
+fn is_whole(answer: &[u8]) -> bool {
+    const LENGTH: &[u8] = b"content-length:";
+    let mut length = None;
+    let mut line_at = 0;
+    while let Some(end) = answer[line_at..].iter().position(|byte| *byte == b'\n') {
+        let line = &answer[line_at..line_at + end];
+        line_at += end + 1;
+        if line == b"\r" {
+            let length: usize = length.expect("the answer says how long it is");
+            return answer.len() >= line_at + length;
+        }
+        if line.len() > LENGTH.len() && line[..LENGTH.len()].eq_ignore_ascii_case(LENGTH) {
+            length = std::str::from_utf8(&line[LENGTH.len()..]).unwrap().trim().parse().ok();
+        }
+    }
+    false
+}

@@ -1,0 +1,186 @@
+//! The server under measurement: as `tithe serve` assembles it, with routes of the benchmark's own.
+
+use crate::ground;
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::web::{self, Bytes, Data, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tithe_clock::{Clock, Entropy, SystemClock, SystemEntropy};
+use tithe_engine::claim_token::{ClaimTokens, Secret};
+use tithe_engine::{Engine, EngineError, Ports, Settings};
+use tithe_http::{AppState, Code, HttpSettings, Problem};
+use tithe_inference::{SimInference, SimSettings};
+use tithe_jobs::JobId;
+use tithe_money::{BtcPrice, Msats};
+use tithe_price_feed::FixedPrice;
+use tithe_pricing::Catalogue;
+use tithe_wallet_sim::SimWallet;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// What the server is to serve.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The database
+    #[arg(long)]
+    database: String,
+    /// Where the simulated wallet keeps its journal
+    #[arg(long)]
+    wallet: PathBuf,
+    /// What is logged, to standard error
+    #[arg(long, default_value = "warn")]
+    log: String,
+    /// The threads that use cases run on; as many as cores
+    #[arg(long)]
+    threads: Option<usize>,
+    /// The threads that answer requests
+    #[arg(long, default_value_t = 2)]
+    workers: usize,
+}
+
+/// The tokens of the benchmark's sessions.
+pub(crate) fn tokens() -> ClaimTokens {
+    ClaimTokens::new(Secret::new("what the benchmark's tokens are made with"), Vec::new())
+}
+
+/// Serves until standard input ends. Prints the address.
+pub(crate) fn run(options: &Options) {
+    let filter = EnvFilter::try_new(&options.log).unwrap();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = options.threads {
+        builder.worker_threads(threads);
+    }
+    let runtime = builder.enable_all().build().unwrap();
+    let state = runtime.block_on(assemble(options, &runtime));
+    let (running, stopping) = runtime.block_on(async { (state.engine.start(), state.stopping.clone()) });
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    actix_web::rt::System::new().block_on(async {
+        let settings = HttpSettings {
+            workers: options.workers,
+            shutdown_timeout: Duration::from_secs(2),
+            ..HttpSettings::default()
+        };
+        let server = tithe_http::serve_with(listener, state, settings, routes).unwrap();
+        let handle = server.handle();
+        runtime.spawn(async move {
+            let ended = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
+            let _ended = ended.await;
+            running.stop(Duration::from_secs(2)).await;
+            stopping.cancel();
+            handle.stop(true).await;
+        });
+        println!("{address}");
+        std::io::stdout().flush().unwrap();
+        server.await.unwrap();
+    });
+    runtime.shutdown_timeout(Duration::from_secs(2));
+}
+
+async fn assemble(options: &Options, runtime: &Runtime) -> AppState {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let wallet = SimWallet::open(&options.wallet, clock.clone(), entropy.clone()).await.unwrap();
+    let ports = Ports {
+        store: ground::open(&options.database).await,
+        wallet: Arc::new(wallet),
+        inference: Arc::new(SimInference::new(SimSettings::default())),
+        prices: Arc::new(FixedPrice::new(BtcPrice::parse("100000").unwrap(), clock.clone())),
+        clock,
+        entropy,
+        catalogue: Arc::new(Catalogue::built_in()),
+    };
+    AppState {
+        engine: Arc::new(Engine::new(ports, Settings::default(), tokens()).unwrap()),
+        test_payer: None,
+        runtime: runtime.handle().clone(),
+        draining: CancellationToken::new(),
+        stopping: CancellationToken::new(),
+    }
+}
+
+fn routes(config: &mut ServiceConfig) {
+    config
+        .app_data(Data::new(tokens()))
+        .route("/bench/charge", web::post().to(charge))
+        .route("/bench/charge-here", web::post().to(charge_here))
+        .route("/bench/trivial", web::post().to(trivial));
+}
+
+#[derive(Clone, Copy, Deserialize)]
+struct Charge {
+    session: u32,
+    amount: Msats,
+}
+
+#[derive(Serialize)]
+struct Charged {
+    session: u32,
+    charged: Msats,
+}
+
+/// Charges a session whose token is presented.
+async fn charge(
+    request: HttpRequest,
+    state: Data<AppState>,
+    tokens: Data<ClaimTokens>,
+    body: Bytes,
+) -> Result<HttpResponse, Problem> {
+    let charge = authorized(&request, &tokens, &body)?;
+    state.run(charge.commit(Arc::clone(&state.engine))).await?;
+    Ok(charge.answer())
+}
+
+/// The same without a task of its own on the main runtime: what that costs.
+async fn charge_here(
+    request: HttpRequest,
+    state: Data<AppState>,
+    tokens: Data<ClaimTokens>,
+    body: Bytes,
+) -> Result<HttpResponse, Problem> {
+    let charge = authorized(&request, &tokens, &body)?;
+    charge.commit(Arc::clone(&state.engine)).await?;
+    Ok(charge.answer())
+}
+
+/// Reads a charge, and checks that its session's token came with it.
+fn authorized(request: &HttpRequest, tokens: &ClaimTokens, body: &[u8]) -> Result<Charge, Problem> {
+    let charge: Charge =
+        serde_json::from_slice(body).map_err(|wrong| Problem::new(Code::InvalidBody, wrong.to_string()))?;
+    let token = bearer(request.headers()).unwrap_or_default();
+    if tokens.verify(JobId(ground::session_id(charge.session)), token) {
+        Ok(charge)
+    } else {
+        Err(Problem::new(Code::InvalidIdentity, "the token is not this session's"))
+    }
+}
+
+impl Charge {
+    async fn commit(self, engine: Arc<Engine>) -> Result<(), EngineError> {
+        let Ports { clock, entropy, .. } = engine.ports();
+        let command = ground::debit(self.session, self.amount, clock.as_ref(), entropy.as_ref());
+        engine.committer().commit(command).await?;
+        Ok(())
+    }
+
+    fn answer(self) -> HttpResponse {
+        HttpResponse::Ok().json(Charged { session: self.session, charged: self.amount })
+    }
+}
+
+/// An answer that needs nothing.
+async fn trivial(_body: Bytes) -> HttpResponse {
+    HttpResponse::Ok().json(Charged { session: 0, charged: Msats::ZERO })
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
+}

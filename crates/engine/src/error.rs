@@ -86,7 +86,7 @@ pub enum EngineError {
     #[error("the Lightning wallet cannot be reached; try again later")]
     NoWallet,
     /// The server is too busy, or its database is not available.
-    #[error("the server is too busy; try again later")]
+    #[error("the server is too busy, or its database is away; try again later")]
     Busy,
     /// The database went away while it wrote: it has happened, or not.
     #[error(

@@ -247,22 +247,23 @@ pub enum Refusal {
 /// What a command comes to.
 pub type Outcome = Result<Answer, Refusal>;
 
-/// The rows that a batch decides on: to be locked and loaded, each kind in its own order, in the order of these fields
-/// (accounts with what all share last).
+/// The rows that a batch decides on: to be locked and loaded, each kind in its own order, in the order of these fields; but
+/// the pool, which all share, after the idempotency keys. What guards comes before what it guards: whether a hold or a
+/// transfer exists is known only once its account is locked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LockKeys {
-    /// Holds.
-    pub holds: BTreeSet<HoldId>,
+    /// Guarded accounts; the pool is the last in their order.
+    pub accounts: BTreeSet<AccountId>,
     /// Jobs.
     pub jobs: BTreeSet<JobId>,
     /// Invoices.
     pub invoices: BTreeSet<PaymentHash>,
     /// Idempotency keys.
     pub idempotency: BTreeSet<IdempotencyId>,
+    /// Holds.
+    pub holds: BTreeSet<HoldId>,
     /// Transfers that may have been made before: only whether they exist is loaded.
     pub transfers: BTreeSet<TransferKey>,
-    /// Guarded accounts; the pool is the last in their order.
-    pub accounts: BTreeSet<AccountId>,
 }
 
 impl Command {

@@ -71,6 +71,9 @@ impl Committer {
     }
 }
 
+/// The database is away.
+struct Away;
+
 struct Writer {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -81,14 +84,19 @@ impl Writer {
     async fn run(self, mut commands: mpsc::Receiver<Envelope>) {
         let mut waiting = Vec::with_capacity(BATCH_LIMIT);
         while commands.recv_many(&mut waiting, BATCH_LIMIT).await > 0 {
-            self.commit_apart(std::mem::take(&mut waiting)).await;
+            if self.commit_apart(std::mem::take(&mut waiting)).await.is_err() {
+                // Who came while the database was away has waited long enough to be told.
+                while let Ok(envelope) = commands.try_recv() {
+                    let _gone = envelope.reply.send(Err(CommitError::Busy));
+                }
+            }
         }
     }
 
     /// Commits a batch, and if one of its commands cannot be written, the others without it: in halves, and halves of the
-    /// half that fails, so that a few tries find it. The order stays.
-    async fn commit_apart(&self, batch: Vec<Envelope>) {
-        let mut parts = vec![batch];
+    /// half that fails, so that a few tries find it. The order stays. Fails when the database is away.
+    async fn commit_apart(&self, batch: Vec<Envelope>) -> Result<(), Away> {
+        let (mut parts, mut outcome) = (vec![batch], Ok(()));
         while let Some(mut part) = parts.pop() {
             let commands: Vec<Command> = part.iter().map(|envelope| envelope.command.clone()).collect();
             match self.commit(commands).await {
@@ -96,6 +104,7 @@ impl Writer {
                 Err(StoreError::Unavailable(cause)) => {
                     warn!(commands = part.len(), cause = chain(&*cause), "the database is not available");
                     answer(part, std::iter::repeat_with(|| Err(CommitError::Busy)));
+                    outcome = Err(Away);
                 }
                 Err(StoreError::OutcomeUnknown(cause)) => {
                     error!(
@@ -121,6 +130,7 @@ impl Writer {
                 }
             }
         }
+        outcome
     }
 
     async fn commit(&self, commands: Vec<Command>) -> Result<Vec<Outcome>, StoreError> {

@@ -7,6 +7,7 @@
 use crate::store::TextPart;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tithe_jobs::{JobChange, JobId, StateName};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -26,6 +27,8 @@ pub(crate) struct Live {
     pub(crate) ended: bool,
     /// How often something may have been missed.
     pub(crate) missed: u32,
+    /// When other servers were last asked for the text.
+    pub(crate) asked: Option<Instant>,
     /// Followers on other servers, if there are any.
     pub(crate) wanted: Option<Wanted>,
 }
@@ -201,6 +204,22 @@ impl Follow {
     pub(crate) fn known_from_elsewhere(&self) -> Option<usize> {
         let live = self.receiver.as_ref()?.borrow();
         (!live.here || live.ended).then_some(live.text.len())
+    }
+
+    /// Whether to ask other servers for the text now, which somebody here does at most every `every`; if so, it counts as
+    /// asked.
+    pub(crate) fn asks_now(&self, now: Instant, every: Duration) -> bool {
+        let jobs = self.feed.lock();
+        let Some(live) = jobs.get(&self.job) else { return false };
+        let mut asks = false;
+        live.send_if_modified(|live| {
+            asks = live.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= every);
+            if asks {
+                live.asked = Some(now);
+            }
+            false
+        });
+        asks
     }
 
     /// What others want of the text, once: the byte from which they have nothing is given out and forgotten. `None` when

@@ -50,8 +50,6 @@ pub struct JobFollower {
     look: bool,
     /// When the store was last looked at.
     looked: Instant,
-    /// When the text was last asked for elsewhere.
-    asked: Option<Instant>,
     over: bool,
 }
 
@@ -81,7 +79,6 @@ impl Engine {
             view,
             look: true,
             looked,
-            asked: None,
             over,
         })
     }
@@ -137,8 +134,7 @@ impl JobFollower {
             return false;
         }
         let Some(known) = self.follow.known_from_elsewhere() else { return false };
-        if self.asked.is_none_or(|asked| asked.elapsed() >= ASK_EVERY) {
-            self.asked = Some(Instant::now());
+        if self.follow.asks_now(Instant::now(), ASK_EVERY) {
             self.engine.text_ask(self.job, known).await;
         }
         true

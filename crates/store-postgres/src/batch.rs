@@ -4,7 +4,7 @@ use crate::connect::PostgresStore;
 use crate::steps;
 use async_trait::async_trait;
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Text};
+use diesel::sql_types::{BigInt, Bool, Text};
 use diesel_async::RunQueryDsl;
 use futures_util::stream::BoxStream;
 use tithe_clock::Timestamp;
@@ -14,6 +14,12 @@ use tithe_engine::store::{AuditRows, BatchStore, Committed, Elsewhere, StoreErro
 use tithe_store_sql::rows::{AccountRow, IdempotencyRow, JobRow};
 use tithe_store_sql::schema::{accounts, idempotency_keys, jobs};
 use tracing::{Instrument, debug_span};
+
+/// A part of what is old, so that no statement takes long.
+const PURGE: &str = "\
+    DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY (\
+    SELECT ctid FROM idempotency_keys WHERE expires_at <= $1 LIMIT 10000))";
+const PURGE_LIMIT: usize = 10_000;
 
 #[async_trait]
 impl BatchStore for PostgresStore {
@@ -41,15 +47,20 @@ impl BatchStore for PostgresStore {
 
     async fn idempotency_purge(&self, now: Timestamp) -> Result<u64, StoreError> {
         let now = now.unix_micros();
-        let purged = self
-            .read("idempotency_purge", |connection| {
-                Box::pin(async move {
-                    let old = idempotency_keys::table.filter(idempotency_keys::expires_at.le(now));
-                    Ok(diesel::delete(old).execute(connection).await?)
+        let mut purged = 0;
+        loop {
+            let some = self
+                .read("idempotency_purge", |connection| {
+                    Box::pin(async move {
+                        Ok(diesel::sql_query(PURGE).bind::<BigInt, _>(now).execute(connection).await?)
+                    })
                 })
-            })
-            .await?;
-        Ok(u64::try_from(purged).unwrap_or(u64::MAX))
+                .await?;
+            purged += u64::try_from(some).unwrap_or(u64::MAX);
+            if some < PURGE_LIMIT {
+                return Ok(purged);
+            }
+        }
     }
 
     async fn audit_rows(&self) -> Result<AuditRows, StoreError> {
@@ -91,6 +102,8 @@ diesel::define_sql_function!(fn pg_notify(channel: Text, message: Text) -> Text)
 impl PostgresStore {
     async fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
         let mut writer = self.writer.lock().await;
+        // Of a batch whose task has ended in the middle nobody asks any more.
+        writer.give_up();
         let mut tries = self.transactions.begin("batch_commit");
         loop {
             match writer.attempt(batch).await {

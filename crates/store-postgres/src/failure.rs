@@ -51,22 +51,59 @@ impl From<StoreError> for Failure {
     }
 }
 
+/// What the database said, without its details: those quote rows, which hold what is nobody's business.
+#[derive(Debug, thiserror::Error)]
+#[error("{code}: {message}{}", constraint.as_ref().map(|name| format!(" (constraint {name})")).unwrap_or_default())]
+struct Told {
+    code: String,
+    message: String,
+    constraint: Option<String>,
+}
+
+pub(crate) fn told(cause: &tokio_postgres::Error) -> Cause {
+    match cause.as_db_error() {
+        Some(said) => Box::new(Told {
+            code: said.code().code().to_owned(),
+            message: said.message().to_owned(),
+            constraint: said.constraint().map(str::to_owned),
+        }),
+        None => cause.to_string().into(),
+    }
+}
+
 impl From<tokio_postgres::Error> for Failure {
     fn from(cause: tokio_postgres::Error) -> Self {
-        let Some(code) = cause.code() else { return Self::Away(cause.into()) };
+        let (code, told) = (cause.code(), told(&cause));
+        let Some(code) = code else { return Self::Away(told) };
         // A row that was not there when it was looked for, and now is.
         if *code == SqlState::UNIQUE_VIOLATION {
-            return Self::Raced(cause.into());
+            return Self::Raced(told);
         }
-        if *code == SqlState::LOCK_NOT_AVAILABLE || *code == SqlState::READ_ONLY_SQL_TRANSACTION {
-            return Self::Away(cause.into());
+        // The last: NOTIFY's queue is full because somebody who listens does not read.
+        let away = [
+            SqlState::LOCK_NOT_AVAILABLE,
+            SqlState::READ_ONLY_SQL_TRANSACTION,
+            SqlState::PROGRAM_LIMIT_EXCEEDED,
+        ];
+        if away.contains(code) {
+            return Self::Away(told);
         }
         // https://www.postgresql.org/docs/current/errcodes-appendix.html, by class
         match code.code().get(..2) {
-            Some("40") => Self::Raced(cause.into()),
+            Some("40") => Self::Raced(told),
             // Connection, idle time-outs, resources, shutting down or time-out, the system.
-            Some("08" | "25" | "53" | "57" | "58") => Self::Away(cause.into()),
-            _ => Self::Refused(cause.into()),
+            Some("08" | "25" | "53" | "57" | "58") => Self::Away(told),
+            _ => Self::Refused(told),
+        }
+    }
+}
+
+impl Failure {
+    /// The same failure of making a connection: whatever is wrong there is no command's fault.
+    pub(crate) fn connecting(self) -> Self {
+        match self {
+            Self::Refused(cause) | Self::Raced(cause) => Self::Away(cause),
+            other => other,
         }
     }
 }

@@ -25,6 +25,11 @@ impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for MigrateError
 
 /// Runs the steps that are missing; says how many. The lock goes with the connection, also when the program dies.
 pub(crate) async fn run(mut connection: AsyncPgConnection) -> Result<usize, MigrateError> {
+    // Servers start more often than tables change, and need no right to change them then.
+    if missing(&mut connection).await? == 0 {
+        return Ok(0);
+    }
+    info!("the tables are to be brought up to date; waiting for whoever else may be doing that");
     connection.batch_execute(&format!("SELECT pg_advisory_lock({LOCK})")).await?;
     let migrated = on_blocking_thread(connection, |harness| {
         let done = harness.run_pending_migrations(MIGRATIONS)?;
@@ -50,17 +55,21 @@ pub(crate) fn version() -> String {
 
 /// How many steps are missing. Changes nothing.
 pub(crate) async fn pending(mut connection: AsyncPgConnection) -> Result<usize, MigrateError> {
+    missing(&mut connection).await
+}
+
+async fn missing(connection: &mut AsyncPgConnection) -> Result<usize, MigrateError> {
     let known = known()?;
     let remembers: bool =
         diesel::select(sql::<Bool>("to_regclass('__diesel_schema_migrations') IS NOT NULL"))
-            .get_result(&mut connection)
+            .get_result(connection)
             .await?;
     if !remembers {
         return Ok(known.len());
     }
     let applied: Vec<String> = __diesel_schema_migrations::table
         .select(__diesel_schema_migrations::version)
-        .load(&mut connection)
+        .load(connection)
         .await?;
     Ok(known.iter().filter(|step| !applied.contains(step)).count())
 }

@@ -163,8 +163,7 @@ macro_rules! table {
 }
 
 table! {
-    // What all share last: whoever waits for it holds everything else already, and it is held for a moment only.
-    AccountRow in "accounts", locked by "accounts.id = 'pool', accounts.id";
+    AccountRow in "accounts", locked by "accounts.id";
     key { id: text }
     fixed {}
     changing { balance_msats: bigint, held_msats: bigint }
@@ -223,7 +222,7 @@ mod tests {
         assert_eq!(
             lock_sql::<AccountRow>(),
             "SELECT id, balance_msats, held_msats FROM unnest($1::text[]) AS given (id) JOIN accounts USING (id) \
-             ORDER BY accounts.id = 'pool', accounts.id FOR UPDATE OF accounts"
+             ORDER BY accounts.id FOR UPDATE OF accounts"
         );
         assert_eq!(
             insert_sql::<AccountRow>(),

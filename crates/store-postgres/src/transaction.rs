@@ -22,7 +22,11 @@ pub(crate) struct Transactions {
 pub(crate) struct Tries {
     name: &'static str,
     began: Instant,
+    /// Since when patience is counted.
+    since: Instant,
     patience: Duration,
+    /// Whether a commit was lost.
+    doubted: bool,
     races: u32,
     pause: Duration,
 }
@@ -33,7 +37,8 @@ impl Transactions {
     }
 
     pub(crate) fn begin(self, name: &'static str) -> Tries {
-        Tries { name, began: Instant::now(), patience: self.patience, races: 0, pause: PAUSES.0 }
+        let (began, patience) = (Instant::now(), self.patience);
+        Tries { name, began, since: began, patience, doubted: false, races: 0, pause: PAUSES.0 }
     }
 
     /// Tries until it is done or there is no use in trying.
@@ -71,12 +76,16 @@ impl Tries {
 
     /// Waits until it is time to try again, or says that it is not.
     pub(crate) async fn again(&mut self, failure: Failure) -> Result<(), StoreError> {
+        // However long it took to notice that a commit was lost: there is time to look up what became of it.
+        if matches!(failure, Failure::Unknown(_)) && !self.doubted {
+            (self.doubted, self.since) = (true, Instant::now());
+        }
         let waited = match &failure {
-            Failure::Raced(_) if self.races < RACES => {
+            Failure::Raced(_) if self.races < RACES && self.since.elapsed() < self.patience => {
                 self.races += 1;
                 Some(Duration::ZERO)
             }
-            Failure::Away(_) | Failure::Unknown(_) if self.began.elapsed() + self.pause < self.patience => {
+            Failure::Away(_) | Failure::Unknown(_) if self.since.elapsed() + self.pause < self.patience => {
                 let pause = self.pause;
                 self.pause = (pause * 2).min(PAUSES.1);
                 Some(pause)

@@ -2,7 +2,7 @@
 
 use crate::tls::Verify;
 use std::path::PathBuf;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
 /// Why a URL names no PostgreSQL database.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +27,7 @@ pub(crate) struct Address {
 
 impl Address {
     /// Reads a URL. `sslmode` means what it means to libpq: `prefer` (the default) and `require` encrypt and trust whoever
-    /// answers, `verify-ca` and `verify-full` also check that it is who it says (both check the host's name here), against
+    /// answers (`require` with `sslrootcert` verifies, too), `verify-ca` and `verify-full` also check that it is who it says (both check the host's name here), against
     /// the certificates in `sslrootcert` or the system's.
     pub(crate) fn parse(url: &str) -> Result<Self, UrlError> {
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
@@ -53,6 +53,12 @@ impl Address {
                 _ => rest.push(pair),
             }
         }
+        if roots.is_some() && mode != SslMode::Require {
+            return Err(UrlError::Other(
+                "sslrootcert verifies nothing without sslmode=verify-full".to_owned(),
+            ));
+        }
+        let verify = verify || roots.is_some();
         let rest = if rest.is_empty() { String::new() } else { format!("?{}", rest.join("&")) };
         let mut config: tokio_postgres::Config =
             format!("{base}{rest}").parse().map_err(|wrong| UrlError::Other(deepest(&wrong)))?;
@@ -63,6 +69,10 @@ impl Address {
             ));
         }
         config.ssl_mode(mode);
+        // Of several, the one that takes writes: reads from another could be behind.
+        if config.get_hosts().len() > 1 && config.get_target_session_attrs() == TargetSessionAttrs::Any {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
         Ok(Self { config, verify: if verify { Verify::Full { roots } } else { Verify::Nothing } })
     }
 }
@@ -87,6 +97,7 @@ mod tests {
             ("?sslmode=disable", SslMode::Disable, false),
             ("?sslmode=require&application_name=x", SslMode::Require, false),
             ("?application_name=x&sslmode=verify-full", SslMode::Require, true),
+            ("?sslmode=require&sslrootcert=/etc/a%20b.pem", SslMode::Require, true),
             ("?sslmode=verify-ca&sslrootcert=/etc/a%20b.pem", SslMode::Require, true),
         ] {
             let address = Address::parse(&format!("postgres://u:p@h:5/d{query}")).unwrap();
@@ -107,6 +118,7 @@ mod tests {
             ("postgres://u:secret@h:x/d", "cannot be read: "),
             ("postgres://u:secret@h/d?colour=blue", "cannot be read: "),
             ("postgres://u:1@secret@h/d", "written %40"),
+            ("postgres://u:secret@h/d?sslrootcert=/a.pem", "without sslmode=verify-full"),
         ] {
             let wrong = Address::parse(url).err().unwrap().to_string();
             assert!(wrong.contains(told) && !wrong.contains("secret"), "{wrong}");

@@ -12,7 +12,7 @@
 //! refused by the table.
 
 use crate::connect::{Connector, Purpose};
-use crate::failure::{Failure, may_have_committed};
+use crate::failure::{Failure, may_have_committed, told};
 use crate::steps::{self, Origin};
 use crate::table::{Column, Table, TableStatements, split};
 use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
@@ -24,7 +24,7 @@ use std::task::Poll;
 use std::time::Duration;
 use tithe_engine::commands::{Batch, LockKeys};
 use tithe_engine::store::{Changes, Committed, Decided, Loaded, StoreError};
-use tithe_ledger::TransferKey;
+use tithe_ledger::{AccountId, TransferKey};
 use tithe_store_sql::rows::{
     AccountRow, HoldRow, IdempotencyRow, InvoiceRow, JobRow, NewOutboxRow, NewTransferRow,
 };
@@ -45,12 +45,19 @@ const STEPS_MAKE: &str = "\
 const STEPS_TELL: &str = "SELECT pg_notify('tithe_steps', told) FROM unnest($1::text[]) AS given (told)";
 
 /// Makes this server's row before its first batch: a row that is not there cannot be waited for.
-const ENROL: &str = "INSERT INTO committers (id, batch) VALUES ($1, 0) ON CONFLICT (id) DO NOTHING";
+const ENROL: &str = "\
+    INSERT INTO committers (id, batch) VALUES ($1, 0) \
+    ON CONFLICT (id) DO UPDATE SET seen_at = now()";
 
-const MARK: &str = "UPDATE committers SET batch = $2, seen_at = now() WHERE id = $1";
+/// The row may have been forgotten meanwhile, if this server has been idle for long.
+const MARK: &str = "\
+    INSERT INTO committers (id, batch) VALUES ($1, $2) \
+    ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, seen_at = now()";
 
 /// Makes sure that a batch that is not committed never will be.
-const FENCE: &str = "UPDATE committers SET batch = $2::bigint + 1 WHERE id = $1 AND batch < $2::bigint";
+const FENCE: &str = "\
+    INSERT INTO committers (id, batch) VALUES ($1, $2::bigint + 1) \
+    ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, seen_at = now() WHERE committers.batch < $2::bigint";
 
 const LAST_MARK: &str = "SELECT batch FROM committers WHERE id = $1";
 
@@ -128,7 +135,9 @@ impl Writer {
         let patience = self.connector.settings.statement_timeout + Duration::from_secs(5);
         let link = match self.link.take() {
             Some(link) if !link.client.is_closed() => link,
-            _ => in_time(patience, Link::open(&self.connector, &self.origin)).await?,
+            _ => in_time(patience, Link::open(&self.connector, &self.origin))
+                .await
+                .map_err(Failure::connecting)?,
         };
         if let Some(doubt) = &self.doubt {
             let committed = in_time(patience, link.has_committed(&self.origin, doubt.number)).await?;
@@ -176,9 +185,12 @@ impl Writer {
         }
     }
 
-    /// Stops asking what became of the last batch; says whether that is still unknown.
+    /// Stops asking what became of the last batch; says whether that is still unknown. The number after it may have been
+    /// spent on that.
     pub(crate) fn give_up(&mut self) -> bool {
-        self.doubt.take().is_some()
+        let in_doubt = self.doubt.take().is_some();
+        self.batch += i64::from(in_doubt);
+        in_doubt
     }
 
     /// Ends the transaction and keeps the connection, if it still works.
@@ -218,12 +230,15 @@ impl Link {
         Ok(last == number)
     }
 
-    /// The first flight.
+    /// The first flight. What guards is locked before what it guards is looked at: each statement sees what was committed
+    /// when it began, so whether a hold or a transfer exists is known only once its account is ours.
     async fn load(&self, keys: &LockKeys) -> Result<(Loaded, Present), Failure> {
         let s = &self.statements;
         let texts = |keys: &mut dyn Iterator<Item = String>| -> Column { Box::new(keys.collect::<Vec<_>>()) };
+        let (pool, accounts): (Vec<AccountId>, Vec<AccountId>) =
+            keys.accounts.iter().partition(|id| **id == AccountId::Pool);
         let wanted = [
-            (&s.holds.lock, keys.holds.len(), vec![texts(&mut keys.holds.iter().map(ToString::to_string))]),
+            (&s.accounts.lock, accounts.len(), vec![texts(&mut accounts.iter().map(ToString::to_string))]),
             (&s.jobs.lock, keys.jobs.len(), vec![texts(&mut keys.jobs.iter().map(ToString::to_string))]),
             (
                 &s.invoices.lock,
@@ -238,15 +253,12 @@ impl Link {
                     texts(&mut keys.idempotency.iter().map(|id| id.key.clone())),
                 ],
             ),
+            (&s.accounts.lock, pool.len(), vec![texts(&mut pool.iter().map(ToString::to_string))]),
+            (&s.holds.lock, keys.holds.len(), vec![texts(&mut keys.holds.iter().map(ToString::to_string))]),
             (
                 &s.transfers_known,
                 keys.transfers.len(),
                 vec![texts(&mut keys.transfers.iter().map(|key| key.as_str().to_owned()))],
-            ),
-            (
-                &s.accounts.lock,
-                keys.accounts.len(),
-                vec![texts(&mut keys.accounts.iter().map(ToString::to_string))],
             ),
         ];
         let begin = self.client.batch_execute("BEGIN").map_ok(|()| Vec::new()).boxed();
@@ -259,17 +271,18 @@ impl Link {
         });
         let answers = in_order(std::iter::once(begin).chain(loads).collect()).await;
         let answers: Vec<Vec<Row>> = answers.into_iter().collect::<Result<_, _>>()?;
-        let Ok([_, holds, jobs, invoices, idempotency, transfers, accounts]) =
-            <[Vec<Row>; 7]>::try_from(answers)
+        let Ok([_, mut accounts, jobs, invoices, idempotency, pool, holds, transfers]) =
+            <[Vec<Row>; 8]>::try_from(answers)
         else {
             return Err(Failure::Refused("a flight has as many answers as statements".into()));
         };
+        accounts.extend(pool);
         let (mut loaded, mut present) = (Loaded::default(), Present::default());
-        (loaded.holds, present.holds) = read::<HoldRow, _>(&holds)?;
+        (loaded.accounts, present.accounts) = read::<AccountRow, _>(&accounts)?;
         (loaded.jobs, present.jobs) = read::<JobRow, _>(&jobs)?;
         (loaded.invoices, present.invoices) = read::<InvoiceRow, _>(&invoices)?;
         (loaded.idempotency, present.idempotency) = read::<IdempotencyRow, _>(&idempotency)?;
-        (loaded.accounts, present.accounts) = read::<AccountRow, _>(&accounts)?;
+        (loaded.holds, present.holds) = read::<HoldRow, _>(&holds)?;
         for row in transfers {
             loaded.transfers.insert(TransferKey::new(row.try_get::<_, String>(0)?));
         }
@@ -363,7 +376,7 @@ impl Link {
         match committed {
             Ok(()) if lost.is_none() => Ok(()),
             Ok(()) => Err(Failure::Unknown("a statement was not answered and the commit was".into())),
-            Err(cause) if may_have_committed(&cause) => Err(Failure::Unknown(cause.into())),
+            Err(cause) if may_have_committed(&cause) => Err(Failure::Unknown(told(&cause))),
             Err(cause) => Err(cause.into()),
         }
     }

@@ -60,6 +60,7 @@ macro_rules! store_suite {
             servers::many_spenders_of_one_account_never_overdraw_it,
             servers::a_hold_ends_once_whoever_ends_it,
             servers::one_of_many_equal_requests_is_done,
+            servers::a_charge_asked_of_two_servers_at_once_is_made_and_told_by_both,
             servers::what_two_servers_make_at_once_is_made_once,
         );
     };

@@ -152,5 +152,5 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER batches_are_numbered_upwards BEFORE UPDATE ON committers
+CREATE TRIGGER batches_are_numbered_upwards BEFORE UPDATE OF batch ON committers
 FOR EACH ROW EXECUTE FUNCTION batches_are_numbered_upwards();

@@ -1,7 +1,7 @@
 //! A commit whose answer was lost is looked up, not guessed.
 
 use crate::proxy::{Plan, Proxy};
-use crate::{client, commit, database, eventually, impatient_server, server};
+use crate::{PATIENCE, client, commit, database, eventually, impatient_server, server};
 use tithe_engine::commands::{Answer, Command};
 use tithe_engine::store::StoreError;
 use tithe_ledger::{AccountId, HoldId, LedgerRepository};
@@ -146,4 +146,71 @@ async fn a_database_that_is_just_starting_is_waited_for_and_one_that_refuses_is_
     let refused = PostgresStore::connect(&nobody, PostgresSettings::default()).await.err().unwrap();
     assert!(matches!(refused, OpenError::Connect { .. }), "{refused}");
     assert!(began.elapsed() < PostgresSettings::default().patience, "a refusal is final");
+}
+
+/// Nobody has heard of this server for a month, and another one has started meanwhile.
+#[tokio::test]
+async fn a_server_that_was_idle_for_long_still_finds_its_lost_commit() {
+    let database = database().await;
+    let proxy = Proxy::to(database.url()).await;
+    let store = funded(&proxy).await;
+    let watch = client(database.url()).await;
+    watch.batch_execute("UPDATE committers SET seen_at = now() - interval '31 days'").await.unwrap();
+    let other = server(database.url()).await;
+    commit(&other, fund(AccountId::Pool, msats(5))).await.unwrap().unwrap();
+    assert_eq!(watch.query_one("SELECT count(*) FROM committers", &[]).await.unwrap().get::<_, i64>(0), 1);
+    proxy.plan(Plan::LoseAnswer);
+    let outcome = commit(&store, place(1)).await.unwrap();
+    assert!(matches!(outcome, Ok(Answer::Hold(_))), "{outcome:?}");
+    assert_eq!(held(&store).await, 10);
+}
+
+/// The fence is put up, its answer is lost, and the server gives up: the next batch must not run into the fence.
+#[tokio::test]
+async fn after_an_unknown_outcome_the_next_batch_is_written_whatever_the_fence_says() {
+    let database = database().await;
+    let proxy = Proxy::to(database.url()).await;
+    let store = impatient_server(proxy.url()).await;
+    commit(&store, fund(SESSION, msats(1_000))).await.unwrap().unwrap();
+    proxy.plan_then_close(Plan::LoseCommit);
+    assert!(matches!(commit(&store, place(1)).await, Err(StoreError::OutcomeUnknown(_))));
+    let watch = client(database.url()).await;
+    watch.batch_execute("UPDATE committers SET batch = batch + 2").await.unwrap();
+    proxy.close(false);
+    let outcome = commit(&store, place(2)).await.unwrap();
+    assert!(matches!(outcome, Ok(Answer::Hold(_))), "{outcome:?}");
+}
+
+/// It takes longer than the store's patience to notice that nobody answers.
+#[tokio::test]
+async fn a_commit_whose_loss_is_noticed_late_is_looked_up_all_the_same() {
+    let database = database().await;
+    let proxy = Proxy::to(database.url()).await;
+    let store = impatient_server(proxy.url()).await;
+    commit(&store, fund(SESSION, msats(1_000))).await.unwrap().unwrap();
+    proxy.plan(Plan::LoseAnswerLate(PATIENCE * 2));
+    let outcome = commit(&store, place(1)).await.unwrap();
+    assert!(matches!(outcome, Ok(Answer::Hold(_))), "{outcome:?}");
+    assert_eq!(held(&store).await, 10);
+}
+
+/// A row of a customer's may hold what is nobody's business: what the database says of it is not told.
+#[tokio::test]
+async fn what_a_constraint_says_of_a_row_is_not_told() {
+    let database = database().await;
+    let store = server(database.url()).await;
+    let watch = client(database.url()).await;
+    watch
+        .batch_execute("ALTER TABLE accounts ADD CONSTRAINT poor CHECK (balance_msats < 500)")
+        .await
+        .unwrap();
+    let failed = commit(&store, fund(SESSION, msats(777))).await.unwrap_err();
+    let mut told = failed.to_string();
+    let mut cause = std::error::Error::source(&failed);
+    while let Some(inner) = cause {
+        told = format!("{told}: {inner}");
+        cause = inner.source();
+    }
+    assert!(told.contains("poor") && !told.contains("777") && !told.contains(&SESSION.to_string()), "{told}");
+    assert!(!format!("{failed:?}").contains("777"), "{failed:?}");
 }

@@ -36,9 +36,12 @@ async fn server(url: &str) -> PostgresStore {
     PostgresStore::connect(url, PostgresSettings::default()).await.unwrap()
 }
 
+/// The patience of a server that has little.
+const PATIENCE: Duration = Duration::from_millis(800);
+
 /// A server's store that soon gives up.
 async fn impatient_server(url: &str) -> PostgresStore {
-    let settings = PostgresSettings { patience: Duration::from_millis(800), ..PostgresSettings::default() };
+    let settings = PostgresSettings { patience: PATIENCE, ..PostgresSettings::default() };
     PostgresStore::connect(url, settings).await.unwrap()
 }
 

@@ -1,6 +1,7 @@
 //! Stands between a store and its database, and cuts connections at the worst moment.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -12,6 +13,8 @@ pub enum Plan {
     Pass,
     /// It is carried out, and its answer is lost.
     LoseAnswer,
+    /// The same, and it takes that long until the connection is found to be lost.
+    LoseAnswerLate(Duration),
     /// It is lost, with everything that was sent with it.
     LoseCommit,
     /// The connection is lost, and it arrives when [`Proxy::deliver`] says so.
@@ -125,6 +128,13 @@ async fn carry(client: TcpStream, server: TcpStream, shared: Arc<Shared>) {
                     Plan::LoseAnswer => {
                         to_server.write_all(sent).await.unwrap();
                         until_idle(&mut from_server, &mut answered).await;
+                        return;
+                    }
+                    Plan::LoseAnswerLate(late) => {
+                        to_server.write_all(sent).await.unwrap();
+                        until_idle(&mut from_server, &mut answered).await;
+                        // This is what is tested: time passes, and nobody answers.
+                        tokio::time::sleep(late).await;
                         return;
                     }
                     Plan::DeliverLate => {

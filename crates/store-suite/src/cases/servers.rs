@@ -156,6 +156,42 @@ pub async fn one_of_many_equal_requests_is_done(servers: Servers) {
     assert_eq!(store.jobs_never_invoiced(START + DAY, 99).await.unwrap().len(), 1);
 }
 
+/// A charge that two servers are asked for at once, on a balance for one: it is made, and both say so. Never is somebody told
+/// that there was too little because of the very charge that they asked for.
+pub async fn a_charge_asked_of_two_servers_at_once_is_made_and_told_by_both(servers: Servers) {
+    let committers = servers.iter().map(committer).collect::<Vec<_>>();
+    for n in 0..40_u32 {
+        let account = AccountId::Session(Uuid::from_u128(u128::from(n)));
+        accepted(servers[0].as_ref(), fund(account, msats(1_000)), START).await;
+        let charge = Command::Post(Posting {
+            key: TransferKey::new(format!("charge:{n}")),
+            debit: account,
+            credit: AccountId::Revenue,
+            amount: msats(800),
+            kind: TransferKind::Charge,
+            reference: Uuid::nil(),
+        });
+        let hold = HoldId(Uuid::from_u128(u128::from(n)));
+        let place = Command::HoldPlace { hold, account, amount: msats(150), lease: MINUTE };
+        for command in [charge, place] {
+            let mut asked = tokio::task::JoinSet::new();
+            for committer in &committers {
+                let (committer, command) = (committer.clone(), command.clone());
+                asked.spawn(async move { committer.commit(command).await });
+            }
+            let mut told = asked.join_all().await;
+            told.sort_by_key(|outcome| !matches!(outcome, Ok(Answer::Done | Answer::Hold(_))));
+            match &told[..] {
+                [Ok(Answer::Done), Ok(Answer::AlreadyDone)] => {}
+                [Ok(Answer::Hold(_)), Err(CommitError::Refused(Refusal::Exists(_)))] => {}
+                other => panic!("{n}: {other:?}"),
+            }
+        }
+        assert_eq!(balance(&servers[1], account).await, (msats(200), msats(150)));
+    }
+    assert_sound(&servers[0]).await;
+}
+
 /// Accounts that nobody has yet, opened by both at once; deposits that both report; holds that both place and settle.
 /// Everything happens once, and nothing that one has written is overwritten by the other.
 pub async fn what_two_servers_make_at_once_is_made_once(servers: Servers) {

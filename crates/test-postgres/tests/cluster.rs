@@ -99,24 +99,8 @@ fn a_server_that_does_not_start_is_explained_by_its_log_and_removed() {
 
 #[test]
 fn with_a_certificate_connections_must_use_tls() {
-    let folder = tempfile::tempdir().unwrap();
-    let (key, certificate) = (folder.path().join("key.pem"), folder.path().join("certificate.pem"));
-    let mut openssl = Command::new("openssl");
-    openssl.args([
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=127.0.0.1",
-        "-keyout",
-    ]);
-    assert!(openssl.arg(&key).arg("-out").arg(&certificate).output().unwrap().status.success());
-    let read = |path: &Path| std::fs::read_to_string(path).unwrap();
-    let tls = TlsFiles { certificate_pem: read(&certificate), key_pem: read(&key) };
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let tls = TlsFiles { certificate_pem: made.cert.pem(), key_pem: made.signing_key.serialize_pem() };
     let cluster = Cluster::start(ClusterOptions { tls: Some(tls), ..ClusterOptions::default() }).unwrap();
     cluster.create_database("app").unwrap();
     let encrypted = format!("{}?sslmode=require", cluster.url("app"));

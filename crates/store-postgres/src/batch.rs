@@ -34,7 +34,7 @@ impl BatchStore for PostgresStore {
     }
 
     async fn idempotency(&self, id: &IdempotencyId) -> Result<Option<IdempotencyRecord>, StoreError> {
-        self.read("idempotency", |connection| {
+        self.statement("idempotency", |connection| {
             let IdempotencyId { scope, key } = id.clone();
             Box::pin(async move {
                 let found = idempotency_keys::table.find((scope, key));
@@ -50,7 +50,7 @@ impl BatchStore for PostgresStore {
         let mut purged = 0;
         loop {
             let some = self
-                .read("idempotency_purge", |connection| {
+                .statement("idempotency_purge", |connection| {
                     Box::pin(async move {
                         Ok(diesel::sql_query(PURGE).bind::<BigInt, _>(now).execute(connection).await?)
                     })
@@ -68,7 +68,7 @@ impl BatchStore for PostgresStore {
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        self.read("ready", |connection| {
+        self.statement("ready", |connection| {
             Box::pin(async move {
                 jobs::table.select(JobRow::as_select()).limit(1).load(connection).await?;
                 accounts::table.select(AccountRow::as_select()).limit(1).load(connection).await?;
@@ -84,7 +84,7 @@ impl BatchStore for PostgresStore {
 
     async fn tell(&self, news: &Elsewhere) -> Result<(), StoreError> {
         let Some((channel, message)) = steps::message(&self.origin, news) else { return Ok(()) };
-        self.read("tell", |connection| {
+        self.statement("tell", |connection| {
             let message = message.clone();
             Box::pin(async move {
                 // Nothing is lost if it is lost: the commit need not wait for the disk.

@@ -60,15 +60,18 @@ struct Told {
     constraint: Option<String>,
 }
 
+/// What may be told of an error.
 pub(crate) fn told(cause: &tokio_postgres::Error) -> Cause {
-    match cause.as_db_error() {
-        Some(said) => Box::new(Told {
-            code: said.code().code().to_owned(),
-            message: said.message().to_owned(),
-            constraint: said.constraint().map(str::to_owned),
-        }),
-        None => cause.to_string().into(),
-    }
+    let Some(said) = cause.as_db_error() else {
+        // Of the connection, with why.
+        let why = std::error::Error::source(cause).map(|why| format!(": {why}")).unwrap_or_default();
+        return format!("{cause}{why}").into();
+    };
+    Box::new(Told {
+        code: said.code().code().to_owned(),
+        message: said.message().to_owned(),
+        constraint: said.constraint().map(str::to_owned),
+    })
 }
 
 impl From<tokio_postgres::Error> for Failure {

@@ -2,6 +2,7 @@
 
 use crate::connect::PostgresStore;
 use crate::failure::Failure;
+use diesel_async::pooled_connection::bb8::PooledConnection;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use futures_util::future::BoxFuture;
 use tithe_engine::store::StoreError;
@@ -10,29 +11,27 @@ use tithe_engine::store::StoreError;
 pub(crate) type Work<'a, T> = BoxFuture<'a, Result<T, Failure>>;
 
 impl PostgresStore {
+    async fn pooled(&self) -> Result<PooledConnection<'_, AsyncPgConnection>, Failure> {
+        self.pool.get().await.map_err(|cause| Failure::Away(cause.into()))
+    }
+
     /// Runs one statement, or several that need not see the same moment.
-    pub(crate) async fn read<T: Send>(
+    pub(crate) async fn statement<T: Send>(
         &self,
         name: &'static str,
         work: impl for<'a> Fn(&'a mut AsyncPgConnection) -> Work<'a, T> + Send + Sync,
     ) -> Result<T, StoreError> {
-        let attempt = || async {
-            let mut connection = self.pool.get().await.map_err(|cause| Failure::Away(cause.into()))?;
-            work(&mut connection).await
-        };
-        self.transactions.run(name, attempt).await
+        self.transactions.run(name, || async { work(&mut *self.pooled().await?).await }).await
     }
 
     /// Runs `work` in a transaction. If its future is dropped, the pool drops the connection with what was begun on it.
-    pub(crate) async fn write<T: Send>(
+    pub(crate) async fn transaction<T: Send>(
         &self,
         name: &'static str,
         work: impl for<'a> Fn(&'a mut AsyncPgConnection) -> Work<'a, T> + Send + Sync,
     ) -> Result<T, StoreError> {
-        let attempt = || async {
-            let mut connection = self.pool.get().await.map_err(|cause| Failure::Away(cause.into()))?;
-            connection.transaction(async |connection| work(connection).await).await
-        };
+        let attempt =
+            || async { self.pooled().await?.transaction(async |connection| work(connection).await).await };
         self.transactions.run(name, attempt).await
     }
 }

@@ -27,7 +27,7 @@ impl JobRepository for PostgresStore {
     type Error = StoreError;
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
-        self.read("job", |connection| {
+        self.statement("job", |connection| {
             Box::pin(async move {
                 let found = jobs::table.find(id.to_string());
                 let row = found.select(JobRow::as_select()).first(connection).await.optional()?;
@@ -38,7 +38,7 @@ impl JobRepository for PostgresStore {
     }
 
     async fn job_changes(&self, id: JobId, revision: u32) -> Result<Vec<JobChange>, StoreError> {
-        self.read("job_changes", |connection| {
+        self.statement("job_changes", |connection| {
             Box::pin(async move {
                 let rows = outbox::table
                     .filter(outbox::topic.eq(JOB_TOPIC))
@@ -57,7 +57,7 @@ impl JobRepository for PostgresStore {
     async fn jobs_claim(&self, claim: &JobClaim) -> Result<Vec<Job>, StoreError> {
         let claim = *claim;
         let now = claim.now.unix_micros();
-        self.write("jobs_claim", |connection| {
+        self.transaction("jobs_claim", |connection| {
             Box::pin(async move {
                 let lease_is_free = jobs::lease_until.is_null().or(jobs::lease_until.le(now));
                 // A job that another server is claiming is passed over, not waited for.
@@ -100,7 +100,7 @@ impl JobRepository for PostgresStore {
     }
 
     async fn jobs_never_invoiced(&self, before: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
-        self.read("jobs_never_invoiced", |connection| {
+        self.statement("jobs_never_invoiced", |connection| {
             Box::pin(async move {
                 let ids: Vec<String> = jobs::table
                     .filter(sql::<Bool>("state = 'awaiting_eval_payment'"))
@@ -128,7 +128,7 @@ impl PostgresStore {
         until: Timestamp,
         change: fn(Lease, Timestamp) -> Lease,
     ) -> Result<bool, StoreError> {
-        self.write(name, |connection| {
+        self.transaction(name, |connection| {
             Box::pin(async move {
                 let found = jobs::table.find(id.to_string()).for_update();
                 let row = found.select(JobRow::as_select()).first(connection).await.optional()?;
@@ -162,7 +162,7 @@ impl InvoiceRepository for PostgresStore {
     type Error = StoreError;
 
     async fn invoice(&self, payment_hash: PaymentHash) -> Result<Option<Invoice>, StoreError> {
-        self.read("invoice", |connection| {
+        self.statement("invoice", |connection| {
             Box::pin(async move {
                 let found = invoices::table.find(payment_hash.to_string());
                 let row = found.select(InvoiceRow::as_select()).first(connection).await.optional()?;
@@ -178,7 +178,7 @@ impl InvoiceRepository for PostgresStore {
         limit: usize,
     ) -> Result<Vec<Invoice>, StoreError> {
         let after = after.map(|hash| hash.to_string()).unwrap_or_default();
-        self.read("invoices_pending", |connection| {
+        self.statement("invoices_pending", |connection| {
             let after = after.clone();
             Box::pin(async move {
                 let rows = invoices::table
@@ -202,7 +202,7 @@ impl InvoiceRepository for PostgresStore {
         limit: usize,
     ) -> Result<Vec<Invoice>, StoreError> {
         let after = after.map(|hash| hash.to_string()).unwrap_or_default();
-        self.read("invoices_lapsed", |connection| {
+        self.statement("invoices_lapsed", |connection| {
             let after = after.clone();
             Box::pin(async move {
                 let rows = invoices::table
@@ -222,7 +222,7 @@ impl InvoiceRepository for PostgresStore {
 
     async fn invoices_pending_count(&self) -> Result<u64, StoreError> {
         let count: i64 = self
-            .read("invoices_pending_count", |connection| {
+            .statement("invoices_pending_count", |connection| {
                 Box::pin(async move {
                     let pending = invoices::table.filter(sql::<Bool>("state = 'pending'"));
                     Ok(pending.count().get_result(connection).await?)
@@ -238,7 +238,7 @@ impl LedgerRepository for PostgresStore {
     type Error = StoreError;
 
     async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
-        self.read("account", |connection| {
+        self.statement("account", |connection| {
             Box::pin(async move {
                 let found = accounts::table.find(id.to_string());
                 let row = found.select(AccountRow::as_select()).first(connection).await.optional()?;
@@ -249,7 +249,7 @@ impl LedgerRepository for PostgresStore {
     }
 
     async fn hold(&self, id: HoldId) -> Result<Option<Hold>, StoreError> {
-        self.read("hold", |connection| {
+        self.statement("hold", |connection| {
             Box::pin(async move {
                 let found = holds::table.find(id.to_string());
                 let row = found.select(HoldRow::as_select()).first(connection).await.optional()?;
@@ -260,7 +260,7 @@ impl LedgerRepository for PostgresStore {
     }
 
     async fn holds_overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Hold>, StoreError> {
-        self.read("holds_overdue", |connection| {
+        self.statement("holds_overdue", |connection| {
             Box::pin(async move {
                 let rows = holds::table
                     .filter(sql::<Bool>("state = 'held'"))

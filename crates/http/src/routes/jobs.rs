@@ -27,7 +27,7 @@ use tithe_lightning::PaymentHash;
         (status = 409, description = "the idempotency key was used with another request, or its first request still runs", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "the body is larger than 1 MiB", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "too many invoices wait to be paid", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "no BTC price, no wallet, too busy, or about to stop", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "no BTC price, no wallet, too busy, about to stop, or (outcome_unknown) the same Idempotency-Key tells whether it was done", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn create(

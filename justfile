@@ -30,7 +30,7 @@ layers:
 
 # Build each domain crate alone, as another service would
 alone:
-    for crate in money clock pricing ledger lightning jobs; do cargo build --quiet --package "tithe-$crate"; done
+    for crate in money clock pricing trust free-tier ledger lightning jobs; do cargo build --quiet --package "tithe-$crate"; done
 
 # Write docs/openapi.json anew
 openapi:

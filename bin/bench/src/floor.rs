@@ -1,4 +1,4 @@
-//! The floor: the least that a debit can be in PostgreSQL, driven by pgbench.
+//! The floor: the least that a debit or a grant can be in PostgreSQL, driven by pgbench.
 
 use crate::figures::Figures;
 use crate::ground;
@@ -14,7 +14,40 @@ const TABLES: &str = "
         amount BIGINT NOT NULL,
         balance_after BIGINT NOT NULL,
         created_at TIMESTAMPTZ NOT NULL DEFAULT now()
-    );";
+    );
+    CREATE TABLE days (id INTEGER PRIMARY KEY, granted BIGINT NOT NULL, budget BIGINT NOT NULL) WITH (fillfactor = 50);
+    CREATE TABLE pool (id INTEGER PRIMARY KEY, balance BIGINT NOT NULL CHECK (balance >= 0)) WITH (fillfactor = 10);";
+
+/// What is measured.
+#[derive(Clone, Copy)]
+pub(crate) enum Operation {
+    /// Update a balance if it suffices, and write an audit row.
+    Debit,
+    /// The same, and an identity's day within its budget, and the one pool that all share, if it suffices.
+    Grant,
+}
+
+impl Operation {
+    /// One statement.
+    const fn statement(self) -> &'static str {
+        match self {
+            Self::Debit => {
+                "WITH debited AS (UPDATE sessions SET balance = balance - 1 WHERE id = :session AND balance >= 1 \
+                 RETURNING id, balance) \
+                 INSERT INTO audit (session, amount, balance_after) SELECT id, 1, balance FROM debited;"
+            }
+            Self::Grant => {
+                "WITH debited AS (UPDATE sessions SET balance = balance - 1 WHERE id = :session AND balance >= 1 \
+                 RETURNING id, balance), \
+                 day AS (UPDATE days SET granted = granted + 1 WHERE id = :session AND granted + 1 <= budget \
+                 RETURNING id), \
+                 pool AS (UPDATE pool SET balance = balance - 1 WHERE id = 1 AND balance >= 1 RETURNING id) \
+                 INSERT INTO audit (session, amount, balance_after) \
+                 SELECT debited.id, 1, debited.balance FROM debited, day, pool;"
+            }
+        }
+    }
+}
 
 /// The floor's database: its name, and where it is.
 pub(crate) struct Floor<'a> {
@@ -27,20 +60,21 @@ const DATABASE: &str = "floor";
 
 impl<'a> Floor<'a> {
     /// Makes the floor's database in a cluster; scripts and logs go to a folder.
-    pub(crate) async fn make(cluster: &'a Cluster, folder: &'a Path, sessions: u32) -> Self {
+    pub(crate) async fn make(
+        cluster: &'a Cluster,
+        folder: &'a Path,
+        sessions: u32,
+        operation: Operation,
+    ) -> Self {
         cluster.create_database(DATABASE).unwrap();
-        let script = format!(
-            "\\set session random(0, {last})\n\
-             WITH debited AS (UPDATE sessions SET balance = balance - 1 WHERE id = :session AND balance >= 1 \
-             RETURNING id, balance) \
-             INSERT INTO audit (session, amount, balance_after) SELECT id, 1, balance FROM debited;\n",
-            last = sessions - 1
-        );
-        std::fs::write(folder.join("debit.sql"), script).unwrap();
+        let script = format!("\\set session random(0, {})\n{}\n", sessions - 1, operation.statement());
+        std::fs::write(folder.join("operation.sql"), script).unwrap();
         let rows = format!(
-            "{TABLES} INSERT INTO sessions SELECT n, {} FROM generate_series(0, {}) n;",
-            ground::FUNDS,
-            sessions - 1
+            "{TABLES} INSERT INTO sessions SELECT n, {funds} FROM generate_series(0, {last}) n; \
+             INSERT INTO days SELECT n, 0, {funds} FROM generate_series(0, {last}) n; \
+             INSERT INTO pool VALUES (1, {funds});",
+            funds = ground::FUNDS,
+            last = sessions - 1
         );
         let url = cluster.url(DATABASE);
         ground::execute(&url, &rows).await;
@@ -59,7 +93,18 @@ impl<'a> Floor<'a> {
         let sampling = if connections == 1 { "1.0" } else { "0.1" };
         let output = Command::new(self.cluster.bin().join("pgbench"))
             .args(["-h", "127.0.0.1", "-p", &self.cluster.port().to_string(), "-U", "postgres"])
-            .args(["-n", "-M", "prepared", "-f", "debit.sql", "-j", "2", "-l", "--sampling-rate", sampling])
+            .args([
+                "-n",
+                "-M",
+                "prepared",
+                "-f",
+                "operation.sql",
+                "-j",
+                "2",
+                "-l",
+                "--sampling-rate",
+                sampling,
+            ])
             .args(["-c", &connections.to_string(), "-T", &seconds.to_string(), DATABASE])
             .current_dir(self.folder)
             .output()

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 use tithe_clock::{Clock, Entropy, SystemClock, SystemEntropy};
+use tithe_engine::Rules;
 use tithe_engine::audit::audit;
-use tithe_engine::commands::{Batch, Command, Posting};
+use tithe_engine::commands::{Batch, Charge, Command, Posting};
+use tithe_engine::proof::{ProofId, ProofKind};
 use tithe_engine::store::Store;
+use tithe_free_tier::{GrantId, RequestHash};
 use tithe_ledger::{AccountId, TransferKey, TransferKind};
-use tithe_money::Msats;
+use tithe_money::{Msats, Sats};
 use tithe_store_postgres::{PostgresSettings, PostgresStore};
 use tithe_store_sqlite::{SqliteSettings, SqliteStore};
 use tithe_test_postgres::{Cluster, ClusterOptions};
+use tithe_trust::NostrPubkey;
 use tokio_postgres::NoTls;
 use uuid::Uuid;
 
@@ -77,6 +81,76 @@ pub(crate) fn debit(number: u32, amount: Msats, clock: &dyn Clock, entropy: &dyn
         kind: TransferKind::Charge,
         reference: session_id(number),
     })
+}
+
+/// Who a session belongs to where that matters. Nobody has the secret of such a key.
+pub(crate) fn identity(number: u32) -> NostrPubkey {
+    NostrPubkey::restore(&format!("{number:064x}")).unwrap()
+}
+
+/// What the pool is given.
+pub(crate) const POOL: u64 = 1_000_000_000_000_000;
+
+/// Work that is paid by halves: the pool pays one, the session the other, and a tenth of that goes into the pool.
+pub(crate) const WORK_COSTS: u64 = 20;
+pub(crate) const POOL_PAYS: u64 = WORK_COSTS / 2;
+pub(crate) const TITHE: u64 = (WORK_COSTS - POOL_PAYS) / 10;
+
+/// The grant that is measured.
+pub(crate) fn grant(number: u32, identity: NostrPubkey, clock: &dyn Clock, entropy: &dyn Entropy) -> Command {
+    Command::Charge(Charge {
+        id: GrantId(new_id(clock, entropy)),
+        account: session(number),
+        identity: Some(identity),
+        cost: Msats::new(WORK_COSTS).unwrap(),
+        absorb_most: Msats::new(POOL_PAYS).unwrap(),
+        request_hash: RequestHash::from_bytes([7; 32]),
+    })
+}
+
+/// The rules under which everybody may take from the pool.
+pub(crate) fn generous() -> Rules {
+    let mut rules = Rules::default();
+    rules.free_tier.budgets.new = Sats::new(FUNDS / 1_000).unwrap();
+    rules.free_tier.pool_initial = Sats::ZERO;
+    rules
+}
+
+/// Makes an identity for every session, and fills the pool.
+pub(crate) async fn befriend(store: &dyn Store, sessions: u32) {
+    let seen = |number: u32| Command::ProofUse {
+        proof: ProofId(identity(number).to_bytes()),
+        kind: ProofKind::Login,
+        identity: identity(number),
+        expires_at: SystemClock.now(),
+    };
+    let pool = Command::Post(Posting {
+        key: TransferKey::new("fund:pool"),
+        debit: AccountId::Operator,
+        credit: AccountId::Pool,
+        amount: Msats::new(POOL).unwrap(),
+        kind: TransferKind::PoolSeed,
+        reference: Uuid::nil(),
+    });
+    let commands: Vec<Command> = (0..sessions).map(seen).chain([pool]).collect();
+    for chunk in commands.chunks(500) {
+        let committed = store.batch_commit(&Batch::new(chunk.to_vec(), SystemClock.now())).await.unwrap();
+        assert!(committed.outcomes.iter().all(Result::is_ok), "an identity was not made");
+    }
+}
+
+/// Fails unless all is there that was granted, and the books balance.
+pub(crate) async fn check_grants(store: &dyn Store, sessions: u32, grants: u64) {
+    let report = audit(store).await.unwrap();
+    assert!(report.findings.is_empty(), "the books are not sound: {:?}", report.findings);
+    assert_eq!(report.grants, grants, "grants, against answers of 200");
+    // The funds and the pool's; of each grant the charge, the tithe and the grant itself.
+    assert_eq!(report.transfers, u64::from(sessions) + 1 + 3 * grants, "transfers, against answers of 200");
+    let sum =
+        |wanted| report.balances.iter().find(|(account, _)| *account == wanted).map_or(0, |(_, sum)| *sum);
+    let (each, tithe) = (i128::from(WORK_COSTS - TITHE), i128::from(POOL_PAYS - TITHE));
+    assert_eq!(sum(AccountId::Revenue), i128::from(grants) * each, "revenue, against answers of 200");
+    assert_eq!(sum(AccountId::Pool), i128::from(POOL) - i128::from(grants) * tithe, "the pool");
 }
 
 /// Gives every session its funds.

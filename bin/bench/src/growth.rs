@@ -4,7 +4,7 @@ use crate::figures::{Figures, median, millis, print_table, rate};
 use crate::ground::{self, FUNDS};
 use crate::load::{Load, Target};
 use crate::process::{self, Machine, Server};
-use crate::{Rounds, debit};
+use crate::{Rounds, versus};
 use clap::Args;
 use tithe_test_postgres::Cluster;
 use tokio::runtime::Runtime;
@@ -76,7 +76,7 @@ pub(crate) fn run(options: &Options) {
 
 impl Place {
     fn measure(&mut self, cluster: &Cluster, options: &Options, counts: bool) {
-        Machine::settle(debit::PATIENCE);
+        Machine::settle(versus::PATIENCE);
         let used = |place: &Self| place.server.cpu_seconds() + process::cluster_cpu_seconds(cluster.folder());
         let before = used(self);
         let seconds = options.rounds.seconds;

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tithe_clock::{Clock, SystemClock};
 use tithe_jobs::JobId;
+use tithe_trust::IdentityTokens;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Barrier;
@@ -37,6 +39,8 @@ pub(crate) enum Target {
     Charge,
     /// The same, without a task on the server's main runtime.
     ChargeHere,
+    /// Grants, each to a random identity.
+    Grant,
     /// An answer that needs nothing.
     Trivial,
     /// Charges with a token of another session: 401.
@@ -94,10 +98,15 @@ pub(crate) fn run(options: &Options) {
 }
 
 async fn generate(options: &Options) -> Load {
-    let tokens = server::tokens();
+    let claims = server::tokens();
+    let identities = IdentityTokens::new(&server::secrets(), Duration::from_hours(24));
+    let now = SystemClock.now();
     let shift = u32::from(options.target == Target::Refused);
-    let token = |number| tokens.token(JobId(ground::session_id(number + shift))).into_bytes();
-    let tokens: Arc<[Vec<u8>]> = (0..options.sessions).map(token).collect();
+    let token = |number| match options.target {
+        Target::Grant => identities.issue(ground::identity(number), now).text,
+        _ => claims.token(JobId(ground::session_id(number + shift))),
+    };
+    let tokens: Arc<[Vec<u8>]> = (0..options.sessions).map(|number| token(number).into_bytes()).collect();
     let ready = Arc::new(Barrier::new(options.connections as usize + 1));
     let mut clients = JoinSet::new();
     for number in 0..options.connections {
@@ -135,6 +144,7 @@ impl Client {
         let (path, expected) = match self.target {
             Target::Charge => ("/bench/charge", b"200"),
             Target::ChargeHere => ("/bench/charge-here", b"200"),
+            Target::Grant => ("/bench/grant", b"200"),
             Target::Trivial => ("/bench/trivial", b"200"),
             Target::Refused => ("/bench/charge", b"401"),
         };

@@ -17,6 +17,10 @@
 //!   measured at 32 as well: its own best, and what the goals mean.
 //! - `debit --sqlite` does that on SQLite (`synchronous=FULL`). The floor is one transaction for each debit, through the
 //!   store directly.
+//! - `grants` measures work that a pool and a session pay for by halves. The floor adds to a debit's the identity's day, within
+//!   its budget, and one pool that all share: still one statement. Tithe checks the identity's token, decides by score and
+//!   tier, and writes its full set of rows: session, identity, pool and its tally, the charge, the tithe, the grant and its
+//!   line in the audit log. With `--servers 2` two servers work on the one pool.
 //! - `growth` measures what a debit costs as the tables grow: databases of each size side by side, visited in turn.
 //! - `trivial` measures a JSON answer that needs nothing, and an invalid credential that is refused.
 //!
@@ -45,12 +49,14 @@
 mod debit;
 mod figures;
 mod floor;
+mod grants;
 mod ground;
 mod growth;
 mod load;
 mod process;
 mod server;
 mod trivial;
+mod versus;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -68,6 +74,8 @@ struct Arguments {
 enum Measure {
     /// Debits over HTTP against the floor of the database (the default)
     Debit(debit::Options),
+    /// Grants of one pool over HTTP, by one server or several, against the floor of the database
+    Grants(grants::Options),
     /// What a debit costs as the tables grow to 10⁶ accounts and 10⁷ transfers (takes some minutes and 8 GB)
     Growth(growth::Options),
     /// A trivial answer, and an invalid credential refused
@@ -95,6 +103,7 @@ fn main() {
     let arguments = Arguments::parse();
     match arguments.measure.unwrap_or(Measure::Debit(arguments.debit)) {
         Measure::Debit(options) => debit::run(&options),
+        Measure::Grants(options) => grants::run(&options),
         Measure::Growth(options) => growth::run(&options),
         Measure::Trivial(options) => trivial::run(&options),
         Measure::ServeInternal(options) => server::run(&options),

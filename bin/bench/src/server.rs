@@ -12,7 +12,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_clock::{Clock, Entropy, SystemClock, SystemEntropy};
-use tithe_engine::claim_token::{ClaimTokens, Secret};
+use tithe_engine::claim_token::ClaimTokens;
+use tithe_engine::commands::Answer;
 use tithe_engine::{Engine, EngineError, Ports, Settings};
 use tithe_http::{AppState, Code, HttpSettings, Problem};
 use tithe_inference::{SimInference, SimSettings};
@@ -20,6 +21,7 @@ use tithe_jobs::JobId;
 use tithe_money::{BtcPrice, Msats};
 use tithe_price_feed::FixedPrice;
 use tithe_pricing::Catalogue;
+use tithe_trust::{Secret, Secrets};
 use tithe_wallet_sim::SimWallet;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -45,9 +47,14 @@ pub(crate) struct Options {
     workers: usize,
 }
 
+/// What the benchmark's tokens are made with.
+pub(crate) fn secrets() -> Secrets {
+    Secrets::new(Secret::new("what the benchmark's tokens are made with"), Vec::new())
+}
+
 /// The tokens of the benchmark's sessions.
 pub(crate) fn tokens() -> ClaimTokens {
-    ClaimTokens::new(Secret::new("what the benchmark's tokens are made with"), Vec::new())
+    ClaimTokens::new(&secrets())
 }
 
 /// Serves until standard input ends. Prints the address.
@@ -98,8 +105,10 @@ async fn assemble(options: &Options, runtime: &Runtime) -> AppState {
         entropy,
         catalogue: Arc::new(Catalogue::built_in()),
     };
+    let settings = Settings { rules: ground::generous(), ..Settings::default() };
     AppState {
-        engine: Arc::new(Engine::new(ports, Settings::default(), tokens()).unwrap()),
+        engine: Arc::new(Engine::new(ports, settings, &secrets()).unwrap()),
+        public_url: None,
         test_payer: None,
         runtime: runtime.handle().clone(),
         draining: CancellationToken::new(),
@@ -112,6 +121,7 @@ fn routes(config: &mut ServiceConfig) {
         .app_data(Data::new(tokens()))
         .route("/bench/charge", web::post().to(charge))
         .route("/bench/charge-here", web::post().to(charge_here))
+        .route("/bench/grant", web::post().to(grant))
         .route("/bench/trivial", web::post().to(trivial));
 }
 
@@ -137,6 +147,23 @@ async fn charge(
     let charge = authorized(&request, &tokens, &body)?;
     state.run(charge.commit(Arc::clone(&state.engine))).await?;
     Ok(charge.answer())
+}
+
+/// Charges a session for work of which the pool pays its part, for the identity whose token is presented.
+async fn grant(request: HttpRequest, state: Data<AppState>, body: Bytes) -> Result<HttpResponse, Problem> {
+    let charge: Charge =
+        serde_json::from_slice(&body).map_err(|wrong| Problem::new(Code::InvalidBody, wrong.to_string()))?;
+    let identity = state.engine.identity_of_token(bearer(request.headers()).unwrap_or_default())?;
+    let engine = Arc::clone(&state.engine);
+    let granting = async move {
+        let Ports { clock, entropy, .. } = engine.ports();
+        let command = ground::grant(charge.session, identity, clock.as_ref(), entropy.as_ref());
+        engine.committer().commit(command).await.map_err(EngineError::from)
+    };
+    match state.run(granting).await? {
+        Answer::Charged { absorbed, .. } if absorbed.get() == ground::POOL_PAYS => Ok(charge.answer()),
+        other => Err(Problem::new(Code::Internal, format!("not granted: {other:?}"))),
+    }
 }
 
 /// The same without a task of its own on the main runtime: what that costs.

@@ -22,7 +22,10 @@ pub(crate) fn run(config: &Config, json: bool) -> Result<ExitCode, Box<dyn std::
 }
 
 fn print_text(report: &AuditReport) {
-    println!("{} transfers, {} invoices, {} jobs", report.transfers, report.invoices, report.jobs);
+    println!(
+        "{} transfers, {} invoices, {} jobs, {} grants",
+        report.transfers, report.invoices, report.jobs, report.grants
+    );
     println!("what each account got less what it gave (the wallet gave what it holds to the others):");
     for (account, msats) in &report.balances {
         println!("  {:<14} {msats:>20} msat", account.to_string());
@@ -60,6 +63,7 @@ fn print_json(report: &AuditReport) {
         "transfers": report.transfers,
         "invoices": report.invoices,
         "jobs": report.jobs,
+        "grants": report.grants,
         "accountsMsats": accounts,
         "jobsMsats": report.jobs_msats.to_string(),
         "findings": findings,

@@ -2,9 +2,12 @@
 
 mod ask;
 mod audit;
+mod client;
 mod config;
 mod database;
+mod identity;
 mod migrate;
+mod private;
 mod secret;
 mod serve;
 
@@ -20,7 +23,8 @@ use std::process::ExitCode;
     propagate_version = true,
     after_help = "First steps, on one machine, with play money:\n  \
         TITHE_DEV=1 tithe serve                      start a server; it says what to try\n  \
-        tithe ask --dev-pay 'Why is the sky blue?'   buy a piece of work from it\n\n\
+        tithe ask --dev-pay 'Why is the sky blue?'   buy a piece of work from it\n  \
+        tithe identity new                           make a key; with it `tithe ask --identity` earns trust\n\n\
         Settings come from defaults, then a TOML file, then environment variables:\n  \
         tithe config check                           shows what is in force, and where it comes from"
 )]
@@ -50,6 +54,11 @@ enum Command {
     },
     /// Buy a piece of work from a running server, in the terminal
     Ask(ask::AskArgs),
+    /// Be somebody: a key of your own, which work earns trust for, and which the pool pays for in time
+    Identity {
+        #[command(subcommand)]
+        command: identity::IdentityCommand,
+    },
     /// Print the OpenAPI document of the HTTP API
     Openapi,
 }
@@ -90,6 +99,7 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }),
         Command::Ask(args) => ask::run(args),
+        Command::Identity { command } => identity::run(command),
         Command::Openapi => {
             print!("{}", tithe_http::openapi_json());
             Ok(ExitCode::SUCCESS)

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub(crate) fn run(config: &Config) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let database = Database::of(config)?;
     if let Database::Sqlite { .. } = database {
-        crate::serve::make_private(&config.data_dir)?;
+        crate::private::make_folder(&config.data_dir)?;
     }
     match tokio::runtime::Runtime::new()?.block_on(database.migrate())? {
         0 => println!("the tables are up to date"),

@@ -2,7 +2,7 @@
 
 use crate::config::{Backend, Config, LogFormat, PriceSource};
 use crate::database::{self, Database};
-use crate::secret;
+use crate::{private, secret};
 use std::io::IsTerminal;
 use std::net::TcpListener;
 use std::path::Path;
@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tithe_clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use tithe_engine::inference::Inference;
-use tithe_engine::{Engine, Ports};
+use tithe_engine::{Engine, PoolStatus, Ports};
+use tithe_free_tier::Budgets;
 use tithe_http::{AppState, HttpSettings};
 use tithe_inference::{
     Anthropic, AnthropicSettings, ApiKey, GuardSettings, Guarded, OpenAiCompatible, OpenAiSettings,
@@ -49,14 +50,20 @@ fn doing<E: Into<Failure>>(what: impl Into<String>) -> impl FnOnce(E) -> While {
 pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     start_log(config)?;
     let runtime = Runtime::new()?;
-    make_private(&config.data_dir)
+    private::make_folder(&config.data_dir)
         .map_err(doing(format!("the data directory {} cannot be made", config.data_dir.display())))?;
     let listener = TcpListener::bind(config.listen)
         .map_err(doing(format!("nothing can be served on {} (TITHE_LISTEN)", config.listen)))?;
     let address = listener.local_addr()?;
     let (state, wallet) = runtime.block_on(assemble(config, &runtime))?;
     let engine = Arc::clone(&state.engine);
-    print!("{}", banner(config, &address.to_string(), wallet.as_ref()));
+    let pool = runtime.block_on(open_pool(&engine))?;
+    // Whoever reads that it serves may ask it to stop.
+    let told_to_stop = {
+        let _inside = runtime.enter();
+        told_to_stop()
+    };
+    print!("{}", banner(config, &address.to_string(), wallet.as_ref(), &pool));
 
     let (draining, stopping) = (state.draining.clone(), state.stopping.clone());
     let running = runtime.block_on(async { engine.start() });
@@ -70,7 +77,7 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
         let handle = server.handle();
         let patience = config.shutdown;
         runtime.spawn(async move {
-            told_to_stop().await;
+            told_to_stop.await;
             info!("stopping: no new jobs; what runs may finish, and can be followed meanwhile");
             draining.cancel();
             running.stop(patience).await;
@@ -108,18 +115,28 @@ async fn assemble(config: &Config, runtime: &Runtime) -> Result<(AppState, Arc<S
         clock,
         entropy: entropy.clone(),
     };
-    let tokens = secret::claim_tokens(config.token_secret.as_deref(), &config.data_dir, entropy.as_ref())
+    let secrets = secret::secrets(config.token_secret.as_deref(), &config.data_dir, entropy.as_ref())
         .map_err(doing("the secret for tokens cannot be read or made"))?;
-    let engine = Arc::new(Engine::new(ports, config.engine.clone(), tokens)?);
+    let engine = Arc::new(Engine::new(ports, config.engine.clone(), &secrets)?);
     let test_payer = config.dev.then(|| -> Arc<dyn TestPayer> { wallet.clone() });
     let state = AppState {
         engine,
         test_payer,
+        public_url: config.public_url.clone(),
         runtime: runtime.handle().clone(),
         draining: CancellationToken::new(),
         stopping,
     };
     Ok((state, wallet))
+}
+
+/// Puts the operator's first money into the pool, once, and says how it stands.
+async fn open_pool(engine: &Engine) -> Result<PoolStatus, Failure> {
+    let opened = async {
+        engine.pool_open().await?;
+        engine.pool_status().await
+    };
+    Ok(opened.await.map_err(doing("the pool could not be opened"))?)
 }
 
 fn inference(
@@ -190,15 +207,6 @@ fn start_log(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Makes the data directory, for nobody else to read: it holds customers' requests and the server's secrets.
-pub(crate) fn make_private(folder: &Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
-}
-
 /// Checks what can be checked of a configuration without starting anything.
 pub(crate) fn check(config: &Config) -> Result<(), Failure> {
     filter(config)?;
@@ -220,29 +228,38 @@ fn filter(config: &Config) -> Result<EnvFilter, Failure> {
 }
 
 /// What a stranger should know first.
-fn banner(config: &Config, address: &str, wallet: &SimWallet) -> String {
+fn banner(config: &Config, address: &str, wallet: &SimWallet, pool: &PoolStatus) -> String {
     let paid_by = if config.dev { ", paid by POST /dev/stub/pay" } else { "" };
-    let mut simulated = vec![format!(
+    let mut lines = vec![format!(
         "wallet     SIMULATED: no money moves; invoices are real BOLT11 on {}{paid_by}",
         wallet.network()
     )];
     let engine = &config.engine;
     match &config.backend {
         Backend::Simulated { .. } => {
-            simulated.push("inference  SIMULATED: answers are made up, tokens are real".to_owned());
+            lines.push("inference  SIMULATED: answers are made up, tokens are real".to_owned());
         }
         Backend::OpenAi { url } | Backend::Anthropic { url } => {
-            simulated.push(format!("inference  {} and {} at {url}", engine.eval_model, engine.work_model));
+            lines.push(format!("inference  {} and {} at {url}", engine.eval_model, engine.work_model));
         }
     }
-    simulated.push(match config.prices {
+    lines.push(match config.prices {
         PriceSource::Simulated(price) => format!("BTC price  SIMULATED: {price}"),
         PriceSource::Fixed(price) => format!("BTC price  fixed: {price}"),
         PriceSource::Live => "BTC price  live, from public sources".to_owned(),
     });
+    let Budgets { new, established, trusted, elite } = pool.budgets;
+    lines.push(format!(
+        "pool       {}; new {}, established {}, trusted {}, elite {} a day",
+        pool.balance.to_sats_rounding_down(),
+        new.get(),
+        established.get(),
+        trusted.get(),
+        elite
+    ));
     let url = config.database();
     if !url.starts_with("sqlite://") {
-        simulated.push(format!("database   {}", database::without_password(&url).unwrap_or(url)));
+        lines.push(format!("database   {}", database::without_password(&url).unwrap_or(url)));
     }
     let folder = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
     let try_it = if config.dev {
@@ -257,21 +274,22 @@ fn banner(config: &Config, address: &str, wallet: &SimWallet) -> String {
     format!(
         "Tithe {} serves on http://{address}\n  {}\n  data       {}\n  docs       http://{address}/docs\n{try_it}\n",
         env!("CARGO_PKG_VERSION"),
-        simulated.join("\n  "),
+        lines.join("\n  "),
         folder.display(),
     )
 }
 
-/// Returns when the process is asked to end.
-async fn told_to_stop() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        // Without signals only `kill -9` ends the server, which it survives.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// Listens from now on; ends when the process is asked to end.
+fn told_to_stop() -> impl Future<Output = ()> {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async {
+        let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+            // Without signals only `kill -9` ends the server, which it survives.
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     }
 }

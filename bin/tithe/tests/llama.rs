@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_clock::{SystemClock, SystemEntropy};
-use tithe_engine::claim_token::{ClaimTokens, Secret};
 use tithe_engine::idempotency::StoredAnswer;
 use tithe_engine::inference::{ChatRequest, ChatStream, Completion, Inference, InferenceError};
 use tithe_engine::{CreatedJob, Engine, JobCursor, JobUpdate, NewJobRequest, Ports, Settings};
@@ -18,6 +17,7 @@ use tithe_money::BtcPrice;
 use tithe_price_feed::FixedPrice;
 use tithe_pricing::Catalogue;
 use tithe_store_sqlite::{SqliteSettings, SqliteStore};
+use tithe_trust::{Secret, Secrets};
 use tithe_wallet_sim::SimWallet;
 
 /// A model that is not known to us is counted in bytes, which is never less than its own count.
@@ -83,13 +83,13 @@ async fn a_job_on_a_real_model_is_charged_exactly_its_priced_usage() {
         catalogue: Arc::new(Catalogue::built_in().overridden_by(Catalogue::parse(TINY).unwrap())),
     };
     let settings = Settings { work_model: "tiny".to_owned(), ..Settings::default() };
-    let tokens = ClaimTokens::new(Secret::new("a test"), Vec::new());
-    let engine = Arc::new(Engine::new(ports, settings, tokens).unwrap());
+    let secrets = Secrets::new(Secret::new("a test"), Vec::new());
+    let engine = Arc::new(Engine::new(ports, settings, &secrets).unwrap());
     let running = engine.start();
 
     let render = |created: &CreatedJob| StoredAnswer { status: 201, body: created.job.id.to_string() };
     let request = "Tell me of the first people.".to_owned();
-    let new = NewJobRequest { request, model: None, max_output_tokens: Some(48) };
+    let new = NewJobRequest { request, model: None, max_output_tokens: Some(48), identity: None };
     let id: JobId = engine.job_create(new, None, &render).await.unwrap().answer.body.parse().unwrap();
     let eval = engine.job_view(id).await.unwrap().eval_invoice.unwrap().payment_hash;
     engine.invoice_pay_for_test(wallet.as_ref(), eval).await.unwrap();
@@ -132,7 +132,9 @@ async fn a_job_on_a_real_model_is_charged_exactly_its_priced_usage() {
     running.stop(Duration::from_secs(5)).await;
     let report = engine.audit().await.unwrap();
     assert_eq!(report.findings, []);
-    let revenue = report.balances.iter().find(|(account, _)| *account == AccountId::Revenue).unwrap().1;
+    let balance = |id| report.balances.iter().find(|(account, _)| *account == id).unwrap().1;
     let fee = job.evaluation.fee.to_msats().get();
-    assert_eq!(revenue, i128::from(fee + settlement.charged.get()));
+    let tithe = settlement.charged.get() / 10;
+    assert_eq!(balance(AccountId::Revenue), i128::from(fee + settlement.charged.get() - tithe));
+    assert_eq!(balance(AccountId::Pool), i128::from(tithe), "nobody has opened the pool");
 }

@@ -5,89 +5,67 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
-use std::fmt;
 use tithe_jobs::JobId;
+use tithe_trust::{MacKey, Secrets};
 
-/// A secret of the server's. Its `Debug` hides it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Vec<u8>);
-
-impl Secret {
-    /// A secret of these bytes.
-    #[must_use]
-    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        Self(bytes.into())
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
+/// What the tags are for, so that none of another kind passes for one.
+const PURPOSE: &str = "tithe job claim v1";
 
 /// Makes and checks claim tokens.
 #[derive(Debug, Clone)]
 pub struct ClaimTokens {
-    first: Secret,
-    others: Vec<Secret>,
+    first: MacKey,
+    others: Vec<MacKey>,
 }
 
 impl ClaimTokens {
-    /// Tokens made with `first` and checked with any.
+    /// Tokens made with the first secret and checked with any.
     #[must_use]
-    pub fn new(first: Secret, others: Vec<Secret>) -> Self {
-        Self { first, others }
+    pub fn new(secrets: &Secrets) -> Self {
+        let others = secrets.iter().skip(1).map(|secret| MacKey::new(secret, PURPOSE)).collect();
+        Self { first: MacKey::new(secrets.first(), PURPOSE), others }
     }
 
     /// The token of a job.
     #[must_use]
     pub fn token(&self, job: JobId) -> String {
-        format!("v1.{}", URL_SAFE_NO_PAD.encode(mac(&self.first, job).finalize().into_bytes()))
+        format!("v1.{}", URL_SAFE_NO_PAD.encode(self.first.tag(job.0.as_bytes())))
     }
 
     /// Whether `token` is the job's, in constant time.
     #[must_use]
     pub fn verify(&self, job: JobId, token: &str) -> bool {
-        let Some(tag) = token.strip_prefix("v1.").and_then(|tag| URL_SAFE_NO_PAD.decode(tag).ok()) else {
-            return false;
-        };
-        std::iter::once(&self.first)
-            .chain(&self.others)
-            .any(|secret| mac(secret, job).verify_slice(&tag).is_ok())
+        let tag = token.strip_prefix("v1.").and_then(|tag| URL_SAFE_NO_PAD.decode(tag).ok());
+        let Some(tag) = tag.filter(|tag| tag.len() == 32) else { return false };
+        std::iter::once(&self.first).chain(&self.others).any(|key| key.is_tag(job.0.as_bytes(), &tag))
     }
-}
-
-#[expect(clippy::expect_used, reason = "HMAC takes a key of any length; the error cannot occur")]
-fn mac(secret: &Secret, job: JobId) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(&secret.0).expect("HMAC takes any key");
-    mac.update(b"tithe job claim v1\0");
-    mac.update(job.0.as_bytes());
-    mac
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tithe_trust::Secret;
     use uuid::Uuid;
+
+    fn tokens(first: &str, others: &[&str]) -> ClaimTokens {
+        let others = others.iter().map(|text| Secret::new(*text)).collect();
+        ClaimTokens::new(&Secrets::new(Secret::new(first), others))
+    }
 
     #[test]
     fn a_token_is_for_one_job_and_survives_a_rotation() {
-        let (old, new) = (Secret::new("old"), Secret::new("new"));
         let (job, other) = (JobId(Uuid::nil()), JobId(Uuid::max()));
-        let token = ClaimTokens::new(old.clone(), vec![]).token(job);
-        let rotated = ClaimTokens::new(new.clone(), vec![old]);
+        let token = tokens("old", &[]).token(job);
+        let rotated = tokens("new", &["old"]);
         assert!(rotated.verify(job, &token));
         assert!(rotated.verify(job, &rotated.token(job)));
         assert!(!rotated.verify(other, &token));
-        assert!(!ClaimTokens::new(new, vec![]).verify(job, &token));
+        assert!(!tokens("new", &[]).verify(job, &token));
     }
 
     #[test]
     fn a_changed_token_is_refused() {
-        let tokens = ClaimTokens::new(Secret::new("s"), vec![]);
+        let tokens = tokens("s", &[]);
         let job = JobId(Uuid::nil());
         let token = tokens.token(job);
         for at in 0..token.len() {

@@ -1,15 +1,19 @@
 //! Commands: every use case that moves money, or takes a state's next step together with money, is one of these.
 
 use crate::idempotency::{IdempotencyId, IdempotencyRequest, StoredAnswer};
+use crate::proof::{ProofId, ProofKind};
+use crate::rules::Rules;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_clock::Timestamp;
+use tithe_free_tier::{Decision, FreeTierError, GrantId, RequestHash, Reservation, ReservationId, Standing};
 use tithe_jobs::{InvalidTransition, Job, JobId, Lease, WorkTerms};
 use tithe_ledger::{AccountId, Hold, HoldId, LedgerError, TransferKey, TransferKind};
 use tithe_lightning::{Invoice, InvoiceError, PaymentHash, Settlement};
 use tithe_money::{MoneyError, Msats};
 use tithe_pricing::Usage;
+use tithe_trust::NostrPubkey;
 use uuid::Uuid;
 
 /// How an evaluation ended.
@@ -33,8 +37,39 @@ pub enum WorkOutcome {
         /// What it used.
         usage: Usage,
     },
-    /// It could not be done; the message may be shown.
-    Failed(String),
+    /// It could not be done.
+    Failed {
+        /// Why, in words that may be shown.
+        message: String,
+        /// Whose fault it was.
+        fault: Fault,
+    },
+}
+
+/// Whose fault it is that work failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The server's, or its backend's.
+    Server,
+    /// The request's: the backend took it for one that nobody should ask.
+    Request,
+}
+
+/// A piece of finished work that the pool and an account pay for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Charge {
+    /// Which piece of work: what makes it happen once.
+    pub id: GrantId,
+    /// Who pays what the pool does not. Guarded.
+    pub account: AccountId,
+    /// Who asked; the pool pays for nobody else.
+    pub identity: Option<NostrPubkey>,
+    /// What the work cost.
+    pub cost: Msats,
+    /// The most that the pool may pay of it.
+    pub absorb_most: Msats,
+    /// What was asked.
+    pub request_hash: RequestHash,
 }
 
 /// A movement of money by itself.
@@ -81,31 +116,39 @@ pub enum Command {
     PaymentCredit {
         /// Whose invoice it is.
         job: JobId,
+        /// The job's identity.
+        identity: Option<NostrPubkey>,
         /// The payment.
         settlement: Settlement,
     },
-    /// Ends a job's evaluation and earns its fee.
+    /// Ends a job's evaluation and earns its fee. What the pool is to pay of accepted work is decided here, and reserved.
     EvaluationFinish {
         /// Which job.
         job: JobId,
+        /// The job's identity.
+        identity: Option<NostrPubkey>,
         /// The claim under which it ran.
         lease: Lease,
         /// How it ended.
         verdict: Verdict,
     },
-    /// Ends a job's work: charges it and accrues the refund.
+    /// Ends a job's work: settles its reservation, charges it with the tithe, accrues the refund, and feeds the score.
     WorkFinish {
         /// Which job.
         job: JobId,
+        /// The job's identity.
+        identity: Option<NostrPubkey>,
         /// The claim under which it ran.
         lease: Lease,
         /// How it ended.
         outcome: WorkOutcome,
     },
-    /// Gives an unpaid invoice up, and with it the job that waits for it.
+    /// Gives an unpaid invoice up, and with it the job that waits for it and what is reserved for that.
     InvoiceLapse {
         /// Whose.
         job: JobId,
+        /// The job's identity.
+        identity: Option<NostrPubkey>,
         /// Which.
         invoice: PaymentHash,
     },
@@ -157,6 +200,65 @@ pub enum Command {
         /// Where it is.
         account: AccountId,
     },
+    /// Charges finished work, once: the pool pays what the identity's day and the pool allow, the account the rest, of which
+    /// the tithe goes into the pool.
+    Charge(Charge),
+    /// Reserves the whole price of work that the pool is to pay.
+    GrantReserve {
+        /// What to call it.
+        reservation: ReservationId,
+        /// For whom.
+        identity: NostrPubkey,
+        /// How much.
+        amount: Msats,
+        /// For how long, unless renewed.
+        lease: Duration,
+    },
+    /// Extends a reservation's lease.
+    GrantRenew {
+        /// Which.
+        reservation: ReservationId,
+        /// Whose.
+        identity: NostrPubkey,
+        /// For how long from now.
+        lease: Duration,
+    },
+    /// Grants what reserved work has cost, and gives back the rest.
+    GrantSettle {
+        /// Which.
+        reservation: ReservationId,
+        /// Whose.
+        identity: NostrPubkey,
+        /// What the work cost.
+        cost: Msats,
+        /// What was asked.
+        request_hash: RequestHash,
+    },
+    /// Gives a reservation back: the work was not done.
+    GrantRelease {
+        /// Which.
+        reservation: ReservationId,
+        /// Whose.
+        identity: NostrPubkey,
+    },
+    /// Gives a reservation back because its lease has run out.
+    GrantLapse {
+        /// Which.
+        reservation: ReservationId,
+        /// Whose.
+        identity: NostrPubkey,
+    },
+    /// Uses a proof of identity, once. Who logs in is seen: their row is made or brought up to date.
+    ProofUse {
+        /// Which.
+        proof: ProofId,
+        /// What it proves.
+        kind: ProofKind,
+        /// Whose key.
+        identity: NostrPubkey,
+        /// From when on it is not valid anyway.
+        expires_at: Timestamp,
+    },
     /// Moves money, once per key.
     Post(Posting),
     /// Begins a keyed request that has no command of its own.
@@ -193,6 +295,17 @@ pub enum Answer {
     JobMoved(Box<Job>),
     /// The hold is now this.
     Hold(Hold),
+    /// The reservation is now this.
+    Reservation(Reservation),
+    /// Work was paid for.
+    Charged {
+        /// What the pool paid.
+        absorbed: Msats,
+        /// What the account paid.
+        charged: Msats,
+    },
+    /// The identity stands so.
+    Standing(Box<Standing>),
     /// The hold was settled.
     HoldSettled {
         /// What the account paid.
@@ -230,6 +343,21 @@ pub enum Refusal {
     /// The first request of this key still runs.
     #[error("the first request with this Idempotency-Key is still being answered")]
     RequestInProgress,
+    /// There is no such reservation.
+    #[error("there is no reservation {0}")]
+    NoSuchReservation(ReservationId),
+    /// The job is not of this identity.
+    #[error("job {0} is not of the identity that the command names")]
+    OtherIdentity(JobId),
+    /// The pool does not pay for all of it.
+    #[error("the pool pays {} of it, not all", .0.absorb)]
+    NotFree(Decision),
+    /// The proof was used before.
+    #[error("this proof of identity was used before")]
+    ProofUsed,
+    /// The free tier says no.
+    #[error(transparent)]
+    FreeTier(#[from] FreeTierError),
     /// The job cannot take that step.
     #[error(transparent)]
     Transition(#[from] InvalidTransition),
@@ -248,20 +376,28 @@ pub enum Refusal {
 pub type Outcome = Result<Answer, Refusal>;
 
 /// The rows that a batch decides on: to be locked and loaded, each kind in its own order, in the order of these fields; but
-/// the pool, which all share, after the idempotency keys. What guards comes before what it guards: whether a hold or a
-/// transfer exists is known only once its account is locked.
+/// the pool, which all share, with its tally after the proofs. What guards comes before what it guards: whether a hold, a
+/// reservation or a transfer exists is known only once its account and its identity are locked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LockKeys {
     /// Guarded accounts; the pool is the last in their order.
     pub accounts: BTreeSet<AccountId>,
+    /// Identities and their day.
+    pub identities: BTreeSet<NostrPubkey>,
     /// Jobs.
     pub jobs: BTreeSet<JobId>,
     /// Invoices.
     pub invoices: BTreeSet<PaymentHash>,
     /// Idempotency keys.
     pub idempotency: BTreeSet<IdempotencyId>,
+    /// Proofs that may have been used.
+    pub proofs: BTreeSet<ProofId>,
+    /// What the pool's limits count: one row, loaded after the pool.
+    pub tally: bool,
     /// Holds.
     pub holds: BTreeSet<HoldId>,
+    /// Reservations.
+    pub reservations: BTreeSet<ReservationId>,
     /// Transfers that may have been made before: only whether they exist is loaded.
     pub transfers: BTreeSet<TransferKey>,
 }
@@ -272,6 +408,7 @@ impl Command {
         match self {
             Self::JobCreate { job, idempotency, .. } => {
                 keys.jobs.insert(job.id);
+                keys.identities.extend(job.identity);
                 keys.idempotency.extend(idempotency.iter().map(|request| request.id.clone()));
             }
             Self::InvoiceIssue { job, invoice, finish, .. } => {
@@ -279,16 +416,47 @@ impl Command {
                 keys.invoices.insert(invoice.payment_hash);
                 keys.idempotency.extend(finish.iter().map(|(id, _)| id.clone()));
             }
-            Self::PaymentCredit { job, settlement } => {
+            Self::PaymentCredit { job, identity, settlement } => {
                 keys.add_job(*job);
+                keys.add_job_reservation(*job, *identity);
                 keys.invoices.insert(settlement.payment_hash);
             }
-            Self::EvaluationFinish { job, .. } | Self::WorkFinish { job, .. } | Self::JobAbandon { job } => {
+            Self::EvaluationFinish { job, identity, .. } => {
                 keys.add_job(*job);
+                keys.add_job_reservation(*job, *identity);
             }
-            Self::InvoiceLapse { job, invoice } => {
+            Self::WorkFinish { job, identity, outcome, .. } => {
                 keys.add_job(*job);
+                keys.add_job_reservation(*job, *identity);
+                if matches!(outcome, WorkOutcome::Completed { .. }) {
+                    // The tithe.
+                    keys.accounts.insert(AccountId::Pool);
+                }
+            }
+            Self::JobAbandon { job } => keys.add_job(*job),
+            Self::InvoiceLapse { job, identity, invoice } => {
+                keys.add_job(*job);
+                keys.add_job_reservation(*job, *identity);
                 keys.invoices.insert(*invoice);
+            }
+            Self::Charge(charge) => {
+                keys.accounts.extend([charge.account, AccountId::Pool]);
+                if let Some(identity) = charge.identity {
+                    keys.identities.insert(identity);
+                    keys.tally = true;
+                }
+                keys.transfers.extend(charge.keys());
+            }
+            Self::GrantReserve { reservation, identity, .. }
+            | Self::GrantRenew { reservation, identity, .. }
+            | Self::GrantSettle { reservation, identity, .. }
+            | Self::GrantRelease { reservation, identity }
+            | Self::GrantLapse { reservation, identity } => keys.add_reservation(*reservation, *identity),
+            Self::ProofUse { proof, kind, identity, .. } => {
+                keys.proofs.insert(*proof);
+                if *kind == ProofKind::Login {
+                    keys.identities.insert(*identity);
+                }
             }
             Self::HoldPlace { hold, account, .. }
             | Self::HoldRenew { hold, account, .. }
@@ -327,6 +495,13 @@ impl Command {
             Self::HoldSettle { .. } => "hold_settle",
             Self::HoldRelease { .. } => "hold_release",
             Self::HoldExpire { .. } => "hold_expire",
+            Self::Charge(_) => "charge",
+            Self::GrantReserve { .. } => "grant_reserve",
+            Self::GrantRenew { .. } => "grant_renew",
+            Self::GrantSettle { .. } => "grant_settle",
+            Self::GrantRelease { .. } => "grant_release",
+            Self::GrantLapse { .. } => "grant_lapse",
+            Self::ProofUse { .. } => "proof_use",
             Self::Post(_) => "post",
             Self::IdempotencyBegin(_) => "idempotency_begin",
             Self::IdempotencyFinish { .. } => "idempotency_finish",
@@ -335,10 +510,39 @@ impl Command {
     }
 }
 
+impl Charge {
+    /// The keys of the transfers that it makes: one at least.
+    pub(crate) fn keys(&self) -> [TransferKey; 2] {
+        [Self::charge_key(self.id), Self::grant_key(self.id)]
+    }
+
+    pub(crate) fn charge_key(id: GrantId) -> TransferKey {
+        TransferKey::new(format!("charge:{id}"))
+    }
+
+    pub(crate) fn grant_key(id: GrantId) -> TransferKey {
+        TransferKey::new(format!("grant:{id}"))
+    }
+}
+
 impl LockKeys {
     fn add_job(&mut self, job: JobId) {
         self.jobs.insert(job);
         self.accounts.insert(AccountId::Job(job.0));
+    }
+
+    /// What the pool pays of an anonymous job is nothing, and needs no row.
+    fn add_job_reservation(&mut self, job: JobId, identity: Option<NostrPubkey>) {
+        if let Some(identity) = identity {
+            self.add_reservation(ReservationId(job.0), identity);
+        }
+    }
+
+    fn add_reservation(&mut self, reservation: ReservationId, identity: NostrPubkey) {
+        self.identities.insert(identity);
+        self.accounts.insert(AccountId::Pool);
+        self.tally = true;
+        self.reservations.insert(reservation);
     }
 }
 
@@ -351,17 +555,24 @@ struct BatchParts {
     commands: Vec<Command>,
     keys: LockKeys,
     now: Timestamp,
+    rules: Arc<Rules>,
 }
 
 impl Batch {
-    /// A batch of these commands, to be decided as of `now`.
+    /// A batch of these commands, to be decided as of `now` by the rules that the design gives.
     #[must_use]
     pub fn new(commands: Vec<Command>, now: Timestamp) -> Self {
+        Self::under(Arc::default(), commands, now)
+    }
+
+    /// A batch of these commands, to be decided as of `now` by these rules.
+    #[must_use]
+    pub fn under(rules: Arc<Rules>, commands: Vec<Command>, now: Timestamp) -> Self {
         let mut keys = LockKeys::default();
         for command in &commands {
             command.add_keys(&mut keys);
         }
-        Self(Arc::new(BatchParts { commands, keys, now }))
+        Self(Arc::new(BatchParts { commands, keys, now, rules }))
     }
 
     /// The rows to lock and load.
@@ -380,5 +591,11 @@ impl Batch {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.0.now
+    }
+
+    /// The rules by which they are decided.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.0.rules
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::commands::{Answer, Batch, Command, Outcome, Refusal};
 use crate::feed::JobFeed;
+use crate::rules::Rules;
 use crate::store::{Store, StoreError};
 use std::sync::Arc;
 use tithe_clock::Clock;
@@ -49,9 +50,14 @@ pub struct Committer {
 impl Committer {
     /// Starts the committer on the current runtime. It ends when its last clone is gone, after what is queued.
     #[must_use]
-    pub fn start(store: Arc<dyn Store>, clock: Arc<dyn Clock>, feed: Arc<JobFeed>) -> Self {
+    pub fn start(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        feed: Arc<JobFeed>,
+        rules: Arc<Rules>,
+    ) -> Self {
         let (queue, commands) = mpsc::channel(QUEUE_LIMIT);
-        tokio::spawn(Writer { store, clock, feed }.run(commands));
+        tokio::spawn(Writer { store, clock, feed, rules }.run(commands));
         Self { queue }
     }
 
@@ -78,6 +84,7 @@ struct Writer {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     feed: Arc<JobFeed>,
+    rules: Arc<Rules>,
 }
 
 impl Writer {
@@ -134,7 +141,7 @@ impl Writer {
     }
 
     async fn commit(&self, commands: Vec<Command>) -> Result<Vec<Outcome>, StoreError> {
-        let batch = Batch::new(commands, self.clock.now());
+        let batch = Batch::under(self.rules.clone(), commands, self.clock.now());
         // In a task of its own, so that a store that panics ends this batch and not the committer.
         let (store, shared) = (self.store.clone(), batch.clone());
         let committing = tokio::spawn(async move { store.batch_commit(&shared).await });

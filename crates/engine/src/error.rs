@@ -64,6 +64,9 @@ pub enum EngineError {
     /// The request is wrong.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// What was presented as an identity is none. In words that may be shown.
+    #[error("{0}")]
+    InvalidIdentity(String),
     /// There is no such job.
     #[error("there is no job {0}")]
     NoSuchJob(JobId),
@@ -122,6 +125,7 @@ impl From<CommitError> for EngineError {
             CommitError::Busy => Self::Busy,
             CommitError::Refused(Refusal::IdempotencyKeyReused) => Self::IdempotencyKeyReused,
             CommitError::Refused(Refusal::RequestInProgress) => Self::RequestInProgress,
+            CommitError::Refused(refusal @ Refusal::ProofUsed) => Self::InvalidIdentity(refusal.to_string()),
             CommitError::Refused(Refusal::NoSuchJob(id)) => Self::NoSuchJob(id),
             CommitError::Refused(Refusal::NoSuchInvoice(hash)) => Self::NoSuchInvoice(hash),
             CommitError::Refused(refusal) => {

@@ -1,9 +1,11 @@
 //! What a request would cost. Changes nothing.
 
 use crate::evaluation::INSTRUCTIONS;
-use crate::{Engine, EngineError, RequestError};
+use crate::{Engine, EngineError, PoolStatus, RequestError};
+use tithe_free_tier::Decision;
 use tithe_money::{Msats, Sats, UsdMicros};
 use tithe_pricing::{BtcQuote, Model, Quote, QuoteError, Terms};
+use tithe_trust::{NostrPubkey, Tier};
 
 /// What a request would cost: its evaluation and its work together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,10 +24,31 @@ pub struct Estimate {
     pub max: Msats,
     /// The BTC price that it was worked out at.
     pub btc: BtcQuote,
+    /// The tier of who asks.
+    pub tier: Tier,
+    /// Who asks, and what the pool would pay for them.
+    pub free_tier: Option<FreeTierPreview>,
+    /// How the pool stands.
+    pub pool: PoolStatus,
+}
+
+/// What the pool would pay if an identity asked now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FreeTierPreview {
+    /// Who asks.
+    pub pubkey: NostrPubkey,
+    /// What would be decided about the most that the work can cost, which is what an invoice asks for: `charge` is what it
+    /// would ask for.
+    pub decision: Decision,
+    /// What the pool is expected to pay of what is expected.
+    pub expected_absorb: Msats,
+    /// What is expected to be left to pay: at least the evaluation's fee.
+    pub expected_charge: Msats,
 }
 
 impl Engine {
-    /// What `request` would cost on `model`, with at most `max_output_tokens` of output.
+    /// What `request` would cost on `model`, with at most `max_output_tokens` of output, and what of that the pool would pay
+    /// for `identity`.
     ///
     /// # Errors
     /// [`EngineError::Request`] when it would not be taken, [`EngineError::NoPrice`].
@@ -34,6 +57,7 @@ impl Engine {
         request: &str,
         model: Option<&str>,
         max_output_tokens: Option<u64>,
+        identity: Option<NostrPubkey>,
     ) -> Result<Estimate, EngineError> {
         let model = self.work_model(model)?;
         self.check_text(request)?;
@@ -42,10 +66,23 @@ impl Engine {
         let evaluation = self.quote_evaluation(request, &terms)?;
         let evaluation_fee = evaluation.full_amount()?;
         let fee = evaluation_fee.to_msats();
+        let expected = fee.checked_add(work.expected.msats)?;
+        let mut tier = Tier::Anonymous;
+        let mut free_tier = None;
+        if let Some(pubkey) = identity {
+            let (its_tier, decision) = self.pool_preview(pubkey, work.full_amount()?).await?;
+            let expected_absorb = work.expected.msats.min(decision.absorb);
+            let expected_charge = expected.checked_sub(expected_absorb)?;
+            tier = its_tier;
+            free_tier = Some(FreeTierPreview { pubkey, decision, expected_absorb, expected_charge });
+        }
         Ok(Estimate {
             evaluation_fee,
             min: fee.checked_add(work.min.msats)?,
-            expected: fee.checked_add(work.expected.msats)?,
+            expected,
+            tier,
+            free_tier,
+            pool: self.pool_status().await?,
             expected_usd: evaluation.max.usd.checked_add(work.expected.usd)?,
             max: fee.checked_add(work.full_amount()?.to_msats())?,
             work,

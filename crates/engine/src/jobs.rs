@@ -21,6 +21,7 @@ use tithe_lightning::{
     Bolt11, ExpectedInvoice, Invoice, InvoiceId, InvoiceRequest, OwnerId, Purpose, WalletError,
 };
 use tithe_money::Sats;
+use tithe_trust::{NostrPubkey, Tier};
 use tracing::{info, warn};
 
 /// How often a wallet is asked again when its answer was lost.
@@ -41,6 +42,8 @@ pub struct NewJobRequest {
     pub model: Option<String>,
     /// The most output wanted, in tokens.
     pub max_output_tokens: Option<u64>,
+    /// Who asks; `None`: anonymous.
+    pub identity: Option<NostrPubkey>,
 }
 
 /// A job that was made.
@@ -52,6 +55,8 @@ pub struct CreatedJob {
     pub invoice: Invoice,
     /// What proves that one made it.
     pub claim_token: String,
+    /// The tier of who asks.
+    pub tier: Tier,
 }
 
 /// An answer, new or as it was given before.
@@ -72,6 +77,8 @@ pub struct JobView {
     pub eval_invoice: Option<Invoice>,
     /// The work's invoice.
     pub work_invoice: Option<Invoice>,
+    /// The tier of the job's identity, now.
+    pub tier: Tier,
 }
 
 impl Engine {
@@ -156,7 +163,8 @@ impl Engine {
             None => Ok(None),
         };
         let (eval_invoice, work_invoice) = (next().await?, next().await?);
-        Ok(JobView { job, eval_invoice, work_invoice })
+        let tier = self.tier_of(job.identity).await?;
+        Ok(JobView { job, eval_invoice, work_invoice, tier })
     }
 
     /// Checks what is asked, and prices its evaluation. The work is priced too, so that what can never run is refused
@@ -179,6 +187,7 @@ impl Engine {
             request: Arc::from(new.request),
             model: model.name.clone(),
             max_output_tokens: new.max_output_tokens,
+            identity: new.identity,
             evaluation_fee: evaluation.full_amount()?,
             evaluation,
             created_at: self.now(),
@@ -219,7 +228,8 @@ impl Engine {
             let invoiced = job
                 .apply(JobEvent::EvalInvoiced { invoice: invoice.payment_hash }, self.now())
                 .map_err(|_| EngineError::NoSuchJob(id))?;
-            let created = CreatedJob { job: invoiced, invoice, claim_token: claim_token.clone() };
+            let tier = self.tier_of(invoiced.identity).await?;
+            let created = CreatedJob { job: invoiced, invoice, claim_token: claim_token.clone(), tier };
             let answer = render(&created);
             let finish = key.map(|key| (key.clone(), answer.clone()));
             let issue = Command::InvoiceIssue { job: id, invoice: created.invoice, lease: None, finish };
@@ -235,7 +245,7 @@ impl Engine {
         // Another server has made the invoice meanwhile: theirs is the one.
         let view = self.job_view_as_stored(id).await?;
         let invoice = view.eval_invoice.ok_or(EngineError::Internal)?;
-        let answer = render(&CreatedJob { job: view.job, invoice, claim_token });
+        let answer = render(&CreatedJob { job: view.job, invoice, claim_token, tier: view.tier });
         if let Some(key) = key {
             let finish = Command::IdempotencyFinish { id: key.clone(), answer: answer.clone() };
             self.committer.commit(finish).await?;

@@ -8,14 +8,15 @@
 //! ```no_run
 //! use std::sync::Arc;
 //! use tithe_engine::{Engine, Ports, Settings};
-//! use tithe_engine::claim_token::{ClaimTokens, Secret};
+//! use tithe_trust::{Secret, Secrets};
 //!
 //! # async fn example(ports: Ports) -> Result<(), Box<dyn std::error::Error>> {
 //! // Another service that embeds the engine brings its own adapters.
-//! let tokens = ClaimTokens::new(Secret::new("at least 32 random bytes"), vec![]);
-//! let engine = Arc::new(Engine::new(ports, Settings::default(), tokens)?);
+//! let secrets = Secrets::new(Secret::new("at least 32 random bytes"), vec![]);
+//! let engine = Arc::new(Engine::new(ports, Settings::default(), &secrets)?);
+//! engine.pool_open().await?;
 //! let running = engine.start();
-//! let estimate = engine.estimate("Why is the sky blue?", None, None).await?;
+//! let estimate = engine.estimate("Why is the sky blue?", None, None, None).await?;
 //! println!("about {}", estimate.expected.to_sats_rounding_up()?);
 //! running.stop(std::time::Duration::from_secs(10)).await;
 //! # Ok(())
@@ -33,12 +34,16 @@ mod evaluation;
 pub mod feed;
 mod follow;
 pub mod idempotency;
+mod identities;
 pub mod inference;
 mod jobs;
 mod keyed;
 mod payments;
+mod pool;
+pub mod proof;
 mod readiness;
 mod relay;
+mod rules;
 mod run;
 mod settings;
 pub mod store;
@@ -46,16 +51,20 @@ mod sweep;
 mod work;
 
 pub use error::{EngineError, RequestError};
-pub use estimate::Estimate;
+pub use estimate::{Estimate, FreeTierPreview};
 pub use follow::{JobCursor, JobFollower, JobUpdate};
+pub use identities::{LoggedIn, StandingView};
 pub use jobs::{Answered, CreatedJob, JobView, NewJobRequest};
+pub use pool::PoolStatus;
 pub use readiness::Readiness;
+pub use rules::Rules;
 pub use run::Running;
 pub use settings::Settings;
 
 use claim_token::ClaimTokens;
 use committer::Committer;
 use feed::JobFeed;
+use identities::RecentProofs;
 use inference::Inference;
 use payments::RecentlyChecked;
 use std::sync::Arc;
@@ -64,6 +73,7 @@ use tithe_clock::{Clock, Entropy, Timestamp};
 use tithe_jobs::LeaseOwner;
 use tithe_lightning::Wallet;
 use tithe_pricing::{Catalogue, Model, PriceFeed, Terms};
+use tithe_trust::{Challenges, IdentityTokens, Secrets};
 use uuid::Uuid;
 
 /// What the engine runs on.
@@ -100,10 +110,13 @@ pub struct Engine {
     ports: Ports,
     settings: Settings,
     tokens: ClaimTokens,
+    identity_tokens: IdentityTokens,
+    challenges: Challenges,
     committer: Committer,
     feed: Arc<JobFeed>,
     owner: LeaseOwner,
     recently_checked: RecentlyChecked,
+    recent_proofs: RecentProofs,
 }
 
 impl Engine {
@@ -111,7 +124,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`UnknownModel`] when the settings name a model that the catalogue does not have.
-    pub fn new(ports: Ports, settings: Settings, tokens: ClaimTokens) -> Result<Self, UnknownModel> {
+    pub fn new(ports: Ports, settings: Settings, secrets: &Secrets) -> Result<Self, UnknownModel> {
         let named =
             [("the evaluation model", &settings.eval_model), ("the work model", &settings.work_model)];
         let offered = settings.offered_models.iter().map(|name| ("an offered model", name));
@@ -121,16 +134,20 @@ impl Engine {
             }
         }
         let feed = Arc::new(JobFeed::new());
-        let committer = Committer::start(ports.store.clone(), ports.clock.clone(), feed.clone());
+        let rules = Arc::new(settings.rules.clone());
+        let committer = Committer::start(ports.store.clone(), ports.clock.clone(), feed.clone(), rules);
         let owner = LeaseOwner(uuid::Builder::from_random_bytes(ports.entropy.bytes()).into_uuid());
         Ok(Self {
+            tokens: ClaimTokens::new(secrets),
+            identity_tokens: IdentityTokens::new(secrets, settings.identity_token_life),
+            challenges: Challenges::new(secrets, Challenges::LIFE),
             ports,
             settings,
-            tokens,
             committer,
             feed,
             owner,
             recently_checked: RecentlyChecked::default(),
+            recent_proofs: RecentProofs::default(),
         })
     }
 

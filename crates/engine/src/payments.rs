@@ -14,6 +14,7 @@ use tithe_jobs::JobId;
 use tithe_lightning::{
     Invoice, InvoiceError, InvoiceState, InvoiceStatus, PaymentHash, Preimage, Settlement, TestPayer,
 };
+use tithe_trust::NostrPubkey;
 use tracing::{debug, info, warn};
 
 /// How many invoices one page of a poll has, and how many of them are looked up at once.
@@ -75,12 +76,20 @@ impl Engine {
     pub async fn payment_credit(&self, settlement: Settlement) -> Result<(), EngineError> {
         let hash = settlement.payment_hash;
         let invoice = self.ports.store.invoice(hash).await?.ok_or(EngineError::NoSuchInvoice(hash))?;
-        Ok(self.invoice_credit(&invoice, settlement).await?)
+        self.invoice_credit(&invoice, settlement).await
     }
 
-    async fn invoice_credit(&self, invoice: &Invoice, settlement: Settlement) -> Result<(), CommitError> {
+    /// The job that an invoice is for, and its identity, which never changes.
+    async fn owner_of(&self, invoice: &Invoice) -> Result<(JobId, Option<NostrPubkey>), EngineError> {
+        let id = JobId(invoice.owner.0);
+        let job = self.ports.store.job(id).await?.ok_or(EngineError::NoSuchJob(id))?;
+        Ok((id, job.identity))
+    }
+
+    async fn invoice_credit(&self, invoice: &Invoice, settlement: Settlement) -> Result<(), EngineError> {
         let amount = settlement.amount;
-        let command = Command::PaymentCredit { job: JobId(invoice.owner.0), settlement };
+        let (job, identity) = self.owner_of(invoice).await?;
+        let command = Command::PaymentCredit { job, identity, settlement };
         if self.committer.commit(command).await? != Answer::AlreadyDone {
             info!(payment = %invoice.payment_hash, purpose = invoice.purpose.name(), %amount, "a payment was credited");
         }
@@ -167,7 +176,8 @@ impl Engine {
         if !is_over || invoice.state != InvoiceState::Pending {
             return Ok(Checked::Same);
         }
-        let lapse = Command::InvoiceLapse { job: JobId(invoice.owner.0), invoice: hash };
+        let (job, identity) = self.owner_of(invoice).await?;
+        let lapse = Command::InvoiceLapse { job, identity, invoice: hash };
         match self.committer.commit(lapse).await {
             Ok(_) => info!(payment = %hash, purpose = invoice.purpose.name(), "an invoice lapsed unpaid"),
             Err(CommitError::Refused(Refusal::Invoice(InvoiceError::AlreadyPaid(_)))) => {

@@ -1,5 +1,6 @@
 //! What the operator decides about the engine.
 
+use crate::Rules;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tithe_money::{BasisPoints, UsdMicros};
@@ -45,6 +46,12 @@ pub struct Settings {
     pub sweep_interval: Duration,
     /// How long a job without an evaluation invoice is waited for.
     pub abandon_after: Duration,
+    /// How trust is earned, and what it is given from the pool.
+    pub rules: Rules,
+    /// How long an identity's token is valid.
+    pub identity_token_life: Duration,
+    /// For how long an identity is remembered for which nothing was ever done.
+    pub stranger_keep: Duration,
     /// How long an answer is kept for its idempotency key.
     pub idempotency_keep: Duration,
     /// How long a keyed request may run before it may be taken over.
@@ -74,6 +81,9 @@ impl Default for Settings {
             late_payment_window: Duration::from_hours(24),
             sweep_interval: Duration::from_secs(10),
             abandon_after: Duration::from_mins(2),
+            rules: Rules::default(),
+            identity_token_life: Duration::from_hours(24),
+            stranger_keep: Duration::from_hours(30 * 24),
             idempotency_keep: Duration::from_hours(24),
             idempotency_lease: Duration::from_secs(30),
         }

@@ -2,11 +2,13 @@
 
 use crate::commands::{Batch, Outcome};
 use crate::idempotency::{IdempotencyId, IdempotencyRecord};
+use crate::proof::UsedProof;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use std::collections::HashSet;
 use tithe_clock::Timestamp;
+use tithe_free_tier::{FreeTierRepository, Grant, PoolTally, Reservation, Standing};
 use tithe_jobs::{Job, JobChange, JobId, JobRepository};
 use tithe_ledger::{Account, Hold, LedgerRepository, Transfer, TransferKey};
 use tithe_lightning::{Invoice, InvoiceRepository};
@@ -50,9 +52,17 @@ pub struct Loaded {
     pub transfers: HashSet<TransferKey>,
     /// Guarded accounts.
     pub accounts: Vec<Account>,
+    /// Identities and their day.
+    pub identities: Vec<Standing>,
+    /// Proofs that were used.
+    pub proofs: Vec<UsedProof>,
+    /// Reservations.
+    pub reservations: Vec<Reservation>,
+    /// What the pool's limits count.
+    pub tally: Option<PoolTally>,
 }
 
-/// The rows that a batch has changed or made. Rows other than transfers and job changes replace what has the same key.
+/// The rows that a batch has changed or made. Those that are called new are new; the others replace what has the same key.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Changes {
     /// Holds.
@@ -65,6 +75,16 @@ pub struct Changes {
     pub idempotency: Vec<IdempotencyRecord>,
     /// Guarded accounts.
     pub accounts: Vec<Account>,
+    /// Identities and their day.
+    pub identities: Vec<Standing>,
+    /// Reservations.
+    pub reservations: Vec<Reservation>,
+    /// What the pool's limits count.
+    pub tally: Option<PoolTally>,
+    /// Newly used proofs. One that was used meanwhile stops the batch.
+    pub proofs: Vec<UsedProof>,
+    /// New grants.
+    pub grants: Vec<Grant>,
     /// New transfers.
     pub transfers: Vec<Transfer>,
     /// New steps of jobs.
@@ -102,6 +122,14 @@ pub enum AuditRow {
     Invoice(Invoice),
     /// A job.
     Job(Box<Job>),
+    /// An identity and its day.
+    Identity(Box<Standing>),
+    /// A reservation.
+    Reservation(Reservation),
+    /// What the pool's limits count.
+    Tally(PoolTally),
+    /// A grant. All identities, all reservations and the tally come before the first one.
+    Grant(Grant),
     /// A row that holds something that the rules do not allow.
     Unreadable {
         /// Which row.
@@ -165,6 +193,12 @@ pub trait BatchStore: Send + Sync {
     /// Forgets idempotency keys that expired at or before `now`; says how many.
     async fn idempotency_purge(&self, now: Timestamp) -> Result<u64, StoreError>;
 
+    /// Forgets proofs that were used and have expired at or before `now`; says how many.
+    async fn proofs_purge(&self, now: Timestamp) -> Result<u64, StoreError>;
+
+    /// Forgets identities for which nothing was ever done and who have not been seen since `before`; says how many.
+    async fn strangers_purge(&self, before: Timestamp) -> Result<u64, StoreError>;
+
     /// Streams every row that the audit looks at, from one consistent view.
     async fn audit_rows(&self) -> Result<AuditRows, StoreError>;
 
@@ -191,6 +225,7 @@ pub trait Store:
     + JobRepository<Error = StoreError>
     + InvoiceRepository<Error = StoreError>
     + LedgerRepository<Error = StoreError>
+    + FreeTierRepository<Error = StoreError>
 {
 }
 
@@ -199,6 +234,7 @@ impl<T> Store for T where
         + JobRepository<Error = StoreError>
         + InvoiceRepository<Error = StoreError>
         + LedgerRepository<Error = StoreError>
+        + FreeTierRepository<Error = StoreError>
         + ?Sized
 {
 }

@@ -8,7 +8,8 @@ use tracing::{info, warn};
 const SWEEP_LIMIT: usize = 500;
 
 impl Engine {
-    /// Gives up jobs that never got an invoice, frees holds whose lease ran out, forgets old idempotency keys. Several
+    /// Gives up jobs that never got an invoice, frees holds and reservations whose lease ran out, forgets old
+    /// idempotency keys, used proofs and strangers. Several
     /// servers may do it at once: each row is decided once.
     ///
     /// # Errors
@@ -22,9 +23,14 @@ impl Engine {
         for hold in store.holds_overdue(now, SWEEP_LIMIT).await? {
             self.swept(Command::HoldExpire { hold: hold.id, account: hold.account }).await?;
         }
-        let forgotten = store.idempotency_purge(now).await?;
-        if forgotten > 0 {
-            info!(keys = forgotten, "old idempotency keys were forgotten");
+        for lapsed in store.reservations_overdue(now, SWEEP_LIMIT).await? {
+            self.swept(Command::GrantLapse { reservation: lapsed.id, identity: lapsed.pubkey }).await?;
+        }
+        let keys = store.idempotency_purge(now).await?;
+        let proofs = store.proofs_purge(now).await?;
+        let strangers = store.strangers_purge(now - self.settings.stranger_keep).await?;
+        if keys + proofs + strangers > 0 {
+            info!(keys, proofs, strangers, "old rows were forgotten");
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 //! runs out, and the step is done again, at most [`crate::Settings::max_attempts`] times; then the job fails and what was
 //! paid for it is owed back.
 
-use crate::commands::{Answer, Command, Refusal, Verdict, WorkOutcome};
+use crate::commands::{Answer, Command, Fault, Refusal, Verdict, WorkOutcome};
 use crate::committer::{CommitError, chain};
 use crate::evaluation::{self, Judgement};
 use crate::inference::{ChatEvent, ChatRequest, InferenceError, Message, Role};
@@ -34,6 +34,10 @@ const COMMIT_FAILURES_MAX: u32 = 10;
 const EVALUATION_FAILED: &str = "The request could not be evaluated. What was paid is owed back in full.";
 const INVOICE_FAILED: &str = "The invoice for the work could not be made.";
 const WORK_FAILED: &str = "The work could not be done. What was paid for it is owed back in full.";
+
+fn work_failed(fault: Fault) -> WorkOutcome {
+    WorkOutcome::Failed { message: WORK_FAILED.to_owned(), fault }
+}
 
 /// What a worker does next for a job.
 enum Step {
@@ -107,9 +111,7 @@ impl Engine {
                 self.evaluation_end(job, Verdict::Failed(INVOICE_FAILED.to_owned())).await
             }
             JobState::Accepted { work } => self.job_invoice_work(job, work).await,
-            JobState::Executing { .. } if spent => {
-                self.work_end(job, WorkOutcome::Failed(WORK_FAILED.to_owned())).await
-            }
+            JobState::Executing { .. } if spent => self.work_end(job, work_failed(Fault::Server)).await,
             JobState::Executing { work, .. } => self.job_execute(job, work).await,
             _ => Step::Over,
         }
@@ -204,7 +206,12 @@ impl Engine {
         };
         info!(how, "the evaluation has ended");
         self.write_down(
-            |lease| Command::EvaluationFinish { job: job.id, lease, verdict: verdict.clone() },
+            |lease| Command::EvaluationFinish {
+                job: job.id,
+                identity: job.identity,
+                lease,
+                verdict: verdict.clone(),
+            },
             job.lease,
         )
         .await
@@ -234,10 +241,10 @@ impl Engine {
             Ok(Ok(outcome)) => self.work_end(job, outcome).await,
             Ok(Err(failure)) => {
                 warn!(failure = chain(&failure), attempt = job.lease.attempts, "the work failed");
-                self.again_or(job, &failure, async || {
-                    self.work_end(job, WorkOutcome::Failed(WORK_FAILED.to_owned())).await
-                })
-                .await
+                // What the backend refuses it refuses for what was asked.
+                let refused = matches!(failure, InferenceError::Refused(_));
+                let fault = if refused { Fault::Request } else { Fault::Server };
+                self.again_or(job, &failure, async || self.work_end(job, work_failed(fault)).await).await
             }
             Err(_elapsed) => {
                 warn!(attempt = job.lease.attempts, "the work took too long");
@@ -287,10 +294,15 @@ impl Engine {
     async fn work_end(&self, job: &Job, outcome: WorkOutcome) -> Step {
         match &outcome {
             WorkOutcome::Completed { usage, .. } => info!(?usage, "the work is done"),
-            WorkOutcome::Failed(_) => info!("the work has failed for good"),
+            WorkOutcome::Failed { fault, .. } => info!(?fault, "the work has failed for good"),
         }
         self.write_down(
-            |lease| Command::WorkFinish { job: job.id, lease, outcome: outcome.clone() },
+            |lease| Command::WorkFinish {
+                job: job.id,
+                identity: job.identity,
+                lease,
+                outcome: outcome.clone(),
+            },
             job.lease,
         )
         .await

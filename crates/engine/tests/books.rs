@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tithe_clock::Timestamp;
 use tithe_engine::audit::audit;
-use tithe_engine::commands::{Answer, Batch, Command, Outcome, Posting, Verdict, WorkOutcome};
+use tithe_engine::commands::{Answer, Batch, Command, Fault, Outcome, Posting, Verdict, WorkOutcome};
 use tithe_engine::idempotency::{IdempotencyId, IdempotencyRequest, StoredAnswer};
 use tithe_engine::store::{AuditRow, BatchStore};
 use tithe_jobs::{JobChange, JobRepository, Lease, LeaseOwner};
@@ -128,7 +128,7 @@ fn outcome() -> impl Strategy<Value = WorkOutcome> {
     prop_oneof![
         4 => (0_u64..500).prop_map(done),
         1 => Just(done(u64::MAX)),
-        1 => Just(WorkOutcome::Failed("broken".to_owned())),
+        1 => Just(WorkOutcome::Failed { message: "broken".to_owned(), fault: Fault::Server }),
     ]
 }
 
@@ -151,20 +151,24 @@ fn job_command() -> impl Strategy<Value = Command> {
         (job.clone(), purpose()).prop_map(|(n, purpose)| pay(n, purpose, NOW)),
         (job.clone(), purpose(), 1_u64..90_000).prop_map(|(n, purpose, amount)| Command::PaymentCredit {
             job: job_id(n),
+            identity: None,
             settlement: settlement(n, purpose, msats(amount), NOW),
         }),
         (job.clone(), lease(), verdict()).prop_map(|(n, lease, verdict)| Command::EvaluationFinish {
             job: job_id(n),
+            identity: None,
             lease,
             verdict
         }),
         (job.clone(), lease(), outcome()).prop_map(|(n, lease, outcome)| Command::WorkFinish {
             job: job_id(n),
+            identity: None,
             lease,
             outcome
         }),
         (job.clone(), purpose()).prop_map(|(n, purpose)| Command::InvoiceLapse {
             job: job_id(n),
+            identity: None,
             invoice: preimage(n, purpose).payment_hash(),
         }),
         job.prop_map(|n| Command::JobAbandon { job: job_id(n) }),

@@ -4,18 +4,33 @@ use crate::problem::{Code, Problem};
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse};
 use sha2::{Digest, Sha256};
+use std::time::Duration;
 use tithe_engine::Answered;
 use tithe_engine::Settings;
 use tithe_engine::idempotency::{IdempotencyId, IdempotencyRequest};
+use tithe_trust::NostrPubkey;
 
 const HEADER: &str = "Idempotency-Key";
 
+/// A key that was read, and what it came with. Whose it is must still be said.
+pub(crate) struct Key {
+    text: String,
+    fingerprint: [u8; 32],
+    keep: Duration,
+    lease: Duration,
+}
+
+impl Key {
+    /// The key as that of who asks: keys of different identities never meet.
+    pub(crate) fn of(self, identity: Option<NostrPubkey>) -> IdempotencyRequest {
+        let scope = identity.map_or_else(|| "anonymous".to_owned(), |pubkey| format!("nostr:{pubkey}"));
+        let Self { text: key, fingerprint, keep, lease } = self;
+        IdempotencyRequest { id: IdempotencyId { scope, key }, fingerprint, keep, lease }
+    }
+}
+
 /// The request's key, if it has one. Its fingerprint is of method, path and body.
-pub(crate) fn of(
-    request: &HttpRequest,
-    body: &[u8],
-    settings: &Settings,
-) -> Result<Option<IdempotencyRequest>, Problem> {
+pub(crate) fn read(request: &HttpRequest, body: &[u8], settings: &Settings) -> Result<Option<Key>, Problem> {
     let mut keys = request.headers().get_all(HEADER);
     let Some(key) = keys.next() else { return Ok(None) };
     let wrong = |detail: &str| Problem::new(Code::InvalidIdempotencyKey, format!("{HEADER}: {detail}"));
@@ -35,8 +50,8 @@ pub(crate) fn of(
         .chain_update(body)
         .finalize()
         .into();
-    Ok(Some(IdempotencyRequest {
-        id: IdempotencyId { scope: "anonymous".to_owned(), key: key.to_owned() },
+    Ok(Some(Key {
+        text: key.to_owned(),
         fingerprint,
         keep: settings.idempotency_keep,
         lease: settings.idempotency_lease,

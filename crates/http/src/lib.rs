@@ -8,6 +8,7 @@ mod idempotency;
 mod identity;
 mod openapi;
 mod problem;
+mod public_url;
 mod query;
 mod request_id;
 mod routes;
@@ -17,5 +18,6 @@ mod wire;
 
 pub use openapi::openapi_json;
 pub use problem::{Code, Problem};
+pub use public_url::{InvalidPublicUrl, PublicUrl};
 pub use server::{HttpSettings, serve, serve_with};
 pub use state::AppState;

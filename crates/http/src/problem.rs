@@ -21,6 +21,8 @@ pub enum Code {
     InvalidIdempotencyKey,
     /// An identity was presented that is not valid.
     InvalidIdentity,
+    /// No identity was presented where one is needed.
+    IdentityRequired,
     /// There is no such job, invoice or route.
     NotFound,
     /// The route does not take this method.
@@ -51,11 +53,12 @@ pub enum Code {
 
 impl Code {
     /// Every code there is.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::InvalidBody,
         Self::InvalidField,
         Self::InvalidIdempotencyKey,
         Self::InvalidIdentity,
+        Self::IdentityRequired,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::NotPayable,
@@ -95,6 +98,12 @@ impl Code {
                 401,
                 "Invalid identity",
                 "Leave the identity out to be anonymous, or present one that is valid here.",
+            ),
+            Self::IdentityRequired => (
+                "identity_required",
+                401,
+                "Identity required",
+                "Log in with POST /api/identity/challenge and /api/identity/verify, or sign the request (NIP-98).",
             ),
             Self::NotFound => ("not_found", 404, "Not found", "Check the path and the id in it."),
             Self::MethodNotAllowed => (
@@ -257,6 +266,10 @@ impl ResponseError for Problem {
         if let Some(seconds) = self.code.retry_after() {
             response.insert_header((header::RETRY_AFTER, seconds));
         }
+        if matches!(self.code, Code::InvalidIdentity | Code::IdentityRequired) {
+            // The scheme that a request can be signed with (NIP-98); it has no parameters.
+            response.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Nostr")));
+        }
         if let Some(allow) = &self.allow {
             response.insert_header((header::ALLOW, allow.clone()));
         }
@@ -271,6 +284,7 @@ impl From<EngineError> for Problem {
                 return Self::field(wrong.field(), wrong);
             }
             EngineError::Request(_) => Code::InvalidField,
+            EngineError::InvalidIdentity(_) => Code::InvalidIdentity,
             EngineError::NoSuchJob(_) | EngineError::NoSuchInvoice(_) => Code::NotFound,
             EngineError::IdempotencyKeyReused => Code::IdempotencyKeyReused,
             EngineError::RequestInProgress => Code::RequestInProgress,

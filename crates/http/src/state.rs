@@ -1,5 +1,6 @@
 //! What handlers work with.
 
+use crate::PublicUrl;
 use crate::problem::Problem;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,8 @@ pub struct AppState {
     pub engine: Arc<Engine>,
     /// Pays invoices for tests; `None`: the dev routes do not exist.
     pub test_payer: Option<Arc<dyn TestPayer>>,
+    /// Where clients reach the server; `None`: wherever they say that they have reached it, by `Host`.
+    pub public_url: Option<PublicUrl>,
     /// The multi-thread runtime that use cases run on.
     pub runtime: Handle,
     /// Refuses new jobs: the server lets what runs finish, and is then stopped.

@@ -7,8 +7,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 use tithe_clock::Timestamp;
 use tithe_lightning::PaymentHash;
-use tithe_money::{MoneyError, Sats};
+use tithe_money::{MoneyError, Msats, Sats};
 use tithe_pricing::{Quote, Settlement, Usage};
+use tithe_trust::NostrPubkey;
 use uuid::Uuid;
 
 /// Names a job. Whoever knows it may read the job, so it cannot be guessed.
@@ -46,7 +47,7 @@ pub struct WorkTerms {
     pub quote: Quote,
     /// The quote's maximum, in whole sats.
     pub full_amount: Sats,
-    /// What is left for the customer to pay.
+    /// What is left for the customer to pay. The rest is reserved of the pool.
     pub amount: Sats,
 }
 
@@ -58,6 +59,27 @@ impl WorkTerms {
     pub fn in_full(quote: Quote) -> Result<Self, MoneyError> {
         let full_amount = quote.full_amount()?;
         Ok(Self { quote, full_amount, amount: full_amount })
+    }
+
+    /// The same work, with `reserved` of it paid by the pool.
+    ///
+    /// # Errors
+    /// [`MoneyError::Negative`] when that is more than the work costs.
+    pub fn with_reserved(self, reserved: Sats) -> Result<Self, MoneyError> {
+        let left = self.full_amount.to_msats().checked_sub(reserved.to_msats())?;
+        Ok(Self { amount: left.to_sats_rounding_down(), ..self })
+    }
+
+    /// What is reserved of the pool: it pays first.
+    #[must_use]
+    pub fn reserved(&self) -> Msats {
+        self.full_amount.to_msats().saturating_sub(self.amount.to_msats())
+    }
+
+    /// Whether nothing is left for the customer to pay.
+    #[must_use]
+    pub const fn is_free(&self) -> bool {
+        self.amount.is_zero()
     }
 }
 
@@ -128,8 +150,8 @@ pub enum JobState {
     Executing {
         /// What the work will cost.
         work: WorkTerms,
-        /// The invoice that paid it.
-        invoice: PaymentHash,
+        /// The invoice that paid it; none when the pool pays it all.
+        invoice: Option<PaymentHash>,
     },
     /// The evaluation refused the request.
     Rejected {
@@ -140,8 +162,8 @@ pub enum JobState {
     Complete {
         /// What it was to cost.
         work: WorkTerms,
-        /// The invoice that paid it.
-        invoice: PaymentHash,
+        /// The invoice that paid it; none when the pool paid it all.
+        invoice: Option<PaymentHash>,
         /// The answer and the bill.
         completion: Completion,
     },
@@ -264,10 +286,11 @@ impl JobState {
     #[must_use]
     pub const fn work_invoice(&self) -> Option<PaymentHash> {
         match self {
-            Self::AwaitingWorkPayment { invoice, .. }
-            | Self::Executing { invoice, .. }
-            | Self::Complete { invoice, .. } => Some(*invoice),
-            Self::Failed { invoice, .. } | Self::Expired { invoice, .. } => *invoice,
+            Self::AwaitingWorkPayment { invoice, .. } => Some(*invoice),
+            Self::Executing { invoice, .. }
+            | Self::Complete { invoice, .. }
+            | Self::Failed { invoice, .. }
+            | Self::Expired { invoice, .. } => *invoice,
             Self::AwaitingEvalPayment | Self::Evaluating | Self::Accepted { .. } | Self::Rejected { .. } => {
                 None
             }
@@ -286,6 +309,8 @@ pub struct Job {
     pub model: String,
     /// The most output that the customer wants, in tokens.
     pub max_output_tokens: Option<u64>,
+    /// Who asks; `None`: anonymous.
+    pub identity: Option<NostrPubkey>,
     /// The evaluation and its fee.
     pub evaluation: Evaluation,
     /// Where it stands.
@@ -313,6 +338,8 @@ pub struct NewJob {
     pub model: String,
     /// The most output that the customer wants, in tokens.
     pub max_output_tokens: Option<u64>,
+    /// Who asks; `None`: anonymous.
+    pub identity: Option<NostrPubkey>,
     /// What the evaluation fee was worked out from.
     pub evaluation: Quote,
     /// The evaluation fee.
@@ -330,6 +357,7 @@ impl Job {
             request: new.request,
             model: new.model,
             max_output_tokens: new.max_output_tokens,
+            identity: new.identity,
             evaluation: Evaluation { quote: new.evaluation, fee: new.evaluation_fee, invoice: None },
             state: JobState::AwaitingEvalPayment,
             refund: Refund::NotApplicable,

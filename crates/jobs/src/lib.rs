@@ -21,6 +21,7 @@
 //!     request: "Why is the sky blue?".into(),
 //!     model: "sim-small".to_owned(),
 //!     max_output_tokens: None,
+//!     identity: None,
 //!     evaluation: quote,
 //!     evaluation_fee: Sats::new(2)?,
 //!     created_at: now,

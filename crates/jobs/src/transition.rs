@@ -90,7 +90,7 @@ impl Job {
     /// The job after `event`.
     ///
     /// A step ends the lease and its count of attempts, but for the acceptance: whoever evaluated goes on to make the work
-    /// invoice, as its first attempt at that.
+    /// invoice, as its first attempt at that; or to do the work, when nothing is left to pay.
     ///
     /// # Errors
     /// [`InvalidTransition`] for every pair of state and event that the design does not name.
@@ -114,7 +114,11 @@ impl Job {
             }
             (JobState::Evaluating, JobEvent::Accepted { work }) => {
                 lease = self.lease.carried_on();
-                JobState::Accepted { work }
+                if work.is_free() {
+                    JobState::Executing { work, invoice: None }
+                } else {
+                    JobState::Accepted { work }
+                }
             }
             (JobState::Evaluating, JobEvent::Rejected { reason }) => JobState::Rejected { reason },
             (JobState::Evaluating, JobEvent::Failed { message }) => {
@@ -127,7 +131,7 @@ impl Job {
                 JobState::Failed { message, work: Some(work), invoice: None }
             }
             (JobState::AwaitingWorkPayment { work, invoice }, JobEvent::WorkPaid) => {
-                JobState::Executing { work, invoice }
+                JobState::Executing { work, invoice: Some(invoice) }
             }
             (JobState::AwaitingWorkPayment { work, invoice }, JobEvent::Lapsed) => {
                 JobState::Expired { work: Some(work), invoice: Some(invoice) }
@@ -136,7 +140,7 @@ impl Job {
                 JobState::Complete { work, invoice, completion }
             }
             (JobState::Executing { work, invoice }, JobEvent::Failed { message }) => {
-                JobState::Failed { message, work: Some(work), invoice: Some(invoice) }
+                JobState::Failed { message, work: Some(work), invoice }
             }
             (state, JobEvent::RefundAccrued { amount })
                 if state.name().is_terminal() && !amount.is_zero() =>
@@ -160,6 +164,7 @@ impl Job {
             request: self.request.clone(),
             model: self.model.clone(),
             max_output_tokens: self.max_output_tokens,
+            identity: self.identity,
             created_at: self.created_at,
         })
     }
@@ -202,6 +207,7 @@ mod tests {
             request: "hello".into(),
             model: "sim-large".to_owned(),
             max_output_tokens: None,
+            identity: None,
             evaluation: quote(),
             evaluation_fee: Sats::new(2).unwrap(),
             created_at: START,
@@ -329,6 +335,22 @@ mod tests {
         let rejected = JobEvent::Rejected { reason: String::new() };
         assert_eq!(job.apply(rejected, START).unwrap().lease, held.ended());
         assert_eq!(job.apply(JobEvent::Accepted { work }, START).unwrap().lease, held);
+    }
+
+    #[test]
+    fn work_that_the_pool_pays_runs_at_once() {
+        let job = after(&PAID);
+        let work = WorkTerms::in_full(quote()).unwrap();
+        let full = work.full_amount;
+        let free = work.clone().with_reserved(full).unwrap();
+        assert_eq!(free.reserved(), full.to_msats());
+        let running = job.apply(JobEvent::Accepted { work: free }, START).unwrap();
+        assert!(matches!(running.state, JobState::Executing { invoice: None, .. }));
+        let part = work.clone().with_reserved(Sats::new(1).unwrap()).unwrap();
+        assert_eq!(part.amount.get() + 1, full.get());
+        let waiting = job.apply(JobEvent::Accepted { work: part }, START).unwrap();
+        assert!(matches!(waiting.state, JobState::Accepted { .. }));
+        assert!(work.with_reserved(Sats::new(full.get() + 1).unwrap()).is_err());
     }
 
     proptest! {

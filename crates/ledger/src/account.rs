@@ -160,12 +160,21 @@ impl Account {
         Ok(Self { balance: self.balance.checked_sub(amount)?, ..self.clone() })
     }
 
-    pub(crate) fn hold(&self, amount: Msats) -> Result<Self, LedgerError> {
+    /// The account with `amount` more of it set aside, of what is available. Whoever does it keeps a row that says what for: a
+    /// hold, or a reservation.
+    ///
+    /// # Errors
+    /// [`LedgerError::Insufficient`] when less is available.
+    pub fn hold(&self, amount: Msats) -> Result<Self, LedgerError> {
         self.need(amount)?;
         Ok(Self { held: self.held.checked_add(amount)?, ..self.clone() })
     }
 
-    pub(crate) fn unhold(&self, amount: Msats) -> Result<Self, LedgerError> {
+    /// The account with `amount` less set aside.
+    ///
+    /// # Errors
+    /// [`LedgerError::Money`] when less was.
+    pub fn unhold(&self, amount: Msats) -> Result<Self, LedgerError> {
         Ok(Self { held: self.held.checked_sub(amount)?, ..self.clone() })
     }
 

@@ -17,6 +17,9 @@ pub enum Invariant {
     I3,
     /// A hold ends exactly once.
     I4,
+    /// What the pool has granted and reserved is at most what it was given, and what an identity was granted and has
+    /// reserved today at most its tier's budget.
+    I5,
     /// What the ledger says of the wallet is what payments in and out say.
     I7,
     /// For each piece of work: paid + absorbed = charged + refunded.
@@ -115,6 +118,11 @@ impl Auditor {
         self.holds.insert(hold.id.0, HoldCharges { hold: hold.clone(), charged: charged.get().into() });
     }
 
+    /// Takes in an amount that something else than a hold sets aside on an account: a reservation.
+    pub fn set_aside(&mut self, account: AccountId, amount: Msats) {
+        *self.held.entry(account).or_default() += u128::from(amount.get());
+    }
+
     /// What the transfers say is in `account`: credits less debits, in msats.
     #[must_use]
     pub fn balance(&self, account: AccountId) -> i128 {
@@ -168,7 +176,10 @@ impl Auditor {
                 self.find(Invariant::I1, format!("account {id}"), detail);
             }
             if u128::from(account.held().get()) != holds {
-                let detail = format!("its row says {} are held, its open holds {holds} msat", account.held());
+                let detail = format!(
+                    "its row says {} are held, its open holds and reservations {holds} msat",
+                    account.held()
+                );
                 self.find(Invariant::I2, format!("account {id}"), detail);
             }
             if account.held() > account.balance() {
@@ -261,7 +272,9 @@ mod tests {
         let stuck = Account::restore(SESSION, msats(75), msats(10));
         assert_eq!(
             audit(&transfers, &stuck, &hold),
-            [format!("I2 account session:{session}: its row says 10 msat are held, its open holds 0 msat")]
+            [format!(
+                "I2 account session:{session}: its row says 10 msat are held, its open holds and reservations 0 msat"
+            )]
         );
         let uncharged = Hold { state: HoldState::Released, ..hold.clone() };
         assert_eq!(

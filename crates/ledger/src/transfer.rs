@@ -11,7 +11,7 @@ use uuid::Uuid;
 pub enum TransferKind {
     /// A customer paid an invoice of a job: `wallet → job`.
     JobPayment,
-    /// Work was charged: `job | session → revenue`.
+    /// Work was charged: `job | session → revenue`, what is left of it after the tithe.
     Charge,
     /// What was paid above the charge is owed back: `job → refunds_due`.
     RefundAccrued,
@@ -19,18 +19,27 @@ pub enum TransferKind {
     Rounding,
     /// A charge that the account could not cover: `operator → revenue`.
     Uncollected,
+    /// The pool paid for work: `pool → revenue`.
+    Grant,
+    /// A part of what was paid for work goes into the pool: `job | session → pool`.
+    Tithe,
+    /// The pool's first money: `operator → pool`.
+    PoolSeed,
     /// The operator moved money by hand: `operator → …` or back.
     Adjustment,
 }
 
 impl TransferKind {
     /// Every kind there is.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::JobPayment,
         Self::Charge,
         Self::RefundAccrued,
         Self::Rounding,
         Self::Uncollected,
+        Self::Grant,
+        Self::Tithe,
+        Self::PoolSeed,
         Self::Adjustment,
     ];
 
@@ -43,6 +52,9 @@ impl TransferKind {
             Self::RefundAccrued => "refund_accrued",
             Self::Rounding => "rounding",
             Self::Uncollected => "uncollected",
+            Self::Grant => "grant",
+            Self::Tithe => "tithe",
+            Self::PoolSeed => "pool_seed",
             Self::Adjustment => "adjustment",
         }
     }

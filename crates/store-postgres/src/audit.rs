@@ -7,8 +7,13 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::StreamExt;
 use tithe_engine::store::{AuditRow, AuditRows, StoreError};
 use tithe_ledger::Transfer;
-use tithe_store_sql::rows::{AccountRow, HoldRow, InvoiceRow, JobRow, TransferRow};
-use tithe_store_sql::schema::{accounts, holds, invoices, jobs, transfers};
+use tithe_store_sql::rows::{
+    AccountRow, GrantRow, HoldRow, IdentityRow, InvoiceRow, JobRow, ReservationRow, TallyRow, TransferRow,
+};
+use tithe_store_sql::schema::{
+    accounts, free_tier_grants, free_tier_pool, free_tier_reservations, holds, invoices, jobs,
+    nostr_identities, transfers,
+};
 use tokio::sync::mpsc;
 
 /// How many rows are read at a time, and how many may wait to be looked at.
@@ -84,6 +89,10 @@ async fn send_tables(connection: &mut AsyncPgConnection, sender: &Sender) -> Res
     }
     send_table!(accounts, id, AccountRow, AuditRow::Account);
     send_table!(holds, id, HoldRow, AuditRow::Hold);
+    send_table!(nostr_identities, pubkey, IdentityRow, |row| AuditRow::Identity(Box::new(row)));
+    send_table!(free_tier_reservations, id, ReservationRow, AuditRow::Reservation);
+    send_table!(free_tier_pool, id, TallyRow, AuditRow::Tally);
+    send_table!(free_tier_grants, id, GrantRow, AuditRow::Grant);
     send_table!(invoices, payment_hash, InvoiceRow, AuditRow::Invoice);
     send_table!(jobs, id, JobRow, |job| AuditRow::Job(Box::new(job)));
     Ok(())

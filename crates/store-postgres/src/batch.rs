@@ -15,10 +15,20 @@ use tithe_store_sql::rows::{AccountRow, IdempotencyRow, JobRow};
 use tithe_store_sql::schema::{accounts, idempotency_keys, jobs};
 use tracing::{Instrument, debug_span};
 
-/// A part of what is old, so that no statement takes long.
-const PURGE: &str = "\
+/// What is old is removed in parts, so that no statement takes long.
+const KEYS_PURGE: &str = "\
     DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY (\
     SELECT ctid FROM idempotency_keys WHERE expires_at <= $1 LIMIT 10000))";
+const PROOFS_PURGE: &str = "\
+    DELETE FROM auth_challenges WHERE ctid = ANY (ARRAY (\
+    SELECT ctid FROM auth_challenges WHERE expires_at <= $1 LIMIT 10000))";
+/// One that a batch is looking at is left; so is one that has asked for something.
+const STRANGERS_PURGE: &str = "\
+    DELETE FROM nostr_identities WHERE ctid = ANY (ARRAY (\
+    SELECT ctid FROM nostr_identities \
+    WHERE known = 0 AND created_at < $1 AND last_seen < $1 AND reserved_msats = 0 \
+    AND NOT EXISTS (SELECT FROM jobs WHERE nostr_pubkey = pubkey) \
+    LIMIT 10000 FOR UPDATE SKIP LOCKED))";
 const PURGE_LIMIT: usize = 10_000;
 
 #[async_trait]
@@ -46,21 +56,15 @@ impl BatchStore for PostgresStore {
     }
 
     async fn idempotency_purge(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let now = now.unix_micros();
-        let mut purged = 0;
-        loop {
-            let some = self
-                .statement("idempotency_purge", |connection| {
-                    Box::pin(async move {
-                        Ok(diesel::sql_query(PURGE).bind::<BigInt, _>(now).execute(connection).await?)
-                    })
-                })
-                .await?;
-            purged += u64::try_from(some).unwrap_or(u64::MAX);
-            if some < PURGE_LIMIT {
-                return Ok(purged);
-            }
-        }
+        self.purge("idempotency_purge", KEYS_PURGE, now).await
+    }
+
+    async fn proofs_purge(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.purge("proofs_purge", PROOFS_PURGE, now).await
+    }
+
+    async fn strangers_purge(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.purge("strangers_purge", STRANGERS_PURGE, before).await
     }
 
     async fn audit_rows(&self) -> Result<AuditRows, StoreError> {
@@ -100,6 +104,30 @@ diesel::define_sql_function!(fn set_config(name: Text, value: Text, only_this_tr
 diesel::define_sql_function!(fn pg_notify(channel: Text, message: Text) -> Text);
 
 impl PostgresStore {
+    /// Removes what `statement` finds, until it finds no more; says how much that was.
+    async fn purge(
+        &self,
+        name: &'static str,
+        statement: &'static str,
+        time: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let time = time.unix_micros();
+        let mut purged = 0;
+        loop {
+            let some = self
+                .statement(name, |connection| {
+                    Box::pin(async move {
+                        Ok(diesel::sql_query(statement).bind::<BigInt, _>(time).execute(connection).await?)
+                    })
+                })
+                .await?;
+            purged += u64::try_from(some).unwrap_or(u64::MAX);
+            if some < PURGE_LIMIT {
+                return Ok(purged);
+            }
+        }
+    }
+
     async fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
         let mut writer = self.writer.lock().await;
         // Of a batch whose task has ended in the middle nobody asks any more.

@@ -9,13 +9,19 @@ use diesel::sql_types::Bool;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use tithe_clock::Timestamp;
 use tithe_engine::store::StoreError;
+use tithe_free_tier::{FreeTierRepository, Grant, GrantId, PoolTally, Reservation, ReservationId, Standing};
 use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, Lease};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository};
 use tithe_lightning::{Invoice, InvoiceRepository, PaymentHash};
 use tithe_store_sql::rows::{
-    AccountRow, HoldRow, InvoiceRow, JOB_TOPIC, JobRow, OutboxRow, Reader, limit_column, readable,
+    AccountRow, GrantRow, HoldRow, IdentityRow, InvoiceRow, JOB_TOPIC, JobRow, OutboxRow, POOL_TALLY, Reader,
+    ReservationRow, TallyRow, limit_column, readable,
 };
-use tithe_store_sql::schema::{accounts, holds, invoices, jobs, outbox};
+use tithe_store_sql::schema::{
+    accounts, free_tier_grants, free_tier_pool, free_tier_reservations, holds, invoices, jobs,
+    nostr_identities, outbox,
+};
+use tithe_trust::NostrPubkey;
 
 // States are written out in the statements, not bound: a plan that is made once for any state uses no index on some rows.
 
@@ -271,6 +277,76 @@ impl LedgerRepository for PostgresStore {
                     .load(connection)
                     .await?;
                 Ok(readable(rows))
+            })
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl FreeTierRepository for PostgresStore {
+    type Error = StoreError;
+
+    async fn standing(&self, pubkey: NostrPubkey) -> Result<Option<Standing>, StoreError> {
+        self.statement("standing", |connection| {
+            Box::pin(async move {
+                let found = nostr_identities::table.find(pubkey.to_string());
+                let row = found.select(IdentityRow::as_select()).first(connection).await.optional()?;
+                Ok(row.map(Standing::try_from).transpose()?)
+            })
+        })
+        .await
+    }
+
+    async fn reservation(&self, id: ReservationId) -> Result<Option<Reservation>, StoreError> {
+        self.statement("reservation", |connection| {
+            Box::pin(async move {
+                let found = free_tier_reservations::table.find(id.to_string());
+                let row = found.select(ReservationRow::as_select()).first(connection).await.optional()?;
+                Ok(row.map(Reservation::try_from).transpose()?)
+            })
+        })
+        .await
+    }
+
+    async fn reservations_overdue(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Reservation>, StoreError> {
+        self.statement("reservations_overdue", |connection| {
+            Box::pin(async move {
+                let rows = free_tier_reservations::table
+                    .filter(sql::<Bool>("state = 'held' AND lease_until IS NOT NULL"))
+                    .filter(free_tier_reservations::lease_until.le(now.unix_micros()))
+                    .order(free_tier_reservations::lease_until)
+                    .limit(limit_column(limit))
+                    .select(ReservationRow::as_select())
+                    .load(connection)
+                    .await?;
+                Ok(readable(rows))
+            })
+        })
+        .await
+    }
+
+    async fn pool_tally(&self) -> Result<PoolTally, StoreError> {
+        self.statement("pool_tally", |connection| {
+            Box::pin(async move {
+                let found = free_tier_pool::table.find(POOL_TALLY);
+                let row = found.select(TallyRow::as_select()).first(connection).await.optional()?;
+                Ok(row.map(PoolTally::try_from).transpose()?.unwrap_or_default())
+            })
+        })
+        .await
+    }
+
+    async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {
+        self.statement("grant", |connection| {
+            Box::pin(async move {
+                let found = free_tier_grants::table.find(id.to_string());
+                let row = found.select(GrantRow::as_select()).first(connection).await.optional()?;
+                Ok(row.map(Grant::try_from).transpose()?)
             })
         })
         .await

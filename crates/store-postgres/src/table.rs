@@ -5,7 +5,9 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::hash::Hash;
-use tithe_store_sql::rows::{AccountRow, HoldRow, IdempotencyRow, InvoiceRow, JobRow};
+use tithe_store_sql::rows::{
+    AccountRow, HoldRow, IdempotencyRow, IdentityRow, InvoiceRow, JobRow, ProofRow, ReservationRow, TallyRow,
+};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, Statement};
 
@@ -182,7 +184,7 @@ table! {
     key { id: text }
     fixed {
         request: text, model: text, max_output_tokens: bigint, eval_quote: text, eval_amount_msats: bigint,
-        created_at: bigint
+        created_at: bigint, nostr_pubkey: text
     }
     changing {
         state: text, eval_invoice: text, work_terms: text, work_invoice: text, rejection_reason: text,
@@ -211,6 +213,41 @@ table! {
         fingerprint: text, subject: text, lease_until: bigint, answer_status: integer, answer_body: text,
         created_at: bigint, expires_at: bigint
     }
+}
+
+table! {
+    IdentityRow in "nostr_identities", locked by "nostr_identities.pubkey";
+    key { pubkey: text }
+    fixed { created_at: bigint }
+    changing {
+        trust_score_millis: bigint, gained_today_millis: bigint, gains_reset_at: bigint, away_since: bigint,
+        interaction_count: bigint, known: integer, absorbed_today_msats: bigint, absorbed_reset_at: bigint,
+        reserved_msats: bigint, open_offer: text, last_seen: bigint, updated_at: bigint
+    }
+}
+
+table! {
+    // One that is there is refused, and never changes.
+    ProofRow in "auth_challenges", locked by "auth_challenges.id";
+    key { id: text }
+    fixed { kind: text, pubkey: text, used_at: bigint }
+    changing { expires_at: bigint }
+}
+
+table! {
+    ReservationRow in "free_tier_reservations", locked by "free_tier_reservations.id";
+    key { id: text }
+    fixed {
+        pubkey: text, amount_msats: bigint, budget_msats: bigint, used_after_msats: bigint, created_at: bigint
+    }
+    changing { state: text, lease_until: bigint, absorbed_msats: bigint, updated_at: bigint }
+}
+
+table! {
+    TallyRow in "free_tier_pool", locked by "free_tier_pool.id";
+    key { id: text }
+    fixed {}
+    changing { offered_msats: bigint, day: bigint, granted_msats: bigint }
 }
 
 #[cfg(test)]

@@ -26,7 +26,8 @@ use tithe_engine::commands::{Batch, LockKeys};
 use tithe_engine::store::{Changes, Committed, Decided, Loaded, StoreError};
 use tithe_ledger::{AccountId, TransferKey};
 use tithe_store_sql::rows::{
-    AccountRow, HoldRow, IdempotencyRow, InvoiceRow, JobRow, NewOutboxRow, NewTransferRow,
+    AccountRow, GrantRow, HoldRow, IdempotencyRow, IdentityRow, InvoiceRow, JobRow, NewOutboxRow,
+    NewTransferRow, POOL_TALLY, ProofRow, ReservationRow, TallyRow, proof_column,
 };
 use tokio::task::JoinHandle;
 use tokio_postgres::types::ToSql;
@@ -37,6 +38,10 @@ const TRANSFERS_KNOWN: &str = "SELECT key FROM unnest($1::text[]) AS given (key)
 const TRANSFERS_MAKE: &str = "\
     INSERT INTO transfers (key, debit, credit, amount_msats, kind, reference, created_at) \
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bigint[])";
+
+const GRANTS_MAKE: &str = "\
+    INSERT INTO free_tier_grants (id, pubkey, request_hash, absorbed_msats, pool_balance_after_msats, created_at) \
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[])";
 
 const STEPS_MAKE: &str = "\
     INSERT INTO outbox (topic, subject, revision, state, created_at) \
@@ -95,6 +100,11 @@ struct Statements {
     jobs: TableStatements,
     invoices: TableStatements,
     idempotency: TableStatements,
+    identities: TableStatements,
+    proofs: TableStatements,
+    reservations: TableStatements,
+    tally: TableStatements,
+    grants_make: Statement,
     transfers_known: Statement,
     transfers_make: Statement,
     steps_make: Statement,
@@ -116,6 +126,10 @@ struct Present {
     jobs: HashSet<(String,)>,
     invoices: HashSet<(String,)>,
     idempotency: HashSet<(String, String)>,
+    identities: HashSet<(String,)>,
+    proofs: HashSet<(String,)>,
+    reservations: HashSet<(String,)>,
+    tally: HashSet<(String,)>,
 }
 
 /// A statement and its parameters.
@@ -239,6 +253,11 @@ impl Link {
             keys.accounts.iter().partition(|id| **id == AccountId::Pool);
         let wanted = [
             (&s.accounts.lock, accounts.len(), vec![texts(&mut accounts.iter().map(ToString::to_string))]),
+            (
+                &s.identities.lock,
+                keys.identities.len(),
+                vec![texts(&mut keys.identities.iter().map(ToString::to_string))],
+            ),
             (&s.jobs.lock, keys.jobs.len(), vec![texts(&mut keys.jobs.iter().map(ToString::to_string))]),
             (
                 &s.invoices.lock,
@@ -253,8 +272,19 @@ impl Link {
                     texts(&mut keys.idempotency.iter().map(|id| id.key.clone())),
                 ],
             ),
+            (&s.proofs.lock, keys.proofs.len(), vec![texts(&mut keys.proofs.iter().map(proof_column))]),
             (&s.accounts.lock, pool.len(), vec![texts(&mut pool.iter().map(ToString::to_string))]),
+            (
+                &s.tally.lock,
+                usize::from(keys.tally),
+                vec![texts(&mut std::iter::once(POOL_TALLY.to_owned()))],
+            ),
             (&s.holds.lock, keys.holds.len(), vec![texts(&mut keys.holds.iter().map(ToString::to_string))]),
+            (
+                &s.reservations.lock,
+                keys.reservations.len(),
+                vec![texts(&mut keys.reservations.iter().map(ToString::to_string))],
+            ),
             (
                 &s.transfers_known,
                 keys.transfers.len(),
@@ -271,8 +301,22 @@ impl Link {
         });
         let answers = in_order(std::iter::once(begin).chain(loads).collect()).await;
         let answers: Vec<Vec<Row>> = answers.into_iter().collect::<Result<_, _>>()?;
-        let Ok([_, mut accounts, jobs, invoices, idempotency, pool, holds, transfers]) =
-            <[Vec<Row>; 8]>::try_from(answers)
+        let Ok(
+            [
+                _,
+                mut accounts,
+                identities,
+                jobs,
+                invoices,
+                idempotency,
+                proofs,
+                pool,
+                tally,
+                holds,
+                reservations,
+                transfers,
+            ],
+        ) = <[Vec<Row>; 12]>::try_from(answers)
         else {
             return Err(Failure::Refused("a flight has as many answers as statements".into()));
         };
@@ -283,6 +327,11 @@ impl Link {
         (loaded.invoices, present.invoices) = read::<InvoiceRow, _>(&invoices)?;
         (loaded.idempotency, present.idempotency) = read::<IdempotencyRow, _>(&idempotency)?;
         (loaded.holds, present.holds) = read::<HoldRow, _>(&holds)?;
+        (loaded.identities, present.identities) = read::<IdentityRow, _>(&identities)?;
+        (loaded.proofs, present.proofs) = read::<ProofRow, _>(&proofs)?;
+        (loaded.reservations, present.reservations) = read::<ReservationRow, _>(&reservations)?;
+        let (tally, there) = read::<TallyRow, _>(&tally)?;
+        (loaded.tally, present.tally) = (tally.into_iter().next(), there);
         for row in transfers {
             loaded.transfers.insert(TransferKey::new(row.try_get::<_, String>(0)?));
         }
@@ -314,6 +363,13 @@ impl Link {
             changes.accounts.iter().map(AccountRow::from).collect(),
             &present.accounts,
         );
+        // Before the jobs that refer to them.
+        let identities = changes.identities.iter().map(IdentityRow::from).collect();
+        add(&mut writes, &s.identities, identities, &present.identities);
+        let reservations = changes.reservations.iter().map(ReservationRow::from).collect();
+        add(&mut writes, &s.reservations, reservations, &present.reservations);
+        add(&mut writes, &s.tally, changes.tally.iter().map(TallyRow::from).collect(), &present.tally);
+        add(&mut writes, &s.proofs, changes.proofs.iter().map(ProofRow::from).collect(), &present.proofs);
         add(&mut writes, &s.holds, changes.holds.iter().map(HoldRow::from).collect(), &present.holds);
         let jobs = changes.jobs.iter().map(JobRow::try_from).collect::<Result<_, _>>()?;
         add(&mut writes, &s.jobs, jobs, &present.jobs);
@@ -325,6 +381,18 @@ impl Link {
         );
         let idempotency = changes.idempotency.iter().map(IdempotencyRow::from).collect();
         add(&mut writes, &s.idempotency, idempotency, &present.idempotency);
+        if !changes.grants.is_empty() {
+            let rows: Vec<GrantRow> = changes.grants.iter().map(GrantRow::from).collect();
+            let columns: Vec<Column> = vec![
+                Box::new(rows.iter().map(|row| row.id.clone()).collect::<Vec<_>>()),
+                Box::new(rows.iter().map(|row| row.pubkey.clone()).collect::<Vec<_>>()),
+                Box::new(rows.iter().map(|row| row.request_hash.clone()).collect::<Vec<_>>()),
+                Box::new(rows.iter().map(|row| row.absorbed_msats).collect::<Vec<_>>()),
+                Box::new(rows.iter().map(|row| row.pool_balance_after_msats).collect::<Vec<_>>()),
+                Box::new(rows.iter().map(|row| row.created_at).collect::<Vec<_>>()),
+            ];
+            writes.push(Write { statement: &s.grants_make, columns });
+        }
         if !changes.transfers.is_empty() {
             let rows: Vec<NewTransferRow<'_>> = changes.transfers.iter().map(NewTransferRow::from).collect();
             let columns: Vec<Column> = vec![
@@ -390,6 +458,11 @@ impl Statements {
             jobs: TableStatements::prepare::<JobRow>(client).await?,
             invoices: TableStatements::prepare::<InvoiceRow>(client).await?,
             idempotency: TableStatements::prepare::<IdempotencyRow>(client).await?,
+            identities: TableStatements::prepare::<IdentityRow>(client).await?,
+            proofs: TableStatements::prepare::<ProofRow>(client).await?,
+            reservations: TableStatements::prepare::<ReservationRow>(client).await?,
+            tally: TableStatements::prepare::<TallyRow>(client).await?,
+            grants_make: client.prepare(GRANTS_MAKE).await?,
             transfers_known: client.prepare(TRANSFERS_KNOWN).await?,
             transfers_make: client.prepare(TRANSFERS_MAKE).await?,
             steps_make: client.prepare(STEPS_MAKE).await?,

@@ -64,6 +64,7 @@ diesel::table! {
         claims -> BigInt,
         created_at -> BigInt,
         updated_at -> BigInt,
+        nostr_pubkey -> Nullable<Text>,
     }
 }
 
@@ -104,6 +105,70 @@ diesel::table! {
         subject -> Text,
         revision -> BigInt,
         state -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    nostr_identities (pubkey) {
+        pubkey -> Text,
+        trust_score_millis -> BigInt,
+        gained_today_millis -> BigInt,
+        gains_reset_at -> Nullable<BigInt>,
+        away_since -> BigInt,
+        interaction_count -> BigInt,
+        known -> Integer,
+        absorbed_today_msats -> BigInt,
+        absorbed_reset_at -> Nullable<BigInt>,
+        reserved_msats -> BigInt,
+        open_offer -> Nullable<Text>,
+        last_seen -> BigInt,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    auth_challenges (id) {
+        id -> Text,
+        kind -> Text,
+        pubkey -> Text,
+        used_at -> BigInt,
+        expires_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    free_tier_reservations (id) {
+        id -> Text,
+        pubkey -> Text,
+        amount_msats -> BigInt,
+        budget_msats -> BigInt,
+        used_after_msats -> BigInt,
+        state -> Text,
+        lease_until -> Nullable<BigInt>,
+        absorbed_msats -> Nullable<BigInt>,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    free_tier_pool (id) {
+        id -> Text,
+        offered_msats -> BigInt,
+        day -> BigInt,
+        granted_msats -> BigInt,
+    }
+}
+
+diesel::table! {
+    free_tier_grants (id) {
+        id -> Text,
+        pubkey -> Text,
+        request_hash -> Text,
+        absorbed_msats -> BigInt,
+        pool_balance_after_msats -> BigInt,
         created_at -> BigInt,
     }
 }

@@ -3,15 +3,23 @@
 use crate::SqliteStore;
 use crate::connection::Fault;
 use async_trait::async_trait;
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use tithe_clock::Timestamp;
 use tithe_engine::commands::{Batch, LockKeys};
 use tithe_engine::idempotency::{IdempotencyId, IdempotencyRecord};
+use tithe_engine::proof::UsedProof;
 use tithe_engine::store::{AuditRows, BatchStore, Changes, Committed, Decided, Loaded, StoreError};
+use tithe_free_tier::PoolTally;
 use tithe_store_sql::rows::{
-    AccountRow, HoldRow, IdempotencyRow, InvoiceRow, JobRow, NewOutboxRow, NewTransferRow,
+    AccountRow, GrantRow, HoldRow, IdempotencyRow, IdentityRow, InvoiceRow, JobRow, NewOutboxRow,
+    NewTransferRow, POOL_TALLY, ProofRow, ReservationRow, TallyRow, proof_column,
 };
-use tithe_store_sql::schema::{accounts, holds, idempotency_keys, invoices, jobs, outbox, transfers};
+use tithe_store_sql::schema::{
+    accounts, auth_challenges, free_tier_grants, free_tier_pool, free_tier_reservations, holds,
+    idempotency_keys, invoices, jobs, nostr_identities, outbox, transfers,
+};
 
 #[async_trait]
 impl BatchStore for SqliteStore {
@@ -47,6 +55,39 @@ impl BatchStore for SqliteStore {
         Ok(u64::try_from(purged).unwrap_or(u64::MAX))
     }
 
+    async fn proofs_purge(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let now = now.unix_micros();
+        let purged = self
+            .write(move |connection| {
+                let old = auth_challenges::table.filter(auth_challenges::expires_at.le(now));
+                Ok(diesel::delete(old).execute(connection)?)
+            })
+            .await?;
+        Ok(u64::try_from(purged).unwrap_or(u64::MAX))
+    }
+
+    async fn strangers_purge(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let before = before.unix_micros();
+        let gone = move || {
+            nostr_identities::table
+                .filter(sql::<Bool>(STRANGERS))
+                .filter(nostr_identities::created_at.lt(before))
+                .filter(nostr_identities::last_seen.lt(before))
+        };
+        // Looking takes no lock: an idle server does not disturb the writer.
+        let nobody = self
+            .read(move |connection| {
+                let found = gone().select(nostr_identities::pubkey);
+                Ok(found.first::<String>(connection).optional()?.is_none())
+            })
+            .await?;
+        if nobody {
+            return Ok(0);
+        }
+        let purged = self.write(move |connection| Ok(diesel::delete(gone()).execute(connection)?)).await?;
+        Ok(u64::try_from(purged).unwrap_or(u64::MAX))
+    }
+
     async fn audit_rows(&self) -> Result<AuditRows, StoreError> {
         Ok(self.stream_audit_rows())
     }
@@ -60,6 +101,10 @@ impl BatchStore for SqliteStore {
         .await
     }
 }
+
+/// Identities for which nothing was ever done, and that have asked for nothing.
+const STRANGERS: &str = "known = 0 AND reserved_msats = 0 \
+    AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.nostr_pubkey = nostr_identities.pubkey)";
 
 /// `BEGIN IMMEDIATE` has locked the whole database; what is left is to load. One prepared statement for each kind of row.
 fn load(connection: &mut SqliteConnection, keys: &LockKeys) -> Result<Loaded, Fault> {
@@ -94,6 +139,26 @@ fn load(connection: &mut SqliteConnection, keys: &LockKeys) -> Result<Loaded, Fa
         let row = found.select(AccountRow::as_select()).first(connection).optional()?;
         loaded.accounts.extend(row.map(TryInto::try_into).transpose()?);
     }
+    for pubkey in &keys.identities {
+        let found = nostr_identities::table.find(pubkey.to_string());
+        let row = found.select(IdentityRow::as_select()).first(connection).optional()?;
+        loaded.identities.extend(row.map(TryInto::try_into).transpose()?);
+    }
+    for id in &keys.proofs {
+        let found = auth_challenges::table.find(proof_column(id));
+        let row = found.select(ProofRow::as_select()).first(connection).optional()?;
+        loaded.proofs.extend(row.map(UsedProof::try_from).transpose()?);
+    }
+    for id in &keys.reservations {
+        let found = free_tier_reservations::table.find(id.to_string());
+        let row = found.select(ReservationRow::as_select()).first(connection).optional()?;
+        loaded.reservations.extend(row.map(TryInto::try_into).transpose()?);
+    }
+    if keys.tally {
+        let found = free_tier_pool::table.find(POOL_TALLY);
+        let row = found.select(TallyRow::as_select()).first(connection).optional()?;
+        loaded.tally = row.map(PoolTally::try_from).transpose()?;
+    }
     Ok(loaded)
 }
 
@@ -115,6 +180,40 @@ fn write(connection: &mut SqliteConnection, changes: &Changes) -> Result<(), Fau
             .do_update()
             .set(&row)
             .execute(connection)?;
+    }
+    // Jobs refer to them.
+    for standing in &changes.identities {
+        let row = IdentityRow::from(standing);
+        diesel::insert_into(nostr_identities::table)
+            .values(&row)
+            .on_conflict(nostr_identities::pubkey)
+            .do_update()
+            .set(&row)
+            .execute(connection)?;
+    }
+    for reservation in &changes.reservations {
+        let row = ReservationRow::from(reservation);
+        diesel::insert_into(free_tier_reservations::table)
+            .values(&row)
+            .on_conflict(free_tier_reservations::id)
+            .do_update()
+            .set(&row)
+            .execute(connection)?;
+    }
+    if let Some(tally) = &changes.tally {
+        let row = TallyRow::from(tally);
+        diesel::insert_into(free_tier_pool::table)
+            .values(&row)
+            .on_conflict(free_tier_pool::id)
+            .do_update()
+            .set(&row)
+            .execute(connection)?;
+    }
+    for proof in &changes.proofs {
+        diesel::insert_into(auth_challenges::table).values(&ProofRow::from(proof)).execute(connection)?;
+    }
+    for grant in &changes.grants {
+        diesel::insert_into(free_tier_grants::table).values(&GrantRow::from(grant)).execute(connection)?;
     }
     for job in &changes.jobs {
         let row = JobRow::try_from(job)?;

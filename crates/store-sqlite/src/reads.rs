@@ -7,13 +7,19 @@ use diesel::prelude::*;
 use diesel::sql_types::Bool;
 use tithe_clock::Timestamp;
 use tithe_engine::store::StoreError;
+use tithe_free_tier::{FreeTierRepository, Grant, GrantId, PoolTally, Reservation, ReservationId, Standing};
 use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, Lease};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository};
 use tithe_lightning::{Invoice, InvoiceRepository, PaymentHash};
 use tithe_store_sql::rows::{
-    AccountRow, HoldRow, InvoiceRow, JOB_TOPIC, JobRow, OutboxRow, Reader, limit_column, readable,
+    AccountRow, GrantRow, HoldRow, IdentityRow, InvoiceRow, JOB_TOPIC, JobRow, OutboxRow, POOL_TALLY, Reader,
+    ReservationRow, TallyRow, limit_column, readable,
 };
-use tithe_store_sql::schema::{accounts, holds, invoices, jobs, outbox};
+use tithe_store_sql::schema::{
+    accounts, free_tier_grants, free_tier_pool, free_tier_reservations, holds, invoices, jobs,
+    nostr_identities, outbox,
+};
+use tithe_trust::NostrPubkey;
 
 // States are written out in the statements, not bound: SQLite uses an index on some rows only where it can see that the
 // statement asks for those.
@@ -239,6 +245,65 @@ impl LedgerRepository for SqliteStore {
                 .select(HoldRow::as_select())
                 .load(connection)?;
             Ok(readable(rows))
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl FreeTierRepository for SqliteStore {
+    type Error = StoreError;
+
+    async fn standing(&self, pubkey: NostrPubkey) -> Result<Option<Standing>, StoreError> {
+        self.read(move |connection| {
+            let found = nostr_identities::table.find(pubkey.to_string());
+            let row = found.select(IdentityRow::as_select()).first(connection).optional()?;
+            Ok(row.map(Standing::try_from).transpose()?)
+        })
+        .await
+    }
+
+    async fn reservation(&self, id: ReservationId) -> Result<Option<Reservation>, StoreError> {
+        self.read(move |connection| {
+            let found = free_tier_reservations::table.find(id.to_string());
+            let row = found.select(ReservationRow::as_select()).first(connection).optional()?;
+            Ok(row.map(Reservation::try_from).transpose()?)
+        })
+        .await
+    }
+
+    async fn reservations_overdue(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Reservation>, StoreError> {
+        self.read(move |connection| {
+            let rows = free_tier_reservations::table
+                .filter(sql::<Bool>("state = 'held' AND lease_until IS NOT NULL"))
+                .filter(free_tier_reservations::lease_until.le(now.unix_micros()))
+                .order(free_tier_reservations::lease_until)
+                .limit(limit_column(limit))
+                .select(ReservationRow::as_select())
+                .load(connection)?;
+            Ok(readable(rows))
+        })
+        .await
+    }
+
+    async fn pool_tally(&self) -> Result<PoolTally, StoreError> {
+        self.read(move |connection| {
+            let found = free_tier_pool::table.find(POOL_TALLY);
+            let row = found.select(TallyRow::as_select()).first(connection).optional()?;
+            Ok(row.map(PoolTally::try_from).transpose()?.unwrap_or_default())
+        })
+        .await
+    }
+
+    async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {
+        self.read(move |connection| {
+            let found = free_tier_grants::table.find(id.to_string());
+            let row = found.select(GrantRow::as_select()).first(connection).optional()?;
+            Ok(row.map(Grant::try_from).transpose()?)
         })
         .await
     }

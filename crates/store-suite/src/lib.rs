@@ -21,6 +21,7 @@
 pub mod cases;
 mod memory;
 pub mod model;
+pub mod people;
 pub mod scene;
 
 pub use memory::MemoryStore;
@@ -49,6 +50,17 @@ macro_rules! store_suite {
             invoices::only_recent_lapses_are_looked_at,
             keys::an_answer_is_kept_and_replayed,
             keys::old_keys_are_forgotten,
+            identities::a_login_makes_the_row_and_keeps_when,
+            identities::a_jobs_identity_is_made_with_it,
+            identities::a_proof_is_used_once_until_it_has_expired,
+            identities::only_strangers_are_forgotten,
+            free_tier::every_row_of_the_free_tier_comes_back_as_it_was_written,
+            free_tier::what_the_pool_does_not_know_is_none,
+            free_tier::overdue_reservations_are_found,
+            free_tier::a_batch_of_the_pool_that_cannot_be_written_leaves_nothing_behind,
+            free_tier::nobody_touches_anothers_reservation,
+            free_tier::a_charge_happens_once_whoever_pays_it,
+            free_tier::a_clock_that_is_behind_gives_no_second_day,
             audits::a_sound_store_has_no_findings,
             audits::every_row_is_seen_once,
             audits::random_commands_match_the_reference,
@@ -62,6 +74,17 @@ macro_rules! store_suite {
             servers::one_of_many_equal_requests_is_done,
             servers::a_charge_asked_of_two_servers_at_once_is_made_and_told_by_both,
             servers::what_two_servers_make_at_once_is_made_once,
+            pool::many_charges_of_one_identity_never_pass_its_day,
+            pool::many_charges_of_many_identities_never_pass_the_pool,
+            pool::many_reservations_of_one_identity_never_pass_its_day,
+            pool::many_reservations_of_many_identities_never_pass_the_pool,
+            pool::a_proof_used_64_times_at_once_is_used_once,
+            pool::two_servers_meet_the_same_stranger_at_once,
+            pool::a_stranger_is_not_forgotten_while_they_ask,
+            pool_jobs::many_jobs_of_one_identity_never_pass_its_day,
+            pool_jobs::many_jobs_of_many_identities_never_pass_the_pool,
+            pool_jobs::offers_together_hold_no_more_than_their_share_of_the_pool,
+            pool_jobs::servers_whose_clocks_disagree_never_pass_a_day_together,
         );
     };
     ($open:path, one; $($module:ident :: $case:ident),* $(,)?) => {

@@ -9,12 +9,17 @@ use std::sync::{Mutex, MutexGuard};
 use tithe_clock::Timestamp;
 use tithe_engine::commands::{Batch, LockKeys};
 use tithe_engine::idempotency::{IdempotencyId, IdempotencyRecord};
+use tithe_engine::proof::{ProofId, UsedProof};
 use tithe_engine::store::{
     AuditRow, AuditRows, BatchStore, Changes, Committed, Elsewhere, Loaded, StoreError,
+};
+use tithe_free_tier::{
+    FreeTierRepository, Grant, GrantId, PoolTally, Reservation, ReservationId, ReservationState, Standing,
 };
 use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, JobState, Lease};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, HoldState, LedgerRepository, Transfer, TransferKey};
 use tithe_lightning::{Invoice, InvoiceRepository, InvoiceState, PaymentHash};
+use tithe_trust::NostrPubkey;
 use tokio::sync::broadcast;
 
 #[derive(Default)]
@@ -24,6 +29,11 @@ struct Tables {
     jobs: BTreeMap<JobId, Job>,
     invoices: BTreeMap<PaymentHash, Invoice>,
     idempotency: BTreeMap<IdempotencyId, IdempotencyRecord>,
+    identities: BTreeMap<NostrPubkey, Standing>,
+    proofs: BTreeMap<ProofId, UsedProof>,
+    reservations: BTreeMap<ReservationId, Reservation>,
+    tally: Option<PoolTally>,
+    grants: BTreeMap<GrantId, Grant>,
     transfers: BTreeMap<TransferKey, Transfer>,
     job_changes: Vec<JobChange>,
 }
@@ -82,6 +92,14 @@ impl Tables {
                 .cloned()
                 .collect(),
             accounts: keys.accounts.iter().filter_map(|key| self.accounts.get(key).cloned()).collect(),
+            identities: keys.identities.iter().filter_map(|key| self.identities.get(key).cloned()).collect(),
+            proofs: keys.proofs.iter().filter_map(|key| self.proofs.get(key).copied()).collect(),
+            reservations: keys
+                .reservations
+                .iter()
+                .filter_map(|key| self.reservations.get(key).cloned())
+                .collect(),
+            tally: self.tally.filter(|_| keys.tally),
         }
     }
 
@@ -90,6 +108,16 @@ impl Tables {
             let cause = format!("there is a transfer {} already", twice.key);
             return Err(StoreError::Failed(cause.into()));
         }
+        if changes.proofs.iter().any(|new| self.proofs.contains_key(&new.id))
+            || changes.grants.iter().any(|new| self.grants.contains_key(&new.id))
+        {
+            return Err(StoreError::Failed("there is such a proof or grant already".into()));
+        }
+        self.identities.extend(changes.identities.iter().map(|row| (row.pubkey(), row.clone())));
+        self.proofs.extend(changes.proofs.iter().map(|row| (row.id, *row)));
+        self.reservations.extend(changes.reservations.iter().map(|row| (row.id, row.clone())));
+        self.tally = changes.tally.or(self.tally);
+        self.grants.extend(changes.grants.iter().map(|row| (row.id, row.clone())));
         self.holds.extend(changes.holds.iter().map(|row| (row.id, row.clone())));
         self.jobs.extend(changes.jobs.iter().map(|row| (row.id, row.clone())));
         self.invoices.extend(changes.invoices.iter().map(|row| (row.payment_hash, row.clone())));
@@ -124,6 +152,26 @@ impl BatchStore for MemoryStore {
         Ok(u64::try_from(before - tables.idempotency.len()).unwrap())
     }
 
+    async fn proofs_purge(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let mut tables = self.tables();
+        let before = tables.proofs.len();
+        tables.proofs.retain(|_, proof| proof.expires_at > now);
+        Ok(u64::try_from(before - tables.proofs.len()).unwrap())
+    }
+
+    async fn strangers_purge(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let mut tables = self.tables();
+        let Tables { identities, jobs, .. } = &mut *tables;
+        let there_were = identities.len();
+        identities.retain(|pubkey, standing| {
+            let asked = jobs.values().any(|job| job.identity == Some(*pubkey));
+            let idle = standing.identity.interactions == 0 && standing.day.reserved.is_zero();
+            let gone = standing.identity.last_seen < before && standing.identity.created_at < before;
+            asked || !(idle && gone)
+        });
+        Ok(u64::try_from(there_were - identities.len()).unwrap())
+    }
+
     async fn audit_rows(&self) -> Result<AuditRows, StoreError> {
         let tables = self.tables();
         let transfers = tables.transfers.values().cloned().map(AuditRow::Transfer);
@@ -131,8 +179,19 @@ impl BatchStore for MemoryStore {
         let holds = tables.holds.values().cloned().map(AuditRow::Hold);
         let invoices = tables.invoices.values().cloned().map(AuditRow::Invoice);
         let jobs = tables.jobs.values().cloned().map(|job| AuditRow::Job(Box::new(job)));
-        let rows: Vec<_> =
-            transfers.chain(accounts).chain(holds).chain(invoices).chain(jobs).map(Ok).collect();
+        let identities = tables.identities.values().cloned().map(|row| AuditRow::Identity(Box::new(row)));
+        let reservations = tables.reservations.values().cloned().map(AuditRow::Reservation);
+        let tally = tables.tally.map(AuditRow::Tally);
+        let grants = tables.grants.values().cloned().map(AuditRow::Grant);
+        let free_tier = identities.chain(reservations).chain(tally).chain(grants);
+        let rows: Vec<_> = transfers
+            .chain(accounts)
+            .chain(holds)
+            .chain(free_tier)
+            .chain(invoices)
+            .chain(jobs)
+            .map(Ok)
+            .collect();
         Ok(futures_util::stream::iter(rows).boxed())
     }
 
@@ -288,5 +347,43 @@ impl LedgerRepository for MemoryStore {
         });
         holds.truncate(limit);
         Ok(holds)
+    }
+}
+
+#[async_trait]
+impl FreeTierRepository for MemoryStore {
+    type Error = StoreError;
+
+    async fn standing(&self, pubkey: NostrPubkey) -> Result<Option<Standing>, StoreError> {
+        Ok(self.tables().identities.get(&pubkey).cloned())
+    }
+
+    async fn reservation(&self, id: ReservationId) -> Result<Option<Reservation>, StoreError> {
+        Ok(self.tables().reservations.get(&id).cloned())
+    }
+
+    async fn reservations_overdue(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Reservation>, StoreError> {
+        let tables = self.tables();
+        let lease = |row: &Reservation| match row.state {
+            ReservationState::Held { until } => until.filter(|until| *until <= now),
+            _ => None,
+        };
+        let mut overdue: Vec<Reservation> =
+            tables.reservations.values().filter(|row| lease(row).is_some()).cloned().collect();
+        overdue.sort_by_key(lease);
+        overdue.truncate(limit);
+        Ok(overdue)
+    }
+
+    async fn pool_tally(&self) -> Result<PoolTally, StoreError> {
+        Ok(self.tables().tally.unwrap_or_default())
+    }
+
+    async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {
+        Ok(self.tables().grants.get(&id).cloned())
     }
 }

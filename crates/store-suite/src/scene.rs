@@ -77,6 +77,7 @@ pub fn new_job(n: u8, now: Timestamp) -> Job {
         request: Arc::from(format!("request {n}: ☃\n\"quoted\" 'text'")),
         model: "sim-large".to_owned(),
         max_output_tokens: n.is_multiple_of(2).then_some(300),
+        identity: None,
         evaluation: quote(),
         evaluation_fee: Sats::new(FEE_SATS).unwrap(),
         created_at: now,
@@ -114,7 +115,7 @@ pub fn settlement(n: u8, purpose: Purpose, amount: Msats, now: Timestamp) -> Set
 #[must_use]
 pub fn pay(n: u8, purpose: Purpose, now: Timestamp) -> Command {
     let amount = invoice(n, purpose, now).amount;
-    Command::PaymentCredit { job: job_id(n), settlement: settlement(n, purpose, amount, now) }
+    Command::PaymentCredit { job: job_id(n), identity: None, settlement: settlement(n, purpose, amount, now) }
 }
 
 /// Money from the operator for an account.
@@ -184,7 +185,7 @@ pub async fn job_at(store: &dyn Store, n: u8, stage: Stage, now: Timestamp) -> J
     if stage >= Stage::Accepted {
         let lease = claim_job(store, id, now).await;
         let verdict = Verdict::Accepted(work());
-        accepted(store, Command::EvaluationFinish { job: id, lease, verdict }, now).await;
+        accepted(store, Command::EvaluationFinish { job: id, identity: None, lease, verdict }, now).await;
     }
     if stage >= Stage::WorkInvoiced {
         let lease = store.job(id).await.unwrap().unwrap().lease;
@@ -196,7 +197,7 @@ pub async fn job_at(store: &dyn Store, n: u8, stage: Stage, now: Timestamp) -> J
     if stage >= Stage::Complete {
         let lease = claim_job(store, id, now).await;
         let outcome = WorkOutcome::Completed { text: Arc::from("an answer: ☃"), usage: usage(50) };
-        accepted(store, Command::WorkFinish { job: id, lease, outcome }, now).await;
+        accepted(store, Command::WorkFinish { job: id, identity: None, lease, outcome }, now).await;
     }
     store.job(id).await.unwrap().unwrap()
 }

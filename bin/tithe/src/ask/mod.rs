@@ -1,12 +1,11 @@
 //! `tithe ask`: a customer in the terminal.
 
-mod client;
-mod sse;
 mod terminal;
 
+use crate::client::{self, Client, Event, Failure, Invoice, Job, ServerArgs};
+use crate::identity::key_file;
 use clap::Args;
-use client::{Client, Failure, Invoice, Job};
-use sse::Event;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use terminal::Terminal;
 use tithe_clock::{Entropy, SystemEntropy};
@@ -19,9 +18,16 @@ const ESTIMATE_BYTES_MAX: usize = 10_000;
 pub(crate) struct AskArgs {
     /// What you want done
     request: String,
-    /// The server
-    #[arg(long, value_name = "URL", env = "TITHE_SERVER", default_value = "http://127.0.0.1:8402")]
-    server: String,
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Ask as yourself, with the key in this file, or else the one that `tithe identity` uses: work earns you trust, and the
+    /// pool may pay for it
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    #[expect(
+        clippy::option_option,
+        reason = "how clap tells a flag with a value from one without and from none"
+    )]
+    identity: Option<Option<PathBuf>>,
     /// The model; the server's choice without it
     #[arg(long)]
     model: Option<String>,
@@ -39,7 +45,7 @@ pub(crate) struct AskArgs {
 /// How it ended, as an exit code: 0 done, 1 an error, 2 wrong usage (clap's), 3 rejected, 4 failed, 5 expired.
 pub(crate) fn run(args: AskArgs) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(Purchase::new(args)?.run())?)
+    runtime.block_on(Purchase::new(args)?.run())
 }
 
 struct Purchase {
@@ -50,12 +56,17 @@ struct Purchase {
 
 impl Purchase {
     fn new(args: AskArgs) -> Result<Self, Failure> {
-        let client = Client::new(&args.server)?;
+        let client = Client::new(&args.server.server)?;
         let terminal = Terminal::new(!args.no_qr);
         Ok(Self { args, client, terminal })
     }
 
-    async fn run(mut self) -> Result<ExitCode, Failure> {
+    async fn run(mut self) -> Result<ExitCode, Box<dyn std::error::Error>> {
+        if let Some(file) = self.args.identity.take() {
+            let key = key_file::read(&key_file::place(file)?)?;
+            let npub = key.pubkey().npub();
+            Terminal::identity(&npub, &self.client.log_in(key).await?);
+        }
         // An estimate travels in a URL: a long request is asked for without one.
         if self.args.request.len() <= ESTIMATE_BYTES_MAX {
             let AskArgs { request, model, max_output_tokens, .. } = &self.args;
@@ -97,8 +108,9 @@ impl Purchase {
                         if job.is_over() {
                             return Ok(job);
                         }
-                        self.terminal.state(&job);
+                        self.terminal.state(&job, paid_work);
                         if let (Some(invoice), false) = (&job.work_invoice, paid_work) {
+                            Terminal::part_of_the_pool(&job);
                             self.pay("the work", invoice).await?;
                             paid_work = true;
                         }

@@ -1,7 +1,7 @@
 //! What the customer sees. The answer goes to standard output, everything else to standard error, so that the answer can
 //! be piped.
 
-use super::client::{Created, Delta, Estimate, Invoice, Job};
+use crate::client::{Created, Delta, Estimate, FreeTier, Invoice, Job, Verified};
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 use std::io::{IsTerminal as _, Write as _};
@@ -27,8 +27,13 @@ impl Terminal {
         }
     }
 
+    pub(crate) fn identity(npub: &str, verified: &Verified) {
+        let trust = &verified.trust;
+        eprintln!("You are {npub}; your tier is {}, with {} points.", trust.tier, trust.score);
+    }
+
     pub(crate) fn estimate(estimate: &Estimate) {
-        let Estimate { estimated_sats, evaluation_fee_sats, range, tokens } = estimate;
+        let Estimate { estimated_sats, evaluation_fee_sats, range, tokens, identity } = estimate;
         eprintln!(
             "About {} on {}, at least {} and at most {}; {evaluation_fee_sats} of them for the evaluation. What is not \
              used is owed back.",
@@ -37,6 +42,17 @@ impl Terminal {
             range.min_sats,
             range.max_sats
         );
+        if let Some(FreeTier { serve, absorb_sats, up_front_sats }) = &identity.free_tier {
+            let absorbed = sats(*absorb_sats);
+            match serve.as_str() {
+                "free" => eprintln!("The pool would pay for the work, about {absorbed}."),
+                "partial" => eprintln!(
+                    "The pool would pay about {absorbed} of it; the work's invoice would ask you for {}.",
+                    sats(*up_front_sats)
+                ),
+                _ => eprintln!("The pool would pay nothing of it now."),
+            }
+        }
     }
 
     pub(crate) fn created(created: &Created) {
@@ -55,15 +71,31 @@ impl Terminal {
         eprintln!("{payment_request}");
     }
 
+    /// What the pool pays of work that one has to pay the rest of.
+    pub(crate) fn part_of_the_pool(job: &Job) {
+        if let Some(pricing) = job.pricing.as_ref().filter(|_| job.absorbed_sats > 0) {
+            eprintln!(
+                "\nThe pool pays {} of {}, if you pay the rest.",
+                job.absorbed_sats,
+                sats(pricing.full_amount_sats)
+            );
+        }
+    }
+
     pub(crate) fn paid() {
         eprintln!("Paid with play money.");
     }
 
-    pub(crate) fn state(&mut self, job: &Job) {
+    pub(crate) fn state(&mut self, job: &Job, paid_work: bool) {
         self.told_waiting = false;
         match job.state.as_str() {
             "evaluating" => eprintln!("Your request is being evaluated …"),
-            "executing" => eprintln!("The work runs …\n"),
+            "executing" => {
+                if job.absorbed_sats > 0 && !paid_work {
+                    eprintln!("There is no invoice for the work: the pool pays for it.");
+                }
+                eprintln!("The work runs …\n");
+            }
             _ => {}
         }
     }
@@ -96,13 +128,16 @@ impl Terminal {
             "complete" => {
                 self.result(job.result.as_deref().unwrap_or_default());
                 if let (Some(usage), Some(charged)) = (&job.usage, &job.charged) {
-                    eprintln!(
-                        "\nThe work cost {} ({} tokens in, {} out), the evaluation {}.",
-                        sats(charged.charged_sats),
-                        usage.input_tokens,
-                        usage.output_tokens,
-                        created.eval_invoice.amount_sats
-                    );
+                    let tokens = format!("{} tokens in, {} out", usage.input_tokens, usage.output_tokens);
+                    let (own, fee) = (sats(charged.charged_sats), created.eval_invoice.amount_sats);
+                    if charged.absorbed_sats > 0 {
+                        let absorbed = sats(charged.absorbed_sats);
+                        eprintln!(
+                            "\nThe pool paid {absorbed} of the work, you {own} ({tokens}), and {fee} for the evaluation."
+                        );
+                    } else {
+                        eprintln!("\nThe work cost {own} ({tokens}), the evaluation {fee}.");
+                    }
                 }
                 0
             }

@@ -1,5 +1,6 @@
 //! The configuration: defaults that run with none at all; then a TOML file; then environment variables.
 
+mod rules;
 mod settings;
 mod values;
 
@@ -10,6 +11,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tithe_http::PublicUrl;
 use tithe_money::{BasisPoints, BtcPrice, UsdMicros};
 use tithe_wallet_sim::FaultRates;
 use values::Values;
@@ -82,6 +84,7 @@ pub(crate) struct Config {
     pub(crate) prices: PriceSource,
     pub(crate) models: Option<PathBuf>,
     pub(crate) engine: tithe_engine::Settings,
+    pub(crate) public_url: Option<PublicUrl>,
     pub(crate) http_workers: usize,
     pub(crate) cors_origins: Vec<String>,
     pub(crate) shutdown: Duration,
@@ -146,6 +149,8 @@ impl Config {
                 _ => Err("not a whole number from 1 to 1000"),
             })?,
             poll_interval: seconds("TITHE_POLL_SECONDS")?,
+            rules: rules::read(&values)?,
+            identity_token_life: seconds("TITHE_IDENTITY_TOKEN_SECONDS")?,
             ..defaults
         };
         let config = Self {
@@ -180,6 +185,10 @@ impl Config {
             prices,
             models: values.optional("TITHE_MODELS").map(PathBuf::from),
             engine,
+            public_url: match values.text("TITHE_PUBLIC_URL") {
+                "" => None,
+                _ => Some(values.parse("TITHE_PUBLIC_URL", str::parse)?),
+            },
             http_workers: values.count("TITHE_HTTP_WORKERS", 1_024)?,
             cors_origins: values
                 .parse("TITHE_CORS_ORIGINS", |_| origins(values.list("TITHE_CORS_ORIGINS")))?,

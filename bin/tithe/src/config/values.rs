@@ -8,8 +8,11 @@ use std::path::Path;
 /// The file that is read when none is named.
 const DEFAULT_FILE: &str = "tithe.toml";
 
+/// How the names of settings begin that are nobody else's: one that is no setting is a mistake.
+const OURS: [&str; 2] = ["TITHE_", "FREE_TIER_"];
+
 /// Variables of ours that are not settings of the server.
-const NOT_SETTINGS: [&str; 2] = ["TITHE_CONFIG", "TITHE_SERVER"];
+const NOT_SETTINGS: [&str; 3] = ["TITHE_CONFIG", "TITHE_IDENTITY", "TITHE_SERVER"];
 
 /// What each setting says, and who said so.
 pub(super) struct Values(HashMap<&'static str, (String, String)>);
@@ -59,7 +62,7 @@ impl Values {
                 Some(setting) => {
                     values.insert(setting.name, (value, "the environment".to_owned()));
                 }
-                None if name.starts_with("TITHE_")
+                None if OURS.iter().any(|ours| name.starts_with(ours))
                     && !name.starts_with("TITHE_TEST_")
                     && !NOT_SETTINGS.contains(&name.as_str()) =>
                 {

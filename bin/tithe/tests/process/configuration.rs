@@ -3,6 +3,7 @@
 use crate::place::Place;
 use crate::server::tithe;
 use crate::text;
+use std::process::Command;
 
 #[test]
 fn configuration_mistakes_stop_the_server_and_are_named() {
@@ -28,6 +29,11 @@ fn configuration_mistakes_stop_the_server_and_are_named() {
         ),
         (&[listen, ("TITHE_WORK_MODEL", "none")], "the work model is \"none\""),
         (&[listen, ("TITHE_MODELS", "/nowhere.toml")], "/nowhere.toml (TITHE_MODELS)"),
+        (&[("TITHE_TRUST_ELITE", "49")], "no tier may need less than the one below it"),
+        (
+            &[("TITHE_PUBLIC_URL", "tithe.example")],
+            "TITHE_PUBLIC_URL (from the environment) is \"tithe.example\"",
+        ),
     ] {
         let told = serve(settings);
         assert!(told.contains(message), "{told}");
@@ -38,13 +44,59 @@ fn configuration_mistakes_stop_the_server_and_are_named() {
 }
 
 #[test]
+fn a_budget_that_is_none_stops_the_server_and_is_named_with_what_it_must_be() {
+    let whole = "not a whole number from 0 to 2100000000000000";
+    let percents = "not a number of percents from 0 to 100";
+    let folder = tempfile::tempdir().unwrap();
+    let serve = |prepared: &mut Command| {
+        let failed = prepared.arg("serve").env("TITHE_LISTEN", "127.0.0.1:0").output().unwrap();
+        assert_eq!((failed.status.code(), text(&failed.stdout)), (Some(1), String::new()));
+        text(&failed.stderr)
+    };
+    for (name, value, problem) in [
+        ("FREE_TIER_BUDGET_NEW", "-1", whole),
+        ("FREE_TIER_BUDGET_NEW", "", whole),
+        ("FREE_TIER_BUDGET_ESTABLISHED", "fifty", whole),
+        ("FREE_TIER_BUDGET_TRUSTED", "0.5", whole),
+        ("FREE_TIER_BUDGET_ELITE", "2100000000000001", whole),
+        ("FREE_TIER_BUDGET_ELITE", "99999999999999999999", whole),
+        ("FREE_TIER_POOL_INITIAL_SATS", "-0.1", whole),
+        ("FREE_TIER_POOL_INITIAL_SATS", "1e4", whole),
+        ("FREE_TIER_POOL_CREDIT_PCT", "-10", percents),
+        ("FREE_TIER_POOL_CREDIT_PCT", "ten", percents),
+        ("FREE_TIER_POOL_CREDIT_PCT", "100.5", "more than 100, which is all of it"),
+    ] {
+        let told = serve(tithe(folder.path()).env(name, value));
+        let named = format!("tithe: {name} (from the environment) is {value:?}: {problem}");
+        assert!(told.starts_with(&named), "{told}");
+    }
+    let told = serve(tithe(folder.path()).env("FREE_TIER_BUDGET", "5"));
+    assert!(told.starts_with("tithe: FREE_TIER_BUDGET is set, but is no setting"), "{told}");
+    std::fs::write(folder.path().join("tithe.toml"), "free_tier_budget_new = -5\n").unwrap();
+    let told = serve(&mut tithe(folder.path()));
+    assert!(
+        told.starts_with(&format!("tithe: FREE_TIER_BUDGET_NEW (from tithe.toml) is \"-5\": {whole}")),
+        "{told}"
+    );
+    assert!(!folder.path().join("tithe-data").exists(), "nothing was begun");
+}
+
+#[test]
 fn the_configuration_can_be_looked_at_without_its_secrets() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("tithe.toml"), "margin_pct = 12.5\n").unwrap();
+    std::fs::write(folder.path().join("tithe.toml"), "margin_pct = 12.5\nfree_tier_pool_credit_pct = 2.5\n")
+        .unwrap();
     let mut check = tithe(folder.path());
     let shown =
         check.args(["config", "check"]).env("TITHE_TOKEN_SECRET", "a-secret-of-mine-1234").output().unwrap();
     let shown = text(&shown.stdout);
     assert!(shown.contains("margin_pct = \"12.5\"") && shown.contains("from tithe.toml"), "{shown}");
+    for line in [
+        "# FREE_TIER_POOL_CREDIT_PCT, from tithe.toml\nfree_tier_pool_credit_pct = \"2.5\"",
+        "# FREE_TIER_BUDGET_ELITE, from the default\nfree_tier_budget_elite = \"1000\"",
+        "# TITHE_TRUST_ESTABLISHED, from the default\ntrust_established = \"10\"",
+    ] {
+        assert!(shown.contains(line), "{line} is not in {shown}");
+    }
     assert!(!shown.contains("a-secret-of-mine"), "{shown}");
 }

@@ -43,9 +43,15 @@ fn the_readme_s_first_command_is_what_the_tests_start() {
 
 fn the_first_lines_say_what_is_simulated_where_the_data_is_and_what_to_try(place: &Place) {
     let server = place.start();
-    for part in
-        ["wallet     SIMULATED", "inference  SIMULATED", "BTC price  SIMULATED", "data ", "try ", "/docs"]
-    {
+    for part in [
+        "wallet     SIMULATED",
+        "inference  SIMULATED",
+        "BTC price  SIMULATED",
+        "pool       10000 sats; new 0, established 50, trusted 200, elite 1000 sats a day",
+        "data ",
+        "try ",
+        "/docs",
+    ] {
         assert!(server.banner.contains(part), "{part:?} is not in\n{}", server.banner);
     }
     assert!(server.banner.contains(&*place.path().canonicalize().unwrap().to_string_lossy()));

@@ -12,6 +12,8 @@ mod buying;
 mod configuration;
 mod events;
 mod first_steps;
+mod free_tier;
+mod identity;
 mod migrate;
 mod passwords;
 mod place;

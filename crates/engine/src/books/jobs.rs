@@ -5,12 +5,12 @@
 //! job's account is empty (invariant I8); money that arrives later is owed back at once.
 
 use super::Books;
-use crate::commands::{Answer, Outcome, Refusal, Verdict, WorkOutcome};
+use crate::commands::{Answer, Fault, Outcome, Refusal, Verdict, WorkOutcome};
 use crate::idempotency::{Begin, IdempotencyId, IdempotencyRequest, StoredAnswer};
 use tithe_jobs::{Completion, InvalidTransition, Job, JobChange, JobEvent, JobId, JobState, Lease};
 use tithe_ledger::{AccountId, TransferKey, TransferKind};
 use tithe_lightning::{Invoice, InvoiceChange, OwnerId, PaymentHash, Purpose, Settlement};
-use tithe_money::Msats;
+use tithe_trust::{Interaction, NostrPubkey};
 
 impl Books {
     pub(super) fn job_create(
@@ -36,6 +36,10 @@ impl Books {
         }
         if self.jobs.get(&job.id).is_some() {
             return Err(Refusal::Exists(format!("job {}", job.id)));
+        }
+        if let Some(pubkey) = job.identity.filter(|pubkey| self.standings.get(pubkey).is_none()) {
+            // A job's identity is a row that the job refers to.
+            self.put_standing(self.standing(pubkey));
         }
         self.jobs.put(job.id, job.clone());
         Ok(Answer::Done)
@@ -71,13 +75,18 @@ impl Books {
         Ok(Answer::JobMoved(Box::new(job)))
     }
 
-    pub(super) fn payment_credit(&mut self, id: JobId, settlement: &Settlement) -> Outcome {
+    pub(super) fn payment_credit(
+        &mut self,
+        id: JobId,
+        identity: Option<NostrPubkey>,
+        settlement: &Settlement,
+    ) -> Outcome {
         let hash = settlement.payment_hash;
         let invoice = self.invoices.get(&hash).ok_or(Refusal::NoSuchInvoice(hash))?.clone();
         if invoice.owner != OwnerId(id.0) {
             return Err(Refusal::OtherOwner(hash));
         }
-        let mut job = self.job(id)?;
+        let mut job = self.job_of(id, identity)?;
         let (invoice, change) = match invoice.settle(settlement) {
             Err(tithe_lightning::InvoiceError::AlreadyPaid(_)) => return Ok(Answer::AlreadyDone),
             other => other?,
@@ -93,70 +102,106 @@ impl Books {
                 Purpose::JobWork => JobEvent::WorkPaid,
             };
             job = self.step(&job, event)?;
+            if matches!(job.state, JobState::Executing { .. }) {
+                self.take_up_for_job(&job)?;
+            }
         }
         if job.state.name().is_terminal() {
+            self.release_for_job(&job)?;
             job = self.owe_what_is_left(&job, &format!("payment:{hash}"))?;
         }
         self.invoices.put(hash, invoice);
         Ok(Answer::JobMoved(Box::new(job)))
     }
 
-    pub(super) fn evaluation_finish(&mut self, id: JobId, lease: &Lease, verdict: &Verdict) -> Outcome {
-        let job = self.job(id)?;
+    pub(super) fn evaluation_finish(
+        &mut self,
+        id: JobId,
+        identity: Option<NostrPubkey>,
+        lease: &Lease,
+        verdict: &Verdict,
+    ) -> Outcome {
+        let job = self.job_of(id, identity)?;
         Self::check_lease(&job, Some(lease))?;
         if !matches!(job.state, JobState::Evaluating | JobState::Accepted { .. }) {
             let from = job.state.name().as_str();
             return Err(InvalidTransition { from, event: "evaluation finished" }.into());
         }
         let event = match verdict {
-            Verdict::Accepted(work) => JobEvent::Accepted { work: work.clone() },
+            Verdict::Accepted(work) => JobEvent::Accepted { work: self.reserve_for_job(&job, work)? },
             Verdict::Rejected(reason) => JobEvent::Rejected { reason: reason.clone() },
             Verdict::Failed(message) => JobEvent::Failed { message: message.clone() },
         };
         let mut job = self.step(&job, event)?;
         if !matches!(verdict, Verdict::Failed(_)) {
-            self.charge(&job, "eval", job.evaluation.fee.to_msats())?;
+            self.charge_evaluation(&job)?;
+        }
+        if matches!(verdict, Verdict::Rejected(_)) {
+            self.interaction_of_job(&job, Interaction::Fault);
         }
         if job.state.name().is_terminal() {
+            self.release_for_job(&job)?;
             job = self.owe_what_is_left(&job, "end")?;
         }
         Ok(Answer::JobMoved(Box::new(job)))
     }
 
-    pub(super) fn work_finish(&mut self, id: JobId, lease: &Lease, outcome: &WorkOutcome) -> Outcome {
-        let job = self.job(id)?;
+    pub(super) fn work_finish(
+        &mut self,
+        id: JobId,
+        identity: Option<NostrPubkey>,
+        lease: &Lease,
+        outcome: &WorkOutcome,
+    ) -> Outcome {
+        let job = self.job_of(id, identity)?;
         Self::check_lease(&job, Some(lease))?;
         let JobState::Executing { work, .. } = &job.state else {
             return Err(InvalidTransition { from: job.state.name().as_str(), event: "work finished" }.into());
         };
         let event = match outcome {
             WorkOutcome::Completed { text, usage } => {
-                let paid = self.account(AccountId::Job(id.0)).available();
-                let settlement = work.quote.settle(usage, paid, Msats::ZERO)?;
-                self.charge(&job, "work", settlement.charged)?;
+                let account = AccountId::Job(id.0);
+                let paid = self.account(account).available();
+                let settlement = work.quote.settle(usage, paid, self.reserved_for_job(&job))?;
+                self.settle_for_job(&job, settlement.absorbed)?;
+                let key = TransferKey::new(format!("charge:{id}:work"));
+                self.charge_with_tithe(key, account, settlement.charged, id.0)?;
+                self.interaction_of_job(&job, Interaction::Success { paid: settlement.charged });
                 JobEvent::Completed {
                     completion: Completion { text: text.clone(), usage: *usage, settlement },
                 }
             }
-            WorkOutcome::Failed(message) => JobEvent::Failed { message: message.clone() },
+            WorkOutcome::Failed { message, fault } => {
+                self.release_for_job(&job)?;
+                if *fault == Fault::Request {
+                    self.interaction_of_job(&job, Interaction::Fault);
+                }
+                JobEvent::Failed { message: message.clone() }
+            }
         };
         let job = self.step(&job, event)?;
         let job = self.owe_what_is_left(&job, "end")?;
         Ok(Answer::JobMoved(Box::new(job)))
     }
 
-    pub(super) fn invoice_lapse(&mut self, id: JobId, hash: PaymentHash) -> Outcome {
+    pub(super) fn invoice_lapse(
+        &mut self,
+        id: JobId,
+        identity: Option<NostrPubkey>,
+        hash: PaymentHash,
+    ) -> Outcome {
         let invoice = self.invoices.get(&hash).ok_or(Refusal::NoSuchInvoice(hash))?;
         if invoice.owner != OwnerId(id.0) {
             return Err(Refusal::OtherOwner(hash));
         }
         let lapsed = invoice.lapse(self.now)?;
-        let job = self.job(id)?;
+        let job = self.job_of(id, identity)?;
         self.invoices.put(hash, lapsed);
         if !Self::awaits(&job, hash) {
             return Ok(Answer::AlreadyDone);
         }
         let job = self.step(&job, JobEvent::Lapsed)?;
+        self.release_for_job(&job)?;
         let job = self.owe_what_is_left(&job, "end")?;
         Ok(Answer::JobMoved(Box::new(job)))
     }
@@ -172,6 +217,12 @@ impl Books {
 
     fn job(&self, id: JobId) -> Result<Job, Refusal> {
         self.jobs.get(&id).cloned().ok_or(Refusal::NoSuchJob(id))
+    }
+
+    /// The job, whose rows were loaded as those of this identity.
+    fn job_of(&self, id: JobId, identity: Option<NostrPubkey>) -> Result<Job, Refusal> {
+        let job = self.job(id)?;
+        if job.identity == identity { Ok(job) } else { Err(Refusal::OtherIdentity(id)) }
     }
 
     fn check_lease(job: &Job, claim: Option<&Lease>) -> Result<(), Refusal> {
@@ -192,10 +243,9 @@ impl Books {
 
     /// Takes a step, and tells who follows the job, unless it is one that cannot be seen from outside.
     fn step(&mut self, job: &Job, event: JobEvent) -> Result<Job, Refusal> {
-        let hidden = matches!(event, JobEvent::Accepted { .. });
         let next = job.apply(event, self.now)?;
         self.jobs.put(next.id, next.clone());
-        if !hidden {
+        if !matches!(next.state, JobState::Accepted { .. }) {
             self.draft_job_changes.push(JobChange {
                 job: next.id,
                 revision: next.revision,
@@ -206,12 +256,13 @@ impl Books {
         Ok(next)
     }
 
-    fn charge(&mut self, job: &Job, what: &str, amount: Msats) -> Result<(), Refusal> {
+    /// Earns the evaluation's fee, which has paid for work of ours and is not tithed.
+    fn charge_evaluation(&mut self, job: &Job) -> Result<(), Refusal> {
+        let (account, amount) = (AccountId::Job(job.id.0), job.evaluation.fee.to_msats());
         if amount.is_zero() {
             return Ok(());
         }
-        let key = TransferKey::new(format!("charge:{}:{what}", job.id));
-        let account = AccountId::Job(job.id.0);
+        let key = TransferKey::new(format!("charge:{}:eval", job.id));
         self.transfer(key, account, AccountId::Revenue, amount, TransferKind::Charge, job.id.0)
     }
 

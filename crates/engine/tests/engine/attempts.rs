@@ -8,7 +8,7 @@ use tithe_jobs::{Job, JobState, StateName};
 async fn assert_work_is_owed_back(scene: &Scene, job: &Job) {
     let JobState::Failed { work: Some(work), .. } = &job.state else { panic!("{:?}", job.state) };
     let (fee, owed) = (job.evaluation.fee.to_msats().get(), work.amount.to_msats().get());
-    assert_eq!(scene.moved(job.id).await, Moved { paid: fee + owed, charged: fee, owed, rounding: 0 });
+    assert_eq!(scene.moved(job.id).await, Moved { paid: fee + owed, charged: fee, owed, ..Moved::default() });
     assert_eq!(job.refund.amount(), work.amount);
 }
 

@@ -1,14 +1,20 @@
 //! A server dies at every step that it takes into the world; another one takes over; the dead one turns out to be alive.
 
-use crate::scene::{Op, Point, Scene, Server, When, job_of};
+use crate::scene::{Op, Point, Scene, Server, When, asking, job_of, keyed, somebody};
 use std::sync::Arc;
 use std::time::Duration;
+use tithe_engine::NewJobRequest;
 use tithe_jobs::{JobId, StateName};
 use tithe_lightning::TestPayer;
+use tithe_money::{Msats, Sats};
+use tithe_trust::NostrPubkey;
 
 /// A customer who asks under a key, pays whatever is asked for, and begins again when their server dies.
-async fn buy(scene: &Scene, server: Arc<Server>) -> JobId {
-    let asking = tokio::spawn(async move { server.create_keyed("hello", "k").await });
+async fn buy(scene: &Scene, server: Arc<Server>, who: Option<NostrPubkey>) -> JobId {
+    let asking = tokio::spawn(async move {
+        let new = NewJobRequest { identity: who, ..asking("hello") };
+        server.create_with(new, Some(keyed("hello", "k"))).await
+    });
     let id = job_of(&asking.await.unwrap().unwrap());
     loop {
         let job = scene.job(id).await;
@@ -24,15 +30,34 @@ async fn buy(scene: &Scene, server: Arc<Server>) -> JobId {
     }
 }
 
+/// Who asks: nobody known, somebody for whom the pool pays everything, and somebody for whom it pays a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Served {
+    Anonymously,
+    Free,
+    Partially,
+}
+
 async fn dies_at(op: Op, nth: u32, when: When) {
-    let scene = Scene::open().await;
+    dies_serving(Served::Anonymously, op, nth, when).await;
+}
+
+async fn dies_serving(served: Served, op: Op, nth: u32, when: When) {
+    let mut scene = Scene::open().await;
+    let (who, budget) = match served {
+        Served::Anonymously => (None, 0),
+        Served::Free => (Some(somebody(1)), 1_000),
+        Served::Partially => (Some(somebody(1)), 10),
+    };
+    scene.settings.rules.free_tier.budgets.new = Sats::new(budget).unwrap();
+    scene.server().engine.pool_open().await.unwrap();
     let mut first = scene.server_elsewhere().await;
     first.power.cut_at(op, nth, when);
     first.start();
     let first = Arc::new(first);
-    let point = format!("{when:?} {op:?} {nth}");
+    let point = format!("{served:?} {when:?} {op:?} {nth}");
     tokio::select! {
-        _ = buy(&scene, first.clone()) => {
+        _ = buy(&scene, first.clone(), who) => {
             // The last step may be the end of the job.
             first.power.goes_off().await;
         }
@@ -41,7 +66,7 @@ async fn dies_at(op: Op, nth: u32, when: When) {
     }
     let second = Arc::new(scene.started());
     scene.clock.advance(scene.settings.lease + Duration::from_secs(1));
-    let bought = tokio::time::timeout(Duration::from_mins(5), buy(&scene, second.clone())).await;
+    let bought = tokio::time::timeout(Duration::from_mins(5), buy(&scene, second.clone(), who)).await;
     let id = bought.unwrap_or_else(|_| panic!("stuck after {point}"));
     let job = scene.job(id).await;
     assert_eq!(job.state.name(), StateName::Complete, "{point}");
@@ -52,6 +77,9 @@ async fn dies_at(op: Op, nth: u32, when: When) {
     tokio::time::sleep(Duration::from_mins(2)).await;
     assert_eq!(scene.job(id).await, job, "{point}");
     assert_eq!(scene.transfers().await, transfers, "{point}");
+    let absorbed = scene.moved(id).await.absorbed;
+    assert_eq!(absorbed > 0, who.is_some(), "{point}: {absorbed}");
+    assert_eq!(second.engine.pool_status().await.unwrap().reserved, Msats::ZERO, "{point}");
     scene.finish().await;
 }
 
@@ -60,6 +88,24 @@ async fn a_death_around_any_commit_loses_and_doubles_nothing() {
     for nth in 1..=7 {
         dies_at(Op::Commit, nth, When::Before).await;
         dies_at(Op::Commit, nth, When::After).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_death_around_any_commit_of_a_job_that_the_pool_pays_for_takes_its_money_once() {
+    for (served, commits) in [(Served::Free, 5), (Served::Partially, 7)] {
+        for nth in 1..=commits {
+            dies_serving(served, Op::Commit, nth, When::Before).await;
+            dies_serving(served, Op::Commit, nth, When::After).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_death_in_the_middle_of_free_work_leaves_its_reservation_to_the_next_server() {
+    for op in [Op::Evaluate, Op::Work, Op::Delta] {
+        dies_serving(Served::Free, op, 1, When::Before).await;
+        dies_serving(Served::Free, op, 1, When::After).await;
     }
 }
 

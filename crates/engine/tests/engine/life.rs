@@ -25,7 +25,7 @@ async fn a_job_that_is_paid_for_twice_completes_and_every_msat_is_accounted_for(
     let tokens = work.quote.tokens;
     assert_eq!(paid, large_msats(tokens.max_input, tokens.max_output).div_ceil(1_000) * 1_000);
     let (owed, rounding) = ((paid - charged) / 1_000 * 1_000, (paid - charged) % 1_000);
-    let moved = Moved { paid: fee + paid, charged: fee + charged, owed, rounding };
+    let moved = Moved { paid: fee + paid, charged: fee + charged, absorbed: 0, owed, rounding };
     assert_eq!(scene.moved(id).await, moved);
     assert_eq!(job.refund.amount().to_msats().get(), owed);
     assert_eq!((scene.backend.evaluations(), scene.backend.works()), (1, 1));
@@ -54,7 +54,7 @@ async fn a_job_whose_work_fails_costs_the_evaluation_fee_and_the_work_is_owed_ba
     let job = scene.pay_through(id).await;
     let JobState::Failed { work: Some(work), .. } = &job.state else { panic!("{:?}", job.state) };
     let (fee, owed) = (job.evaluation.fee.to_msats().get(), work.amount.to_msats().get());
-    assert_eq!(scene.moved(id).await, Moved { paid: fee + owed, charged: fee, owed, rounding: 0 });
+    assert_eq!(scene.moved(id).await, Moved { paid: fee + owed, charged: fee, owed, ..Moved::default() });
     scene.finish().await;
 }
 

@@ -14,6 +14,7 @@ mod attempts;
 mod crashes;
 mod fencing;
 mod following;
+mod free_tier;
 mod keys;
 mod lapses;
 mod life;

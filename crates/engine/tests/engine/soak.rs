@@ -1,11 +1,14 @@
 //! Everything at once: a rough wallet, a store that comes and goes, servers that die, stop and come back, a clock that
 //! jumps. Every job ends, and [`Scene::finish`] accounts for every msat.
 
-use crate::scene::{Scene, Server, eventually, job_of};
+use crate::scene::{Scene, Server, asking, eventually, job_of, keyed, somebody};
 use std::time::Duration;
 use tithe_clock::{Clock, Entropy, SeededEntropy};
+use tithe_engine::{NewJobRequest, Settings};
+use tithe_free_tier::FreeTierRepository;
 use tithe_jobs::{Job, JobId};
 use tithe_lightning::TestPayer;
+use tithe_money::{Msats, Sats};
 
 const REQUESTS: [&str; 6] =
     ["plain", "[sim:slow=300]", "[sim:reject]", "[sim:die]", "[sim:fail-evaluation]", "[sim:no-usage]"];
@@ -71,14 +74,28 @@ async fn misfortune(scene: &Scene, chance: &Chance) -> Vec<Server> {
     dead
 }
 
+/// Strangers may take enough for a few jobs a day, of a pool that runs dry.
+fn generous(settings: &mut Settings, seed: u64) {
+    let free_tier = &mut settings.rules.free_tier;
+    free_tier.budgets.new = Sats::new(20 + seed * 13 % 80).unwrap();
+    free_tier.pool_initial = Sats::new(60 + seed * 29 % 100).unwrap();
+}
+
 async fn soak(seed: u64) {
-    let scene = Scene::open_rough("lose=100,fail=100,delay_ms=400").await;
+    let mut scene = Scene::open_rough("lose=100,fail=100,delay_ms=400").await;
+    generous(&mut scene.settings, seed);
+    scene.server().engine.pool_open().await.unwrap();
     let chance = Chance(SeededEntropy::new(seed));
     let first = scene.started();
     let mut jobs = Vec::new();
     for n in 0..12 {
         let request = format!("{} {n}", REQUESTS[n % REQUESTS.len()]);
-        let ask = async || first.create_keyed(&request, &request).await.ok();
+        // Every third is anonymous; the others are of three identities.
+        let identity = (n % 3 > 0).then(|| somebody(u8::try_from(n / 4 + 1).unwrap()));
+        let ask = async || {
+            let new = NewJobRequest { identity, ..asking(&request) };
+            first.create_with(new, Some(keyed(&request, &request))).await.ok()
+        };
         jobs.push(job_of(&eventually("the job is taken on", ask).await));
     }
     first.power.cut();
@@ -100,6 +117,13 @@ async fn soak(seed: u64) {
     for job in ended {
         let later = scene.job(job.id).await;
         assert_eq!(later.state, job.state, "seed {seed}");
+    }
+    // Nothing is left set aside, and the pool has what it was given less what it gave.
+    let pool = first.engine.pool_status().await.unwrap();
+    assert_eq!(pool.reserved, Msats::ZERO, "seed {seed}");
+    for n in 1..=3 {
+        let day = scene.store.standing(somebody(n)).await.unwrap().unwrap().day;
+        assert_eq!((day.reserved, day.offer), (Msats::ZERO, None), "seed {seed}");
     }
     scene.finish().await;
 }

@@ -40,7 +40,7 @@ async fn a_report_of_nothing_is_a_report() {
     let (work, completion) = completed(&job);
     assert_eq!(completion.usage, Usage::default());
     let (fee, owed) = (job.evaluation.fee.to_msats().get(), work.amount.to_msats().get());
-    assert_eq!(scene.moved(job.id).await, Moved { paid: fee + owed, charged: fee, owed, rounding: 0 });
+    assert_eq!(scene.moved(job.id).await, Moved { paid: fee + owed, charged: fee, owed, ..Moved::default() });
     scene.finish().await;
 }
 

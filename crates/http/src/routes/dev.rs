@@ -1,6 +1,7 @@
 //! Routes for tests and first steps.
 
 use super::payment_hash;
+use crate::identity::{self, Asked};
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::state::AppState;
 use crate::wire::TestPaymentBody;
@@ -21,6 +22,7 @@ use tithe_engine::idempotency::StoredAnswer;
     responses(
         (status = 200, description = "it is paid", body = TestPaymentBody),
         (status = 400, description = "this is no payment hash", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "an identity is presented that is not valid here", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "there is no such invoice", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "it was paid before, or has expired", body = ProblemBody, content_type = "application/problem+json"),
     )
@@ -35,7 +37,10 @@ pub(crate) async fn pay(
     let hash = payment_hash(&hash)?;
     let payer =
         state.test_payer.clone().ok_or_else(|| Problem::new(Code::NotFound, "there is no test payer"))?;
-    let key = idempotency::of(&request, &bytes, state.engine.settings())?;
+    let key = idempotency::read(&request, &bytes, state.engine.settings())?;
+    let asked = Asked { request: &request, body: &bytes, token: None };
+    let identity = identity::of(&state, asked).await?;
+    let key = key.map(|key| key.of(identity));
     let engine = state.engine.clone();
     let paying = async move {
         let work = async {

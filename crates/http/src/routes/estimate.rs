@@ -11,7 +11,7 @@ use actix_web::web::{Data, Json};
 
 /// What a request would cost
 ///
-/// Changes nothing and costs nothing. A URL has room for about 60 kB of text; `POST /api/jobs` takes more.
+/// Changes nothing and costs nothing. With an identity it says what the pool would pay now. A URL has room for about 60 kB of text; `POST /api/jobs` takes more.
 #[utoipa::path(
     get, path = "/api/estimate", tag = "Jobs", operation_id = "estimate",
     params(
@@ -32,14 +32,15 @@ pub(crate) async fn estimate(
     request: HttpRequest,
 ) -> Result<Json<EstimateBody>, Problem> {
     let query = Query::parse(request.query_string())?;
-    identity::anonymous(&request, None)?;
     let text = query
         .get("request")
         .ok_or_else(|| Problem::new(crate::Code::InvalidField, "Query param 'request' is required"))?;
     let (text, model) = (text.to_owned(), query.get("model").map(str::to_owned));
     let limit = query.get("maxOutputTokens").map(str::parse::<u64>).transpose();
     let limit = limit.map_err(|_| Problem::field("maxOutputTokens", "it is not a whole number"))?;
+    let identity = identity::of_reading(&state, &request)?;
     let engine = state.engine.clone();
-    let estimate = state.run(async move { engine.estimate(&text, model.as_deref(), limit).await }).await?;
+    let estimate =
+        state.run(async move { engine.estimate(&text, model.as_deref(), limit, identity).await }).await?;
     written(EstimateBody::try_from(&estimate)).map(Json)
 }

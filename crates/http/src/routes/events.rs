@@ -2,7 +2,7 @@
 
 use super::jobs::job_id;
 use super::written;
-use crate::identity;
+use crate::identity::{self, Asked};
 use crate::problem::{Problem, ProblemBody};
 use crate::state::AppState;
 use crate::wire::JobBody;
@@ -49,7 +49,6 @@ pub(crate) async fn events(
     request: HttpRequest,
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    identity::anonymous(&request, None)?;
     let id = job_id(&id)?;
     let cursor = match request.headers().get("Last-Event-ID").map(|value| value.to_str()) {
         None => JobCursor::default(),
@@ -57,6 +56,7 @@ pub(crate) async fn events(
             Problem::field("Last-Event-ID", "this is not the id of an event of this stream")
         })?,
     };
+    identity::of(&state, Asked::without_body(&request)).await?;
     let engine = state.engine.clone();
     let mut follower = state.run(async move { engine.job_follow(id, cursor).await }).await?;
     if follower.is_over() {

@@ -40,6 +40,7 @@ pub(crate) struct ReadyBody {
 /// Whether the server lives
 #[utoipa::path(
     get, path = "/healthz", tag = "Operations", operation_id = "alive",
+    security(()),
     responses((status = 200, description = "it lives", body = AliveBody))
 )]
 pub(crate) async fn alive() -> Json<AliveBody> {
@@ -49,6 +50,7 @@ pub(crate) async fn alive() -> Json<AliveBody> {
 /// Whether the server can serve
 #[utoipa::path(
     get, path = "/readyz", tag = "Operations", operation_id = "ready",
+    security(()),
     responses(
         (status = 200, description = "it can serve", body = ReadyBody),
         (status = 503, description = "something that it needs is not there", body = ReadyBody),

@@ -1,7 +1,7 @@
 //! Where an invoice stands.
 
 use super::payment_hash;
-use crate::identity;
+use crate::identity::{self, Asked};
 use crate::problem::{Problem, ProblemBody};
 use crate::state::AppState;
 use crate::wire::InvoiceStateBody;
@@ -26,8 +26,8 @@ pub(crate) async fn read(
     request: HttpRequest,
     hash: Path<String>,
 ) -> Result<Json<InvoiceStateBody>, Problem> {
-    identity::anonymous(&request, None)?;
     let hash = payment_hash(&hash)?;
+    identity::of(&state, Asked::without_body(&request)).await?;
     let engine = state.engine.clone();
     let invoice = state.run(async move { engine.invoice_view(hash).await }).await?;
     Ok(Json(InvoiceStateBody::from(&invoice)))

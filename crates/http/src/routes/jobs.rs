@@ -1,10 +1,11 @@
 //! Creating and reading jobs.
 
 use super::written;
+use crate::identity::{self, Asked};
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::state::AppState;
 use crate::wire::{CreatedJobBody, JobBody, NewJobBody};
-use crate::{body, idempotency, identity};
+use crate::{body, idempotency};
 use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use tithe_engine::idempotency::StoredAnswer;
@@ -15,7 +16,8 @@ use tithe_lightning::PaymentHash;
 /// Ask for work
 ///
 /// Answers with an invoice for the evaluation of the request. Once it is paid, the request is evaluated; once that accepts
-/// it, `GET /api/jobs/{jobId}` shows the invoice for the work.
+/// it, `GET /api/jobs/{jobId}` shows the invoice for the work, less what the pool pays for an identity that is trusted. When
+/// the pool pays it all there is none, and the work begins.
 #[utoipa::path(
     post, path = "/api/jobs", tag = "Jobs", operation_id = "createJob",
     params(("Idempotency-Key" = Option<String>, Header, description = "repeating the request with the same key gives the same answer, for 24 hours; best a random UUID")),
@@ -37,13 +39,15 @@ pub(crate) async fn create(
 ) -> Result<HttpResponse, Problem> {
     let bytes = body::read(&request, payload).await?;
     let new: NewJobBody = body::json(&bytes)?;
-    identity::anonymous(&request, new.nostr_token.as_deref())?;
-    let key = idempotency::of(&request, &bytes, state.engine.settings())?;
-    let new =
-        NewJobRequest { request: new.request, model: new.model, max_output_tokens: new.max_output_tokens };
+    let key = idempotency::read(&request, &bytes, state.engine.settings())?;
     if state.draining.is_cancelled() {
         return Err(Problem::new(Code::ShuttingDown, "the server is about to stop and takes on no new jobs"));
     }
+    let asked = Asked { request: &request, body: &bytes, token: new.nostr_token.as_deref() };
+    let identity = identity::of(&state, asked).await?;
+    let key = key.map(|key| key.of(identity));
+    let NewJobBody { request, model, max_output_tokens, .. } = new;
+    let new = NewJobRequest { request, model, max_output_tokens, identity };
     let engine = state.engine.clone();
     let answered = state.run(async move { engine.job_create(new, key, &render).await }).await?;
     Ok(idempotency::respond(answered))
@@ -70,8 +74,8 @@ pub(crate) async fn read(
     request: HttpRequest,
     id: Path<String>,
 ) -> Result<Json<JobBody>, Problem> {
-    identity::anonymous(&request, None)?;
     let id = job_id(&id)?;
+    identity::of(&state, Asked::without_body(&request)).await?;
     let engine = state.engine.clone();
     let view = state.run(async move { engine.job_view(id).await }).await?;
     written(JobBody::now(&view)).map(Json)

@@ -4,8 +4,10 @@ pub(crate) mod dev;
 pub(crate) mod estimate;
 pub(crate) mod events;
 pub(crate) mod health;
+pub(crate) mod identity;
 pub(crate) mod invoices;
 pub(crate) mod jobs;
+pub(crate) mod pool;
 pub(crate) mod problems;
 
 use crate::problem::{Code, Problem};
@@ -24,6 +26,10 @@ pub(crate) fn configure(dev: bool) -> impl FnOnce(&mut ServiceConfig) {
             .service(resource("/api/jobs", web::post().to(jobs::create), "POST"))
             .service(readable("/api/jobs/{job_id}", read().to(jobs::read)))
             .service(resource("/api/jobs/{job_id}/events", web::get().to(events::events), "GET"))
+            .service(resource("/api/identity/challenge", web::post().to(identity::challenge), "POST"))
+            .service(resource("/api/identity/verify", web::post().to(identity::verify), "POST"))
+            .service(readable("/api/identity/me", read().to(identity::me)))
+            .service(readable("/api/pool", read().to(pool::read)))
             .service(readable("/api/invoices/{payment_hash}", read().to(invoices::read)))
             .service(readable("/problems/{name}", read().to(problems::read)))
             .service(readable("/healthz", read().to(health::alive)))

@@ -21,6 +21,7 @@ pub(crate) struct ProblemKindBody {
 /// What a problem means
 #[utoipa::path(
     get, path = "/problems/{name}", tag = "Operations", operation_id = "readProblem",
+    security(()),
     params(("name" = String, Path, description = "the last part of a problem's `type`")),
     responses(
         (status = 200, description = "what it means and what to do", body = ProblemKindBody),

@@ -1,8 +1,8 @@
 //! Estimates.
 
-use super::{ANONYMOUS, Decimal};
+use super::{Decimal, PoolSummaryBody};
 use serde::Serialize;
-use tithe_engine::Estimate;
+use tithe_engine::{Estimate, FreeTierPreview};
 use tithe_money::MoneyError;
 use utoipa::ToSchema;
 
@@ -28,11 +28,44 @@ struct TokenEstimateBody {
     model: String,
 }
 
+/// What the pool would pay if you asked now. Nothing is set aside for it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct FreeTierBody {
+    /// `free`, `partial` or `gate` (the pool pays nothing): decided on the most that the work can cost.
+    serve: &'static str,
+    /// What the pool is expected to pay, in sats. With `chargeSats` it is `estimatedSats`.
+    absorb_sats: u64,
+    /// What is expected to be left for you to pay, in sats, rounded up. The evaluation's fee is in it, which the pool never
+    /// pays.
+    charge_sats: u64,
+    /// What the work's invoice would ask for, in sats, before what is not used is owed back; 0: there would be none.
+    up_front_sats: u64,
+}
+
+impl FreeTierBody {
+    fn of(preview: &FreeTierPreview, estimated_sats: u64) -> Result<Self, MoneyError> {
+        let charge_sats = preview.expected_charge.to_sats_rounding_up()?.get();
+        Ok(Self {
+            serve: preview.decision.serve.as_str(),
+            absorb_sats: estimated_sats.saturating_sub(charge_sats),
+            charge_sats,
+            up_front_sats: preview.decision.charge.to_sats_rounding_up()?.get(),
+        })
+    }
+}
+
 /// Who asks.
 #[derive(Debug, Serialize, ToSchema)]
 struct IdentityBody {
     /// The identity's tier; `anonymous` without one.
     trust_tier: &'static str,
+    /// The identity's public key: 64 hex digits. Only with an identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pubkey: Option<String>,
+    /// What the pool would pay. Only with an identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    free_tier: Option<FreeTierBody>,
 }
 
 /// What a request would cost: its evaluation and its work together.
@@ -57,14 +90,18 @@ pub(crate) struct EstimateBody {
     token_estimate: TokenEstimateBody,
     /// Who asks.
     identity: IdentityBody,
+    /// How the pool stands.
+    pool: PoolSummaryBody,
 }
 
 impl TryFrom<&Estimate> for EstimateBody {
     type Error = MoneyError;
 
     fn try_from(estimate: &Estimate) -> Result<Self, MoneyError> {
+        let estimated_sats = estimate.expected.to_sats_rounding_up()?.get();
+        let preview = estimate.free_tier.as_ref();
         Ok(Self {
-            estimated_sats: estimate.expected.to_sats_rounding_up()?.get(),
+            estimated_sats,
             estimated_msats: estimate.expected.get(),
             estimated_cost_usd: estimate.expected_usd.into(),
             evaluation_fee_sats: estimate.evaluation_fee.get(),
@@ -78,7 +115,12 @@ impl TryFrom<&Estimate> for EstimateBody {
                 output_tokens: estimate.work.tokens.output,
                 model: estimate.work.model.clone(),
             },
-            identity: IdentityBody { trust_tier: ANONYMOUS },
+            identity: IdentityBody {
+                trust_tier: estimate.tier.as_str(),
+                pubkey: preview.map(|preview| preview.pubkey.to_string()),
+                free_tier: preview.map(|preview| FreeTierBody::of(preview, estimated_sats)).transpose()?,
+            },
+            pool: PoolSummaryBody::from(&estimate.pool),
         })
     }
 }

@@ -1,12 +1,12 @@
 //! Jobs.
 
-use super::{ANONYMOUS, Decimal, InvoiceBody};
+use super::{Decimal, InvoiceBody};
 use serde::{Deserialize, Serialize};
 use tithe_clock::Timestamp;
 use tithe_engine::{CreatedJob, JobView};
-use tithe_jobs::{Job, JobChange, JobState, Refund, StateName};
+use tithe_jobs::{Job, JobChange, JobState, Refund, StateName, WorkTerms};
 use tithe_lightning::InvoiceState;
-use tithe_money::MoneyError;
+use tithe_money::{MoneyError, Msats};
 use utoipa::ToSchema;
 
 /// A job that is asked for.
@@ -55,7 +55,7 @@ impl TryFrom<&CreatedJob> for CreatedJobBody {
             eval_invoice: InvoiceBody::try_from(&created.invoice)?,
             claim_token: created.claim_token.clone(),
             created_at: created.job.created_at,
-            trust_tier: ANONYMOUS,
+            trust_tier: created.tier.as_str(),
         })
     }
 }
@@ -73,7 +73,7 @@ struct PricingBody {
     /// The BTC price that it is charged at.
     #[schema(value_type = f64)]
     btc_price_usd: Decimal,
-    /// What is left for you to pay, in sats.
+    /// What is left for you to pay, in sats, after the pool's part.
     amount_sats: u64,
     /// The whole, in sats.
     full_amount_sats: u64,
@@ -103,7 +103,7 @@ struct ChargedBody {
     /// What you paid for the work, in sats: what you paid in for it less what is owed back. The evaluation's fee is not
     /// in it.
     charged_sats: u64,
-    /// What the pool paid, in sats.
+    /// What the pool paid, in sats, rounded up. With `chargedSats` it is what the work cost.
     absorbed_sats: u64,
 }
 
@@ -141,16 +141,17 @@ pub(crate) struct JobBody {
     /// The identity's tier.
     #[serde(rename = "trust_tier")]
     trust_tier: &'static str,
-    /// Whether the pool pays for all of it.
+    /// Whether the pool pays for the work, or for a part of it.
     #[serde(rename = "free_tier")]
     free_tier: bool,
-    /// What the pool pays, in sats.
+    /// What the pool pays, in sats: the most while the work waits or runs, the amount once it is done, and nothing when it
+    /// comes to nothing.
     #[serde(rename = "absorbed_sats")]
     absorbed_sats: u64,
     /// `awaiting_eval_payment`: the invoice for the evaluation.
     #[serde(skip_serializing_if = "Option::is_none")]
     eval_invoice: Option<InvoiceBody>,
-    /// `awaiting_work_payment`: the invoice for the work.
+    /// `awaiting_work_payment`: the invoice for the work, less what the pool pays.
     #[serde(skip_serializing_if = "Option::is_none")]
     work_invoice: Option<InvoiceBody>,
     /// `awaiting_work_payment`: what the work costs.
@@ -189,14 +190,15 @@ impl JobBody {
 
     fn at(view: &JobView, state: StateName, updated_at: Timestamp) -> Result<Self, MoneyError> {
         let job = &view.job;
+        let absorbed_sats = absorbed(&job.state, state).to_sats_rounding_up()?.get();
         let mut body = Self {
             job_id: job.id.to_string(),
             state: state.as_str(),
             created_at: job.created_at,
             updated_at,
-            trust_tier: ANONYMOUS,
-            free_tier: false,
-            absorbed_sats: 0,
+            trust_tier: view.tier.as_str(),
+            free_tier: absorbed_sats > 0,
+            absorbed_sats,
             eval_invoice: None,
             work_invoice: None,
             pricing: None,
@@ -248,6 +250,17 @@ impl JobBody {
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// What the pool paid of the work, or has set aside for it, when the job was in `state`.
+fn absorbed(job: &JobState, state: StateName) -> Msats {
+    match (state, job) {
+        (StateName::AwaitingWorkPayment | StateName::Executing, _) => {
+            job.work().map_or(Msats::ZERO, WorkTerms::reserved)
+        }
+        (StateName::Complete, JobState::Complete { completion, .. }) => completion.settlement.absorbed,
+        _ => Msats::ZERO,
     }
 }
 

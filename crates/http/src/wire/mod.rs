@@ -1,19 +1,21 @@
 //! The shapes that go over the wire.
 
 mod estimate;
+mod identity;
 mod invoice;
 mod job;
+mod pool;
 
 pub(crate) use estimate::EstimateBody;
+pub(crate) use identity::{ChallengeBody, MeBody, VerifiedBody, VerifyBody};
 pub(crate) use invoice::{InvoiceBody, InvoiceStateBody, TestPaymentBody};
 pub(crate) use job::{CreatedJobBody, JobBody, NewJobBody};
+pub(crate) use pool::{PoolBody, PoolSummaryBody};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tithe_money::{BasisPoints, UsdMicros};
-
-/// The tier of who presents no identity.
-pub(crate) const ANONYMOUS: &str = "anonymous";
+use tithe_trust::Score;
 
 /// A decimal number, written exactly.
 #[derive(Debug, Clone)]
@@ -21,7 +23,7 @@ pub(crate) struct Decimal(Box<RawValue>);
 
 impl Decimal {
     fn of(number: impl std::fmt::Display) -> Self {
-        // What `UsdMicros` and `BasisPoints` print is a JSON number.
+        // What `UsdMicros`, `BasisPoints` and `Score` print is a JSON number.
         Self(RawValue::from_string(number.to_string()).unwrap_or_default())
     }
 }
@@ -35,6 +37,12 @@ impl From<UsdMicros> for Decimal {
 impl From<BasisPoints> for Decimal {
     fn from(ratio: BasisPoints) -> Self {
         Self::of(ratio.percents())
+    }
+}
+
+impl From<Score> for Decimal {
+    fn from(score: Score) -> Self {
+        Self::of(score)
     }
 }
 

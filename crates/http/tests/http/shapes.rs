@@ -27,6 +27,7 @@ fn is(value: &Value, kind: &str) -> bool {
         "bolt11" => text.starts_with("lnbc"),
         "text" => !text.is_empty(),
         "count" => value.is_u64(),
+        "number" => value.is_number(),
         "dollars" => value.is_number() && value.as_f64().unwrap() > 0.0,
         literal => text == literal.strip_prefix('=').unwrap_or_else(|| panic!("no kind {literal}")),
     }
@@ -34,6 +35,11 @@ fn is(value: &Value, kind: &str) -> bool {
 
 pub(crate) fn invoice() -> Value {
     json!({"amountSats": "count", "expiresAt": "time", "paymentHash": "hash", "paymentRequest": "bolt11"})
+}
+
+/// What each tier may take in a day, in the design.
+pub(crate) fn daily_budgets() -> Value {
+    json!({"new": 0, "established": 50, "trusted": 200, "elite": 1_000})
 }
 
 /// A job in that state, with the fields that only that state has.

@@ -45,13 +45,15 @@ async fn tables_that_a_newer_program_has_changed_are_opened() {
 }
 
 #[tokio::test]
-async fn a_step_back_leaves_nothing_behind() {
+async fn all_steps_back_leave_nothing_behind() {
     let database = crate::database().await;
     let client = crate::client(database.url()).await;
-    client
-        .batch_execute(include_str!("../../../../migrations/postgres/2026-11-21-000000_initial/down.sql"))
-        .await
-        .unwrap();
+    for step in [
+        include_str!("../../../../migrations/postgres/2026-11-21-120000_identities/down.sql"),
+        include_str!("../../../../migrations/postgres/2026-11-21-000000_initial/down.sql"),
+    ] {
+        client.batch_execute(step).await.unwrap();
+    }
     let left =
         "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename NOT LIKE '\\_\\_diesel%'";
     assert_eq!(client.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 0);

@@ -39,6 +39,7 @@ pub struct JobRow {
     pub claims: i64,
     pub created_at: i64,
     pub updated_at: i64,
+    pub nostr_pubkey: Option<String>,
 }
 
 const fn state_column(state: &JobState) -> &'static str {
@@ -94,6 +95,7 @@ impl TryFrom<&Job> for JobRow {
             claims: job.lease.claims.into(),
             created_at: job.created_at.unix_micros(),
             updated_at: job.updated_at.unix_micros(),
+            nostr_pubkey: job.identity.map(|pubkey| pubkey.to_string()),
         })
     }
 }
@@ -105,6 +107,8 @@ impl TryFrom<JobRow> for Job {
         let read = Reader::new("job", &row.id);
         let owner = row.lease_owner.as_deref().map(|owner| owner.parse().map(LeaseOwner)).transpose();
         let until = row.lease_until.map(|until| read.time("lease_until", until)).transpose()?;
+        let identity =
+            row.nostr_pubkey.as_deref().map(|pubkey| read.pubkey("nostr_pubkey", pubkey)).transpose()?;
         let refund_amount = read.sats("refund_amount_msats", row.refund_amount_msats)?;
         let refund = match row.refund_state.as_str() {
             "not_applicable" => Refund::NotApplicable,
@@ -117,6 +121,7 @@ impl TryFrom<JobRow> for Job {
                 .max_output_tokens
                 .map(|n| read.count("max_output_tokens", n))
                 .transpose()?,
+            identity,
             evaluation: Evaluation {
                 quote: read.column("eval_quote", serde_json::from_str(&row.eval_quote))?,
                 fee: read.sats("eval_amount_msats", row.eval_amount_msats)?,
@@ -145,23 +150,27 @@ impl JobRow {
         let terms = read.column("work_terms", terms)?;
         let invoice = read.hash("work_invoice", self.work_invoice.as_deref())?;
         let work = |terms| read.present("work_terms", terms);
-        let paid_by = |invoice| read.present("work_invoice", invoice);
+        let asked_by = |invoice| read.present("work_invoice", invoice);
+        // Work that the pool pays alone has none.
+        let paid_by = |work: &WorkTerms| if work.is_free() { Ok(None) } else { asked_by(invoice).map(Some) };
         Ok(match self.state.as_str() {
             "awaiting_eval_payment" => JobState::AwaitingEvalPayment,
             "evaluating" => JobState::Evaluating,
             "accepted" => JobState::Accepted { work: work(terms)? },
             "awaiting_work_payment" => {
-                JobState::AwaitingWorkPayment { work: work(terms)?, invoice: paid_by(invoice)? }
+                JobState::AwaitingWorkPayment { work: work(terms)?, invoice: asked_by(invoice)? }
             }
-            "executing" => JobState::Executing { work: work(terms)?, invoice: paid_by(invoice)? },
+            "executing" => {
+                let work = work(terms)?;
+                JobState::Executing { invoice: paid_by(&work)?, work }
+            }
             "rejected" => JobState::Rejected {
                 reason: read.present("rejection_reason", self.rejection_reason.clone())?,
             },
-            "complete" => JobState::Complete {
-                work: work(terms)?,
-                invoice: paid_by(invoice)?,
-                completion: self.completion(read)?,
-            },
+            "complete" => {
+                let work = work(terms)?;
+                JobState::Complete { invoice: paid_by(&work)?, work, completion: self.completion(read)? }
+            }
             "failed" => JobState::Failed {
                 message: read.present("error_message", self.error_message.clone())?,
                 work: terms,

@@ -2,13 +2,17 @@
 
 #![expect(missing_docs, reason = "a row's fields are its table's columns")]
 
+mod free_tier;
 mod idempotency;
+mod identity;
 mod invoice;
 mod job;
 mod ledger;
 mod outbox;
 
+pub use free_tier::{GrantRow, POOL_TALLY, ReservationRow, TallyRow};
 pub use idempotency::IdempotencyRow;
+pub use identity::{IdentityRow, ProofRow, proof_column};
 pub use invoice::InvoiceRow;
 pub use job::JobRow;
 pub use ledger::{AccountRow, HoldRow, NewTransferRow, TransferRow};
@@ -18,6 +22,7 @@ use std::fmt::Display;
 use tithe_clock::Timestamp;
 use tithe_engine::store::StoreError;
 use tithe_money::Msats;
+use tithe_trust::NostrPubkey;
 use tracing::error;
 
 /// The rows that can be read. One that cannot is the operator's to mend (`tithe audit` names it), and must not keep the
@@ -70,6 +75,10 @@ impl Reader {
 
     pub fn time(&self, column: &str, value: i64) -> Result<Timestamp, StoreError> {
         self.column(column, Timestamp::from_unix_micros(value))
+    }
+
+    pub fn pubkey(&self, column: &str, value: &str) -> Result<NostrPubkey, StoreError> {
+        self.column(column, NostrPubkey::restore(value))
     }
 
     pub fn count(&self, column: &str, value: i64) -> Result<u64, StoreError> {

@@ -42,7 +42,12 @@ pub async fn only_recent_lapses_are_looked_at(store: FreshStore) {
     for (n, made) in [(1, START), (2, START + day)] {
         job_at(store.as_ref(), n, Stage::Invoiced, made).await;
         let invoice = preimage(n, Purpose::JobEval).payment_hash();
-        accepted(store.as_ref(), Command::InvoiceLapse { job: job_id(n), invoice }, made + EXPIRY).await;
+        accepted(
+            store.as_ref(),
+            Command::InvoiceLapse { job: job_id(n), identity: None, invoice },
+            made + EXPIRY,
+        )
+        .await;
     }
     let lapsed = async |since| store.invoices_lapsed(since, None, 10).await.unwrap().len();
     assert_eq!(lapsed(START).await, 2);

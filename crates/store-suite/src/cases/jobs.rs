@@ -6,7 +6,7 @@ use crate::scene::{
 };
 use std::sync::Arc;
 use std::time::Duration;
-use tithe_engine::commands::{Answer, Command, Verdict, WorkOutcome};
+use tithe_engine::commands::{Answer, Command, Fault, Verdict, WorkOutcome};
 use tithe_jobs::{Job, JobState, Refund, StateName};
 use tithe_ledger::AccountId;
 use tithe_lightning::Purpose;
@@ -47,7 +47,8 @@ pub async fn a_job_comes_back_as_it_was_written_in_every_state(store: FreshStore
             jobs.into_iter().find(|job| job.id == job_id(n)).unwrap().lease
         }
     };
-    let verdict = |n, lease, verdict| Command::EvaluationFinish { job: job_id(n), lease, verdict };
+    let verdict =
+        |n, lease, verdict| Command::EvaluationFinish { job: job_id(n), identity: None, lease, verdict };
     let ends = [
         (20, verdict(20, lease(20, Stage::Evaluating).await, Verdict::Rejected("no ☃".to_owned()))),
         (21, verdict(21, lease(21, Stage::Evaluating).await, Verdict::Failed("sorry".to_owned()))),
@@ -57,14 +58,14 @@ pub async fn a_job_comes_back_as_it_was_written_in_every_state(store: FreshStore
         assert_same(&store, n, command).await;
     }
     let lease = lease(23, Stage::Executing).await;
-    let outcome = WorkOutcome::Failed("broken".to_owned());
-    assert_same(&store, 23, Command::WorkFinish { job: job_id(23), lease, outcome }).await;
+    let outcome = WorkOutcome::Failed { message: "broken".to_owned(), fault: Fault::Server };
+    assert_same(&store, 23, Command::WorkFinish { job: job_id(23), identity: None, lease, outcome }).await;
     for (n, stage, purpose) in
         [(24, Stage::Invoiced, Purpose::JobEval), (25, Stage::WorkInvoiced, Purpose::JobWork)]
     {
         job_at(store.as_ref(), n, stage, START).await;
         let invoice = preimage(n, purpose).payment_hash();
-        assert_same(&store, n, Command::InvoiceLapse { job: job_id(n), invoice }).await;
+        assert_same(&store, n, Command::InvoiceLapse { job: job_id(n), identity: None, invoice }).await;
     }
     super::assert_sound(&store).await;
 }

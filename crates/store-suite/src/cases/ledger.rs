@@ -5,6 +5,7 @@ use crate::scene::{START, accepted, commit, fund, msats};
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_clock::{ManualClock, Timestamp};
+use tithe_engine::Rules;
 use tithe_engine::commands::{Answer, Command, Posting, Refusal};
 use tithe_engine::committer::{CommitError, Committer};
 use tithe_engine::feed::JobFeed;
@@ -20,7 +21,8 @@ pub(super) fn committer(store: &FreshStore) -> Committer {
 }
 
 pub(super) fn committer_at(store: &FreshStore, now: Timestamp) -> Committer {
-    Committer::start(store.clone(), Arc::new(ManualClock::at(now)), Arc::new(JobFeed::new()))
+    let rules = Arc::new(Rules::default());
+    Committer::start(store.clone(), Arc::new(ManualClock::at(now)), Arc::new(JobFeed::new()), rules)
 }
 
 pub(super) fn spend(n: u32, amount: u64) -> Command {

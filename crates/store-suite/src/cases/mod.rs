@@ -1,15 +1,21 @@
 //! The cases. Each takes a fresh store.
 
 pub mod audits;
+pub mod free_tier;
+pub mod identities;
 pub mod invoices;
 pub mod jobs;
 pub mod keys;
 pub mod leases;
 pub mod ledger;
+pub mod pool;
+pub mod pool_jobs;
 pub mod servers;
+mod watch;
 
+use futures_util::StreamExt;
 use std::sync::Arc;
-use tithe_engine::store::Store;
+use tithe_engine::store::{AuditRow, Store};
 
 /// A fresh, empty store.
 pub type FreshStore = Arc<dyn Store>;
@@ -19,4 +25,12 @@ async fn assert_sound(store: &FreshStore) {
     let report = tithe_engine::audit::audit(store.as_ref()).await.unwrap();
     let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
     assert_eq!(findings, Vec::<String>::new());
+}
+
+/// Everything that the audit sees, in an order that is the same for every store.
+async fn rows(store: &FreshStore) -> Vec<AuditRow> {
+    let rows = store.audit_rows().await.unwrap();
+    let mut rows: Vec<AuditRow> = rows.map(Result::unwrap).collect().await;
+    rows.sort_by_cached_key(|row| format!("{row:?}"));
+    rows
 }

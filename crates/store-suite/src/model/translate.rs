@@ -7,7 +7,7 @@ use crate::scene::{invoice, job_id, msats, new_job, preimage, settlement, usage,
 use std::collections::HashMap;
 use std::sync::Arc;
 use tithe_clock::Timestamp;
-use tithe_engine::commands::{Command, Posting, Verdict, WorkOutcome};
+use tithe_engine::commands::{Command, Fault, Posting, Verdict, WorkOutcome};
 use tithe_engine::store::Store;
 use tithe_jobs::Lease;
 use tithe_ledger::{AccountId, HoldId, TransferKey, TransferKind};
@@ -75,14 +75,16 @@ impl Reference {
             Op::Pay(n, for_work, how) => {
                 let amount = u64::try_from(paid_msats(asked_msats(*for_work), *how)).unwrap();
                 let settlement = settlement(job(*n), purpose(*for_work), msats(amount), now);
-                Command::PaymentCredit { job: job_id(job(*n)), settlement }
+                Command::PaymentCredit { job: job_id(job(*n)), identity: None, settlement }
             }
             Op::Lapse(n, for_work) => Command::InvoiceLapse {
                 job: job_id(job(*n)),
+                identity: None,
                 invoice: preimage(job(*n), purpose(*for_work)).payment_hash(),
             },
             Op::Judge(n, verdict) => Command::EvaluationFinish {
                 job: job_id(job(*n)),
+                identity: None,
                 lease: lease(n),
                 verdict: match verdict {
                     0 => Verdict::Rejected("no".to_owned()),
@@ -92,10 +94,11 @@ impl Reference {
             },
             Op::Finish(n, output) => Command::WorkFinish {
                 job: job_id(job(*n)),
+                identity: None,
                 lease: lease(n),
                 outcome: match output {
                     Some(output) => WorkOutcome::Completed { text: Arc::from("done"), usage: usage(*output) },
-                    None => WorkOutcome::Failed("broken".to_owned()),
+                    None => WorkOutcome::Failed { message: "broken".to_owned(), fault: Fault::Server },
                 },
             },
         }

@@ -22,10 +22,11 @@ use tempfile::TempDir;
 use tithe_clock::{Clock, ManualClock, SeededEntropy};
 use tithe_engine::store::{AuditRow, BatchStore};
 use tithe_engine::{NewJobRequest, Settings, audit};
-use tithe_jobs::{Job, JobId, JobRepository, StateName};
+use tithe_jobs::{Job, JobId, JobRepository, JobState, StateName};
 use tithe_ledger::{AccountId, Transfer, TransferKind};
 use tithe_lightning::{Invoice, InvoiceRepository, PaymentHash, Preimage, TestPayer};
 use tithe_store_suite::MemoryStore;
+use tithe_trust::{NostrPubkey, SecretKey};
 use tithe_wallet_sim::{SimOptions, SimWallet};
 
 /// How long a condition is waited for, in the time of the test's runtime.
@@ -53,6 +54,7 @@ pub struct Scene {
 pub struct Moved {
     pub paid: u64,
     pub charged: u64,
+    pub absorbed: u64,
     pub owed: u64,
     pub rounding: u64,
 }
@@ -185,7 +187,8 @@ impl Scene {
             let amount = transfer.amount.get();
             match transfer.kind {
                 TransferKind::JobPayment => moved.paid += amount,
-                TransferKind::Charge => moved.charged += amount,
+                TransferKind::Charge | TransferKind::Tithe => moved.charged += amount,
+                TransferKind::Grant => moved.absorbed += amount,
                 TransferKind::RefundAccrued => moved.owed += amount,
                 TransferKind::Rounding => moved.rounding += amount,
                 other => panic!("{other:?}"),
@@ -213,6 +216,12 @@ impl Scene {
                 assert!(moved.rounding < 1_000 * 3, "{moved:?}");
                 let split = moved.charged + moved.owed + moved.rounding;
                 assert!(!job.state.name().is_terminal() || moved.paid == split, "{moved:?} of {job:?}");
+                if let JobState::Complete { work, completion, .. } = &job.state {
+                    // I8: what the work costs is charged or absorbed, to the msat.
+                    let due = completion.settlement.price.msats.min(work.full_amount.to_msats()).get();
+                    let fee = job.evaluation.fee.to_msats().get();
+                    assert_eq!(moved.charged + moved.absorbed, fee + due, "{moved:?} of {job:?}");
+                }
             }
         }
     }
@@ -228,9 +237,14 @@ impl Drop for Scene {
     }
 }
 
+/// Somebody, by number.
+pub fn somebody(n: u8) -> NostrPubkey {
+    SecretKey::from_bytes([n; 32]).unwrap().pubkey()
+}
+
 /// A request for a job.
 pub fn asking(request: &str) -> NewJobRequest {
-    NewJobRequest { request: request.to_owned(), model: None, max_output_tokens: None }
+    NewJobRequest { request: request.to_owned(), model: None, max_output_tokens: None, identity: None }
 }
 
 /// Waits until there is something.

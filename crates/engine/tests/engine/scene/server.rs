@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
-use tithe_engine::claim_token::{ClaimTokens, Secret};
 use tithe_engine::idempotency::{IdempotencyRequest, StoredAnswer};
 use tithe_engine::inference::{ChatRequest, ChatStream, Completion, Inference, InferenceError};
 use tithe_engine::{Answered, CreatedJob, Engine, EngineError, NewJobRequest, Ports, Running};
@@ -19,6 +18,7 @@ use tithe_lightning::{
 };
 use tithe_money::Msats;
 use tithe_pricing::Catalogue;
+use tithe_trust::{NostrPubkey, Secret, Secrets};
 use tithe_wallet_sim::{Faults, SimWallet};
 
 /// How long a keyed request may run.
@@ -51,8 +51,8 @@ impl Server {
             entropy: scene.entropy(),
             catalogue: Arc::new(Catalogue::built_in()),
         };
-        let tokens = ClaimTokens::new(Secret::new("a secret of the test's"), vec![]);
-        let engine = Arc::new(Engine::new(ports, scene.settings.clone(), tokens).unwrap());
+        let secrets = Secrets::new(Secret::new("a secret of the test's"), vec![]);
+        let engine = Arc::new(Engine::new(ports, scene.settings.clone(), &secrets).unwrap());
         Self { engine, power, wallet, running: None }
     }
 
@@ -76,6 +76,12 @@ impl Server {
     /// A job, and the id that its answer says.
     pub async fn create(&self, request: &str) -> JobId {
         job_of(&self.engine.job_create(asking(request), None, &render).await.unwrap())
+    }
+
+    /// A job of an identity.
+    pub async fn create_as(&self, who: NostrPubkey, request: &str) -> JobId {
+        let new = NewJobRequest { identity: Some(who), ..asking(request) };
+        job_of(&self.engine.job_create(new, None, &render).await.unwrap())
     }
 
     /// Asks for a job under a key.

@@ -11,10 +11,12 @@ use tithe_clock::Timestamp;
 use tithe_engine::commands::Batch;
 use tithe_engine::idempotency::{IdempotencyId, IdempotencyRecord};
 use tithe_engine::store::{AuditRows, BatchStore, Committed, Elsewhere, StoreError};
+use tithe_free_tier::{FreeTierRepository, Grant, GrantId, PoolTally, Reservation, ReservationId, Standing};
 use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, Lease};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository};
 use tithe_lightning::{Invoice, InvoiceRepository, PaymentHash};
 use tithe_store_suite::MemoryStore;
+use tithe_trust::NostrPubkey;
 
 /// What goes wrong with the store, for all servers.
 #[derive(Default)]
@@ -149,6 +151,14 @@ impl BatchStore for ServerStore {
         self.read(self.inner.idempotency_purge(now)).await
     }
 
+    async fn proofs_purge(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.read(self.inner.proofs_purge(now)).await
+    }
+
+    async fn strangers_purge(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.read(self.inner.strangers_purge(before)).await
+    }
+
     async fn audit_rows(&self) -> Result<AuditRows, StoreError> {
         self.read(self.inner.audit_rows()).await
     }
@@ -253,6 +263,35 @@ impl LedgerRepository for ServerStore {
 
     async fn holds_overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Hold>, StoreError> {
         self.read(self.inner.holds_overdue(now, limit)).await
+    }
+}
+
+#[async_trait]
+impl FreeTierRepository for ServerStore {
+    type Error = StoreError;
+
+    async fn standing(&self, pubkey: NostrPubkey) -> Result<Option<Standing>, StoreError> {
+        self.read(self.inner.standing(pubkey)).await
+    }
+
+    async fn reservation(&self, id: ReservationId) -> Result<Option<Reservation>, StoreError> {
+        self.read(self.inner.reservation(id)).await
+    }
+
+    async fn reservations_overdue(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Reservation>, StoreError> {
+        self.read(self.inner.reservations_overdue(now, limit)).await
+    }
+
+    async fn pool_tally(&self) -> Result<PoolTally, StoreError> {
+        self.read(self.inner.pool_tally()).await
+    }
+
+    async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {
+        self.read(self.inner.grant(id)).await
     }
 }
 

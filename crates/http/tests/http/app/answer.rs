@@ -48,6 +48,11 @@ impl Answer {
         assert_eq!((self.status, self.code().as_str()), (status, code), "{}", self.text);
     }
 
+    /// That it is a problem of that status and one of these codes.
+    pub(crate) fn is_one_of(&self, status: u16, codes: &[&str]) {
+        assert!(self.status == status && codes.contains(&self.code().as_str()), "{}", self.text);
+    }
+
     /// What holds for every answer: a request id, no sniffing, and errors that are whole problems.
     pub(crate) fn check(&self) {
         let id = self.header("x-request-id");

@@ -2,29 +2,32 @@
 
 mod answer;
 mod events;
+mod identities;
 mod jobs;
 mod prices;
 mod raw;
 
 pub(crate) use answer::Answer;
 pub(crate) use events::{Event, Events, ids, text_of};
+pub(crate) use identities::{event, key, signature_of};
 pub(crate) use prices::SwitchedPrice;
 
 use crate::store;
 use actix_web::dev::ServerHandle;
 use reqwest::{Client, Method, RequestBuilder};
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tempfile::TempDir;
 use tithe_clock::{Clock, Entropy, ManualClock, SystemClock, SystemEntropy, Timestamp};
-use tithe_engine::claim_token::{ClaimTokens, Secret};
 use tithe_engine::{Engine, Ports, Running, Settings};
-use tithe_http::{AppState, HttpSettings};
+use tithe_http::{AppState, HttpSettings, PublicUrl};
 use tithe_inference::SimInference;
 use tithe_lightning::TestPayer;
 use tithe_pricing::Catalogue;
+use tithe_trust::{Secret, Secrets};
 use tithe_wallet_sim::SimWallet;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +51,15 @@ pub(crate) struct Options {
     pub(crate) dev: bool,
     /// Which origins browsers may call from.
     pub(crate) cors_origins: Vec<String>,
+    /// Where clients are told to reach it.
+    pub(crate) public_url: Option<PublicUrl>,
+    /// The secrets that it once made tokens with, and still knows.
+    pub(crate) retired: Vec<Secret>,
+}
+
+/// The secret that servers of tests make tokens with.
+pub(crate) fn secret() -> Secret {
+    Secret::new([7; 32])
 }
 
 impl Default for Options {
@@ -58,6 +70,8 @@ impl Default for Options {
             manual_clock: false,
             dev: true,
             cors_origins: Vec::new(),
+            public_url: None,
+            retired: Vec::new(),
         }
     }
 }
@@ -125,13 +139,16 @@ impl TestApp {
                 entropy,
                 catalogue: Arc::new(Catalogue::built_in()),
             };
-            let tokens = ClaimTokens::new(Secret::new([7; 32]), Vec::new());
-            (Arc::new(Engine::new(ports, options.settings, tokens).unwrap()), wallet, kept)
+            let secrets = Secrets::new(secret(), options.retired);
+            let engine = Engine::new(ports, options.settings, &secrets).unwrap();
+            engine.pool_open().await.unwrap();
+            (Arc::new(engine), wallet, kept)
         });
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
         let state = AppState {
             draining: draining.clone(),
             engine: engine.clone(),
+            public_url: options.public_url,
             test_payer: options.dev.then(|| -> Arc<dyn TestPayer> { wallet.clone() }),
             runtime: runtime.handle().clone(),
             stopping: stopping.clone(),
@@ -208,6 +225,12 @@ impl TestApp {
     /// Ends event streams, as a stopping server does first.
     pub(crate) fn stop_streams(&self) {
         self.parts.as_ref().unwrap().stopping.cancel();
+    }
+
+    /// Every row of every table.
+    pub(crate) async fn rows(&self) -> BTreeMap<String, Vec<String>> {
+        let parts = self.parts.as_ref().unwrap();
+        store::rows(&parts.kept, parts.folder.path()).await
     }
 
     /// How many jobs the store has.

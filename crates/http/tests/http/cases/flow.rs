@@ -1,7 +1,7 @@
 //! The whole way of a paid job.
 
 use crate::app::TestApp;
-use crate::shapes::{answers, has_shape, invoice, job, refund};
+use crate::shapes::{answers, daily_budgets, has_shape, invoice, job, refund};
 use serde_json::json;
 
 #[tokio::test]
@@ -14,6 +14,7 @@ async fn a_job_is_estimated_asked_for_paid_twice_done_and_billed() {
         &json!({
             "btcPriceUsd": "dollars", "estimatedCostUsd": "dollars", "estimatedMsats": "count",
             "estimatedSats": "count", "evaluationFeeSats": "count", "identity": {"trust_tier": "=anonymous"},
+            "pool": {"balanceSats": 10_000, "dailyBudgets": daily_budgets()},
             "range": {"maxSats": "count", "minSats": "count"},
             "tokenEstimate": {"inputTokens": "count", "model": "=sim-large", "outputTokens": "count"},
         }),

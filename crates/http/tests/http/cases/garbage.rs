@@ -1,6 +1,6 @@
 //! Garbage, in bulk: whatever comes, the answer is a proper one.
 
-use crate::app::{Answer, TestApp};
+use crate::app::{Answer, TestApp, key};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -80,6 +80,41 @@ async fn ten_thousand_garbage_bodies_get_proper_answers() {
 }
 
 #[tokio::test]
+async fn garbage_events_and_tokens_get_proper_answers_and_are_nobodys() {
+    let app = TestApp::standing();
+    let good = json!({"event": app.answer_to(&app.nonce().await, &key(1)), "pubkey": key(1).pubkey().npub()});
+    let good = good.to_string().into_bytes();
+    let mut runner = runner();
+    let any_change = (any::<prop::sample::Index>(), any::<u8>());
+    for _ in 0..30 {
+        let changes = (0..AT_ONCE).map(|_| any_change.new_tree(&mut runner).unwrap().current());
+        let bodies: Vec<Vec<u8>> = changes
+            .map(|(at, byte)| {
+                let mut bytes = good.clone();
+                bytes[at.index(good.len())] = byte;
+                bytes
+            })
+            .filter(|bytes| *bytes != good)
+            .collect();
+        let answers = bodies.iter().map(|body| app.post("/api/identity/verify", body.clone()));
+        for (body, answer) in bodies.iter().zip(futures_util::future::join_all(answers).await) {
+            // A name that is unknown once it is changed leaves the key unsaid.
+            let unsaid = !String::from_utf8_lossy(body).contains("\"pubkey\":\"npub");
+            let fits = matches!(answer.status, 400 | 401) || unsaid && answer.status == 200;
+            assert!(fits, "{:?}: {answer:?}", String::from_utf8_lossy(body));
+        }
+    }
+    let text = "[ -~]{0,80}|v1\\.[A-Za-z0-9_-]{0,60}\\.[A-Za-z0-9_-]{43}|Nostr [A-Za-z0-9+/=]{0,200}";
+    for _ in 0..1_000 {
+        let text = text.new_tree(&mut runner).unwrap().current();
+        for header in ["X-Nostr-Token", "Authorization"] {
+            let request = app.request(Method::GET, "/api/identity/me").header(header, &text);
+            app.send(request).await.is_one_of(401, &["invalid_identity", "identity_required"]);
+        }
+    }
+}
+
+#[tokio::test]
 async fn garbage_paths_queries_and_headers_get_proper_answers() {
     let app = TestApp::standing();
     let (id, hash) = app.job_create("hello").await;
@@ -94,6 +129,10 @@ async fn garbage_paths_queries_and_headers_get_proper_answers() {
         "/api/estimate?request=".to_owned(),
         "/api/estimate?request=a&".to_owned(),
         "/problems/".to_owned(),
+        "/api/pool".to_owned(),
+        "/api/identity/me".to_owned(),
+        "/api/identity/me?nostr_token=".to_owned(),
+        "/api/identity/challenge".to_owned(),
         "/".to_owned(),
     ]);
     let header = prop::sample::select(vec![

@@ -1,5 +1,6 @@
 //! A store in a database of its own, for one test.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use tithe_engine::store::Store;
@@ -21,4 +22,21 @@ pub(crate) async fn open(_folder: &Path) -> (Arc<dyn Store>, Kept) {
     let database = TestDatabase::create(&template, migrate).await;
     let store = PostgresStore::connect(database.url(), settings).await.unwrap();
     (Arc::new(store), database)
+}
+
+/// Every row of every table, in order.
+pub(crate) async fn rows(kept: &Kept, _folder: &Path) -> BTreeMap<String, Vec<String>> {
+    let (client, connection) = tokio_postgres::connect(kept.url(), tokio_postgres::NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let lines = async |sql: &str| -> Vec<String> {
+        client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+    };
+    let mut rows = BTreeMap::new();
+    for table in lines("SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'").await {
+        let all = lines(&format!("SELECT t::text FROM \"{table}\" t ORDER BY 1")).await;
+        rows.insert(table, all);
+    }
+    drop(client);
+    connection.await.unwrap().unwrap();
+    rows
 }

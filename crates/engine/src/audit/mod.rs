@@ -1,10 +1,13 @@
 //! The audit: proves the invariants on live data.
 
+mod free_tier;
+
 use crate::store::{AuditRow, StoreError};
 use crate::{Engine, store::Store};
+use free_tier::FreeTierAudit;
 use futures_util::StreamExt;
 use std::collections::HashMap;
-use tithe_jobs::{Job, JobState};
+use tithe_jobs::{Job, JobState, WorkTerms};
 use tithe_ledger::{AccountId, Auditor, Finding, Invariant, Transfer, TransferKind};
 use tithe_lightning::{Invoice, InvoiceState};
 use tithe_money::Msats;
@@ -19,6 +22,8 @@ pub struct AuditReport {
     pub jobs: u64,
     /// Invoices seen.
     pub invoices: u64,
+    /// Grants seen.
+    pub grants: u64,
     /// What is in each account that is not a customer's, credits less debits, in msats.
     pub balances: Vec<(AccountId, i128)>,
     /// What is in all jobs' accounts together, in msats.
@@ -31,7 +36,10 @@ pub struct AuditReport {
 #[derive(Debug, Clone, Copy, Default)]
 struct JobMoney {
     paid: i128,
+    /// With the tithe.
     charged: i128,
+    /// By the pool.
+    absorbed: i128,
     refunded: i128,
     rounding: i128,
 }
@@ -39,6 +47,7 @@ struct JobMoney {
 #[derive(Default)]
 struct Audit {
     ledger: Auditor,
+    free_tier: FreeTierAudit,
     payments: HashMap<String, Transfer>,
     money: HashMap<Uuid, JobMoney>,
     jobs: Vec<JobFacts>,
@@ -51,6 +60,9 @@ struct JobFacts {
     ended: bool,
     state: &'static str,
     charged: Msats,
+    absorbed: Msats,
+    /// What must be reserved for it.
+    reserved: Msats,
     refund: Msats,
 }
 
@@ -85,17 +97,22 @@ impl Audit {
             AuditRow::Hold(hold) => self.ledger.hold(&hold),
             AuditRow::Invoice(invoice) => self.invoices.push(invoice),
             AuditRow::Job(job) => self.jobs.push(facts(&job)),
+            AuditRow::Identity(standing) => self.free_tier.standing(&standing),
+            AuditRow::Reservation(reservation) => self.free_tier.reservation(&reservation, &mut self.ledger),
+            AuditRow::Tally(tally) => self.free_tier.tally(tally),
+            AuditRow::Grant(grant) => self.free_tier.grant(&grant),
             AuditRow::Unreadable { subject, problem } => self.ledger.find(Invariant::I1, subject, problem),
         }
     }
 
     fn transfer(&mut self, transfer: Transfer) {
         self.ledger.transfer(&transfer);
+        self.free_tier.transfer(&transfer);
         let amount = i128::from(transfer.amount.get());
         if let AccountId::Job(job) = transfer.debit {
             let money = self.money.entry(job).or_default();
             match transfer.kind {
-                TransferKind::Charge => money.charged += amount,
+                TransferKind::Charge | TransferKind::Tithe => money.charged += amount,
                 TransferKind::RefundAccrued => money.refunded += amount,
                 TransferKind::Rounding => money.rounding += amount,
                 _ => {
@@ -103,6 +120,10 @@ impl Audit {
                     self.ledger.find(Invariant::I8, format!("transfer {}", transfer.key), detail);
                 }
             }
+        }
+        if transfer.kind == TransferKind::Grant {
+            // Whether it is a job's is known when the jobs have come in.
+            self.money.entry(transfer.reference).or_default().absorbed += amount;
         }
         if transfer.kind == TransferKind::JobPayment {
             if let AccountId::Job(job) = transfer.credit {
@@ -117,11 +138,14 @@ impl Audit {
         let jobs = std::mem::take(&mut self.jobs);
         self.check_payments(&invoices);
         self.check_jobs(&jobs);
+        let grants = self.free_tier.grants();
+        std::mem::take(&mut self.free_tier).finish(&mut self.ledger);
         let is_job = |id: &AccountId| matches!(id, AccountId::Job(_));
         AuditReport {
             transfers: self.ledger.transfers(),
             jobs: u64::try_from(jobs.len()).unwrap_or(u64::MAX),
             invoices: u64::try_from(invoices.len()).unwrap_or(u64::MAX),
+            grants,
             balances: self
                 .ledger
                 .balances()
@@ -177,7 +201,8 @@ impl Audit {
         }
     }
 
-    /// I8: what an ended job was paid is charged, refunded or rounded, to the last millisat, and as the job says.
+    /// I8: what an ended job was paid is charged, refunded or rounded, to the last millisat, and as the job says; and so is
+    /// what the pool has paid for it. What is reserved for a job is reserved while it may need it, and no longer.
     fn check_jobs(&mut self, jobs: &[JobFacts]) {
         let mut owed = 0_i128;
         for job in jobs {
@@ -201,13 +226,29 @@ impl Audit {
                 );
                 self.ledger.find(Invariant::I8, subject.clone(), detail);
             }
+            let (absorbed, reserved) = (i128::from(job.absorbed.get()), self.free_tier.take_reserved(job.id));
+            if money.absorbed != absorbed {
+                let detail = format!(
+                    "it is {} and the pool was to pay {absorbed} msat of it, but {} are booked",
+                    job.state, money.absorbed
+                );
+                self.ledger.find(Invariant::I8, subject.clone(), detail);
+            }
+            if reserved != job.reserved {
+                let detail = format!(
+                    "it is {}: {} are to be reserved for it, {reserved} are",
+                    job.state, job.reserved
+                );
+                self.ledger.find(Invariant::I5, subject.clone(), detail);
+            }
             if money.refunded != refund {
                 let detail =
                     format!("it says that {refund} msat are owed back, but {} are booked", money.refunded);
                 self.ledger.find(Invariant::I8, subject, detail);
             }
         }
-        for id in std::mem::take(&mut self.money).into_keys() {
+        let only_granted = |money: &JobMoney| money.paid == 0 && money.charged == 0 && money.refunded == 0;
+        for (id, _) in std::mem::take(&mut self.money).into_iter().filter(|(_, money)| !only_granted(money)) {
             self.ledger.find(
                 Invariant::I8,
                 format!("job {id}"),
@@ -231,15 +272,23 @@ fn facts(job: &Job) -> JobFacts {
             | JobState::Expired { work: None, .. }
     );
     let fee = if evaluated { job.evaluation.fee.to_msats() } else { Msats::ZERO };
-    let work = match &job.state {
-        JobState::Complete { completion, .. } => completion.settlement.charged,
-        _ => Msats::ZERO,
+    let (work, absorbed) = match &job.state {
+        JobState::Complete { completion, .. } => {
+            (completion.settlement.charged, completion.settlement.absorbed)
+        }
+        _ => (Msats::ZERO, Msats::ZERO),
+    };
+    let reserved = match &job.state {
+        state if state.name().is_terminal() => Msats::ZERO,
+        state => state.work().map_or(Msats::ZERO, WorkTerms::reserved),
     };
     JobFacts {
         id: job.id.0,
         ended: job.state.name().is_terminal(),
         state: job.state.name().as_str(),
         charged: fee.checked_add(work).unwrap_or(Msats::MAX),
+        absorbed,
+        reserved,
         refund: job.refund.amount().to_msats(),
     }
 }

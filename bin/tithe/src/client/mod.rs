@@ -1,8 +1,16 @@
 //! The HTTP side of a customer.
 
-use super::sse::Events;
+mod bodies;
+mod identity;
+mod sse;
+
+pub(crate) use bodies::{Created, Delta, Estimate, FreeTier, Invoice, Job, Me, Verified, parse};
+pub(crate) use sse::{Event, Events};
+
+use bodies::ProblemBody;
+use clap::Args;
+use identity::Session;
 use reqwest::{RequestBuilder, Response};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
@@ -10,7 +18,15 @@ use std::time::Duration;
 const TRIES: u32 = 30;
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Why nothing was bought.
+/// Which server to talk to.
+#[derive(Args)]
+pub(crate) struct ServerArgs {
+    /// The server
+    #[arg(long, value_name = "URL", env = "TITHE_SERVER", default_value = "http://127.0.0.1:8402")]
+    pub(crate) server: String,
+}
+
+/// Why a server did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("no server answers at {server}; is `tithe serve` running?")]
@@ -21,6 +37,8 @@ pub(crate) enum Failure {
     Problem { status: u16, code: String, detail: String },
     #[error("what the server said is not understood")]
     Nonsense(#[source] serde_json::Error),
+    #[error("the server wants something else signed than a nonce")]
+    NoNonce,
     #[error("no connection can be made from this machine")]
     Client(#[source] reqwest::Error),
 }
@@ -32,105 +50,11 @@ impl Failure {
     }
 }
 
-#[derive(Deserialize)]
-struct ProblemBody {
-    code: String,
-    detail: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Estimate {
-    pub(crate) estimated_sats: u64,
-    pub(crate) evaluation_fee_sats: u64,
-    pub(crate) range: Range,
-    #[serde(rename = "tokenEstimate")]
-    pub(crate) tokens: TokenEstimate,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Range {
-    pub(crate) min_sats: u64,
-    pub(crate) max_sats: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct TokenEstimate {
-    pub(crate) model: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Created {
-    pub(crate) job_id: String,
-    pub(crate) eval_invoice: Invoice,
-    pub(crate) claim_token: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Invoice {
-    pub(crate) payment_request: String,
-    pub(crate) payment_hash: String,
-    pub(crate) amount_sats: u64,
-    pub(crate) expires_at: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Job {
-    pub(crate) state: String,
-    pub(crate) work_invoice: Option<Invoice>,
-    pub(crate) reason: Option<String>,
-    pub(crate) result: Option<String>,
-    pub(crate) error_message: Option<String>,
-    pub(crate) usage: Option<Usage>,
-    pub(crate) charged: Option<Charged>,
-    pub(crate) refund: Option<Refund>,
-}
-
-impl Job {
-    pub(crate) fn is_over(&self) -> bool {
-        self.refund.is_some()
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Usage {
-    pub(crate) input_tokens: u64,
-    pub(crate) output_tokens: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Charged {
-    pub(crate) charged_sats: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Refund {
-    pub(crate) state: String,
-    pub(crate) amount_sats: u64,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct Delta {
-    pub(crate) text: String,
-    pub(crate) attempt: u32,
-}
-
-pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
-    serde_json::from_str(text).map_err(Failure::Nonsense)
-}
-
 /// A server, as a customer sees it.
 pub(crate) struct Client {
     http: reqwest::Client,
     server: reqwest::Url,
+    session: Option<Session>,
 }
 
 impl Client {
@@ -142,7 +66,7 @@ impl Client {
         }
         let http =
             reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).tcp_nodelay(true).build();
-        Ok(Self { http: http.map_err(Failure::Client)?, server: url })
+        Ok(Self { http: http.map_err(Failure::Client)?, server: url, session: None })
     }
 
     pub(crate) async fn estimate(
@@ -156,7 +80,7 @@ impl Client {
             .append_pair("request", request)
             .extend_pairs(model.map(|model| ("model", model)))
             .extend_pairs(max_output_tokens.map(|tokens| ("maxOutputTokens", tokens.to_string())));
-        self.read(self.http.get(url)).await
+        self.read_as_oneself(|| self.http.get(url.clone())).await
     }
 
     /// Asks for a job. With a key, so that trying again makes no second one.
@@ -175,7 +99,7 @@ impl Client {
         let ask = || self.http.post(self.url(&["api", "jobs"])).header("Idempotency-Key", key).json(&body);
         let mut tries = 1;
         loop {
-            match self.read(ask()).await {
+            match self.read_as_oneself(ask).await {
                 Err(failure) if failure.may_pass() && tries < TRIES => tries += 1,
                 Err(Failure::Problem { status: 409, code, .. })
                     if code == "request_in_progress" && tries < TRIES =>

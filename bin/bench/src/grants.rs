@@ -1,0 +1,77 @@
+//! Grants over HTTP, all of one pool, against the floor of the database.
+
+use crate::Rounds;
+use crate::floor::{Floor, Operation};
+use crate::ground;
+use crate::load::Target;
+use crate::versus::{Goal, Plan, measure};
+use clap::Args;
+use tokio::runtime::Runtime;
+
+/// What is measured.
+#[derive(Args, Clone)]
+pub(crate) struct Options {
+    /// How many connections at once, shared out among the servers
+    #[arg(long, value_delimiter = ',', default_values_t = [32, 256])]
+    connections: Vec<u32>,
+    /// How many servers work on the one pool
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4))]
+    servers: u32,
+    /// How many sessions there are, each with an identity
+    #[arg(long, default_value_t = 10_000)]
+    sessions: u32,
+    /// What the servers log
+    #[arg(long, default_value = "warn")]
+    log: String,
+    #[command(flatten)]
+    rounds: Rounds,
+}
+
+const ONE_SERVER: [Goal; 2] = [
+    Goal { connections: 32, text: "rate ≥ 5 ×, reach for 7 ×; p99 ≤ 0.1 ×, reach for 0.05 ×" },
+    Goal { connections: 256, text: "rate ≥ 8 ×, reach for 12 ×" },
+];
+
+const TWO_SERVERS: [Goal; 1] = [Goal { connections: 32, text: "rate ≥ 4 ×, reach for 6 ×" }];
+
+/// Measures.
+pub(crate) fn run(options: &Options) {
+    let runtime = Runtime::new().unwrap();
+    let cluster = ground::cluster();
+    // It goes with the cluster, however this process ends.
+    let folder = tempfile::tempdir_in(cluster.folder()).unwrap();
+    let url = cluster.url("tithe");
+    cluster.create_database("tithe").unwrap();
+    let floor = runtime.block_on(async {
+        let store = ground::open(&url).await;
+        ground::fund(store.as_ref(), options.sessions).await;
+        ground::befriend(store.as_ref(), options.sessions).await;
+        let floor = Floor::make(&cluster, folder.path(), options.sessions, Operation::Grant).await;
+        ground::execute(&url, "VACUUM ANALYZE").await;
+        ground::execute(&url, "CHECKPOINT").await;
+        floor
+    });
+    let batches =
+        || runtime.block_on(ground::number(&url, "SELECT coalesce(sum(batch), 0)::bigint FROM committers"));
+    let each = |connections| (floor.round(connections, options.rounds.seconds), 0);
+    let plan = Plan {
+        url: &url,
+        folder: folder.path(),
+        cluster: Some(&cluster),
+        target: Target::Grant,
+        servers: options.servers,
+        connections: &options.connections,
+        sessions: options.sessions,
+        log: &options.log,
+        rounds: options.rounds,
+    };
+    let goals = if options.servers == 1 { &ONE_SERVER[..] } else { &TWO_SERVERS[..] };
+    let grants = measure(&plan, each, batches, goals);
+    runtime.block_on(async {
+        floor.check().await;
+        ground::check_grants(ground::open(&url).await.as_ref(), options.sessions, grants).await;
+    });
+    println!(
+        "checked: {grants} answers of 200, as many grants; the pool, the days, the log and the ledger agree"
+    );
+}

@@ -1,0 +1,168 @@
+//! What a server says.
+
+use super::Failure;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Number;
+
+#[derive(Deserialize)]
+pub(super) struct ProblemBody {
+    pub(super) code: String,
+    pub(super) detail: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Challenge {
+    pub(super) nonce: String,
+}
+
+/// Who one is, proved.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Verified {
+    #[serde(rename = "nostr_token")]
+    pub(crate) token: String,
+    pub(crate) expires_at: String,
+    pub(crate) trust: Trust,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Trust {
+    pub(crate) tier: String,
+    pub(crate) score: Number,
+    pub(crate) next_tier: Option<String>,
+    pub(crate) points_to_next_tier: Option<Number>,
+}
+
+/// Where one stands.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Me {
+    pub(crate) trust: Trust,
+    pub(crate) free_tier: Day,
+}
+
+/// What the pool pays in a day.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Day {
+    pub(crate) daily_budget_sats: u64,
+    pub(crate) remaining_today_sats: u64,
+    pub(crate) resets_at: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Estimate {
+    pub(crate) estimated_sats: u64,
+    pub(crate) evaluation_fee_sats: u64,
+    pub(crate) range: Range,
+    #[serde(rename = "tokenEstimate")]
+    pub(crate) tokens: TokenEstimate,
+    pub(crate) identity: Asking,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Range {
+    pub(crate) min_sats: u64,
+    pub(crate) max_sats: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TokenEstimate {
+    pub(crate) model: String,
+}
+
+/// Who asks.
+#[derive(Deserialize)]
+pub(crate) struct Asking {
+    pub(crate) free_tier: Option<FreeTier>,
+}
+
+/// What the pool would pay.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FreeTier {
+    pub(crate) serve: String,
+    pub(crate) absorb_sats: u64,
+    pub(crate) up_front_sats: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Created {
+    pub(crate) job_id: String,
+    pub(crate) eval_invoice: Invoice,
+    pub(crate) claim_token: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Invoice {
+    pub(crate) payment_request: String,
+    pub(crate) payment_hash: String,
+    pub(crate) amount_sats: u64,
+    pub(crate) expires_at: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Job {
+    pub(crate) state: String,
+    #[serde(rename = "absorbed_sats")]
+    pub(crate) absorbed_sats: u64,
+    pub(crate) work_invoice: Option<Invoice>,
+    pub(crate) pricing: Option<Pricing>,
+    pub(crate) reason: Option<String>,
+    pub(crate) result: Option<String>,
+    pub(crate) error_message: Option<String>,
+    pub(crate) usage: Option<Usage>,
+    pub(crate) charged: Option<Charged>,
+    pub(crate) refund: Option<Refund>,
+}
+
+impl Job {
+    pub(crate) fn is_over(&self) -> bool {
+        self.refund.is_some()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Pricing {
+    pub(crate) full_amount_sats: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Usage {
+    pub(crate) input_tokens: u64,
+    pub(crate) output_tokens: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Charged {
+    pub(crate) charged_sats: u64,
+    pub(crate) absorbed_sats: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Refund {
+    pub(crate) state: String,
+    pub(crate) amount_sats: u64,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Delta {
+    pub(crate) text: String,
+    pub(crate) attempt: u32,
+}
+
+pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {
+    serde_json::from_str(text).map_err(Failure::Nonsense)
+}

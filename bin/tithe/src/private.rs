@@ -1,0 +1,37 @@
+//! Files and folders for nobody else to read.
+
+use std::io::Write;
+use std::path::Path;
+use tithe_clock::Entropy;
+
+/// Makes a folder, and those it is in.
+pub(crate) fn make_folder(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// Writes a file that is not there yet: beside its place, whole and on disk, and then moved there, unless somebody else was
+/// faster (`AlreadyExists`).
+pub(crate) fn write_new(path: &Path, text: &str, entropy: &dyn Entropy) -> std::io::Result<()> {
+    let draft = path.with_extension(hex::encode(entropy.bytes::<8>()));
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options.open(&draft).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        // Unlike a rename, a link replaces nothing.
+        std::fs::hard_link(&draft, path)
+    });
+    let removed = std::fs::remove_file(&draft);
+    written?;
+    removed?;
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => std::fs::File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}

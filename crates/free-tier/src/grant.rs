@@ -1,0 +1,168 @@
+//! Grants: what the pool has paid, for ever.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::str::FromStr;
+use tithe_clock::Timestamp;
+use tithe_money::Msats;
+use tithe_trust::NostrPubkey;
+use uuid::Uuid;
+
+/// Names a grant: the piece of work that it paid for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct GrantId(pub Uuid);
+
+impl fmt::Display for GrantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for GrantId {
+    type Err = uuid::Error;
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        text.parse().map(Self)
+    }
+}
+
+/// The SHA-256 of what was asked, so that the log of grants tells equal requests apart from others without keeping them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestHash([u8; 32]);
+
+impl RequestHash {
+    /// That of a request.
+    #[must_use]
+    pub fn of(request: &str) -> Self {
+        Self(Sha256::digest(request.as_bytes()).into())
+    }
+
+    /// The hash of these bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Display for RequestHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+/// The text is no SHA-256 in hex.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not 64 hex digits")]
+pub struct InvalidRequestHash;
+
+impl FromStr for RequestHash {
+    type Err = InvalidRequestHash;
+    fn from_str(text: &str) -> Result<Self, InvalidRequestHash> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidRequestHash)?;
+        Ok(Self(bytes))
+    }
+}
+
+/// What the pool has paid for one piece of work. Never changed or deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Which piece of work.
+    pub id: GrantId,
+    /// For whom.
+    pub pubkey: NostrPubkey,
+    /// What was asked.
+    pub request_hash: RequestHash,
+    /// How much.
+    pub absorbed: Msats,
+    /// What was left in the pool.
+    pub pool_balance_after: Msats,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+/// What the pool's limits count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PoolTally {
+    /// What unpaid offers hold together.
+    pub offered: Msats,
+    /// The day that `granted` counts, in days since 1970, UTC.
+    pub day: i64,
+    /// What was granted on that day.
+    pub granted: Msats,
+}
+
+impl PoolTally {
+    /// The number of a moment's day, UTC.
+    #[must_use]
+    pub const fn day_of(at: Timestamp) -> i64 {
+        at.unix_micros().div_euclid(24 * 60 * 60 * 1_000_000)
+    }
+
+    /// When the day that it counts has begun.
+    #[must_use]
+    pub fn begins_at(&self) -> Timestamp {
+        let micros = self.day.saturating_mul(24 * 60 * 60 * 1_000_000);
+        Timestamp::from_unix_micros(micros).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    /// What was granted today.
+    #[must_use]
+    pub const fn granted_today(&self, now: Timestamp) -> Msats {
+        if self.day == Self::day_of(now) { self.granted } else { Msats::ZERO }
+    }
+
+    /// The tally with a grant more.
+    ///
+    /// # Errors
+    /// [`crate::FreeTierError::Money`] beyond all the money there is.
+    pub fn grant(&self, amount: Msats, now: Timestamp) -> Result<Self, crate::FreeTierError> {
+        // A server whose clock is behind does not take the day back.
+        let day = Self::day_of(now).max(self.day);
+        let before = if day == self.day { self.granted } else { Msats::ZERO };
+        Ok(Self { day, granted: before.checked_add(amount)?, ..*self })
+    }
+
+    /// The tally with an offer more.
+    ///
+    /// # Errors
+    /// [`crate::FreeTierError::Money`] beyond all the money there is.
+    pub fn offer(&self, amount: Msats) -> Result<Self, crate::FreeTierError> {
+        Ok(Self { offered: self.offered.checked_add(amount)?, ..*self })
+    }
+
+    /// The tally with an offer less.
+    ///
+    /// # Errors
+    /// [`crate::FreeTierError::Money`] when there was no such offer.
+    pub fn end_offer(&self, amount: Msats) -> Result<Self, crate::FreeTierError> {
+        Ok(Self { offered: self.offered.checked_sub(amount)?, ..*self })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_day_of_the_tally_ends_at_midnight() {
+        let msats = |n| Msats::new(n).unwrap();
+        let morning = Timestamp::parse_rfc3339("2026-11-21T00:00:00Z").unwrap();
+        let tally = PoolTally::default().grant(msats(5), morning).unwrap().grant(msats(6), morning).unwrap();
+        let night = morning + Duration::from_hours(24) - Duration::from_micros(1);
+        assert_eq!(tally.granted_today(night), msats(11));
+        assert_eq!(tally.granted_today(morning + Duration::from_hours(24)), Msats::ZERO);
+        let next = tally.grant(msats(1), morning + Duration::from_hours(24)).unwrap();
+        assert_eq!(next.granted, msats(1));
+        assert_eq!(next.grant(msats(1), night).unwrap().granted, msats(2), "a clock that is behind");
+    }
+
+    #[test]
+    fn a_hash_reads_back() {
+        let hash = RequestHash::of("hello");
+        assert_eq!(hash.to_string(), "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824");
+        assert_eq!(hash.to_string().parse(), Ok(hash));
+        assert_eq!("xy".parse::<RequestHash>(), Err(InvalidRequestHash));
+    }
+}

@@ -1,0 +1,272 @@
+//! Who is served from the pool, and how much of it.
+
+use serde::{Deserialize, Serialize};
+use tithe_money::{BasisPoints, Msats, Sats};
+use tithe_trust::Tier;
+
+/// How much of a piece of work the pool absorbs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Serve {
+    /// All of it.
+    Free,
+    /// A part of it.
+    Partial,
+    /// Nothing: the work goes through the ordinary gate, and is paid for.
+    Gate,
+}
+
+impl Serve {
+    /// The name that the API uses.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Free => "free",
+            Self::Partial => "partial",
+            Self::Gate => "gate",
+        }
+    }
+}
+
+/// Who pays for a piece of work: `absorb + charge` is its estimate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision {
+    /// How it is served.
+    pub serve: Serve,
+    /// What the pool pays.
+    pub absorb: Msats,
+    /// What the customer pays.
+    pub charge: Msats,
+}
+
+impl Decision {
+    /// The customer pays everything.
+    #[must_use]
+    pub const fn gate(estimate: Msats) -> Self {
+        Self { serve: Serve::Gate, absorb: Msats::ZERO, charge: estimate }
+    }
+
+    /// The pool pays `absorb` of `estimate`, at most all of it.
+    fn absorbing(absorb: Msats, estimate: Msats) -> Self {
+        let absorb = absorb.min(estimate);
+        let charge = estimate.saturating_sub(absorb);
+        let serve = match (absorb.is_zero(), charge.is_zero()) {
+            (true, _) => return Self::gate(estimate),
+            (false, true) => Serve::Free,
+            (false, false) => Serve::Partial,
+        };
+        Self { serve, absorb, charge }
+    }
+}
+
+/// What each tier may take from the pool in a day. Anonymous customers take nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budgets {
+    /// A new identity: nothing, unless the operator wants to give to strangers.
+    pub new: Sats,
+    /// An established one.
+    pub established: Sats,
+    /// A trusted one.
+    pub trusted: Sats,
+    /// One of the elite.
+    pub elite: Sats,
+}
+
+/// What the pool and its limits are at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PoolView {
+    /// All that is in it.
+    pub balance: Msats,
+    /// What is not set aside.
+    pub available: Msats,
+    /// What is set aside for offers that nobody has paid yet.
+    pub offered: Msats,
+}
+
+/// The rules of the free tier. [`Default`] is the design's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FreeTierPolicy {
+    /// What each tier may take in a day.
+    pub budgets: Budgets,
+    /// What the pool starts with.
+    pub pool_initial: Sats,
+    /// The part of every paid piece of work that goes into the pool.
+    pub tithe: BasisPoints,
+    /// The part of the pool that offers may hold together while nobody has paid them: who asks and never pays can keep no
+    /// more than this from the others.
+    pub offers_share: BasisPoints,
+}
+
+impl FreeTierPolicy {
+    /// What an identity of that tier may take in a day.
+    #[must_use]
+    pub fn budget(&self, tier: Tier) -> Msats {
+        match tier {
+            Tier::Anonymous => Msats::ZERO,
+            Tier::New => self.budgets.new.to_msats(),
+            Tier::Established => self.budgets.established.to_msats(),
+            Tier::Trusted => self.budgets.trusted.to_msats(),
+            Tier::Elite => self.budgets.elite.to_msats(),
+        }
+    }
+
+    /// Who pays for a piece of work. The pool pays the least of what is left of the tier's day, what it has, and the
+    /// estimate.
+    ///
+    /// `used_today` is what was granted today and what is reserved.
+    #[must_use]
+    pub fn decide(&self, tier: Tier, used_today: Msats, pool_available: Msats, estimate: Msats) -> Decision {
+        let left = self.budget(tier).saturating_sub(used_today);
+        Decision::absorbing(left.min(pool_available), estimate)
+    }
+
+    /// Who pays for a piece of work that is invoiced before it runs.
+    ///
+    /// The pool's part of a partial one is an offer, set aside until the customer has paid theirs: one identity has one at
+    /// a time (`has_offer`), and all of them hold at most [`FreeTierPolicy::offers_share`] of the pool. An invoice asks for
+    /// whole sats, so the offer is rounded down.
+    #[must_use]
+    pub fn decide_invoiced(
+        &self,
+        tier: Tier,
+        used_today: Msats,
+        has_offer: bool,
+        pool: PoolView,
+        estimate: Sats,
+    ) -> Decision {
+        let estimate = estimate.to_msats();
+        let decision = self.decide(tier, used_today, pool.available, estimate);
+        match decision.serve {
+            Serve::Free | Serve::Gate => decision,
+            Serve::Partial if has_offer => Decision::gate(estimate),
+            Serve::Partial => {
+                let room = part(pool.balance, self.offers_share).saturating_sub(pool.offered);
+                let whole = decision.absorb.min(room).to_sats_rounding_down().to_msats();
+                Decision::absorbing(whole, estimate)
+            }
+        }
+    }
+
+    /// What goes into the pool of what a customer has paid, rounded down to the msat.
+    #[must_use]
+    pub fn tithe_of(&self, paid: Msats) -> Msats {
+        part(paid, self.tithe)
+    }
+}
+
+impl Default for FreeTierPolicy {
+    fn default() -> Self {
+        let sats = |n| Sats::new(n).unwrap_or(Sats::ZERO);
+        let percent = |n| BasisPoints::from_percent(n).unwrap_or(BasisPoints::ZERO);
+        Self {
+            budgets: Budgets {
+                new: Sats::ZERO,
+                established: sats(50),
+                trusted: sats(200),
+                elite: sats(1_000),
+            },
+            pool_initial: sats(10_000),
+            tithe: percent(10),
+            offers_share: percent(50),
+        }
+    }
+}
+
+/// A part of an amount, rounded down, and never more than the amount.
+fn part(amount: Msats, ratio: BasisPoints) -> Msats {
+    let part = u128::from(amount.get()) * u128::from(ratio.get()) / u128::from(BasisPoints::WHOLE.get());
+    u64::try_from(part).ok().and_then(|part| Msats::new(part).ok()).map_or(amount, |part| part.min(amount))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sats(n: u64) -> Sats {
+        Sats::new(n).unwrap()
+    }
+
+    fn msats(n: u64) -> Msats {
+        Msats::new(n).unwrap()
+    }
+
+    #[test]
+    fn the_least_of_day_pool_and_estimate_is_absorbed() {
+        let policy = FreeTierPolicy::default();
+        // tier, used, pool, estimate: absorbed, how
+        for (tier, used, pool, estimate, absorb, serve) in [
+            (Tier::Anonymous, 0, 1_000_000, 10_000, 0, Serve::Gate),
+            (Tier::New, 0, 1_000_000, 10_000, 0, Serve::Gate),
+            (Tier::Established, 0, 1_000_000, 10_000, 10_000, Serve::Free),
+            (Tier::Established, 0, 1_000_000, 50_000, 50_000, Serve::Free),
+            (Tier::Established, 0, 1_000_000, 50_001, 50_000, Serve::Partial),
+            (Tier::Established, 49_999, 1_000_000, 10_000, 1, Serve::Partial),
+            (Tier::Established, 50_000, 1_000_000, 10_000, 0, Serve::Gate),
+            (Tier::Established, 70_000, 1_000_000, 10_000, 0, Serve::Gate),
+            (Tier::Trusted, 0, 1_000_000, 200_001, 200_000, Serve::Partial),
+            (Tier::Elite, 0, 400, 10_000, 400, Serve::Partial),
+            (Tier::Elite, 0, 0, 10_000, 0, Serve::Gate),
+            (Tier::Elite, 0, 1_000_000, 0, 0, Serve::Gate),
+        ] {
+            let decision = policy.decide(tier, msats(used), msats(pool), msats(estimate));
+            assert_eq!(
+                (decision.absorb.get(), decision.serve),
+                (absorb, serve),
+                "{tier} {used} {pool} {estimate}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_offer_is_in_whole_sats_one_at_a_time_and_of_a_part_of_the_pool() {
+        let policy = FreeTierPolicy::default();
+        let pool = |balance, available, offered| PoolView {
+            balance: msats(balance),
+            available: msats(available),
+            offered: msats(offered),
+        };
+        let decide = |has_offer, pool, estimate| {
+            let decision =
+                policy.decide_invoiced(Tier::Established, msats(500), has_offer, pool, sats(estimate));
+            (decision.serve, decision.absorb.get(), decision.charge.get())
+        };
+        let rich = pool(1_000_000, 1_000_000, 0);
+        assert_eq!(decide(false, rich, 95), (Serve::Partial, 49_000, 46_000));
+        assert_eq!(decide(true, rich, 95), (Serve::Gate, 0, 95_000));
+        assert_eq!(decide(true, rich, 49), (Serve::Free, 49_000, 0), "free work waits for nobody to pay");
+        assert_eq!(decide(false, pool(80_000, 80_000, 0), 95), (Serve::Partial, 40_000, 55_000));
+        assert_eq!(decide(false, pool(80_000, 50_000, 30_000), 95), (Serve::Partial, 10_000, 85_000));
+        assert_eq!(decide(false, pool(80_000, 40_000, 39_001), 95), (Serve::Gate, 0, 95_000));
+        assert_eq!(decide(false, pool(80_000, 40_000, 60_000), 95), (Serve::Gate, 0, 95_000));
+    }
+
+    #[test]
+    fn the_tithe_is_a_tenth_rounded_down() {
+        let policy = FreeTierPolicy::default();
+        for (paid, tithe) in
+            [(0, 0), (9, 0), (10, 1), (12_345, 1_234), (2_100_000_000_000_000_000, 210_000_000_000_000_000)]
+        {
+            assert_eq!(policy.tithe_of(msats(paid)), msats(tithe));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_decision_passes_a_limit(used in 0_u64..2_000_000, pool in 0_u64..3_000_000, estimate in 0_u64..3_000, offered in 0_u64..3_000_000, at in 0_usize..5, has_offer: bool) {
+            let policy = FreeTierPolicy::default();
+            let tier = Tier::ALL[at];
+            let view = PoolView { balance: msats(pool), available: msats(pool.saturating_sub(offered)), offered: msats(offered) };
+            for decision in [
+                policy.decide(tier, msats(used), msats(pool), sats(estimate).to_msats()),
+                policy.decide_invoiced(tier, msats(used), has_offer, view, sats(estimate)),
+            ] {
+                prop_assert_eq!(decision.absorb.checked_add(decision.charge).unwrap(), sats(estimate).to_msats());
+                prop_assert!(decision.absorb.get() <= policy.budget(tier).get().saturating_sub(used));
+                prop_assert!(decision.absorb.get() <= pool);
+                prop_assert_eq!(decision.serve == Serve::Gate, decision.absorb.is_zero());
+                prop_assert_eq!(decision.serve == Serve::Free, estimate > 0 && decision.charge.is_zero());
+            }
+        }
+    }
+}

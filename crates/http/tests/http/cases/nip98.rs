@@ -1,0 +1,260 @@
+//! Requests that are signed one by one (NIP-98).
+
+use crate::app::{Answer, Options, TestApp, key, signature_of};
+use reqwest::{Method, RequestBuilder};
+use serde_json::json;
+use std::time::Duration;
+
+const BODY: &str = r#"{"request":"a"}"#;
+const ME: &str = "/api/identity/me";
+
+fn refused(answer: &Answer, why: &str) {
+    answer.is_problem(401, "invalid_identity");
+    assert_eq!(answer.header("www-authenticate"), "Nostr");
+    assert!(answer.detail().contains(why), "{}", answer.detail());
+}
+
+fn job(app: &TestApp, signature: &str) -> RequestBuilder {
+    app.request(Method::POST, "/api/jobs").header("Authorization", signature).body(BODY)
+}
+
+fn read(app: &TestApp, path: &str, signature: &str) -> RequestBuilder {
+    app.request(Method::GET, path).header("Authorization", signature)
+}
+
+#[tokio::test]
+async fn a_signed_request_is_its_signers_on_every_route() {
+    let app = TestApp::standing();
+    let alice = key(1);
+    let (id, hash) = app.job_create("hello").await;
+    let made = app.send(job(&app, &app.signature(&alice, "POST", "/api/jobs", BODY))).await.ok(201);
+    assert_eq!(made["trust_tier"], "new");
+    let estimate = "/api/estimate?request=a%20b+c%E2%98%83&model=sim-small";
+    let answer = app.send(read(&app, estimate, &app.signature(&alice, "GET", estimate, ""))).await.ok(200);
+    assert_eq!(answer["identity"]["pubkey"], alice.pubkey().to_string());
+    for path in [
+        ME.to_owned(),
+        "/api/pool".to_owned(),
+        format!("/api/jobs/{id}"),
+        format!("/api/jobs/{}", made["jobId"].as_str().unwrap()),
+        format!("/api/invoices/{hash}"),
+    ] {
+        app.send(read(&app, &path, &app.signature(&alice, "GET", &path, ""))).await.ok(200);
+        let head = app.signature(&alice, "HEAD", &path, "");
+        let head = app.request(Method::HEAD, &path).header("Authorization", head);
+        assert_eq!(app.send(head).await.status, 200, "{path}");
+    }
+    let events = format!("/api/jobs/{id}/events");
+    let stream = read(&app, &events, &app.signature(&alice, "GET", &events, "")).send().await.unwrap();
+    assert_eq!(stream.status(), 200);
+    let pay = format!("/dev/stub/pay/{hash}");
+    let signature = app.signature(&alice, "POST", &pay, "");
+    let paid = app.request(Method::POST, &pay).header("Authorization", signature).send().await.unwrap();
+    assert_eq!(paid.status(), 200);
+}
+
+#[tokio::test]
+async fn a_signature_is_for_one_url_method_and_body() {
+    let app = TestApp::standing();
+    let alice = key(1);
+    let url = app.url("/api/jobs");
+    let (u, post) = (["u", url.as_str()], ["method", "POST"]);
+    let now = app.now();
+    for path in ["/api/jobs?a=1", "/api/jobs/", "/api", "/api/jobs#a", "/API/jobs", "/api/estimate"] {
+        refused(&app.send(job(&app, &app.signature(&alice, "POST", path, BODY))).await, "`u` tag");
+    }
+    let elsewhere = url.replace("127.0.0.1", "127.0.0.2");
+    let other_port = url.replace(&app.address.port().to_string(), "1");
+    for wrong in [elsewhere.as_str(), &other_port, &url.replace("http", "wss"), "/api/jobs", ""] {
+        let signature = signature_of(&alice, &[&["u", wrong], &post], BODY, now);
+        refused(&app.send(job(&app, &signature)).await, "`u` tag");
+    }
+    for tags in [&[&post[..]][..], &[&u, &u, &post]] {
+        refused(&app.send(job(&app, &signature_of(&alice, tags, BODY, now))).await, "`u` tag");
+    }
+    for tags in [&[&u[..]][..], &[&u, &["method", "GET"]], &[&u, &post, &post]] {
+        refused(&app.send(job(&app, &signature_of(&alice, tags, BODY, now))).await, "`method` tag");
+    }
+    for body in ["", r#"{"request":"b"}"#, r#"{"request":"a"} "#] {
+        refused(
+            &app.send(job(&app, &app.signature(&alice, "POST", "/api/jobs", body))).await,
+            "`payload` tag",
+        );
+    }
+    assert_eq!(app.jobs_count().await, 0);
+
+    let me = app.signature(&alice, "GET", ME, "");
+    refused(&app.send(read(&app, "/api/identity/me?", &me)).await, "`u` tag");
+    refused(&app.send(read(&app, "/api/identity/me?x=1", &me)).await, "`u` tag");
+    let head = app.request(Method::HEAD, ME).header("Authorization", &me).send().await.unwrap();
+    assert_eq!(head.status(), 401);
+    // Whether TLS ends in front of the server is not known here.
+    let tls = app.url(ME).replace("http", "https");
+    let tls = signature_of(&alice, &[&["u", &tls], &["method", "get"]], "", now);
+    app.send(read(&app, ME, &tls)).await.ok(200);
+    // None of the failures has used it up.
+    app.send(read(&app, ME, &me)).await.ok(200);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_event_itself_is_told() {
+    use base64::Engine as _;
+    let app = TestApp::standing();
+    let alice = key(1);
+    let url = app.url(ME);
+    let encode = |json: &str| format!("Nostr {}", base64::engine::general_purpose::STANDARD.encode(json));
+    let tags: [&[&str]; 2] = [&["u", &url], &["method", "GET"]];
+    let good = alice.sign(27235, &tags, "", app.now(), [0; 32]);
+    let login = alice.sign(22242, &tags, "", app.now(), [0; 32]);
+    let sig = good.find("\"sig\":\"").unwrap() + 7;
+    let forged = format!("{}{}{}", &good[..sig], "0".repeat(128), &good[sig + 128..]);
+    for (header, why) in [
+        ("Nostr".to_owned(), "not a JSON object"),
+        ("Nostr !".to_owned(), "base64"),
+        ("Nostr e30=".to_owned(), "`id`"),
+        ("Nostr\te30=".to_owned(), "not `Nostr"),
+        (encode("[]"), "not a JSON object"),
+        (encode(&login), "kind 22242"),
+        (encode(&forged), "signature"),
+        (
+            encode(&good.replace(&alice.pubkey().to_string(), &key(2).pubkey().to_string())),
+            "id does not match",
+        ),
+        (format!("Nostr {}", "A".repeat(23 * 1024)), "longer than allowed"),
+    ] {
+        refused(&app.send(read(&app, ME, &header)).await, why);
+    }
+    let bytes = app.request(Method::GET, ME).header("Authorization", &b"Nostr \xff"[..]);
+    refused(&app.send(bytes).await, "printable ASCII");
+    app.send(read(&app, ME, &encode(&good).replace("Nostr", "nOSTR "))).await.ok(200);
+}
+
+#[tokio::test]
+async fn a_signed_request_is_taken_once() {
+    let app = TestApp::standing();
+    let alice = key(1);
+    let signature = app.signature(&alice, "POST", "/api/jobs", BODY);
+    app.send(job(&app, &signature)).await.ok(201);
+    refused(&app.send(job(&app, &signature)).await, "used before");
+    assert_eq!(app.jobs_count().await, 1);
+    for path in [ME, "/api/estimate?request=a", "/api/pool"] {
+        let signature = app.signature(&alice, "GET", path, "");
+        app.send(read(&app, path, &signature)).await.ok(200);
+        app.clock.advance(Duration::from_mins(1));
+        refused(&app.send(read(&app, path, &signature)).await, "used before");
+    }
+}
+
+#[tokio::test]
+async fn of_many_who_send_a_signed_request_at_once_one_is_answered() {
+    let app = TestApp::standing();
+    let alice = key(1);
+    for round in 0..4 {
+        let jobs = app.signature(&alice, "POST", "/api/jobs", BODY);
+        let me = app.signature(&alice, "GET", ME, "");
+        let estimate = "/api/estimate?request=a";
+        let reading = app.signature(&alice, "GET", estimate, "");
+        let all = (0..36).map(|n| match n % 3 {
+            0 => app.send(job(&app, &jobs)),
+            1 => app.send(read(&app, ME, &me)),
+            _ => app.send(read(&app, estimate, &reading)),
+        });
+        let answers = futures_util::future::join_all(all).await;
+        for which in 0..3 {
+            let answers: Vec<_> = answers.iter().skip(which).step_by(3).collect();
+            let taken = answers.iter().filter(|answer| matches!(answer.status, 200 | 201)).count();
+            assert_eq!(taken, 1);
+            for answer in answers.iter().filter(|answer| !matches!(answer.status, 200 | 201)) {
+                refused(answer, "used before");
+            }
+        }
+        assert_eq!(app.jobs_count().await, round + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_signed_request_is_taken_within_a_minute_of_its_time() {
+    let app = TestApp::standing();
+    let url = app.url(ME);
+    let tags: [&[&str]; 2] = [&["u", &url], &["method", "GET"]];
+    let (now, minute, second) = (app.now(), Duration::from_mins(1), Duration::from_secs(1));
+    for (at, why) in [(now - minute - second, "too long ago"), (now + minute + second, "in the future")] {
+        let signature = signature_of(&key(1), &tags, "", at);
+        refused(&app.send(read(&app, ME, &signature)).await, why);
+    }
+    for at in [now - minute, now, now + minute] {
+        app.send(read(&app, ME, &signature_of(&key(1), &tags, "", at))).await.ok(200);
+    }
+}
+
+#[tokio::test]
+async fn a_bearer_beside_a_signature_is_something_else() {
+    let app = TestApp::standing();
+    let alice = key(1);
+    let bearer = |signature: &str| read(&app, ME, signature).header("Authorization", "Bearer of news");
+    app.send(bearer(&app.signature(&alice, "GET", ME, ""))).await.ok(200);
+    refused(&app.send(bearer("Nostr e30=")).await, "`id`");
+    let first = app.request(Method::GET, ME).header("Authorization", "Bearer of news");
+    let answer = app.send(first.header("Authorization", app.signature(&alice, "GET", ME, ""))).await;
+    assert_eq!(answer.ok(200)["pubkey"], alice.pubkey().to_string());
+    let twice = read(&app, ME, &app.signature(&alice, "GET", ME, ""));
+    let twice = twice.header("Authorization", app.signature(&alice, "GET", ME, ""));
+    refused(&app.send(twice).await, "more than once");
+    let token = app.login(&alice).await;
+    let both = read(&app, ME, &app.signature(&alice, "GET", ME, "")).header("X-Nostr-Token", token);
+    app.send(both).await.ok(200);
+}
+
+#[tokio::test]
+async fn a_refused_request_leaves_its_signature_unused_and_a_wrong_body_is_told_first() {
+    let app = TestApp::standing();
+    let alice = key(1);
+    let signature = app.signature(&alice, "POST", "/api/jobs", BODY);
+    let bob = app.login(&key(2)).await;
+    refused(&app.send(job(&app, &signature).header("X-Nostr-Token", bob)).await, "different keys");
+    let keyed = job(&app, &signature).header("Idempotency-Key", "");
+    app.send(keyed).await.is_problem(400, "invalid_idempotency_key");
+    let torn = app.request(Method::POST, "/api/jobs").header("Authorization", &signature).body("{");
+    app.send(torn).await.is_problem(400, "invalid_body");
+    app.send(job(&app, &signature)).await.ok(201);
+}
+
+#[tokio::test]
+async fn the_operators_address_is_the_one_that_is_signed() {
+    let public_url = Some("https://tithe.example/".parse().unwrap());
+    let app = TestApp::with(Options { public_url, started: false, ..Options::default() });
+    let sign = |url: &str| signature_of(&key(1), &[&["u", url], &["method", "GET"]], "", app.now());
+    let path = "/api/identity/me?a=%20b";
+    refused(&app.send(read(&app, path, &sign(&app.url(path)))).await, "`u` tag");
+    refused(&app.send(read(&app, path, &sign(&format!("http://tithe.example{path}")))).await, "`u` tag");
+    let spoofed = read(&app, path, &sign(&format!("https://other.example{path}")));
+    refused(&app.send(spoofed.header("Host", "other.example")).await, "`u` tag");
+    app.send(read(&app, path, &sign(&format!("https://tithe.example{path}")))).await.ok(200);
+}
+
+#[tokio::test]
+async fn a_host_header_names_a_host_and_no_more() {
+    let app = TestApp::standing();
+    let sign = |url: &str| signature_of(&key(1), &[&["u", url], &["method", "GET"]], "", app.now());
+    let ask = async |hosts: &str, signature: &str| {
+        let head =
+            format!("GET {ME} HTTP/1.1\r\n{hosts}Authorization: {signature}\r\nConnection: close\r\n\r\n");
+        app.raw(head.as_bytes()).await
+    };
+    let taken = ask("Host: Tithe.example:81\r\n", &sign(&format!("http://tithe.example:81{ME}"))).await;
+    assert!(taken.starts_with("HTTP/1.1 200"), "{taken}");
+    let url = format!("http://evil.example/a?b={ME}");
+    for hosts in [
+        "Host: evil.example/a?b=\r\n",
+        "Host: me@evil.example\r\n",
+        "Host: a\r\nHost: a\r\n",
+        "Host: \r\n",
+        "",
+    ] {
+        for url in [url.as_str(), &format!("http://me@evil.example{ME}"), &format!("http://a{ME}")] {
+            let answer = ask(hosts, &sign(url)).await;
+            assert!(answer.starts_with("HTTP/1.1 40"), "{hosts:?} {url}: {answer}");
+        }
+    }
+    assert_eq!(app.get(ME).await.json()["code"], json!("identity_required"));
+}

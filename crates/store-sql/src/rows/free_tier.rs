@@ -1,0 +1,152 @@
+//! Reservations, grants, and what the pool's limits count.
+
+use super::Reader;
+use crate::schema::{free_tier_grants, free_tier_pool, free_tier_reservations};
+use diesel::prelude::*;
+use tithe_clock::Timestamp;
+use tithe_engine::store::StoreError;
+use tithe_free_tier::{Grant, GrantId, PoolTally, Reservation, ReservationId, ReservationState};
+use tithe_money::Msats;
+
+#[derive(Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = free_tier_reservations)]
+#[diesel(treat_none_as_null = true)]
+pub struct ReservationRow {
+    pub id: String,
+    pub pubkey: String,
+    pub amount_msats: i64,
+    pub budget_msats: i64,
+    pub used_after_msats: i64,
+    pub state: String,
+    pub lease_until: Option<i64>,
+    pub absorbed_msats: Option<i64>,
+    pub created_at: i64,
+    pub updated_at: i64,
+}
+
+impl From<&Reservation> for ReservationRow {
+    fn from(reservation: &Reservation) -> Self {
+        let (lease_until, absorbed) = match reservation.state {
+            ReservationState::Held { until } => (until, None),
+            ReservationState::Settled { absorbed } => (None, Some(absorbed)),
+            ReservationState::Lapsed { absorbed_late } => (None, absorbed_late),
+            ReservationState::Offered | ReservationState::Released => (None, None),
+        };
+        Self {
+            id: reservation.id.to_string(),
+            pubkey: reservation.pubkey.to_string(),
+            amount_msats: reservation.amount.to_i64(),
+            budget_msats: reservation.budget.to_i64(),
+            used_after_msats: reservation.used_after.to_i64(),
+            state: reservation.state.name().to_owned(),
+            lease_until: lease_until.map(Timestamp::unix_micros),
+            absorbed_msats: absorbed.map(Msats::to_i64),
+            created_at: reservation.created_at.unix_micros(),
+            updated_at: reservation.updated_at.unix_micros(),
+        }
+    }
+}
+
+impl TryFrom<ReservationRow> for Reservation {
+    type Error = StoreError;
+
+    fn try_from(row: ReservationRow) -> Result<Self, StoreError> {
+        let read = Reader::new("reservation", &row.id);
+        let absorbed = row.absorbed_msats.map(|amount| read.msats("absorbed_msats", amount)).transpose()?;
+        let until = row.lease_until.map(|until| read.time("lease_until", until)).transpose()?;
+        let state = match row.state.as_str() {
+            "offered" => ReservationState::Offered,
+            "held" => ReservationState::Held { until },
+            "settled" => ReservationState::Settled { absorbed: read.present("absorbed_msats", absorbed)? },
+            "released" => ReservationState::Released,
+            "lapsed" => ReservationState::Lapsed { absorbed_late: absorbed },
+            other => return Err(read.corrupt(format!("state is {other:?}"))),
+        };
+        Ok(Self {
+            id: ReservationId(read.column("id", row.id.parse())?),
+            pubkey: read.pubkey("pubkey", &row.pubkey)?,
+            amount: read.msats("amount_msats", row.amount_msats)?,
+            budget: read.msats("budget_msats", row.budget_msats)?,
+            used_after: read.msats("used_after_msats", row.used_after_msats)?,
+            state,
+            created_at: read.time("created_at", row.created_at)?,
+            updated_at: read.time("updated_at", row.updated_at)?,
+        })
+    }
+}
+
+#[derive(Queryable, Selectable, Insertable)]
+#[diesel(table_name = free_tier_grants)]
+pub struct GrantRow {
+    pub id: String,
+    pub pubkey: String,
+    pub request_hash: String,
+    pub absorbed_msats: i64,
+    pub pool_balance_after_msats: i64,
+    pub created_at: i64,
+}
+
+impl From<&Grant> for GrantRow {
+    fn from(grant: &Grant) -> Self {
+        Self {
+            id: grant.id.to_string(),
+            pubkey: grant.pubkey.to_string(),
+            request_hash: grant.request_hash.to_string(),
+            absorbed_msats: grant.absorbed.to_i64(),
+            pool_balance_after_msats: grant.pool_balance_after.to_i64(),
+            created_at: grant.created_at.unix_micros(),
+        }
+    }
+}
+
+impl TryFrom<GrantRow> for Grant {
+    type Error = StoreError;
+
+    fn try_from(row: GrantRow) -> Result<Self, StoreError> {
+        let read = Reader::new("grant", &row.id);
+        Ok(Self {
+            id: GrantId(read.column("id", row.id.parse())?),
+            pubkey: read.pubkey("pubkey", &row.pubkey)?,
+            request_hash: read.column("request_hash", row.request_hash.parse())?,
+            absorbed: read.msats("absorbed_msats", row.absorbed_msats)?,
+            pool_balance_after: read.msats("pool_balance_after_msats", row.pool_balance_after_msats)?,
+            created_at: read.time("created_at", row.created_at)?,
+        })
+    }
+}
+
+/// The key of the one row of its table.
+pub const POOL_TALLY: &str = "pool";
+
+#[derive(Queryable, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = free_tier_pool)]
+pub struct TallyRow {
+    pub id: String,
+    pub offered_msats: i64,
+    pub day: i64,
+    pub granted_msats: i64,
+}
+
+impl From<&PoolTally> for TallyRow {
+    fn from(tally: &PoolTally) -> Self {
+        Self {
+            id: POOL_TALLY.to_owned(),
+            offered_msats: tally.offered.to_i64(),
+            day: tally.day,
+            granted_msats: tally.granted.to_i64(),
+        }
+    }
+}
+
+impl TryFrom<TallyRow> for PoolTally {
+    type Error = StoreError;
+
+    fn try_from(row: TallyRow) -> Result<Self, StoreError> {
+        let read = Reader::new("tally", &row.id);
+        Ok(Self {
+            offered: read.msats("offered_msats", row.offered_msats)?,
+            day: row.day,
+            granted: read.msats("granted_msats", row.granted_msats)?,
+        })
+    }
+}

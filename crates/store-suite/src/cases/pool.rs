@@ -1,0 +1,261 @@
+//! Two servers, one pool: what many want at once is given to as many as it covers, whoever asks where (invariant I5).
+
+use super::servers::Servers;
+use super::watch::{Limits, View, watched};
+use super::{FreshStore, assert_sound};
+use crate::people::{
+    Dice, LEASE, budgets, charge, committer_under, fill, job_of, lapse, prove, pubkey, purse, raise, release,
+    reservation_id, reserve, settle,
+};
+use crate::scene::{START, accepted, commit, fund, job_id, msats};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tithe_clock::{ManualClock, Timestamp};
+use tithe_engine::Rules;
+use tithe_engine::commands::{Answer, Command, Refusal};
+use tithe_engine::committer::{CommitError, Committer};
+use tithe_engine::proof::ProofKind;
+use tithe_free_tier::ReservationState;
+use tithe_ledger::{AccountId, LedgerError};
+use tithe_trust::Score;
+
+const ASKED: u32 = 200;
+const PRICE: u64 = 5_000;
+
+pub(super) fn committers(servers: &Servers, rules: &Rules, now: Timestamp) -> Vec<Committer> {
+    let start = |store| committer_under(store, rules, Arc::new(ManualClock::at(now)));
+    servers.iter().map(start).collect()
+}
+
+/// Sends every command to a server at random, all at once, and says what became of each.
+pub(super) async fn all_at_once<K: Send + 'static>(
+    committers: &[Committer],
+    commands: impl IntoIterator<Item = (K, Command)>,
+    dice: &mut Dice,
+) -> Vec<(K, Result<Answer, CommitError>)> {
+    let mut calls = tokio::task::JoinSet::new();
+    for (key, command) in commands {
+        let server = dice.pick(committers).clone();
+        calls.spawn(async move { (key, server.commit(command).await) });
+    }
+    calls.join_all().await
+}
+
+/// The budget of established identities, and of the elite.
+const ESTABLISHED: Limits = Limits { budget: 50_000, offered: None, now: START };
+const ELITE: Limits = Limits { budget: 1_000_000, offered: None, now: START };
+
+/// Sends 200 charges at once. Says how many the pool paid, how many the customer paid, and how many nobody could.
+async fn charge_200(servers: &Servers, limits: Limits, who: fn(u32) -> u32) -> (u32, u32, u32) {
+    let committers = committers(servers, &Rules::default(), START);
+    let charges = (0..ASKED).map(|n| (n, charge(n.into(), who(n), PRICE, PRICE)));
+    let mut dice = Dice(1);
+    let outcomes = watched(servers, limits, all_at_once(&committers, charges, &mut dice)).await;
+    let (mut granted, mut paid, mut refused) = (0, 0, 0);
+    for (n, outcome) in outcomes {
+        match outcome {
+            Ok(Answer::Charged { absorbed, charged }) if absorbed == msats(PRICE) && charged.is_zero() => {
+                granted += 1;
+            }
+            Ok(Answer::Charged { absorbed, charged }) if charged == msats(PRICE) && absorbed.is_zero() => {
+                paid += 1;
+            }
+            Err(CommitError::Refused(Refusal::Ledger(LedgerError::Insufficient { .. }))) => refused += 1,
+            other => panic!("{n}: {other:?}"),
+        }
+    }
+    (granted, paid, refused)
+}
+
+/// A day that covers 10 pieces of work and a purse that covers 20: of 200 charges at once 10 are granted, 20 paid, and the
+/// rest refused; and what was paid has earned its tithe and its trust.
+pub async fn many_charges_of_one_identity_never_pass_its_day(servers: Servers) {
+    let store = &servers[0];
+    accepted(store.as_ref(), fund(AccountId::Pool, msats(1_000_000)), START).await;
+    raise(store.as_ref(), [1], 11, START).await;
+    accepted(store.as_ref(), fill(1, 20 * PRICE), START).await;
+    assert_eq!(charge_200(&servers, ESTABLISHED, |_| 1).await, (10, 20, 170));
+    let view = View::of(store).await;
+    assert_eq!((view.granted_by_ledger, view.pool), (50_000, 1_000_000 - 50_000 + 20 * PRICE / 10));
+    let standing = &view.days[&pubkey(1)];
+    assert_eq!((standing.identity.score, standing.identity.interactions), (Score::points(15), 1 + 30));
+    assert_eq!(store.account(purse(1)).await.unwrap().unwrap().balance(), msats(0));
+}
+
+/// A pool that covers 10 pieces of work, and a little more that nobody can use: of 200 people's charges at once 10 are
+/// granted.
+pub async fn many_charges_of_many_identities_never_pass_the_pool(servers: Servers) {
+    let store = &servers[0];
+    accepted(store.as_ref(), fund(AccountId::Pool, msats(10 * PRICE + 2_000)), START).await;
+    raise(store.as_ref(), 0..ASKED, 250, START).await;
+    assert_eq!(charge_200(&servers, ELITE, |n| n).await, (10, 0, 190));
+    let view = View::of(store).await;
+    assert_eq!((view.granted_by_ledger, view.pool), (10 * PRICE, 2_000));
+}
+
+/// 200 reservations at once where 10 can be; then everybody ends all of them, settled, released and lapsed, while new ones
+/// are asked for.
+async fn reserve_200_and_end_them(servers: &Servers, limits: Limits, who: fn(u32) -> u32) {
+    let (rules, mut dice) = (Rules::default(), Dice(2));
+    let now = committers(servers, &rules, START);
+    let reservations = (0..ASKED).map(|n| (n, reserve(n.into(), who(n), PRICE)));
+    let outcomes = watched(servers, limits, all_at_once(&now, reservations, &mut dice)).await;
+    let mut made = Vec::new();
+    for (n, outcome) in outcomes {
+        match outcome {
+            Ok(Answer::Reservation(reservation)) => {
+                assert_eq!((reservation.id, reservation.amount), (reservation_id(n.into()), msats(PRICE)));
+                made.push(n);
+            }
+            Err(CommitError::Refused(Refusal::NotFree(decision))) => assert!(decision.absorb.is_zero()),
+            other => panic!("{n}: {other:?}"),
+        }
+    }
+    assert_eq!(made.len(), 10);
+    // Every one is ended four times over, when its lease has run out.
+    let later = committers(servers, &rules, START + LEASE);
+    let mut ends: Vec<(Option<u32>, Command)> = Vec::new();
+    for n in &made {
+        let (id, who) = (u128::from(*n), who(*n));
+        ends.extend(
+            [settle(id, who, PRICE / 2), release(id, who), lapse(id, who), settle(id, who, PRICE)]
+                .map(|end| (Some(*n), end)),
+        );
+    }
+    ends.extend((ASKED..ASKED + 60).map(|n| (None, reserve(n.into(), who(n), PRICE / 5))));
+    // In any order.
+    for at in (1..ends.len()).rev() {
+        ends.swap(at, usize::try_from(dice.roll(u64::try_from(at).unwrap() + 1)).unwrap());
+    }
+    let named = ends.into_iter().map(|(n, command)| ((n, command.name()), command));
+    let outcomes = watched(servers, limits, all_at_once(&later, named, &mut dice)).await;
+    let mut ended: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
+    for ((n, name), outcome) in outcomes {
+        match (n, outcome) {
+            (Some(n), Ok(Answer::Reservation(_))) => ended.entry(n).or_default().push(name),
+            (Some(_), Err(CommitError::Refused(Refusal::FreeTier(_))))
+            | (None, Ok(Answer::Reservation(_)) | Err(CommitError::Refused(Refusal::NotFree(_)))) => {}
+            (_, other) => panic!("{name}: {other:?}"),
+        }
+    }
+    for n in made {
+        let state = servers[1].reservation(reservation_id(n.into())).await.unwrap().unwrap().state;
+        let mut by = ended.remove(&n).unwrap_or_default();
+        by.sort_unstable();
+        let as_told = match (by.as_slice(), state) {
+            (["grant_settle"], ReservationState::Settled { absorbed }) => {
+                absorbed == msats(PRICE) || absorbed == msats(PRICE / 2)
+            }
+            (["grant_release"], ReservationState::Released)
+            | (["grant_lapse"], ReservationState::Lapsed { absorbed_late: None })
+            // It lapsed first; then its work turned out to be done.
+            | (["grant_lapse", "grant_settle"], ReservationState::Lapsed { absorbed_late: Some(_) }) => true,
+            _ => false,
+        };
+        assert!(as_told, "{n} was ended by {by:?} and is {state:?}");
+    }
+}
+
+/// A day that covers 10: no more are ever reserved and granted, and each reservation ends once, whoever ends it.
+pub async fn many_reservations_of_one_identity_never_pass_its_day(servers: Servers) {
+    accepted(servers[0].as_ref(), fund(AccountId::Pool, msats(1_000_000)), START).await;
+    raise(servers[0].as_ref(), [1], 11, START).await;
+    reserve_200_and_end_them(&servers, ESTABLISHED, |_| 1).await;
+}
+
+/// A pool that covers 10: the same.
+pub async fn many_reservations_of_many_identities_never_pass_the_pool(servers: Servers) {
+    accepted(servers[0].as_ref(), fund(AccountId::Pool, msats(10 * PRICE)), START).await;
+    raise(servers[0].as_ref(), 0..ASKED + 60, 250, START).await;
+    reserve_200_and_end_them(&servers, ELITE, |n| n).await;
+}
+
+/// A nonce, a signed request: used 64 times at once, for two people and on two servers, each counts once.
+pub async fn a_proof_used_64_times_at_once_is_used_once(servers: Servers) {
+    let committers = committers(&servers, &Rules::default(), START);
+    let kinds = [ProofKind::Login, ProofKind::HttpAuth];
+    for (proof, kind) in (0..12).zip(kinds.into_iter().cycle()) {
+        let uses = (0..64).map(|n| (n % 2, prove(proof, kind, n % 2, START)));
+        let outcomes = all_at_once(&committers, uses, &mut Dice(proof.into())).await;
+        let mut won = Vec::new();
+        for (who, outcome) in outcomes {
+            match outcome {
+                Ok(Answer::Standing(_) | Answer::Done) => won.push(who),
+                Err(CommitError::Refused(Refusal::ProofUsed)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(won.len(), 1, "{kind:?}");
+        if proof == 0 {
+            let other = 1 - won[0];
+            assert!(servers[1].standing(pubkey(won[0])).await.unwrap().is_some());
+            assert_eq!(servers[1].standing(pubkey(other)).await.unwrap(), None, "who lost has not logged in");
+        }
+    }
+    assert_eq!(servers[0].proofs_purge(START + Duration::from_hours(1)).await.unwrap(), 12);
+}
+
+/// Whatever two servers do first for a stranger, both of it is in the one row that they make.
+pub async fn two_servers_meet_the_same_stranger_at_once(servers: Servers) {
+    let generous = budgets(100, 100, 100, 100);
+    let store = &servers[0];
+    accepted(store.as_ref(), fund(AccountId::Pool, msats(10_000_000)), START).await;
+    let committers = committers(&servers, &generous, START);
+    for round in 0..40_u8 {
+        let who = u32::from(round);
+        let first = |kind, n: u8| match kind {
+            0 => job_of(n, who, START),
+            1 => prove(n, ProofKind::Login, who, START),
+            2 => charge(n.into(), who, 7_000, 7_000),
+            _ => reserve(n.into(), who, 3_000),
+        };
+        let kinds = [(0, 0), (0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 2), (2, 3), (3, 3), (1, 1)];
+        let (one, other) = kinds[usize::from(round) % kinds.len()];
+        let (there, here) = (committers[0].clone(), committers[1].clone());
+        let (a, b) = (first(one, round * 2), first(other, round * 2 + 1));
+        let calls = (
+            tokio::spawn(async move { there.commit(a).await }),
+            tokio::spawn(async move { here.commit(b).await }),
+        );
+        for call in [calls.0.await, calls.1.await] {
+            call.unwrap().unwrap();
+        }
+        let standing = servers[1].standing(pubkey(who)).await.unwrap().unwrap();
+        let times = |kind| u64::from(one == kind) + u64::from(other == kind);
+        assert_eq!(standing.identity.interactions, times(2), "{one} and {other}");
+        assert_eq!(standing.day.absorbed, msats(7_000 * times(2)), "{one} and {other}");
+        assert_eq!(standing.day.reserved, msats(3_000 * times(3)), "{one} and {other}");
+    }
+    assert_sound(store).await;
+}
+
+/// Strangers ask for their first jobs while they are being forgotten: nobody's job is without its identity, and neither the
+/// jobs nor the sweep fail.
+pub async fn a_stranger_is_not_forgotten_while_they_ask(servers: Servers) {
+    let committers = committers(&servers, &Rules::default(), START + Duration::from_hours(2));
+    let strangers = 0..120_u8;
+    let logins = strangers.clone().map(|n| prove(n, ProofKind::Login, n.into(), START)).collect();
+    assert!(commit(servers[0].as_ref(), logins, START).await.iter().all(Result::is_ok));
+    let sweep = |store: FreshStore| async move {
+        let mut forgotten = 0;
+        for _ in 0..12 {
+            forgotten +=
+                store.strangers_purge(START + Duration::from_hours(1)).await.expect("a sweep does not fail");
+        }
+        forgotten
+    };
+    let sweeps = servers.iter().map(|store| tokio::spawn(sweep(store.clone()))).collect::<Vec<_>>();
+    let jobs = strangers.clone().map(|n| (n, job_of(n, n.into(), START)));
+    for (n, outcome) in all_at_once(&committers, jobs, &mut Dice(3)).await {
+        assert!(matches!(outcome, Ok(Answer::Done)), "{n}: {outcome:?}");
+    }
+    for sweep in sweeps {
+        assert!(sweep.await.unwrap() <= 120);
+    }
+    for n in strangers {
+        assert!(servers[1].job(job_id(n)).await.unwrap().is_some());
+        assert!(servers[1].standing(pubkey(n.into())).await.unwrap().is_some(), "{n}");
+    }
+    assert_sound(&servers[0]).await;
+}

@@ -1,0 +1,195 @@
+//! Logging in: a signed challenge.
+
+use crate::http_auth::HTTP_AUTH;
+use crate::{Challenges, InvalidProof, Nonce, NostrPubkey, ProvenEvent};
+use std::time::Duration;
+use tithe_clock::Timestamp;
+use url::Url;
+
+/// The kind of events that answer a challenge (NIP-42).
+pub(crate) const CLIENT_AUTH: u16 = 22242;
+/// How far an event's own time may be from ours. The nonce says better how old it is: this only keeps out what was made
+/// with no clock at all.
+const AGE_MAX: Duration = Duration::from_mins(10);
+/// For how much longer than it lives a used nonce must be remembered: another server's clock may be behind.
+const REMEMBER: Duration = Duration::from_mins(1);
+
+/// Somebody has proved that they hold a key, if the nonce was not used before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Login {
+    /// Who it is.
+    pub pubkey: NostrPubkey,
+    /// The nonce that was signed, to be kept as used.
+    pub nonce: Nonce,
+    /// When the used nonce may be forgotten: a minute after it expires, because clocks of servers differ.
+    pub expires_at: Timestamp,
+}
+
+impl Challenges {
+    /// Who has signed a challenge of ours: kind 22242 with the nonce in a `challenge` tag (NIP-42), or kind 27235 with it in
+    /// such a tag or as the whole content.
+    ///
+    /// # Errors
+    /// [`InvalidProof`] when the event is of another kind, from another time, or has no nonce of ours that is still taken.
+    pub fn login(&self, event: &ProvenEvent, now: Timestamp) -> Result<Login, InvalidProof> {
+        let nonce = match event.kind() {
+            CLIENT_AUTH => event.tag("challenge"),
+            HTTP_AUTH => event.tag("challenge").or_else(|| Some(event.content())),
+            found => return Err(InvalidProof::Kind { found, taken: "22242 or 27235" }),
+        };
+        check_age(event, AGE_MAX, now)?;
+        let nonce: Nonce = nonce.and_then(|text| text.parse().ok()).ok_or(InvalidProof::NoNonce)?;
+        let expires_at = self.check(nonce, now)? + REMEMBER;
+        Ok(Login { pubkey: event.pubkey(), nonce, expires_at })
+    }
+}
+
+/// Refuses an event that says that it was made for somebody else: all URLs in its `relay` and `u` tags must be on one of
+/// `hosts` (names without a port). One that does not say is taken.
+///
+/// A relay that somebody runs to catch logins hands our nonce on as its own, and clients answer relays without asking their
+/// users; the answer then names that relay. NIP-42 wants this checked, and takes the host's name to be enough.
+///
+/// # Errors
+/// [`InvalidProof::Site`].
+pub fn check_site(event: &ProvenEvent, hosts: &[&str]) -> Result<(), InvalidProof> {
+    let is_ours = |url: &str| {
+        let url = Url::parse(url).ok();
+        let host = url.as_ref().and_then(Url::host_str);
+        host.is_some_and(|host| hosts.iter().any(|ours| ours.eq_ignore_ascii_case(host)))
+    };
+    match ["relay", "u"].into_iter().find(|tag| !event.values(tag).all(is_ours)) {
+        Some(tag) => Err(InvalidProof::Site { tag }),
+        None => Ok(()),
+    }
+}
+
+/// Whether the event was made within `window` of now, before or after.
+pub(crate) fn check_age(event: &ProvenEvent, window: Duration, now: Timestamp) -> Result<(), InvalidProof> {
+    let created_at = event.created_at();
+    if now > created_at + window {
+        return Err(InvalidProof::TooOld { created_at, now });
+    }
+    if created_at > now + window {
+        return Err(InvalidProof::FromTheFuture { created_at, now });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{NOW, alice, event, secrets};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn challenges() -> Challenges {
+        Challenges::new(&secrets(), Challenges::LIFE)
+    }
+
+    fn nonce() -> Nonce {
+        challenges().issue(NOW, [7; 8]).nonce
+    }
+
+    #[test]
+    fn a_signed_nonce_is_a_login_wherever_each_kind_may_carry_it() {
+        let text = nonce().to_string();
+        let login = Login {
+            pubkey: alice().pubkey(),
+            nonce: nonce(),
+            expires_at: NOW + Challenges::LIFE + Duration::from_mins(1),
+        };
+        let tags: &[&[&str]] = &[&["challenge", &text]];
+        let with_relay: &[&[&str]] = &[&["relay", "wss://tithe.example"], &["challenge", &text, "more"]];
+        for (kind, tags, content) in [
+            (22242, tags, ""),
+            (22242, with_relay, "anything"),
+            (27235, tags, ""),
+            (27235, tags, "anything"),
+            (27235, &[], &text),
+            (27235, &[&["challenge"]], &text),
+        ] {
+            let event = event(kind, tags, content, NOW);
+            assert_eq!(challenges().login(&event, NOW), Ok(login), "{kind} {tags:?} {content}");
+        }
+    }
+
+    #[test]
+    fn a_login_without_a_nonce_is_none() {
+        let (text, upper) = (nonce().to_string(), nonce().to_string().to_uppercase());
+        let no_tags: &[&[&str]] = &[];
+        for (kind, tags, content) in [
+            (22242, no_tags, text.as_str()),
+            (22242, &[&["challenge"]], ""),
+            (22242, &[&["Challenge", &text]], ""),
+            (22242, &[&["challenge", &upper]], ""),
+            (22242, &[&["challenge", "", &text]], ""),
+            (27235, &[], ""),
+            (27235, &[], &format!("{text} ")),
+            (27235, &[&["challenge", "é"]], &text),
+        ] {
+            let event = event(kind, tags, content, NOW);
+            assert_eq!(
+                challenges().login(&event, NOW),
+                Err(InvalidProof::NoNonce),
+                "{kind} {tags:?} {content}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_kinds_are_no_logins_and_the_answer_says_which_are() {
+        for kind in [0, 1, 22241, 22243, 27234, 65535] {
+            let event = event(kind, &[&["challenge", &nonce().to_string()]], "", NOW);
+            let error = challenges().login(&event, NOW).unwrap_err();
+            assert_eq!(error, InvalidProof::Kind { found: kind, taken: "22242 or 27235" });
+            assert_eq!(
+                error.to_string(),
+                format!("an event of kind {kind} is no proof here; kind 22242 or 27235 is taken")
+            );
+        }
+    }
+
+    #[test]
+    fn an_event_is_taken_ten_minutes_before_and_after_its_time() {
+        let text = nonce().to_string();
+        let login =
+            |created_at| challenges().login(&event(22242, &[&["challenge", &text]], "", created_at), NOW);
+        assert!(login(NOW - AGE_MAX).is_ok());
+        assert!(login(NOW + AGE_MAX).is_ok());
+        let (old, early) = (NOW - AGE_MAX - SECOND, NOW + AGE_MAX + SECOND);
+        assert_eq!(login(old), Err(InvalidProof::TooOld { created_at: old, now: NOW }));
+        assert_eq!(login(early), Err(InvalidProof::FromTheFuture { created_at: early, now: NOW }));
+    }
+
+    #[test]
+    fn a_nonce_of_nobodys_and_one_that_expired_are_refused() {
+        let login = |nonce: Nonce, now| {
+            challenges().login(&event(22242, &[&["challenge", &nonce.to_string()]], "", NOW), now)
+        };
+        assert_eq!(login(Nonce::from_bytes([1; 32]), NOW), Err(InvalidProof::UnknownNonce));
+        let expired = NOW + Challenges::LIFE;
+        assert_eq!(login(nonce(), expired), Err(InvalidProof::ExpiredNonce { at: expired }));
+    }
+
+    #[test]
+    fn an_event_for_another_site_is_refused_and_one_for_none_is_taken() {
+        let check = |tags: &[&[&str]]| {
+            check_site(&event(22242, tags, "", NOW), &["tithe.example", "127.0.0.1", "[::1]"])
+        };
+        let relay = Err(InvalidProof::Site { tag: "relay" });
+        assert_eq!(check(&[]), Ok(()));
+        assert_eq!(check(&[&["relay"], &["u"], &["r", "https://evil.example"]]), Ok(()));
+        assert_eq!(
+            check(&[&["relay", "wss://TITHE.example:8443/any"], &["u", "http://127.0.0.1:1/"]]),
+            Ok(())
+        );
+        assert_eq!(check(&[&["relay", "ws://[::1]:8080"]]), Ok(()));
+        assert_eq!(check(&[&["relay", "wss://evil.example"]]), relay);
+        assert_eq!(check(&[&["relay", "wss://tithe.example.evil.example"]]), relay);
+        assert_eq!(check(&[&["relay", "wss://tithe.example@evil.example"]]), relay);
+        assert_eq!(check(&[&["relay", "tithe.example"]]), relay);
+        assert_eq!(check(&[&["relay", "wss://tithe.example"], &["relay", "wss://evil.example"]]), relay);
+        assert_eq!(check(&[&["u", "https://evil.example"]]), Err(InvalidProof::Site { tag: "u" }));
+    }
+}

@@ -1,0 +1,147 @@
+//! The server's secrets, and the MACs that are made with them.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use std::fmt;
+
+/// A secret of the server's: at least 32 random bytes. Its `Debug` hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// A secret of these bytes.
+    #[must_use]
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The secret's bytes, for who derives a MAC from them.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The server's secrets: the first makes, all check, so that a secret can be replaced without refusing what the one
+/// before it has made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secrets {
+    first: Secret,
+    others: Vec<Secret>,
+}
+
+impl Secrets {
+    /// Secrets of which `first` makes and all check.
+    #[must_use]
+    pub fn new(first: Secret, others: Vec<Secret>) -> Self {
+        Self { first, others }
+    }
+
+    /// The one that makes.
+    #[must_use]
+    pub fn first(&self) -> &Secret {
+        &self.first
+    }
+
+    /// All of them, the one that makes first.
+    pub fn iter(&self) -> impl Iterator<Item = &Secret> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
+
+/// A secret made ready for the MACs (HMAC-SHA-256) of one purpose. Its `Debug` hides it.
+///
+/// Every message begins with the purpose and a zero byte: what was made for one purpose never passes for another, though
+/// the secret is the same.
+#[derive(Clone)]
+pub struct MacKey(Hmac<Sha256>);
+
+impl MacKey {
+    /// How many bytes of a tag are enough: nobody guesses 128 bits.
+    pub const SHORTEST_TAG: usize = 16;
+
+    /// The key for `purpose`, a text such as `tithe identity token v1`.
+    #[must_use]
+    pub fn new(secret: &Secret, purpose: &str) -> Self {
+        Self(hmac(secret).chain_update(purpose).chain_update([0]))
+    }
+
+    /// The tag of `message`.
+    #[must_use]
+    pub fn tag(&self, message: &[u8]) -> [u8; 32] {
+        self.0.clone().chain_update(message).finalize().into_bytes().into()
+    }
+
+    /// Whether `tag` is the message's, or its first bytes and no fewer than [`MacKey::SHORTEST_TAG`]. In constant time.
+    #[must_use]
+    pub fn is_tag(&self, message: &[u8], tag: &[u8]) -> bool {
+        tag.len() >= Self::SHORTEST_TAG
+            && self.0.clone().chain_update(message).verify_truncated_left(tag).is_ok()
+    }
+}
+
+#[expect(clippy::expect_used, reason = "HMAC takes a key of any length; the error cannot occur")]
+fn hmac(secret: &Secret) -> Hmac<Sha256> {
+    Hmac::new_from_slice(&secret.0).expect("HMAC takes any key")
+}
+
+impl fmt::Debug for MacKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MacKey(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_debug_shows_a_secret() {
+        let secrets = Secrets::new(Secret::new("hunter2"), vec![Secret::new("hunter3")]);
+        let shown = format!("{secrets:?} {:?}", MacKey::new(secrets.first(), "a purpose"));
+        assert!(!shown.contains("hunter") && !shown.contains("104"), "{shown}");
+    }
+
+    #[test]
+    fn the_first_makes_and_all_check() {
+        let secrets = Secrets::new(Secret::new("new"), vec![Secret::new("old"), Secret::new("older")]);
+        assert_eq!(secrets.first().bytes(), b"new");
+        assert_eq!(secrets.iter().map(Secret::bytes).collect::<Vec<_>>(), [&b"new"[..], b"old", b"older"]);
+    }
+
+    #[test]
+    fn a_tag_is_of_one_secret_one_purpose_and_one_message() {
+        let key = |secret: &str, purpose: &str| MacKey::new(&Secret::new(secret), purpose);
+        let tag = key("s", "one").tag(b"message");
+        assert!(key("s", "one").is_tag(b"message", &tag));
+        assert!(!key("t", "one").is_tag(b"message", &tag));
+        assert!(!key("s", "two").is_tag(b"message", &tag));
+        assert!(!key("s", "one").is_tag(b"massage", &tag));
+        // A purpose that begins another takes no message of it.
+        assert!(!key("s", "on").is_tag(b"e\0message", &tag));
+    }
+
+    #[test]
+    fn half_a_tag_is_enough_and_less_is_not() {
+        let key = MacKey::new(&Secret::new("s"), "one");
+        let tag = key.tag(b"message");
+        for length in 0..=tag.len() {
+            assert_eq!(key.is_tag(b"message", &tag[..length]), length >= 16, "{length}");
+        }
+        assert!(!key.is_tag(b"message", &[&tag[..], &[0]].concat()));
+        assert!(!key.is_tag(b"message", &tag[1..17]));
+    }
+
+    /// HMAC-SHA-256 of "p\0m" with the key "k", from Python's `hmac` module.
+    #[test]
+    fn a_tag_is_hmac_sha_256() {
+        let tag = MacKey::new(&Secret::new("k"), "p").tag(b"m");
+        assert_eq!(hex::encode(tag), "837d48df112b43d71b029a39b842f03f62e3982f9001e7e333c11c6aed064ea3");
+    }
+}

@@ -45,6 +45,13 @@ chaos *which:
 test-llama:
     .ci/with-llama cargo test --package tithe-inference --package tithe --test llama -- --ignored --nocapture
 
+# Log in and ask with events that other implementations of Nostr have signed: nostr-tools (npm) and nostr-sdk (PyPI)
+test-nostr:
+    npm install --silent --no-audit --no-fund --prefix target/nostr nostr-tools@2
+    python3 -m venv target/nostr/venv
+    target/nostr/venv/bin/pip install --quiet --disable-pip-version-check nostr-sdk==0.44.8
+    TITHE_TEST_NOSTR="$PWD/target/nostr" cargo test --package tithe --test process nostr -- --ignored --nocapture
+
 # Measure debits against the floor of the database; `just bench --help` lists what else
 bench *args:
     cargo run --release --package tithe-bench -- {{ args }}

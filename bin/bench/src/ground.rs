@@ -1,13 +1,13 @@
 //! What is measured on: durable clusters, databases and accounts in them.
 
 use std::sync::Arc;
+use std::time::Duration;
 use tithe_clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use tithe_engine::Rules;
 use tithe_engine::audit::audit;
 use tithe_engine::commands::{Batch, Charge, Command, Posting};
-use tithe_engine::proof::{ProofId, ProofKind};
 use tithe_engine::store::Store;
-use tithe_free_tier::{GrantId, RequestHash};
+use tithe_free_tier::{GrantId, RequestHash, ReservationId};
 use tithe_ledger::{AccountId, TransferKey, TransferKind};
 use tithe_money::{Msats, Sats};
 use tithe_store_postgres::{PostgresSettings, PostgresStore};
@@ -118,12 +118,6 @@ pub(crate) fn generous() -> Rules {
 
 /// Makes an identity for every session, and fills the pool.
 pub(crate) async fn befriend(store: &dyn Store, sessions: u32) {
-    let seen = |number: u32| Command::ProofUse {
-        proof: ProofId(identity(number).to_bytes()),
-        kind: ProofKind::Login,
-        identity: identity(number),
-        expires_at: SystemClock.now(),
-    };
     let pool = Command::Post(Posting {
         key: TransferKey::new("fund:pool"),
         debit: AccountId::Operator,
@@ -132,9 +126,19 @@ pub(crate) async fn befriend(store: &dyn Store, sessions: u32) {
         kind: TransferKind::PoolSeed,
         reference: Uuid::nil(),
     });
-    let commands: Vec<Command> = (0..sessions).map(seen).chain([pool]).collect();
+    // A reservation that is given back makes the row and leaves nothing else that counts.
+    let met = |number: u32| {
+        let (reservation, identity) = (ReservationId(session_id(number)), identity(number));
+        let (amount, lease) = (Msats::new(1).unwrap(), Duration::from_mins(1));
+        [
+            Command::GrantReserve { reservation, identity, amount, lease },
+            Command::GrantRelease { reservation, identity },
+        ]
+    };
+    let commands: Vec<Command> = std::iter::once(pool).chain((0..sessions).flat_map(met)).collect();
     for chunk in commands.chunks(500) {
-        let committed = store.batch_commit(&Batch::new(chunk.to_vec(), SystemClock.now())).await.unwrap();
+        let batch = Batch::under(Arc::new(generous()), chunk.to_vec(), SystemClock.now());
+        let committed = store.batch_commit(&batch).await.unwrap();
         assert!(committed.outcomes.iter().all(Result::is_ok), "an identity was not made");
     }
 }

@@ -248,7 +248,7 @@ pub enum Command {
         /// Whose.
         identity: NostrPubkey,
     },
-    /// Uses a proof of identity, once. Who logs in is seen: their row is made or brought up to date.
+    /// Uses a proof of identity, once. Who logs in and is known is seen; a stranger gets a row with the first job.
     ProofUse {
         /// Which.
         proof: ProofId,
@@ -445,13 +445,16 @@ impl Command {
                     keys.identities.insert(identity);
                     keys.tally = true;
                 }
-                keys.transfers.extend(charge.keys());
+                keys.transfers.insert(charge.key());
             }
             Self::GrantReserve { reservation, identity, .. }
-            | Self::GrantRenew { reservation, identity, .. }
             | Self::GrantSettle { reservation, identity, .. }
             | Self::GrantRelease { reservation, identity }
             | Self::GrantLapse { reservation, identity } => keys.add_reservation(*reservation, *identity),
+            Self::GrantRenew { reservation, identity, .. } => {
+                keys.identities.insert(*identity);
+                keys.reservations.insert(*reservation);
+            }
             Self::ProofUse { proof, kind, identity, .. } => {
                 keys.proofs.insert(*proof);
                 if *kind == ProofKind::Login {
@@ -511,17 +514,9 @@ impl Command {
 }
 
 impl Charge {
-    /// The keys of the transfers that it makes: one at least.
-    pub(crate) fn keys(&self) -> [TransferKey; 2] {
-        [Self::charge_key(self.id), Self::grant_key(self.id)]
-    }
-
-    pub(crate) fn charge_key(id: GrantId) -> TransferKey {
-        TransferKey::new(format!("charge:{id}"))
-    }
-
-    pub(crate) fn grant_key(id: GrantId) -> TransferKey {
-        TransferKey::new(format!("grant:{id}"))
+    /// The key of the first transfer that it makes, whatever that is: once it is there, the work was paid for.
+    pub(crate) fn key(&self) -> TransferKey {
+        TransferKey::new(format!("work:{}", self.id))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::proof::{ProofId, ProofKind};
 use crate::{Engine, EngineError};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use tithe_clock::Timestamp;
 use tithe_free_tier::Standing;
 use tithe_money::Msats;
@@ -19,24 +20,35 @@ use tracing::info;
 /// How many signed requests are remembered here.
 const RECENT_MAX: usize = 100_000;
 
-/// Signed requests that this server has taken lately: a repetition is refused without a look at the database.
+/// How long a memory that is full is not searched for what has expired.
+const SEARCH_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Signed requests that changed nothing, and that this server has taken lately.
 #[derive(Default)]
-pub(crate) struct RecentProofs(Mutex<HashMap<ProofId, Timestamp>>);
+pub(crate) struct RecentProofs(Mutex<Recent>);
+
+#[derive(Default)]
+struct Recent {
+    taken: HashMap<ProofId, Timestamp>,
+    searched_at: Option<Timestamp>,
+}
 
 impl RecentProofs {
     /// Remembers a proof until it is not valid anyway.
     fn take(&self, proof: ProofId, expires_at: Timestamp, now: Timestamp) -> Result<(), EngineError> {
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if recent.contains_key(&proof) {
+        if recent.taken.contains_key(&proof) {
             return Err(EngineError::InvalidIdentity(Refusal::ProofUsed.to_string()));
         }
-        if recent.len() >= RECENT_MAX {
-            recent.retain(|_, expires_at| now < *expires_at);
+        let searched = recent.searched_at.is_some_and(|at| now.since(at) < SEARCH_AGAIN_AFTER && at <= now);
+        if recent.taken.len() >= RECENT_MAX && !searched {
+            recent.taken.retain(|_, expires_at| now < *expires_at);
+            recent.searched_at = Some(now);
         }
-        if recent.len() >= RECENT_MAX {
+        if recent.taken.len() >= RECENT_MAX {
             return Err(EngineError::Busy);
         }
-        recent.insert(proof, expires_at);
+        recent.taken.insert(proof, expires_at);
         Ok(())
     }
 }
@@ -52,7 +64,7 @@ pub struct StandingView {
     pub score: Score,
     /// How many pieces of work have ended for it.
     pub interactions: u64,
-    /// When it last proved its key or had work ended; `None`: never, or so long ago that it is forgotten.
+    /// When it last proved its key or had work ended; `None`: it has never asked for anything.
     pub last_seen: Option<Timestamp>,
     /// The next tier and what is missing to it.
     pub next_tier: Option<(Tier, Score)>,
@@ -84,6 +96,15 @@ pub struct LoggedIn {
 }
 
 impl Engine {
+    /// Whether an event logs somebody in, if its nonce was not used before. Uses nothing up.
+    ///
+    /// # Errors
+    /// [`EngineError::InvalidIdentity`].
+    pub fn identity_check(&self, event: &ProvenEvent) -> Result<(), EngineError> {
+        self.challenges.login(event, self.now())?;
+        Ok(())
+    }
+
     /// A nonce to be signed.
     #[must_use]
     pub fn identity_challenge(&self) -> Challenge {
@@ -103,12 +124,13 @@ impl Engine {
             identity: login.pubkey,
             expires_at: login.expires_at,
         };
-        let Answer::Standing(standing) = self.committer.commit(used).await? else {
-            return Err(EngineError::Internal);
+        let standing = match self.committer.commit(used).await? {
+            Answer::Standing(standing) => Some(standing),
+            _ => None,
         };
         info!(pubkey = %login.pubkey, "somebody has logged in");
         let token = self.identity_tokens.issue(login.pubkey, now);
-        Ok(LoggedIn { token, standing: self.standing_view_of(login.pubkey, Some(&standing)) })
+        Ok(LoggedIn { token, standing: self.standing_view_of(login.pubkey, standing.as_deref()) })
     }
 
     /// Whose token this is.
@@ -140,7 +162,6 @@ impl Engine {
     /// [`EngineError::InvalidIdentity`] when it was used before.
     pub async fn identity_of_http_auth(&self, proof: HttpProof) -> Result<NostrPubkey, EngineError> {
         let HttpProof { pubkey, event_id, expires_at } = proof;
-        self.recent_proofs.take(ProofId(event_id), expires_at, self.now())?;
         let used = Command::ProofUse {
             proof: ProofId(event_id),
             kind: ProofKind::HttpAuth,

@@ -127,6 +127,19 @@ impl Engine {
         self.job_invoice_first(begun, key, render).await
     }
 
+    /// What was answered to this request before, if anything was. Begins nothing.
+    ///
+    /// # Errors
+    /// [`EngineError::IdempotencyKeyReused`], [`EngineError::Busy`].
+    pub async fn answered(
+        &self,
+        request: Option<&IdempotencyRequest>,
+    ) -> Result<Option<Answered>, EngineError> {
+        let Some(request) = request else { return Ok(None) };
+        let answer = self.answer_kept(request).await?;
+        Ok(answer.map(|answer| Answered { answer, replayed: true }))
+    }
+
     /// The answer that was given to this request before. It is given again whatever has become of prices and models.
     async fn answer_kept(&self, request: &IdempotencyRequest) -> Result<Option<StoredAnswer>, EngineError> {
         let kept =

@@ -50,8 +50,6 @@ pub struct Settings {
     pub rules: Rules,
     /// How long an identity's token is valid.
     pub identity_token_life: Duration,
-    /// For how long an identity is remembered for which nothing was ever done.
-    pub stranger_keep: Duration,
     /// How long an answer is kept for its idempotency key.
     pub idempotency_keep: Duration,
     /// How long a keyed request may run before it may be taken over.
@@ -83,7 +81,6 @@ impl Default for Settings {
             abandon_after: Duration::from_mins(2),
             rules: Rules::default(),
             identity_token_life: Duration::from_hours(24),
-            stranger_keep: Duration::from_hours(30 * 24),
             idempotency_keep: Duration::from_hours(24),
             idempotency_lease: Duration::from_secs(30),
         }

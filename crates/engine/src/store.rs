@@ -196,9 +196,6 @@ pub trait BatchStore: Send + Sync {
     /// Forgets proofs that were used and have expired at or before `now`; says how many.
     async fn proofs_purge(&self, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Forgets identities for which nothing was ever done and who have not been seen since `before`; says how many.
-    async fn strangers_purge(&self, before: Timestamp) -> Result<u64, StoreError>;
-
     /// Streams every row that the audit looks at, from one consistent view.
     async fn audit_rows(&self) -> Result<AuditRows, StoreError>;
 

@@ -9,7 +9,7 @@ const SWEEP_LIMIT: usize = 500;
 
 impl Engine {
     /// Gives up jobs that never got an invoice, frees holds and reservations whose lease ran out, forgets old
-    /// idempotency keys, used proofs and strangers. Several
+    /// idempotency keys and used proofs. Several
     /// servers may do it at once: each row is decided once.
     ///
     /// # Errors
@@ -28,9 +28,8 @@ impl Engine {
         }
         let keys = store.idempotency_purge(now).await?;
         let proofs = store.proofs_purge(now).await?;
-        let strangers = store.strangers_purge(now - self.settings.stranger_keep).await?;
-        if keys + proofs + strangers > 0 {
-            info!(keys, proofs, strangers, "old rows were forgotten");
+        if keys + proofs > 0 {
+            info!(keys, proofs, "old rows were forgotten");
         }
         Ok(())
     }

@@ -158,7 +158,8 @@ impl Reservation {
     ///
     /// # Errors
     /// [`FreeTierError::Ended`] when it is over, or is a job's and needs no lease.
-    pub fn renew(&self, now: Timestamp, lease: Duration) -> Result<Self, FreeTierError> {
+    pub fn renew(&self, standing: &Standing, now: Timestamp, lease: Duration) -> Result<Self, FreeTierError> {
+        self.check_owner(standing)?;
         match self.state {
             ReservationState::Held { until: Some(_) } => {
                 Ok(self.moved(ReservationState::Held { until: Some(now + lease) }, now))
@@ -217,7 +218,13 @@ impl Reservation {
     ///
     /// # Errors
     /// [`FreeTierError::Ended`] when it has not lapsed, or the second time.
-    pub fn absorbed_late(&self, absorbed: Msats, now: Timestamp) -> Result<Self, FreeTierError> {
+    pub fn absorbed_late(
+        &self,
+        standing: &Standing,
+        absorbed: Msats,
+        now: Timestamp,
+    ) -> Result<Self, FreeTierError> {
+        self.check_owner(standing)?;
         match self.state {
             ReservationState::Lapsed { absorbed_late: None } => {
                 Ok(self.moved(ReservationState::Lapsed { absorbed_late: Some(absorbed) }, now))
@@ -314,7 +321,7 @@ mod tests {
             assert!(matches!(ended.settle(&one, msats(1), NOW), Err(FreeTierError::Ended { .. })));
             assert!(matches!(ended.release(&one, NOW), Err(FreeTierError::Ended { .. })));
             assert!(matches!(ended.lapse(&one, NOW + LEASE), Err(FreeTierError::Ended { .. })));
-            assert!(matches!(ended.renew(NOW, LEASE), Err(FreeTierError::Ended { .. })));
+            assert!(matches!(ended.renew(&one, NOW, LEASE), Err(FreeTierError::Ended { .. })));
             assert!(matches!(ended.take_up(&one, NOW), Err(FreeTierError::Ended { .. })));
         }
     }
@@ -336,10 +343,10 @@ mod tests {
         for state in [ReservationState::Offered, ReservationState::Held { until: None }] {
             let (held, one) = make(1, 30, state, &standing()).unwrap();
             assert_eq!(held.lapse(&one, NOW + LEASE), Err(FreeTierError::Live(held.id)));
-            assert!(matches!(held.renew(NOW, LEASE), Err(FreeTierError::Ended { .. })));
+            assert!(matches!(held.renew(&one, NOW, LEASE), Err(FreeTierError::Ended { .. })));
         }
         let (held, one) = make(1, 30, LEASED, &standing()).unwrap();
-        let renewed = held.renew(NOW, LEASE).unwrap();
+        let renewed = held.renew(&one, NOW, LEASE).unwrap();
         assert_eq!(renewed.lapse(&one, NOW), Err(FreeTierError::Live(held.id)));
         assert!(renewed.lapse(&one, NOW + LEASE).is_ok());
     }
@@ -350,15 +357,17 @@ mod tests {
         let other = Standing::new(NostrPubkey::restore(&"b".repeat(64)).unwrap(), NOW);
         assert_eq!(held.release(&other, NOW), Err(FreeTierError::OtherIdentity(held.id)));
         assert_eq!(held.settle(&other, msats(1), NOW), Err(FreeTierError::OtherIdentity(held.id)));
+        assert_eq!(held.renew(&other, NOW, LEASE), Err(FreeTierError::OtherIdentity(held.id)));
+        assert_eq!(held.absorbed_late(&other, msats(1), NOW), Err(FreeTierError::OtherIdentity(held.id)));
     }
 
     #[test]
     fn what_lapsed_is_settled_late_at_most_once() {
         let (held, one) = make(1, 30, LEASED, &standing()).unwrap();
         let (lapsed, _) = held.lapse(&one, NOW).unwrap();
-        let late = lapsed.absorbed_late(msats(10), NOW).unwrap();
+        let late = lapsed.absorbed_late(&one, msats(10), NOW).unwrap();
         assert_eq!(late.state.absorbed(), msats(10));
-        assert!(late.absorbed_late(msats(10), NOW).is_err());
-        assert!(held.absorbed_late(msats(10), NOW).is_err());
+        assert!(late.absorbed_late(&one, msats(10), NOW).is_err());
+        assert!(held.absorbed_late(&one, msats(10), NOW).is_err());
     }
 }

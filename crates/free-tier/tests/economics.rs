@@ -171,6 +171,34 @@ fn climbing_and_taking() -> String {
     table
 }
 
+/// Taking all that a tier gives for a year, and paying just so much that it is not lost.
+fn holding() -> String {
+    let mut table =
+        String::from("| tier | paid in a year to keep it | taken in that year |\n| --- | --- | --- |\n");
+    for tier in TIERS {
+        let mut world = World::with_pool(BOTTOMLESS);
+        let mut person = world.person(1);
+        world.climb_to(&mut person, tier, sats(50));
+        let (spent, taken) = (person.spent, person.taken);
+        for _ in 0..YEAR {
+            world.take(&mut person);
+            let away = world.now.since(person.standing.identity.away_since);
+            if away > world.trust.away_after - DAY {
+                let upkeep = world.trust.upkeep(person.standing.identity.score);
+                world.buy(&mut person, upkeep);
+            }
+            world.next_day();
+            assert!(world.tier(&person) >= tier, "they keep what they pay for");
+        }
+        let since = |now: Msats, then: Msats| whole_sats(now.checked_sub(then).unwrap());
+        let (paid, got) = (since(person.spent, spent), since(person.taken, taken));
+        let budget = whole_sats(world.free_tier.budget(tier));
+        assert!(paid >= 12 * budget, "a tier costs its daily budget a month at least");
+        writeln!(table, "| {tier} | {paid} | {got} |").unwrap();
+    }
+    table
+}
+
 /// The same tiers, by other means.
 fn other_ways() -> String {
     let mut table = String::from("| way | established | trusted | elite |\n| --- | --- | --- | --- |\n");
@@ -287,6 +315,7 @@ fn the_document_tells_what_the_simulation_finds() {
     let document = include_str!("../../../docs/trust.md");
     let parts = [
         ("climbing", climbing_and_taking()),
+        ("holding", holding()),
         ("ways", other_ways()),
         ("farming", farming()),
         ("identities", many_identities()),

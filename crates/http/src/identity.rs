@@ -60,7 +60,7 @@ pub(crate) fn of_reading(state: &AppState, request: &HttpRequest) -> Result<Opti
 pub(crate) fn hosts(state: &AppState, request: &HttpRequest) -> Vec<String> {
     let host = match &state.public_url {
         Some(public) => Some(public.host().to_owned()),
-        None => host(request).map(|host| host.host().to_owned()),
+        None => local_host(request).map(|host| host.host().to_owned()),
     };
     host.into_iter().collect()
 }
@@ -97,20 +97,35 @@ fn signed(state: &AppState, asked: Asked<'_>) -> Result<Option<HttpProof>, Probl
     });
     let Some(value) = only(ours, "Authorization: Nostr")? else { return Ok(None) };
     let event = HttpAuth::parse(value)?;
-    let urls = addresses(state, request);
+    let urls = addresses(state, request)?;
     let signed = SignedRequest { urls: &urls, method: request.method().as_str(), body: asked.body };
     Ok(Some(check_http_auth(&event, &signed, state.engine.identity_time())?))
 }
 
 /// What the client may have called this request's address.
-fn addresses(state: &AppState, request: &HttpRequest) -> Vec<String> {
+fn addresses(state: &AppState, request: &HttpRequest) -> Result<Vec<String>, Problem> {
     let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
     if let Some(public) = &state.public_url {
-        return vec![format!("{public}{path}")];
+        return Ok(vec![format!("{public}{path}")]);
     }
+    let host = local_host(request).ok_or_else(|| {
+        invalid(
+            "this server does not know by what address it is reached, so it takes no signed requests but from its own \
+             machine; its operator must set TITHE_PUBLIC_URL",
+        )
+    })?;
     // Whether a proxy in front speaks TLS is not known here.
-    let Some(host) = host(request) else { return Vec::new() };
-    ["http", "https"].map(|scheme| format!("{scheme}://{host}{path}")).into()
+    Ok(["http", "https"].map(|scheme| format!("{scheme}://{host}{path}")).into())
+}
+
+/// The host that the request names, if that is the machine itself. Any other name is only what the client says: whoever has
+/// made somebody sign a request to their own site could send it here under that name.
+fn local_host(request: &HttpRequest) -> Option<Authority> {
+    let host = host(request)?;
+    let name = host.host().trim_start_matches('[').trim_end_matches(']');
+    let is_local = name.eq_ignore_ascii_case("localhost")
+        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    is_local.then_some(host)
 }
 
 /// The `Host` header, if there is one, and it is no more than a host and a port.

@@ -15,20 +15,13 @@ use tithe_store_sql::rows::{AccountRow, IdempotencyRow, JobRow};
 use tithe_store_sql::schema::{accounts, idempotency_keys, jobs};
 use tracing::{Instrument, debug_span};
 
-/// What is old is removed in parts, so that no statement takes long.
+/// What is old is removed in parts, so that no statement takes long. A row may have become new again before it is locked.
 const KEYS_PURGE: &str = "\
-    DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY (\
+    DELETE FROM idempotency_keys WHERE expires_at <= $1 AND ctid = ANY (ARRAY (\
     SELECT ctid FROM idempotency_keys WHERE expires_at <= $1 LIMIT 10000))";
 const PROOFS_PURGE: &str = "\
-    DELETE FROM auth_challenges WHERE ctid = ANY (ARRAY (\
+    DELETE FROM auth_challenges WHERE expires_at <= $1 AND ctid = ANY (ARRAY (\
     SELECT ctid FROM auth_challenges WHERE expires_at <= $1 LIMIT 10000))";
-/// One that a batch is looking at is left; so is one that has asked for something.
-const STRANGERS_PURGE: &str = "\
-    DELETE FROM nostr_identities WHERE ctid = ANY (ARRAY (\
-    SELECT ctid FROM nostr_identities \
-    WHERE known = 0 AND created_at < $1 AND last_seen < $1 AND reserved_msats = 0 \
-    AND NOT EXISTS (SELECT FROM jobs WHERE nostr_pubkey = pubkey) \
-    LIMIT 10000 FOR UPDATE SKIP LOCKED))";
 const PURGE_LIMIT: usize = 10_000;
 
 #[async_trait]
@@ -61,10 +54,6 @@ impl BatchStore for PostgresStore {
 
     async fn proofs_purge(&self, now: Timestamp) -> Result<u64, StoreError> {
         self.purge("proofs_purge", PROOFS_PURGE, now).await
-    }
-
-    async fn strangers_purge(&self, before: Timestamp) -> Result<u64, StoreError> {
-        self.purge("strangers_purge", STRANGERS_PURGE, before).await
     }
 
     async fn audit_rows(&self) -> Result<AuditRows, StoreError> {

@@ -40,24 +40,9 @@ pub(crate) trait Table: Sized {
     fn changing_columns(rows: Vec<Self>) -> Vec<Column>;
 }
 
-/// The statements of one table, prepared.
-pub(crate) struct TableStatements {
-    pub(crate) lock: Statement,
-    pub(crate) insert: Statement,
-    pub(crate) update: Statement,
-}
-
-impl TableStatements {
-    pub(crate) async fn prepare<T: Table>(client: &Client) -> Result<Self, Error> {
-        let (lock, insert, update) = (lock_sql::<T>(), insert_sql::<T>(), update_sql::<T>());
-        let (lock, insert, update) = futures_util::future::try_join3(
-            client.prepare(&lock),
-            client.prepare(&insert),
-            client.prepare(&update),
-        )
-        .await?;
-        Ok(Self { lock, insert, update })
-    }
+/// Prepares the statement that locks and loads rows of a table.
+pub(crate) async fn prepare_lock<T: Table>(client: &Client) -> Result<Statement, Error> {
+    client.prepare(&lock_sql::<T>()).await
 }
 
 fn columns<T: Table>() -> impl Iterator<Item = &'static Named> {
@@ -73,29 +58,31 @@ fn names<'a>(columns: impl Iterator<Item = &'a Named>) -> String {
     list(columns, |_, (name, _)| (*name).to_owned())
 }
 
-/// `unnest($1::text[], $2::bigint[]) AS given (id, amount)`
-fn given<'a>(columns: impl Iterator<Item = &'a Named> + Clone) -> String {
-    let arrays = list(columns.clone(), |n, (_, kind)| format!("${n}::{kind}[]"));
+/// `unnest($1::text[], $2::bigint[]) AS given (id, amount)`, with parameters from number `first` on.
+fn given<'a>(first: usize, columns: impl Iterator<Item = &'a Named> + Clone) -> String {
+    let arrays = list(columns.clone(), |n, (_, kind)| format!("${}::{kind}[]", first + n - 1));
     format!("unnest({arrays}) AS given ({})", names(columns))
 }
 
 fn lock_sql<T: Table>() -> String {
-    let (table, wanted) = (T::NAME, given(T::KEY.iter()));
+    let (table, wanted) = (T::NAME, given(1, T::KEY.iter()));
     let (keys, loaded, order) = (names(T::KEY.iter()), names(columns::<T>()), T::LOCK_ORDER);
     format!(
         "SELECT {loaded} FROM {wanted} JOIN {table} USING ({keys}) ORDER BY {order} FOR UPDATE OF {table}"
     )
 }
 
-fn insert_sql<T: Table>() -> String {
+/// The statement that makes rows, with parameters from number `first` on.
+pub(crate) fn insert_sql<T: Table>(first: usize) -> String {
     let all: Vec<Named> = columns::<T>().copied().collect();
-    format!("INSERT INTO {} ({}) SELECT * FROM {}", T::NAME, names(all.iter()), given(all.iter()))
+    format!("INSERT INTO {} ({}) SELECT * FROM {}", T::NAME, names(all.iter()), given(first, all.iter()))
 }
 
-fn update_sql<T: Table>() -> String {
+/// The statement that changes rows, with parameters from number `first` on.
+pub(crate) fn update_sql<T: Table>(first: usize) -> String {
     let table = T::NAME;
     let set = list(T::CHANGING.iter(), |_, (name, _)| format!("{name} = given.{name}"));
-    let mut sql = format!("UPDATE {table} SET {set} FROM {}", given(T::KEY.iter().chain(T::CHANGING)));
+    let mut sql = format!("UPDATE {table} SET {set} FROM {}", given(first, T::KEY.iter().chain(T::CHANGING)));
     for (n, (name, _)) in T::KEY.iter().enumerate() {
         let _infallible =
             write!(sql, " {} {table}.{name} = given.{name}", if n == 0 { "WHERE" } else { "AND" });
@@ -221,7 +208,7 @@ table! {
     fixed { created_at: bigint }
     changing {
         trust_score_millis: bigint, gained_today_millis: bigint, gains_reset_at: bigint, away_since: bigint,
-        interaction_count: bigint, known: integer, absorbed_today_msats: bigint, absorbed_reset_at: bigint,
+        interaction_count: bigint, absorbed_today_msats: bigint, absorbed_reset_at: bigint,
         reserved_msats: bigint, open_offer: text, last_seen: bigint, updated_at: bigint
     }
 }
@@ -262,19 +249,19 @@ mod tests {
              ORDER BY accounts.id FOR UPDATE OF accounts"
         );
         assert_eq!(
-            insert_sql::<AccountRow>(),
+            insert_sql::<AccountRow>(1),
             "INSERT INTO accounts (id, balance_msats, held_msats) \
              SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS given (id, balance_msats, held_msats)"
         );
         assert_eq!(
-            update_sql::<HoldRow>(),
+            update_sql::<HoldRow>(1),
             "UPDATE holds SET state = given.state, lease_until = given.lease_until, \
              charged_msats = given.charged_msats, updated_at = given.updated_at \
              FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[]) \
              AS given (id, state, lease_until, charged_msats, updated_at) WHERE holds.id = given.id"
         );
         assert!(
-            update_sql::<IdempotencyRow>()
+            update_sql::<IdempotencyRow>(1)
                 .ends_with("WHERE idempotency_keys.scope = given.scope AND idempotency_keys.key = given.key")
         );
     }

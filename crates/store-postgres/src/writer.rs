@@ -2,8 +2,12 @@
 //!
 //! A batch takes two flights: `BEGIN` with everything that locks and loads; then everything that writes, with `COMMIT`. In a
 //! flight the statements are sent one after the other without waiting for answers, so that a batch costs two round trips
-//! however many kinds of rows it touches. Its statements are prepared when the connection is made: preparing one in the
-//! middle of a flight would let the next overtake it.
+//! however many kinds of rows it touches. Its statements are prepared before it: preparing one in the middle of a flight
+//! would let the next overtake it.
+//!
+//! What locks and loads is one statement for each table, in the order of the locks. What writes is one statement for all: a
+//! statement costs PostgreSQL tens of microseconds whatever it does. Which tables a batch writes to makes its shape; the
+//! statement of a shape is prepared when the first batch of that shape comes.
 //!
 //! A flight in which anything fails leaves nothing: PostgreSQL answers `COMMIT` in a failed transaction with a rollback. If
 //! the connection is lost before the answer to `COMMIT`, the batch may have been written or not. Each batch therefore also
@@ -14,17 +18,19 @@
 use crate::connect::{Connector, Purpose};
 use crate::failure::{Failure, may_have_committed, told};
 use crate::steps::{self, Origin};
-use crate::table::{Column, Table, TableStatements, split};
+use crate::table::{Column, Table, insert_sql, prepare_lock, split, update_sql};
 use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use futures_util::{FutureExt, TryFutureExt};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tithe_engine::commands::{Batch, LockKeys};
 use tithe_engine::store::{Changes, Committed, Decided, Loaded, StoreError};
-use tithe_ledger::{AccountId, TransferKey};
+use tithe_free_tier::Grant;
+use tithe_jobs::JobChange;
+use tithe_ledger::{AccountId, Transfer, TransferKey};
 use tithe_store_sql::rows::{
     AccountRow, GrantRow, HoldRow, IdempotencyRow, IdentityRow, InvoiceRow, JobRow, NewOutboxRow,
     NewTransferRow, POOL_TALLY, ProofRow, ReservationRow, TallyRow, proof_column,
@@ -35,29 +41,45 @@ use tokio_postgres::{Client, Error, Row, Statement};
 
 const TRANSFERS_KNOWN: &str = "SELECT key FROM unnest($1::text[]) AS given (key) JOIN transfers USING (key)";
 
-const TRANSFERS_MAKE: &str = "\
-    INSERT INTO transfers (key, debit, credit, amount_msats, kind, reference, created_at) \
-    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bigint[])";
+/// The columns that transfers are made of.
+const TRANSFERS_MAKE: (&str, &[&str]) = (
+    "transfers (key, debit, credit, amount_msats, kind, reference, created_at)",
+    &["text", "text", "text", "bigint", "text", "text", "bigint"],
+);
 
-const GRANTS_MAKE: &str = "\
-    INSERT INTO free_tier_grants (id, pubkey, request_hash, absorbed_msats, pool_balance_after_msats, created_at) \
-    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[])";
+const GRANTS_MAKE: (&str, &[&str]) = (
+    "free_tier_grants (id, pubkey, request_hash, absorbed_msats, pool_balance_after_msats, created_at)",
+    &["text", "text", "text", "bigint", "bigint", "bigint"],
+);
 
-const STEPS_MAKE: &str = "\
-    INSERT INTO outbox (topic, subject, revision, state, created_at) \
-    SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[])";
+const STEPS_MAKE: (&str, &[&str]) =
+    ("outbox (topic, subject, revision, state, created_at)", &["text", "text", "bigint", "text", "bigint"]);
 
-const STEPS_TELL: &str = "SELECT pg_notify('tithe_steps', told) FROM unnest($1::text[]) AS given (told)";
+/// Makes rows of these columns, with parameters from number `first` on.
+fn make_sql((into, kinds): (&str, &[&str]), first: usize) -> String {
+    let arrays: Vec<String> =
+        kinds.iter().enumerate().map(|(n, kind)| format!("${}::{kind}[]", first + n)).collect();
+    format!("INSERT INTO {into} SELECT * FROM unnest({})", arrays.join(", "))
+}
 
 /// Makes this server's row before its first batch: a row that is not there cannot be waited for.
 const ENROL: &str = "\
     INSERT INTO committers (id, batch) VALUES ($1, 0) \
     ON CONFLICT (id) DO UPDATE SET seen_at = now()";
 
-/// The row may have been forgotten meanwhile, if this server has been idle for long.
-const MARK: &str = "\
-    INSERT INTO committers (id, batch) VALUES ($1, $2) \
-    ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, seen_at = now()";
+/// Writes this batch's number. The row may have been forgotten meanwhile, if this server has been idle for long.
+fn mark_sql(first: usize) -> String {
+    format!(
+        "INSERT INTO committers (id, batch) VALUES (${first}::text, ${}::bigint) \
+         ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, seen_at = now()",
+        first + 1
+    )
+}
+
+/// Tells the other servers of steps.
+fn tell_sql(first: usize) -> String {
+    format!("SELECT pg_notify('tithe_steps', told) FROM unnest(${first}::text[]) AS given (told)")
+}
 
 /// Makes sure that a batch that is not committed never will be.
 const FENCE: &str = "\
@@ -85,6 +107,8 @@ pub(crate) struct Writer {
 struct Link {
     client: Client,
     statements: Statements,
+    /// The statements of the second flight, by shape.
+    shapes: HashMap<u64, Statement>,
     driver: JoinHandle<()>,
 }
 
@@ -94,22 +118,18 @@ impl Drop for Link {
     }
 }
 
+/// The statements of the first flight.
 struct Statements {
-    accounts: TableStatements,
-    holds: TableStatements,
-    jobs: TableStatements,
-    invoices: TableStatements,
-    idempotency: TableStatements,
-    identities: TableStatements,
-    proofs: TableStatements,
-    reservations: TableStatements,
-    tally: TableStatements,
-    grants_make: Statement,
+    accounts: Statement,
+    identities: Statement,
+    jobs: Statement,
+    invoices: Statement,
+    idempotency: Statement,
+    proofs: Statement,
+    tally: Statement,
+    holds: Statement,
+    reservations: Statement,
     transfers_known: Statement,
-    transfers_make: Statement,
-    steps_make: Statement,
-    steps_tell: Statement,
-    mark: Statement,
 }
 
 /// A batch that may have been committed.
@@ -132,11 +152,66 @@ struct Present {
     tally: HashSet<(String,)>,
 }
 
-/// A statement and its parameters.
-struct Write<'a> {
-    statement: &'a Statement,
+/// A part of what a batch writes: rows that are made, or rows that are changed, of one table.
+struct Part {
+    /// Its place among all parts that there are.
+    place: u32,
+    /// Its statement, with parameters from this number on.
+    sql: fn(usize) -> String,
     columns: Vec<Column>,
 }
+
+/// What a batch writes, in the order of the parts' places.
+#[derive(Default)]
+struct Parts {
+    parts: Vec<Part>,
+    /// What is told to other servers.
+    told: Option<Column>,
+}
+
+impl Parts {
+    fn add(&mut self, place: u32, sql: fn(usize) -> String, columns: Vec<Column>) {
+        self.parts.push(Part { place, sql, columns });
+    }
+
+    /// Adds what changes the rows of a table that were there, at `place`, and what makes the others, at the place after it.
+    fn add_rows<T: Table>(&mut self, place: u32, rows: Vec<T>, present: &HashSet<T::Key>) {
+        let (changed, made) = split(rows, present);
+        if !changed.is_empty() {
+            self.add(place, update_sql::<T>, T::changing_columns(changed));
+        }
+        if !made.is_empty() {
+            self.add(place + 1, insert_sql::<T>, T::all_columns(made));
+        }
+    }
+
+    /// Batches of the same shape are written by the same statement.
+    fn shape(&self) -> u64 {
+        let told = u64::from(self.told.is_some());
+        self.parts.iter().fold(told, |shape, part| shape | 2_u64 << part.place)
+    }
+
+    /// One statement for all parts. They see what was there before any of them; rows refer to each other by keys that are
+    /// checked at its end.
+    fn sql(&self) -> String {
+        let mut first = 1;
+        let mut parts = Vec::new();
+        for part in &self.parts {
+            parts.push(format!("part{} AS ({})", part.place, (part.sql)(first)));
+            first += part.columns.len();
+        }
+        let last = if self.told.is_some() { tell_sql(first) } else { "SELECT 1".to_owned() };
+        format!("WITH {} {last}", parts.join(", "))
+    }
+
+    fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
+        let columns = self.parts.iter().flat_map(|part| &part.columns).chain(&self.told);
+        columns.map(|column| -> &(dyn ToSql + Sync) { column.as_ref() }).collect()
+    }
+}
+
+/// How many shapes a connection remembers. There are a few dozen in practice.
+const SHAPES_MAX: usize = 256;
 
 impl Writer {
     pub(crate) fn new(connector: Arc<Connector>, origin: Origin) -> Self {
@@ -147,7 +222,7 @@ impl Writer {
     pub(crate) async fn attempt(&mut self, batch: &Batch) -> Result<Committed, Failure> {
         // Taken out, so that a flight that is cut short for whatever reason takes its connection with it.
         let patience = self.connector.settings.statement_timeout + Duration::from_secs(5);
-        let link = match self.link.take() {
+        let mut link = match self.link.take() {
             Some(link) if !link.client.is_closed() => link,
             _ => in_time(patience, Link::open(&self.connector, &self.origin))
                 .await
@@ -178,11 +253,16 @@ impl Writer {
         }
         self.batch += 1;
         let committed = Committed { outcomes, job_changes: changes.job_changes.clone() };
-        let written = {
-            let writes = link.writes(&changes, &present, &self.origin, self.batch)?;
-            let committing = tokio::time::timeout(patience, link.commit(writes)).await;
-            committing.unwrap_or_else(|late| Err(Failure::Unknown(late.into())))
+        let parts = parts(&changes, &present, &self.origin, self.batch)?;
+        let statement = match in_time(patience, link.statement_for(&parts)).await {
+            Ok(statement) => statement,
+            Err(failure) => {
+                self.keep(link, patience).await;
+                return Err(failure);
+            }
         };
+        let committing = tokio::time::timeout(patience, link.commit(&statement, &parts)).await;
+        let written = committing.unwrap_or_else(|late| Err(Failure::Unknown(late.into())));
         match written {
             Ok(()) => {
                 self.link = Some(link);
@@ -234,7 +314,7 @@ impl Link {
         client.execute(FORGET, &[&origin.as_str()]).await?;
         client.execute(ENROL, &[&origin.as_str()]).await?;
         let statements = Statements::prepare(&client).await?;
-        Ok(Self { client, statements, driver })
+        Ok(Self { client, statements, shapes: HashMap::new(), driver })
     }
 
     /// Whether this server's batch of that number was committed. If not, it never will be.
@@ -252,36 +332,32 @@ impl Link {
         let (pool, accounts): (Vec<AccountId>, Vec<AccountId>) =
             keys.accounts.iter().partition(|id| **id == AccountId::Pool);
         let wanted = [
-            (&s.accounts.lock, accounts.len(), vec![texts(&mut accounts.iter().map(ToString::to_string))]),
+            (&s.accounts, accounts.len(), vec![texts(&mut accounts.iter().map(ToString::to_string))]),
             (
-                &s.identities.lock,
+                &s.identities,
                 keys.identities.len(),
                 vec![texts(&mut keys.identities.iter().map(ToString::to_string))],
             ),
-            (&s.jobs.lock, keys.jobs.len(), vec![texts(&mut keys.jobs.iter().map(ToString::to_string))]),
+            (&s.jobs, keys.jobs.len(), vec![texts(&mut keys.jobs.iter().map(ToString::to_string))]),
             (
-                &s.invoices.lock,
+                &s.invoices,
                 keys.invoices.len(),
                 vec![texts(&mut keys.invoices.iter().map(ToString::to_string))],
             ),
             (
-                &s.idempotency.lock,
+                &s.idempotency,
                 keys.idempotency.len(),
                 vec![
                     texts(&mut keys.idempotency.iter().map(|id| id.scope.clone())),
                     texts(&mut keys.idempotency.iter().map(|id| id.key.clone())),
                 ],
             ),
-            (&s.proofs.lock, keys.proofs.len(), vec![texts(&mut keys.proofs.iter().map(proof_column))]),
-            (&s.accounts.lock, pool.len(), vec![texts(&mut pool.iter().map(ToString::to_string))]),
+            (&s.proofs, keys.proofs.len(), vec![texts(&mut keys.proofs.iter().map(proof_column))]),
+            (&s.accounts, pool.len(), vec![texts(&mut pool.iter().map(ToString::to_string))]),
+            (&s.tally, usize::from(keys.tally), vec![texts(&mut std::iter::once(POOL_TALLY.to_owned()))]),
+            (&s.holds, keys.holds.len(), vec![texts(&mut keys.holds.iter().map(ToString::to_string))]),
             (
-                &s.tally.lock,
-                usize::from(keys.tally),
-                vec![texts(&mut std::iter::once(POOL_TALLY.to_owned()))],
-            ),
-            (&s.holds.lock, keys.holds.len(), vec![texts(&mut keys.holds.iter().map(ToString::to_string))]),
-            (
-                &s.reservations.lock,
+                &s.reservations,
                 keys.reservations.len(),
                 vec![texts(&mut keys.reservations.iter().map(ToString::to_string))],
             ),
@@ -346,92 +422,25 @@ impl Link {
         async move { self.client.query(statement, &parameters(columns)).await }.boxed()
     }
 
-    /// What the second flight writes: rows that were there are changed, the others made. Nothing is overwritten that was not
-    /// looked at: a row that somebody made meanwhile stops the batch, which is then tried again.
-    fn writes(
-        &self,
-        changes: &Changes,
-        present: &Present,
-        origin: &Origin,
-        number: i64,
-    ) -> Result<Vec<Write<'_>>, StoreError> {
-        let s = &self.statements;
-        let mut writes = Vec::new();
-        add(
-            &mut writes,
-            &s.accounts,
-            changes.accounts.iter().map(AccountRow::from).collect(),
-            &present.accounts,
-        );
-        // Before the jobs that refer to them.
-        let identities = changes.identities.iter().map(IdentityRow::from).collect();
-        add(&mut writes, &s.identities, identities, &present.identities);
-        let reservations = changes.reservations.iter().map(ReservationRow::from).collect();
-        add(&mut writes, &s.reservations, reservations, &present.reservations);
-        add(&mut writes, &s.tally, changes.tally.iter().map(TallyRow::from).collect(), &present.tally);
-        add(&mut writes, &s.proofs, changes.proofs.iter().map(ProofRow::from).collect(), &present.proofs);
-        add(&mut writes, &s.holds, changes.holds.iter().map(HoldRow::from).collect(), &present.holds);
-        let jobs = changes.jobs.iter().map(JobRow::try_from).collect::<Result<_, _>>()?;
-        add(&mut writes, &s.jobs, jobs, &present.jobs);
-        add(
-            &mut writes,
-            &s.invoices,
-            changes.invoices.iter().map(InvoiceRow::from).collect(),
-            &present.invoices,
-        );
-        let idempotency = changes.idempotency.iter().map(IdempotencyRow::from).collect();
-        add(&mut writes, &s.idempotency, idempotency, &present.idempotency);
-        if !changes.grants.is_empty() {
-            let rows: Vec<GrantRow> = changes.grants.iter().map(GrantRow::from).collect();
-            let columns: Vec<Column> = vec![
-                Box::new(rows.iter().map(|row| row.id.clone()).collect::<Vec<_>>()),
-                Box::new(rows.iter().map(|row| row.pubkey.clone()).collect::<Vec<_>>()),
-                Box::new(rows.iter().map(|row| row.request_hash.clone()).collect::<Vec<_>>()),
-                Box::new(rows.iter().map(|row| row.absorbed_msats).collect::<Vec<_>>()),
-                Box::new(rows.iter().map(|row| row.pool_balance_after_msats).collect::<Vec<_>>()),
-                Box::new(rows.iter().map(|row| row.created_at).collect::<Vec<_>>()),
-            ];
-            writes.push(Write { statement: &s.grants_make, columns });
+    /// The statement that writes batches of this shape.
+    async fn statement_for(&mut self, parts: &Parts) -> Result<Statement, Failure> {
+        if let Some(statement) = self.shapes.get(&parts.shape()) {
+            return Ok(statement.clone());
         }
-        if !changes.transfers.is_empty() {
-            let rows: Vec<NewTransferRow<'_>> = changes.transfers.iter().map(NewTransferRow::from).collect();
-            let columns: Vec<Column> = vec![
-                Box::new(rows.iter().map(|row| row.key.to_owned()).collect::<Vec<_>>()),
-                Box::new(rows.iter().map(|row| row.debit.clone()).collect::<Vec<_>>()),
-                Box::new(rows.iter().map(|row| row.credit.clone()).collect::<Vec<_>>()),
-                Box::new(rows.iter().map(|row| row.amount_msats).collect::<Vec<_>>()),
-                Box::new(rows.iter().map(|row| row.kind).collect::<Vec<_>>()),
-                Box::new(rows.iter().map(|row| row.reference.clone()).collect::<Vec<_>>()),
-                Box::new(rows.iter().map(|row| row.created_at).collect::<Vec<_>>()),
-            ];
-            writes.push(Write { statement: &s.transfers_make, columns });
+        if self.shapes.len() >= SHAPES_MAX {
+            self.shapes.clear();
         }
-        if !changes.job_changes.is_empty() {
-            let rows: Vec<NewOutboxRow> = changes.job_changes.iter().map(NewOutboxRow::from).collect();
-            let columns: Vec<Column> = vec![
-                Box::new(rows.iter().map(|row| row.topic).collect::<Vec<_>>()),
-                Box::new(rows.iter().map(|row| row.subject.clone()).collect::<Vec<_>>()),
-                Box::new(rows.iter().map(|row| row.revision).collect::<Vec<_>>()),
-                Box::new(rows.iter().map(|row| row.state).collect::<Vec<_>>()),
-                Box::new(rows.iter().map(|row| row.created_at).collect::<Vec<_>>()),
-            ];
-            writes.push(Write { statement: &s.steps_make, columns });
-            let told: Vec<Column> = vec![Box::new(steps::told(origin, &changes.job_changes))];
-            writes.push(Write { statement: &s.steps_tell, columns: told });
-        }
-        let mark: Vec<Column> = vec![Box::new(origin.as_str().to_owned()), Box::new(number)];
-        writes.push(Write { statement: &s.mark, columns: mark });
-        Ok(writes)
+        let statement = self.client.prepare(&parts.sql()).await?;
+        self.shapes.insert(parts.shape(), statement.clone());
+        Ok(statement)
     }
 
     /// The second flight.
-    async fn commit(&self, writes: Vec<Write<'_>>) -> Result<(), Failure> {
-        let sent = writes.iter().map(|write| {
-            let parameters = parameters(&write.columns);
-            async move { self.client.execute(write.statement, &parameters).await.map(drop) }.boxed()
-        });
+    async fn commit(&self, statement: &Statement, parts: &Parts) -> Result<(), Failure> {
+        let parameters = parts.parameters();
+        let write = async { self.client.execute(statement, &parameters).await.map(drop) }.boxed();
         let commit = self.client.batch_execute("COMMIT").boxed();
-        let mut answers = in_order(sent.chain(std::iter::once(commit)).collect()).await;
+        let mut answers = in_order(vec![write, commit]).await;
         let committed = answers.pop().unwrap_or(Ok(()));
         // A statement that was refused has undone everything, whatever became of the rest.
         let mut lost = None;
@@ -450,41 +459,105 @@ impl Link {
     }
 }
 
+/// What the second flight writes: rows that were there are changed, the others made. Nothing is overwritten that was not
+/// looked at: a row that somebody made meanwhile stops the batch, which is then tried again.
+fn parts(changes: &Changes, present: &Present, origin: &Origin, number: i64) -> Result<Parts, StoreError> {
+    let mut parts = Parts::default();
+    parts.add_rows(0, changes.accounts.iter().map(AccountRow::from).collect(), &present.accounts);
+    parts.add_rows(2, changes.identities.iter().map(IdentityRow::from).collect(), &present.identities);
+    let reservations = changes.reservations.iter().map(ReservationRow::from).collect();
+    parts.add_rows(4, reservations, &present.reservations);
+    parts.add_rows(6, changes.tally.iter().map(TallyRow::from).collect(), &present.tally);
+    parts.add_rows(8, changes.proofs.iter().map(ProofRow::from).collect(), &present.proofs);
+    parts.add_rows(10, changes.holds.iter().map(HoldRow::from).collect(), &present.holds);
+    let jobs = changes.jobs.iter().map(JobRow::try_from).collect::<Result<_, _>>()?;
+    parts.add_rows(12, jobs, &present.jobs);
+    parts.add_rows(14, changes.invoices.iter().map(InvoiceRow::from).collect(), &present.invoices);
+    let idempotency = changes.idempotency.iter().map(IdempotencyRow::from).collect();
+    parts.add_rows(16, idempotency, &present.idempotency);
+    if !changes.grants.is_empty() {
+        parts.add(18, |first| make_sql(GRANTS_MAKE, first), grant_columns(&changes.grants));
+    }
+    if !changes.transfers.is_empty() {
+        parts.add(19, |first| make_sql(TRANSFERS_MAKE, first), transfer_columns(&changes.transfers));
+    }
+    if !changes.job_changes.is_empty() {
+        parts.add(20, |first| make_sql(STEPS_MAKE, first), step_columns(&changes.job_changes));
+        parts.told = Some(Box::new(steps::told(origin, &changes.job_changes)));
+    }
+    parts.add(21, mark_sql, vec![Box::new(origin.as_str().to_owned()), Box::new(number)]);
+    Ok(parts)
+}
+
+fn grant_columns(grants: &[Grant]) -> Vec<Column> {
+    let rows: Vec<GrantRow> = grants.iter().map(GrantRow::from).collect();
+    let absorbed: Vec<i64> = rows.iter().map(|row| row.absorbed_msats).collect();
+    let left: Vec<i64> = rows.iter().map(|row| row.pool_balance_after_msats).collect();
+    let created: Vec<i64> = rows.iter().map(|row| row.created_at).collect();
+    let (mut ids, mut pubkeys, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
+    for row in rows {
+        ids.push(row.id);
+        pubkeys.push(row.pubkey);
+        hashes.push(row.request_hash);
+    }
+    vec![
+        Box::new(ids),
+        Box::new(pubkeys),
+        Box::new(hashes),
+        Box::new(absorbed),
+        Box::new(left),
+        Box::new(created),
+    ]
+}
+
+fn transfer_columns(transfers: &[Transfer]) -> Vec<Column> {
+    let rows: Vec<NewTransferRow<'_>> = transfers.iter().map(NewTransferRow::from).collect();
+    let keys: Vec<String> = rows.iter().map(|row| row.key.to_owned()).collect();
+    let amounts: Vec<i64> = rows.iter().map(|row| row.amount_msats).collect();
+    let kinds: Vec<&'static str> = rows.iter().map(|row| row.kind).collect();
+    let created: Vec<i64> = rows.iter().map(|row| row.created_at).collect();
+    let (mut debits, mut credits, mut references) = (Vec::new(), Vec::new(), Vec::new());
+    for row in rows {
+        debits.push(row.debit);
+        credits.push(row.credit);
+        references.push(row.reference);
+    }
+    vec![
+        Box::new(keys),
+        Box::new(debits),
+        Box::new(credits),
+        Box::new(amounts),
+        Box::new(kinds),
+        Box::new(references),
+        Box::new(created),
+    ]
+}
+
+fn step_columns(steps: &[JobChange]) -> Vec<Column> {
+    let rows: Vec<NewOutboxRow> = steps.iter().map(NewOutboxRow::from).collect();
+    vec![
+        Box::new(rows.iter().map(|row| row.topic).collect::<Vec<_>>()),
+        Box::new(rows.iter().map(|row| row.subject.clone()).collect::<Vec<_>>()),
+        Box::new(rows.iter().map(|row| row.revision).collect::<Vec<_>>()),
+        Box::new(rows.iter().map(|row| row.state).collect::<Vec<_>>()),
+        Box::new(rows.iter().map(|row| row.created_at).collect::<Vec<_>>()),
+    ]
+}
+
 impl Statements {
     async fn prepare(client: &Client) -> Result<Self, Error> {
         Ok(Self {
-            accounts: TableStatements::prepare::<AccountRow>(client).await?,
-            holds: TableStatements::prepare::<HoldRow>(client).await?,
-            jobs: TableStatements::prepare::<JobRow>(client).await?,
-            invoices: TableStatements::prepare::<InvoiceRow>(client).await?,
-            idempotency: TableStatements::prepare::<IdempotencyRow>(client).await?,
-            identities: TableStatements::prepare::<IdentityRow>(client).await?,
-            proofs: TableStatements::prepare::<ProofRow>(client).await?,
-            reservations: TableStatements::prepare::<ReservationRow>(client).await?,
-            tally: TableStatements::prepare::<TallyRow>(client).await?,
-            grants_make: client.prepare(GRANTS_MAKE).await?,
+            accounts: prepare_lock::<AccountRow>(client).await?,
+            identities: prepare_lock::<IdentityRow>(client).await?,
+            jobs: prepare_lock::<JobRow>(client).await?,
+            invoices: prepare_lock::<InvoiceRow>(client).await?,
+            idempotency: prepare_lock::<IdempotencyRow>(client).await?,
+            proofs: prepare_lock::<ProofRow>(client).await?,
+            tally: prepare_lock::<TallyRow>(client).await?,
+            holds: prepare_lock::<HoldRow>(client).await?,
+            reservations: prepare_lock::<ReservationRow>(client).await?,
             transfers_known: client.prepare(TRANSFERS_KNOWN).await?,
-            transfers_make: client.prepare(TRANSFERS_MAKE).await?,
-            steps_make: client.prepare(STEPS_MAKE).await?,
-            steps_tell: client.prepare(STEPS_TELL).await?,
-            mark: client.prepare(MARK).await?,
         })
-    }
-}
-
-/// Adds what makes and changes rows of one table.
-fn add<'a, T: Table>(
-    writes: &mut Vec<Write<'a>>,
-    statements: &'a TableStatements,
-    rows: Vec<T>,
-    present: &HashSet<T::Key>,
-) {
-    let (changed, made) = split(rows, present);
-    if !changed.is_empty() {
-        writes.push(Write { statement: &statements.update, columns: T::changing_columns(changed) });
-    }
-    if !made.is_empty() {
-        writes.push(Write { statement: &statements.insert, columns: T::all_columns(made) });
     }
 }
 

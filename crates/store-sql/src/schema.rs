@@ -117,7 +117,6 @@ diesel::table! {
         gains_reset_at -> Nullable<BigInt>,
         away_since -> BigInt,
         interaction_count -> BigInt,
-        known -> Integer,
         absorbed_today_msats -> BigInt,
         absorbed_reset_at -> Nullable<BigInt>,
         reserved_msats -> BigInt,

@@ -3,9 +3,7 @@
 use crate::SqliteStore;
 use crate::connection::Fault;
 use async_trait::async_trait;
-use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
 use tithe_clock::Timestamp;
 use tithe_engine::commands::{Batch, LockKeys};
 use tithe_engine::idempotency::{IdempotencyId, IdempotencyRecord};
@@ -66,28 +64,6 @@ impl BatchStore for SqliteStore {
         Ok(u64::try_from(purged).unwrap_or(u64::MAX))
     }
 
-    async fn strangers_purge(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let before = before.unix_micros();
-        let gone = move || {
-            nostr_identities::table
-                .filter(sql::<Bool>(STRANGERS))
-                .filter(nostr_identities::created_at.lt(before))
-                .filter(nostr_identities::last_seen.lt(before))
-        };
-        // Looking takes no lock: an idle server does not disturb the writer.
-        let nobody = self
-            .read(move |connection| {
-                let found = gone().select(nostr_identities::pubkey);
-                Ok(found.first::<String>(connection).optional()?.is_none())
-            })
-            .await?;
-        if nobody {
-            return Ok(0);
-        }
-        let purged = self.write(move |connection| Ok(diesel::delete(gone()).execute(connection)?)).await?;
-        Ok(u64::try_from(purged).unwrap_or(u64::MAX))
-    }
-
     async fn audit_rows(&self) -> Result<AuditRows, StoreError> {
         Ok(self.stream_audit_rows())
     }
@@ -101,10 +77,6 @@ impl BatchStore for SqliteStore {
         .await
     }
 }
-
-/// Identities for which nothing was ever done, and that have asked for nothing.
-const STRANGERS: &str = "known = 0 AND reserved_msats = 0 \
-    AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.nostr_pubkey = nostr_identities.pubkey)";
 
 /// `BEGIN IMMEDIATE` has locked the whole database; what is left is to load. One prepared statement for each kind of row.
 fn load(connection: &mut SqliteConnection, keys: &LockKeys) -> Result<Loaded, Fault> {

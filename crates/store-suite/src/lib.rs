@@ -50,20 +50,23 @@ macro_rules! store_suite {
             invoices::only_recent_lapses_are_looked_at,
             keys::an_answer_is_kept_and_replayed,
             keys::old_keys_are_forgotten,
-            identities::a_login_makes_the_row_and_keeps_when,
+            identities::a_login_is_seen_of_whom_we_know,
             identities::a_jobs_identity_is_made_with_it,
-            identities::a_proof_is_used_once_until_it_has_expired,
-            identities::only_strangers_are_forgotten,
+            identities::a_proof_is_used_once_and_never_after_its_time,
             free_tier::every_row_of_the_free_tier_comes_back_as_it_was_written,
             free_tier::what_the_pool_does_not_know_is_none,
             free_tier::overdue_reservations_are_found,
             free_tier::a_batch_of_the_pool_that_cannot_be_written_leaves_nothing_behind,
             free_tier::nobody_touches_anothers_reservation,
             free_tier::a_charge_happens_once_whoever_pays_it,
+            free_tier::an_identity_has_one_offer_at_a_time,
             free_tier::a_clock_that_is_behind_gives_no_second_day,
+            free_tier::a_clock_that_is_ahead_ends_no_day_that_others_are_in,
             audits::a_sound_store_has_no_findings,
             audits::every_row_is_seen_once,
             audits::random_commands_match_the_reference,
+            random::random_commands_of_the_pool_match_the_reference,
+            random::random_commands_by_the_designs_rules_match_the_reference,
         );
         $crate::store_suite!(
             $open, two;
@@ -80,11 +83,11 @@ macro_rules! store_suite {
             pool::many_reservations_of_many_identities_never_pass_the_pool,
             pool::a_proof_used_64_times_at_once_is_used_once,
             pool::two_servers_meet_the_same_stranger_at_once,
-            pool::a_stranger_is_not_forgotten_while_they_ask,
             pool_jobs::many_jobs_of_one_identity_never_pass_its_day,
             pool_jobs::many_jobs_of_many_identities_never_pass_the_pool,
             pool_jobs::offers_together_hold_no_more_than_their_share_of_the_pool,
             pool_jobs::servers_whose_clocks_disagree_never_pass_a_day_together,
+            random::random_commands_from_two_servers_at_once_match_the_reference,
         );
     };
     ($open:path, one; $($module:ident :: $case:ident),* $(,)?) => {

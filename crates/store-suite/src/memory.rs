@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use tithe_clock::Timestamp;
@@ -34,7 +34,9 @@ struct Tables {
     reservations: BTreeMap<ReservationId, Reservation>,
     tally: Option<PoolTally>,
     grants: BTreeMap<GrantId, Grant>,
-    transfers: BTreeMap<TransferKey, Transfer>,
+    /// In the order in which they were made.
+    transfers: Vec<Transfer>,
+    posted: HashSet<TransferKey>,
     job_changes: Vec<JobChange>,
 }
 
@@ -85,12 +87,7 @@ impl Tables {
                 .iter()
                 .filter_map(|key| self.idempotency.get(key).cloned())
                 .collect(),
-            transfers: keys
-                .transfers
-                .iter()
-                .filter(|key| self.transfers.contains_key(key))
-                .cloned()
-                .collect(),
+            transfers: keys.transfers.iter().filter(|key| self.posted.contains(key)).cloned().collect(),
             accounts: keys.accounts.iter().filter_map(|key| self.accounts.get(key).cloned()).collect(),
             identities: keys.identities.iter().filter_map(|key| self.identities.get(key).cloned()).collect(),
             proofs: keys.proofs.iter().filter_map(|key| self.proofs.get(key).copied()).collect(),
@@ -104,14 +101,15 @@ impl Tables {
     }
 
     fn write(&mut self, changes: &Changes) -> Result<(), StoreError> {
-        if let Some(twice) = changes.transfers.iter().find(|new| self.transfers.contains_key(&new.key)) {
-            let cause = format!("there is a transfer {} already", twice.key);
-            return Err(StoreError::Failed(cause.into()));
-        }
-        if changes.proofs.iter().any(|new| self.proofs.contains_key(&new.id))
-            || changes.grants.iter().any(|new| self.grants.contains_key(&new.id))
-        {
-            return Err(StoreError::Failed("there is such a proof or grant already".into()));
+        let (mut keys, mut proofs, mut grants) = (HashSet::new(), HashSet::new(), HashSet::new());
+        let all_new = changes
+            .transfers
+            .iter()
+            .all(|new| !self.posted.contains(&new.key) && keys.insert(&new.key))
+            && changes.proofs.iter().all(|new| !self.proofs.contains_key(&new.id) && proofs.insert(new.id))
+            && changes.grants.iter().all(|new| !self.grants.contains_key(&new.id) && grants.insert(new.id));
+        if !all_new {
+            return Err(StoreError::Failed("there is such a transfer, proof or grant already".into()));
         }
         self.identities.extend(changes.identities.iter().map(|row| (row.pubkey(), row.clone())));
         self.proofs.extend(changes.proofs.iter().map(|row| (row.id, *row)));
@@ -123,7 +121,8 @@ impl Tables {
         self.invoices.extend(changes.invoices.iter().map(|row| (row.payment_hash, row.clone())));
         self.idempotency.extend(changes.idempotency.iter().map(|row| (row.id.clone(), row.clone())));
         self.accounts.extend(changes.accounts.iter().map(|row| (row.id(), row.clone())));
-        self.transfers.extend(changes.transfers.iter().map(|row| (row.key.clone(), row.clone())));
+        self.posted.extend(changes.transfers.iter().map(|row| row.key.clone()));
+        self.transfers.extend_from_slice(&changes.transfers);
         self.job_changes.extend(&changes.job_changes);
         Ok(())
     }
@@ -159,22 +158,9 @@ impl BatchStore for MemoryStore {
         Ok(u64::try_from(before - tables.proofs.len()).unwrap())
     }
 
-    async fn strangers_purge(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let mut tables = self.tables();
-        let Tables { identities, jobs, .. } = &mut *tables;
-        let there_were = identities.len();
-        identities.retain(|pubkey, standing| {
-            let asked = jobs.values().any(|job| job.identity == Some(*pubkey));
-            let idle = standing.identity.interactions == 0 && standing.day.reserved.is_zero();
-            let gone = standing.identity.last_seen < before && standing.identity.created_at < before;
-            asked || !(idle && gone)
-        });
-        Ok(u64::try_from(there_were - identities.len()).unwrap())
-    }
-
     async fn audit_rows(&self) -> Result<AuditRows, StoreError> {
         let tables = self.tables();
-        let transfers = tables.transfers.values().cloned().map(AuditRow::Transfer);
+        let transfers = tables.transfers.iter().cloned().map(AuditRow::Transfer);
         let accounts = tables.accounts.values().cloned().map(AuditRow::Account);
         let holds = tables.holds.values().cloned().map(AuditRow::Hold);
         let invoices = tables.invoices.values().cloned().map(AuditRow::Invoice);

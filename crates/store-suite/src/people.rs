@@ -129,9 +129,13 @@ pub fn fill(who: u32, amount: u64) -> Command {
 /// Lets people earn `points` at once, two days before `now`: by rules of this scene alone, for a msat that they pay, which
 /// moves nothing of the pool's.
 pub async fn raise(store: &dyn Store, people: impl IntoIterator<Item = u32>, points: u32, now: Timestamp) {
-    let score = Score::points(points);
-    let trust =
-        TrustPolicy { success: score, full_payment: msats(1), day_gain_max: score, ..TrustPolicy::default() };
+    let earned = Score::points(points);
+    let trust = TrustPolicy {
+        success: earned,
+        full_payment: msats(1),
+        day_gain_max: earned,
+        ..TrustPolicy::default()
+    };
     let free_tier = FreeTierPolicy { tithe: BasisPoints::ZERO, ..FreeTierPolicy::default() };
     let mut commands = Vec::new();
     for who in people {

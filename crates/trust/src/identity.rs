@@ -98,7 +98,7 @@ impl Identity {
         next
     }
 
-    /// Adds what a payment earns, and ends as much of the absence as the payment is of a full one.
+    /// Adds what a payment earns, and ends as much of the absence as the payment is of what that takes.
     fn earn(&mut self, paid: Msats, policy: &TrustPolicy, now: Timestamp) {
         if paid.is_zero() {
             return;
@@ -112,8 +112,9 @@ impl Identity {
         let gain = policy.success.share(paid, full).min(room);
         self.score = self.score.saturating_add(gain);
         self.gained_today = self.gained_today.saturating_add(gain);
+        let upkeep = policy.upkeep(self.score).get();
         let away = u64::try_from(now.since(self.away_since).as_micros()).unwrap_or(u64::MAX);
-        self.away_since = self.away_since + Duration::from_micros(share(away, paid, full));
+        self.away_since = self.away_since + Duration::from_micros(share(away, paid, upkeep));
     }
 
     /// The whole days of absence that have cost something and are not kept yet.
@@ -210,8 +211,11 @@ mod tests {
         let now = after_days(20);
         assert_eq!(with_points(50).after(free, &policy, now).away_since, START);
         assert_eq!(with_points(50).seen(now).away_since, START);
-        assert_eq!(with_points(50).after(paid(25), &policy, now).away_since, after_days(10));
-        assert_eq!(with_points(50).after(paid(50), &policy, now).away_since, now);
+        assert_eq!(with_points(6).after(paid(25), &policy, now).away_since, after_days(10));
+        assert_eq!(with_points(6).after(paid(50), &policy, now).away_since, now);
+        // Two points more make 50, which take 250 sats to keep.
+        assert_eq!(with_points(48).after(paid(125), &policy, now).away_since, after_days(10));
+        assert_eq!(with_points(48).after(paid(250), &policy, now).away_since, now);
     }
 
     proptest! {

@@ -26,7 +26,7 @@ pub struct TrustPolicy {
     /// The most that a day can add, so that trust takes time, whatever is paid: whoever is found out loses more than money.
     pub day_gain_max: Score,
     /// For how long an identity that pays nothing keeps its score. Taking from the pool is not being there: who comes only to
-    /// take would else stay for ever.
+    /// take would else stay for ever. A payment ends the part of an absence that it is of [`TrustPolicy::upkeep`].
     pub away_after: Duration,
     /// What each day after that takes.
     pub fade_per_day: Score,
@@ -58,6 +58,16 @@ impl TrustPolicy {
         let above = self.tier(score);
         let next = steps.into_iter().find(|(tier, _)| *tier > above);
         next.map(|(tier, needed)| (tier, needed.saturating_sub(score)))
+    }
+
+    /// The payment that ends an absence: the more trust there is to keep, the more it takes. For an established identity
+    /// it is a full payment; for others as many times that as their score is that of one.
+    #[must_use]
+    pub fn upkeep(&self, score: Score) -> Msats {
+        let (unit, full) =
+            (u128::from(self.established.millis().max(1)), u128::from(self.full_payment.get()));
+        let upkeep = full * u128::from(score.max(self.established).millis().max(1)) / unit;
+        u64::try_from(upkeep).ok().and_then(|upkeep| Msats::new(upkeep).ok()).unwrap_or(Msats::MAX)
     }
 
     /// Whether the tiers' scores rise.
@@ -106,6 +116,16 @@ mod tests {
         }
         assert_eq!(policy.tier(Score::from_millis(9_999)), Tier::New);
         assert!(policy.is_in_order());
+    }
+
+    #[test]
+    fn keeping_more_trust_costs_more() {
+        let policy = TrustPolicy::default();
+        let sats = |points| policy.upkeep(Score::points(points)).get() / 1_000;
+        assert_eq!([0, 5, 10, 50, 200, 1_000].map(sats), [50, 50, 50, 250, 1_000, 5_000]);
+        let free = TrustPolicy { established: Score::ZERO, ..policy };
+        assert_eq!(free.upkeep(Score::ZERO), free.full_payment);
+        assert_eq!(free.upkeep(Score::from_millis(u64::MAX)), Msats::MAX);
     }
 
     #[test]

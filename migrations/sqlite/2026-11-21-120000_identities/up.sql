@@ -1,5 +1,5 @@
 -- Identities with the trust that they have earned and what they have taken from the pool today. The tier is not kept: it
--- follows from the score, the rules in force and the time.
+-- follows from the score, the rules in force and the time. Who has asked for nothing has no row.
 CREATE TABLE nostr_identities (
     pubkey TEXT NOT NULL PRIMARY KEY,
     -- Thousandths of a point, as of updated_at: an absence since then is worked out when it is read.
@@ -9,8 +9,6 @@ CREATE TABLE nostr_identities (
     gains_reset_at BIGINT,
     away_since BIGINT NOT NULL,
     interaction_count BIGINT NOT NULL CHECK (interaction_count >= 0),
-    -- 1 from the first interaction on. It is indexed, and the count is not, so that rows change in place.
-    known INTEGER NOT NULL CHECK (known = (CASE WHEN interaction_count > 0 THEN 1 ELSE 0 END)),
     -- What the day until absorbed_reset_at was granted.
     absorbed_today_msats BIGINT NOT NULL CHECK (absorbed_today_msats >= 0),
     absorbed_reset_at BIGINT,
@@ -21,9 +19,6 @@ CREATE TABLE nostr_identities (
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL
 ) WITHOUT ROWID;
-
--- Those for whom nothing was ever done, which are forgotten.
-CREATE INDEX nostr_identities_strangers ON nostr_identities (created_at) WHERE known = 0;
 
 ALTER TABLE jobs ADD COLUMN nostr_pubkey TEXT REFERENCES nostr_identities (pubkey);
 
@@ -55,10 +50,9 @@ CREATE TABLE free_tier_reservations (
     updated_at BIGINT NOT NULL
 ) WITHOUT ROWID;
 
-CREATE INDEX free_tier_reservations_leased ON free_tier_reservations (lease_until)
-WHERE state = 'held' AND lease_until IS NOT NULL;
+CREATE INDEX free_tier_reservations_leased ON free_tier_reservations (lease_until) WHERE lease_until IS NOT NULL;
 
--- What the pool's limits count: one row. The pool's money is in `accounts`.
+-- What the pool's limits count, and what it has granted today, which limits nothing: one row. The pool's money is in `accounts`.
 CREATE TABLE free_tier_pool (
     id TEXT NOT NULL PRIMARY KEY CHECK (id = 'pool'),
     -- What offers hold together that nobody has paid their part of.

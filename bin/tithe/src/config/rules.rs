@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_name_of_ours_that_is_no_setting_is_a_mistake_but_the_customer_s_key_is_none() {
-        for name in ["FREE_TIER_BUDGET_NWE", "TITHE_TRUST_TRUSTD"] {
+        for name in ["FREE_TIER_BUDGET_NEWEST", "TITHE_TRUST_TRUST"] {
             let found = with(&[(name, "1")]).err().unwrap().to_string();
             assert!(found.starts_with(&format!("{name} is set, but is no setting")), "{found}");
         }

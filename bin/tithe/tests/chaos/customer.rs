@@ -1,167 +1,133 @@
 //! Customers, who try again whatever happens.
 
-use crate::{any_of, random};
-use reqwest::{Client, RequestBuilder, StatusCode};
+use crate::asker::Asker;
+use reqwest::StatusCode;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-use tithe_clock::SeededEntropy;
-
-/// What the customers have seen, together.
-#[derive(Default)]
-pub(crate) struct Tally {
-    pub(crate) paid_sats: AtomicU64,
-    pub(crate) owed_back_sats: AtomicU64,
-    /// How jobs have ended.
-    pub(crate) ends: Mutex<BTreeMap<String, u64>>,
-    /// How often they tried again, and why.
-    pub(crate) retries: Mutex<BTreeMap<String, u64>>,
-}
 
 /// Somebody who buys, from whichever server.
 pub(crate) struct Customer {
-    http: Client,
-    addresses: Vec<String>,
-    tally: Arc<Tally>,
-    entropy: SeededEntropy,
+    asker: Asker,
+    /// The job whose work the pool would have paid a part of, if only they had paid theirs.
+    left: Option<Bought>,
+}
+
+/// A job that was asked for, and what was paid for it.
+struct Bought {
+    request: &'static str,
+    path: String,
+    fee: u64,
+    paid: u64,
+}
+
+/// Whether a customer pays for work.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pays {
+    Always,
+    /// But not for work that the pool would pay a part of.
+    UnlessOfferedAPart,
+    Never,
 }
 
 impl Customer {
-    pub(crate) fn new(addresses: Vec<String>, tally: Arc<Tally>, entropy: SeededEntropy) -> Self {
-        // A server that says nothing for so long hangs, which is no answer.
-        let http = Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().unwrap();
-        Self { http, addresses, tally, entropy }
+    pub(crate) const fn new(asker: Asker) -> Self {
+        Self { asker, left: None }
+    }
+
+    /// Buys jobs, one after the other.
+    pub(crate) async fn buy_all(mut self, jobs: u64) {
+        for _ in 0..jobs {
+            self.buy().await;
+        }
+        if let Some(mut job) = self.left.take() {
+            let over = self.follow(&mut job, Pays::Never).await.unwrap();
+            assert_eq!(over["state"], "expired", "nobody has paid for the work: {over}");
+        }
     }
 
     /// Buys one job, trying again whenever a server was killed under it or had no database.
-    pub(crate) async fn buy(&self) {
-        let request = match self.random(10) {
+    async fn buy(&mut self) {
+        let request = match self.asker.random(10) {
             0 => "[sim:reject] no",
             1 => "[sim:refuse] cannot be done",
             2 | 3 => "[sim:slow=10] take your time",
             _ => "Why is the sky blue?",
         };
-        let key = format!("key-{}", self.random(u64::MAX));
-        let created = self.ask("/api/jobs", Some((json!({ "request": request }), &key))).await;
+        let key = format!("key-{}", self.asker.random(u64::MAX));
+        let body = json!({ "request": request });
+        let (status, created) = self.asker.ask("POST", "/api/jobs", Some((&body, &key))).await;
+        assert_eq!(status, StatusCode::CREATED, "{created}");
         let path = format!("/api/jobs/{}", created["jobId"].as_str().unwrap());
-        let mut paid = self.pay(&created["evalInvoice"]).await;
-        let mut paid_work = false;
-        let job = loop {
-            let job = self.ask(&path, None).await;
-            match job["state"].as_str().unwrap() {
-                "awaiting_work_payment" if !paid_work => {
-                    paid += self.pay(&job["workInvoice"]).await;
-                    paid_work = true;
+        let fee = created["evalInvoice"]["amountSats"].as_u64().unwrap();
+        let paid = self.pay(&created["evalInvoice"]).await;
+        let mut job = Bought { request, path, fee, paid };
+        let leaves = self.left.is_none() && self.asker.random(3) == 0;
+        let pays = if leaves { Pays::UnlessOfferedAPart } else { Pays::Always };
+        if self.follow(&mut job, pays).await.is_none() {
+            self.left = Some(job);
+        }
+    }
+
+    /// Follows a job to its end, paying for the work on the way; `None` if the customer has left it.
+    async fn follow(&self, job: &mut Bought, pays: Pays) -> Option<Value> {
+        let tally = &self.asker.tally;
+        let mut served = None;
+        loop {
+            let seen = self.asker.get(&job.path).await;
+            tally.tiers.add(seen["trust_tier"].as_str().unwrap());
+            let absorbed = seen["absorbed_sats"].as_u64().unwrap();
+            let state = seen["state"].as_str().unwrap();
+            if state == "executing" && self.asker.random(4) == 0 {
+                tally.pool(&self.asker.get("/api/pool").await);
+            }
+            match state {
+                "awaiting_work_payment" if served.is_none() && pays != Pays::Never => {
+                    served = Some(if absorbed > 0 { "partial" } else { "gate" });
+                    check_offer(&seen, absorbed);
+                    if absorbed > 0 && pays == Pays::UnlessOfferedAPart {
+                        tally.served.add("partial, and left alone");
+                        return None;
+                    }
+                    job.paid += self.pay(&seen["workInvoice"]).await;
                 }
-                "rejected" | "complete" | "failed" | "expired" => break job,
-                _ => tokio::time::sleep(Duration::from_millis(50)).await,
+                "executing" if absorbed > 0 => served = served.or(Some("free")),
+                "rejected" | "complete" | "failed" | "expired" => {
+                    let served = served.or((absorbed > 0).then_some("free"));
+                    if let Some(served) = served {
+                        tally.served.add(served);
+                    }
+                    tally.end(job.request, &seen, job.paid, job.fee);
+                    return Some(seen);
+                }
+                _ => self.asker.pause().await,
             }
-        };
-        self.check(request, &job, paid, created["evalInvoice"]["amountSats"].as_u64().unwrap());
+        }
     }
 
-    /// What one paid is what one was charged and what one is owed.
-    fn check(&self, request: &str, job: &Value, paid: u64, fee: u64) {
-        let refund = job["refund"]["amountSats"].as_u64().unwrap();
-        let state = job["state"].as_str().unwrap();
-        let (end, charged) = match state {
-            "complete" => (state, fee + job["charged"]["chargedSats"].as_u64().unwrap()),
-            "rejected" => (state, fee),
-            // The evaluation was paid for, unless it was what failed.
-            "failed" => {
-                let end = if request.contains("[sim:refuse]") { "failed as asked" } else { state };
-                (end, if refund == paid { 0 } else { fee })
-            }
-            other => panic!("a paid job is {other}: {job}"),
-        };
-        assert_eq!(paid, charged + refund, "{job}");
-        count(&self.tally.ends, end);
-        self.tally.paid_sats.fetch_add(paid, Ordering::SeqCst);
-        self.tally.owed_back_sats.fetch_add(refund, Ordering::SeqCst);
-    }
-
+    /// What was paid in the end: an invoice may expire while no server answers.
     async fn pay(&self, invoice: &Value) -> u64 {
-        let path = format!("/dev/stub/pay/{}", invoice["paymentHash"].as_str().unwrap());
+        let hash = invoice["paymentHash"].as_str().unwrap();
+        let (status, answer) = self.asker.ask("POST", &format!("/dev/stub/pay/{hash}"), None).await;
+        match status {
+            StatusCode::OK => return invoice["amountSats"].as_u64().unwrap(),
+            // An earlier try was carried out, but its answer was lost; or it is too late.
+            StatusCode::CONFLICT => assert_eq!(answer["code"], "not_payable", "{answer}"),
+            other => panic!("paying: {other} {answer}"),
+        }
         loop {
-            match self.send(self.http.post(self.url(&path))).await {
-                // An earlier try was carried out, but its answer was lost.
-                Some((StatusCode::CONFLICT, answer)) => assert_eq!(answer["code"], "not_payable", "{answer}"),
-                Some((StatusCode::OK, _)) => {}
-                Some((other, answer)) => panic!("paying: {other} {answer}"),
-                None => {
-                    self.pause().await;
-                    continue;
-                }
+            let seen = self.asker.get(&format!("/api/invoices/{hash}")).await;
+            match seen["state"].as_str().unwrap() {
+                "paid" => return invoice["amountSats"].as_u64().unwrap(),
+                "expired" => return 0,
+                _ => self.asker.pause().await,
             }
-            return invoice["amountSats"].as_u64().unwrap();
         }
-    }
-
-    /// Asks until there is an answer.
-    async fn ask(&self, path: &str, post: Option<(Value, &str)>) -> Value {
-        loop {
-            let request = match &post {
-                Some((body, key)) => {
-                    self.http.post(self.url(path)).json(body).header("Idempotency-Key", *key)
-                }
-                None => self.http.get(self.url(path)),
-            };
-            match self.send(request).await {
-                Some((StatusCode::OK | StatusCode::CREATED, answer)) => return answer,
-                Some((StatusCode::CONFLICT, answer)) => {
-                    assert_eq!(answer["code"], "request_in_progress", "{answer}");
-                    count(&self.tally.retries, "409 request_in_progress");
-                }
-                Some((other, answer)) => panic!("{path}: {other} {answer}"),
-                None => {}
-            }
-            self.pause().await;
-        }
-    }
-
-    /// An answer; `None` if one must try again: the connection was lost, or the server says so, and when.
-    async fn send(&self, request: RequestBuilder) -> Option<(StatusCode, Value)> {
-        let answered = async {
-            let answer = request.send().await?;
-            let (status, wait) = (answer.status(), answer.headers().get("retry-after").cloned());
-            Ok::<_, reqwest::Error>((status, wait, answer.text().await?))
-        };
-        let (status, wait, body) = match answered.await {
-            Ok(answer) => answer,
-            Err(lost) => {
-                assert!(!lost.is_timeout(), "a server hangs: {lost:?}");
-                count(&self.tally.retries, "lost connection");
-                return None;
-            }
-        };
-        let body: Value =
-            serde_json::from_str(&body).unwrap_or_else(|wrong| panic!("{wrong}: {status} {body}"));
-        if status != StatusCode::SERVICE_UNAVAILABLE {
-            return Some((status, body));
-        }
-        let seconds = wait.as_ref().and_then(|wait| wait.to_str().ok()?.parse::<u64>().ok());
-        assert!(seconds.is_some(), "a 503 says when to try again: {wait:?} {body}");
-        count(&self.tally.retries, &format!("503 {}", body["code"].as_str().unwrap()));
-        None
-    }
-
-    /// Sooner than they are asked to.
-    async fn pause(&self) {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-
-    /// A path on any of the servers.
-    fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.addresses[any_of(&self.addresses, &self.entropy)])
-    }
-
-    fn random(&self, below: u64) -> u64 {
-        random(&self.entropy, 0, below)
     }
 }
 
-fn count(counts: &Mutex<BTreeMap<String, u64>>, what: &str) {
-    *counts.lock().unwrap().entry(what.to_owned()).or_default() += 1;
+/// The pool pays what the customer is not asked for.
+fn check_offer(job: &Value, absorbed: u64) {
+    let asked = job["workInvoice"]["amountSats"].as_u64().unwrap();
+    let pricing = &job["pricing"];
+    assert_eq!(pricing["amountSats"], asked, "{job}");
+    assert_eq!(pricing["fullAmountSats"], asked + absorbed, "{job}");
 }

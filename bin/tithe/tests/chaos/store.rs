@@ -1,11 +1,16 @@
 //! What the servers share.
 
 use crate::server::Server;
+use diesel::connection::SimpleConnection;
+use diesel::sql_types::{BigInt, Text};
+use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
-use tithe_clock::SystemEntropy;
+use tithe_clock::{Clock, SystemClock, SystemEntropy};
 use tithe_test_postgres::{Cluster, ClusterOptions};
+use tithe_trust::{NostrPubkey, Score};
+use tokio_postgres::NoTls;
 
 /// The database of a run.
 pub(crate) enum Store {
@@ -16,6 +21,27 @@ pub(crate) enum Store {
 }
 
 const DATABASE: &str = "tithe";
+
+/// What the pool begins with: too little for everybody at once, though paid work feeds it well.
+pub(crate) const POOL_SATS: u64 = 80;
+
+/// The scores from which the tiers begin, so that a few payments are enough to climb.
+pub(crate) const TIERS: [(&str, u32); 4] = [("new", 0), ("established", 1), ("trusted", 3), ("elite", 6)];
+
+/// Money that went into the pool, or out of it.
+#[derive(Debug, QueryableByName)]
+pub(crate) struct PoolTransfer {
+    #[diesel(sql_type = Text)]
+    pub(crate) kind: String,
+    /// The job that it was for.
+    #[diesel(sql_type = Text)]
+    pub(crate) reference: String,
+    #[diesel(sql_type = BigInt)]
+    pub(crate) amount_msats: i64,
+}
+
+const POOL_TRANSFERS: &str =
+    "SELECT kind, reference, amount_msats FROM transfers WHERE debit = 'pool' OR credit = 'pool'";
 
 impl Store {
     /// The one that `TITHE_TEST_CHAOS_STORE` names.
@@ -38,6 +64,8 @@ impl Store {
             Self::Sqlite => (1, None),
             Self::Postgres(cluster) => (3, Some(cluster.url(DATABASE))),
         };
+        let pool = POOL_SATS.to_string();
+        let scores = TIERS.map(|(_, score)| score.to_string());
         let start = |_| {
             let listen = free_address();
             let mut settings = vec![
@@ -48,12 +76,70 @@ impl Store {
                 ("TITHE_SIM_LATENCY_MS", "40"),
                 ("TITHE_SIM_DELTA_MS", "3"),
                 ("TITHE_WALLET_SIM_FAULTS", "lose=20,fail=20,delay_ms=20"),
+                ("TITHE_INVOICE_EXPIRY_SECONDS", "10"),
+                ("TITHE_IDENTITY_TOKEN_SECONDS", "5"),
+                ("FREE_TIER_POOL_INITIAL_SATS", &pool),
+                ("FREE_TIER_POOL_CREDIT_PCT", "50"),
+                // Work is invoiced for 29 sats, and costs three or four. What is not enough is a part.
+                ("FREE_TIER_BUDGET_NEW", "0"),
+                ("FREE_TIER_BUDGET_ESTABLISHED", "20"),
+                ("FREE_TIER_BUDGET_TRUSTED", "40"),
+                ("FREE_TIER_BUDGET_ELITE", "200"),
+                ("TITHE_TRUST_ESTABLISHED", &scores[1]),
+                ("TITHE_TRUST_TRUSTED", &scores[2]),
+                ("TITHE_TRUST_ELITE", &scores[3]),
+                ("TITHE_TRUST_FULL_PAYMENT_SATS", "3"),
+                ("TITHE_TRUST_FAULT", "1"),
+                ("TITHE_TRUST_DAY_GAIN_MAX", "1000"),
             ];
             settings.extend(url.iter().map(|url| ("DATABASE_URL", url.as_str())));
             Server::start(folder, &settings)
         };
         (0..count).map(start).collect()
     }
+
+    /// Gives somebody whom no server knows yet a score that they have not earned.
+    pub(crate) async fn trust(&self, folder: &Path, pubkey: NostrPubkey, score: Score) {
+        let (millis, now) = (score.millis(), SystemClock.now().unix_micros());
+        let known = format!(
+            "INSERT INTO nostr_identities (pubkey, trust_score_millis, gained_today_millis, away_since, \
+             interaction_count, absorbed_today_msats, reserved_msats, last_seen, created_at, updated_at) \
+             VALUES ('{pubkey}', {millis}, 0, {now}, 0, 0, 0, {now}, {now}, {now})"
+        );
+        match self {
+            Self::Sqlite => sqlite(folder).batch_execute(&known).unwrap(),
+            Self::Postgres(cluster) => client(cluster).await.batch_execute(&known).await.unwrap(),
+        }
+    }
+
+    /// All that went into the pool and out of it.
+    pub(crate) async fn pool_transfers(&self, folder: &Path) -> Vec<PoolTransfer> {
+        match self {
+            Self::Sqlite => diesel::sql_query(POOL_TRANSFERS).load(&mut sqlite(folder)).unwrap(),
+            Self::Postgres(cluster) => {
+                let rows = client(cluster).await.query(POOL_TRANSFERS, &[]).await.unwrap();
+                let read = |row: &tokio_postgres::Row| PoolTransfer {
+                    kind: row.get("kind"),
+                    reference: row.get("reference"),
+                    amount_msats: row.get("amount_msats"),
+                };
+                rows.iter().map(read).collect()
+            }
+        }
+    }
+}
+
+fn sqlite(folder: &Path) -> SqliteConnection {
+    let mut file =
+        SqliteConnection::establish(&folder.join("tithe-data/tithe.db").to_string_lossy()).unwrap();
+    file.batch_execute("PRAGMA busy_timeout = 10000").unwrap();
+    file
+}
+
+async fn client(cluster: &Cluster) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(&cluster.url(DATABASE), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
 }
 
 /// Below the ports that systems give to outgoing connections: while a server is dead, one of those could take its port.

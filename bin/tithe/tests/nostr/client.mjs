@@ -47,7 +47,7 @@ for (const template of [clientAuth, httpAuth]) {
 }
 
 // Signing each request (NIP-98), with the method as the library's own example writes it.
-const body = { request: 'Warum ist der Himmel blau? 💙' }
+const body = { request: 'Why is the sky blue? 空 💙' }
 const signedPost = await getToken(`${server}/api/jobs`, 'post', sign, true, body)
 const [swapped] = await call('POST', '/api/jobs', { headers: { Authorization: signedPost }, body: { request: 'x' } })
 assert.equal(swapped, 401, 'it is signed for another body')

@@ -61,7 +61,7 @@ for made in (client_auth, http_auth):
     same(call("POST", "/api/identity/verify", body=login)[0], 401)
 
 # Signing each request (NIP-98).
-body = json.dumps({"request": "Warum ist der Himmel blau? 💙"}).encode()
+body = json.dumps({"request": "Why is the sky blue? 空 💙"}).encode()
 signed = authorization(server + "/api/jobs", HttpMethod.POST, hashlib.sha256(body).hexdigest())
 same(call("POST", "/api/jobs", signed, b'{"request":"x"}')[0], 401)
 status, job = call("POST", "/api/jobs", signed, body)

@@ -15,6 +15,7 @@ mod first_steps;
 mod free_tier;
 mod identity;
 mod migrate;
+mod nostr;
 mod passwords;
 mod place;
 #[path = "../server/mod.rs"]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use tithe_clock::Timestamp;
-use tithe_free_tier::{Day, Grant, PoolTally, Reservation, ReservationState, Standing};
+use tithe_free_tier::{Day, Grant, PoolTally, Reservation, ReservationId, ReservationState, Standing};
 use tithe_ledger::{AccountId, Auditor, Invariant, Transfer, TransferKind};
 use tithe_money::Msats;
 use tithe_trust::NostrPubkey;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 struct DayFacts {
     says: Option<Day>,
     reserved: u128,
+    offers: Vec<ReservationId>,
     granted_in_window: u128,
 }
 
@@ -27,15 +28,14 @@ impl DayFacts {
 #[derive(Default)]
 pub(super) struct FreeTierAudit {
     days: HashMap<NostrPubkey, DayFacts>,
-    /// Reservations that a job could have, with what they hold while they live.
-    live: HashMap<Uuid, Msats>,
+    /// Reservations that live, and whether somebody renews them: the others are jobs'.
+    live: HashMap<Uuid, (Msats, bool)>,
     offered: u128,
-    /// What reservations say was granted.
-    settled: HashMap<Uuid, Msats>,
+    /// What reservations say was granted, and to whom.
+    settled: HashMap<Uuid, (Msats, NostrPubkey)>,
     /// What transfers say was granted, less what the log says.
     booked: HashMap<Uuid, i128>,
     tally: PoolTally,
-    granted_on_day: u128,
     grants: u64,
 }
 
@@ -57,17 +57,19 @@ impl FreeTierAudit {
         if state.is_live() {
             ledger.set_aside(AccountId::Pool, *amount);
             self.days.entry(reservation.pubkey).or_default().reserved += u128::from(amount.get());
-            self.live.insert(id.0, *amount);
+            let leased = matches!(state, ReservationState::Held { until: Some(_) });
+            self.live.insert(id.0, (*amount, leased));
         }
         if *state == ReservationState::Offered {
             self.offered += u128::from(amount.get());
+            self.days.entry(reservation.pubkey).or_default().offers.push(*id);
         }
         if state.absorbed() > *amount {
             let detail = format!("{} were granted of {amount}", state.absorbed());
             ledger.find(Invariant::I5, format!("reservation {id}"), detail);
         }
         if !state.absorbed().is_zero() {
-            self.settled.insert(id.0, state.absorbed());
+            self.settled.insert(id.0, (state.absorbed(), reservation.pubkey));
         }
     }
 
@@ -83,10 +85,7 @@ impl FreeTierAudit {
         if day.counts(grant.created_at) {
             day.granted_in_window += amount;
         }
-        if PoolTally::day_of(grant.created_at) == self.tally.day {
-            self.granted_on_day += amount;
-        }
-        if self.settled.get(&grant.id.0) == Some(&grant.absorbed) {
+        if self.settled.get(&grant.id.0) == Some(&(grant.absorbed, grant.pubkey)) {
             self.settled.remove(&grant.id.0);
         }
     }
@@ -99,7 +98,7 @@ impl FreeTierAudit {
 
     /// What is reserved for a job, which is asked for once.
     pub(super) fn take_reserved(&mut self, job: Uuid) -> Msats {
-        self.live.remove(&job).unwrap_or(Msats::ZERO)
+        self.live.remove(&job).map_or(Msats::ZERO, |(amount, _)| amount)
     }
 
     pub(super) const fn grants(&self) -> u64 {
@@ -121,6 +120,12 @@ impl FreeTierAudit {
                 );
                 find(subject.clone(), detail);
             }
+            if says.offer.as_slice() != day.offers {
+                find(
+                    subject.clone(),
+                    format!("its row says its offer is {:?}, its offers are {:?}", says.offer, day.offers),
+                );
+            }
             if u128::from(says.absorbed.get()) != day.granted_in_window {
                 let detail = format!(
                     "its row says {} were granted today, the log {} msat",
@@ -129,13 +134,16 @@ impl FreeTierAudit {
                 find(subject, detail);
             }
         }
+        for (id, (amount, _)) in self.live.into_iter().filter(|(_, (_, leased))| !leased) {
+            find(format!("reservation {id}"), format!("{amount} are reserved for a job that does not exist"));
+        }
         for (id, difference) in self.booked.into_iter().filter(|(_, difference)| *difference != 0) {
             find(
                 format!("grant {id}"),
                 format!("transfers and the log of grants differ by {difference} msat"),
             );
         }
-        for (id, absorbed) in self.settled {
+        for (id, (absorbed, _)) in self.settled {
             find(
                 format!("reservation {id}"),
                 format!("{absorbed} were granted of it, but the log does not say so"),
@@ -144,13 +152,6 @@ impl FreeTierAudit {
         if u128::from(self.tally.offered.get()) != self.offered {
             let detail =
                 format!("it says {} are offered, the offers {} msat", self.tally.offered, self.offered);
-            find("tally".to_owned(), detail);
-        }
-        if u128::from(self.tally.granted.get()) != self.granted_on_day {
-            let detail = format!(
-                "it says {} were granted on its day, the log {} msat",
-                self.tally.granted, self.granted_on_day
-            );
             find("tally".to_owned(), detail);
         }
     }

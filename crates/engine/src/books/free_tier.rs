@@ -8,8 +8,8 @@ use crate::commands::{Answer, Charge, Outcome, Refusal};
 use std::time::Duration;
 use tithe_clock::Timestamp;
 use tithe_free_tier::{
-    Decision, Grant, GrantId, PoolTally, PoolView, RequestHash, Reservation, ReservationId, ReservationState,
-    Serve, Standing,
+    Day, Decision, Grant, GrantId, PoolTally, PoolView, RequestHash, Reservation, ReservationId,
+    ReservationState, Serve, Standing,
 };
 use tithe_jobs::{Job, WorkTerms};
 use tithe_ledger::{AccountId, TransferKey, TransferKind};
@@ -18,7 +18,7 @@ use tithe_trust::{Interaction, NostrPubkey};
 
 impl Books {
     pub(super) fn charge_work(&mut self, charge: &Charge) -> Outcome {
-        if charge.keys().iter().any(|key| self.posted.contains(key)) {
+        if self.posted.contains(&charge.key()) {
             return Ok(Answer::AlreadyDone);
         }
         let mut absorbed = Msats::ZERO;
@@ -28,11 +28,15 @@ impl Books {
             self.grant(charge.id, &standing, absorbed, charge.request_hash)?;
         }
         let charged = charge.cost.checked_sub(absorbed)?;
+        self.charge_with_tithe(&format!("work:{}:charge", charge.id), charge.account, charged, charge.id.0)?;
+        match self.draft_transfers.first_mut() {
+            Some(first) => first.key = charge.key(),
+            // Work that costs nothing is no payment, and nothing would tell the second time from the first.
+            None => return Ok(Answer::Charged { absorbed, charged }),
+        }
         if let Some(pubkey) = charge.identity {
             self.interaction(pubkey, Interaction::Success { paid: charged });
         }
-        let key = Charge::charge_key(charge.id);
-        self.charge_with_tithe(key, charge.account, charged, charge.id.0)?;
         Ok(Answer::Charged { absorbed, charged })
     }
 
@@ -56,8 +60,8 @@ impl Books {
         Ok(Answer::Reservation(made))
     }
 
-    pub(super) fn grant_renew(&mut self, id: ReservationId, lease: Duration) -> Outcome {
-        let renewed = self.reservation(id)?.renew(self.now, lease)?;
+    pub(super) fn grant_renew(&mut self, id: ReservationId, pubkey: NostrPubkey, lease: Duration) -> Outcome {
+        let renewed = self.reservation(id)?.renew(&self.standing(pubkey), self.now, lease)?;
         self.reservations.put(id, renewed.clone());
         Ok(Answer::Reservation(renewed))
     }
@@ -75,7 +79,7 @@ impl Books {
             // Its money is no longer set aside: it gets what it would get if it asked now.
             let wanted = cost.min(reservation.amount);
             let absorbed = self.decide_now(&standing, wanted)?.absorb;
-            let late = reservation.absorbed_late(absorbed, self.now)?;
+            let late = reservation.absorbed_late(&standing, absorbed, self.now)?;
             self.grant(GrantId(id.0), &standing, absorbed, request_hash)?;
             self.reservations.put(id, late.clone());
             self.interaction(pubkey, Interaction::Success { paid: Msats::ZERO });
@@ -122,7 +126,7 @@ impl Books {
     pub(super) fn take_up_for_job(&mut self, job: &Job) -> Result<(), Refusal> {
         let Some((reservation, standing)) = self.live_reservation_of(job) else { return Ok(()) };
         let (taken, standing) = reservation.take_up(&standing, self.now)?;
-        self.put_tally(self.tally().end_offer(reservation.amount)?);
+        self.put_tally(self.tally().end_offer(reservation.amount));
         self.put_standing(standing);
         self.reservations.put(taken.id, taken);
         Ok(())
@@ -162,7 +166,7 @@ impl Books {
     /// Charges `amount` to an account: the tithe goes into the pool, the rest is revenue.
     pub(super) fn charge_with_tithe(
         &mut self,
-        key: TransferKey,
+        key: &str,
         account: AccountId,
         amount: Msats,
         reference: uuid::Uuid,
@@ -170,10 +174,11 @@ impl Books {
         let tithe = self.rules.free_tier.tithe_of(amount);
         let rest = amount.checked_sub(tithe)?;
         if !tithe.is_zero() {
-            let key = TransferKey::new(format!("tithe:{reference}"));
+            let key = TransferKey::new(format!("{key}:tithe"));
             self.transfer(key, account, AccountId::Pool, tithe, TransferKind::Tithe, reference)?;
         }
         if !rest.is_zero() {
+            let key = TransferKey::new(key);
             self.transfer(key, account, AccountId::Revenue, rest, TransferKind::Charge, reference)?;
         }
         Ok(())
@@ -282,7 +287,7 @@ impl Books {
     ) -> Result<(), Refusal> {
         let pool = self.account(AccountId::Pool).unhold(before.amount)?;
         if before.state == ReservationState::Offered {
-            self.put_tally(self.tally().end_offer(before.amount)?);
+            self.put_tally(self.tally().end_offer(before.amount));
         }
         self.accounts.put(AccountId::Pool, pool);
         self.put_standing(standing);
@@ -302,7 +307,7 @@ impl Books {
         if absorbed.is_zero() {
             return Ok(());
         }
-        let key = Charge::grant_key(id);
+        let key = TransferKey::new(format!("grant:{id}"));
         self.transfer(key, AccountId::Pool, AccountId::Revenue, absorbed, TransferKind::Grant, id.0)?;
         let pool_balance_after = self.account(AccountId::Pool).balance();
         self.put_tally(self.tally().grant(absorbed, created_at)?);
@@ -310,9 +315,9 @@ impl Books {
         Ok(())
     }
 
-    /// When a grant counts: now; but for one identity, and for the days of the tally, time does not go back, whatever
-    /// clocks the servers have.
+    /// When a grant counts: now; but not before the day that it counts to has begun, whatever clocks the servers have.
     fn grant_time(&self, standing: &Standing) -> Timestamp {
-        self.now.max(standing.identity.updated_at).max(self.tally().begins_at())
+        let begins_at = standing.day.at(self.now).resets_at.map(|resets_at| resets_at - Day::WINDOW);
+        begins_at.map_or(self.now, |begins_at| self.now.max(begins_at))
     }
 }

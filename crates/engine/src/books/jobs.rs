@@ -164,8 +164,7 @@ impl Books {
                 let paid = self.account(account).available();
                 let settlement = work.quote.settle(usage, paid, self.reserved_for_job(&job))?;
                 self.settle_for_job(&job, settlement.absorbed)?;
-                let key = TransferKey::new(format!("charge:{id}:work"));
-                self.charge_with_tithe(key, account, settlement.charged, id.0)?;
+                self.charge_with_tithe(&format!("charge:{id}:work"), account, settlement.charged, id.0)?;
                 self.interaction_of_job(&job, Interaction::Success { paid: settlement.charged });
                 JobEvent::Completed {
                     completion: Completion { text: text.clone(), usage: *usage, settlement },

@@ -121,7 +121,9 @@ impl Books {
             Command::GrantReserve { reservation, identity, amount, lease } => {
                 self.grant_reserve(*reservation, *identity, *amount, *lease)
             }
-            Command::GrantRenew { reservation, lease, .. } => self.grant_renew(*reservation, *lease),
+            Command::GrantRenew { reservation, identity, lease } => {
+                self.grant_renew(*reservation, *identity, *lease)
+            }
             Command::GrantSettle { reservation, identity, cost, request_hash } => {
                 self.grant_settle(*reservation, *identity, *cost, *request_hash)
             }

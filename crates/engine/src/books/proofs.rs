@@ -15,14 +15,14 @@ impl Books {
         pubkey: NostrPubkey,
         expires_at: Timestamp,
     ) -> Outcome {
-        if self.proofs.get(&id).is_some() {
+        // One that has expired while it waited may have been used and forgotten.
+        if self.proofs.get(&id).is_some() || expires_at <= self.now {
             return Err(Refusal::ProofUsed);
         }
         self.proofs.put(id, UsedProof { id, kind, pubkey, used_at: self.now, expires_at });
-        if kind != ProofKind::Login {
-            return Ok(Answer::Done);
-        }
-        let standing = self.standing(pubkey);
+        // A key costs nothing: who has only logged in leaves no row.
+        let known = self.standings.get(&pubkey).filter(|_| kind == ProofKind::Login);
+        let Some(standing) = known.cloned() else { return Ok(Answer::Done) };
         let standing = Standing { identity: standing.identity.seen(self.now), day: standing.day };
         self.put_standing(standing.clone());
         Ok(Answer::Standing(Box::new(standing)))

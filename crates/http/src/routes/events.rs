@@ -2,7 +2,7 @@
 
 use super::jobs::job_id;
 use super::written;
-use crate::identity::{self, Asked};
+use crate::identity;
 use crate::problem::{Problem, ProblemBody};
 use crate::state::AppState;
 use crate::wire::JobBody;
@@ -56,7 +56,7 @@ pub(crate) async fn events(
             Problem::field("Last-Event-ID", "this is not the id of an event of this stream")
         })?,
     };
-    identity::of(&state, Asked::without_body(&request)).await?;
+    identity::of_reading(&state, &request)?;
     let engine = state.engine.clone();
     let mut follower = state.run(async move { engine.job_follow(id, cursor).await }).await?;
     if follower.is_over() {

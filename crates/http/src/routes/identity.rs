@@ -20,33 +20,17 @@ use tithe_trust::{InvalidEvent, NostrPubkey, ProvenEvent, check_site};
 
 /// Ask for a challenge
 ///
-/// Sign the nonce within five minutes and send it to `POST /api/identity/verify`. The body is not looked at.
+/// Sign the nonce within five minutes and send it to `POST /api/identity/verify`. Asking changes nothing, each answer is new,
+/// and neither the body nor an `Idempotency-Key` is looked at.
 #[utoipa::path(
     post, path = "/api/identity/challenge", tag = "Identity", operation_id = "challenge",
-    params(("Idempotency-Key" = Option<String>, Header, description = "repeating the request with the same key gives the same answer")),
     security(()),
-    responses(
-        (status = 200, description = "what to sign", body = ChallengeBody),
-        (status = 400, description = "the idempotency key is none", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "the idempotency key was used with another request, or its first request still runs", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "the body is larger than 1 MiB", body = ProblemBody, content_type = "application/problem+json"),
-    )
+    responses((status = 200, description = "what to sign", body = ChallengeBody))
 )]
-pub(crate) async fn challenge(
-    state: Data<AppState>,
-    request: HttpRequest,
-    payload: Payload,
-) -> Result<HttpResponse, Problem> {
-    let bytes = body::read(&request, payload).await?;
-    let key = idempotency::read(&request, &bytes, state.engine.settings())?.map(|key| key.of(None));
-    let engine = state.engine.clone();
-    let work = async move {
-        let issue = async { stored(&ChallengeBody::from(engine.identity_challenge())) };
-        engine.once(key, issue).await
-    };
-    let mut response = idempotency::respond(state.run(work).await?);
+pub(crate) async fn challenge(state: Data<AppState>) -> HttpResponse {
+    let mut response = HttpResponse::Ok().json(ChallengeBody::from(state.engine.identity_challenge()));
     keep_private(&mut response);
-    Ok(response)
+    response
 }
 
 /// Answer a challenge
@@ -83,6 +67,11 @@ pub(crate) async fn verify(
     let key = idempotency::read(&request, &bytes, state.engine.settings())?.map(|key| key.of(None));
     let engine = state.engine.clone();
     let work = async move {
+        if let Some(answered) = engine.answered(key.as_ref()).await? {
+            return Ok(answered);
+        }
+        // What proves nothing leaves nothing behind, not even its key.
+        engine.identity_check(&event)?;
         let login = async { stored(&VerifiedBody::from(&engine.identity_login(&event).await?)) };
         engine.once(key, login).await
     };

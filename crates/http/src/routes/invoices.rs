@@ -1,7 +1,7 @@
 //! Where an invoice stands.
 
 use super::payment_hash;
-use crate::identity::{self, Asked};
+use crate::identity;
 use crate::problem::{Problem, ProblemBody};
 use crate::state::AppState;
 use crate::wire::InvoiceStateBody;
@@ -27,7 +27,7 @@ pub(crate) async fn read(
     hash: Path<String>,
 ) -> Result<Json<InvoiceStateBody>, Problem> {
     let hash = payment_hash(&hash)?;
-    identity::of(&state, Asked::without_body(&request)).await?;
+    identity::of_reading(&state, &request)?;
     let engine = state.engine.clone();
     let invoice = state.run(async move { engine.invoice_view(hash).await }).await?;
     Ok(Json(InvoiceStateBody::from(&invoice)))

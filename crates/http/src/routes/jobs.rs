@@ -75,7 +75,7 @@ pub(crate) async fn read(
     id: Path<String>,
 ) -> Result<Json<JobBody>, Problem> {
     let id = job_id(&id)?;
-    identity::of(&state, Asked::without_body(&request)).await?;
+    identity::of_reading(&state, &request)?;
     let engine = state.engine.clone();
     let view = state.run(async move { engine.job_view(id).await }).await?;
     written(JobBody::now(&view)).map(Json)

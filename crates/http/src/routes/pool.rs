@@ -1,7 +1,7 @@
 //! How the pool stands.
 
 use super::written;
-use crate::identity::{self, Asked};
+use crate::identity;
 use crate::problem::{Problem, ProblemBody};
 use crate::state::AppState;
 use crate::wire::PoolBody;
@@ -19,7 +19,7 @@ use actix_web::web::{Data, Json};
     )
 )]
 pub(crate) async fn read(state: Data<AppState>, request: HttpRequest) -> Result<Json<PoolBody>, Problem> {
-    identity::of(&state, Asked::without_body(&request)).await?;
+    identity::of_reading(&state, &request)?;
     let engine = state.engine.clone();
     let pool = state.run(async move { engine.pool_status().await }).await?;
     written(PoolBody::try_from(&pool)).map(Json)

@@ -4,8 +4,8 @@ use super::ledger::balance;
 use super::{FreshStore, assert_sound, rows};
 use crate::MemoryStore;
 use crate::people::{
-    LEASE, budgets, charge, fill, grant_id, job_of, job_of_at, lapse, prove, pubkey, purse, raise, release,
-    reservation_id, reserve, settle, too_late,
+    LEASE, budgets, charge, commit_under, fill, grant_id, job_of, job_of_at, lapse, pay_of, prove, pubkey,
+    purse, raise, release, reservation_id, reserve, settle, too_late, work_invoice,
 };
 use crate::scene::{START, Stage, accepted, commit, fund, job_id, msats, preimage};
 use std::collections::{BTreeSet, HashSet};
@@ -16,7 +16,7 @@ use tithe_engine::commands::{Answer, Batch, Command, Fault, Refusal, WorkOutcome
 use tithe_engine::proof::ProofKind;
 use tithe_engine::store::AuditRow;
 use tithe_free_tier::{FreeTierError, FreeTierPolicy, PoolTally, ReservationState};
-use tithe_jobs::JobState;
+use tithe_jobs::{JobState, Lease};
 use tithe_ledger::AccountId;
 use tithe_lightning::Purpose;
 use tithe_money::{BasisPoints, Msats};
@@ -74,6 +74,8 @@ async fn everything(store: &FreshStore) {
     ] {
         accepted(store, command, at).await;
     }
+    // Somebody who has asked and not paid, and logs in; the job waits for its invoice.
+    accepted(store, job_of(30, 100, START), START).await;
     accepted(store, prove(1, ProofKind::Login, 100, over), over).await;
 }
 
@@ -110,7 +112,7 @@ pub async fn every_row_of_the_free_tier_comes_back_as_it_was_written(store: Fres
             AuditRow::Tally(tally) => assert_eq!(store.pool_tally().await.unwrap(), tally),
             AuditRow::Job(job) => {
                 assert_eq!(store.job(job.id).await.unwrap(), Some(*job.clone()));
-                let work = job.state.work().unwrap();
+                let Some(work) = job.state.work() else { continue };
                 let paid_by = match (work.is_free(), work.reserved().is_zero()) {
                     (true, _) => "the pool",
                     (false, false) => "both",
@@ -141,7 +143,8 @@ pub async fn every_row_of_the_free_tier_comes_back_as_it_was_written(store: Fres
     assert_sound(&store).await;
     // What the next batch loads is the same again: both go on from it alike.
     for store in [&store, &twin] {
-        let next = vec![settle(1, 7, 9_999), prove(2, ProofKind::Login, 1, START), charge(9, 3, 50, 50)];
+        let next =
+            vec![settle(1, 7, 9_999), prove(2, ProofKind::Login, 1, START + DAY), charge(9, 3, 50, 50)];
         assert!(commit(store.as_ref(), next, START + DAY).await.iter().all(Result::is_ok));
     }
     assert_eq!(rows(&store).await, rows(&twin).await);
@@ -232,7 +235,7 @@ pub async fn nobody_touches_anothers_reservation(store: FreshStore) {
     let before = rows(&store).await;
     for command in foreign {
         let name = command.name();
-        assert_eq!(commit(store.as_ref(), vec![command], over).await, [denied.clone()], "{name}, live");
+        assert_eq!(commit(store.as_ref(), vec![command], over).await[0], denied, "{name}, live");
         assert_eq!(rows(&store).await, before, "{name}, live");
     }
     accepted(store.as_ref(), lapse(1, 1), over).await;
@@ -242,8 +245,8 @@ pub async fn nobody_touches_anothers_reservation(store: FreshStore) {
     assert_sound(&store).await;
 }
 
-/// A charge's id makes it happen once, whoever pays for it: the pool, the customer, both; all of it tithe; or nobody,
-/// because it cost nothing.
+/// A charge's id makes it happen once, whoever pays for it: the pool, the customer, both, or all of it tithe.
+/// What costs nothing may be asked for as often as one likes: nothing happens.
 pub async fn a_charge_happens_once_whoever_pays_it(store: FreshStore) {
     open_pool(&store, 1_000_000, 1..2).await;
     accepted(store.as_ref(), fund(purse(9), msats(1_000_000)), START).await;
@@ -262,7 +265,6 @@ pub async fn a_charge_happens_once_whoever_pays_it(store: FreshStore) {
         ("the customer", BasisPoints::ZERO, purse_of_9(2, 900, 0)),
         ("both, with a tithe", BasisPoints::from_percent(10).unwrap(), purse_of_9(3, 900, 400)),
         ("all tithe", BasisPoints::WHOLE, purse_of_9(4, 900, 0)),
-        ("nobody", BasisPoints::ZERO, purse_of_9(5, 0, 0)),
     ];
     let mut done_twice = Vec::new();
     for (payer, tithe, command) in cases {
@@ -277,6 +279,12 @@ pub async fn a_charge_happens_once_whoever_pays_it(store: FreshStore) {
         }
     }
     assert_eq!(done_twice, Vec::<&str>::new());
+    let before = rows(&store).await;
+    let nothing = Ok(Answer::Charged { absorbed: Msats::ZERO, charged: Msats::ZERO });
+    for _ in 0..2 {
+        assert_eq!(commit(store.as_ref(), vec![charge(5, 1, 0, 0)], START).await[0], nothing);
+    }
+    assert_eq!(rows(&store).await, before);
     assert_sound(&store).await;
 }
 
@@ -303,4 +311,63 @@ pub async fn a_clock_that_is_behind_gives_no_second_day(store: FreshStore) {
     assert!(matches!(refused[..], [Err(Refusal::NotFree(_))]), "{refused:?}");
     assert_sound(&store).await;
     assert_eq!(balance(&store, AccountId::Pool).await, (msats(10_000_000 - 2_001_000), Msats::ZERO));
+}
+
+/// A server whose clock is ahead may end a day for nothing but a grant of the next one: else the servers that are behind give
+/// a second day within the first, and the log has more in it than the row.
+pub async fn a_clock_that_is_ahead_ends_no_day_that_others_are_in(store: FreshStore) {
+    let all_of_it = 1_000_000;
+    accepted(store.as_ref(), fund(AccountId::Pool, msats(10_000_000)), START).await;
+    for (who, touch) in [(1, "release"), (2, "reserve")] {
+        raise(store.as_ref(), [who], 250, START).await;
+        let n = u128::from(who) * 10;
+        accepted(store.as_ref(), reserve(n, who, 1), START).await;
+        accepted(store.as_ref(), charge(n, who, all_of_it - 1, all_of_it - 1), START).await;
+        let ahead = START + DAY;
+        let touched = if touch == "release" { release(n, who) } else { reserve(n + 1, who, 1) };
+        accepted(store.as_ref(), touched, ahead).await;
+        if touch == "reserve" {
+            accepted(store.as_ref(), release(n + 1, who), ahead).await;
+        }
+        accepted(store.as_ref(), fill(who, all_of_it), START).await;
+        let charged = accepted(store.as_ref(), charge(n + 1, who, all_of_it, all_of_it), START).await;
+        let Answer::Charged { absorbed, .. } = charged else { panic!("{charged:?}") };
+        assert!(absorbed <= msats(1), "{touch}: {absorbed} of a day that was used up");
+        assert_sound(&store).await;
+    }
+}
+
+/// While somebody has an offer to pay, they get no other, whatever their day, the pool and the offers' share would allow.
+pub async fn an_identity_has_one_offer_at_a_time(store: FreshStore) {
+    let rules = budgets(0, 0, 0, 8);
+    open_pool(&store, 22_000, 1..3).await;
+    let offered = async |n, who, stage| {
+        let job = job_of_at(store.as_ref(), &rules, n, who, stage, START).await;
+        job.state.work().unwrap().reserved()
+    };
+    // Half of the pool is 11 sats: 8 of them for 2, what is left for 1. When 2 has paid, there is room again.
+    assert_eq!(offered(1, 2, Stage::Accepted).await, msats(8_000));
+    assert_eq!(offered(2, 1, Stage::WorkInvoiced).await, msats(3_000));
+    let lease = store.job(job_id(1)).await.unwrap().unwrap().lease;
+    pay_offer(&store, &rules, 1, 2, lease).await;
+    assert_eq!(store.pool_tally().await.unwrap().offered, msats(3_000));
+    assert_eq!(offered(3, 1, Stage::Accepted).await, Msats::ZERO);
+    // Once 1 has paid theirs, they get what is left of their day.
+    let paid = pay_of(2, 1, Purpose::JobWork, msats(6_000), START);
+    accepted(store.as_ref(), paid, START).await;
+    assert_eq!(offered(4, 1, Stage::Accepted).await, msats(5_000));
+    assert_sound(&store).await;
+}
+
+/// Invoices an accepted job, and pays it.
+async fn pay_offer(store: &FreshStore, rules: &Rules, n: u8, who: u32, lease: Lease) {
+    let JobState::Accepted { work } = store.job(job_id(n)).await.unwrap().unwrap().state else {
+        panic!("job {n} waits for its invoice")
+    };
+    let invoice = work_invoice(n, work.amount, START);
+    let issue = Command::InvoiceIssue { job: job_id(n), invoice, lease: Some(lease), finish: None };
+    let pay = pay_of(n, who, Purpose::JobWork, work.amount.to_msats(), START);
+    for outcome in commit_under(store.as_ref(), rules, vec![issue, pay], START).await {
+        outcome.unwrap();
+    }
 }

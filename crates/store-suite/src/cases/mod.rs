@@ -10,6 +10,7 @@ pub mod leases;
 pub mod ledger;
 pub mod pool;
 pub mod pool_jobs;
+pub mod random;
 pub mod servers;
 mod watch;
 

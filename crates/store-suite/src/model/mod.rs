@@ -4,6 +4,7 @@
 //! code with the books but the amounts of a quote. [`drive`] sends random batches to a store and compares, after each: what
 //! was accepted and refused, every balance, every state.
 
+pub mod free_tier;
 mod op;
 mod reference;
 mod translate;

@@ -155,10 +155,6 @@ impl BatchStore for ServerStore {
         self.read(self.inner.proofs_purge(now)).await
     }
 
-    async fn strangers_purge(&self, before: Timestamp) -> Result<u64, StoreError> {
-        self.read(self.inner.strangers_purge(before)).await
-    }
-
     async fn audit_rows(&self) -> Result<AuditRows, StoreError> {
         self.read(self.inner.audit_rows()).await
     }

@@ -276,11 +276,12 @@ async fn a_login_that_is_repeated_with_its_key_is_answered_alike() {
         let request = app.request(Method::POST, path).header("Idempotency-Key", path);
         app.send(request.body(body.to_owned())).await
     };
+    // A challenge writes nothing, not even its key.
     let challenge = "/api/identity/challenge";
-    let (first, second) = (ask(challenge, "").await, ask(challenge, "").await);
-    assert_eq!(first.text, second.text);
-    assert_eq!((first.header("idempotency-replayed"), second.header("idempotency-replayed")), ("", "true"));
-    ask(challenge, "{}").await.is_problem(409, "idempotency_key_reused");
+    let before = app.rows().await;
+    let (first, second) = (ask(challenge, "").await, ask(challenge, "anything").await);
+    assert_ne!(first.ok(200)["nonce"], second.ok(200)["nonce"]);
+    assert_eq!(app.rows().await, before);
 
     let nonce = first.ok(200)["nonce"].as_str().unwrap().to_owned();
     let body = |kind| {
@@ -292,6 +293,7 @@ async fn a_login_that_is_repeated_with_its_key_is_answered_alike() {
         let request = app.request(Method::POST, PATH).header("Idempotency-Key", "refused");
         refused(&app.send(request.body(body(1))).await, "kind");
     }
+    assert_eq!(app.rows().await, before, "what proves nothing leaves nothing behind");
     let login = body(22242);
     let first = ask(PATH, &login).await;
     app.clock.advance(Duration::from_hours(1));
@@ -310,7 +312,7 @@ async fn who_asks_who_they_are_is_told_where_they_stand() {
     let alice = key(1);
     let token = app.login(&alice).await;
     let trust = json!({
-        "tier": "=new", "score": 0, "interactionCount": 0, "lastSeen": "time", "nextTier": "=established",
+        "tier": "=new", "score": 0, "interactionCount": 0, "lastSeen": null, "nextTier": "=established",
         "pointsToNextTier": 10,
     });
     let free_tier = json!({
@@ -323,20 +325,24 @@ async fn who_asks_who_they_are_is_told_where_they_stand() {
     let answer = app.get_as(&token, "/api/identity/me").await;
     let me = answers(&answer, 200, &shape);
     assert_eq!(answer.header("cache-control"), "no-store");
-    assert_eq!(me["trust"]["lastSeen"], app.now().to_string());
     let query = format!("/api/identity/me?nostr_token={token}");
     assert_eq!(app.get(&query).await.ok(200), me);
     let head = app.send(app.request_as(&token, Method::HEAD, "/api/identity/me")).await;
     assert_eq!((head.status, head.text.as_str()), (200, ""));
 
-    // A key that has signed nothing but this is nobody yet.
+    // A key that has signed nothing but this is as new.
     let bob = key(2);
     shape["pubkey"] = json!(format!("={}", bob.pubkey()));
     shape["npub"] = json!(format!("={}", bob.pubkey().npub()));
-    shape["trust"]["lastSeen"] = json!(null);
     let signature = app.signature(&bob, "GET", "/api/identity/me", "");
     let request = app.request(Method::GET, "/api/identity/me").header("Authorization", signature);
     answers(&app.send(request).await, 200, &shape);
+
+    // From the first job on they are remembered.
+    app.job_create_as(&token, "hello").await;
+    app.clock.advance(Duration::from_mins(1));
+    let token = app.login(&alice).await;
+    assert_eq!(app.me(&token).await["trust"]["lastSeen"], app.now().to_string());
 }
 
 #[tokio::test]

@@ -241,8 +241,18 @@ async fn a_host_header_names_a_host_and_no_more() {
             format!("GET {ME} HTTP/1.1\r\n{hosts}Authorization: {signature}\r\nConnection: close\r\n\r\n");
         app.raw(head.as_bytes()).await
     };
-    let taken = ask("Host: Tithe.example:81\r\n", &sign(&format!("http://tithe.example:81{ME}"))).await;
-    assert!(taken.starts_with("HTTP/1.1 200"), "{taken}");
+    for host in ["127.0.0.1:81", "LocalHost:81", "[::1]:81", "127.9.9.9"] {
+        let taken = ask(&format!("Host: {host}\r\n"), &sign(&format!("http://{host}{ME}"))).await;
+        assert!(taken.starts_with("HTTP/1.1 200"), "{host}: {taken}");
+    }
+    // Any other name is only what the client says: a site could have made somebody sign it for itself.
+    for host in ["tithe.example", "10.0.0.1", "localhost.evil.example", "evil.localhost", "0.0.0.0"] {
+        let refused = ask(&format!("Host: {host}\r\n"), &sign(&format!("http://{host}{ME}"))).await;
+        assert!(
+            refused.starts_with("HTTP/1.1 401") && refused.contains("TITHE_PUBLIC_URL"),
+            "{host}: {refused}"
+        );
+    }
     let url = format!("http://evil.example/a?b={ME}");
     for hosts in [
         "Host: evil.example/a?b=\r\n",

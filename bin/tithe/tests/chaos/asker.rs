@@ -1,0 +1,192 @@
+//! Asking whichever server until one answers, as whoever one is.
+
+use crate::tally::Tally;
+use crate::{any_of, random};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::{Client, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tithe_clock::{Clock, Entropy, SeededEntropy, SystemClock};
+use tithe_trust::{NostrPubkey, SecretKey};
+
+/// How one proves who one is.
+pub(crate) enum Proof {
+    /// By the token of a login, which expires soon.
+    Token(Mutex<Option<String>>),
+    /// By signing each request (NIP-98).
+    EachRequest,
+}
+
+/// Somebody who is not anonymous.
+pub(crate) struct Who {
+    pub(crate) key: SecretKey,
+    pub(crate) proof: Proof,
+}
+
+/// Somebody who asks.
+pub(crate) struct Asker {
+    http: Client,
+    addresses: Vec<String>,
+    pub(crate) tally: Arc<Tally>,
+    entropy: SeededEntropy,
+    who: Option<Who>,
+}
+
+impl Asker {
+    pub(crate) fn new(
+        addresses: Vec<String>,
+        tally: Arc<Tally>,
+        entropy: SeededEntropy,
+        who: Option<Who>,
+    ) -> Self {
+        // A server that says nothing for so long hangs, which is no answer.
+        let http = Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().unwrap();
+        Self { http, addresses, tally, entropy, who }
+    }
+
+    pub(crate) fn pubkey(&self) -> Option<NostrPubkey> {
+        self.who.as_ref().map(|who| who.key.pubkey())
+    }
+
+    pub(crate) fn random(&self, below: u64) -> u64 {
+        random(&self.entropy, 0, below)
+    }
+
+    /// Reads until there is something to read.
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let (status, answer) = self.ask("GET", path, None).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+        answer
+    }
+
+    /// Asks until there is an answer.
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        post: Option<(&Value, &str)>,
+    ) -> (StatusCode, Value) {
+        let body = post.map_or_else(Vec::new, |(body, _)| body.to_string().into_bytes());
+        loop {
+            let url = self.url(path);
+            let mut request = self.http.request(method.parse().unwrap(), &url);
+            if let Some((_, key)) = post {
+                request = request.header("Idempotency-Key", key).header("Content-Type", "application/json");
+            }
+            let request = self.proved(request, method, &url, &body).await.body(body.clone());
+            match self.send(request).await {
+                Some((StatusCode::UNAUTHORIZED, refused)) => self.forget_token(&refused),
+                Some((StatusCode::CONFLICT, answer)) if answer["code"] == "request_in_progress" => {
+                    self.tally.retries.add("409 request_in_progress");
+                }
+                Some(answer) => return answer,
+                None => {}
+            }
+            self.pause().await;
+        }
+    }
+
+    /// A token.
+    async fn log_in(&self, who: &Who) -> String {
+        loop {
+            // Whether a nonce was used when its answer was lost is not known: each try asks for another.
+            if let Some(token) = self.try_to_log_in(who).await {
+                return token;
+            }
+            self.pause().await;
+        }
+    }
+
+    async fn try_to_log_in(&self, who: &Who) -> Option<String> {
+        let (status, challenge) = self.send(self.http.post(self.url("/api/identity/challenge"))).await?;
+        assert_eq!(status, StatusCode::OK, "{challenge}");
+        let nonce = challenge["nonce"].as_str().unwrap().parse().unwrap();
+        let event: Value =
+            serde_json::from_str(&who.key.login(nonce, SystemClock.now(), self.bytes())).unwrap();
+        let verify = self.http.post(self.url("/api/identity/verify")).json(&json!({ "event": event }));
+        let (status, verified) = self.send(verify).await?;
+        assert_eq!(status, StatusCode::OK, "{verified}");
+        verified["nostr_token"].as_str().map(str::to_owned)
+    }
+
+    /// The request, with what proves who asks.
+    async fn proved(&self, request: RequestBuilder, method: &str, url: &str, body: &[u8]) -> RequestBuilder {
+        match &self.who {
+            None => request,
+            Some(who @ Who { proof: Proof::Token(token), .. }) => {
+                let known = token.lock().unwrap().clone();
+                let valid = match known {
+                    Some(known) => known,
+                    None => self.log_in(who).await,
+                };
+                *token.lock().unwrap() = Some(valid.clone());
+                request.header("X-Nostr-Token", valid)
+            }
+            Some(Who { key, proof: Proof::EachRequest }) => {
+                let hash = hex::encode(Sha256::digest(body));
+                // Without it two tries in the same second would be the same event, which is good once.
+                let salt = hex::encode(self.bytes());
+                let tags: [&[&str]; 4] =
+                    [&["u", url], &["method", method], &["nonce", &salt], &["payload", &hash]];
+                let tags = if body.is_empty() { &tags[..3] } else { &tags };
+                let event = key.sign(27235, tags, "", SystemClock.now(), self.bytes());
+                request.header("Authorization", format!("Nostr {}", STANDARD.encode(event)))
+            }
+        }
+    }
+
+    /// A token that has expired is replaced. Nothing else that one presents is ever refused.
+    fn forget_token(&self, refused: &Value) {
+        match &self.who {
+            Some(Who { proof: Proof::Token(token), .. }) if refused["code"] == "invalid_identity" => {
+                *token.lock().unwrap() = None;
+                self.tally.retries.add("401 invalid_identity");
+            }
+            _ => panic!("{refused}"),
+        }
+    }
+
+    /// An answer; `None` if one must try again: the connection was lost, or the server says so, and when.
+    async fn send(&self, request: RequestBuilder) -> Option<(StatusCode, Value)> {
+        let answered = async {
+            let answer = request.send().await?;
+            let (status, wait) = (answer.status(), answer.headers().get("retry-after").cloned());
+            Ok::<_, reqwest::Error>((status, wait, answer.text().await?))
+        };
+        let (status, wait, body) = match answered.await {
+            Ok(answer) => answer,
+            Err(lost) => {
+                assert!(!lost.is_timeout(), "a server hangs: {lost:?}");
+                self.tally.retries.add("lost connection");
+                return None;
+            }
+        };
+        let body: Value =
+            serde_json::from_str(&body).unwrap_or_else(|wrong| panic!("{wrong}: {status} {body}"));
+        if status != StatusCode::SERVICE_UNAVAILABLE {
+            return Some((status, body));
+        }
+        let seconds = wait.as_ref().and_then(|wait| wait.to_str().ok()?.parse::<u64>().ok());
+        assert!(seconds.is_some(), "a 503 says when to try again: {wait:?} {body}");
+        self.tally.retries.add(&format!("503 {}", body["code"].as_str().unwrap()));
+        None
+    }
+
+    /// Sooner than they are asked to.
+    pub(crate) async fn pause(&self) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    /// A path on any of the servers.
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.addresses[any_of(&self.addresses, &self.entropy)])
+    }
+
+    fn bytes(&self) -> [u8; 32] {
+        let entropy: &dyn Entropy = &self.entropy;
+        entropy.bytes()
+    }
+}

@@ -1,0 +1,106 @@
+//! What the customers have seen, together.
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How often something was seen.
+#[derive(Default)]
+pub(crate) struct Counts(Mutex<BTreeMap<String, u64>>);
+
+impl Counts {
+    pub(crate) fn add(&self, what: &str) {
+        *self.0.lock().unwrap().entry(what.to_owned()).or_default() += 1;
+    }
+
+    pub(crate) fn all(&self) -> BTreeMap<String, u64> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// What the customers have seen, together.
+pub(crate) struct Tally {
+    pub(crate) paid_sats: AtomicU64,
+    pub(crate) owed_back_sats: AtomicU64,
+    /// The least that anybody has seen in the pool that was not reserved.
+    pub(crate) pool_least_msats: AtomicU64,
+    /// What the pool has paid, by job.
+    absorbed_sats: Mutex<BTreeMap<String, u64>>,
+    /// How jobs have ended.
+    pub(crate) ends: Counts,
+    /// In which tiers their customers were.
+    pub(crate) tiers: Counts,
+    /// Who paid for accepted work.
+    pub(crate) served: Counts,
+    /// How often they tried again, and why.
+    pub(crate) retries: Counts,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            paid_sats: AtomicU64::default(),
+            owed_back_sats: AtomicU64::default(),
+            pool_least_msats: AtomicU64::new(u64::MAX),
+            absorbed_sats: Mutex::default(),
+            ends: Counts::default(),
+            tiers: Counts::default(),
+            served: Counts::default(),
+            retries: Counts::default(),
+        }
+    }
+}
+
+impl Tally {
+    /// Takes in how the pool stands: it never promises more than it has.
+    pub(crate) fn pool(&self, pool: &Value) {
+        let msats = |field: &str| pool[field].as_u64().unwrap();
+        let free = msats("balanceMsats").checked_sub(msats("reservedMsats"));
+        let free = free.unwrap_or_else(|| panic!("more is reserved than there is: {pool}"));
+        self.pool_least_msats.fetch_min(free, Ordering::SeqCst);
+    }
+
+    /// Takes in how a job has ended for who has paid so much: what was paid, by whomever, was charged or is owed back.
+    pub(crate) fn end(&self, request: &str, job: &Value, paid: u64, fee: u64) {
+        let sats = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("no amount in {job}"));
+        let refund = sats(&job["refund"]["amountSats"]);
+        let absorbed = sats(&job["absorbed_sats"]);
+        let state = job["state"].as_str().unwrap();
+        let (end, charged) = match state {
+            "complete" => {
+                let charged = sats(&job["charged"]["chargedSats"]);
+                let cost = sats(&job["usage"]["costSats"]);
+                assert_eq!(job["charged"]["absorbedSats"], absorbed, "{job}");
+                // Each of the three is rounded up to whole sats.
+                assert!((cost..=cost + 1).contains(&(charged + absorbed)), "{job}");
+                (state, fee + charged)
+            }
+            "rejected" => (state, fee),
+            // The evaluation was paid for, unless it was what failed.
+            "failed" => {
+                let end = if request.contains("[sim:refuse]") { "failed as asked" } else { state };
+                (end, if refund == paid { 0 } else { fee })
+            }
+            "expired" if paid == 0 => ("expired before the evaluation", 0),
+            // A payment that came too late is owed back, whichever invoice it was for.
+            "expired" => ("expired before the work", if refund == paid { 0 } else { fee }),
+            other => panic!("a job that is over is {other}: {job}"),
+        };
+        assert_eq!(paid, charged + refund, "{job}");
+        assert!(state == "complete" || absorbed == 0, "the pool pays for nothing that was not done: {job}");
+        assert_eq!(job["free_tier"], absorbed > 0, "{job}");
+        self.ends.add(end);
+        self.paid_sats.fetch_add(paid, Ordering::SeqCst);
+        self.owed_back_sats.fetch_add(refund, Ordering::SeqCst);
+        if absorbed > 0 {
+            let id = job["jobId"].as_str().unwrap().to_owned();
+            self.absorbed_sats.lock().unwrap().insert(id, absorbed);
+        }
+    }
+
+    /// What the pool has paid, by job.
+    pub(crate) fn absorbed(&self) -> BTreeMap<String, u64> {
+        self.absorbed_sats.lock().unwrap().clone()
+    }
+}

@@ -1,0 +1,33 @@
+//! SQLite passes the suite.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::sync::Arc;
+use tempfile::TempDir;
+use tithe_engine::store::Store;
+use tithe_store_sqlite::{SqliteSettings, SqliteStore, Synchronous};
+
+async fn open(servers: usize) -> (Vec<Arc<dyn Store>>, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("test.db").display());
+    let settings = SqliteSettings { synchronous: Synchronous::Off, ..SqliteSettings::default() };
+    let mut stores: Vec<Arc<dyn Store>> = Vec::new();
+    for _ in 0..servers {
+        stores.push(Arc::new(SqliteStore::open(&url, settings).await.unwrap()));
+    }
+    (stores, folder)
+}
+
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn probe() {
+    use tithe_store_suite::model::free_tier::*;
+    for seed in 1..=14 {
+        let (s, _keep) = open(2).await;
+        let t0 = std::time::Instant::now();
+        let (_, avg) = race(&s, &Course::tight(), seed, 16, 120).await;
+        let report = tithe_engine::audit::audit(s[0].as_ref()).await.unwrap();
+        println!("seed {seed}: avg {avg} {:?} {:?}", t0.elapsed(), report.findings.iter().map(|f| f.to_string()).collect::<Vec<_>>());
+    }
+}
+

@@ -1,0 +1,314 @@
+//! What may happen in the free tier, and the commands that it is.
+
+use super::work::arrives;
+use super::{JOBS, RESERVATIONS};
+use crate::people::{LEASE, budgets, pubkey, purse};
+use crate::scene::{EXPIRY, FEE_SATS, START, msats, quote};
+use proptest::prelude::*;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tithe_clock::Timestamp;
+use tithe_engine::Rules;
+use tithe_engine::commands::{Charge, Command, Fault, Verdict, WorkOutcome};
+use tithe_engine::proof::{ProofId, ProofKind};
+use tithe_free_tier::{FreeTierPolicy, GrantId, RequestHash, ReservationId};
+use tithe_jobs::{Job, JobId, JobState, NewJob, WorkTerms};
+use tithe_lightning::{Invoice, InvoiceState, OwnerId, Preimage, Purpose, Settlement};
+use tithe_money::{BasisPoints, BtcPrice, Msats, Sats, UsdMicros};
+use tithe_pricing::{BtcQuote, Catalogue, Terms, Usage};
+use tithe_trust::{NostrPubkey, Score, TrustPolicy};
+use uuid::Uuid;
+
+/// How many people there are. What is numbered `n` is of person `n` modulo this.
+pub(super) const PEOPLE: u32 = 5;
+
+/// Something that may happen. Numbers name charges, reservations, proofs and jobs of one epoch, so that commands meet.
+#[derive(Debug, Clone)]
+pub(super) enum Op {
+    /// Work is charged: cost, and the most that the pool may pay.
+    Charge(u32, u64, u64),
+    /// Something is reserved.
+    Reserve(u32, u64),
+    /// A reservation's lease is renewed; by its own person or another.
+    Renew(u32, bool),
+    /// A reservation ends, done; by its own person or another.
+    Settle(u32, u64, bool),
+    /// A reservation ends, not done; by its own person or another.
+    Release(u32, bool),
+    /// A reservation ends, if its lease is over.
+    Lapse(u32, bool),
+    /// A proof is used, for a login or else.
+    Prove(u32, u32, bool),
+    /// A job takes a step, or tries to.
+    Job(u32, Step),
+}
+
+/// What may happen to a job.
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    /// Whatever comes next for it; mostly all goes well.
+    Next(u64),
+    Create,
+    Issue(Purpose),
+    Pay(Purpose, u8),
+    Lapse(Purpose),
+    Judge(u8),
+    Finish(WorkEnds),
+    Abandon,
+}
+
+/// How work ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum WorkEnds {
+    Done(u64),
+    Failed(Fault),
+}
+
+fn purpose() -> impl Strategy<Value = Purpose> {
+    prop_oneof![Just(Purpose::JobEval), Just(Purpose::JobWork)]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let ends = prop_oneof![
+        4 => (0_u64..4_000).prop_map(WorkEnds::Done),
+        1 => Just(WorkEnds::Failed(Fault::Server)),
+        1 => Just(WorkEnds::Failed(Fault::Request)),
+    ];
+    prop_oneof![
+        44 => (0_u64..4_000).prop_map(Step::Next),
+        2 => Just(Step::Create),
+        1 => purpose().prop_map(Step::Issue),
+        3 => (purpose(), 0_u8..4).prop_map(|(purpose, how)| Step::Pay(purpose, how)),
+        2 => purpose().prop_map(Step::Lapse),
+        3 => (0_u8..5).prop_map(Step::Judge),
+        3 => ends.prop_map(Step::Finish),
+        1 => Just(Step::Abandon),
+    ]
+}
+
+pub(super) fn op() -> impl Strategy<Value = Op> {
+    let amount = prop_oneof![1 => 0_u64..200, 4 => 200_u64..9_000, 2 => 9_000_u64..70_000];
+    let part = prop_oneof![9 => 1_u64..4_000, 4 => 4_000_u64..30_000, 1 => Just(0)];
+    let foreign = proptest::bool::weighted(0.1);
+    prop_oneof![
+        6 => (0_u32..20, amount, prop_oneof![Just(0), Just(u64::MAX), 1_u64..9_000])
+            .prop_map(|(n, cost, most)| Op::Charge(n, cost, most.min(cost))),
+        7 => (0..RESERVATIONS, part.clone()).prop_map(|(n, amount)| Op::Reserve(n, amount)),
+        1 => (0..RESERVATIONS, foreign).prop_map(|(n, foreign)| Op::Renew(n, foreign)),
+        5 => (0..RESERVATIONS, part, foreign).prop_map(|(n, cost, foreign)| Op::Settle(n, cost, foreign)),
+        2 => (0..RESERVATIONS, foreign).prop_map(|(n, foreign)| Op::Release(n, foreign)),
+        2 => (0..RESERVATIONS, foreign).prop_map(|(n, foreign)| Op::Lapse(n, foreign)),
+        1 => (0_u32..6, 0..PEOPLE + 4, any::<bool>()).prop_map(|(n, who, login)| Op::Prove(n, who, login)),
+        36 => (0..JOBS, step()).prop_map(|(n, step)| Op::Job(n, step)),
+    ]
+}
+
+/// Rules under which every limit is near.
+pub(super) fn tight() -> Rules {
+    let free_tier = FreeTierPolicy {
+        tithe: BasisPoints::new(1_337).unwrap(),
+        offers_share: BasisPoints::new(3_333).unwrap(),
+        ..budgets(3, 12, 30, 80).free_tier
+    };
+    let trust = TrustPolicy {
+        established: Score::from_millis(700),
+        trusted: Score::points(2),
+        elite: Score::points(4),
+        full_payment: msats(7_000),
+        fault: Score::from_millis(1_300),
+        day_gain_max: Score::points(3),
+        away_after: Duration::from_hours(50),
+        fade_per_day: Score::from_millis(400),
+        ..TrustPolicy::default()
+    };
+    Rules { trust, free_tier }
+}
+
+/// The number of something of an epoch.
+fn numbered(epoch: u32, n: u32) -> u128 {
+    u128::from(epoch) << 32 | u128::from(n)
+}
+
+pub(super) fn job_id(epoch: u32, n: u32) -> JobId {
+    JobId(Uuid::from_u128(1 << 100 | numbered(epoch, n)))
+}
+
+/// Whose job it is: now and then nobody's.
+fn job_of(n: u32) -> Option<NostrPubkey> {
+    (n != JOBS - 1).then(|| pubkey(n % PEOPLE))
+}
+
+fn preimage(job: JobId, purpose: Purpose) -> Preimage {
+    let mut bytes = [if purpose == Purpose::JobEval { 1 } else { 2 }; 32];
+    bytes[..16].copy_from_slice(job.0.as_bytes());
+    Preimage::from_bytes(bytes)
+}
+
+/// What a job's work costs: a few sats, or a few dozen, or more than a day's budget.
+fn work(n: u32) -> WorkTerms {
+    let btc = BtcQuote { price: BtcPrice::parse("97531.24").unwrap(), as_of: START };
+    let margin = BasisPoints::from_percent(40).unwrap();
+    let terms = Terms { margin, fixed_cost: UsdMicros::new(137).unwrap(), btc };
+    let most = [60, 400, 1_500, 3_000][usize::try_from(n % 4).unwrap()];
+    let model = Catalogue::built_in();
+    WorkTerms::in_full(model.model("sim-large").unwrap().quote(&["hello"], Some(most), &terms).unwrap())
+        .unwrap()
+}
+
+/// Jobs as they were read a moment ago.
+pub(super) type Views = HashMap<JobId, Job>;
+
+impl Op {
+    /// The command that it is.
+    pub(super) fn command(&self, epoch: u32, views: &Views, now: Timestamp) -> Command {
+        let id = |n: u32| Uuid::from_u128(2 << 100 | numbered(epoch, n));
+        let whose = |n: u32, foreign: bool| pubkey((n + u32::from(foreign)) % PEOPLE);
+        let reservation = |n: u32| ReservationId(id(n));
+        match *self {
+            Self::Charge(n, cost, most) => Command::Charge(Charge {
+                id: GrantId(Uuid::from_u128(3 << 100 | numbered(epoch, n))),
+                account: purse(n % 3),
+                identity: (n % 7 != 6).then(|| whose(n, false)),
+                cost: msats(cost),
+                absorb_most: msats(most),
+                request_hash: RequestHash::of("asked"),
+            }),
+            Self::Reserve(n, amount) => Command::GrantReserve {
+                reservation: reservation(n),
+                identity: whose(n, false),
+                amount: msats(amount),
+                lease: LEASE,
+            },
+            Self::Renew(n, foreign) => {
+                Command::GrantRenew { reservation: reservation(n), identity: whose(n, foreign), lease: LEASE }
+            }
+            Self::Settle(n, cost, foreign) => Command::GrantSettle {
+                reservation: reservation(n),
+                identity: whose(n, foreign),
+                cost: msats(cost),
+                request_hash: RequestHash::of("asked and held"),
+            },
+            Self::Release(n, foreign) => {
+                Command::GrantRelease { reservation: reservation(n), identity: whose(n, foreign) }
+            }
+            Self::Lapse(n, foreign) => {
+                Command::GrantLapse { reservation: reservation(n), identity: whose(n, foreign) }
+            }
+            Self::Prove(n, who, login) => {
+                let mut proof = [0; 32];
+                proof[..16].copy_from_slice(&numbered(epoch, n).to_be_bytes());
+                let kind = if login { ProofKind::Login } else { ProofKind::HttpAuth };
+                let identity = pubkey(who);
+                Command::ProofUse { proof: ProofId(proof), kind, identity, expires_at: now + LEASE }
+            }
+            Self::Job(n, ref step) => {
+                let id = job_id(epoch, n);
+                step.command(n, id, views.get(&id), now)
+            }
+        }
+    }
+}
+
+impl Step {
+    /// What comes next for a job.
+    fn next(tokens: u64, job: Option<&Job>) -> Self {
+        match job.map(|job| (&job.state, job.evaluation.invoice)) {
+            None => Self::Create,
+            Some((JobState::AwaitingEvalPayment, None)) => Self::Issue(Purpose::JobEval),
+            Some((JobState::AwaitingEvalPayment, Some(_))) => Self::Pay(Purpose::JobEval, 9),
+            Some((JobState::Evaluating, _)) => Self::Judge(u8::try_from(tokens % 20).unwrap()),
+            Some((JobState::Accepted { .. }, _)) => Self::Issue(Purpose::JobWork),
+            Some((JobState::Executing { .. }, _)) => Self::Finish(match tokens % 12 {
+                0 => WorkEnds::Failed(Fault::Server),
+                1 => WorkEnds::Failed(Fault::Request),
+                _ => WorkEnds::Done(tokens),
+            }),
+            // Now and then short or over; and for one that has ended, late.
+            Some(_) => Self::Pay(Purpose::JobWork, u8::try_from(tokens % 12).unwrap()),
+        }
+    }
+
+    /// What brings a job to its end, as the sweeps do; `None` for one that has ended.
+    pub(super) fn last(job: &Job) -> Option<Self> {
+        match &job.state {
+            JobState::AwaitingEvalPayment if job.evaluation.invoice.is_none() => Some(Self::Abandon),
+            JobState::AwaitingEvalPayment => Some(Self::Lapse(Purpose::JobEval)),
+            JobState::Evaluating | JobState::Accepted { .. } => Some(Self::Judge(1)),
+            JobState::AwaitingWorkPayment { .. } => Some(Self::Lapse(Purpose::JobWork)),
+            JobState::Executing { .. } => Some(Self::Finish(WorkEnds::Failed(Fault::Server))),
+            _ => None,
+        }
+    }
+
+    fn command(&self, n: u32, id: JobId, view: Option<&Job>, now: Timestamp) -> Command {
+        let lease = view.map(|job| job.lease).unwrap_or_default();
+        let identity = job_of(n);
+        let asked = |purpose| match (purpose, view.and_then(|job| job.state.work())) {
+            (Purpose::JobEval, _) => Sats::new(FEE_SATS).unwrap().to_msats(),
+            (Purpose::JobWork, Some(work)) => work.amount.to_msats(),
+            (Purpose::JobWork, None) => work(n).full_amount.to_msats(),
+        };
+        match *self {
+            Self::Next(tokens) => Self::next(tokens, view).command(n, id, view, now),
+            Self::Create => {
+                let job = Box::new(Job::new(NewJob {
+                    id,
+                    request: Arc::from("a request"),
+                    model: "sim-large".to_owned(),
+                    max_output_tokens: None,
+                    identity,
+                    evaluation: quote(),
+                    evaluation_fee: Sats::new(FEE_SATS).unwrap(),
+                    created_at: now,
+                }));
+                Command::JobCreate { job, idempotency: None, instead_of: None }
+            }
+            Self::Issue(purpose) => {
+                let payment_hash = preimage(id, purpose).payment_hash();
+                let invoice = Invoice {
+                    payment_hash,
+                    purpose,
+                    owner: OwnerId(id.0),
+                    payment_request: format!("lnbcrt{payment_hash}"),
+                    amount: asked(purpose),
+                    state: InvoiceState::Pending,
+                    created_at: now,
+                    expires_at: now + EXPIRY,
+                };
+                Command::InvoiceIssue { job: id, invoice, lease: Some(lease), finish: None }
+            }
+            Self::Pay(purpose, how) => {
+                let preimage = preimage(id, purpose);
+                let amount = Msats::new(arrives(asked(purpose).get().max(1_000), how)).unwrap();
+                let payment_hash = preimage.payment_hash();
+                let settlement =
+                    Settlement { payment_hash, amount, preimage: Some(preimage), settled_at: now };
+                Command::PaymentCredit { job: id, identity, settlement }
+            }
+            Self::Lapse(purpose) => {
+                let invoice = preimage(id, purpose).payment_hash();
+                Command::InvoiceLapse { job: id, identity, invoice }
+            }
+            Self::Judge(verdict) => {
+                let verdict = match verdict {
+                    0 => Verdict::Rejected("no".to_owned()),
+                    1 => Verdict::Failed("sorry".to_owned()),
+                    _ => Verdict::Accepted(work(n)),
+                };
+                Command::EvaluationFinish { job: id, identity, lease, verdict }
+            }
+            Self::Finish(ends) => {
+                let outcome = match ends {
+                    WorkEnds::Done(output_tokens) => WorkOutcome::Completed {
+                        text: Arc::from("done"),
+                        usage: Usage { input_tokens: 9, cached_input_tokens: 2, output_tokens },
+                    },
+                    WorkEnds::Failed(fault) => WorkOutcome::Failed { message: "broken".to_owned(), fault },
+                };
+                Command::WorkFinish { job: id, identity, lease, outcome }
+            }
+            Self::Abandon => Command::JobAbandon { job: id },
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! The naive reference: everybody, the pool, and what they do, in plain numbers and one command at a time.
+//!
+//! It follows the design and the documents of the rules, not the code: it shares nothing with the books, the domain crates
+//! or the stores but the commands themselves and the price of a quote. Amounts are msats, times microseconds.
+
+use super::rules::{DAY, Plain};
+use super::work::{Paper, RefJob};
+use std::collections::{BTreeMap, BTreeSet};
+use tithe_clock::Timestamp;
+use tithe_engine::commands::{Charge, Command, Posting};
+use tithe_engine::proof::ProofKind;
+use tithe_ledger::AccountId;
+use tithe_lightning::PaymentHash;
+use tithe_trust::NostrPubkey;
+use uuid::Uuid;
+
+/// What a command comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Said {
+    Done,
+    AlreadyDone,
+    JobMoved,
+    Reserved,
+    Seen,
+    Charged { absorbed: i128, charged: i128 },
+    Refused(&'static str),
+}
+
+/// An identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Person {
+    pub(super) score: i128,
+    pub(super) gained: i128,
+    pub(super) gains_end: Option<i128>,
+    pub(super) away_since: i128,
+    pub(super) interactions: i128,
+    pub(super) last_seen: i128,
+    pub(super) created: i128,
+    pub(super) updated: i128,
+    pub(super) absorbed: i128,
+    pub(super) day_ends: Option<i128>,
+    pub(super) reserved: i128,
+    pub(super) offer: Option<Uuid>,
+}
+
+/// Where a reservation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Offered,
+    HeldByJob,
+    HeldUntil(i128),
+    Settled(i128),
+    Released,
+    Lapsed,
+    DoneLate(i128),
+}
+
+/// A reservation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Promise {
+    pub(super) who: NostrPubkey,
+    pub(super) amount: i128,
+    pub(super) budget: i128,
+    pub(super) used_after: i128,
+    pub(super) fate: Fate,
+    pub(super) created: i128,
+    pub(super) updated: i128,
+}
+
+/// A grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Given {
+    pub(super) who: NostrPubkey,
+    pub(super) absorbed: i128,
+    pub(super) pool_after: i128,
+    pub(super) at: i128,
+}
+
+/// Everything.
+#[derive(Debug, Clone)]
+pub(super) struct World {
+    pub(super) rules: Plain,
+    pub(super) people: BTreeMap<NostrPubkey, Person>,
+    pub(super) promises: BTreeMap<Uuid, Promise>,
+    pub(super) grants: BTreeMap<Uuid, Given>,
+    pub(super) jobs: BTreeMap<Uuid, RefJob>,
+    pub(super) papers: BTreeMap<PaymentHash, Paper>,
+    pub(super) balances: BTreeMap<AccountId, i128>,
+    /// What is set aside of the pool.
+    pub(super) held: i128,
+    pub(super) offered: i128,
+    /// The day on which something was granted last, and how much.
+    pub(super) granted: (i128, i128),
+    posted: BTreeSet<String>,
+    charged: BTreeSet<Uuid>,
+    /// Used proofs, with when they expire.
+    proofs: BTreeMap<[u8; 32], i128>,
+}
+
+pub(super) fn micros(at: Timestamp) -> i128 {
+    at.unix_micros().into()
+}
+
+impl Person {
+    pub(super) fn new(now: i128) -> Self {
+        Self {
+            score: 0,
+            gained: 0,
+            gains_end: None,
+            away_since: now,
+            interactions: 0,
+            last_seen: now,
+            created: now,
+            updated: now,
+            absorbed: 0,
+            day_ends: None,
+            reserved: 0,
+            offer: None,
+        }
+    }
+
+    /// What counts against the budget.
+    fn used(&self, now: i128) -> i128 {
+        let over = self.day_ends.is_some_and(|end| end <= now);
+        self.reserved + if over { 0 } else { self.absorbed }
+    }
+
+    /// A day that is over counts no more.
+    fn begin_day(&mut self, now: i128) {
+        if self.day_ends.is_some_and(|end| end <= now) {
+            (self.absorbed, self.day_ends) = (0, None);
+        }
+    }
+}
+
+impl World {
+    pub(super) fn new(rules: Plain) -> Self {
+        Self {
+            rules,
+            people: BTreeMap::new(),
+            promises: BTreeMap::new(),
+            grants: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            papers: BTreeMap::new(),
+            balances: BTreeMap::new(),
+            held: 0,
+            offered: 0,
+            granted: (0, 0),
+            posted: BTreeSet::new(),
+            charged: BTreeSet::new(),
+            proofs: BTreeMap::new(),
+        }
+    }
+
+    /// Does a command, or refuses it and is as it was.
+    pub(super) fn run(&mut self, command: &Command, now: Timestamp) -> Said {
+        let before = self.clone();
+        let said = self.act(command, micros(now)).unwrap_or_else(Said::Refused);
+        if matches!(said, Said::Refused(_)) {
+            *self = before;
+        }
+        assert!(self.held <= self.pool(), "{command:?}: I5 of the reference itself");
+        said
+    }
+
+    fn act(&mut self, command: &Command, now: i128) -> Result<Said, &'static str> {
+        match command {
+            Command::Charge(charge) => self.charge(charge, now),
+            Command::Post(posting) => self.post(posting),
+            Command::GrantReserve { reservation, identity, amount, lease } => {
+                let until = now + i128::try_from(lease.as_micros()).unwrap();
+                self.reserve(reservation.0, *identity, amount.get().into(), until, now)
+            }
+            Command::GrantRenew { reservation, identity, lease } => {
+                let until = now + i128::try_from(lease.as_micros()).unwrap();
+                let promise = self.promises.get_mut(&reservation.0).ok_or("no reservation")?;
+                if promise.who != *identity {
+                    return Err("another's");
+                }
+                let Fate::HeldUntil(_) = promise.fate else { return Err("ended") };
+                (promise.fate, promise.updated) = (Fate::HeldUntil(until), now);
+                Ok(Said::Reserved)
+            }
+            Command::GrantSettle { reservation, identity, cost, .. } => {
+                self.settle_command(reservation.0, *identity, cost.get().into(), now)
+            }
+            Command::GrantRelease { reservation, identity } => {
+                self.owned_live(reservation.0, *identity)?;
+                self.end(reservation.0, Fate::Released, now);
+                Ok(Said::Reserved)
+            }
+            Command::GrantLapse { reservation, identity } => {
+                let promise = self.promises.get(&reservation.0).ok_or("no reservation")?;
+                match promise.fate {
+                    Fate::HeldUntil(until) if until <= now => {}
+                    Fate::HeldUntil(_) | Fate::HeldByJob | Fate::Offered => return Err("not over"),
+                    _ => return Err("ended"),
+                }
+                self.owned_live(reservation.0, *identity)?;
+                self.end(reservation.0, Fate::Lapsed, now);
+                Ok(Said::Reserved)
+            }
+            Command::ProofUse { proof, kind, identity, expires_at } => {
+                // One that has expired may have been used and forgotten.
+                if micros(*expires_at) <= now || self.proofs.insert(proof.0, micros(*expires_at)).is_some() {
+                    return Err("used");
+                }
+                // Who logs in is seen, if they have ever asked for something.
+                let Some(person) = self.people.get_mut(identity).filter(|_| *kind == ProofKind::Login) else {
+                    return Ok(Said::Done);
+                };
+                person.last_seen = person.last_seen.max(now);
+                person.updated = person.updated.max(now);
+                Ok(Said::Seen)
+            }
+            _ => self.act_on_job(command, now),
+        }
+    }
+
+    /// Forgets proofs that have expired; says how many.
+    pub(super) fn forget_proofs(&mut self, now: Timestamp) -> usize {
+        let before = self.proofs.len();
+        self.proofs.retain(|_, expires| *expires > micros(now));
+        before - self.proofs.len()
+    }
+
+    /// Somebody; a stranger is somebody from now on.
+    pub(super) fn person(&mut self, who: NostrPubkey, now: i128) -> &mut Person {
+        self.people.entry(who).or_insert_with(|| Person::new(now))
+    }
+
+    pub(super) fn balance(&mut self, account: AccountId) -> &mut i128 {
+        self.balances.entry(account).or_default()
+    }
+
+    fn pool(&self) -> i128 {
+        self.balances.get(&AccountId::Pool).copied().unwrap_or(0)
+    }
+
+    /// Moves money; what a guarded account does not have cannot leave it.
+    pub(super) fn pay(&mut self, from: AccountId, to: AccountId, amount: i128) -> Result<(), &'static str> {
+        let held = if from == AccountId::Pool { self.held } else { 0 };
+        if from.is_guarded() && *self.balance(from) - held < amount {
+            return Err("too little money");
+        }
+        *self.balance(from) -= amount;
+        *self.balance(to) += amount;
+        Ok(())
+    }
+
+    fn post(&mut self, posting: &Posting) -> Result<Said, &'static str> {
+        if !self.posted.insert(posting.key.as_str().to_owned()) {
+            return Ok(Said::AlreadyDone);
+        }
+        self.pay(posting.debit, posting.credit, posting.amount.get().into())?;
+        Ok(Said::Done)
+    }
+
+    /// A customer pays for work: a part of that is the tithe.
+    pub(super) fn charge_with_tithe(&mut self, from: AccountId, amount: i128) -> Result<(), &'static str> {
+        let tithe = self.rules.tithe_of(amount);
+        self.pay(from, AccountId::Pool, tithe)?;
+        self.pay(from, AccountId::Revenue, amount - tithe)
+    }
+
+    fn charge(&mut self, charge: &Charge, now: i128) -> Result<Said, &'static str> {
+        if self.charged.contains(&charge.id.0) {
+            return Ok(Said::AlreadyDone);
+        }
+        let cost = i128::from(charge.cost.get());
+        if cost == 0 {
+            // Nothing happens, however often.
+            return Ok(Said::Charged { absorbed: 0, charged: 0 });
+        }
+        self.charged.insert(charge.id.0);
+        let mut absorbed = 0;
+        if let Some(who) = charge.identity {
+            absorbed = self.may_take(who, cost.min(charge.absorb_most.get().into()), now);
+            self.grant(charge.id.0, who, absorbed, now);
+            self.ended(who, Some(cost - absorbed), now);
+        }
+        self.charge_with_tithe(charge.account, cost - absorbed)?;
+        Ok(Said::Charged { absorbed, charged: cost - absorbed })
+    }
+
+    /// What somebody would get of `amount` if they asked now.
+    pub(super) fn may_take(&mut self, who: NostrPubkey, amount: i128, now: i128) -> i128 {
+        let rules = self.rules.clone();
+        let person = self.person(who, now);
+        let left = (rules.budget(person, now) - person.used(now)).max(0);
+        amount.min(left).min(self.pool() - self.held)
+    }
+
+    /// Somebody's work has ended.
+    pub(super) fn ended(&mut self, who: NostrPubkey, paid: Option<i128>, now: i128) {
+        let rules = self.rules.clone();
+        rules.work_ended(self.person(who, now), paid, now);
+    }
+
+    /// A grant counts now; but not before the day has begun that it counts to, by whichever server's clock.
+    fn time_of_grant(&mut self, who: NostrPubkey, now: i128) -> i128 {
+        let ends = self.person(who, now).day_ends.filter(|ends| *ends > now);
+        ends.map_or(now, |ends| now.max(ends - DAY))
+    }
+
+    /// The pool pays for somebody's work, which counts as theirs today.
+    fn grant(&mut self, id: Uuid, who: NostrPubkey, amount: i128, now: i128) {
+        if amount == 0 {
+            return;
+        }
+        let at = self.time_of_grant(who, now);
+        let person = self.person(who, at);
+        person.begin_day(at);
+        person.absorbed += amount;
+        person.day_ends = person.day_ends.or(Some(at + DAY));
+        person.updated = person.updated.max(at);
+        self.pay(AccountId::Pool, AccountId::Revenue, amount).expect("it was looked at before");
+        let given = Given { who, absorbed: amount, pool_after: self.pool(), at };
+        self.grants.insert(id, given);
+        // What is granted a little before midnight after something was granted a little after it counts to the new day.
+        let today = at.div_euclid(DAY);
+        if self.granted.0 != today && self.granted.0 != today + 1 {
+            self.granted = (today, 0);
+        }
+        self.granted.1 += amount;
+    }
+
+    fn reserve(
+        &mut self,
+        id: Uuid,
+        who: NostrPubkey,
+        amount: i128,
+        until: i128,
+        now: i128,
+    ) -> Result<Said, &'static str> {
+        if self.promises.contains_key(&id) {
+            return Err("exists");
+        }
+        if amount == 0 || self.may_take(who, amount, now) < amount {
+            return Err("not free");
+        }
+        self.promise(id, who, amount, Fate::HeldUntil(until), now);
+        Ok(Said::Reserved)
+    }
+
+    /// Sets something aside that may be taken.
+    pub(super) fn promise(&mut self, id: Uuid, who: NostrPubkey, amount: i128, fate: Fate, now: i128) {
+        let rules = self.rules.clone();
+        let person = self.person(who, now);
+        let budget = rules.budget(person, now);
+        person.begin_day(now);
+        person.reserved += amount;
+        person.updated = person.updated.max(now);
+        let used_after = person.used(now);
+        assert!(used_after <= budget, "I5 of the reference itself");
+        if fate == Fate::Offered {
+            person.offer = Some(id);
+            self.offered += amount;
+        }
+        self.held += amount;
+        let promise = Promise { who, amount, budget, used_after, fate, created: now, updated: now };
+        self.promises.insert(id, promise);
+    }
+
+    fn owned_live(&self, id: Uuid, who: NostrPubkey) -> Result<&Promise, &'static str> {
+        let promise = self.promises.get(&id).ok_or("no reservation")?;
+        if promise.who != who {
+            return Err("another's");
+        }
+        match promise.fate {
+            Fate::Offered | Fate::HeldByJob | Fate::HeldUntil(_) => Ok(promise),
+            _ => Err("ended"),
+        }
+    }
+
+    /// What is set aside for a job.
+    pub(super) fn promised(&self, id: Uuid) -> i128 {
+        let live = |promise: &&Promise| matches!(promise.fate, Fate::Offered | Fate::HeldByJob);
+        self.promises.get(&id).filter(live).map_or(0, |promise| promise.amount)
+    }
+
+    /// A live reservation ends: what it has set aside is free again.
+    pub(super) fn end(&mut self, id: Uuid, fate: Fate, now: i128) {
+        let promise = self.promises.get_mut(&id).unwrap();
+        let (who, amount, was_offer) = (promise.who, promise.amount, promise.fate == Fate::Offered);
+        (promise.fate, promise.updated) = (fate, now);
+        if was_offer {
+            self.offered -= amount;
+        }
+        self.held -= amount;
+        let person = self.person(who, now);
+        person.offer = person.offer.filter(|offer| *offer != id);
+        person.begin_day(now);
+        person.reserved -= amount;
+        person.updated = person.updated.max(now);
+    }
+
+    /// The customer has paid their part: what was offered is held.
+    pub(super) fn take_up(&mut self, id: Uuid, now: i128) {
+        let Some(promise) = self.promises.get_mut(&id) else { return };
+        (promise.fate, promise.updated) = (Fate::HeldByJob, now);
+        let (who, amount) = (promise.who, promise.amount);
+        self.offered -= amount;
+        let person = self.person(who, now);
+        person.offer = None;
+        person.updated = person.updated.max(now);
+    }
+
+    /// The work of a live reservation is done, and has cost that much.
+    pub(super) fn settle(&mut self, id: Uuid, cost: i128, now: i128) {
+        let (who, amount) = (self.promises[&id].who, self.promises[&id].amount);
+        let absorbed = cost.min(amount);
+        let at = self.time_of_grant(who, now);
+        self.end(id, Fate::Settled(absorbed), at);
+        self.grant(id, who, absorbed, at);
+    }
+
+    fn settle_command(
+        &mut self,
+        id: Uuid,
+        who: NostrPubkey,
+        cost: i128,
+        now: i128,
+    ) -> Result<Said, &'static str> {
+        let promise = self.promises.get(&id).ok_or("no reservation")?.clone();
+        if promise.who != who {
+            return Err("another's");
+        }
+        if promise.fate == Fate::Lapsed {
+            // Too late: they get what they would get if they asked now.
+            let absorbed = self.may_take(who, cost.min(promise.amount), now);
+            self.grant(id, who, absorbed, now);
+            let promise = self.promises.get_mut(&id).unwrap();
+            (promise.fate, promise.updated) = (Fate::DoneLate(absorbed), now);
+        } else {
+            self.owned_live(id, who)?;
+            self.settle(id, cost, now);
+        }
+        self.ended(who, Some(0), now);
+        Ok(Said::Reserved)
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::Rounds;
 use crate::floor::{Floor, Operation};
-use crate::ground;
+use crate::ground::{self, Payer};
 use crate::load::Target;
 use crate::versus::{Goal, Plan, measure};
 use clap::Args;
@@ -14,6 +14,9 @@ pub(crate) struct Options {
     /// How many connections at once, shared out among the servers
     #[arg(long, value_delimiter = ',', default_values_t = [32, 256])]
     connections: Vec<u32>,
+    /// A session pays the other half of the work, and a tithe of that
+    #[arg(long)]
+    halves: bool,
     /// How many servers work on the one pool
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4))]
     servers: u32,
@@ -58,7 +61,7 @@ pub(crate) fn run(options: &Options) {
         url: &url,
         folder: folder.path(),
         cluster: Some(&cluster),
-        target: Target::Grant,
+        target: if options.halves { Target::Halves } else { Target::Free },
         servers: options.servers,
         connections: &options.connections,
         sessions: options.sessions,
@@ -69,7 +72,8 @@ pub(crate) fn run(options: &Options) {
     let grants = measure(&plan, each, batches, goals);
     runtime.block_on(async {
         floor.check().await;
-        ground::check_grants(ground::open(&url).await.as_ref(), options.sessions, grants).await;
+        let payer = if options.halves { Payer::Both } else { Payer::Pool };
+        ground::check_grants(ground::open(&url).await.as_ref(), options.sessions, payer, grants).await;
     });
     println!(
         "checked: {grants} answers of 200, as many grants; the pool, the days, the log and the ledger agree"

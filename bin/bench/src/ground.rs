@@ -91,18 +91,49 @@ pub(crate) fn identity(number: u32) -> NostrPubkey {
 /// What the pool is given.
 pub(crate) const POOL: u64 = 1_000_000_000_000_000;
 
-/// Work that is paid by halves: the pool pays one, the session the other, and a tenth of that goes into the pool.
-pub(crate) const WORK_COSTS: u64 = 20;
-pub(crate) const POOL_PAYS: u64 = WORK_COSTS / 2;
-pub(crate) const TITHE: u64 = (WORK_COSTS - POOL_PAYS) / 10;
+/// Who pays for the work that is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Payer {
+    /// The pool.
+    Pool,
+    /// The pool and a session by halves; a tenth of what the session pays goes into the pool.
+    Both,
+}
+
+/// What the pool pays of each piece of work.
+pub(crate) const POOL_PAYS: u64 = 10;
+
+impl Payer {
+    /// What the session pays, and what of that goes into the pool.
+    const fn session_pays(self) -> (u64, u64) {
+        match self {
+            Self::Pool => (0, 0),
+            Self::Both => (POOL_PAYS, POOL_PAYS / 10),
+        }
+    }
+
+    /// How many transfers that makes.
+    const fn transfers(self) -> u64 {
+        match self {
+            Self::Pool => 1,
+            Self::Both => 3,
+        }
+    }
+}
 
 /// The grant that is measured.
-pub(crate) fn grant(number: u32, identity: NostrPubkey, clock: &dyn Clock, entropy: &dyn Entropy) -> Command {
+pub(crate) fn grant(
+    payer: Payer,
+    number: u32,
+    identity: NostrPubkey,
+    clock: &dyn Clock,
+    entropy: &dyn Entropy,
+) -> Command {
     Command::Charge(Charge {
         id: GrantId(new_id(clock, entropy)),
         account: session(number),
         identity: Some(identity),
-        cost: Msats::new(WORK_COSTS).unwrap(),
+        cost: Msats::new(POOL_PAYS + payer.session_pays().0).unwrap(),
         absorb_most: Msats::new(POOL_PAYS).unwrap(),
         request_hash: RequestHash::from_bytes([7; 32]),
     })
@@ -144,15 +175,17 @@ pub(crate) async fn befriend(store: &dyn Store, sessions: u32) {
 }
 
 /// Fails unless all is there that was granted, and the books balance.
-pub(crate) async fn check_grants(store: &dyn Store, sessions: u32, grants: u64) {
+pub(crate) async fn check_grants(store: &dyn Store, sessions: u32, payer: Payer, grants: u64) {
     let report = audit(store).await.unwrap();
     assert!(report.findings.is_empty(), "the books are not sound: {:?}", report.findings);
     assert_eq!(report.grants, grants, "grants, against answers of 200");
-    // The funds and the pool's; of each grant the charge, the tithe and the grant itself.
-    assert_eq!(report.transfers, u64::from(sessions) + 1 + 3 * grants, "transfers, against answers of 200");
+    // The funds and the pool's; of each grant the grant itself, and what the session pays.
+    let transfers = u64::from(sessions) + 1 + payer.transfers() * grants;
+    assert_eq!(report.transfers, transfers, "transfers, against answers of 200");
     let sum =
         |wanted| report.balances.iter().find(|(account, _)| *account == wanted).map_or(0, |(_, sum)| *sum);
-    let (each, tithe) = (i128::from(WORK_COSTS - TITHE), i128::from(POOL_PAYS - TITHE));
+    let (charged, tithe) = payer.session_pays();
+    let (each, tithe) = (i128::from(POOL_PAYS + charged - tithe), i128::from(POOL_PAYS - tithe));
     assert_eq!(sum(AccountId::Revenue), i128::from(grants) * each, "revenue, against answers of 200");
     assert_eq!(sum(AccountId::Pool), i128::from(POOL) - i128::from(grants) * tithe, "the pool");
 }

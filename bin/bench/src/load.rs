@@ -39,8 +39,10 @@ pub(crate) enum Target {
     Charge,
     /// The same, without a task on the server's main runtime.
     ChargeHere,
-    /// Grants, each to a random identity.
-    Grant,
+    /// Grants, each to a random identity, for work that the pool pays for alone.
+    Free,
+    /// The same for work that a session pays the other half of.
+    Halves,
     /// An answer that needs nothing.
     Trivial,
     /// Charges with a token of another session: 401.
@@ -103,7 +105,7 @@ async fn generate(options: &Options) -> Load {
     let now = SystemClock.now();
     let shift = u32::from(options.target == Target::Refused);
     let token = |number| match options.target {
-        Target::Grant => identities.issue(ground::identity(number), now).text,
+        Target::Free | Target::Halves => identities.issue(ground::identity(number), now).text,
         _ => claims.token(JobId(ground::session_id(number + shift))),
     };
     let tokens: Arc<[Vec<u8>]> = (0..options.sessions).map(|number| token(number).into_bytes()).collect();
@@ -144,7 +146,8 @@ impl Client {
         let (path, expected) = match self.target {
             Target::Charge => ("/bench/charge", b"200"),
             Target::ChargeHere => ("/bench/charge-here", b"200"),
-            Target::Grant => ("/bench/grant", b"200"),
+            Target::Free => ("/bench/free", b"200"),
+            Target::Halves => ("/bench/halves", b"200"),
             Target::Trivial => ("/bench/trivial", b"200"),
             Target::Refused => ("/bench/charge", b"401"),
         };

@@ -17,10 +17,11 @@
 //!   measured at 32 as well: its own best, and what the goals mean.
 //! - `debit --sqlite` does that on SQLite (`synchronous=FULL`). The floor is one transaction for each debit, through the
 //!   store directly.
-//! - `grants` measures work that a pool and a session pay for by halves. The floor adds to a debit's the identity's day, within
+//! - `grants` measures work that one pool pays for, for many identities. The floor adds to a debit's the identity's day, within
 //!   its budget, and one pool that all share: still one statement. Tithe checks the identity's token, decides by score and
-//!   tier, and writes its full set of rows: session, identity, pool and its tally, the charge, the tithe, the grant and its
-//!   line in the audit log. With `--servers 2` two servers work on the one pool.
+//!   tier, and writes the full set of rows of a grant: identity and day, pool, tally, ledger, audit log. With `--halves` a
+//!   session pays the other half: its account, the charge and the tithe besides, eight rows where the floor has four. With
+//!   `--servers 2` two servers work on the one pool.
 //! - `growth` measures what a debit costs as the tables grow: databases of each size side by side, visited in turn.
 //! - `trivial` measures a JSON answer that needs nothing, and an invalid credential that is refused.
 //!

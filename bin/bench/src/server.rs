@@ -1,6 +1,6 @@
 //! The server under measurement: as `tithe serve` assembles it, with routes of the benchmark's own.
 
-use crate::ground;
+use crate::ground::{self, Payer};
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
@@ -121,7 +121,8 @@ fn routes(config: &mut ServiceConfig) {
         .app_data(Data::new(tokens()))
         .route("/bench/charge", web::post().to(charge))
         .route("/bench/charge-here", web::post().to(charge_here))
-        .route("/bench/grant", web::post().to(grant))
+        .route("/bench/free", web::post().to(free))
+        .route("/bench/halves", web::post().to(halves))
         .route("/bench/trivial", web::post().to(trivial));
 }
 
@@ -149,15 +150,29 @@ async fn charge(
     Ok(charge.answer())
 }
 
-/// Charges a session for work of which the pool pays its part, for the identity whose token is presented.
-async fn grant(request: HttpRequest, state: Data<AppState>, body: Bytes) -> Result<HttpResponse, Problem> {
+/// Has the pool pay for work of the identity whose token is presented.
+async fn free(request: HttpRequest, state: Data<AppState>, body: Bytes) -> Result<HttpResponse, Problem> {
+    grant(Payer::Pool, &request, &state, &body).await
+}
+
+/// The same for work that a session pays the other half of.
+async fn halves(request: HttpRequest, state: Data<AppState>, body: Bytes) -> Result<HttpResponse, Problem> {
+    grant(Payer::Both, &request, &state, &body).await
+}
+
+async fn grant(
+    payer: Payer,
+    request: &HttpRequest,
+    state: &AppState,
+    body: &Bytes,
+) -> Result<HttpResponse, Problem> {
     let charge: Charge =
-        serde_json::from_slice(&body).map_err(|wrong| Problem::new(Code::InvalidBody, wrong.to_string()))?;
+        serde_json::from_slice(body).map_err(|wrong| Problem::new(Code::InvalidBody, wrong.to_string()))?;
     let identity = state.engine.identity_of_token(bearer(request.headers()).unwrap_or_default())?;
     let engine = Arc::clone(&state.engine);
     let granting = async move {
         let Ports { clock, entropy, .. } = engine.ports();
-        let command = ground::grant(charge.session, identity, clock.as_ref(), entropy.as_ref());
+        let command = ground::grant(payer, charge.session, identity, clock.as_ref(), entropy.as_ref());
         engine.committer().commit(command).await.map_err(EngineError::from)
     };
     match state.run(granting).await? {

@@ -65,7 +65,7 @@ impl Day {
         now: Timestamp,
     ) -> Result<Self, FreeTierError> {
         self.check(amount, budget, now)?;
-        Ok(Self { reserved: self.reserved.checked_add(amount)?, ..self.at(now) })
+        Ok(Self { reserved: self.reserved.checked_add(amount)?, ..self.clone() })
     }
 
     /// The day without a reservation of `reserved`, of which `absorbed` was granted.
@@ -75,17 +75,18 @@ impl Day {
         absorbed: Msats,
         now: Timestamp,
     ) -> Result<Self, FreeTierError> {
-        let day = Self { reserved: self.reserved.checked_sub(reserved)?, ..self.at(now) };
+        let day = Self { reserved: self.reserved.checked_sub(reserved)?, ..self.clone() };
         day.granted(absorbed, now)
     }
 
+    /// Only a grant ends a window, by beginning the next: else a clock that is ahead would end one for the others.
     fn granted(&self, amount: Msats, now: Timestamp) -> Result<Self, FreeTierError> {
-        let mut day = self.at(now);
-        if !amount.is_zero() {
-            day.absorbed = day.absorbed.checked_add(amount)?;
-            day.resets_at = day.resets_at.or(Some(now + Self::WINDOW));
+        if amount.is_zero() {
+            return Ok(self.clone());
         }
-        Ok(day)
+        let day = self.at(now);
+        let resets_at = day.resets_at.or(Some(now + Self::WINDOW));
+        Ok(Self { absorbed: day.absorbed.checked_add(amount)?, resets_at, ..day })
     }
 
     fn check(&self, amount: Msats, budget: Msats, now: Timestamp) -> Result<(), FreeTierError> {

@@ -183,7 +183,7 @@ fn holding() -> String {
         for _ in 0..YEAR {
             world.take(&mut person);
             let away = world.now.since(person.standing.identity.away_since);
-            if away > world.trust.away_after - DAY {
+            if away + DAY > world.trust.away_after {
                 let upkeep = world.trust.upkeep(person.standing.identity.score);
                 world.buy(&mut person, upkeep);
             }

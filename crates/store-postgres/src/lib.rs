@@ -10,6 +10,7 @@ mod batch;
 mod connect;
 mod failure;
 mod migrate;
+mod parts;
 mod pool;
 mod reads;
 mod steps;

@@ -9,6 +9,7 @@ const README: &str = include_str!("../../../../README.md");
 
 on_both_stores! {
     the_readme_s_commands_buy_a_job_exactly_as_written,
+    the_readme_s_commands_of_an_identity_are_served_from_the_pool,
     the_first_lines_say_what_is_simulated_where_the_data_is_and_what_to_try,
 }
 
@@ -33,6 +34,30 @@ fn the_readme_s_commands_buy_a_job_exactly_as_written(place: &Place) {
     assert_eq!(job["refund"]["state"], "pending");
     assert!(job["refund"]["amountSats"].as_u64().unwrap() > 0);
     assert_eq!(place.audit()["jobs"], 1);
+}
+
+fn the_readme_s_commands_of_an_identity_are_served_from_the_pool(place: &Place) {
+    let server = place.start_with(&[("FREE_TIER_BUDGET_NEW", "1000")]);
+    let commands = readme_block("identity");
+    assert!(README.contains("`FREE_TIER_BUDGET_NEW=1000 TITHE_DEV=1 cargo run -- serve`"));
+    let tithe = env!("CARGO_BIN_EXE_tithe");
+    let script = commands.replace("cargo run -q --", tithe).replace("127.0.0.1:8402", &server.address);
+    let ran = Command::new("bash")
+        .args(["-euo", "pipefail", "-c", &script])
+        .env("TITHE_SERVER", format!("http://{}", server.address))
+        .env("TITHE_IDENTITY", place.path().join("identity.nsec"))
+        .output()
+        .unwrap();
+    let printed = text(&ran.stdout);
+    assert!(ran.status.success(), "{printed}\n{}", text(&ran.stderr));
+    let lines: Vec<&str> = printed.lines().filter(|line| line.starts_with('{')).collect();
+    let [estimate, me, pool] = lines[..] else { panic!("{printed}") };
+    let read = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+    assert_eq!(read(estimate)["identity"]["free_tier"]["serve"], "free", "{estimate}");
+    let absorbed = read(me)["freeTier"]["absorbedTodaySats"].as_u64().unwrap();
+    assert!(absorbed > 0, "{me}");
+    assert_eq!(read(pool)["grantedTodaySats"], absorbed, "{pool}");
+    assert_eq!(place.audit()["grants"], 1);
 }
 
 #[test]

@@ -57,7 +57,7 @@ macro_rules! store_suite {
             free_tier::what_the_pool_does_not_know_is_none,
             free_tier::overdue_reservations_are_found,
             free_tier::a_batch_of_the_pool_that_cannot_be_written_leaves_nothing_behind,
-            free_tier::nobody_touches_anothers_reservation,
+            free_tier::nobody_touches_the_reservation_of_another,
             free_tier::a_charge_happens_once_whoever_pays_it,
             free_tier::an_identity_has_one_offer_at_a_time,
             free_tier::a_clock_that_is_behind_gives_no_second_day,

@@ -225,7 +225,7 @@ pub async fn a_batch_of_the_pool_that_cannot_be_written_leaves_nothing_behind(st
 
 /// A reservation is its identity's: nobody else can renew it, end it, or have its late work paid, and trying changes
 /// nothing.
-pub async fn nobody_touches_anothers_reservation(store: FreshStore) {
+pub async fn nobody_touches_the_reservation_of_another(store: FreshStore) {
     open_pool(&store, 1_000_000, 1..3).await;
     accepted(store.as_ref(), reserve(1, 1, 1_000), START).await;
     let over = START + LEASE;

@@ -1,7 +1,8 @@
 //! What a store says and holds, beside what the reference does.
 
+use super::rows::{Fate, Given, Person, Promise, Said, micros};
 use super::rules::DAY;
-use super::world::{Fate, Given, Person, Promise, Said, World, micros};
+use super::world::World;
 use futures_util::StreamExt;
 use std::collections::BTreeMap;
 use tithe_engine::commands::{Answer, Command, Outcome, Refusal};

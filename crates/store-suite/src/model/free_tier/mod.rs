@@ -7,23 +7,26 @@
 
 mod compare;
 mod op;
+mod race;
 mod recorder;
+mod rows;
 mod rules;
 mod work;
 mod world;
 
-use crate::people::{committer_under, pubkey, purse};
+use crate::people::{pubkey, purse};
 use crate::scene::{EXPIRY, START, claim, fund, msats};
 use compare::said;
 use op::{Op, PEOPLE, Step, Views, job_id, op};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use recorder::{Log, Recorder};
+pub use race::race;
+use rows::Said;
 use rules::Plain;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tithe_clock::{Clock, ManualClock, Timestamp};
+use tithe_clock::Timestamp;
 use tithe_engine::Rules;
 use tithe_engine::commands::{Batch, Charge, Command};
 use tithe_engine::store::Store;
@@ -31,12 +34,9 @@ use tithe_free_tier::{GrantId, RequestHash};
 use tithe_jobs::JobClaim;
 use tithe_ledger::AccountId;
 use uuid::Uuid;
-use world::{Said, World};
+use world::World;
 
 const HOUR: u64 = 60 * 60;
-
-/// How far servers' clocks are apart in a race.
-const SKEW: Duration = Duration::from_secs(7);
 
 /// How many batches an epoch has: then its jobs and reservations are ended, and others begin.
 const EPOCH: usize = 20;
@@ -108,6 +108,10 @@ impl Run {
     fn expect(&mut self, command: &Command, told: &Said, now: Timestamp, context: &str) {
         let wanted = self.world.run(command, now);
         assert_eq!(*told, wanted, "{context}, at {now}: {command:?}");
+        self.count(command, told);
+    }
+
+    fn count(&mut self, command: &Command, told: &Said) {
         let kind = self.world.what_it_was(command, told);
         *self.tally.entry((command.name(), kind)).or_default() += 1;
     }
@@ -204,72 +208,4 @@ pub async fn drive(store: Arc<dyn Store>, course: &Course, seed: u8, batches: us
         }
     }
     run.tally
-}
-
-/// Lets `streams` streams of `length` random commands each meet on all servers of a fresh database, whose clocks are a
-/// little apart. Says what was met, and how many commands a batch had on average.
-pub async fn race(
-    servers: &[Arc<dyn Store>],
-    course: &Course,
-    seed: u8,
-    streams: u8,
-    length: usize,
-) -> (Tally, usize) {
-    let log = Arc::new(Log::default());
-    let record = |store: &Arc<dyn Store>| -> Arc<dyn Store> {
-        Arc::new(Recorder { store: store.clone(), log: log.clone() })
-    };
-    let recorders: Vec<Arc<dyn Store>> = servers.iter().map(record).collect();
-    let mut run = Run::new(servers[0].clone(), course);
-    run.begin(course).await;
-    // Each a little ahead of the one before.
-    let ahead = (0..).map(|at| run.now + SKEW * at);
-    let clocks: Vec<Arc<ManualClock>> =
-        servers.iter().zip(ahead).map(|(_, at)| Arc::new(ManualClock::at(at))).collect();
-    let committers: Vec<_> = recorders
-        .iter()
-        .zip(&clocks)
-        .map(|(store, clock)| committer_under(store, &course.rules, clock.clone()))
-        .collect();
-    let mut tasks = tokio::task::JoinSet::new();
-    for stream in 0..streams {
-        let mut runner = runner(seed.wrapping_mul(31).wrapping_add(stream));
-        let steps =
-            proptest::collection::vec((op(), wait(course)), length).new_tree(&mut runner).unwrap().current();
-        let (servers, clocks, committers) = (servers.to_vec(), clocks.clone(), committers.clone());
-        tasks.spawn(async move {
-            for (at, (op, wait)) in steps.into_iter().enumerate() {
-                let server = (usize::from(stream) + at / 3) % servers.len();
-                // All streams together go through an epoch's jobs in a few steps each.
-                let epoch = u32::try_from(at / 8).unwrap();
-                let views = views(&servers[server], epoch).await;
-                // Time passes for all streams once for each round of steps.
-                if at % usize::from(streams) == usize::from(stream) {
-                    for clock in &clocks {
-                        clock.advance(Duration::from_secs(wait));
-                    }
-                }
-                let command = op.command(epoch, &views, clocks[server].now());
-                let _told = committers[server].commit(command).await;
-            }
-        });
-    }
-    while let Some(ended) = tasks.join_next().await {
-        ended.expect("a stream ends");
-    }
-    let entries = log.in_order(servers[0].as_ref()).await;
-    for (at, entry) in entries.iter().enumerate() {
-        for (command, outcome) in entry.commands.iter().zip(&entry.outcomes) {
-            run.expect(
-                command,
-                &said(outcome),
-                entry.now,
-                &format!("seed {seed}, batch {at} of {}", entries.len()),
-            );
-        }
-    }
-    run.world.compare(servers[0].as_ref(), &format!("seed {seed}, after the race")).await;
-    let commands: usize = entries.iter().map(|entry| entry.commands.len() - 1).sum();
-    assert_eq!(commands, usize::from(streams) * length);
-    (run.tally, commands / entries.len())
 }

@@ -4,8 +4,7 @@
 //! msat for the pool, under a key of its own. Every batch thus changes the pool's row, which it locks after all the rows
 //! that exist and that it decides on, and keeps until it commits. So of any two batches one has all its rows only after the
 //! other has committed, and the transfers of their stamps are written, and numbered, in that order. The stores stream
-//! transfers in the order of these numbers. A row that does not exist cannot be locked; there the store must notice a
-//! clash and try again, and if it does not, the replay in this order shows it.
+//! transfers in the order of these numbers. What does not exist cannot be locked: of that, see [`super::race`].
 //!
 //! Nothing is serialised here: batches meet in the database as they would without the recorder, but for the pool, which all
 //! but a few kinds of commands of the free tier want anyway.
@@ -35,8 +34,8 @@ pub(super) struct Entry {
     pub(super) outcomes: Vec<Outcome>,
     pub(super) now: Timestamp,
     /// When it was asked for and answered, by one count for all servers.
-    began: u64,
-    ended: u64,
+    pub(super) began: u64,
+    pub(super) ended: u64,
 }
 
 /// What several recorders have seen.

@@ -1,6 +1,6 @@
 //! The operator's rules as plain numbers, and what the design says of scores, days and tiers.
 
-use super::world::Person;
+use super::rows::Person;
 use tithe_engine::Rules;
 
 /// A day, in microseconds.

@@ -1,6 +1,7 @@
 //! The naive reference's jobs.
 
-use super::world::{Fate, Said, World};
+use super::rows::{Fate, Said, micros};
+use super::world::World;
 use crate::model::reference::paid_msats;
 use std::sync::Arc;
 use tithe_engine::commands::{Command, Fault, Verdict, WorkOutcome};
@@ -134,7 +135,7 @@ impl World {
             job.state = "awaiting_work_payment";
             job.claim = None;
         }
-        let expires = super::world::micros(invoice.expires_at);
+        let expires = micros(invoice.expires_at);
         let paper = Paper { job: id.0, asked: invoice.amount.get().into(), expires, state: "pending" };
         self.papers.insert(invoice.payment_hash, paper);
         Ok(Said::JobMoved)

@@ -3,6 +3,7 @@
 //! It follows the design and the documents of the rules, not the code: it shares nothing with the books, the domain crates
 //! or the stores but the commands themselves and the price of a quote. Amounts are msats, times microseconds.
 
+use super::rows::{Fate, Given, Person, Promise, Said, micros};
 use super::rules::{DAY, Plain};
 use super::work::{Paper, RefJob};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,68 +14,6 @@ use tithe_ledger::AccountId;
 use tithe_lightning::PaymentHash;
 use tithe_trust::NostrPubkey;
 use uuid::Uuid;
-
-/// What a command comes to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Said {
-    Done,
-    AlreadyDone,
-    JobMoved,
-    Reserved,
-    Seen,
-    Charged { absorbed: i128, charged: i128 },
-    Refused(&'static str),
-}
-
-/// An identity.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Person {
-    pub(super) score: i128,
-    pub(super) gained: i128,
-    pub(super) gains_end: Option<i128>,
-    pub(super) away_since: i128,
-    pub(super) interactions: i128,
-    pub(super) last_seen: i128,
-    pub(super) created: i128,
-    pub(super) updated: i128,
-    pub(super) absorbed: i128,
-    pub(super) day_ends: Option<i128>,
-    pub(super) reserved: i128,
-    pub(super) offer: Option<Uuid>,
-}
-
-/// Where a reservation stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    Offered,
-    HeldByJob,
-    HeldUntil(i128),
-    Settled(i128),
-    Released,
-    Lapsed,
-    DoneLate(i128),
-}
-
-/// A reservation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Promise {
-    pub(super) who: NostrPubkey,
-    pub(super) amount: i128,
-    pub(super) budget: i128,
-    pub(super) used_after: i128,
-    pub(super) fate: Fate,
-    pub(super) created: i128,
-    pub(super) updated: i128,
-}
-
-/// A grant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Given {
-    pub(super) who: NostrPubkey,
-    pub(super) absorbed: i128,
-    pub(super) pool_after: i128,
-    pub(super) at: i128,
-}
 
 /// Everything.
 #[derive(Debug, Clone)]
@@ -95,42 +34,6 @@ pub(super) struct World {
     charged: BTreeSet<Uuid>,
     /// Used proofs, with when they expire.
     proofs: BTreeMap<[u8; 32], i128>,
-}
-
-pub(super) fn micros(at: Timestamp) -> i128 {
-    at.unix_micros().into()
-}
-
-impl Person {
-    pub(super) fn new(now: i128) -> Self {
-        Self {
-            score: 0,
-            gained: 0,
-            gains_end: None,
-            away_since: now,
-            interactions: 0,
-            last_seen: now,
-            created: now,
-            updated: now,
-            absorbed: 0,
-            day_ends: None,
-            reserved: 0,
-            offer: None,
-        }
-    }
-
-    /// What counts against the budget.
-    fn used(&self, now: i128) -> i128 {
-        let over = self.day_ends.is_some_and(|end| end <= now);
-        self.reserved + if over { 0 } else { self.absorbed }
-    }
-
-    /// A day that is over counts no more.
-    fn begin_day(&mut self, now: i128) {
-        if self.day_ends.is_some_and(|end| end <= now) {
-            (self.absorbed, self.day_ends) = (0, None);
-        }
-    }
 }
 
 impl World {
@@ -214,6 +117,13 @@ impl World {
                 Ok(Said::Seen)
             }
             _ => self.act_on_job(command, now),
+        }
+    }
+
+    /// Notes that a proof is used, and nothing else.
+    pub(super) fn note_proof(&mut self, command: &Command) {
+        if let Command::ProofUse { proof, expires_at, .. } = command {
+            self.proofs.insert(proof.0, micros(*expires_at));
         }
     }
 
@@ -310,9 +220,11 @@ impl World {
         }
         let at = self.time_of_grant(who, now);
         let person = self.person(who, at);
-        person.begin_day(at);
+        if person.day_ends.is_none_or(|ends| ends <= at) {
+            // The first of a day begins it.
+            (person.absorbed, person.day_ends) = (0, Some(at + DAY));
+        }
         person.absorbed += amount;
-        person.day_ends = person.day_ends.or(Some(at + DAY));
         person.updated = person.updated.max(at);
         self.pay(AccountId::Pool, AccountId::Revenue, amount).expect("it was looked at before");
         let given = Given { who, absorbed: amount, pool_after: self.pool(), at };
@@ -348,7 +260,6 @@ impl World {
         let rules = self.rules.clone();
         let person = self.person(who, now);
         let budget = rules.budget(person, now);
-        person.begin_day(now);
         person.reserved += amount;
         person.updated = person.updated.max(now);
         let used_after = person.used(now);
@@ -390,7 +301,6 @@ impl World {
         self.held -= amount;
         let person = self.person(who, now);
         person.offer = person.offer.filter(|offer| *offer != id);
-        person.begin_day(now);
         person.reserved -= amount;
         person.updated = person.updated.max(now);
     }

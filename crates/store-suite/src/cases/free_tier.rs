@@ -295,18 +295,19 @@ pub async fn a_clock_that_is_behind_gives_no_second_day(store: FreshStore) {
     let (behind, ahead) = (START, START + DAY + Duration::from_hours(1));
     let all_of_it = 1_000_000;
     accepted(store.as_ref(), charge(1, 1, all_of_it, all_of_it), behind).await;
-    accepted(store.as_ref(), charge(2, 1, all_of_it, all_of_it), ahead).await;
+    accepted(store.as_ref(), charge(2, 1, all_of_it - 1_000, all_of_it), ahead).await;
     let absorbed =
         async |n, at| match commit(store.as_ref(), vec![charge(n, 1, 1_000, 1_000)], at).await.remove(0) {
             Ok(Answer::Charged { absorbed, .. }) => absorbed,
             Err(Refusal::Ledger(_)) => Msats::ZERO,
             other => panic!("{other:?}"),
         };
-    for (n, at) in (3..).zip([behind, ahead, behind, ahead + DAY - INSTANT]) {
-        assert_eq!(absorbed(n, at).await, Msats::ZERO, "{n}");
+    let asks = [(behind, 1_000), (behind, 0), (ahead, 0), (behind, 0), (ahead + DAY - INSTANT, 0)];
+    for (n, (at, left)) in (3..).zip(asks) {
+        assert_eq!(absorbed(n, at).await, msats(left), "{n}");
         assert_sound(&store).await;
     }
-    assert_eq!(absorbed(7, ahead + DAY).await, msats(1_000));
+    assert_eq!(absorbed(8, ahead + DAY).await, msats(1_000));
     let refused = commit(store.as_ref(), vec![reserve(1, 1, all_of_it)], behind).await;
     assert!(matches!(refused[..], [Err(Refusal::NotFree(_))]), "{refused:?}");
     assert_sound(&store).await;

@@ -1,8 +1,8 @@
 //! The free tier under random commands, against a naive reference: one after the other, and from several streams at once.
 //!
-//! The reference ([`world`]) says what each command must come to and what must be there afterwards: every score and day, the
+//! The reference (`world`) says what each command must come to and what must be there afterwards: every score and day, the
 //! pool, every reservation, grant, job and bill, the ledger. [`drive`] sends batches and compares after each. [`race`] lets
-//! streams of commands meet on two servers, finds out in which order the batches were committed ([`recorder`]), and asks the
+//! streams of commands meet on two servers, finds out in which order the batches were committed (`recorder`), and asks the
 //! reference for the same commands in that order: every answer and everything that is left must be the same.
 
 mod compare;

@@ -375,13 +375,11 @@ pub enum Refusal {
 /// What a command comes to.
 pub type Outcome = Result<Answer, Refusal>;
 
-/// The rows that a batch decides on: to be locked and loaded, each kind in its own order, in the order of these fields; but
-/// the pool, which all share, with its tally after the proofs. What guards comes before what it guards: whether a hold, a
+/// The rows that a batch decides on: to be locked and loaded, each kind in its own order, in the order of these fields, so that
+/// the pool, which all share, is the last to be locked of what others may want. What guards comes before what it guards: whether a hold, a
 /// reservation or a transfer exists is known only once its account and its identity are locked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LockKeys {
-    /// Guarded accounts; the pool is the last in their order.
-    pub accounts: BTreeSet<AccountId>,
     /// Identities and their day.
     pub identities: BTreeSet<NostrPubkey>,
     /// Jobs.
@@ -392,6 +390,8 @@ pub struct LockKeys {
     pub idempotency: BTreeSet<IdempotencyId>,
     /// Proofs that may have been used.
     pub proofs: BTreeSet<ProofId>,
+    /// Guarded accounts; the pool is the last in their order.
+    pub accounts: BTreeSet<AccountId>,
     /// What the pool's limits count: one row, loaded after the pool.
     pub tally: bool,
     /// Holds.

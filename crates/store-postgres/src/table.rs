@@ -152,7 +152,7 @@ macro_rules! table {
 }
 
 table! {
-    AccountRow in "accounts", locked by "accounts.id";
+    AccountRow in "accounts", locked by "accounts.id = 'pool', accounts.id";
     key { id: text }
     fixed {}
     changing { balance_msats: bigint, held_msats: bigint }
@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(
             lock_sql::<AccountRow>(),
             "SELECT id, balance_msats, held_msats FROM unnest($1::text[]) AS given (id) JOIN accounts USING (id) \
-             ORDER BY accounts.id FOR UPDATE OF accounts"
+             ORDER BY accounts.id = 'pool', accounts.id FOR UPDATE OF accounts"
         );
         assert_eq!(
             insert_sql::<AccountRow>(1),

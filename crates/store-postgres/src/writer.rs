@@ -28,7 +28,7 @@ use std::task::Poll;
 use std::time::Duration;
 use tithe_engine::commands::{Batch, LockKeys};
 use tithe_engine::store::{Changes, Committed, Decided, Loaded, StoreError};
-use tithe_ledger::{AccountId, TransferKey};
+use tithe_ledger::TransferKey;
 use tithe_store_sql::rows::{
     AccountRow, HoldRow, IdempotencyRow, IdentityRow, InvoiceRow, JobRow, POOL_TALLY, ProofRow,
     ReservationRow, TallyRow, proof_column,
@@ -234,10 +234,7 @@ impl Link {
     async fn load(&self, keys: &LockKeys) -> Result<(Loaded, Present), Failure> {
         let s = &self.statements;
         let texts = |keys: &mut dyn Iterator<Item = String>| -> Column { Box::new(keys.collect::<Vec<_>>()) };
-        let (pool, accounts): (Vec<AccountId>, Vec<AccountId>) =
-            keys.accounts.iter().partition(|id| **id == AccountId::Pool);
         let wanted = [
-            (&s.accounts, accounts.len(), vec![texts(&mut accounts.iter().map(ToString::to_string))]),
             (
                 &s.identities,
                 keys.identities.len(),
@@ -258,7 +255,12 @@ impl Link {
                 ],
             ),
             (&s.proofs, keys.proofs.len(), vec![texts(&mut keys.proofs.iter().map(proof_column))]),
-            (&s.accounts, pool.len(), vec![texts(&mut pool.iter().map(ToString::to_string))]),
+            // The pool, which all share, is the last of them.
+            (
+                &s.accounts,
+                keys.accounts.len(),
+                vec![texts(&mut keys.accounts.iter().map(ToString::to_string))],
+            ),
             (&s.tally, usize::from(keys.tally), vec![texts(&mut std::iter::once(POOL_TALLY.to_owned()))]),
             (&s.holds, keys.holds.len(), vec![texts(&mut keys.holds.iter().map(ToString::to_string))]),
             (
@@ -285,23 +287,21 @@ impl Link {
         let Ok(
             [
                 _,
-                mut accounts,
                 identities,
                 jobs,
                 invoices,
                 idempotency,
                 proofs,
-                pool,
+                accounts,
                 tally,
                 holds,
                 reservations,
                 transfers,
             ],
-        ) = <[Vec<Row>; 12]>::try_from(answers)
+        ) = <[Vec<Row>; 11]>::try_from(answers)
         else {
             return Err(Failure::Refused("a flight has as many answers as statements".into()));
         };
-        accounts.extend(pool);
         let (mut loaded, mut present) = (Loaded::default(), Present::default());
         (loaded.accounts, present.accounts) = read::<AccountRow, _>(&accounts)?;
         (loaded.jobs, present.jobs) = read::<JobRow, _>(&jobs)?;

@@ -166,8 +166,7 @@ async fn grant(
     state: &AppState,
     body: &Bytes,
 ) -> Result<HttpResponse, Problem> {
-    let charge: Charge =
-        serde_json::from_slice(body).map_err(|wrong| Problem::new(Code::InvalidBody, wrong.to_string()))?;
+    let charge = Charge::read(body)?;
     let identity = state.engine.identity_of_token(bearer(request.headers()).unwrap_or_default())?;
     let engine = Arc::clone(&state.engine);
     let granting = async move {
@@ -195,8 +194,7 @@ async fn charge_here(
 
 /// Reads a charge, and checks that its session's token came with it.
 fn authorized(request: &HttpRequest, tokens: &ClaimTokens, body: &[u8]) -> Result<Charge, Problem> {
-    let charge: Charge =
-        serde_json::from_slice(body).map_err(|wrong| Problem::new(Code::InvalidBody, wrong.to_string()))?;
+    let charge = Charge::read(body)?;
     let token = bearer(request.headers()).unwrap_or_default();
     if tokens.verify(JobId(ground::session_id(charge.session)), token) {
         Ok(charge)
@@ -206,6 +204,10 @@ fn authorized(request: &HttpRequest, tokens: &ClaimTokens, body: &[u8]) -> Resul
 }
 
 impl Charge {
+    fn read(body: &[u8]) -> Result<Self, Problem> {
+        serde_json::from_slice(body).map_err(|wrong| Problem::new(Code::InvalidBody, wrong.to_string()))
+    }
+
     async fn commit(self, engine: Arc<Engine>) -> Result<(), EngineError> {
         let Ports { clock, entropy, .. } = engine.ports();
         let command = ground::debit(self.session, self.amount, clock.as_ref(), entropy.as_ref());

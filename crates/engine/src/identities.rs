@@ -184,14 +184,7 @@ impl Engine {
     /// An identity's tier, now; that of nobody is `anonymous`.
     pub(crate) async fn tier_of(&self, identity: Option<NostrPubkey>) -> Result<Tier, EngineError> {
         let Some(pubkey) = identity else { return Ok(Tier::Anonymous) };
-        let standing = self.ports.store.standing(pubkey).await?;
-        Ok(self.tier_at_standing(standing.as_ref()))
-    }
-
-    pub(crate) fn tier_at_standing(&self, standing: Option<&Standing>) -> Tier {
-        let trust = &self.settings.rules.trust;
-        standing
-            .map_or_else(|| trust.tier(Score::ZERO), |standing| standing.identity.tier_at(trust, self.now()))
+        Ok(self.standing_view(pubkey).await?.tier)
     }
 
     fn standing_view_of(&self, pubkey: NostrPubkey, standing: Option<&Standing>) -> StandingView {

@@ -2,8 +2,8 @@
 
 use crate::commands::{Answer, Command, Posting};
 use crate::committer::CommitError;
-use crate::{Engine, EngineError};
-use tithe_free_tier::{Budgets, Decision, PoolView};
+use crate::{Engine, EngineError, Rules};
+use tithe_free_tier::{Budgets, Decision, PoolView, Standing};
 use tithe_ledger::{Account, AccountId, TransferKey, TransferKind};
 use tithe_money::{Msats, Sats};
 use tithe_trust::NostrPubkey;
@@ -75,20 +75,14 @@ impl Engine {
         estimate: Sats,
     ) -> Result<(tithe_trust::Tier, Decision), EngineError> {
         let store = &self.ports.store;
-        let standing = store.standing(identity).await?;
-        let tier = self.tier_at_standing(standing.as_ref());
-        let (used, has_offer) = match &standing {
-            Some(standing) => {
-                let used = standing.day.used(self.now()).map_err(|_| EngineError::Internal)?;
-                (used, standing.day.offer.is_some())
-            }
-            None => (Msats::ZERO, false),
-        };
+        let now = self.now();
+        let standing = store.standing(identity).await?.unwrap_or_else(|| Standing::new(identity, now));
         let pool = self.pool().await?;
         let offered = store.pool_tally().await?.offered;
         let view = PoolView { balance: pool.balance(), available: pool.available(), offered };
-        let policy = &self.settings.rules.free_tier;
-        Ok((tier, policy.decide_invoiced(tier, used, has_offer, view, estimate)))
+        let Rules { trust, free_tier } = &self.settings.rules;
+        let decision = standing.decide_invoiced(trust, free_tier, view, estimate, now);
+        Ok((standing.identity.tier_at(trust, now), decision.map_err(|_| EngineError::Internal)?))
     }
 
     async fn pool(&self) -> Result<Account, EngineError> {

@@ -1,7 +1,8 @@
 //! An identity's standing: the trust that it has earned, and its day.
 
-use crate::Day;
+use crate::{Day, Decision, FreeTierError, FreeTierPolicy, PoolView};
 use tithe_clock::Timestamp;
+use tithe_money::Sats;
 use tithe_trust::{Identity, Interaction, NostrPubkey, TrustPolicy};
 
 /// An identity with its day: one row, and what every decision about it looks at.
@@ -24,6 +25,24 @@ impl Standing {
     #[must_use]
     pub const fn pubkey(&self) -> NostrPubkey {
         self.identity.pubkey
+    }
+
+    /// Who pays for a piece of work of theirs that is invoiced before it runs ([`FreeTierPolicy::decide_invoiced`]). A preview
+    /// asks this, and so does what then reserves.
+    ///
+    /// # Errors
+    /// [`FreeTierError::Money`] beyond all the money there is.
+    pub fn decide_invoiced(
+        &self,
+        trust: &TrustPolicy,
+        free_tier: &FreeTierPolicy,
+        pool: PoolView,
+        estimate: Sats,
+        now: Timestamp,
+    ) -> Result<Decision, FreeTierError> {
+        let tier = self.identity.tier_at(trust, now);
+        let (used, has_offer) = (self.day.used(now)?, self.day.offer.is_some());
+        Ok(free_tier.decide_invoiced(tier, used, has_offer, pool, estimate))
     }
 
     /// The standing after a piece of work has ended.

@@ -90,11 +90,8 @@ fn presented(state: &AppState, asked: Asked<'_>) -> Result<Option<Presented>, Pr
 /// Who has signed the request, if that is presented.
 fn signed(state: &AppState, asked: Asked<'_>) -> Result<Option<HttpProof>, Problem> {
     let request = asked.request;
-    // Other schemes present something else. A value that is not even text may still be meant as this one.
-    let ours = request.headers().get_all(AUTHORIZATION).filter(|value| {
-        let scheme = value.as_bytes().trim_ascii_start().split(u8::is_ascii_whitespace).next();
-        scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"nostr"))
-    });
+    // Other schemes present something else.
+    let ours = request.headers().get_all(AUTHORIZATION).filter(|value| HttpAuth::is_meant(value.as_bytes()));
     let Some(value) = only(ours, "Authorization: Nostr")? else { return Ok(None) };
     let event = HttpAuth::parse(value)?;
     let urls = addresses(state, request)?;

@@ -31,10 +31,11 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, ANY_PA
 pub struct HttpAuth;
 
 impl HttpAuth {
-    /// Whether a header of that value is meant as such a proof at all, right or wrong.
+    /// Whether a header of that value is meant as such a proof at all, right or wrong. A value that is not even text may be.
     #[must_use]
-    pub fn is_meant(header_value: &str) -> bool {
-        split(header_value).is_some()
+    pub fn is_meant(header_value: &[u8]) -> bool {
+        let scheme = header_value.trim_ascii_start().split(u8::is_ascii_whitespace).next();
+        scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME.as_bytes()))
     }
 
     /// Reads the header's value: the scheme in any case, base64 of either alphabet, padded or not.
@@ -318,7 +319,7 @@ mod tests {
     fn a_header_that_is_none_is_told_why() {
         for other in ["", " ", "Bearer x", "Basic Nostr", "Nostrx", "Nost r", "é", "L402 a:b"] {
             assert_eq!(HttpAuth::parse(other), Err(InvalidProof::Scheme), "{other:?}");
-            assert!(!HttpAuth::is_meant(other));
+            assert!(!HttpAuth::is_meant(other.as_bytes()));
         }
         let long = format!("Nostr {}", "A".repeat(HEADER_BYTES_MAX + 4));
         for wrong in [
@@ -332,7 +333,7 @@ mod tests {
             &long,
         ] {
             assert_eq!(HttpAuth::parse(wrong), Err(InvalidProof::Encoding), "{wrong:.20}");
-            assert!(HttpAuth::is_meant(wrong));
+            assert!(HttpAuth::is_meant(wrong.as_bytes()));
         }
         for empty in ["Nostr", "nostr ", "Nostr W10="] {
             assert_eq!(
@@ -340,7 +341,7 @@ mod tests {
                 Err(InvalidProof::Event(InvalidEvent::NotAnObject)),
                 "{empty:?}"
             );
-            assert!(HttpAuth::is_meant(empty));
+            assert!(HttpAuth::is_meant(empty.as_bytes()));
         }
         let error = HttpAuth::parse("Nostr e30=").unwrap_err();
         assert_eq!(error.to_string(), "the event's `id` must be 64 lowercase hex digits");

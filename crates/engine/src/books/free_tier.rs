@@ -108,11 +108,9 @@ impl Books {
     pub(super) fn reserve_for_job(&mut self, job: &Job, work: &WorkTerms) -> Result<WorkTerms, Refusal> {
         let Some(pubkey) = job.identity else { return Ok(work.clone()) };
         let standing = self.standing(pubkey);
-        let tier = standing.identity.tier_at(&self.rules.trust, self.now);
-        let used = standing.day.used(self.now)?;
-        let has_offer = standing.day.offer.is_some();
-        let policy = &self.rules.free_tier;
-        let decision = policy.decide_invoiced(tier, used, has_offer, self.pool_view(), work.full_amount);
+        let (trust, free_tier) = (&self.rules.trust, &self.rules.free_tier);
+        let decision =
+            standing.decide_invoiced(trust, free_tier, self.pool_view(), work.full_amount, self.now)?;
         let state = match decision.serve {
             Serve::Gate => return Ok(work.clone()),
             Serve::Free => ReservationState::Held { until: None },

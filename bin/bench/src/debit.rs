@@ -11,26 +11,26 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tithe_clock::{Clock, Entropy, SystemClock, SystemEntropy};
-use tithe_engine::commands::Batch;
+use tithe_engine::books::Batch;
 use tithe_engine::store::Store;
 use tithe_money::Msats;
 use tithe_test_postgres::Cluster;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-/// What is measured.
+/// The options of the measurement.
 #[derive(Args, Clone)]
 pub(crate) struct Options {
-    /// On SQLite instead of PostgreSQL
+    /// Measure SQLite instead of PostgreSQL
     #[arg(long)]
     sqlite: bool,
-    /// How many connections at once
+    /// Numbers of concurrent connections
     #[arg(long, value_delimiter = ',', default_values_t = [1, 32, 256])]
     connections: Vec<u32>,
-    /// How many sessions there are
+    /// Number of sessions
     #[arg(long, default_value_t = 10_000)]
     sessions: u32,
-    /// What the server logs
+    /// Log filter of the server
     #[arg(long, default_value = "warn")]
     log: String,
     #[command(flatten)]
@@ -61,7 +61,7 @@ const POSTGRES: [Goal; 3] = [
 
 const SQLITE: [Goal; 1] = [Goal { connections: 32, text: "rate ≥ 2 ×, reach for 4 ×" }];
 
-/// Measures.
+/// Runs the measurement.
 pub(crate) fn run(options: &Options) {
     let runtime = Runtime::new().unwrap();
     if options.sqlite { sqlite(options, &runtime) } else { postgres(options, &runtime) }
@@ -69,7 +69,7 @@ pub(crate) fn run(options: &Options) {
 
 fn postgres(options: &Options, runtime: &Runtime) {
     let cluster = ground::cluster();
-    // It goes with the cluster, however this process ends.
+    // Inside the cluster's folder, so that it is removed with the cluster however this process ends.
     let folder = tempfile::tempdir_in(cluster.folder()).unwrap();
     let url = cluster.url("tithe");
     cluster.create_database("tithe").unwrap();
@@ -89,7 +89,7 @@ fn postgres(options: &Options, runtime: &Runtime) {
         floor.check().await;
         ground::check(ground::open(&url).await.as_ref(), options.sessions, charges).await;
     });
-    println!("checked: {charges} answers of 200, as many charges; the books balance");
+    println!("checked: {charges} responses of 200 and as many charges; the books balance");
 }
 
 fn sqlite(options: &Options, runtime: &Runtime) {
@@ -103,10 +103,10 @@ fn sqlite(options: &Options, runtime: &Runtime) {
     let each = |connections| runtime.block_on(alone(&store, connections, options));
     let charges = measure(&options.plan(&url, folder.path(), None), each, || 0, &SQLITE);
     runtime.block_on(ground::check(store.as_ref(), options.sessions, charges));
-    println!("checked: {charges} charges answered for, as many in the database; the books balance");
+    println!("checked: {charges} charges acknowledged and as many in the database; the books balance");
 }
 
-/// The floor of SQLite: callers who each commit a transaction of their own for each debit.
+/// The floor of SQLite: concurrent callers that commit one transaction per debit.
 async fn alone(store: &Arc<dyn Store>, callers: u32, options: &Options) -> (Figures, u64) {
     let began = Instant::now();
     let time = Duration::from_secs(options.rounds.seconds);
@@ -120,7 +120,7 @@ async fn alone(store: &Arc<dyn Store>, callers: u32, options: &Options) -> (Figu
                 let session = u32::from_le_bytes(<dyn Entropy>::bytes(&SystemEntropy)) % sessions;
                 let command = ground::debit(session, Msats::new(1).unwrap(), &SystemClock, &SystemEntropy);
                 let asked = Instant::now();
-                let batch = Batch::new(vec![command], SystemClock.now());
+                let batch = Batch::new(vec![command.into()], SystemClock.now());
                 store.batch_commit(&batch).await.unwrap().outcomes.remove(0).unwrap();
                 micros.push(asked.elapsed().as_micros() as u32);
             }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What one side of one round came to.
+/// The results of one side of one round.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Figures {
     /// Operations per second.
@@ -14,14 +14,14 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// Of this many operations in so many seconds with these latencies (all, or a sample).
+    /// Computes the figures from the number of operations, the time in seconds, and the latencies (all, or a sample).
     pub(crate) fn of(operations: usize, seconds: f64, mut micros: Vec<u32>) -> Self {
         micros.sort_unstable();
         let at = |percent| f64::from(micros.get(micros.len() * percent / 100).copied().unwrap_or_default());
         Self { rate: operations as f64 / seconds, p50: at(50), p99: at(99) }
     }
 
-    /// Each figure's own median.
+    /// The median of each figure.
     pub(crate) fn median(rounds: &[Self]) -> Self {
         let of = |figure: fn(&Self) -> f64| median(rounds.iter().map(figure));
         Self { rate: of(|f| f.rate), p50: of(|f| f.p50), p99: of(|f| f.p99) }
@@ -38,7 +38,7 @@ pub(crate) fn median(figures: impl Iterator<Item = f64>) -> f64 {
     }
 }
 
-/// A table that can be pasted into a note.
+/// Prints a Markdown table.
 pub(crate) fn print_table(heads: &[&str], rows: &[Vec<String>]) {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());

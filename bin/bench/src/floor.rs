@@ -1,4 +1,4 @@
-//! The floor: the least that a debit or a grant can be in PostgreSQL, driven by pgbench.
+//! The floor: the minimal debit or grant in PostgreSQL, driven by pgbench.
 
 use crate::figures::Figures;
 use crate::ground;
@@ -18,17 +18,17 @@ const TABLES: &str = "
     CREATE TABLE days (id INTEGER PRIMARY KEY, granted BIGINT NOT NULL, budget BIGINT NOT NULL) WITH (fillfactor = 50);
     CREATE TABLE pool (id INTEGER PRIMARY KEY, balance BIGINT NOT NULL CHECK (balance >= 0)) WITH (fillfactor = 10);";
 
-/// What is measured.
+/// The operation that is measured.
 #[derive(Clone, Copy)]
 pub(crate) enum Operation {
-    /// Update a balance if it suffices, and write an audit row.
+    /// Updates a balance if it suffices, and writes an audit row.
     Debit,
-    /// The same, and an identity's day within its budget, and the one pool that all share, if it suffices.
+    /// Additionally updates an identity's grants within its budget, and the shared pool if it suffices.
     Grant,
 }
 
 impl Operation {
-    /// One statement.
+    /// The operation as one statement.
     const fn statement(self) -> &'static str {
         match self {
             Self::Debit => {
@@ -49,7 +49,7 @@ impl Operation {
     }
 }
 
-/// The floor's database: its name, and where it is.
+/// The floor's database.
 pub(crate) struct Floor<'a> {
     cluster: &'a Cluster,
     folder: &'a Path,
@@ -59,7 +59,7 @@ pub(crate) struct Floor<'a> {
 const DATABASE: &str = "floor";
 
 impl<'a> Floor<'a> {
-    /// Makes the floor's database in a cluster; scripts and logs go to a folder.
+    /// Creates the floor's database in a cluster, with scripts and logs in a folder.
     pub(crate) async fn make(
         cluster: &'a Cluster,
         folder: &'a Path,
@@ -87,9 +87,9 @@ impl<'a> Floor<'a> {
         for old in logs(self.folder) {
             std::fs::remove_file(old).unwrap();
         }
-        // Its time includes connecting.
+        // pgbench's time includes connecting.
         let seconds = seconds + u64::from(connections / 100);
-        // A line for each transaction costs pgbench something; a tenth of them says enough.
+        // Logging every transaction slows pgbench down; a sample of a tenth is enough.
         let sampling = if connections == 1 { "1.0" } else { "0.1" };
         let output = Command::new(self.cluster.bin().join("pgbench"))
             .args(["-h", "127.0.0.1", "-p", &self.cluster.port().to_string(), "-U", "postgres"])
@@ -117,12 +117,12 @@ impl<'a> Floor<'a> {
             text.lines().map(|line| line.split(' ').nth(2).unwrap().parse().unwrap()).collect::<Vec<u32>>()
         });
         Figures {
-            rate: rate.unwrap_or_else(|| panic!("pgbench says {said}")),
+            rate: rate.unwrap_or_else(|| panic!("no rate in the output of pgbench: {said}")),
             ..Figures::of(0, 1.0, micros.collect())
         }
     }
 
-    /// Fails unless every debit of the floor left its audit row.
+    /// Panics unless every debit of the floor has its audit row.
     pub(crate) async fn check(&self) {
         let url = self.cluster.url(DATABASE);
         let spent = format!(

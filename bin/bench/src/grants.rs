@@ -1,4 +1,4 @@
-//! Grants over HTTP, all of one pool, against the floor of the database.
+//! Grants over HTTP, all from one pool, against the floor of the database.
 
 use crate::Rounds;
 use crate::floor::{Floor, Operation};
@@ -8,22 +8,22 @@ use crate::versus::{Goal, Plan, measure};
 use clap::Args;
 use tokio::runtime::Runtime;
 
-/// What is measured.
+/// The options of the measurement.
 #[derive(Args, Clone)]
 pub(crate) struct Options {
-    /// How many connections at once, shared out among the servers
+    /// Numbers of concurrent connections, divided among the servers
     #[arg(long, value_delimiter = ',', default_values_t = [32, 256])]
     connections: Vec<u32>,
-    /// A session pays the other half of the work, and a tithe of that
+    /// A session pays the other half of the work, with a tithe on its half
     #[arg(long)]
     halves: bool,
-    /// How many servers work on the one pool
+    /// Number of servers that share the pool
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4))]
     servers: u32,
-    /// How many sessions there are, each with an identity
+    /// Number of sessions, each with an identity
     #[arg(long, default_value_t = 10_000)]
     sessions: u32,
-    /// What the servers log
+    /// Log filter of the servers
     #[arg(long, default_value = "warn")]
     log: String,
     #[command(flatten)]
@@ -37,11 +37,11 @@ const ONE_SERVER: [Goal; 2] = [
 
 const TWO_SERVERS: [Goal; 1] = [Goal { connections: 32, text: "rate ≥ 4 ×, reach for 6 ×" }];
 
-/// Measures.
+/// Runs the measurement.
 pub(crate) fn run(options: &Options) {
     let runtime = Runtime::new().unwrap();
     let cluster = ground::cluster();
-    // It goes with the cluster, however this process ends.
+    // Inside the cluster's folder, so that it is removed with the cluster however this process ends.
     let folder = tempfile::tempdir_in(cluster.folder()).unwrap();
     let url = cluster.url("tithe");
     cluster.create_database("tithe").unwrap();
@@ -75,7 +75,5 @@ pub(crate) fn run(options: &Options) {
         let payer = if options.halves { Payer::Both } else { Payer::Pool };
         ground::check_grants(ground::open(&url).await.as_ref(), options.sessions, payer, grants).await;
     });
-    println!(
-        "checked: {grants} answers of 200, as many grants; the pool, the days, the log and the ledger agree"
-    );
+    println!("checked: {grants} responses of 200 and as many grants; pool, budgets, log and ledger agree");
 }

@@ -1,13 +1,14 @@
-//! What is measured on: durable clusters, databases and accounts in them.
+//! Fixtures of the measurements: durable clusters, databases and accounts.
 
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_clock::{Clock, Entropy, SystemClock, SystemEntropy};
-use tithe_engine::Rules;
 use tithe_engine::audit::audit;
-use tithe_engine::commands::{Batch, Charge, Command, Posting};
+use tithe_engine::books::{AnyCommand, Batch, Post, Posting, Rules};
+use tithe_engine::charging::{self, Absorb, FinishedWork, WorkCharge};
+use tithe_engine::pool::{GrantRelease, GrantReserve};
 use tithe_engine::store::Store;
-use tithe_free_tier::{GrantId, RequestHash, ReservationId};
+use tithe_free_tier::{RequestHash, ReservationId};
 use tithe_ledger::{AccountId, TransferKey, TransferKind};
 use tithe_money::{Msats, Sats};
 use tithe_store_postgres::{PostgresSettings, PostgresStore};
@@ -17,10 +18,10 @@ use tithe_trust::NostrPubkey;
 use tokio_postgres::NoTls;
 use uuid::Uuid;
 
-/// What each session is given.
+/// The initial balance of each session, in millisats.
 pub(crate) const FUNDS: u64 = 1_000_000_000;
 
-/// A cluster that loses nothing, and does not stop for a checkpoint in the middle of a round.
+/// A durable cluster whose checkpoints do not fall into a round.
 pub(crate) fn cluster() -> Cluster {
     let settings = [("shared_buffers", "512MB"), ("max_wal_size", "4GB"), ("checkpoint_timeout", "30min")];
     let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
@@ -36,7 +37,7 @@ pub(crate) async fn execute(url: &str, statements: &str) {
     driver.await.unwrap().unwrap();
 }
 
-/// Asks a database of a cluster for one number.
+/// Queries one number from a database of a cluster.
 pub(crate) async fn number(url: &str, query: &str) -> i64 {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     let driver = tokio::spawn(connection);
@@ -72,8 +73,8 @@ pub(crate) fn new_id(clock: &dyn Clock, entropy: &dyn Entropy) -> Uuid {
 }
 
 /// The debit that is measured.
-pub(crate) fn debit(number: u32, amount: Msats, clock: &dyn Clock, entropy: &dyn Entropy) -> Command {
-    Command::Post(Posting {
+pub(crate) fn debit(number: u32, amount: Msats, clock: &dyn Clock, entropy: &dyn Entropy) -> Post {
+    Post(Posting {
         key: TransferKey::new(format!("charge:{}", new_id(clock, entropy))),
         debit: session(number),
         credit: AccountId::Revenue,
@@ -83,12 +84,12 @@ pub(crate) fn debit(number: u32, amount: Msats, clock: &dyn Clock, entropy: &dyn
     })
 }
 
-/// Who a session belongs to where that matters. Nobody has the secret of such a key.
+/// The identity of a session. Nobody has the secret key of such an identity.
 pub(crate) fn identity(number: u32) -> NostrPubkey {
     NostrPubkey::restore(&format!("{number:064x}")).unwrap()
 }
 
-/// What the pool is given.
+/// The initial balance of the pool, in millisats.
 pub(crate) const POOL: u64 = 1_000_000_000_000_000;
 
 /// Who pays for the work that is measured.
@@ -96,15 +97,15 @@ pub(crate) const POOL: u64 = 1_000_000_000_000_000;
 pub(crate) enum Payer {
     /// The pool.
     Pool,
-    /// The pool and a session by halves; a tenth of what the session pays goes into the pool.
+    /// The pool and a session, half each; a tenth of what the session pays goes into the pool.
     Both,
 }
 
-/// What the pool pays of each piece of work.
+/// The pool's share of each piece of work, in millisats.
 pub(crate) const POOL_PAYS: u64 = 10;
 
 impl Payer {
-    /// What the session pays, and what of that goes into the pool.
+    /// What the session pays, and how much of that goes into the pool.
     const fn session_pays(self) -> (u64, u64) {
         match self {
             Self::Pool => (0, 0),
@@ -112,7 +113,7 @@ impl Payer {
         }
     }
 
-    /// How many transfers that makes.
+    /// The number of transfers per piece of work.
     const fn transfers(self) -> u64 {
         match self {
             Self::Pool => 1,
@@ -128,18 +129,20 @@ pub(crate) fn grant(
     identity: NostrPubkey,
     clock: &dyn Clock,
     entropy: &dyn Entropy,
-) -> Command {
-    Command::Charge(Charge {
-        id: GrantId(new_id(clock, entropy)),
-        account: session(number),
+) -> WorkCharge {
+    let cost = Msats::new(POOL_PAYS + payer.session_pays().0).unwrap();
+    WorkCharge(FinishedWork {
+        id: new_id(clock, entropy),
         identity: Some(identity),
-        cost: Msats::new(POOL_PAYS + payer.session_pays().0).unwrap(),
-        absorb_most: Msats::new(POOL_PAYS).unwrap(),
+        cost,
+        limit: cost,
+        absorb: Absorb::UpTo(Msats::new(POOL_PAYS).unwrap()),
+        payer: charging::Payer::Balance(session(number)),
         request_hash: RequestHash::from_bytes([7; 32]),
     })
 }
 
-/// The rules under which everybody may take from the pool.
+/// Rules under which every identity gets grants from the pool.
 pub(crate) fn generous() -> Rules {
     let mut rules = Rules::default();
     rules.free_tier.budgets.new = Sats::new(FUNDS / 1_000).unwrap();
@@ -147,9 +150,9 @@ pub(crate) fn generous() -> Rules {
     rules
 }
 
-/// Makes an identity for every session, and fills the pool.
+/// Creates an identity for every session, and funds the pool.
 pub(crate) async fn befriend(store: &dyn Store, sessions: u32) {
-    let pool = Command::Post(Posting {
+    let pool = Post(Posting {
         key: TransferKey::new("fund:pool"),
         debit: AccountId::Operator,
         credit: AccountId::Pool,
@@ -157,29 +160,30 @@ pub(crate) async fn befriend(store: &dyn Store, sessions: u32) {
         kind: TransferKind::PoolSeed,
         reference: Uuid::nil(),
     });
-    // A reservation that is given back makes the row and leaves nothing else that counts.
+    // Making and releasing a reservation creates the identity's row without using its budget.
     let met = |number: u32| {
         let (reservation, identity) = (ReservationId(session_id(number)), identity(number));
         let (amount, lease) = (Msats::new(1).unwrap(), Duration::from_mins(1));
         [
-            Command::GrantReserve { reservation, identity, amount, lease },
-            Command::GrantRelease { reservation, identity },
+            AnyCommand::from(GrantReserve { reservation, identity, amount, lease }),
+            AnyCommand::from(GrantRelease { reservation, identity }),
         ]
     };
-    let commands: Vec<Command> = std::iter::once(pool).chain((0..sessions).flat_map(met)).collect();
+    let commands: Vec<AnyCommand> =
+        std::iter::once(AnyCommand::from(pool)).chain((0..sessions).flat_map(met)).collect();
     for chunk in commands.chunks(500) {
         let batch = Batch::under(Arc::new(generous()), chunk.to_vec(), SystemClock.now());
         let committed = store.batch_commit(&batch).await.unwrap();
-        assert!(committed.outcomes.iter().all(Result::is_ok), "an identity was not made");
+        assert!(committed.outcomes.iter().all(Result::is_ok), "an identity was not created");
     }
 }
 
-/// Fails unless all is there that was granted, and the books balance.
+/// Panics unless every acknowledged grant is in the database and the books balance.
 pub(crate) async fn check_grants(store: &dyn Store, sessions: u32, payer: Payer, grants: u64) {
     let report = audit(store).await.unwrap();
     assert!(report.findings.is_empty(), "the books are not sound: {:?}", report.findings);
-    assert_eq!(report.grants, grants, "grants, against answers of 200");
-    // The funds and the pool's; of each grant the grant itself, and what the session pays.
+    assert_eq!(report.grants, grants, "grants, against responses of 200");
+    // One transfer funds each session and one the pool; each grant adds its own transfers.
     let transfers = u64::from(sessions) + 1 + payer.transfers() * grants;
     assert_eq!(report.transfers, transfers, "transfers, against answers of 200");
     let sum =
@@ -193,7 +197,7 @@ pub(crate) async fn check_grants(store: &dyn Store, sessions: u32, payer: Payer,
 /// Gives every session its funds.
 pub(crate) async fn fund(store: &dyn Store, sessions: u32) {
     let command = |number| {
-        Command::Post(Posting {
+        Post(Posting {
             key: TransferKey::new(format!("fund:{}", new_id(&SystemClock, &SystemEntropy))),
             debit: AccountId::Operator,
             credit: session(number),
@@ -204,13 +208,13 @@ pub(crate) async fn fund(store: &dyn Store, sessions: u32) {
     };
     let numbers: Vec<u32> = (0..sessions).collect();
     for chunk in numbers.chunks(500) {
-        let commands = chunk.iter().copied().map(command).collect();
+        let commands = chunk.iter().copied().map(command).map(AnyCommand::from).collect();
         let committed = store.batch_commit(&Batch::new(commands, SystemClock.now())).await.unwrap();
         assert!(committed.outcomes.iter().all(Result::is_ok), "a session was not funded");
     }
 }
 
-/// Fails unless all is there that was answered for, and the books balance.
+/// Panics unless every acknowledged charge is in the database and the books balance.
 pub(crate) async fn check(store: &dyn Store, sessions: u32, charges: u64) {
     let report = audit(store).await.unwrap();
     assert!(report.findings.is_empty(), "the books are not sound: {:?}", report.findings);

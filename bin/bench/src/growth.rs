@@ -1,4 +1,4 @@
-//! What a debit costs as the tables grow.
+//! The cost of a debit as the tables grow.
 
 use crate::figures::{Figures, median, millis, print_table, rate};
 use crate::ground::{self, FUNDS};
@@ -9,16 +9,16 @@ use clap::Args;
 use tithe_test_postgres::Cluster;
 use tokio::runtime::Runtime;
 
-/// What is measured.
+/// The options of the measurement.
 #[derive(Args, Clone)]
 pub(crate) struct Options {
-    /// How many accounts the largest table has
+    /// Number of accounts in the largest database
     #[arg(long, default_value_t = 1_000_000)]
     max_accounts: u32,
-    /// How many transfers the largest table has
+    /// Number of transfers in the largest database
     #[arg(long, default_value_t = 10_000_000)]
     max_transfers: u32,
-    /// How many connections at once
+    /// Number of concurrent connections
     #[arg(long, default_value_t = 32)]
     connections: u32,
     #[command(flatten)]
@@ -37,7 +37,7 @@ struct Place {
     cpu: Vec<f64>,
 }
 
-/// Measures, in rounds that visit every size.
+/// Runs the measurement, in rounds that visit every size.
 pub(crate) fn run(options: &Options) {
     let runtime = Runtime::new().unwrap();
     let cluster = ground::cluster();
@@ -51,7 +51,7 @@ pub(crate) fn run(options: &Options) {
     let mut places: Vec<Place> = Vec::new();
     for (accounts, transfers) in sizes {
         let name = format!("a{accounts}_t{transfers}");
-        eprintln!("making {accounts} accounts and {transfers} transfers");
+        eprintln!("creating {accounts} accounts and {transfers} transfers");
         cluster.create_database(&name).unwrap();
         let url = cluster.url(&name);
         runtime.block_on(fill(&url, accounts, transfers));
@@ -71,7 +71,7 @@ pub(crate) fn run(options: &Options) {
         runtime.block_on(check(&place.url, place.accounts, place.transfers, place.charges));
         place.server.stop();
     }
-    println!("checked: as many charges as answers of 200, and the balances less by as much");
+    println!("checked: as many charges as responses of 200, and the balances are lower by the same amount");
 }
 
 impl Place {
@@ -92,7 +92,7 @@ impl Place {
     }
 }
 
-/// Makes the rows, straight into the tables: what the transfers say of how the accounts came to their balances is not told.
+/// Inserts the rows directly into the tables. The transfers do not add up to the accounts' balances.
 async fn fill(url: &str, accounts: u32, transfers: u32) {
     drop(ground::open(url).await);
     let id = |n: &str| format!("'00000000-0000-0000-0000-' || lpad(to_hex({n}), 12, '0')");
@@ -113,12 +113,12 @@ async fn check(url: &str, accounts: u32, transfers: u32, charges: u64) {
     let left = ground::number(url, "SELECT sum(balance_msats)::bigint FROM accounts").await;
     let given = i64::from(accounts) * i64::try_from(FUNDS).unwrap();
     let charges = i64::try_from(charges).unwrap();
-    assert_eq!((made, given - left), (charges, charges), "charges, against answers of 200");
+    assert_eq!((made, given - left), (charges, charges), "charges, against responses of 200");
 }
 
 fn print(places: &[Place], options: &Options) {
     println!(
-        "{} connections; medians of {} rounds of {} s; ms; CPU of server and database in µs of each debit",
+        "{} connections; medians of {} rounds of {} s; ms; CPU of server and database in µs per debit",
         options.connections, options.rounds.rounds, options.rounds.seconds
     );
     let smallest = &places[0];

@@ -1,6 +1,6 @@
-//! The load generator: many connections of one thread, each with one request under way.
+//! The load generator: many connections in one thread, each with one request in flight.
 //!
-//! It is lean because it runs on the cores of the server that it measures.
+//! It is lean because it shares the cores with the server that it measures.
 
 use crate::figures::Figures;
 use crate::{ground, server};
@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-/// What load is generated.
+/// The load to generate.
 #[derive(Args)]
 pub(crate) struct Options {
     #[arg(long)]
@@ -32,7 +32,7 @@ pub(crate) struct Options {
     target: Target,
 }
 
-/// What is asked for.
+/// The kind of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Target {
     /// Charges, each of a random session.
@@ -43,26 +43,26 @@ pub(crate) enum Target {
     Free,
     /// The same for work that a session pays the other half of.
     Halves,
-    /// An answer that needs nothing.
+    /// A trivial response.
     Trivial,
     /// Charges with a token of another session: 401.
     Refused,
 }
 
-/// What came of it.
+/// The results.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Load {
     pub(crate) figures: Figures,
-    /// How many expected answers came.
+    /// The number of expected responses.
     pub(crate) answers: u64,
-    /// How many other answers came.
+    /// The number of other responses.
     pub(crate) others: u64,
 }
 
 const DIGITS: usize = 8;
 
 impl Load {
-    /// Generates load in a process of its own. Anything but the expected answers is a failure.
+    /// Generates load in a separate process. Panics on any response but the expected ones.
     pub(crate) fn generate(
         address: &str,
         target: Target,
@@ -87,12 +87,12 @@ impl Load {
             .into_iter()
             .chain(["--target", target.get_name()]),
         );
-        assert_eq!(load.others, 0, "answers that were not expected: {load:?}");
+        assert_eq!(load.others, 0, "unexpected responses: {load:?}");
         load
     }
 }
 
-/// Generates load, and prints what came of it.
+/// Generates load and prints the results.
 pub(crate) fn run(options: &Options) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let load = runtime.block_on(generate(options));
@@ -141,7 +141,7 @@ struct Client {
 }
 
 impl Client {
-    /// Asks until the time is over; returns the latencies of the expected answers, and how many others there were.
+    /// Sends requests until the time is over. Returns the latencies of the expected responses, and the number of others.
     async fn run(mut self, ready: Arc<Barrier>, time: Duration) -> (Vec<u32>, u64) {
         let (path, expected) = match self.target {
             Target::Charge => ("/bench/charge", b"200"),
@@ -191,7 +191,7 @@ impl Client {
         }
     }
 
-    /// A session, by xorshift64*.
+    /// A random session, by xorshift64*.
     fn draw(&mut self) -> usize {
         self.random ^= self.random >> 12;
         self.random ^= self.random << 25;
@@ -201,7 +201,7 @@ impl Client {
     }
 }
 
-/// Writes a number, with blanks before it.
+/// Writes a number, padded with blanks on the left.
 fn write_number(field: &mut [u8], mut number: usize) {
     field.fill(b' ');
     for digit in field.iter_mut().rev() {
@@ -213,7 +213,7 @@ fn write_number(field: &mut [u8], mut number: usize) {
     }
 }
 
-/// Whether an answer has arrived with all its body.
+/// Whether a response has arrived completely.
 fn is_whole(answer: &[u8]) -> bool {
     const LENGTH: &[u8] = b"content-length:";
     let mut length = None;
@@ -222,7 +222,7 @@ fn is_whole(answer: &[u8]) -> bool {
         let line = &answer[line_at..line_at + end];
         line_at += end + 1;
         if line == b"\r" {
-            let length: usize = length.expect("the answer says how long it is");
+            let length: usize = length.expect("the response has a Content-Length");
             return answer.len() >= line_at + length;
         }
         if line.len() > LENGTH.len() && line[..LENGTH.len()].eq_ignore_ascii_case(LENGTH) {

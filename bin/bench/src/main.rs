@@ -2,36 +2,35 @@
 //!
 //! `just bench` measures debits over HTTP on PostgreSQL; `just bench --help` lists the rest.
 //!
-//! Absolute figures drift by a factor of two on shared machines. What counts is therefore a ratio: each round measures the
-//! floor and Tithe one right after the other on the same cluster, and of the rounds' ratios the median is printed. Figures
-//! beside it are medians over rounds, too, each by itself. Even ratios lie while other programs take the cores: pgbench's
-//! many processes get more of what is left than Tithe's few. A round therefore waits until others leave the machine alone,
-//! and does not count if they came back meanwhile (unless they never stop; the table says how much they used).
+//! Absolute figures vary by a factor of two on shared machines. The result is therefore a ratio: each round measures the
+//! floor and then Tithe on the same cluster, and the median of the rounds' ratios is printed. The other figures are medians
+//! over the rounds, too, each computed separately. Even ratios are distorted while other programs use the cores, because
+//! pgbench's many processes get a larger share of the remaining time than Tithe's few. A round therefore waits until the
+//! machine is idle, and is discarded if other programs disturbed it (up to a limit; the table shows how much they used).
 //!
-//! - `debit` measures debits over HTTP. The floor is what PostgreSQL does with the least that a debit can be: one
-//!   statement that updates a balance if it suffices and writes one audit row, on 10 000 sessions, run by the cluster's own
-//!   `pgbench`. Tithe does the same amount of business with its full set of rows: a request over HTTP with a token that is
-//!   checked, through the router and middleware of the real server, `Command::Post` through the committer, and the answer
-//!   after the commit. Server and load generator are processes of their own, as PostgreSQL and pgbench are; with the
-//!   databases of both they share one cluster (`fsync` and `synchronous_commit` on). Above 32 connections the floor is
-//!   measured at 32 as well: its own best, and what the goals mean.
-//! - `debit --sqlite` does that on SQLite (`synchronous=FULL`). The floor is one transaction for each debit, through the
-//!   store directly.
-//! - `grants` measures work that one pool pays for, for many identities. The floor adds to a debit's the identity's day, within
-//!   its budget, and one pool that all share: still one statement. Tithe checks the identity's token, decides by score and
-//!   tier, and writes the full set of rows of a grant: identity and day, pool, tally, ledger, audit log. With `--halves` a
-//!   session pays the other half: its account, the charge and the tithe besides, eight rows where the floor has four. With
-//!   `--servers 2` two servers work on the one pool.
-//! - `growth` measures what a debit costs as the tables grow: databases of each size side by side, visited in turn.
-//! - `trivial` measures a JSON answer that needs nothing, and an invalid credential that is refused.
+//! - `debit` measures debits over HTTP. The floor is the minimal debit in PostgreSQL: one statement that updates a balance
+//!   if it suffices and writes one audit row, on 10 000 sessions, run by the cluster's own `pgbench`. Tithe performs the same
+//!   debits with its full set of rows: an HTTP request whose token is verified, the router and middleware of the real server,
+//!   a `Post` command through the committer, and the response after the commit. Server and load generator are separate
+//!   processes, like PostgreSQL and pgbench. The databases of both are in one cluster (`fsync` and `synchronous_commit` on).
+//!   Above 32 connections the floor is also measured at 32, where it is fastest; the goals refer to that figure.
+//! - `debit --sqlite` does the same on SQLite (`synchronous=FULL`). The floor is one transaction per debit, made directly
+//!   through the store.
+//! - `grants` measures work that one pool pays for, for many identities. The floor's statement also updates the identity's
+//!   budget and one shared pool. Tithe verifies the identity's token, decides by score and tier, and writes the full set of
+//!   rows of a grant: identity and budget window, pool, pool counters, ledger, audit log. With `--halves` a session pays the
+//!   other half, which adds its account, the charge and the tithe: eight rows where the floor has four. With `--servers 2`
+//!   two servers share the pool.
+//! - `growth` measures what a debit costs as the tables grow, on databases of several sizes that are measured in turn.
+//! - `trivial` measures a trivial JSON response, and the refusal of an invalid credential.
 //!
-//! Every measurement ends with a check that nothing was lost: as many charges as answers of 200, balances that add up, and
-//! no other answers. A benchmark that finds otherwise fails.
+//! Every measurement ends with a check that nothing was lost: there are as many charges as 200 responses, the balances add
+//! up, and there were no other responses. Otherwise the benchmark fails.
 //!
-//! CPU time per operation is counted from `/proc`: the server's, PostgreSQL's (the postmaster with all its children) and
-//! the load generator's. On a machine with few cores that, not the disk, is where the ratios come from.
+//! CPU time per operation is read from `/proc`: the server's, PostgreSQL's (the postmaster with all its children) and the
+//! load generator's. On a machine with few cores, CPU time and not the disk determines the ratios.
 //!
-//! Everything is made in temporary folders and removed afterwards.
+//! All files are created in temporary folders and removed afterwards.
 
 #![expect(
     clippy::unwrap_used,
@@ -75,11 +74,11 @@ struct Arguments {
 enum Measure {
     /// Debits over HTTP against the floor of the database (the default)
     Debit(debit::Options),
-    /// Grants of one pool over HTTP, by one server or several, against the floor of the database
+    /// Grants from one pool over HTTP, by one or several servers, against the floor of the database
     Grants(grants::Options),
-    /// What a debit costs as the tables grow to 10⁶ accounts and 10⁷ transfers (takes some minutes and 8 GB)
+    /// The cost of a debit as the tables grow to 10⁶ accounts and 10⁷ transfers (takes some minutes and 8 GB)
     Growth(growth::Options),
-    /// A trivial answer, and an invalid credential refused
+    /// A trivial response, and the refusal of an invalid credential
     Trivial(trivial::Options),
     /// The server under measurement
     #[command(hide = true)]
@@ -89,13 +88,13 @@ enum Measure {
     LoadInternal(load::Options),
 }
 
-/// How long and how often.
+/// The number and length of the rounds.
 #[derive(Args, Clone, Copy, Debug)]
 struct Rounds {
-    /// How many rounds
+    /// Number of rounds
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// How many seconds each side of a round takes
+    /// Duration of each side of a round, in seconds
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
 }

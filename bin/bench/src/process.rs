@@ -7,18 +7,18 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The clock that `/proc` counts CPU time with.
+/// The unit of CPU time in `/proc`.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Others leave the machine alone if they use less than this part of it.
+/// The machine counts as idle if other programs use less than this share of it.
 pub(crate) const CALM: f64 = 0.1;
 
-/// A server under measurement. It stops when this is dropped, or this process ends.
+/// A server under measurement. It stops when this is dropped or this process ends.
 pub(crate) struct Server {
     child: Child,
     /// Closing it tells the server to stop.
     until: Option<ChildStdin>,
-    /// Where it serves.
+    /// The address of the server.
     pub(crate) address: String,
 }
 
@@ -37,12 +37,12 @@ impl Server {
         Self { child, until, address }
     }
 
-    /// The CPU time that it has used.
+    /// The CPU time that the server has used.
     pub(crate) fn cpu_seconds(&self) -> f64 {
         Times::of(self.child.id()).own
     }
 
-    /// Stops it and waits until it has stopped.
+    /// Stops the server and waits until it has stopped.
     pub(crate) fn stop(mut self) {
         drop(self.until.take());
         let status = self.child.wait().unwrap();
@@ -57,7 +57,7 @@ impl Drop for Server {
     }
 }
 
-/// Runs this program as something else, and reads what it prints.
+/// Runs another command of this program and parses its output.
 pub(crate) fn call<T: DeserializeOwned, A: AsRef<OsStr>>(
     what: &str,
     arguments: impl IntoIterator<Item = A>,
@@ -79,7 +79,7 @@ pub(crate) fn our_cpu_seconds() -> f64 {
     times.own + times.children
 }
 
-/// The CPU time of a cluster, whose folder this is: all its processes, living and dead.
+/// The CPU time of the cluster in a folder: all its processes, running and ended.
 pub(crate) fn cluster_cpu_seconds(folder: &Path) -> f64 {
     let file = std::fs::read_to_string(folder.join("data").join("postmaster.pid")).unwrap();
     let postmaster: u32 = file.lines().next().unwrap().trim().parse().unwrap();
@@ -90,7 +90,7 @@ pub(crate) fn cluster_cpu_seconds(folder: &Path) -> f64 {
     main.own + main.children + living.map(|times| times.own).sum::<f64>()
 }
 
-/// What the machine's cores have done, and for how long there have been that many.
+/// The CPU time of the whole machine: busy, and in total.
 #[derive(Clone, Copy)]
 pub(crate) struct Machine {
     busy: f64,
@@ -102,11 +102,11 @@ impl Machine {
         let stat = std::fs::read_to_string("/proc/stat").unwrap();
         let seconds = |tick: &str| tick.parse::<f64>().unwrap() / TICKS_PER_SECOND;
         let cpu: Vec<f64> = stat.lines().next().unwrap().split_whitespace().skip(1).map(seconds).collect();
-        // User, nice, system, and what the host gave to others. Interrupts are no process's, and mostly ours.
+        // User, nice, system and steal. Interrupts belong to no process and are mostly caused by the benchmark.
         Self { busy: cpu[0] + cpu[1] + cpu[2] + cpu[7], all: cpu[..8].iter().sum() }
     }
 
-    /// Waits until others leave the machine alone, for at most so long.
+    /// Waits until the machine is idle, for at most `patience`.
     pub(crate) fn settle(patience: Duration) {
         let began = Instant::now();
         let timer = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -121,13 +121,13 @@ impl Machine {
         }
     }
 
-    /// The part of the machine that others have used since `before`, of which `ours` seconds were ours.
+    /// The share of the machine that other programs have used since `before`; `ours` is the benchmark's own time in seconds.
     pub(crate) fn others_since(self, before: Self, ours: f64) -> f64 {
         ((self.busy - before.busy - ours) / (self.all - before.all)).max(0.0)
     }
 }
 
-/// What `/proc/<id>/stat` says.
+/// The contents of `/proc/<id>/stat`.
 struct Times {
     parent: u32,
     own: f64,
@@ -141,7 +141,7 @@ impl Times {
 
     fn read(id: u32) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-        // The name before it may contain anything.
+        // The process name before it may contain any character.
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
         let seconds = |user: usize| {
             let ticks = |field: usize| fields.get(field)?.parse::<f64>().ok();

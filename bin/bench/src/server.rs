@@ -1,4 +1,4 @@
-//! The server under measurement: as `tithe serve` assembles it, with routes of the benchmark's own.
+//! The server under measurement: assembled like `tithe serve`, with the benchmark's own routes.
 
 use crate::ground::{self, Payer};
 use actix_web::http::header::{self, HeaderMap};
@@ -12,8 +12,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_clock::{Clock, Entropy, SystemClock, SystemEntropy};
-use tithe_engine::claim_token::ClaimTokens;
-use tithe_engine::commands::Answer;
+use tithe_engine::charging;
+use tithe_engine::identities::Credentials;
+use tithe_engine::jobs::ClaimTokens;
 use tithe_engine::{Engine, EngineError, Ports, Settings};
 use tithe_http::{AppState, Code, HttpSettings, Problem};
 use tithe_inference::{SimInference, SimSettings};
@@ -27,27 +28,27 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-/// What the server is to serve.
+/// The options of the server.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The database
+    /// URL of the database
     #[arg(long)]
     database: String,
-    /// Where the simulated wallet keeps its journal
+    /// Folder of the simulated wallet's journal
     #[arg(long)]
     wallet: PathBuf,
-    /// What is logged, to standard error
+    /// Log filter; the log is written to standard error
     #[arg(long, default_value = "warn")]
     log: String,
-    /// The threads that use cases run on; as many as cores
+    /// Number of threads that run use cases [default: the number of cores]
     #[arg(long)]
     threads: Option<usize>,
-    /// The threads that answer requests
+    /// Number of threads that serve HTTP requests
     #[arg(long, default_value_t = 2)]
     workers: usize,
 }
 
-/// What the benchmark's tokens are made with.
+/// The secret that signs the benchmark's tokens.
 pub(crate) fn secrets() -> Secrets {
     Secrets::new(Secret::new("what the benchmark's tokens are made with"), Vec::new())
 }
@@ -57,7 +58,7 @@ pub(crate) fn tokens() -> ClaimTokens {
     ClaimTokens::new(&secrets())
 }
 
-/// Serves until standard input ends. Prints the address.
+/// Prints the address and serves until standard input is closed.
 pub(crate) fn run(options: &Options) {
     let filter = EnvFilter::try_new(&options.log).unwrap();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
@@ -155,7 +156,7 @@ async fn free(request: HttpRequest, state: Data<AppState>, body: Bytes) -> Resul
     grant(Payer::Pool, &request, &state, &body).await
 }
 
-/// The same for work that a session pays the other half of.
+/// A grant for work of which a session pays the other half.
 async fn halves(request: HttpRequest, state: Data<AppState>, body: Bytes) -> Result<HttpResponse, Problem> {
     grant(Payer::Both, &request, &state, &body).await
 }
@@ -167,7 +168,11 @@ async fn grant(
     body: &Bytes,
 ) -> Result<HttpResponse, Problem> {
     let charge = Charge::read(body)?;
-    let identity = state.engine.identity_of_token(bearer(request.headers()).unwrap_or_default())?;
+    let tokens = bearer(request.headers()).into_iter().map(str::to_owned).collect();
+    let identity = state.engine.identities.authenticate_read(&Credentials { tokens, signed: None })?;
+    let identity = identity.ok_or_else(|| {
+        Problem::new(Code::IdentityRequired, "missing token: expected `Authorization: Bearer …`")
+    })?;
     let engine = Arc::clone(&state.engine);
     let granting = async move {
         let Ports { clock, entropy, .. } = engine.ports();
@@ -175,12 +180,12 @@ async fn grant(
         engine.committer().commit(command).await.map_err(EngineError::from)
     };
     match state.run(granting).await? {
-        Answer::Charged { absorbed, .. } if absorbed.get() == ground::POOL_PAYS => Ok(charge.answer()),
+        charging::Charged::Now(shares) if shares.absorbed.get() == ground::POOL_PAYS => Ok(charge.answer()),
         other => Err(Problem::new(Code::Internal, format!("not granted: {other:?}"))),
     }
 }
 
-/// The same without a task of its own on the main runtime: what that costs.
+/// A charge without a task on the main runtime, to measure what the task costs.
 async fn charge_here(
     request: HttpRequest,
     state: Data<AppState>,
@@ -192,14 +197,14 @@ async fn charge_here(
     Ok(charge.answer())
 }
 
-/// Reads a charge, and checks that its session's token came with it.
+/// Parses a charge and verifies its session's token.
 fn authorized(request: &HttpRequest, tokens: &ClaimTokens, body: &[u8]) -> Result<Charge, Problem> {
     let charge = Charge::read(body)?;
     let token = bearer(request.headers()).unwrap_or_default();
     if tokens.verify(JobId(ground::session_id(charge.session)), token) {
         Ok(charge)
     } else {
-        Err(Problem::new(Code::InvalidIdentity, "the token is not this session's"))
+        Err(Problem::new(Code::InvalidIdentity, "invalid token: expected the token of this session"))
     }
 }
 
@@ -220,7 +225,7 @@ impl Charge {
     }
 }
 
-/// An answer that needs nothing.
+/// A trivial response.
 async fn trivial(_body: Bytes) -> HttpResponse {
     HttpResponse::Ok().json(Charged { session: 0, charged: Msats::ZERO })
 }

@@ -1,4 +1,4 @@
-//! A JSON answer that needs nothing, and an invalid credential that is refused.
+//! A trivial JSON response, and the refusal of an invalid credential.
 
 use crate::Rounds;
 use crate::figures::{Figures, median, millis, print_table, rate};
@@ -6,17 +6,17 @@ use crate::load::{Load, Target};
 use crate::process::Server;
 use clap::Args;
 
-/// What is measured.
+/// The options of the measurement.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How many connections at once
+    /// Number of concurrent connections
     #[arg(long, default_value_t = 32)]
     connections: u32,
     #[command(flatten)]
     rounds: Rounds,
 }
 
-/// Measures. Neither needs the database, so that any will do.
+/// Runs the measurement. Neither request needs the database, so any database will do.
 pub(crate) fn run(options: &Options) {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("bench.db").display());
@@ -47,7 +47,7 @@ pub(crate) fn run(options: &Options) {
     };
     println!("{} connections; medians of {rounds} interleaved rounds of {seconds} s", options.connections);
     print_table(
-        &["answer", "per s", "p50 ms", "p99 ms", "×", "goal"],
+        &["response", "per s", "p50 ms", "p99 ms", "×", "goal"],
         &[
             row("trivial", &trivial, String::new(), ""),
             row("invalid credential", &refused, format!("{ratio:.2}"), "≥ 0.5 ×, reach for 0.8 ×"),

@@ -1,4 +1,4 @@
-//! Tithe against a floor, in rounds.
+//! Compares Tithe with a floor, in rounds.
 
 use crate::Rounds;
 use crate::figures::{Figures, median, millis, print_table, rate};
@@ -8,13 +8,13 @@ use std::path::Path;
 use std::time::Duration;
 use tithe_test_postgres::Cluster;
 
-/// What is wanted at a number of connections.
+/// The goal at a number of connections.
 pub(crate) struct Goal {
     pub(crate) connections: u32,
     pub(crate) text: &'static str,
 }
 
-/// What is measured, and where.
+/// The plan of a measurement.
 pub(crate) struct Plan<'a> {
     pub(crate) url: &'a str,
     pub(crate) folder: &'a Path,
@@ -27,7 +27,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) rounds: Rounds,
 }
 
-/// The load of a round, shared out among the servers at once. Latencies are the worst server's.
+/// Generates the load of a round on all servers at once. The latencies are those of the slowest server.
 fn load(servers: &[Server], target: Target, connections: u32, seconds: u64, sessions: u32) -> Load {
     let share = connections / servers.len() as u32;
     let loads: Vec<Load> = std::thread::scope(|scope| {
@@ -49,13 +49,13 @@ fn load(servers: &[Server], target: Target, connections: u32, seconds: u64, sess
     }
 }
 
-/// The number of connections that suits the floor best, and that the goals mean.
+/// The number of connections at which the floor is fastest; the goals refer to it.
 const BEST: u32 = 32;
 
-/// A round in which other programs disturb is repeated: so many times as many rounds as are asked for, at most.
+/// Rounds that other programs disturb are repeated, at most this many times the number of rounds.
 const REPEATS: u32 = 3;
 
-/// How long a round waits for other programs to leave the machine alone.
+/// The longest time that a round waits for the machine to become idle.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// CPU time, in seconds.
@@ -77,7 +77,7 @@ impl Cpu {
         }
     }
 
-    /// What was used since `before`.
+    /// The CPU time used since `before`.
     fn since(self, before: Self, operations: f64) -> Used {
         let (server, database) = (self.server - before.server, self.database - before.database);
         let client = self.client - before.client;
@@ -91,18 +91,18 @@ impl Cpu {
     }
 }
 
-/// CPU time, in microseconds of each operation.
+/// CPU time in microseconds per operation.
 #[derive(Clone, Copy)]
 struct Used {
     server: f64,
     database: f64,
     client: f64,
-    /// The part of the machine that other programs used.
+    /// The share of the machine that other programs used.
     others: f64,
 }
 
 impl Used {
-    /// Each one's own median.
+    /// The median of each figure.
     fn median(rounds: &[Self]) -> Self {
         let of = |part: fn(&Self) -> f64| median(rounds.iter().map(part));
         Self {
@@ -114,21 +114,21 @@ impl Used {
     }
 }
 
-/// What the rounds of one number of connections came to.
+/// The results of the rounds at one number of connections.
 #[derive(Default)]
 struct Measured {
     floor: Vec<Figures>,
-    /// The floor at the number of connections that suits it best.
+    /// The floor at the number of connections at which it is fastest.
     best: Vec<Figures>,
     tithe: Vec<Figures>,
     floor_cpu: Vec<Used>,
     tithe_cpu: Vec<Used>,
-    /// Commands in a batch, on average.
+    /// The mean number of commands per batch.
     batch: Vec<f64>,
 }
 
-/// Runs all rounds and prints what they came to. Returns how many charges were made. `floor` runs the other side of a
-/// round, and says how many charges that made; `batches` counts Tithe's batches.
+/// Runs all rounds, prints the results, and returns the number of charges made. `floor` runs the floor's side of a round and
+/// returns how many charges it made in Tithe's database; `batches` counts Tithe's batches.
 pub(crate) fn measure(
     plan: &Plan<'_>,
     floor: impl Fn(u32) -> (Figures, u64),
@@ -144,8 +144,8 @@ pub(crate) fn measure(
         .collect();
     let Rounds { rounds, seconds } = plan.rounds;
     println!(
-        "{sessions} sessions, {} server(s); medians of {rounds} interleaved rounds of {seconds} s a side; ms; CPU in µs of \
-         each operation",
+        "{sessions} sessions, {} server(s); medians of {rounds} interleaved rounds of {seconds} s a side; ms; CPU in µs per \
+         operation",
         plan.servers
     );
     let mut charges = 0;
@@ -168,7 +168,7 @@ pub(crate) fn measure(
             charges += made_at_best + made + load.answers;
             let floor_used = between.since(before, figures.rate * seconds as f64);
             let tithe_used = after.since(between, load.answers as f64);
-            // Without a second floor no time passes there, and a part of nothing means nothing.
+            // Without a second floor no time passes between the two readings, and the share is undefined.
             let at_best = if best.is_some() { before.since(start, 1.0).others } else { 0.0 };
             let others = floor_used.others.max(tithe_used.others).max(at_best);
             let disturbed = others > CALM && repeats > 0;
@@ -179,9 +179,9 @@ pub(crate) fn measure(
                 load.figures.rate / figures.rate,
                 others * 100.0,
                 if round == 0 {
-                    ": warm"
+                    ": warm-up"
                 } else if disturbed {
-                    ": again"
+                    ": disturbed, repeating"
                 } else {
                     ""
                 }
@@ -227,7 +227,7 @@ pub(crate) fn measure(
 }
 
 impl Measured {
-    /// A line for each side.
+    /// One row for each side.
     fn rows(&self, connections: u32, goals: &[Goal]) -> [Vec<String>; 2] {
         let ratio = |floor: &[Figures], of: fn(&Figures) -> f64| {
             let pairs = self.tithe.iter().zip(floor);

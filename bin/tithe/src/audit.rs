@@ -5,9 +5,9 @@ use crate::database::Database;
 use std::process::ExitCode;
 use tithe_engine::audit::{AuditReport, audit};
 
-/// Audits the database; the exit code tells whether it is sound.
+/// Audits the database; the exit code reports whether it is sound.
 pub(crate) fn run(config: &Config, json: bool) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    let database = Database::of(config)?;
+    let database = Database::of(&config.storage)?;
     let runtime = tokio::runtime::Runtime::new()?;
     let report = runtime.block_on(async {
         let store = database.connect().await?;
@@ -26,7 +26,7 @@ fn print_text(report: &AuditReport) {
         "{} transfers, {} invoices, {} jobs, {} grants",
         report.transfers, report.invoices, report.jobs, report.grants
     );
-    println!("what each account got less what it gave (the wallet gave what it holds to the others):");
+    println!("balance of each account (credits minus debits; `wallet` is negative by what it has received):");
     for (account, msats) in &report.balances {
         println!("  {:<14} {msats:>20} msat", account.to_string());
     }

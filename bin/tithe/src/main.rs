@@ -10,23 +10,24 @@ mod migrate;
 mod private;
 mod secret;
 mod serve;
+mod url;
 
 use clap::{Args, Parser, Subcommand};
 use config::Config;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Sells AI work for sats over Bitcoin Lightning, and gives a tenth of what it earns back.
+/// Sells AI work for sats over Bitcoin Lightning, and puts a tenth of what customers pay into a pool for free work.
 #[derive(Parser)]
 #[command(
     version,
     propagate_version = true,
     after_help = "First steps, on one machine, with play money:\n  \
-        TITHE_DEV=1 tithe serve                      start a server; it says what to try\n  \
+        TITHE_DEV=1 tithe serve                      start a server; it prints what to try next\n  \
         tithe ask --dev-pay 'Why is the sky blue?'   buy a piece of work from it\n  \
-        tithe identity new                           make a key; with it `tithe ask --identity` earns trust\n\n\
+        tithe identity new                           create a key; `tithe ask --identity` then earns trust\n\n\
         Settings come from defaults, then a TOML file, then environment variables:\n  \
-        tithe config check                           shows what is in force, and where it comes from"
+        tithe config check                           shows all settings, and where each value comes from"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -37,9 +38,9 @@ struct Cli {
 enum Command {
     /// Run the server
     Serve(ConfigArgs),
-    /// Bring the database's tables up to date. `serve` does it too; this is for who wants it done before
+    /// Migrate the database's tables. `serve` does this at start, too; use it to migrate in a separate step
     Migrate(ConfigArgs),
-    /// Prove that no sat was lost or invented: check every row of the database against the rules
+    /// Audit the database: verify that no sat was lost or created
     Audit {
         #[command(flatten)]
         config: ConfigArgs,
@@ -47,14 +48,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Look at the configuration
+    /// Inspect the configuration
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
     },
     /// Buy a piece of work from a running server, in the terminal
     Ask(ask::AskArgs),
-    /// Be somebody: a key of your own, which work earns trust for, and which the pool pays for in time
+    /// Manage your identity: a Nostr key that earns trust when you pay for work, so that the pool pays for work later
     Identity {
         #[command(subcommand)]
         command: identity::IdentityCommand,
@@ -65,18 +66,18 @@ enum Command {
 
 #[derive(Subcommand)]
 enum ConfigCommand {
-    /// Check the configuration and print what is in force, secrets hidden
+    /// Check the configuration and print all settings, with secrets hidden
     Check(ConfigArgs),
 }
 
 #[derive(Args)]
 struct ConfigArgs {
-    /// The configuration file; without it `tithe.toml`, if there is one
+    /// The configuration file [default: `tithe.toml`, if it exists]
     #[arg(long, value_name = "FILE", env = "TITHE_CONFIG")]
     config: Option<PathBuf>,
 }
 
-/// An error with all its causes, for people.
+/// Formats an error with all its causes for the terminal.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,10 +1,10 @@
-//! Files and folders for nobody else to read.
+//! Files and folders that only their owner can read.
 
 use std::io::Write;
 use std::path::Path;
 use tithe_clock::Entropy;
 
-/// Makes a folder, and those it is in.
+/// Creates a folder and its parents.
 pub(crate) fn make_folder(folder: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
@@ -13,8 +13,8 @@ pub(crate) fn make_folder(folder: &Path) -> std::io::Result<()> {
     builder.create(folder)
 }
 
-/// Writes a file that is not there yet: beside its place, whole and on disk, and then moved there, unless somebody else was
-/// faster (`AlreadyExists`).
+/// Creates a file atomically: writes and syncs a temporary file beside it, then links it into place. Fails with
+/// `AlreadyExists` if the file exists.
 pub(crate) fn write_new(path: &Path, text: &str, entropy: &dyn Entropy) -> std::io::Result<()> {
     let draft = path.with_extension(hex::encode(entropy.bytes::<8>()));
     let mut options = std::fs::OpenOptions::new();
@@ -24,7 +24,7 @@ pub(crate) fn write_new(path: &Path, text: &str, entropy: &dyn Entropy) -> std::
     let written = options.open(&draft).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        // Unlike a rename, a link replaces nothing.
+        // Unlike a rename, a link never replaces an existing file.
         std::fs::hard_link(&draft, path)
     });
     let removed = std::fs::remove_file(&draft);

@@ -1,4 +1,4 @@
-//! The server's own secret: given, or generated on first run and kept with mode 0600.
+//! The server's secret: configured, or generated at the first start and stored with mode 0600.
 
 use crate::private;
 use std::io::ErrorKind;
@@ -8,7 +8,7 @@ use tithe_trust::{Secret, Secrets};
 
 const FILE: &str = "token.secret";
 
-/// The given secrets, or the one that the data directory keeps.
+/// The configured secrets, or the one stored in the data directory.
 pub(crate) fn secrets(
     given: Option<&[String]>,
     data_dir: &Path,
@@ -25,13 +25,13 @@ pub(crate) fn secrets(
         Err(other) => return Err(other),
     };
     let bytes = hex::decode(text.trim()).ok().filter(|bytes| bytes.len() == 32).ok_or_else(|| {
-        let problem = format!("{} does not hold 64 hex digits", path.display());
+        let problem = format!("invalid secret in {}: expected 64 hex digits", path.display());
         std::io::Error::new(ErrorKind::InvalidData, problem)
     })?;
     Ok(Secrets::new(Secret::new(bytes), Vec::new()))
 }
 
-/// Keeps a new secret, unless another server was faster: then theirs is the one.
+/// Generates and stores a secret. If another server was faster, returns that server's secret.
 fn generate(path: &Path, entropy: &dyn Entropy) -> std::io::Result<String> {
     let secret = hex::encode(entropy.bytes::<32>());
     match private::write_new(path, &secret, entropy) {

@@ -1,7 +1,8 @@
 //! `tithe serve`.
 
 use crate::config::{Backend, Config, LogFormat, PriceSource};
-use crate::database::{self, Database};
+use crate::database::Database;
+use crate::url::without_password;
 use crate::{private, secret};
 use std::io::IsTerminal;
 use std::net::TcpListener;
@@ -11,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tithe_clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use tithe_engine::inference::Inference;
-use tithe_engine::{Engine, PoolStatus, Ports};
+use tithe_engine::pool::PoolStatus;
+use tithe_engine::{Engine, Ports};
 use tithe_free_tier::Budgets;
 use tithe_http::{AppState, HttpSettings};
 use tithe_inference::{
@@ -30,10 +32,10 @@ use tracing_subscriber::EnvFilter;
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Where customers look when they are not told.
+/// The address that customers' commands use by default.
 const DEFAULT_ADDRESS: &str = "127.0.0.1:8402";
 
-/// A failure with what was being done.
+/// A failure, with a description of the operation that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 struct While {
@@ -46,19 +48,19 @@ fn doing<E: Into<Failure>>(what: impl Into<String>) -> impl FnOnce(E) -> While {
     move |source| While { what, source: source.into() }
 }
 
-/// Runs the server until it is told to stop.
+/// Runs the server until it receives SIGTERM or SIGINT.
 pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     start_log(config)?;
     let runtime = Runtime::new()?;
-    private::make_folder(&config.data_dir)
-        .map_err(doing(format!("the data directory {} cannot be made", config.data_dir.display())))?;
-    let listener = TcpListener::bind(config.listen)
-        .map_err(doing(format!("nothing can be served on {} (TITHE_LISTEN)", config.listen)))?;
+    private::make_folder(&config.storage.data_dir)
+        .map_err(doing(format!("cannot create the data directory {}", config.storage.data_dir.display())))?;
+    let listener = TcpListener::bind(config.server.listen)
+        .map_err(doing(format!("cannot listen on {} (TITHE_LISTEN)", config.server.listen)))?;
     let address = listener.local_addr()?;
     let (state, wallet) = runtime.block_on(assemble(config, &runtime))?;
     let engine = Arc::clone(&state.engine);
     let pool = runtime.block_on(open_pool(&engine))?;
-    // Whoever reads that it serves may ask it to stop.
+    // Signals are handled before the banner is printed: a reader of the banner may stop the server at once.
     let told_to_stop = {
         let _inside = runtime.enter();
         told_to_stop()
@@ -68,17 +70,17 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     let (draining, stopping) = (state.draining.clone(), state.stopping.clone());
     let running = runtime.block_on(async { engine.start() });
     let http = HttpSettings {
-        workers: config.http_workers,
-        cors_origins: config.cors_origins.clone(),
-        shutdown_timeout: config.shutdown.min(Duration::from_secs(10)),
+        workers: config.server.http_workers,
+        cors_origins: config.server.cors_origins.clone(),
+        shutdown_timeout: config.server.shutdown.min(Duration::from_secs(10)),
     };
     actix_web::rt::System::new().block_on(async {
         let server = tithe_http::serve(listener, state, http)?;
         let handle = server.handle();
-        let patience = config.shutdown;
+        let patience = config.server.shutdown;
         runtime.spawn(async move {
             told_to_stop.await;
-            info!("stopping: no new jobs; what runs may finish, and can be followed meanwhile");
+            info!("stopping: accepting no new jobs, waiting for running work to finish");
             draining.cancel();
             running.stop(patience).await;
             stopping.cancel();
@@ -91,38 +93,39 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds every adapter, and the engine on them.
+/// Builds all adapters and the engine that uses them.
 async fn assemble(config: &Config, runtime: &Runtime) -> Result<(AppState, Arc<SimWallet>), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let stopping = CancellationToken::new();
-    let store = Database::of(config)?.open().await?;
-    let options = SimOptions { fault_rates: config.wallet_sim_faults, ..SimOptions::default() };
-    let folder = config.data_dir.join("wallet-sim");
+    let store = Database::of(&config.storage)?.open().await?;
+    let options = SimOptions { fault_rates: config.wallet.sim_faults, ..SimOptions::default() };
+    let folder = config.storage.data_dir.join("wallet-sim");
     let wallet = SimWallet::open_with(&folder, options, clock.clone(), entropy.clone())
         .await
-        .map_err(doing("the simulated wallet cannot be opened"))?;
+        .map_err(doing("cannot open the simulated wallet"))?;
     let wallet = Arc::new(wallet);
-    if config.dev && wallet.network() == Network::Mainnet {
-        return Err("TITHE_DEV=1 does not run with a wallet on mainnet".into());
+    if config.server.dev && wallet.network() == Network::Mainnet {
+        return Err("invalid TITHE_DEV: expected a wallet on a test network, got one on mainnet".into());
     }
     let ports = Ports {
         store,
         wallet: wallet.clone(),
         inference: inference(config, &clock, &entropy)?,
         prices: prices(config, &clock, &stopping)?,
-        catalogue: Arc::new(catalogue(config.models.as_deref())?),
+        catalogue: Arc::new(catalogue(config.inference.models.as_deref())?),
         clock,
         entropy: entropy.clone(),
     };
-    let secrets = secret::secrets(config.token_secret.as_deref(), &config.data_dir, entropy.as_ref())
-        .map_err(doing("the secret for tokens cannot be read or made"))?;
+    let secrets =
+        secret::secrets(config.storage.token_secret.as_deref(), &config.storage.data_dir, entropy.as_ref())
+            .map_err(doing("cannot read or create the token secret"))?;
     let engine = Arc::new(Engine::new(ports, config.engine.clone(), &secrets)?);
-    let test_payer = config.dev.then(|| -> Arc<dyn TestPayer> { wallet.clone() });
+    let test_payer = config.server.dev.then(|| -> Arc<dyn TestPayer> { wallet.clone() });
     let state = AppState {
         engine,
         test_payer,
-        public_url: config.public_url.clone(),
+        public_url: config.server.public_url.clone(),
         runtime: runtime.handle().clone(),
         draining: CancellationToken::new(),
         stopping,
@@ -130,13 +133,13 @@ async fn assemble(config: &Config, runtime: &Runtime) -> Result<(AppState, Arc<S
     Ok((state, wallet))
 }
 
-/// Puts the operator's first money into the pool, once, and says how it stands.
+/// Puts the operator's initial funds into the pool, once, and returns the pool's status.
 async fn open_pool(engine: &Engine) -> Result<PoolStatus, Failure> {
     let opened = async {
-        engine.pool_open().await?;
-        engine.pool_status().await
+        engine.pool.open().await?;
+        engine.pool.status().await
     };
-    Ok(opened.await.map_err(doing("the pool could not be opened"))?)
+    Ok(opened.await.map_err(doing("cannot open the pool"))?)
 }
 
 fn inference(
@@ -151,10 +154,10 @@ fn inference(
     ) -> Arc<dyn Inference> {
         Arc::new(Guarded::new(backend, GuardSettings::default(), clock.clone(), entropy.clone()))
     }
-    let key = config.inference_api_key.as_deref().map(str::parse::<ApiKey>).transpose();
-    let key = key.map_err(doing("TITHE_INFERENCE_API_KEY is no API key"))?;
-    let base = |url: &str| url.parse().map_err(doing(format!("TITHE_INFERENCE_URL is {url:?}")));
-    Ok(match &config.backend {
+    let key = config.inference.api_key.as_deref().map(str::parse::<ApiKey>).transpose();
+    let key = key.map_err(doing("invalid TITHE_INFERENCE_API_KEY"))?;
+    let base = |url: &str| url.parse().map_err(doing(format!("invalid TITHE_INFERENCE_URL {url:?}")));
+    Ok(match &config.inference.backend {
         Backend::Simulated { latency, delta_delay } => {
             let settings =
                 SimSettings { latency: *latency, delta_delay: *delta_delay, ..SimSettings::default() };
@@ -174,7 +177,7 @@ fn prices(
     clock: &Arc<dyn Clock>,
     stopping: &CancellationToken,
 ) -> Result<Arc<dyn PriceFeed>, Failure> {
-    Ok(match config.prices {
+    Ok(match config.prices.btc {
         PriceSource::Fixed(price) | PriceSource::Simulated(price) => {
             Arc::new(FixedPrice::new(price, clock.clone()))
         }
@@ -189,7 +192,7 @@ fn prices(
 fn catalogue(file: Option<&Path>) -> Result<Catalogue, Failure> {
     let built_in = Catalogue::built_in();
     let Some(path) = file else { return Ok(built_in) };
-    let what = format!("the models in {} (TITHE_MODELS) cannot be used", path.display());
+    let what = format!("cannot use the models in {} (TITHE_MODELS)", path.display());
     let text = std::fs::read_to_string(path).map_err(doing(what.clone()))?;
     Ok(built_in.overridden_by(Catalogue::parse(&text).map_err(doing(what))?))
 }
@@ -200,50 +203,53 @@ fn start_log(config: &Config) -> Result<(), Failure> {
         .with_env_filter(filter(config)?)
         .with_writer(std::io::stderr)
         .with_ansi(color);
-    match config.log_format {
+    match config.log.format {
         LogFormat::Pretty => log.with_target(false).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
     Ok(())
 }
 
-/// Checks what can be checked of a configuration without starting anything.
+/// Checks a configuration as far as possible without starting anything.
 pub(crate) fn check(config: &Config) -> Result<(), Failure> {
     filter(config)?;
-    Database::of(config)?;
+    Database::of(&config.storage)?;
     let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
         (Arc::new(SystemClock), Arc::new(SystemEntropy));
     inference(config, &clock, &entropy)?;
-    let catalogue = catalogue(config.models.as_deref())?;
+    let catalogue = catalogue(config.inference.models.as_deref())?;
     let engine = &config.engine;
     let named = [&engine.eval_model, &engine.work_model].into_iter().chain(&engine.offered_models);
     for name in named {
-        catalogue.model(name).ok_or_else(|| format!("the model {name:?} is not in the model catalogue"))?;
+        catalogue
+            .model(name)
+            .ok_or_else(|| format!("unknown model: expected one in the catalogue, got {name:?}"))?;
     }
     Ok(())
 }
 
 fn filter(config: &Config) -> Result<EnvFilter, Failure> {
-    EnvFilter::try_new(&config.log).map_err(|wrong| format!("TITHE_LOG is {:?}: {wrong}", config.log).into())
+    EnvFilter::try_new(&config.log.filter)
+        .map_err(|wrong| format!("invalid TITHE_LOG {:?}: {wrong}", config.log.filter).into())
 }
 
-/// What a stranger should know first.
+/// The first lines that the server prints: what is simulated, where the data is, what to try.
 fn banner(config: &Config, address: &str, wallet: &SimWallet, pool: &PoolStatus) -> String {
-    let paid_by = if config.dev { ", paid by POST /dev/stub/pay" } else { "" };
+    let paid_by = if config.server.dev { ", paid by POST /dev/stub/pay" } else { "" };
     let mut lines = vec![format!(
         "wallet     SIMULATED: no money moves; invoices are real BOLT11 on {}{paid_by}",
         wallet.network()
     )];
     let engine = &config.engine;
-    match &config.backend {
+    match &config.inference.backend {
         Backend::Simulated { .. } => {
-            lines.push("inference  SIMULATED: answers are made up, tokens are real".to_owned());
+            lines.push("inference  SIMULATED: results are made up, token counts are real".to_owned());
         }
         Backend::OpenAi { url } | Backend::Anthropic { url } => {
             lines.push(format!("inference  {} and {} at {url}", engine.eval_model, engine.work_model));
         }
     }
-    lines.push(match config.prices {
+    lines.push(match config.prices.btc {
         PriceSource::Simulated(price) => format!("BTC price  SIMULATED: {price}"),
         PriceSource::Fixed(price) => format!("BTC price  fixed: {price}"),
         PriceSource::Live => "BTC price  live, from public sources".to_owned(),
@@ -257,34 +263,35 @@ fn banner(config: &Config, address: &str, wallet: &SimWallet, pool: &PoolStatus)
         trusted.get(),
         elite
     ));
-    let url = config.database();
+    let url = config.storage.database();
     if !url.starts_with("sqlite://") {
-        lines.push(format!("database   {}", database::without_password(&url).unwrap_or(url)));
+        lines.push(format!("database   {}", without_password(&url).unwrap_or(url)));
     }
-    let folder = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
-    let try_it = if config.dev {
+    let folder =
+        std::path::absolute(&config.storage.data_dir).unwrap_or_else(|_| config.storage.data_dir.clone());
+    let try_it = if config.server.dev {
         let server =
             if address == DEFAULT_ADDRESS { String::new() } else { format!("--server http://{address} ") };
         format!(
             "  try        cargo run -- ask {server}--dev-pay 'Why is the sky blue?'   (or the README's curl commands)"
         )
     } else {
-        "  try        start with TITHE_DEV=1 to be able to pay invoices without a Lightning wallet".to_owned()
+        "  try        start with TITHE_DEV=1 to pay invoices without a Lightning wallet".to_owned()
     };
     format!(
-        "Tithe {} serves on http://{address}\n  {}\n  data       {}\n  docs       http://{address}/docs\n{try_it}\n",
+        "Tithe {} is listening on http://{address}\n  {}\n  data       {}\n  docs       http://{address}/docs\n{try_it}\n",
         env!("CARGO_PKG_VERSION"),
         lines.join("\n  "),
         folder.display(),
     )
 }
 
-/// Listens from now on; ends when the process is asked to end.
+/// Starts to listen for SIGTERM and SIGINT; the future resolves when one arrives.
 fn told_to_stop() -> impl Future<Output = ()> {
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     async {
         let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
-            // Without signals only `kill -9` ends the server, which it survives.
+            // Without signal handlers only `kill -9` ends the server; no data is lost then.
             return std::future::pending().await;
         };
         tokio::select! {

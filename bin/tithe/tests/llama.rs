@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_clock::{SystemClock, SystemEntropy};
-use tithe_engine::idempotency::StoredAnswer;
 use tithe_engine::inference::{ChatRequest, ChatStream, Completion, Inference, InferenceError};
-use tithe_engine::{CreatedJob, Engine, JobCursor, JobUpdate, NewJobRequest, Ports, Settings};
+use tithe_engine::jobs::{CreatedJob, JobCursor, JobUpdate, NewJobRequest};
+use tithe_engine::records::StoredResponse;
+use tithe_engine::{Engine, Ports, Settings};
 use tithe_inference::{GuardSettings, Guarded, OpenAiCompatible, OpenAiSettings, SimInference, SimSettings};
 use tithe_jobs::{Completion as Done, JobId, JobState};
 use tithe_ledger::AccountId;
@@ -87,14 +88,14 @@ async fn a_job_on_a_real_model_is_charged_exactly_its_priced_usage() {
     let engine = Arc::new(Engine::new(ports, settings, &secrets).unwrap());
     let running = engine.start();
 
-    let render = |created: &CreatedJob| StoredAnswer { status: 201, body: created.job.id.to_string() };
+    let render = |created: &CreatedJob| StoredResponse { status: 201, body: created.job.id.to_string() };
     let request = "Tell me of the first people.".to_owned();
     let new = NewJobRequest { request, model: None, max_output_tokens: Some(48), identity: None };
-    let id: JobId = engine.job_create(new, None, &render).await.unwrap().answer.body.parse().unwrap();
-    let eval = engine.job_view(id).await.unwrap().eval_invoice.unwrap().payment_hash;
-    engine.invoice_pay_for_test(wallet.as_ref(), eval).await.unwrap();
+    let id: JobId = engine.jobs.create(new, None, &render).await.unwrap().response.body.parse().unwrap();
+    let eval = engine.jobs.view(id).await.unwrap().eval_invoice.unwrap().payment_hash;
+    engine.payments.pay_for_test(wallet.as_ref(), eval).await.unwrap();
 
-    let mut follower = engine.job_follow(id, JobCursor::default()).await.unwrap();
+    let mut follower = engine.jobs.follow(id, JobCursor::default()).await.unwrap();
     let mut streamed = String::new();
     let follow = async {
         while let Some((_, update)) = follower.next().await.unwrap() {
@@ -102,7 +103,7 @@ async fn a_job_on_a_real_model_is_charged_exactly_its_priced_usage() {
                 JobUpdate::Text(text) => streamed.push_str(&text),
                 JobUpdate::Step { change, view } if change.state.as_str() == "awaiting_work_payment" => {
                     let invoice = view.work_invoice.unwrap().payment_hash;
-                    engine.invoice_pay_for_test(wallet.as_ref(), invoice).await.unwrap();
+                    engine.payments.pay_for_test(wallet.as_ref(), invoice).await.unwrap();
                 }
                 JobUpdate::Step { .. } => {}
             }
@@ -110,7 +111,7 @@ async fn a_job_on_a_real_model_is_charged_exactly_its_priced_usage() {
     };
     tokio::time::timeout(Duration::from_mins(1), follow).await.expect("the job ends");
 
-    let job = engine.job_view(id).await.unwrap().job;
+    let job = engine.jobs.view(id).await.unwrap().job;
     let JobState::Complete { work, completion: Done { text, usage, settlement }, .. } = &job.state else {
         panic!("{:?}", job.state);
     };

@@ -1,21 +1,21 @@
 //! The committer: concurrent commands meet here and are committed in batches.
 //!
-//! There is no timer. A batch is what arrived during the previous commit, so a lone caller waits for nobody. The queue is
-//! bounded, and whoever finds it full is told at once.
+//! There is no timer. A batch is what arrived during the previous commit, so a single caller never waits for others. The
+//! queue is bounded; a command that finds it full fails at once.
 
-use crate::commands::{Answer, Batch, Command, Outcome, Refusal};
-use crate::feed::JobFeed;
-use crate::rules::Rules;
+use crate::books::{AnyCommand, AnyReply, Batch, Command, Outcome, Refusal, Rules};
+use crate::error_chain::chain;
 use crate::store::{Store, StoreError};
 use std::sync::Arc;
 use tithe_clock::Clock;
+use tithe_jobs::JobChange;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, warn};
 
-/// How many commands one batch takes at most.
+/// The most commands in one batch.
 const BATCH_LIMIT: usize = 256;
 
-/// How many commands may wait for the next batch.
+/// The most commands that may wait for the next batch.
 const QUEUE_LIMIT: usize = 4_096;
 
 /// Why a command did not happen.
@@ -25,19 +25,30 @@ pub enum CommitError {
     /// It was decided, and refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// Too many commands wait already, or the database is not available. Nothing has happened.
+    /// Too many commands are waiting, or the database is not available. Nothing has happened.
     #[error("the server is too busy")]
     Busy,
-    /// The database would not write it. Nothing has happened.
+    /// The command has a bug, or the database refused to write it. Nothing has happened.
     #[error("the change could not be written")]
     Failed,
-    /// The database went away while it committed: it has happened, or not. Read which.
+    /// The database went away during the commit: the change was made, or it was not. Read which.
     #[error("it is not known whether the change was written")]
     Unknown,
 }
 
+/// Learns of committed steps of jobs.
+pub trait CommitListener: Send + Sync {
+    /// These steps have been committed.
+    fn committed(&self, changes: &[JobChange]);
+}
+
+/// Listens to nothing.
+impl CommitListener for () {
+    fn committed(&self, _changes: &[JobChange]) {}
+}
+
 struct Envelope {
-    command: Command,
+    command: AnyCommand,
     reply: oneshot::Sender<Result<Outcome, CommitError>>,
 }
 
@@ -48,43 +59,59 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Starts the committer on the current runtime. It ends when its last clone is gone, after what is queued.
+    /// Starts the committer on the current runtime. It ends when its last clone is dropped, after the queued commands.
     #[must_use]
     pub fn start(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
-        feed: Arc<JobFeed>,
         rules: Arc<Rules>,
+        listener: Arc<dyn CommitListener>,
     ) -> Self {
         let (queue, commands) = mpsc::channel(QUEUE_LIMIT);
-        tokio::spawn(Writer { store, clock, feed, rules }.run(commands));
+        tokio::spawn(Writer { store, clock, rules, listener }.run(commands));
         Self { queue }
     }
 
-    /// Commits one command, together with whatever else is waiting. Once queued it happens whether or not the caller goes
-    /// on waiting for the answer.
+    /// Commits a command, together with whatever else is waiting. Once queued, the command happens even if the caller stops
+    /// waiting for the reply.
     ///
     /// # Errors
     /// [`CommitError`].
-    pub async fn commit(&self, command: Command) -> Result<Answer, CommitError> {
-        let (reply, answer) = oneshot::channel();
+    pub async fn commit<C: Command>(&self, command: C) -> Result<C::Reply, CommitError> {
+        let reply = self.commit_any(command.into()).await?;
+        reply.downcast().ok_or_else(|| {
+            error!(command = C::NAME, ?reply, "the store returned the reply of another command");
+            CommitError::Unknown
+        })
+    }
+
+    /// Commits a command of any type.
+    ///
+    /// # Errors
+    /// [`CommitError`].
+    pub async fn commit_any(&self, command: AnyCommand) -> Result<AnyReply, CommitError> {
+        let (reply, outcome) = oneshot::channel();
         self.queue.try_send(Envelope { command, reply }).map_err(|_| CommitError::Busy)?;
-        match answer.await {
-            Ok(outcome) => Ok(outcome??),
-            // The writer is gone: the runtime shuts down.
+        match outcome.await {
+            Ok(Ok(Ok(reply))) => Ok(reply),
+            // The cause is in the log; it is a bug, and no business of the caller's.
+            Ok(Ok(Err(Refusal::Undeclared(_)))) => Err(CommitError::Failed),
+            Ok(Ok(Err(refusal))) => Err(refusal.into()),
+            Ok(Err(failure)) => Err(failure),
+            // The writer is gone: the runtime is shutting down.
             Err(_) => Err(CommitError::Unknown),
         }
     }
 }
 
-/// The database is away.
-struct Away;
+/// The database is not available.
+struct Unavailable;
 
 struct Writer {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    feed: Arc<JobFeed>,
     rules: Arc<Rules>,
+    listener: Arc<dyn CommitListener>,
 }
 
 impl Writer {
@@ -92,26 +119,27 @@ impl Writer {
         let mut waiting = Vec::with_capacity(BATCH_LIMIT);
         while commands.recv_many(&mut waiting, BATCH_LIMIT).await > 0 {
             if self.commit_apart(std::mem::take(&mut waiting)).await.is_err() {
-                // Who came while the database was away has waited long enough to be told.
+                // Fail the commands that queued up during the outage: they have waited long enough.
                 while let Ok(envelope) = commands.try_recv() {
-                    let _gone = envelope.reply.send(Err(CommitError::Busy));
+                    let _receiver_gone = envelope.reply.send(Err(CommitError::Busy));
                 }
             }
         }
     }
 
-    /// Commits a batch, and if one of its commands cannot be written, the others without it: in halves, and halves of the
-    /// half that fails, so that a few tries find it. The order stays. Fails when the database is away.
-    async fn commit_apart(&self, batch: Vec<Envelope>) -> Result<(), Away> {
+    /// Commits a batch. If one of its commands cannot be written, the others are committed without it: the batch is split in
+    /// halves, and the failing half again, so that a few tries isolate the command. The order of the commands is kept. Fails
+    /// when the database is not available.
+    async fn commit_apart(&self, batch: Vec<Envelope>) -> Result<(), Unavailable> {
         let (mut parts, mut outcome) = (vec![batch], Ok(()));
         while let Some(mut part) = parts.pop() {
-            let commands: Vec<Command> = part.iter().map(|envelope| envelope.command.clone()).collect();
+            let commands = part.iter().map(|envelope| envelope.command.clone()).collect();
             match self.commit(commands).await {
-                Ok(outcomes) => answer(part, outcomes.into_iter().map(Ok)),
+                Ok(outcomes) => reply(part, outcomes.into_iter().map(Ok)),
                 Err(StoreError::Unavailable(cause)) => {
                     warn!(commands = part.len(), cause = chain(&*cause), "the database is not available");
-                    answer(part, std::iter::repeat_with(|| Err(CommitError::Busy)));
-                    outcome = Err(Away);
+                    reply(part, std::iter::repeat_with(|| Err(CommitError::Busy)));
+                    outcome = Err(Unavailable);
                 }
                 Err(StoreError::OutcomeUnknown(cause)) => {
                     error!(
@@ -119,59 +147,51 @@ impl Writer {
                         cause = chain(&*cause),
                         "it is not known whether a batch was written"
                     );
-                    answer(part, std::iter::repeat_with(|| Err(CommitError::Unknown)));
+                    reply(part, std::iter::repeat_with(|| Err(CommitError::Unknown)));
                 }
                 Err(cause) if part.len() > 1 => {
                     warn!(
                         commands = part.len(),
                         cause = chain(&cause),
-                        "a batch failed; it is tried in two halves"
+                        "a batch failed and is tried again in two halves"
                     );
                     let second = part.split_off(part.len() / 2);
                     parts.extend([second, part]);
                 }
                 Err(cause) => {
                     let command = part.first().map(|envelope| envelope.command.name());
-                    error!(command, cause = chain(&cause), "a command failed");
-                    answer(part, [Err(CommitError::Failed)].into_iter());
+                    error!(command, cause = chain(&cause), "a command could not be written");
+                    reply(part, [Err(CommitError::Failed)].into_iter());
                 }
             }
         }
         outcome
     }
 
-    async fn commit(&self, commands: Vec<Command>) -> Result<Vec<Outcome>, StoreError> {
+    async fn commit(&self, commands: Vec<AnyCommand>) -> Result<Vec<Outcome>, StoreError> {
         let batch = Batch::under(self.rules.clone(), commands, self.clock.now());
-        // In a task of its own, so that a store that panics ends this batch and not the committer.
+        // In a task of its own, so that a panic in the store ends this batch and not the committer.
         let (store, shared) = (self.store.clone(), batch.clone());
         let committing = tokio::spawn(async move { store.batch_commit(&shared).await });
         let committed =
             committing.await.map_err(|panicked| StoreError::OutcomeUnknown(Box::new(panicked)))??;
-        for (command, outcome) in batch.commands().iter().zip(&committed.outcomes) {
-            if let Err(refusal) = outcome {
-                debug!(command = command.name(), %refusal, "a command was refused");
+        for (command, outcome) in batch.commands().zip(&committed.outcomes) {
+            match outcome {
+                Ok(_) => {}
+                Err(bug @ Refusal::Undeclared(_)) => {
+                    error!(command = command.name(), %bug, "a command has a bug");
+                }
+                Err(refusal) => debug!(command = command.name(), %refusal, "a command was refused"),
             }
         }
-        self.feed.publish(&committed.job_changes);
+        self.listener.committed(&committed.job_changes);
         Ok(committed.outcomes)
     }
 }
 
-fn answer(envelopes: Vec<Envelope>, outcomes: impl Iterator<Item = Result<Outcome, CommitError>>) {
+fn reply(envelopes: Vec<Envelope>, outcomes: impl Iterator<Item = Result<Outcome, CommitError>>) {
     for (envelope, outcome) in envelopes.into_iter().zip(outcomes) {
-        // Whoever no longer listens finds the outcome in the store.
-        let _gone = envelope.reply.send(outcome);
+        // A caller that no longer waits can read the outcome from the store.
+        let _receiver_gone = envelope.reply.send(outcome);
     }
-}
-
-/// An error with all its causes, for the log.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

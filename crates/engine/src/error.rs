@@ -1,48 +1,50 @@
-//! Why a use case did not do what was asked.
+//! Why use cases fail.
 
-use crate::commands::Refusal;
-use crate::committer::{CommitError, chain};
+use crate::books::Refusal;
+use crate::committer::CommitError;
+use crate::error_chain::chain;
 use crate::store::StoreError;
-use tithe_jobs::JobId;
-use tithe_lightning::{PaymentHash, TestPaymentError};
+use tithe_lightning::TestPaymentError;
 use tithe_money::MoneyError;
 use tithe_pricing::{PriceError, QuoteError};
+use tithe_trust::{AuthError, InvalidToken};
 use tracing::error;
 
-/// What is wrong with a request. `Display` names the field and says how to mend it.
+/// What is wrong with a request. `Display` says how to correct it, without the name of the field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// No text, or only white space.
-    #[error("request is empty: say what you want done")]
+    /// The request has no text, or only white space.
+    #[error("empty: expected a text that says what you want done")]
     Empty,
-    /// More text than the server takes.
-    #[error("request has {bytes} bytes; at most {limit} are taken")]
+    /// The request is longer than the server accepts.
+    #[error("too long: expected at most {limit} bytes, got {bytes}")]
     TooLong {
-        /// How many it has.
+        /// The length of the request, in bytes.
         bytes: usize,
-        /// How many it may have.
+        /// The longest request that is accepted, in bytes.
         limit: usize,
     },
-    /// A character that no text has.
+    /// The request has a control character other than tab and line breaks.
     #[error(
-        "request has the control character U+{code:04X} at character {position}; only tab and line breaks are taken"
+        "control character: expected text with no control characters but tab and line breaks, got U+{code:04X} at \
+         character {position}"
     )]
     ControlCharacter {
-        /// Which character.
+        /// The code point of the character.
         code: u32,
-        /// Where, counted in characters from 0.
+        /// The position of the character, counted in characters from 0.
         position: usize,
     },
-    /// A model that is not offered.
-    #[error("model {name:?} is not offered here")]
+    /// The model is not offered.
+    #[error("not offered by this server: {name:?}")]
     UnknownModel {
-        /// What was asked for.
+        /// The name in the request.
         name: String,
     },
-    /// It cannot be quoted.
-    #[error("{0}")]
-    Unquotable(QuoteError),
+    /// The request cannot be quoted.
+    #[error(transparent)]
+    Quote(QuoteError),
 }
 
 impl RequestError {
@@ -51,59 +53,85 @@ impl RequestError {
     pub const fn field(&self) -> &'static str {
         match self {
             Self::UnknownModel { .. } => "model",
-            Self::Unquotable(QuoteError::OutputLimit { .. }) => "maxOutputTokens",
-            _ => "request",
+            Self::Quote(QuoteError::OutputLimit { .. }) => "maxOutputTokens",
+            Self::Empty | Self::TooLong { .. } | Self::ControlCharacter { .. } | Self::Quote(_) => "request",
         }
     }
 }
 
-/// Why a use case failed. What may be shown to customers is in `Display`.
-#[derive(Debug, thiserror::Error)]
+/// Why credentials prove no identity. `Display` may be shown to whoever presented them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+pub enum InvalidCredential {
+    /// An identity token is invalid.
+    #[error(transparent)]
+    Token(#[from] InvalidToken),
+    /// A signed event is invalid.
+    #[error(transparent)]
+    Event(#[from] AuthError),
+    /// A signed event was used before.
+    #[error("signed event used before: sign a new one")]
+    Used,
+    /// The credentials belong to different identities.
+    #[error("several identities: expected credentials of one identity")]
+    Several,
+}
+
+/// Why a use case failed. `Display` may be shown to customers. Exhaustive on purpose: whoever renders errors must decide about
+/// every one.
+#[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The request is wrong.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// What was presented as an identity is none. In words that may be shown.
-    #[error("{0}")]
-    InvalidIdentity(String),
-    /// There is no such job.
-    #[error("there is no job {0}")]
-    NoSuchJob(JobId),
-    /// There is no such invoice.
-    #[error("there is no invoice {0}")]
-    NoSuchInvoice(PaymentHash),
-    /// The key came with another request before.
+    /// Credentials were presented that prove no identity.
+    #[error(transparent)]
+    InvalidIdentity(#[from] InvalidCredential),
+    /// What the request is about does not exist.
+    #[error("there is no {kind} {key}")]
+    NotFound {
+        /// What it is, such as `job`.
+        kind: &'static str,
+        /// Its id.
+        key: String,
+    },
+    /// The idempotency key was used with another request.
     #[error("this Idempotency-Key was used with another request")]
     IdempotencyKeyReused,
-    /// The first request of this key still runs.
-    #[error("the first request with this Idempotency-Key is still being answered; ask again shortly")]
+    /// The first request with this idempotency key is still running.
+    #[error("the first request with this Idempotency-Key is still running; repeat it shortly")]
     RequestInProgress,
-    /// Too many invoices are unpaid already.
+    /// Too many invoices are unpaid.
     #[error("too many invoices are waiting to be paid; try again later")]
     TooManyUnpaid,
-    /// No BTC price is known that is fresh enough to sell at.
+    /// No BTC price is known that is recent enough to sell at.
     #[error("no current BTC price is known, so nothing can be priced; try again later")]
     NoPrice(#[source] PriceError),
     /// The wallet cannot make an invoice now.
-    #[error("the Lightning wallet cannot be reached; try again later")]
+    #[error("the Lightning wallet is unavailable; try again later")]
     NoWallet,
-    /// The server is too busy, or its database is not available.
-    #[error("the server is too busy, or its database is away; try again later")]
+    /// The server is too busy, or its database is unavailable.
+    #[error("the server is too busy, or its database is unavailable; try again later")]
     Busy,
-    /// The database went away while it wrote: it has happened, or not.
+    /// The database went away during a commit: the change was made, or it was not.
     #[error(
-        "the database went away before it said whether this was done; the same request with the same Idempotency-Key tells"
+        "outcome unknown: the database went away during the commit; repeat the request with the same Idempotency-Key to \
+         learn the outcome"
     )]
     OutcomeUnknown,
     /// A test payment was refused.
     #[error(transparent)]
     TestPayment(TestPaymentError),
-    /// Something else, which the log tells.
-    #[error(
-        "something went wrong on the server; the same request with the same Idempotency-Key may be repeated"
-    )]
+    /// Anything else. The cause is in the log.
+    #[error("internal error; the request may be repeated with the same Idempotency-Key")]
     Internal,
+}
+
+impl EngineError {
+    /// The error for something that does not exist.
+    pub(crate) fn not_found(kind: &'static str, key: impl ToString) -> Self {
+        Self::NotFound { kind, key: key.to_string() }
+    }
 }
 
 impl From<StoreError> for EngineError {
@@ -123,24 +151,47 @@ impl From<CommitError> for EngineError {
     fn from(cause: CommitError) -> Self {
         match cause {
             CommitError::Busy => Self::Busy,
-            CommitError::Refused(Refusal::IdempotencyKeyReused) => Self::IdempotencyKeyReused,
-            CommitError::Refused(Refusal::RequestInProgress) => Self::RequestInProgress,
-            CommitError::Refused(refusal @ Refusal::ProofUsed) => Self::InvalidIdentity(refusal.to_string()),
-            CommitError::Refused(Refusal::NoSuchJob(id)) => Self::NoSuchJob(id),
-            CommitError::Refused(Refusal::NoSuchInvoice(hash)) => Self::NoSuchInvoice(hash),
-            CommitError::Refused(refusal) => {
-                error!(%refusal, "a command was refused unexpectedly");
-                Self::Internal
-            }
+            CommitError::Refused(refusal) => refusal.into(),
             CommitError::Failed => Self::Internal,
             CommitError::Unknown => Self::OutcomeUnknown,
         }
     }
 }
 
+impl From<Refusal> for EngineError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::IdempotencyKeyReused => Self::IdempotencyKeyReused,
+            Refusal::RequestInProgress => Self::RequestInProgress,
+            Refusal::AuthNonceUsed => InvalidCredential::Used.into(),
+            Refusal::NotFound { kind, key } => Self::NotFound { kind, key },
+            Refusal::Exists { .. }
+            | Refusal::OtherOwner(_)
+            | Refusal::OtherIdentity { .. }
+            | Refusal::LeaseLost { .. }
+            | Refusal::NotFree(_)
+            | Refusal::FreeTier(_)
+            | Refusal::Transition(_)
+            | Refusal::Invoice(_)
+            | Refusal::Ledger(_)
+            | Refusal::Money(_)
+            | Refusal::Undeclared(_) => {
+                error!(%refusal, "a command was refused unexpectedly");
+                Self::Internal
+            }
+        }
+    }
+}
+
 impl From<QuoteError> for EngineError {
     fn from(cause: QuoteError) -> Self {
-        Self::Request(RequestError::Unquotable(cause))
+        Self::Request(RequestError::Quote(cause))
+    }
+}
+
+impl From<AuthError> for EngineError {
+    fn from(cause: AuthError) -> Self {
+        Self::InvalidIdentity(cause.into())
     }
 }
 

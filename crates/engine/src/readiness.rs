@@ -1,11 +1,12 @@
-//! Whether what the engine needs is there.
+//! Readiness: whether everything that the engine needs answers.
 
-use crate::Engine;
+use crate::core::Core;
+use std::time::Duration;
 
-/// What was asked and answered; `None` where no answer came.
+/// What the checks found; `None` where no answer came in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Readiness {
-    /// The database answers and its tables are right.
+    /// The database answers, and its tables are as expected.
     pub database: Option<bool>,
     /// The wallet answers.
     pub wallet: Option<bool>,
@@ -13,16 +14,16 @@ pub struct Readiness {
     pub price: Option<bool>,
 }
 
-impl Engine {
-    /// Asks everything that the engine needs, each for at most the wallet's patience.
-    pub async fn readiness(&self) -> Readiness {
-        let patience = self.settings.wallet_timeout.min(std::time::Duration::from_secs(4));
+impl Readiness {
+    /// Checks everything that the engine needs, all at once.
+    pub(crate) async fn check(core: &Core) -> Self {
+        let patience = core.settings.wallet_timeout.min(Duration::from_secs(4));
         let (database, wallet, price) = tokio::join!(
-            tokio::time::timeout(patience, self.ports.store.ready()),
-            tokio::time::timeout(patience, self.ports.wallet.balance()),
-            tokio::time::timeout(patience, self.ports.prices.btc_price()),
+            tokio::time::timeout(patience, core.ports.store.ready()),
+            tokio::time::timeout(patience, core.ports.wallet.balance()),
+            tokio::time::timeout(patience, core.ports.prices.btc_price()),
         );
-        Readiness {
+        Self {
             database: database.ok().map(|answer| answer.is_ok()),
             wallet: wallet.ok().map(|answer| answer.is_ok()),
             price: price.ok().map(|answer| answer.is_ok()),

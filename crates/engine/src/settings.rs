@@ -1,22 +1,22 @@
-//! What the operator decides about the engine.
+//! The operator's settings of the engine.
 
-use crate::Rules;
+use crate::books::Rules;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tithe_money::{BasisPoints, UsdMicros};
 
-/// The engine's settings. [`Default`] is what runs with no configuration at all.
+/// The operator's settings of the engine. [`Default`] is what runs without any configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The model that evaluates requests.
     pub eval_model: String,
-    /// The most that it may answer, in tokens. A model that reasons before it answers needs more.
+    /// The most output of an evaluation, in tokens. A model that reasons before it answers needs more.
     pub eval_max_output_tokens: u64,
     /// The model that work runs on when the customer does not choose.
     pub work_model: String,
     /// The models that customers may choose.
     pub offered_models: BTreeSet<String>,
-    /// Added on top of cost.
+    /// The margin on top of cost.
     pub margin: BasisPoints,
     /// Added to each request's token cost, before the margin.
     pub fixed_cost: UsdMicros,
@@ -28,9 +28,9 @@ pub struct Settings {
     pub max_request_bytes: usize,
     /// How many jobs this server works on at once.
     pub workers: usize,
-    /// How long a job is a worker's without a sign of life.
+    /// How long a worker keeps a job without renewing its lease.
     pub lease: Duration,
-    /// How often a step of a job is tried before it fails and is refunded.
+    /// How often a step of a job is tried before the job fails and is refunded.
     pub max_attempts: u32,
     /// How long the work of one job may take.
     pub work_timeout: Duration,
@@ -40,19 +40,19 @@ pub struct Settings {
     pub claim_interval: Duration,
     /// How often unpaid invoices are looked up at the wallet.
     pub poll_interval: Duration,
-    /// For how long a payment may still arrive after its invoice lapsed, and is looked for.
+    /// How long payments are looked for after their invoice has expired.
     pub late_payment_window: Duration,
-    /// How often what has lapsed is cleared away.
+    /// How often expired items are swept.
     pub sweep_interval: Duration,
-    /// How long a job without an evaluation invoice is waited for.
+    /// How long a job may be without an evaluation invoice before it is abandoned.
     pub abandon_after: Duration,
-    /// How trust is earned, and what it is given from the pool.
+    /// How trust is earned, and what the pool pays for.
     pub rules: Rules,
     /// How long an identity's token is valid.
     pub identity_token_life: Duration,
-    /// How long an answer is kept for its idempotency key.
+    /// How long a response is stored for its idempotency key.
     pub idempotency_keep: Duration,
-    /// How long a keyed request may run before it may be taken over.
+    /// How long a keyed request may run before another server may take it over.
     pub idempotency_lease: Duration,
 }
 
@@ -63,7 +63,7 @@ impl Default for Settings {
             eval_max_output_tokens: 256,
             work_model: "sim-large".to_owned(),
             offered_models: BTreeSet::from(["sim-small".to_owned(), "sim-large".to_owned()]),
-            // 40 %: what the tithe takes (10 %) and what free work may cost on top are paid from it.
+            // It pays for the tithe (10 %) and for what free work may cost on top.
             margin: BasisPoints::from_percent(40).unwrap_or(BasisPoints::WHOLE),
             fixed_cost: UsdMicros::ZERO,
             invoice_expiry: Duration::from_mins(10),

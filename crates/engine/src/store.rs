@@ -1,112 +1,44 @@
-//! The port to the store.
+//! The port to the database.
 
-use crate::commands::{Batch, Outcome};
-use crate::idempotency::{IdempotencyId, IdempotencyRecord};
-use crate::proof::UsedProof;
+use crate::books::{Batch, Committed};
+use crate::records::{IdempotencyId, IdempotencyRecord};
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use std::collections::HashSet;
 use tithe_clock::Timestamp;
-use tithe_free_tier::{FreeTierRepository, Grant, PoolTally, Reservation, Standing};
+use tithe_free_tier::{FreeTierRepository, Grant, Identity, PoolCounters, Reservation};
 use tithe_jobs::{Job, JobChange, JobId, JobRepository};
-use tithe_ledger::{Account, Hold, LedgerRepository, Transfer, TransferKey};
+use tithe_ledger::{Account, Hold, LedgerRepository, Transfer};
 use tithe_lightning::{Invoice, InvoiceRepository};
 
 /// What a store can fail with.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The database cannot be reached or is too busy: nothing has changed, and asking again later is safe.
+    /// The database cannot be reached or is too busy. Nothing has changed, and a later retry is safe.
     #[error("the database is not available")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The database went away while it committed and did not come back in time: the change was made, or it was not. Read
+    /// The database went away during the commit and did not come back in time: the change was made, or it was not. Read
     /// which.
-    #[error("the database went away while it committed")]
+    #[error("the database went away during the commit")]
     OutcomeUnknown(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A row holds something that the rules do not allow.
-    #[error("{subject} cannot be read: {problem}")]
+    #[error("unreadable row: {subject}: {problem}")]
     Corrupt {
-        /// Which row.
+        /// The table and the key of the row.
         subject: String,
-        /// What is wrong with it.
+        /// What is wrong with the row.
         problem: String,
     },
-    /// The database refused the statement: a bug, or a constraint that stopped one.
+    /// The database refused a statement: a bug, or a constraint that stopped one.
     #[error("the database failed")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// The rows that a batch asked for. What does not exist is not there.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Loaded {
-    /// Holds.
-    pub holds: Vec<Hold>,
-    /// Jobs.
-    pub jobs: Vec<Job>,
-    /// Invoices.
-    pub invoices: Vec<Invoice>,
-    /// Idempotency keys.
-    pub idempotency: Vec<IdempotencyRecord>,
-    /// The transfers, of those asked for, that exist.
-    pub transfers: HashSet<TransferKey>,
-    /// Guarded accounts.
-    pub accounts: Vec<Account>,
-    /// Identities and their day.
-    pub identities: Vec<Standing>,
-    /// Proofs that were used.
-    pub proofs: Vec<UsedProof>,
-    /// Reservations.
-    pub reservations: Vec<Reservation>,
-    /// What the pool's limits count.
-    pub tally: Option<PoolTally>,
-}
-
-/// The rows that a batch has changed or made. Those that are called new are new; the others replace what has the same key.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Changes {
-    /// Holds.
-    pub holds: Vec<Hold>,
-    /// Jobs.
-    pub jobs: Vec<Job>,
-    /// Invoices.
-    pub invoices: Vec<Invoice>,
-    /// Idempotency keys.
-    pub idempotency: Vec<IdempotencyRecord>,
-    /// Guarded accounts.
-    pub accounts: Vec<Account>,
-    /// Identities and their day.
-    pub identities: Vec<Standing>,
-    /// Reservations.
-    pub reservations: Vec<Reservation>,
-    /// What the pool's limits count.
-    pub tally: Option<PoolTally>,
-    /// Newly used proofs. One that was used meanwhile stops the batch.
-    pub proofs: Vec<UsedProof>,
-    /// New grants.
-    pub grants: Vec<Grant>,
-    /// New transfers.
-    pub transfers: Vec<Transfer>,
-    /// New steps of jobs.
-    pub job_changes: Vec<JobChange>,
-}
-
-/// What a batch comes to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decided {
-    /// One for each command, in their order.
-    pub outcomes: Vec<Outcome>,
-    /// What to write.
-    pub changes: Changes,
-}
-
-/// What a batch came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Committed {
-    /// One for each command, in their order.
-    pub outcomes: Vec<Outcome>,
-    /// The steps that jobs have taken.
-    pub job_changes: Vec<JobChange>,
+impl From<std::convert::Infallible> for StoreError {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
 }
 
 /// One row, for the audit.
@@ -122,96 +54,98 @@ pub enum AuditRow {
     Invoice(Invoice),
     /// A job.
     Job(Box<Job>),
-    /// An identity and its day.
-    Identity(Box<Standing>),
-    /// A reservation.
+    /// An identity.
+    Identity(Box<Identity>),
+    /// A reservation of the pool.
     Reservation(Reservation),
-    /// What the pool's limits count.
-    Tally(PoolTally),
-    /// A grant. All identities, all reservations and the tally come before the first one.
+    /// The pool's counters.
+    PoolCounters(PoolCounters),
+    /// A grant. All identities, all reservations and the counters come before the first grant.
     Grant(Grant),
     /// A row that holds something that the rules do not allow.
     Unreadable {
-        /// Which row.
+        /// The table and the key of the row.
         subject: String,
-        /// What is wrong with it.
+        /// What is wrong with the row.
         problem: String,
     },
 }
 
-/// All rows that the audit looks at, as they were at one moment.
+/// All rows that the audit checks, as they were at one moment.
 pub type AuditRows = BoxStream<'static, Result<AuditRow, StoreError>>;
 
-/// What is heard of other servers on the same database.
+/// Something that happened on another server with the same database.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Elsewhere {
+pub enum PeerEvent {
     /// Jobs have taken steps.
     Steps(Vec<JobChange>),
-    /// Something may have happened while nobody listened: whoever waits for a step must look.
-    Missed,
-    /// Somebody follows this job there, and has the text that far.
+    /// Notifications may have been lost: whoever waits for a step must read the store.
+    Resync,
+    /// Another server follows a job, and needs the text of its work.
     TextWanted {
-        /// Which job.
+        /// The job.
         job: JobId,
-        /// How many bytes of the text they have.
+        /// How many bytes of the text it has.
         from: usize,
     },
-    /// Text of work that runs there.
+    /// Another server publishes text of work that runs there.
     Text(TextPart),
 }
 
-/// A part of the text of work under way.
+/// A part of the text of running work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextPart {
-    /// Which job.
+    /// The job.
     pub job: JobId,
-    /// Which attempt at the work.
+    /// The attempt at the work.
     pub attempt: u32,
-    /// How many bytes of that attempt's text come before it.
+    /// The position of the part in the attempt's text, in bytes.
     pub offset: usize,
-    /// The part, at most [`TextPart::MAX_BYTES`].
+    /// The part, at most [`TextPart::MAX_BYTES`] long.
     pub text: String,
 }
 
 impl TextPart {
-    /// What the smallest channel carries (a `NOTIFY` of PostgreSQL: 8000 bytes), less what is around it.
+    /// What the smallest channel carries (a `NOTIFY` of PostgreSQL: 8000 bytes), less what surrounds the text.
     pub const MAX_BYTES: usize = 7_800;
 }
 
-/// Writes batches.
+/// Writes batches, and reads what only the engine needs.
 #[async_trait]
 pub trait BatchStore: Send + Sync {
-    /// In one transaction: locks and loads [`Batch::keys`] in their order, asks [`Batch::decide`], writes the changes,
-    /// commits. Durable when it returns. On an error other than [`StoreError::OutcomeUnknown`] nothing has changed.
+    /// In one transaction: locks and loads [`Batch::keys`] in their order, calls [`Batch::decide`], writes the changes, and
+    /// commits. The batch is durable when this returns. On an error other than [`StoreError::OutcomeUnknown`] nothing has
+    /// changed.
     ///
-    /// It decides nothing itself. Dropping the future changes nothing about the outcome.
+    /// A row in [`crate::books::Written::made`] must not overwrite a row that another batch has made meanwhile. Dropping the
+    /// future does not change the outcome.
     async fn batch_commit(&self, batch: &Batch) -> Result<Committed, StoreError>;
 
-    /// What is kept of an idempotency key, or `None`.
+    /// The record of an idempotency key, or `None`.
     async fn idempotency(&self, id: &IdempotencyId) -> Result<Option<IdempotencyRecord>, StoreError>;
 
-    /// Forgets idempotency keys that expired at or before `now`; says how many.
+    /// Deletes idempotency keys that expired at or before `now`; returns how many.
     async fn idempotency_purge(&self, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Forgets proofs that were used and have expired at or before `now`; says how many.
-    async fn proofs_purge(&self, now: Timestamp) -> Result<u64, StoreError>;
+    /// Deletes consumed authentication nonces that expired at or before `now`; returns how many.
+    async fn auth_nonces_purge(&self, now: Timestamp) -> Result<u64, StoreError>;
 
-    /// Streams every row that the audit looks at, from one consistent view.
+    /// Streams every row that the audit checks, from one consistent view.
     async fn audit_rows(&self) -> Result<AuditRows, StoreError>;
 
     /// Whether the database answers and its tables are as this program expects.
     async fn ready(&self) -> Result<(), StoreError>;
 
-    /// What other servers on this database do, from now on. It may tell a step twice, late, or (after a lost connection)
-    /// only that something was missed; it never ends. A store that one server uses alone hears nothing.
-    fn elsewhere(&self) -> BoxStream<'static, Elsewhere> {
+    /// What other servers on this database do, from now on. A step may come twice, late, or (after a lost connection) only as
+    /// [`PeerEvent::Resync`]. The stream never ends. In a store that only one server uses, nothing comes.
+    fn peer_events(&self) -> BoxStream<'static, PeerEvent> {
         futures_util::stream::pending().boxed()
     }
 
-    /// Tells other servers that text is wanted, or some text. Not kept: who does not listen at that moment misses it. Steps
-    /// need not be told; [`BatchStore::batch_commit`] does.
-    async fn tell(&self, news: &Elsewhere) -> Result<(), StoreError> {
-        let _nobody_is_there = news;
+    /// Publishes an event to the other servers. It is not stored: a server that is not listening misses it. Steps need not
+    /// be published; [`BatchStore::batch_commit`] does that.
+    async fn publish(&self, event: &PeerEvent) -> Result<(), StoreError> {
+        let _no_other_server = event;
         Ok(())
     }
 }

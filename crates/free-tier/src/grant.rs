@@ -1,4 +1,4 @@
-//! Grants: what the pool has paid, for ever.
+//! Grants: the permanent record of what the pool has paid.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -9,7 +9,7 @@ use tithe_money::Msats;
 use tithe_trust::NostrPubkey;
 use uuid::Uuid;
 
-/// Names a grant: the piece of work that it paid for.
+/// The id of a grant, derived from the work that it paid for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct GrantId(pub Uuid);
 
@@ -26,18 +26,18 @@ impl FromStr for GrantId {
     }
 }
 
-/// The SHA-256 of what was asked, so that the log of grants tells equal requests apart from others without keeping them.
+/// The SHA-256 of a request. It lets the grant log tell requests apart without storing them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestHash([u8; 32]);
 
 impl RequestHash {
-    /// That of a request.
+    /// Hashes a request.
     #[must_use]
     pub fn of(request: &str) -> Self {
         Self(Sha256::digest(request.as_bytes()).into())
     }
 
-    /// The hash of these bytes.
+    /// Creates a hash from its bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -50,9 +50,9 @@ impl fmt::Display for RequestHash {
     }
 }
 
-/// The text is no SHA-256 in hex.
+/// The text is not a SHA-256 in hex.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not 64 hex digits")]
+#[error("expected 64 hex digits")]
 pub struct InvalidRequestHash;
 
 impl FromStr for RequestHash {
@@ -64,69 +64,70 @@ impl FromStr for RequestHash {
     }
 }
 
-/// What the pool has paid for one piece of work. Never changed or deleted.
+/// The pool's payment for one piece of work. Never changed or deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    /// Which piece of work.
+    /// The id, which identifies the piece of work.
     pub id: GrantId,
-    /// For whom.
+    /// The identity that received the grant.
     pub pubkey: NostrPubkey,
-    /// What was asked.
+    /// The hash of the request.
     pub request_hash: RequestHash,
-    /// How much.
+    /// The amount that the pool paid.
     pub absorbed: Msats,
-    /// What was left in the pool.
+    /// The pool's balance after the grant.
     pub pool_balance_after: Msats,
-    /// When.
+    /// When the grant was made.
     pub created_at: Timestamp,
 }
 
-/// What the pool's limits count, and what it has granted today, which limits nothing.
+/// The pool's counters: open offers, which are limited, and today's grants, which are informational.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PoolTally {
-    /// What unpaid offers hold together.
+pub struct PoolCounters {
+    /// The total held by unpaid offers.
     pub offered: Msats,
-    /// The day that `granted` counts, in days since 1970, UTC.
+    /// The day that `granted` refers to, in days since 1970, UTC.
     pub day: i64,
-    /// What was granted on that day.
+    /// The total granted on that day.
     pub granted: Msats,
 }
 
-impl PoolTally {
-    /// The number of a moment's day, UTC.
+impl PoolCounters {
+    /// The day number of a timestamp, UTC.
     #[must_use]
     pub const fn day_of(at: Timestamp) -> i64 {
         at.unix_micros().div_euclid(24 * 60 * 60 * 1_000_000)
     }
 
-    /// What was granted today.
+    /// The total granted today.
     #[must_use]
     pub const fn granted_today(&self, now: Timestamp) -> Msats {
         if self.day == Self::day_of(now) { self.granted } else { Msats::ZERO }
     }
 
-    /// The tally with a grant more.
+    /// Returns the counters with one more grant.
     ///
     /// # Errors
-    /// [`crate::FreeTierError::Money`] beyond all the money there is.
+    /// [`crate::FreeTierError::Money`] if the total would exceed the supply of bitcoin.
     pub fn grant(&self, amount: Msats, now: Timestamp) -> Result<Self, crate::FreeTierError> {
-        // Of two servers around midnight, the one that is behind does not take the day back. One that was days ahead is
-        // not believed.
+        // Around midnight, a server whose clock is behind must not turn the day back. A stored day that is several days
+        // ahead comes from a wrong clock and is ignored.
         let today = Self::day_of(now);
         let day = if self.day == today.saturating_add(1) { self.day } else { today };
         let before = if day == self.day { self.granted } else { Msats::ZERO };
         Ok(Self { day, granted: before.checked_add(amount)?, ..*self })
     }
 
-    /// The tally with an offer more.
+    /// Returns the counters with one more offer.
     ///
     /// # Errors
-    /// [`crate::FreeTierError::Money`] beyond all the money there is.
+    /// [`crate::FreeTierError::Money`] if the total would exceed the supply of bitcoin.
     pub fn offer(&self, amount: Msats) -> Result<Self, crate::FreeTierError> {
         Ok(Self { offered: self.offered.checked_add(amount)?, ..*self })
     }
 
-    /// The tally with an offer less. A tally that is wrong is the audit's to find: no customer's payment waits for it.
+    /// Returns the counters with one offer less. An inconsistent counter is left to the audit: it must not block a
+    /// payment.
     #[must_use]
     pub const fn end_offer(&self, amount: Msats) -> Self {
         Self { offered: self.offered.saturating_sub(amount), ..*self }
@@ -142,7 +143,8 @@ mod tests {
     fn a_day_of_the_tally_ends_at_midnight() {
         let msats = |n| Msats::new(n).unwrap();
         let morning = Timestamp::parse_rfc3339("2026-11-21T00:00:00Z").unwrap();
-        let tally = PoolTally::default().grant(msats(5), morning).unwrap().grant(msats(6), morning).unwrap();
+        let tally =
+            PoolCounters::default().grant(msats(5), morning).unwrap().grant(msats(6), morning).unwrap();
         let night = morning + Duration::from_hours(24) - Duration::from_micros(1);
         assert_eq!(tally.granted_today(night), msats(11));
         assert_eq!(tally.granted_today(morning + Duration::from_hours(24)), Msats::ZERO);

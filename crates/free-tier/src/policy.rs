@@ -1,23 +1,23 @@
-//! Who is served from the pool, and how much of it.
+//! The free tier's rules: who is served from the pool, and how much it pays.
 
 use serde::{Deserialize, Serialize};
 use tithe_money::{BasisPoints, Msats, Sats};
 use tithe_trust::Tier;
 
-/// How much of a piece of work the pool absorbs.
+/// Who pays for a piece of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Serve {
-    /// All of it.
+    /// The pool pays all of it.
     Free,
-    /// A part of it.
+    /// The pool pays a part of it.
     Partial,
-    /// Nothing: the work goes through the ordinary gate, and is paid for.
+    /// The pool pays nothing: the customer pays through the ordinary gate.
     Gate,
 }
 
 impl Serve {
-    /// The name that the API uses.
+    /// The name used by the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -28,14 +28,14 @@ impl Serve {
     }
 }
 
-/// Who pays for a piece of work: `absorb + charge` is its estimate.
+/// The split of an estimate between pool and customer: `absorb + charge` is the estimate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decision {
-    /// How it is served.
+    /// Who pays.
     pub serve: Serve,
-    /// What the pool pays.
+    /// The amount that the pool pays.
     pub absorb: Msats,
-    /// What the customer pays.
+    /// The amount that the customer pays.
     pub charge: Msats,
 }
 
@@ -59,46 +59,46 @@ impl Decision {
     }
 }
 
-/// What each tier may take from the pool in a day. Anonymous customers take nothing.
+/// The daily budget of each tier. Anonymous customers have none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budgets {
-    /// A new identity: nothing, unless the operator wants to give to strangers.
+    /// New identities: zero, unless the operator wants to give to unknown identities.
     pub new: Sats,
-    /// An established one.
+    /// Established identities.
     pub established: Sats,
-    /// A trusted one.
+    /// Trusted identities.
     pub trusted: Sats,
-    /// One of the elite.
+    /// Elite identities.
     pub elite: Sats,
 }
 
-/// What the pool and its limits are at one moment.
+/// The pool's balances at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PoolView {
-    /// All that is in it.
+    /// The total balance.
     pub balance: Msats,
-    /// What is not set aside.
+    /// The balance that is not reserved.
     pub available: Msats,
-    /// What is set aside for offers that nobody has paid yet.
+    /// The amount reserved for unpaid offers.
     pub offered: Msats,
 }
 
-/// The rules of the free tier. [`Default`] is the design's.
+/// The rules of the free tier. [`Default`] has the design's values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FreeTierPolicy {
-    /// What each tier may take in a day.
+    /// The daily budget of each tier.
     pub budgets: Budgets,
-    /// What the pool starts with.
+    /// The pool's initial funding.
     pub pool_initial: Sats,
-    /// The part of every paid piece of work that goes into the pool.
+    /// The share of every payment for work that goes into the pool.
     pub tithe: BasisPoints,
-    /// The part of the pool that offers may hold together while nobody has paid them: who asks and never pays can keep no
-    /// more than this from the others.
+    /// The share of the pool that all unpaid offers together may hold: a customer who requests offers and never pays
+    /// cannot block more than this.
     pub offers_share: BasisPoints,
 }
 
 impl FreeTierPolicy {
-    /// What an identity of that tier may take in a day.
+    /// The daily budget of an identity in this tier.
     #[must_use]
     pub fn budget(&self, tier: Tier) -> Msats {
         match tier {
@@ -110,21 +110,21 @@ impl FreeTierPolicy {
         }
     }
 
-    /// Who pays for a piece of work. The pool pays the least of what is left of the tier's day, what it has, and the
-    /// estimate.
+    /// Decides who pays for a piece of work. The pool pays the minimum of the remaining budget, the pool's balance and
+    /// the estimate.
     ///
-    /// `used_today` is what was granted today and what is reserved.
+    /// `used_today` is the part of the budget in use: grants plus reservations.
     #[must_use]
     pub fn decide(&self, tier: Tier, used_today: Msats, pool_available: Msats, estimate: Msats) -> Decision {
         let left = self.budget(tier).saturating_sub(used_today);
         Decision::absorbing(left.min(pool_available), estimate)
     }
 
-    /// Who pays for a piece of work that is invoiced before it runs.
+    /// Decides who pays for a piece of work that is invoiced before it runs.
     ///
-    /// The pool's part of a partial one is an offer, set aside until the customer has paid theirs: one identity has one at
-    /// a time (`has_offer`), and all of them hold at most [`FreeTierPolicy::offers_share`] of the pool. An invoice asks for
-    /// whole sats, so the offer is rounded down.
+    /// The pool's part of a partial payment is an offer, reserved until the customer has paid the other part. An
+    /// identity has at most one offer (`has_offer`), and all offers together hold at most
+    /// [`FreeTierPolicy::offers_share`] of the pool. Invoices are in whole sats, so the offer is rounded down.
     #[must_use]
     pub fn decide_invoiced(
         &self,
@@ -147,7 +147,7 @@ impl FreeTierPolicy {
         }
     }
 
-    /// What goes into the pool of what a customer has paid, rounded down to the msat.
+    /// The pool's share of a customer's payment, rounded down to the msat.
     #[must_use]
     pub fn tithe_of(&self, paid: Msats) -> Msats {
         part(paid, self.tithe)
@@ -172,7 +172,7 @@ impl Default for FreeTierPolicy {
     }
 }
 
-/// A part of an amount, rounded down, and never more than the amount.
+/// A share of an amount, rounded down and never more than the amount.
 fn part(amount: Msats, ratio: BasisPoints) -> Msats {
     let part = u128::from(amount.get()) * u128::from(ratio.get()) / u128::from(BasisPoints::WHOLE.get());
     u64::try_from(part).ok().and_then(|part| Msats::new(part).ok()).map_or(amount, |part| part.min(amount))

@@ -1,32 +1,33 @@
-//! The port to where standings, reservations and grants are kept.
+//! The repository port for identities, reservations and grants.
 
-use crate::{Grant, GrantId, PoolTally, Reservation, ReservationId, Standing};
+use crate::{Grant, GrantId, Identity, PoolCounters, Reservation, ReservationId};
 use async_trait::async_trait;
 use tithe_clock::Timestamp;
 use tithe_trust::NostrPubkey;
 
-/// Reads the free tier. It is written in the engine's batches only.
+/// Reads the free tier. Only the engine's batches write it.
 #[async_trait]
 pub trait FreeTierRepository: Send + Sync {
-    /// What reading can fail with.
+    /// The error of a failed read.
     type Error;
 
-    /// An identity's standing, or `None` when nobody has seen it before.
-    async fn standing(&self, pubkey: NostrPubkey) -> Result<Option<Standing>, Self::Error>;
+    /// The identity with this key, or `None` if it has no row yet.
+    async fn identity(&self, pubkey: NostrPubkey) -> Result<Option<Identity>, Self::Error>;
 
-    /// The reservation of this id, or `None`.
+    /// The reservation with this id, or `None`.
     async fn reservation(&self, id: ReservationId) -> Result<Option<Reservation>, Self::Error>;
 
-    /// Reservations whose lease ran out at or before `now`, at most `limit`. Those that live with a job are not among them.
+    /// At most `limit` reservations whose lease ran out at or before `now`, the longest overdue first. Reservations without
+    /// a lease, which live as long as their job, are never among them.
     async fn reservations_overdue(
         &self,
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<Reservation>, Self::Error>;
 
-    /// What the pool's limits count; nothing before the first offer or grant.
-    async fn pool_tally(&self) -> Result<PoolTally, Self::Error>;
+    /// The pool's counters; all zero before the first offer or grant.
+    async fn pool_counters(&self) -> Result<PoolCounters, Self::Error>;
 
-    /// The grant of this id, or `None`.
+    /// The grant with this id, or `None`.
     async fn grant(&self, id: GrantId) -> Result<Option<Grant>, Self::Error>;
 }

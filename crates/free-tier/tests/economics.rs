@@ -9,7 +9,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 use tithe_clock::Timestamp;
-use tithe_free_tier::{FreeTierPolicy, Standing};
+use tithe_free_tier::{FreeTierPolicy, Identity};
 use tithe_money::{BasisPoints, Msats, Sats};
 use tithe_trust::{Interaction, NostrPubkey, Score, Tier, TrustPolicy};
 
@@ -35,7 +35,7 @@ struct World {
 
 /// Somebody in it.
 struct Person {
-    standing: Standing,
+    identity: Identity,
     spent: Msats,
     taken: Msats,
 }
@@ -60,16 +60,16 @@ impl World {
 
     fn person(&self, n: u8) -> Person {
         let pubkey = NostrPubkey::restore(&hex::encode([n; 32])).unwrap();
-        Person { standing: Standing::new(pubkey, self.now), spent: Msats::ZERO, taken: Msats::ZERO }
+        Person { identity: Identity::new(pubkey, self.now), spent: Msats::ZERO, taken: Msats::ZERO }
     }
 
     fn tier(&self, person: &Person) -> Tier {
-        person.standing.identity.tier_at(&self.trust, self.now)
+        person.identity.trust.tier_at(&self.trust, self.now)
     }
 
     /// What the pool would pay for them now.
     fn offered(&self, person: &Person, price: Msats) -> Msats {
-        let used = person.standing.day.used(self.now).unwrap();
+        let used = person.identity.window.used(self.now).unwrap();
         self.free_tier.decide(self.tier(person), used, self.pool, price).absorb
     }
 
@@ -78,9 +78,9 @@ impl World {
         let absorb = self.offered(person, price);
         let paid = price.checked_sub(absorb).unwrap();
         let budget = self.free_tier.budget(self.tier(person));
-        let day = person.standing.day.grant(absorb, budget, self.now).unwrap();
-        person.standing = person.standing.with(day, self.now);
-        person.standing = person.standing.after(Interaction::Success { paid }, &self.trust, self.now);
+        let day = person.identity.window.grant(absorb, budget, self.now).unwrap();
+        person.identity = person.identity.with(day, self.now);
+        person.identity = person.identity.after(Interaction::Success { paid }, &self.trust, self.now);
         let fed = self.pool.checked_add(self.free_tier.tithe_of(paid)).unwrap();
         self.pool = fed.checked_sub(absorb).unwrap();
         self.granted = self.granted.checked_add(absorb).unwrap();
@@ -102,7 +102,7 @@ impl World {
         self.take(person);
         let today = self.now;
         let full = |person: &Person, most: Score| {
-            let identity = &person.standing.identity;
+            let identity = &person.identity.trust;
             identity.gained_today >= most && identity.gains_reset_at.is_some_and(|reset| reset > today)
         };
         while self.tier(person) < goal && !full(person, self.trust.day_gain_max) {
@@ -182,9 +182,9 @@ fn holding() -> String {
         let (spent, taken) = (person.spent, person.taken);
         for _ in 0..YEAR {
             world.take(&mut person);
-            let away = world.now.since(person.standing.identity.away_since);
+            let away = world.now.since(person.identity.trust.away_since);
             if away + DAY > world.trust.away_after {
-                let upkeep = world.trust.upkeep(person.standing.identity.score);
+                let upkeep = world.trust.upkeep(person.identity.trust.score);
                 world.buy(&mut person, upkeep);
             }
             world.next_day();
@@ -239,11 +239,11 @@ fn farming() -> String {
     world.free_tier.budgets.new = world.free_tier.budgets.established;
     let mut person = world.person(1);
     let taken = world.take_for(&mut person, YEAR);
-    assert_eq!(person.standing.identity.score, Score::ZERO);
+    assert_eq!(person.identity.trust.score, Score::ZERO);
     format!(
         "An operator who gives 50 sats a day to strangers gives this one {} sats in a year; their score is {} then.\n",
         whole_sats(taken),
-        person.standing.identity.score
+        person.identity.trust.score
     )
 }
 

@@ -1,4 +1,4 @@
-//! Reading JSON bodies, with errors that name what is wrong.
+//! Reads JSON bodies, and reports errors by field.
 
 use crate::problem::{Code, Problem};
 use actix_web::HttpRequest;
@@ -7,15 +7,16 @@ use actix_web::web::{Bytes, Payload};
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
-/// The largest body that is taken.
+/// The maximum size of a body, in bytes.
 pub(crate) const LIMIT: usize = 1024 * 1024;
 
-/// How long a body may take to arrive.
+/// The time limit for receiving a body.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Reads the whole body. One that says that it is too large is not waited for, and one that trickles in is given up.
+/// Reads the whole body. Rejects an oversized `Content-Length` immediately, and a slow body after the time limit.
 pub(crate) async fn read(request: &HttpRequest, payload: Payload) -> Result<Bytes, Problem> {
-    let too_large = || Problem::new(Code::BodyTooLarge, format!("the body has more than {LIMIT} bytes"));
+    let too_large =
+        || Problem::new(Code::BodyTooLarge, format!("body too large: expected at most {LIMIT} bytes"));
     let stated = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if stated.and_then(|length| length.parse::<usize>().ok()).is_some_and(|length| length > LIMIT) {
         return Err(too_large());
@@ -23,33 +24,36 @@ pub(crate) async fn read(request: &HttpRequest, payload: Payload) -> Result<Byte
     let invalid = |detail| Err(Problem::new(Code::InvalidBody, detail));
     match tokio::time::timeout(PATIENCE, payload.to_bytes_limited(LIMIT)).await {
         Ok(Ok(Ok(bytes))) => Ok(bytes),
-        Ok(Ok(Err(_broken))) => invalid("the body did not arrive whole"),
+        Ok(Ok(Err(_broken))) => invalid("incomplete body: the connection closed early"),
         Ok(Err(_limit)) => Err(too_large()),
-        Err(_elapsed) => invalid("the body did not arrive in time"),
+        Err(_elapsed) => invalid("incomplete body: the read timed out"),
     }
 }
 
 /// Reads a JSON object.
 pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     if bytes.is_empty() {
-        return Err(Problem::new(Code::InvalidBody, "the body is empty; a JSON object is expected"));
+        return Err(Problem::new(Code::InvalidBody, "empty body: expected a JSON object"));
     }
     let text = std::str::from_utf8(bytes).map_err(|wrong| {
         Problem::new(
             Code::InvalidBody,
-            format!("the body is not UTF-8: byte {} is wrong", wrong.valid_up_to()),
+            format!("invalid body: expected UTF-8, got an invalid byte at offset {}", wrong.valid_up_to()),
         )
     })?;
     let value: serde_json::Value = serde_json::from_str(text)
-        .map_err(|wrong| Problem::new(Code::InvalidBody, format!("the body is not JSON: {wrong}")))?;
+        .map_err(|wrong| Problem::new(Code::InvalidBody, format!("invalid JSON: {wrong}")))?;
     if !value.is_object() {
-        return Err(Problem::new(Code::InvalidBody, "the body is JSON, but not an object"));
+        return Err(Problem::new(
+            Code::InvalidBody,
+            "invalid body: expected a JSON object, got another JSON value",
+        ));
     }
     serde_path_to_error::deserialize(value).map_err(|wrong| {
         let path = wrong.path().to_string();
-        let message = wrong.inner().to_string().replace("expected u64", "expected a whole number from 0 on");
+        let message = wrong.inner().to_string().replace("expected u64", "expected a non-negative integer");
         match message.strip_prefix("missing field `").and_then(|rest| rest.split_once('`')) {
-            Some((field, _)) => Problem::field(field, "it is missing"),
+            Some((field, _)) => Problem::field(field, "missing field"),
             None => Problem::field(&path, message),
         }
     })
@@ -70,34 +74,34 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_the_field() {
         for (body, message) in [
-            (&b""[..], "the body is empty; a JSON object is expected"),
-            (b"{\"request\":\"\xff\"}", "the body is not UTF-8: byte 12 is wrong"),
-            (b"[1]", "the body is JSON, but not an object"),
-            (b"{}", "request: it is missing"),
+            (&b""[..], "empty body: expected a JSON object"),
+            (b"{\"request\":\"\xff\"}", "invalid body: expected UTF-8, got an invalid byte at offset 12"),
+            (b"[1]", "invalid body: expected a JSON object, got another JSON value"),
+            (b"{}", "request: missing field"),
             (b"{\"request\":5}", "request: invalid type: integer `5`, expected a string"),
             (b"{\"request\":null}", "request: invalid type: null, expected a string"),
             (
                 b"{\"request\":\"a\",\"maxOutputTokens\":-1}",
-                "maxOutputTokens: invalid value: integer `-1`, expected a whole number from 0 on",
+                "maxOutputTokens: invalid value: integer `-1`, expected a non-negative integer",
             ),
             (
                 b"{\"request\":\"a\",\"maxOutputTokens\":1.5}",
-                "maxOutputTokens: invalid type: floating point `1.5`, expected a whole number from 0 on",
+                "maxOutputTokens: invalid type: floating point `1.5`, expected a non-negative integer",
             ),
         ] {
             assert_eq!(json::<Form>(body).unwrap_err().to_string(), message);
         }
         for body in [&b"{"[..], b"{} {}", b"{\"request\":\"a\",}", b"hello", b"{\"request\":1e999}"] {
             let message = json::<Form>(body).unwrap_err().to_string();
-            assert!(message.starts_with("the body is not JSON: "), "{message}");
+            assert!(message.starts_with("invalid JSON: "), "{message}");
         }
         assert!(json::<Form>(b"{\"request\":\"a\",\"unknown\":[]}").is_ok());
     }
 
     #[test]
-    fn deep_nesting_is_refused_not_followed() {
+    fn deeply_nested_json_is_rejected() {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(json::<Form>(format!("{{\"request\":{deep}}}").as_bytes()).is_err());
     }

@@ -1,11 +1,13 @@
 //! The HTTP API: routes, request and response types, problems, OpenAPI.
 //!
-//! A handler reads the request, runs one use case of the engine as a task of the main runtime, and writes the answer. A
-//! client that goes away cuts no use case short. Rules live below; here are status codes and shapes.
+//! A handler reads the request, runs one use case of the engine as a task on the main runtime, and writes the response.
+//! A use case runs to completion even if the client disconnects. Business rules live in the engine; this crate owns
+//! status codes and JSON shapes.
 
+mod access_log;
 mod body;
+mod credentials;
 mod idempotency;
-mod identity;
 mod openapi;
 mod problem;
 mod public_url;

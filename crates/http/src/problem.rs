@@ -1,58 +1,59 @@
-//! Problems: errors as RFC 9457 writes them, with stable codes.
+//! Problems: error responses in the shape of RFC 9457, with stable codes.
 
 use crate::request_id;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 use std::fmt;
 use tithe_engine::EngineError;
 use tithe_lightning::TestPaymentError;
 use utoipa::ToSchema;
 
-/// What is wrong, by a code that stays.
+/// The kind of a problem, as a stable code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
-    /// The body is not JSON, or not UTF-8, or missing.
+    /// The body is missing, is not UTF-8, or is not a JSON object.
     InvalidBody,
-    /// A field of the body, the path or the query is missing or has a wrong value.
+    /// A field of the body, the path or the query is missing or invalid.
     InvalidField,
-    /// The `Idempotency-Key` is not one.
+    /// The `Idempotency-Key` is invalid.
     InvalidIdempotencyKey,
-    /// An identity was presented that is not valid.
+    /// The credentials are invalid.
     InvalidIdentity,
-    /// No identity was presented where one is needed.
+    /// The endpoint requires an identity.
     IdentityRequired,
     /// There is no such job, invoice or route.
     NotFound,
-    /// The route does not take this method.
+    /// The route does not support this method.
     MethodNotAllowed,
-    /// The invoice has been paid or has expired.
+    /// The invoice is already paid or has expired.
     NotPayable,
-    /// The key came with another request before.
+    /// The idempotency key was already used with a different request.
     IdempotencyKeyReused,
-    /// The first request of this key still runs.
+    /// The first request with this idempotency key is still in progress.
     RequestInProgress,
     /// The body is too large.
     BodyTooLarge,
-    /// Too many invoices wait to be paid.
+    /// There are too many unpaid invoices.
     TooManyUnpaid,
-    /// Something on the server went wrong.
+    /// An internal error occurred.
     Internal,
-    /// No current BTC price is known.
+    /// No current BTC price is available.
     NoPrice,
-    /// The Lightning wallet cannot be reached.
+    /// The Lightning wallet is unavailable.
     NoWallet,
     /// The server is too busy.
     Busy,
-    /// The database went away while it wrote.
+    /// The database connection was lost during a commit.
     OutcomeUnknown,
-    /// The server is about to stop and takes on no new work.
+    /// The server is shutting down and accepts no new work.
     ShuttingDown,
 }
 
 impl Code {
-    /// Every code there is.
+    /// All codes.
     pub const ALL: [Self; 18] = [
         Self::InvalidBody,
         Self::InvalidField,
@@ -74,7 +75,7 @@ impl Code {
         Self::ShuttingDown,
     ];
 
-    /// The code's text, its status, its title, and what to do about it.
+    /// The code as text, its HTTP status, its title, and its help text.
     #[must_use]
     pub const fn facts(self) -> (&'static str, u16, &'static str, &'static str) {
         match self {
@@ -82,22 +83,25 @@ impl Code {
                 "invalid_body",
                 400,
                 "Invalid body",
-                "Send a JSON object in UTF-8; the detail says what was found.",
+                "Send a JSON object in UTF-8. See `detail` for the error.",
             ),
-            Self::InvalidField => {
-                ("invalid_field", 400, "Invalid field", "The detail names the field and what it must be.")
-            }
+            Self::InvalidField => (
+                "invalid_field",
+                400,
+                "Invalid field",
+                "See `detail` for the name of the field and the expected value.",
+            ),
             Self::InvalidIdempotencyKey => (
                 "invalid_idempotency_key",
                 400,
                 "Invalid idempotency key",
-                "Send 1 to 255 printable ASCII characters, best a random UUID for each new request.",
+                "Send 1 to 255 printable ASCII characters. Use a random UUID for each new request.",
             ),
             Self::InvalidIdentity => (
                 "invalid_identity",
                 401,
                 "Invalid identity",
-                "Leave the identity out to be anonymous, or present one that is valid here.",
+                "Send valid credentials, or send none to make the request anonymously.",
             ),
             Self::IdentityRequired => (
                 "identity_required",
@@ -105,69 +109,71 @@ impl Code {
                 "Identity required",
                 "Log in with POST /api/identity/challenge and /api/identity/verify, or sign the request (NIP-98).",
             ),
-            Self::NotFound => ("not_found", 404, "Not found", "Check the path and the id in it."),
+            Self::NotFound => ("not_found", 404, "Not found", "Check the path and the id that it contains."),
             Self::MethodNotAllowed => (
                 "method_not_allowed",
                 405,
                 "Method not allowed",
-                "The Allow header lists what the path takes.",
+                "Use one of the methods in the Allow header.",
             ),
             Self::NotPayable => (
                 "not_payable",
                 409,
                 "Invoice not payable",
-                "It was paid before, or it has expired; ask for its state.",
+                "The invoice is already paid or has expired. Read it to see its state.",
             ),
             Self::IdempotencyKeyReused => (
                 "idempotency_key_reused",
                 409,
                 "Idempotency key reused",
-                "A key belongs to one request: same method, path and body. Use a new key for a new request.",
+                "A key belongs to one method, path and body. Use a new key for a new request.",
             ),
             Self::RequestInProgress => (
                 "request_in_progress",
                 409,
                 "Request in progress",
-                "Repeat the request with the same key in a moment to get its answer.",
+                "Repeat the request with the same key after the time in Retry-After to get its response.",
             ),
             Self::BodyTooLarge => ("body_too_large", 413, "Body too large", "Send at most 1 MiB."),
             Self::TooManyUnpaid => (
                 "too_many_unpaid",
                 429,
                 "Too many unpaid invoices",
-                "Try again after the time in Retry-After.",
+                "Pay an open invoice, or try again after the time in Retry-After.",
             ),
             Self::Internal => (
                 "internal",
                 500,
                 "Internal error",
-                "Tell the operator the request id. Repeating the request with the same Idempotency-Key is safe.",
+                "Report the request id to the operator. Repeating the request with its Idempotency-Key is safe.",
             ),
             Self::NoPrice => ("no_price", 503, "No BTC price", "Try again after the time in Retry-After."),
-            Self::NoWallet => ("no_wallet", 503, "No wallet", "Try again after the time in Retry-After."),
-            Self::Busy => ("busy", 503, "Too busy", "Try again after the time in Retry-After."),
+            Self::NoWallet => {
+                ("no_wallet", 503, "Wallet unavailable", "Try again after the time in Retry-After.")
+            }
+            Self::Busy => ("busy", 503, "Server busy", "Try again after the time in Retry-After."),
             Self::OutcomeUnknown => (
                 "outcome_unknown",
                 503,
                 "Outcome unknown",
-                "The database went away while it wrote. Repeat the request with the same Idempotency-Key to learn how it ended.",
+                "The database failed during a commit. Repeat the request with its Idempotency-Key to get its result.",
             ),
             Self::ShuttingDown => (
                 "shutting_down",
                 503,
                 "Shutting down",
-                "Try again after the time in Retry-After; jobs can still be read.",
+                "Try again after the time in Retry-After. Jobs can still be read.",
             ),
         }
     }
 
-    /// The code's text.
+    /// The code as text.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.facts().0
     }
 
-    /// Seconds to wait before trying again, where that helps.
+    /// The `Retry-After` value in seconds; `None` if a retry does not help.
     const fn retry_after(self) -> Option<&'static str> {
         match self {
             Self::TooManyUnpaid => Some("60"),
@@ -178,62 +184,142 @@ impl Code {
     }
 }
 
-/// The longest detail, in characters.
+/// The maximum length of `detail`, in characters.
 const DETAIL_CHARS_MAX: usize = 500;
 
-/// An error answer. `detail` is for people and never shows what a 5xx was caused by.
+/// An error response. `detail` is for people and never reveals the cause of a 5xx error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     code: Code,
     detail: String,
-    allow: Option<HeaderValue>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    extensions: Map<String, Value>,
+    format: ProblemFormat,
+}
+
+/// The format in which a problem is serialized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProblemFormat {
+    /// Problem details (RFC 9457).
+    #[default]
+    ProblemDetails,
+    /// The error object of the OpenAI API: `{"error":{"message","type","param","code"}}`.
+    OpenAi,
 }
 
 impl Problem {
-    /// A problem of that code.
+    /// Creates a problem.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
         let mut detail = detail.into();
-        // What the client has sent is quoted, but not sent back whole.
+        // The detail may quote the client's input; limit how much of it is sent back.
         if let Some((end, _)) = detail.char_indices().nth(DETAIL_CHARS_MAX) {
             detail.truncate(end);
             detail.push('…');
         }
-        Self { code, detail, allow: None }
+        let (headers, extensions) = (Vec::new(), Map::new());
+        Self { code, detail, headers, extensions, format: ProblemFormat::default() }
     }
 
-    /// A field that is wrong.
+    /// Adds a header to the response. The same header can be added several times.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Adds an extension field to the body (RFC 9457, section 3.2). It cannot replace a standard field.
+    #[must_use]
+    pub fn with_extension(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.extensions.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Sets the format of the response.
+    #[must_use]
+    pub const fn in_format(mut self, format: ProblemFormat) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// Creates a problem about an invalid field.
     pub(crate) fn field(name: &str, problem: impl fmt::Display) -> Self {
         Self::new(Code::InvalidField, format!("{name}: {problem}"))
     }
 
-    /// A method that the path does not take.
+    /// Creates a problem about a method that the path does not support.
     pub(crate) fn method(method: &str, allowed: &'static str) -> Self {
-        let detail = format!("this path does not take {method}; it takes {allowed}");
-        Self { code: Code::MethodNotAllowed, detail, allow: Some(HeaderValue::from_static(allowed)) }
+        let detail = format!("unsupported method: this path supports {allowed}, got {method}");
+        Self::new(Code::MethodNotAllowed, detail)
+            .with_header(header::ALLOW, HeaderValue::from_static(allowed))
+    }
+
+    /// The body as problem details.
+    fn details(&self) -> Value {
+        let (code, status, title, _) = self.code.facts();
+        let body = ProblemBody {
+            r#type: format!("/problems/{}", code.replace('_', "-")),
+            title,
+            status,
+            detail: self.detail.clone(),
+            code,
+            error: self.detail.clone(),
+            request_id: request_id::current(),
+        };
+        let mut body = serde_json::to_value(&body).unwrap_or_default();
+        if let Value::Object(fields) = &mut body {
+            for (name, value) in &self.extensions {
+                fields.entry(name.clone()).or_insert_with(|| value.clone());
+            }
+        }
+        body
+    }
+
+    /// The body as an error object of the OpenAI API, with the extension fields next to the standard ones.
+    fn open_ai(&self) -> Value {
+        let (code, status, ..) = self.code.facts();
+        let kind = match status {
+            401 => "authentication_error",
+            402 => "insufficient_quota",
+            404 => "not_found_error",
+            429 => "rate_limit_error",
+            400..500 => "invalid_request_error",
+            _ => "server_error",
+        };
+        let mut error = self.extensions.clone();
+        for (name, value) in [
+            ("message", Value::from(self.detail.clone())),
+            ("type", kind.into()),
+            ("param", Value::Null),
+            ("code", code.into()),
+            ("request_id", request_id::current().into()),
+        ] {
+            error.insert(name.to_owned(), value);
+        }
+        json!({ "error": error })
     }
 }
 
-/// The body of an error answer.
+/// The body of an error response.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ProblemBody {
-    /// Where the problem is explained: a path on this server.
+    /// The path on this server that documents the problem.
     #[schema(example = "/problems/invalid-field")]
     r#type: String,
-    /// What the problem is, in general.
+    /// A short summary of the kind of problem.
     title: &'static str,
-    /// The HTTP status.
+    /// The HTTP status code.
     status: u16,
-    /// What the problem is, this time.
+    /// The explanation of this occurrence of the problem.
     #[schema(example = "request: missing field")]
     detail: String,
-    /// The problem's stable code.
+    /// The stable code of the problem.
     #[schema(example = "invalid_field")]
     code: &'static str,
     /// The same as `detail`.
     error: String,
-    /// What to tell the operator.
+    /// The id of the request, to quote to the operator.
     request_id: String,
 }
 
@@ -251,54 +337,45 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let (code, status, title, _) = self.code.facts();
-        let body = ProblemBody {
-            r#type: format!("/problems/{}", code.replace('_', "-")),
-            title,
-            status,
-            detail: self.detail.clone(),
-            code,
-            error: self.detail.clone(),
-            request_id: request_id::current(),
+        let (content_type, body) = match self.format {
+            ProblemFormat::ProblemDetails => ("application/problem+json", self.details()),
+            ProblemFormat::OpenAi => ("application/json", self.open_ai()),
         };
         let mut response = HttpResponse::build(self.status_code());
-        response.content_type("application/problem+json");
+        response.content_type(content_type);
         if let Some(seconds) = self.code.retry_after() {
             response.insert_header((header::RETRY_AFTER, seconds));
         }
         if matches!(self.code, Code::InvalidIdentity | Code::IdentityRequired) {
-            // The scheme that a request can be signed with (NIP-98); it has no parameters.
-            response.insert_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Nostr")));
+            // The authentication scheme for signed requests (NIP-98) has no parameters.
+            response.append_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Nostr")));
         }
-        if let Some(allow) = &self.allow {
-            response.insert_header((header::ALLOW, allow.clone()));
+        for (name, value) in &self.headers {
+            response.append_header((name.clone(), value.clone()));
         }
-        response.body(serde_json::to_string(&body).unwrap_or_default())
+        response.body(body.to_string())
     }
 }
 
 impl From<EngineError> for Problem {
     fn from(failure: EngineError) -> Self {
         let code = match &failure {
-            EngineError::Request(wrong) if !wrong.to_string().starts_with(wrong.field()) => {
-                return Self::field(wrong.field(), wrong);
-            }
-            EngineError::Request(_) => Code::InvalidField,
+            EngineError::Request(invalid) => return Self::field(invalid.field(), invalid),
             EngineError::InvalidIdentity(_) => Code::InvalidIdentity,
-            EngineError::NoSuchJob(_) | EngineError::NoSuchInvoice(_) => Code::NotFound,
+            EngineError::NotFound { .. } | EngineError::TestPayment(TestPaymentError::Unknown(_)) => {
+                Code::NotFound
+            }
             EngineError::IdempotencyKeyReused => Code::IdempotencyKeyReused,
             EngineError::RequestInProgress => Code::RequestInProgress,
             EngineError::TooManyUnpaid => Code::TooManyUnpaid,
             EngineError::NoPrice(_) => Code::NoPrice,
-            EngineError::NoWallet => Code::NoWallet,
+            EngineError::NoWallet | EngineError::TestPayment(TestPaymentError::Wallet(_)) => Code::NoWallet,
             EngineError::Busy => Code::Busy,
             EngineError::OutcomeUnknown => Code::OutcomeUnknown,
-            EngineError::TestPayment(TestPaymentError::Unknown(_)) => Code::NotFound,
             EngineError::TestPayment(TestPaymentError::AlreadyPaid(_) | TestPaymentError::Expired(_)) => {
                 Code::NotPayable
             }
-            EngineError::TestPayment(_) => Code::NoWallet,
-            _ => Code::Internal,
+            EngineError::Internal => Code::Internal,
         };
         Self::new(code, failure.to_string())
     }
@@ -318,10 +395,31 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_tried_again_says_when() {
+    fn retryable_problems_have_a_retry_after_header() {
         for code in Code::ALL {
             let status = code.facts().1;
             assert!(code.retry_after().is_some() || !matches!(status, 429 | 503), "{code:?}");
         }
+    }
+
+    #[test]
+    fn a_problem_carries_headers_and_extension_fields_in_both_formats() {
+        let problem = Problem::new(Code::Busy, "too busy")
+            .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("L402 x"))
+            .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Payment y"))
+            .with_extension("balanceMsats", 5)
+            .with_extension("code", "mine");
+        let response = problem.error_response();
+        let challenges: Vec<_> = response.headers().get_all(header::WWW_AUTHENTICATE).collect();
+        assert_eq!(challenges, ["L402 x", "Payment y"]);
+        let body = problem.details();
+        assert_eq!((&body["balanceMsats"], &body["code"]), (&json!(5), &json!("busy")));
+        let response = problem.clone().in_format(ProblemFormat::OpenAi).error_response();
+        assert_eq!(response.headers().get(header::CONTENT_TYPE).unwrap(), "application/json");
+        let error = &problem.open_ai()["error"];
+        assert_eq!(
+            (&error["message"], &error["type"], &error["code"], &error["balanceMsats"]),
+            (&json!("too busy"), &json!("server_error"), &json!("busy"), &json!(5)),
+        );
     }
 }

@@ -1,23 +1,21 @@
-//! Where clients reach the server.
+//! The public URL of the server.
 
 use std::fmt;
 use std::str::FromStr;
 use url::Url;
 
-/// The address at which clients reach the server, as they write it: scheme, host, and the port unless it is the scheme's.
+/// The URL at which clients reach the server: scheme, host, and the port unless it is the default port of the scheme.
 ///
-/// Behind a proxy the server cannot know it by itself. Signed requests name it.
+/// Signed requests contain this URL. A server behind a proxy cannot detect it, so the operator configures it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl {
     origin: String,
     host: String,
 }
 
-/// The text is no such address.
+/// The text is not a public URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "this is no public address: http:// or https:// and a host, perhaps with a port, and nothing after it, are"
-)]
+#[error("expected an http:// or https:// URL with a host, an optional port and no path")]
 pub struct InvalidPublicUrl;
 
 impl PublicUrl {
@@ -46,7 +44,7 @@ impl FromStr for PublicUrl {
 }
 
 impl fmt::Display for PublicUrl {
-    /// Without a slash at the end: a path can follow.
+    /// Writes the URL without a trailing slash, so that a path can be appended.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.origin)
     }
@@ -57,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scheme_and_a_host_are_an_address_and_a_path_can_follow() {
+    fn a_scheme_and_a_host_are_a_public_url_without_a_trailing_slash() {
         for (text, origin, host) in [
             ("https://tithe.example", "https://tithe.example", "tithe.example"),
             ("https://TITHE.example:443/", "https://tithe.example", "tithe.example"),
@@ -70,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_more_or_less_than_that_is_refused() {
+    fn other_urls_are_rejected() {
         for wrong in [
             "",
             "tithe.example",

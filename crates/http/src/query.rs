@@ -1,47 +1,43 @@
-//! Reading query strings strictly: what is not UTF-8 is refused, not replaced.
+//! Strict parsing of query strings: invalid UTF-8 is rejected, not replaced.
 
-use crate::identity::NOSTR_TOKEN;
-use crate::problem::{Code, Problem};
 use percent_encoding::percent_decode_str;
 
 /// The parameters of a query string.
 pub(crate) struct Query(Vec<(String, String)>);
 
+/// A part of the query string is not UTF-8.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NotUtf8 {
+    /// The name of the parameter with the invalid value; `None` if a parameter name is invalid.
+    pub(crate) parameter: Option<String>,
+}
+
 impl Query {
-    pub(crate) fn parse(query: &str) -> Result<Self, Problem> {
+    pub(crate) fn parse(query: &str) -> Result<Self, NotUtf8> {
         let mut parameters = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name =
-                decode(name).map_err(|()| Problem::field("query", "a parameter's name is not UTF-8"))?;
-            let value = decode(value).map_err(|()| not_text(&name))?;
+            let name = decode(name).ok_or(NotUtf8 { parameter: None })?;
+            let value = decode(value).ok_or_else(|| NotUtf8 { parameter: Some(name.clone()) })?;
             parameters.push((name, value));
         }
         Ok(Self(parameters))
     }
 
-    /// The first value of that name.
+    /// The first value of the named parameter.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.all(name).next()
     }
 
-    /// All values of that name.
+    /// All values of the named parameter.
     pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(named, _)| named == name).map(|(_, value)| value.as_str())
     }
 }
 
-fn not_text(name: &str) -> Problem {
-    match name {
-        // A token that is not text is a token that is not valid.
-        NOSTR_TOKEN => Problem::new(Code::InvalidIdentity, format!("{name}: it is not UTF-8")),
-        _ => Problem::field(name, "it is not UTF-8"),
-    }
-}
-
-fn decode(text: &str) -> Result<String, ()> {
+fn decode(text: &str) -> Option<String> {
     let spaced = text.replace('+', " ");
-    percent_decode_str(&spaced).decode_utf8().map(std::borrow::Cow::into_owned).map_err(drop)
+    percent_decode_str(&spaced).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
 
 #[cfg(test)]
@@ -49,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_are_decoded_and_the_first_counts() {
+    fn parameters_are_decoded_and_get_returns_the_first_value() {
         let query = Query::parse("request=a+b%20%E2%98%83&x&request=later&=&").unwrap();
         assert_eq!(query.get("request"), Some("a b ☃"));
         assert_eq!(query.all("request").collect::<Vec<_>>(), ["a b ☃", "later"]);
@@ -58,10 +54,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf8_is_named() {
-        for name in ["request", NOSTR_TOKEN] {
-            let wrong = Query::parse(&format!("{name}=%FF")).err().unwrap();
-            assert_eq!(wrong.to_string(), format!("{name}: it is not UTF-8"));
-        }
+    fn invalid_utf8_is_reported_with_its_parameter() {
+        let parameter = Some("request".to_owned());
+        assert_eq!(Query::parse("x=1&request=%FF").err(), Some(NotUtf8 { parameter }));
+        assert_eq!(Query::parse("%FF=1").err(), Some(NotUtf8 { parameter: None }));
     }
 }

@@ -1,9 +1,9 @@
-//! The server.
+//! The HTTP server.
 
 use crate::openapi;
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
-use crate::{request_id, routes};
+use crate::{access_log, routes};
 use actix_cors::{Cors, CorsError};
 use actix_web::body::MessageBody;
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
@@ -15,14 +15,14 @@ use std::net::TcpListener;
 use std::time::Duration;
 use utoipa_swagger_ui::SwaggerUi;
 
-/// How the server is set up.
+/// The settings of the HTTP server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpSettings {
-    /// How many threads answer requests.
+    /// The number of worker threads.
     pub workers: usize,
-    /// The origins that browsers may call from; empty: any.
+    /// The origins that browsers may call from. An empty list allows any origin.
     pub cors_origins: Vec<String>,
-    /// How long a stopping server waits for answers under way.
+    /// The time that a stopping server waits for running requests.
     pub shutdown_timeout: Duration,
 }
 
@@ -32,18 +32,18 @@ impl Default for HttpSettings {
     }
 }
 
-/// Serves on `listener` until it is stopped. To be called within an actix system.
+/// Serves on `listener` until it is stopped. Must be called within an actix system.
 ///
 /// # Errors
-/// What the operating system says of the listener.
+/// Returns the operating system's error if the listener cannot be used.
 pub fn serve(listener: TcpListener, state: AppState, settings: HttpSettings) -> std::io::Result<Server> {
     serve_with(listener, state, settings, |_| {})
 }
 
-/// The same, with routes of the caller's own behind the same middleware: a service that embeds Tithe, or a benchmark.
+/// Like [`serve`], with additional routes behind the same middleware, for services that embed Tithe and for benchmarks.
 ///
 /// # Errors
-/// What the operating system says of the listener.
+/// Returns the operating system's error if the listener cannot be used.
 pub fn serve_with(
     listener: TcpListener,
     state: AppState,
@@ -57,7 +57,7 @@ pub fn serve_with(
         App::new()
             .app_data(Data::new(state.clone()))
             .app_data(web::PathConfig::default().error_handler(|wrong, _| {
-                Problem::new(Code::InvalidField, format!("the path cannot be read: {wrong}")).into()
+                Problem::new(Code::InvalidField, format!("invalid path: {wrong}")).into()
             }))
             .wrap(cors(&settings.cors_origins))
             .wrap(from_fn(preflight_problems))
@@ -66,7 +66,7 @@ pub fn serve_with(
                     .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
                     .add((header::REFERRER_POLICY, "no-referrer")),
             )
-            .wrap(from_fn(request_id::middleware))
+            .wrap(from_fn(access_log::middleware))
             .service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", openapi::document()))
             .service(web::redirect("/docs", "/docs/"))
             .configure(more.clone())
@@ -81,7 +81,7 @@ pub fn serve_with(
         .run())
 }
 
-/// Makes a problem of what the CORS rules refuse: they write plain text.
+/// Turns CORS rejections, which are plain text, into problem responses.
 async fn preflight_problems(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,

@@ -1,4 +1,4 @@
-//! What handlers work with.
+//! The state that handlers share.
 
 use crate::PublicUrl;
 use crate::problem::Problem;
@@ -10,28 +10,28 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error};
 
-/// What handlers work with. Clones share everything.
+/// The state that handlers share. Clones share the same state.
 #[derive(Clone)]
 pub struct AppState {
     /// The use cases.
     pub engine: Arc<Engine>,
-    /// Pays invoices for tests; `None`: the dev routes do not exist.
+    /// The payer for test payments; `None` means that the dev routes do not exist.
     pub test_payer: Option<Arc<dyn TestPayer>>,
-    /// Where clients reach the server; `None`: wherever they say that they have reached it, by `Host`.
+    /// The URL at which clients reach the server; `None` means that only requests from this machine can be signed.
     pub public_url: Option<PublicUrl>,
     /// The multi-thread runtime that use cases run on.
     pub runtime: Handle,
-    /// Refuses new jobs: the server lets what runs finish, and is then stopped.
+    /// Rejects new jobs while the server finishes its running work before it stops.
     pub draining: CancellationToken,
     /// Ends event streams when the server stops.
     pub stopping: CancellationToken,
 }
 
 impl AppState {
-    /// Runs a use case to its end, whether or not the client waits for it.
+    /// Runs a use case to completion, even if the client disconnects.
     ///
     /// # Errors
-    /// What the use case fails with, as a problem.
+    /// Returns the error of the use case, as a problem.
     pub async fn run<T: Send + 'static>(
         &self,
         use_case: impl Future<Output = Result<T, EngineError>> + Send + 'static,
@@ -39,13 +39,13 @@ impl AppState {
         match self.runtime.spawn(use_case.in_current_span()).await {
             Ok(outcome) => Ok(outcome?),
             Err(failure) => {
-                error!(%failure, "a use case did not come to its end");
+                error!(%failure, "use case aborted");
                 Err(Problem::from(EngineError::Internal))
             }
         }
     }
 
-    /// The same, for at most `limit`.
+    /// Runs a use case with a time limit. Returns `None` if it times out or is aborted.
     pub(crate) async fn run_for<T: Send + 'static>(
         &self,
         limit: Duration,

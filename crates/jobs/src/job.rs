@@ -1,4 +1,4 @@
-//! What a job is.
+//! The data of a job.
 
 use crate::Lease;
 use serde::{Deserialize, Serialize};
@@ -8,11 +8,11 @@ use std::sync::Arc;
 use tithe_clock::Timestamp;
 use tithe_lightning::PaymentHash;
 use tithe_money::{MoneyError, Msats, Sats};
-use tithe_pricing::{Quote, Settlement, Usage};
+use tithe_pricing::{CostSplit, Quote, Usage};
 use tithe_trust::NostrPubkey;
 use uuid::Uuid;
 
-/// Names a job. Whoever knows it may read the job, so it cannot be guessed.
+/// The id of a job. It is unguessable, because anyone who knows it may read the job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct JobId(pub Uuid);
 
@@ -29,25 +29,25 @@ impl FromStr for JobId {
     }
 }
 
-/// The evaluation of a job's request: a flat fee, earned when the evaluation has run.
+/// The evaluation of a job's request: a flat fee that is charged once the evaluation has run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evaluation {
-    /// What the fee was worked out from.
+    /// The quote that the fee was derived from.
     pub quote: Quote,
     /// The fee.
     pub fee: Sats,
-    /// The invoice that asks for it; `None` while it is being made.
+    /// The payment hash of the fee's invoice; `None` until the invoice exists.
     pub invoice: Option<PaymentHash>,
 }
 
-/// What the work will cost at most. Frozen when the request is accepted.
+/// The most the work can cost. Frozen when the request is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkTerms {
     /// The quote, with its rates.
     pub quote: Quote,
-    /// The quote's maximum, in whole sats.
+    /// The quote's maximum price, in whole sats.
     pub full_amount: Sats,
-    /// What is left for the customer to pay. The rest is reserved of the pool.
+    /// The part that the customer pays. The rest is reserved from the pool.
     pub amount: Sats,
 }
 
@@ -61,54 +61,54 @@ impl WorkTerms {
         Ok(Self { quote, full_amount, amount: full_amount })
     }
 
-    /// The same work, with `reserved` of it paid by the pool.
+    /// The same terms with `reserved` paid by the pool.
     ///
     /// # Errors
-    /// [`MoneyError::Negative`] when that is more than the work costs.
+    /// [`MoneyError::Negative`] when `reserved` exceeds the price of the work.
     pub fn with_reserved(self, reserved: Sats) -> Result<Self, MoneyError> {
         let left = self.full_amount.to_msats().checked_sub(reserved.to_msats())?;
         Ok(Self { amount: left.to_sats_rounding_down(), ..self })
     }
 
-    /// What is reserved of the pool: it pays first.
+    /// The amount reserved from the pool. It is used before the customer's payment.
     #[must_use]
     pub fn reserved(&self) -> Msats {
         self.full_amount.to_msats().saturating_sub(self.amount.to_msats())
     }
 
-    /// Whether nothing is left for the customer to pay.
+    /// Returns true if the pool covers the whole price.
     #[must_use]
     pub const fn is_free(&self) -> bool {
         self.amount.is_zero()
     }
 }
 
-/// Work that was done, and how its price was split.
+/// The result of completed work and how its price was split.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completion {
-    /// The answer.
+    /// The model's output.
     pub text: Arc<str>,
-    /// What it used.
+    /// The tokens that the work used.
     pub usage: Usage,
-    /// How what was paid is split.
-    pub settlement: Settlement,
+    /// How the payment is split into charge, refund and rounding.
+    pub settlement: CostSplit,
 }
 
-/// What is owed back to the customer.
+/// The refund owed to the customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Refund {
-    /// Nothing.
+    /// No refund is owed.
     #[default]
     NotApplicable,
-    /// Booked as owed; not paid out yet.
+    /// A refund is booked and not paid out yet.
     Pending {
-        /// How much.
+        /// The amount owed.
         amount: Sats,
     },
 }
 
 impl Refund {
-    /// The name that the API and the stores use.
+    /// The name used by the API and the stores.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -117,7 +117,7 @@ impl Refund {
         }
     }
 
-    /// How much is owed.
+    /// The amount owed.
     #[must_use]
     pub const fn amount(self) -> Sats {
         match self {
@@ -127,87 +127,87 @@ impl Refund {
     }
 }
 
-/// Where a job stands, with what only that state knows.
+/// The state of a job, with the data that only that state has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobState {
-    /// The evaluation fee is asked for (or its invoice is being made).
+    /// Waiting for the evaluation fee (or for its invoice to be created).
     AwaitingEvalPayment,
     /// The fee is paid; the request is being evaluated.
     Evaluating,
-    /// The request was accepted; the work invoice is being made. Outside it still counts as evaluating.
+    /// The request was accepted and the work invoice is being created. The API still reports `evaluating`.
     Accepted {
-        /// What the work will cost.
+        /// The terms of the work.
         work: WorkTerms,
     },
-    /// The work is asked to be paid.
+    /// Waiting for the work invoice to be paid.
     AwaitingWorkPayment {
-        /// What the work will cost.
+        /// The terms of the work.
         work: WorkTerms,
-        /// The invoice that asks for it.
+        /// The payment hash of the work invoice.
         invoice: PaymentHash,
     },
-    /// The work is paid and runs.
+    /// The work is paid and running.
     Executing {
-        /// What the work will cost.
+        /// The terms of the work.
         work: WorkTerms,
-        /// The invoice that paid it; none when the pool pays it all.
+        /// The payment hash of the work invoice; `None` if the pool pays everything.
         invoice: Option<PaymentHash>,
     },
-    /// The evaluation refused the request.
+    /// The evaluation rejected the request.
     Rejected {
-        /// Why.
+        /// The reason for the rejection.
         reason: String,
     },
-    /// The work is done.
+    /// The work is complete.
     Complete {
-        /// What it was to cost.
+        /// The terms of the work.
         work: WorkTerms,
-        /// The invoice that paid it; none when the pool paid it all.
+        /// The payment hash of the work invoice; `None` if the pool paid everything.
         invoice: Option<PaymentHash>,
-        /// The answer and the bill.
+        /// The output and the cost split.
         completion: Completion,
     },
-    /// The server could not do it.
+    /// The server failed to evaluate the request or to do the work.
     Failed {
-        /// Why, in words that may be shown.
+        /// The reason, in words that customers may see.
         message: String,
-        /// What the work was to cost, if it came to that.
+        /// The terms of the work, if the job got that far.
         work: Option<WorkTerms>,
-        /// The invoice that paid the work, if it came to that.
+        /// The payment hash of the work invoice, if there was one.
         invoice: Option<PaymentHash>,
     },
-    /// An invoice lapsed unpaid.
+    /// An invoice expired unpaid.
     Expired {
-        /// What the work was to cost, if it came to that.
+        /// The terms of the work, if the job got that far.
         work: Option<WorkTerms>,
-        /// The work invoice that lapsed, if it came to that.
+        /// The payment hash of the expired work invoice, if there was one.
         invoice: Option<PaymentHash>,
     },
 }
 
-/// A state's name, as the API and the stores say it.
+/// The name of a state, as used by the API and the stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StateName {
-    /// The evaluation fee is asked for.
+    /// Waiting for the evaluation fee.
     AwaitingEvalPayment,
     /// The request is being evaluated.
     Evaluating,
-    /// The work is asked to be paid.
+    /// Waiting for the work invoice to be paid.
     AwaitingWorkPayment,
-    /// The work runs.
+    /// The work is running.
     Executing,
-    /// The evaluation refused the request.
+    /// The evaluation rejected the request.
     Rejected,
-    /// The work is done.
+    /// The work is complete.
     Complete,
-    /// The server could not do it.
+    /// The server failed to evaluate the request or to do the work.
     Failed,
-    /// An invoice lapsed unpaid.
+    /// An invoice expired unpaid.
     Expired,
 }
 
 impl StateName {
-    /// Every name there is.
+    /// All state names.
     pub const ALL: [Self; 8] = [
         Self::AwaitingEvalPayment,
         Self::Evaluating,
@@ -219,7 +219,7 @@ impl StateName {
         Self::Expired,
     ];
 
-    /// The name's text.
+    /// The name as text.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -234,13 +234,13 @@ impl StateName {
         }
     }
 
-    /// The name with that text.
+    /// Parses a state name.
     #[must_use]
     pub fn from_name(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|name| name.as_str() == text)
     }
 
-    /// Whether a job in this state will never change again, but for money that arrives late and is owed back.
+    /// Returns true if the state is final. Only a refund for a late payment can still be added to such a job.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Rejected | Self::Complete | Self::Failed | Self::Expired)
@@ -248,7 +248,7 @@ impl StateName {
 }
 
 impl JobState {
-    /// The state's name outside.
+    /// The state's public name.
     #[must_use]
     pub const fn name(&self) -> StateName {
         match self {
@@ -263,13 +263,13 @@ impl JobState {
         }
     }
 
-    /// Whether a worker has something to do for it.
+    /// Returns true if a worker has something to do for the job.
     #[must_use]
     pub const fn is_runnable(&self) -> bool {
         matches!(self, Self::Evaluating | Self::Accepted { .. } | Self::Executing { .. })
     }
 
-    /// What the work costs, as soon as that is known.
+    /// The terms of the work, once they are known.
     #[must_use]
     pub const fn work(&self) -> Option<&WorkTerms> {
         match self {
@@ -282,7 +282,7 @@ impl JobState {
         }
     }
 
-    /// The work's invoice, as soon as there is one.
+    /// The payment hash of the work invoice, once the invoice exists.
     #[must_use]
     pub const fn work_invoice(&self) -> Option<PaymentHash> {
         match self {
@@ -301,55 +301,55 @@ impl JobState {
 /// A job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// What names it.
+    /// The job's id.
     pub id: JobId,
-    /// What is asked.
+    /// The customer's request.
     pub request: Arc<str>,
-    /// The model that the work runs on.
+    /// The model that runs the work.
     pub model: String,
-    /// The most output that the customer wants, in tokens.
+    /// The output limit that the customer asked for, in tokens.
     pub max_output_tokens: Option<u64>,
-    /// Who asks; `None`: anonymous.
+    /// The identity that requested the job; `None` for anonymous customers.
     pub identity: Option<NostrPubkey>,
     /// The evaluation and its fee.
     pub evaluation: Evaluation,
-    /// Where it stands.
+    /// The job's state.
     pub state: JobState,
-    /// What is owed back.
+    /// The refund owed to the customer.
     pub refund: Refund,
-    /// Who works on it.
+    /// The worker lease.
     pub lease: Lease,
-    /// How many steps it has taken: 0 when new.
+    /// The number of transitions so far: 0 for a new job.
     pub revision: u32,
-    /// When it was made.
+    /// When the job was created.
     pub created_at: Timestamp,
-    /// When it last took a step.
+    /// When the job last changed state.
     pub updated_at: Timestamp,
 }
 
-/// What a job begins with.
+/// The data that a new job is created from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewJob {
-    /// What names it.
+    /// The job's id.
     pub id: JobId,
-    /// What is asked.
+    /// The customer's request.
     pub request: Arc<str>,
-    /// The model that the work is to run on.
+    /// The model that will run the work.
     pub model: String,
-    /// The most output that the customer wants, in tokens.
+    /// The output limit that the customer wants, in tokens.
     pub max_output_tokens: Option<u64>,
-    /// Who asks; `None`: anonymous.
+    /// The identity that requests the job; `None` for anonymous customers.
     pub identity: Option<NostrPubkey>,
-    /// What the evaluation fee was worked out from.
+    /// The quote that the evaluation fee was derived from.
     pub evaluation: Quote,
     /// The evaluation fee.
     pub evaluation_fee: Sats,
-    /// Now.
+    /// The current time.
     pub created_at: Timestamp,
 }
 
 impl Job {
-    /// A new job, whose evaluation invoice is still to be made.
+    /// Creates a job whose evaluation invoice does not exist yet.
     #[must_use]
     pub fn new(new: NewJob) -> Self {
         Self {

@@ -1,11 +1,11 @@
-//! Leases: who works on a job, and until when they are believed to be alive.
+//! Leases: which worker owns a job, and until when it is presumed alive.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use tithe_clock::Timestamp;
 use uuid::Uuid;
 
-/// Names one run of one server. A server that starts again is another owner.
+/// The id of one server run. A restarted server is a different owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LeaseOwner(pub Uuid);
 
@@ -15,55 +15,57 @@ impl fmt::Display for LeaseOwner {
     }
 }
 
-/// Who holds a job. The count of claims names one claim, because it only grows: a worker whose claim was taken over, even by
-/// its own server, is told apart from the one that holds it now.
+/// A worker's claim on a job. The claim counter identifies one claim, because it only grows: a worker that lost its
+/// claim, even to its own server, can be distinguished from the current holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Lease {
-    /// Who holds it.
+    /// The current owner.
     pub owner: Option<LeaseOwner>,
-    /// Until when; after that anyone may claim it. Without an owner: the job rests until then.
+    /// When the lease ends; after that, any worker may claim the job. Without an owner, the job must not be claimed
+    /// before this time.
     pub until: Option<Timestamp>,
-    /// How often the job's present step has been tried.
+    /// The number of attempts at the job's current step.
     pub attempts: u32,
-    /// How often the job has been claimed in all. It never goes back.
+    /// The total number of claims. It never decreases.
     pub claims: u32,
 }
 
 impl Lease {
-    /// Whether `claim` still is the one that holds the job. A lease that has run out but that nobody has taken over still
-    /// counts: the work is done, and nobody else has done it.
+    /// Returns true if `claim` still holds the job. An expired lease that nobody else has claimed still counts: the
+    /// work is done and nobody else has done it.
     #[must_use]
     pub fn is_held_as(&self, claim: &Self) -> bool {
         self.owner.is_some() && self.owner == claim.owner && self.claims == claim.claims
     }
 
-    /// Whether anyone may claim the job now.
+    /// Returns true if any worker may claim the job now.
     #[must_use]
     pub fn is_free(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| until <= now)
     }
 
-    /// The lease of who claims the job now.
+    /// The lease after `owner` claims the job now.
     #[must_use]
     pub const fn claimed(self, owner: LeaseOwner, until: Timestamp) -> Self {
         let (attempts, claims) = (self.attempts.saturating_add(1), self.claims.saturating_add(1));
         Self { owner: Some(owner), until: Some(until), attempts, claims }
     }
 
-    /// The lease once the work was handed back unfinished, to rest until `rest_until`: the attempt does not count.
+    /// The lease after the job is returned to the queue unfinished, not to be claimed before `rest_until`. The attempt
+    /// does not count.
     #[must_use]
     pub const fn handed_back(self, rest_until: Timestamp) -> Self {
         let attempts = self.attempts.saturating_sub(1);
         Self { owner: None, until: Some(rest_until), attempts, claims: self.claims }
     }
 
-    /// The lease once the step is done: nobody's, with all attempts before it.
+    /// The lease after the step is done: it has no owner, and the attempt counter starts again.
     #[must_use]
     pub const fn ended(self) -> Self {
         Self { owner: None, until: None, attempts: 0, claims: self.claims }
     }
 
-    /// The lease of who did a step and goes on with the next, as its first attempt at that.
+    /// The lease of a worker that finished one step and continues with the next one, as the first attempt at it.
     #[must_use]
     pub const fn carried_on(self) -> Self {
         Self { attempts: 1, ..self }

@@ -1,8 +1,8 @@
 //! The paid job: a state machine as a pure function.
 //!
 //! `awaiting_eval_payment → evaluating → rejected | awaiting_work_payment | executing → complete | failed`, plus
-//! `expired` when an invoice lapses unpaid. [`Job::apply`] takes an event and the time and returns the job's next state;
-//! what is not a transition is an [`InvalidTransition`] that names both. Nobody else changes a job.
+//! `expired` when an invoice expires unpaid. [`Job::apply`] takes an event and the current time and returns the job's
+//! next state; every other combination is an [`InvalidTransition`] that names both. Nothing else changes a job.
 //!
 //! ```
 //! use tithe_clock::Timestamp;
@@ -30,7 +30,7 @@
 //! let job = job.apply(JobEvent::EvalPaid, now)?;
 //! assert_eq!(job.state.name().as_str(), "evaluating");
 //!
-//! // It is paid once, and never skips a step.
+//! A job is paid once and never skips a state.
 //! let refused = job.apply(JobEvent::WorkPaid, now).unwrap_err();
 //! assert_eq!(refused.to_string(), "a job that is evaluating cannot take the step \"work paid\"");
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -1,57 +1,57 @@
-//! The port to where jobs are kept.
+//! The repository port for jobs.
 
 use crate::{Job, JobId, Lease, LeaseOwner, StateName};
 use async_trait::async_trait;
 use tithe_clock::Timestamp;
 
-/// Who wants work, and how much of it.
+/// A worker's request for jobs to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobClaim {
-    /// Who will work.
+    /// The owner that claims the jobs.
     pub owner: LeaseOwner,
-    /// The time.
+    /// The current time.
     pub now: Timestamp,
-    /// Until when the claimed jobs are theirs.
+    /// When the leases of the claimed jobs end.
     pub until: Timestamp,
-    /// How many jobs at most.
+    /// The maximum number of jobs to claim.
     pub limit: usize,
 }
 
-/// A step that a job has taken, for who follows it.
+/// A state transition of a job, as its followers see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JobChange {
-    /// Which job.
+    /// The job's id.
     pub job: JobId,
-    /// The job's revision after the step.
+    /// The job's revision after the transition.
     pub revision: u32,
-    /// The state after the step.
+    /// The job's state after the transition.
     pub state: StateName,
-    /// When.
+    /// When the transition happened.
     pub at: Timestamp,
 }
 
-/// Reads jobs and hands out leases. Steps are written with the money that they move, in the engine's batches.
+/// Reads jobs and manages leases. Transitions are written by the engine's batches, together with the money they move.
 #[async_trait]
 pub trait JobRepository: Send + Sync {
-    /// What reading can fail with.
+    /// The error of a failed read.
     type Error;
 
-    /// The job of this id, or `None`.
+    /// The job with this id, or `None`.
     async fn job(&self, id: JobId) -> Result<Option<Job>, Self::Error>;
 
-    /// The steps that a job has taken after `revision`, oldest first.
+    /// The job's transitions after `revision`, oldest first.
     async fn job_changes(&self, id: JobId, revision: u32) -> Result<Vec<JobChange>, Self::Error>;
 
-    /// Claims jobs that have something to do ([`crate::JobState::is_runnable`]) and whose lease is free
-    /// ([`Lease::is_free`]), the longest unchanged first. Each comes back with its new lease ([`Lease::claimed`]).
-    /// Atomic: no job is handed to two claims. Empty when there is nothing to do.
+    /// Claims runnable jobs ([`crate::JobState::is_runnable`]) whose lease is free ([`Lease::is_free`]), those
+    /// unchanged for the longest time first. Each job is returned with its new lease ([`Lease::claimed`]). Atomic: two
+    /// concurrent claims never get the same job. Returns an empty list if there is nothing to do.
     async fn jobs_claim(&self, claim: &JobClaim) -> Result<Vec<Job>, Self::Error>;
 
-    /// Extends the lease to `until` if it still is held as `lease`; says whether it was.
+    /// Extends the lease to `until` if it is still held as `lease`. Returns whether it was.
     async fn job_lease_renew(&self, id: JobId, lease: &Lease, until: Timestamp) -> Result<bool, Self::Error>;
 
-    /// Hands the job back ([`Lease::handed_back`]) if it still is held as `lease`; says whether it was. Nobody claims it
-    /// before `rest_until`.
+    /// Returns the job to the queue ([`Lease::handed_back`]) if the lease is still held as `lease`. Returns whether it
+    /// was. The job cannot be claimed before `rest_until`.
     async fn job_lease_hand_back(
         &self,
         id: JobId,
@@ -59,6 +59,6 @@ pub trait JobRepository: Send + Sync {
         rest_until: Timestamp,
     ) -> Result<bool, Self::Error>;
 
-    /// Jobs made before `before` whose evaluation invoice never came to be, at most `limit`.
+    /// Jobs created before `before` whose evaluation invoice was never created, at most `limit`.
     async fn jobs_never_invoiced(&self, before: Timestamp, limit: usize) -> Result<Vec<JobId>, Self::Error>;
 }

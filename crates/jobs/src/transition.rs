@@ -1,4 +1,4 @@
-//! The steps of a job.
+//! The state transitions of a job.
 
 use crate::{Completion, Job, JobState, Refund, WorkTerms};
 use std::fmt;
@@ -9,51 +9,51 @@ use tithe_money::Sats;
 /// Something that happened to a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JobEvent {
-    /// The evaluation's invoice was made.
+    /// The evaluation invoice was created.
     EvalInvoiced {
-        /// Its hash.
+        /// The invoice's payment hash.
         invoice: PaymentHash,
     },
     /// The evaluation was paid.
     EvalPaid,
     /// The evaluation accepted the request.
     Accepted {
-        /// What the work will cost.
+        /// The terms of the work.
         work: WorkTerms,
     },
-    /// The evaluation refused the request.
+    /// The evaluation rejected the request.
     Rejected {
-        /// Why.
+        /// The reason for the rejection.
         reason: String,
     },
-    /// The work's invoice was made.
+    /// The work invoice was created.
     WorkInvoiced {
-        /// Its hash.
+        /// The invoice's payment hash.
         invoice: PaymentHash,
     },
     /// The work was paid.
     WorkPaid,
-    /// The work was done.
+    /// The work was completed.
     Completed {
-        /// The answer and the bill.
+        /// The output and the cost split.
         completion: Completion,
     },
-    /// The server could not evaluate or do the work.
+    /// The server failed to evaluate the request or to do the work.
     Failed {
-        /// Why, in words that may be shown.
+        /// The reason, in words that customers may see.
         message: String,
     },
-    /// The invoice that was awaited lapsed unpaid.
-    Lapsed,
-    /// Money of an ended job is owed back (at its end, or because it arrived late).
+    /// The pending invoice expired unpaid.
+    Expired,
+    /// A refund of an ended job is booked (when the job ends, or for a late payment).
     RefundAccrued {
-        /// How much more.
+        /// The amount added to the refund.
         amount: Sats,
     },
 }
 
 impl JobEvent {
-    /// What people call it.
+    /// The event's display name.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -65,18 +65,18 @@ impl JobEvent {
             Self::WorkPaid => "work paid",
             Self::Completed { .. } => "completed",
             Self::Failed { .. } => "failed",
-            Self::Lapsed => "lapsed",
+            Self::Expired => "expired",
             Self::RefundAccrued { .. } => "refund accrued",
         }
     }
 }
 
-/// The job is not in a state in which this can happen. The job is as it was.
+/// The event is not allowed in the job's current state. The job is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct InvalidTransition {
-    /// The state it is in.
+    /// The job's current state.
     pub from: &'static str,
-    /// What was to happen.
+    /// The event.
     pub event: &'static str,
 }
 
@@ -87,13 +87,13 @@ impl fmt::Display for InvalidTransition {
 }
 
 impl Job {
-    /// The job after `event`.
+    /// Returns the job after `event`.
     ///
-    /// A step ends the lease and its count of attempts, but for the acceptance: whoever evaluated goes on to make the work
-    /// invoice, as its first attempt at that; or to do the work, when nothing is left to pay.
-    ///
+    /// A transition ends the lease and resets its attempt counter, except for the acceptance: the worker that evaluated
+    /// the request goes on to create the work invoice, or to do the work when nothing is left to pay, as the first
+    /// attempt at that step.
     /// # Errors
-    /// [`InvalidTransition`] for every pair of state and event that the design does not name.
+    /// [`InvalidTransition`] for every pair of state and event that is not part of the state machine.
     pub fn apply(&self, event: JobEvent, at: Timestamp) -> Result<Self, InvalidTransition> {
         let refused = InvalidTransition { from: self.state_name_inside(), event: event.name() };
         let mut evaluation = self.evaluation.clone();
@@ -109,7 +109,7 @@ impl Job {
             (JobState::AwaitingEvalPayment, JobEvent::EvalPaid) if evaluation.invoice.is_some() => {
                 JobState::Evaluating
             }
-            (JobState::AwaitingEvalPayment, JobEvent::Lapsed) => {
+            (JobState::AwaitingEvalPayment, JobEvent::Expired) => {
                 JobState::Expired { work: None, invoice: None }
             }
             (JobState::Evaluating, JobEvent::Accepted { work }) => {
@@ -133,7 +133,7 @@ impl Job {
             (JobState::AwaitingWorkPayment { work, invoice }, JobEvent::WorkPaid) => {
                 JobState::Executing { work, invoice: Some(invoice) }
             }
-            (JobState::AwaitingWorkPayment { work, invoice }, JobEvent::Lapsed) => {
+            (JobState::AwaitingWorkPayment { work, invoice }, JobEvent::Expired) => {
                 JobState::Expired { work: Some(work), invoice: Some(invoice) }
             }
             (JobState::Executing { work, invoice }, JobEvent::Completed { completion }) => {
@@ -146,7 +146,7 @@ impl Job {
                 if state.name().is_terminal() && !amount.is_zero() =>
             {
                 let total = self.refund.amount().get().saturating_add(amount.get());
-                // All the money there is cannot overflow this sum.
+                // The sum cannot overflow: it is bounded by the supply of bitcoin.
                 refund = Refund::Pending { amount: Sats::new(total).map_err(|_| refused)? };
                 state
             }
@@ -169,7 +169,7 @@ impl Job {
         })
     }
 
-    /// The state's name, with the step that the API does not tell apart.
+    /// The state's internal name, which distinguishes the invoicing step that the API reports as `evaluating`.
     const fn state_name_inside(&self) -> &'static str {
         match self.state {
             JobState::Accepted { .. } => "accepted",
@@ -218,11 +218,11 @@ mod tests {
         PaymentHash::from_bytes([byte; 32])
     }
 
-    /// One of each event, in the order in which they are named.
+    /// One example of each event, in the order of their names.
     fn events() -> Vec<JobEvent> {
         let work = WorkTerms::in_full(quote()).unwrap();
         let usage = Usage { input_tokens: 5, cached_input_tokens: 0, output_tokens: 7 };
-        let settlement = work.quote.settle(&usage, work.amount.to_msats(), Msats::ZERO).unwrap();
+        let settlement = work.quote.split(&usage, work.amount.to_msats(), Msats::ZERO).unwrap();
         vec![
             JobEvent::EvalInvoiced { invoice: hash(1) },
             JobEvent::EvalPaid,
@@ -232,12 +232,12 @@ mod tests {
             JobEvent::WorkPaid,
             JobEvent::Completed { completion: Completion { text: "hi".into(), usage, settlement } },
             JobEvent::Failed { message: "sorry".to_owned() },
-            JobEvent::Lapsed,
+            JobEvent::Expired,
             JobEvent::RefundAccrued { amount: Sats::new(1).unwrap() },
         ]
     }
 
-    /// Applies the events of these names.
+    /// Applies the events with these names.
     fn after(names: &[&str]) -> Job {
         names.iter().fold(new_job(), |job, name| {
             let event = events().into_iter().find(|event| event.name() == *name).unwrap();
@@ -252,15 +252,15 @@ mod tests {
     type Names = Vec<&'static str>;
     type Steps = Vec<(&'static str, &'static str)>;
 
-    /// Every state, how to get there, and the only events that it takes with the state that they lead to.
+    /// Every state, how to reach it, and the events it accepts with the states they lead to.
     fn table() -> Vec<(&'static str, Names, Steps)> {
         let with = |path: &[&'static str], last: &'static str| [path, &[last]].concat();
         vec![
-            ("new", vec![], vec![("evaluation invoiced", "awaiting_eval_payment"), ("lapsed", "expired")]),
+            ("new", vec![], vec![("evaluation invoiced", "awaiting_eval_payment"), ("expired", "expired")]),
             (
                 "awaiting_eval_payment",
                 vec!["evaluation invoiced"],
-                vec![("evaluation paid", "evaluating"), ("lapsed", "expired")],
+                vec![("evaluation paid", "evaluating"), ("expired", "expired")],
             ),
             (
                 "evaluating",
@@ -275,14 +275,14 @@ mod tests {
             (
                 "awaiting_work_payment",
                 WORKING[..4].to_vec(),
-                vec![("work paid", "executing"), ("lapsed", "expired")],
+                vec![("work paid", "executing"), ("expired", "expired")],
             ),
             ("executing", WORKING.to_vec(), vec![("completed", "complete"), ("failed", "failed")]),
             ("rejected", with(&PAID, "rejected"), vec![("refund accrued", "rejected")]),
             ("complete", with(&WORKING, "completed"), vec![("refund accrued", "complete")]),
             ("failed", with(&WORKING, "failed"), vec![("refund accrued", "failed")]),
-            ("expired", vec!["lapsed"], vec![("refund accrued", "expired")]),
-            ("expired late", with(&WORKING[..4], "lapsed"), vec![("refund accrued", "expired")]),
+            ("expired", vec!["expired"], vec![("refund accrued", "expired")]),
+            ("expired late", with(&WORKING[..4], "expired"), vec![("refund accrued", "expired")]),
         ]
     }
 
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn refunds_add_up() {
-        let job = after(&["lapsed", "refund accrued", "refund accrued"]);
+        let job = after(&["expired", "refund accrued", "refund accrued"]);
         assert_eq!(job.refund, Refund::Pending { amount: Sats::new(2).unwrap() });
         let nothing = JobEvent::RefundAccrued { amount: Sats::ZERO };
         assert!(job.apply(nothing, START).is_err());
@@ -354,7 +354,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens in whatever order: a job that has ended stays ended, and it is complete at most once.
+        /// For any sequence of events, an ended job stays ended and is completed at most once.
         #[test]
         fn an_ended_job_stays_as_it_ended(picks in proptest::collection::vec(0_usize..10, 0..60)) {
             let mut job = new_job();

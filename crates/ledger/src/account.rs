@@ -7,37 +7,38 @@ use std::str::FromStr;
 use tithe_money::Msats;
 use uuid::Uuid;
 
-/// Names an account.
+/// The id of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum AccountId {
-    /// What the Lightning wallet holds. Money comes in as a debit of it and goes out as a credit.
+    /// The Lightning wallet's balance. Incoming money is a debit of it, outgoing money a credit.
     Wallet,
-    /// What was earned.
+    /// The operator's revenue.
     Revenue,
-    /// What is owed to customers and not yet paid out.
+    /// Refunds owed to customers and not paid out yet.
     RefundsDue,
-    /// What routing has cost.
+    /// Routing fees paid.
     RoutingFees,
-    /// Parts of sats that no payment can carry.
+    /// Fractions of a sat that no payment can carry.
     Rounding,
-    /// The operator's own money: what they put in, and losses that they bear.
+    /// The operator's own money: capital paid in, and losses borne.
     Operator,
-    /// Money paid for a job and not yet earned. Guarded.
+    /// Money paid for a job and not earned yet. Guarded.
     Job(Uuid),
     /// A session's balance. Guarded.
     Session(Uuid),
-    /// The generosity pool. Guarded. Last in the order, so that what all share is locked last.
+    /// The generosity pool. Guarded. Last in the order, so that the most contended row is locked last.
     Pool,
 }
 
-/// The text names no account.
+/// The text is not an account id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no account")]
+#[error("unknown account: {0:?}")]
 pub struct UnknownAccount(String);
 
 impl AccountId {
-    /// Whether the account keeps a row with its balance, which must never go below zero nor below what is held on it.
+    /// Returns true if the account has a row with its balance, which must never be below zero or below the amount held
+    /// on it.
     #[must_use]
     pub const fn is_guarded(self) -> bool {
         matches!(self, Self::Job(_) | Self::Session(_) | Self::Pool)
@@ -107,73 +108,73 @@ pub struct Account {
 }
 
 impl Account {
-    /// A new account with nothing in it.
+    /// Creates an empty account.
     #[must_use]
     pub const fn open(id: AccountId) -> Self {
         Self { id, balance: Msats::ZERO, held: Msats::ZERO }
     }
 
-    /// The account that a store has kept. What it holds is taken as it is; [`crate::Auditor`] checks it.
+    /// Restores an account from a store. The values are not checked here; [`crate::Auditor`] does that.
     #[must_use]
     pub const fn restore(id: AccountId, balance: Msats, held: Msats) -> Self {
         Self { id, balance, held }
     }
 
-    /// Which account.
+    /// The account's id.
     #[must_use]
     pub const fn id(&self) -> AccountId {
         self.id
     }
 
-    /// All that is in it.
+    /// The total balance.
     #[must_use]
     pub const fn balance(&self) -> Msats {
         self.balance
     }
 
-    /// The part that is set aside.
+    /// The amount held.
     #[must_use]
     pub const fn held(&self) -> Msats {
         self.held
     }
 
-    /// The part that is not set aside.
+    /// The balance that is not held.
     #[must_use]
     pub const fn available(&self) -> Msats {
         self.balance.saturating_sub(self.held)
     }
 
-    /// The account with `amount` more in it.
+    /// Returns the account with `amount` added.
     ///
     /// # Errors
-    /// [`LedgerError::Money`] beyond all the money there is.
+    /// [`LedgerError::Money`] if the balance would exceed the supply of bitcoin.
     pub fn credit(&self, amount: Msats) -> Result<Self, LedgerError> {
         Ok(Self { balance: self.balance.checked_add(amount)?, ..self.clone() })
     }
 
-    /// The account with `amount` less in it, taken from what is available.
+    /// Returns the account with `amount` taken from its available balance.
     ///
     /// # Errors
-    /// [`LedgerError::Insufficient`] when less is available.
+    /// [`LedgerError::Insufficient`] if less is available.
     pub fn debit(&self, amount: Msats) -> Result<Self, LedgerError> {
         self.need(amount)?;
         Ok(Self { balance: self.balance.checked_sub(amount)?, ..self.clone() })
     }
 
-    /// The account with `amount` more of it set aside, of what is available. Whoever does it keeps a row that says what for: a
-    /// hold, or a reservation.
+    /// Returns the account with a further `amount` of its available balance held. The caller must store a row that
+    /// explains it: a hold or a reservation.
     ///
     /// # Errors
-    /// [`LedgerError::Insufficient`] when less is available.
+    /// [`LedgerError::Insufficient`] if less is available.
     pub fn hold(&self, amount: Msats) -> Result<Self, LedgerError> {
         self.need(amount)?;
         Ok(Self { held: self.held.checked_add(amount)?, ..self.clone() })
     }
 
-    /// The account with `amount` less set aside.
+    /// Returns the account with `amount` less held.
     ///
     /// # Errors
-    /// [`LedgerError::Money`] when less was.
+    /// [`LedgerError::Money`] if less than that is held.
     pub fn unhold(&self, amount: Msats) -> Result<Self, LedgerError> {
         Ok(Self { held: self.held.checked_sub(amount)?, ..self.clone() })
     }

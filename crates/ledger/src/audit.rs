@@ -1,26 +1,27 @@
-//! The audit of the ledger itself: every row is fed in, every broken invariant comes out.
+//! The ledger audit: it reads every row and reports every violated invariant.
 
-use crate::{Account, AccountId, Hold, HoldState, Transfer, TransferKey, TransferKind};
+use crate::{Account, AccountId, Hold, HoldId, HoldState, Transfer, TransferKey, TransferKind};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use tithe_money::Msats;
 use uuid::Uuid;
 
-/// What must always hold (design, "Money").
+/// The invariants of the ledger (see the design, "Money").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Invariant {
-    /// Every transfer debits and credits the same amount, so that all accounts sum to zero; rows say what transfers say.
+    /// Every transfer debits and credits the same amount, so all accounts sum to zero; account rows match their
+    /// transfers.
     I1,
-    /// No guarded account's balance is below zero, nor below what is held on it.
+    /// No guarded account has a balance below zero or below the amount held on it.
     I2,
     /// A payment hash is credited at most once.
     I3,
     /// A hold ends exactly once.
     I4,
-    /// What the pool has granted and reserved is at most what it was given, and what an identity was granted and has
-    /// reserved today at most its tier's budget.
+    /// The pool has granted and reserved at most what it received, and each identity was granted and has reserved at
+    /// most its tier's budget in the current window.
     I5,
-    /// What the ledger says of the wallet is what payments in and out say.
+    /// The ledger's wallet account matches the payments in and out.
     I7,
     /// For each piece of work: paid + absorbed = charged + refunded.
     I8,
@@ -32,14 +33,14 @@ impl fmt::Display for Invariant {
     }
 }
 
-/// One fault.
+/// A violation of an invariant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    /// What is broken.
+    /// The violated invariant.
     pub invariant: Invariant,
-    /// Where: an account, a transfer, a hold, an invoice, a job.
+    /// The subject: an account, a transfer, a hold, an invoice or a job.
     pub subject: String,
-    /// What is wrong there, with the amounts.
+    /// A description of the violation, with the amounts.
     pub detail: String,
 }
 
@@ -49,18 +50,18 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What a hold's charges must add up to.
+/// The charges expected for a hold.
 struct HoldCharges {
     hold: Hold,
     charged: u128,
 }
 
-/// Takes in all rows of the ledger, in any order, and tells what is wrong with them.
+/// Reads all rows of the ledger, in any order, and reports violations.
 ///
 /// Memory grows with the number of guarded accounts and holds, not with the number of transfers.
 #[derive(Default)]
 pub struct Auditor {
-    /// Credits less debits of each account.
+    /// Credits minus debits of each account.
     sums: BTreeMap<AccountId, i128>,
     accounts: HashMap<AccountId, Account>,
     held: HashMap<AccountId, u128>,
@@ -71,42 +72,48 @@ pub struct Auditor {
 }
 
 impl Auditor {
-    /// An audit that has seen nothing yet.
+    /// Creates an audit that has read nothing yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The key of the transfer that charges a hold.
+    /// The key of the transfer that settles a hold. The keys of the settlement's other transfers start with it.
     #[must_use]
-    pub fn hold_charge_key(hold: &Hold) -> TransferKey {
-        TransferKey::new(format!("hold:{}:charge", hold.id))
+    pub fn hold_charge_key(hold: HoldId) -> TransferKey {
+        TransferKey::new(format!("hold:{hold}:charge"))
     }
 
-    /// Takes in a transfer.
+    /// The hold that a transfer belongs to, according to its key.
+    fn hold_of(key: &TransferKey) -> Option<Uuid> {
+        let (hold, rest) = key.as_str().strip_prefix("hold:")?.split_once(':')?;
+        let is_charge =
+            rest.strip_prefix("charge").is_some_and(|more| more.is_empty() || more.starts_with(':'));
+        hold.parse().ok().filter(|_| is_charge)
+    }
+
+    /// Reads a transfer.
     pub fn transfer(&mut self, transfer: &Transfer) {
         self.transfers += 1;
         if transfer.amount.is_zero() || transfer.debit == transfer.credit {
-            self.find(Invariant::I1, format!("transfer {}", transfer.key), "it moves nothing".to_owned());
+            self.find(Invariant::I1, format!("transfer {}", transfer.key), "the amount is zero".to_owned());
         }
         let amount = i128::from(transfer.amount.get());
         *self.sums.entry(transfer.debit).or_default() -= amount;
         *self.sums.entry(transfer.credit).or_default() += amount;
-        if transfer.kind == TransferKind::Charge
-            && let Some(hold) =
-                transfer.key.as_str().strip_prefix("hold:").and_then(|k| k.strip_suffix(":charge"))
-            && let Ok(hold) = hold.parse()
+        if matches!(transfer.kind, TransferKind::Charge | TransferKind::Tithe)
+            && let Some(hold) = Self::hold_of(&transfer.key)
         {
             *self.charges_by_hold.entry(hold).or_default() += u128::from(transfer.amount.get());
         }
     }
 
-    /// Takes in a guarded account's row.
+    /// Reads a guarded account's row.
     pub fn account(&mut self, account: &Account) {
         self.accounts.insert(account.id(), account.clone());
     }
 
-    /// Takes in a hold.
+    /// Reads a hold.
     pub fn hold(&mut self, hold: &Hold) {
         if matches!(hold.state, HoldState::Held { .. }) {
             *self.held.entry(hold.account).or_default() += u128::from(hold.amount.get());
@@ -118,34 +125,34 @@ impl Auditor {
         self.holds.insert(hold.id.0, HoldCharges { hold: hold.clone(), charged: charged.get().into() });
     }
 
-    /// Takes in an amount that something else than a hold sets aside on an account: a reservation.
+    /// Reads an amount held on an account by something other than a hold, such as a reservation.
     pub fn set_aside(&mut self, account: AccountId, amount: Msats) {
         *self.held.entry(account).or_default() += u128::from(amount.get());
     }
 
-    /// What the transfers say is in `account`: credits less debits, in msats.
+    /// The balance of `account` according to its transfers: credits minus debits, in msats.
     #[must_use]
     pub fn balance(&self, account: AccountId) -> i128 {
         self.sums.get(&account).copied().unwrap_or(0)
     }
 
-    /// All accounts that transfers touched, with credits less debits in msats.
+    /// All accounts that have transfers, with credits minus debits in msats.
     pub fn balances(&self) -> impl Iterator<Item = (AccountId, i128)> {
         self.sums.iter().map(|(id, sum)| (*id, *sum))
     }
 
-    /// How many transfers were taken in.
+    /// The number of transfers read.
     #[must_use]
     pub const fn transfers(&self) -> u64 {
         self.transfers
     }
 
-    /// Reports a fault that somebody else has found.
+    /// Adds a violation found by another check.
     pub fn find(&mut self, invariant: Invariant, subject: String, detail: String) {
         self.findings.push(Finding { invariant, subject, detail });
     }
 
-    /// Everything that is wrong, in order. Nothing: the ledger is sound.
+    /// All violations, in order. An empty list means that the ledger is consistent.
     #[must_use]
     pub fn finish(mut self) -> Vec<Finding> {
         self.check_accounts();
@@ -214,7 +221,6 @@ impl Auditor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::HoldId;
     use std::time::Duration;
     use tithe_clock::Timestamp;
 
@@ -230,13 +236,13 @@ mod tests {
         Transfer { key, debit, credit, amount: msats(amount), kind, reference: Uuid::nil(), created_at: NOW }
     }
 
-    /// A deposit of 100, a hold of 60 settled at 25.
+    /// A deposit of 100, and a hold of 60 settled at 25.
     fn sound() -> (Vec<Transfer>, Account, Hold) {
         let account = Account::open(SESSION).credit(msats(100)).unwrap();
         let (account, hold) =
             Hold::place(&account, HoldId(Uuid::max()), msats(60), NOW, Duration::from_secs(1)).unwrap();
         let settled = hold.settle(&account, msats(25), NOW).unwrap();
-        let key = Auditor::hold_charge_key(&settled.hold);
+        let key = Auditor::hold_charge_key(settled.hold.id);
         let transfers = vec![
             transfer("a", AccountId::Operator, SESSION, 100, TransferKind::Adjustment),
             transfer(key.as_str(), SESSION, AccountId::Revenue, 25, TransferKind::Charge),

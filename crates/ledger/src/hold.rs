@@ -1,4 +1,4 @@
-//! Two-phase holds: set aside before work starts; settle, release or expire once.
+//! Two-phase holds: an amount is reserved before work starts; the hold is settled, released or expired exactly once.
 
 use crate::{Account, AccountId, LedgerError};
 use std::fmt;
@@ -7,7 +7,7 @@ use tithe_clock::Timestamp;
 use tithe_money::Msats;
 use uuid::Uuid;
 
-/// Names a hold.
+/// The id of a hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HoldId(pub Uuid);
 
@@ -17,30 +17,30 @@ impl fmt::Display for HoldId {
     }
 }
 
-/// Where a hold stands.
+/// The state of a hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HoldState {
-    /// The amount is set aside. Live work renews the lease; after it, a sweeper may expire the hold.
+    /// The amount is reserved. Live work renews the lease; once the lease has ended, a sweeper may expire the hold.
     Held {
-        /// Until when the work is believed to be alive.
+        /// When the lease ends.
         lease_until: Timestamp,
     },
     /// The work was done and charged.
     Settled {
-        /// What was charged.
+        /// The amount charged.
         charged: Msats,
     },
     /// The work was not done; nothing was charged.
     Released,
-    /// The lease ran out, and the amount was given back.
+    /// The lease ended and the amount was returned to the account.
     Expired {
-        /// What was charged when the work turned out to be done after all; once.
+        /// The amount charged if the work turned out to be done after all; at most once.
         charged_late: Option<Msats>,
     },
 }
 
 impl HoldState {
-    /// The name that the stores use.
+    /// The name used by the stores.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -52,41 +52,41 @@ impl HoldState {
     }
 }
 
-/// An amount set aside on a guarded account.
+/// An amount reserved on a guarded account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
-    /// What names it.
+    /// The hold's id.
     pub id: HoldId,
-    /// Where the amount is.
+    /// The account that the amount is reserved on.
     pub account: AccountId,
-    /// How much was set aside.
+    /// The reserved amount.
     pub amount: Msats,
-    /// Where it stands.
+    /// The hold's state.
     pub state: HoldState,
-    /// When it was placed.
+    /// When the hold was placed.
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// When the hold last changed.
     pub updated_at: Timestamp,
 }
 
-/// A hold that was settled, and what that did.
+/// The result of settling a hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HoldSettled {
-    /// The account, charged.
+    /// The account after the charge.
     pub account: Account,
-    /// The hold, ended.
+    /// The settled hold.
     pub hold: Hold,
-    /// What the account paid.
+    /// The amount that the account paid.
     pub charged: Msats,
-    /// What it could not pay: to be booked as uncollected.
+    /// The amount that the account could not pay, to be booked as uncollected.
     pub uncollected: Msats,
 }
 
 impl Hold {
-    /// Sets `amount` aside on `account`.
+    /// Reserves `amount` on `account`.
     ///
     /// # Errors
-    /// [`LedgerError::Insufficient`] when less is available, [`LedgerError::Pointless`] for nothing.
+    /// [`LedgerError::Insufficient`] if less is available, [`LedgerError::ZeroAmount`] for a zero amount.
     pub fn place(
         account: &Account,
         id: HoldId,
@@ -95,29 +95,29 @@ impl Hold {
         lease: Duration,
     ) -> Result<(Account, Self), LedgerError> {
         if amount.is_zero() {
-            return Err(LedgerError::Pointless);
+            return Err(LedgerError::ZeroAmount);
         }
         let state = HoldState::Held { lease_until: now + lease };
         let hold = Self { id, account: account.id(), amount, state, created_at: now, updated_at: now };
         Ok((account.hold(amount)?, hold))
     }
 
-    /// The hold with a lease that runs until `lease` after `now`.
+    /// Extends the lease to `lease` after `now`.
     ///
     /// # Errors
-    /// [`LedgerError::HoldEnded`] when it is over.
+    /// [`LedgerError::HoldEnded`] if the hold has ended.
     pub fn renew(&self, now: Timestamp, lease: Duration) -> Result<Self, LedgerError> {
         self.live_lease()?;
         Ok(self.moved(HoldState::Held { lease_until: now + lease }, now))
     }
 
-    /// Charges what the work cost and gives the rest back.
+    /// Charges the cost of the work and returns the rest.
     ///
-    /// The account pays from this hold and from what nobody holds, never from another's hold. When the hold has expired
-    /// meanwhile, it still pays what it has available. What it cannot pay is `uncollected`.
+    /// The account pays from this hold and from its available balance, never from another hold. If the hold has
+    /// expired, the account still pays from its available balance. The remainder is `uncollected`.
     ///
     /// # Errors
-    /// [`LedgerError::HoldEnded`] the second time, or after a release.
+    /// [`LedgerError::HoldEnded`] if the hold was already settled or released.
     pub fn settle(&self, account: &Account, cost: Msats, now: Timestamp) -> Result<HoldSettled, LedgerError> {
         self.check_account(account)?;
         let (account, late) = match self.state {
@@ -140,20 +140,20 @@ impl Hold {
         })
     }
 
-    /// Gives everything back: the work was not done.
+    /// Returns the whole amount: the work was not done.
     ///
     /// # Errors
-    /// [`LedgerError::HoldEnded`] when it is over.
+    /// [`LedgerError::HoldEnded`] if the hold has ended.
     pub fn release(&self, account: &Account, now: Timestamp) -> Result<(Account, Self), LedgerError> {
         self.check_account(account)?;
         self.live_lease()?;
         Ok((account.unhold(self.amount)?, self.moved(HoldState::Released, now)))
     }
 
-    /// Gives everything back because the lease has run out.
+    /// Returns the whole amount because the lease has ended.
     ///
     /// # Errors
-    /// [`LedgerError::HoldLive`] before that, [`LedgerError::HoldEnded`] when it is over.
+    /// [`LedgerError::HoldLive`] while the lease runs, [`LedgerError::HoldEnded`] if the hold has ended.
     pub fn expire(&self, account: &Account, now: Timestamp) -> Result<(Account, Self), LedgerError> {
         self.check_account(account)?;
         if now < self.live_lease()? {
@@ -256,7 +256,7 @@ mod tests {
             Hold::place(&account, id, msats(41), NOW, LEASE),
             Err(LedgerError::Insufficient { .. })
         ));
-        assert_eq!(Hold::place(&account, id, Msats::ZERO, NOW, LEASE), Err(LedgerError::Pointless));
+        assert_eq!(Hold::place(&account, id, Msats::ZERO, NOW, LEASE), Err(LedgerError::ZeroAmount));
     }
 
     #[test]

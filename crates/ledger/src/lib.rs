@@ -1,11 +1,11 @@
 //! A double-entry ledger with guarded accounts and two-phase holds.
 //!
 //! A [`Transfer`] moves an amount from one [`AccountId`] to another; it is never changed or deleted. Accounts that must
-//! not go below zero (jobs, sessions, the pool) are *guarded*: they keep a row, [`Account`], with their balance and what
-//! is held on it. The others (the wallet, revenue, …) are sums of their transfers and have no row that everyone would
-//! write to. A [`Hold`] sets an amount aside before work starts and ends exactly once: settled, released or expired.
+//! not go below zero (jobs, sessions, the pool) are *guarded*: each has a row, [`Account`], with its balance and the
+//! amount held on it. The others (the wallet, revenue, …) are the sums of their transfers and have no row, which would
+//! be contended. A [`Hold`] reserves an amount before work starts and ends exactly once: settled, released or expired.
 //!
-//! Everything here is a pure function from values to values. What is kept is decided here; keeping it is a store's work.
+//! Everything here is a pure function from values to values. This crate decides what to store; a store persists it.
 //!
 //! ```
 //! use std::time::Duration;
@@ -17,7 +17,7 @@
 //! let now = Timestamp::UNIX_EPOCH;
 //! let session = Account::open(AccountId::Session(Uuid::nil())).credit(Msats::new(10_000)?)?;
 //!
-//! // Set the worst case aside, do the work, charge what it really cost.
+//! Reserve the maximum cost, do the work, charge the actual cost.
 //! let (session, hold) = Hold::place(&session, HoldId(Uuid::nil()), Msats::new(6_000)?, now, Duration::from_secs(60))?;
 //! assert_eq!(session.available(), Msats::new(4_000)?);
 //! let settled = hold.settle(&session, Msats::new(2_500)?, now)?;
@@ -41,43 +41,43 @@ pub use transfer::{Transfer, TransferKey, TransferKind};
 
 use tithe_money::{MoneyError, Msats};
 
-/// Why the ledger refused. A refusal changes nothing.
+/// The reason why the ledger rejected an operation. A rejected operation changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LedgerError {
-    /// The account has less than is needed, besides what is held on it (invariant I2).
-    #[error("{account} has {available} available; {needed} are needed")]
+    /// The account's available balance is too low (invariant I2).
+    #[error("insufficient funds on {account}: expected {needed}, got {available} available")]
     Insufficient {
-        /// Which account.
+        /// The account.
         account: AccountId,
-        /// What it could give.
+        /// The available balance.
         available: Msats,
-        /// What was asked of it.
+        /// The amount required.
         needed: Msats,
     },
-    /// The hold has ended before (invariant I4).
-    #[error("hold {hold} has ended already: it is {state}")]
+    /// The hold has already ended (invariant I4).
+    #[error("hold already ended: {hold} is {state}")]
     HoldEnded {
-        /// Which hold.
+        /// The hold.
         hold: HoldId,
-        /// How it ended.
+        /// The hold's final state.
         state: &'static str,
     },
-    /// The hold's lease still runs.
-    #[error("hold {0} has not run out yet")]
+    /// The hold's lease has not ended yet.
+    #[error("hold not expired yet: {0}")]
     HoldLive(HoldId),
-    /// The hold is on another account.
-    #[error("hold {hold} is not on {account}")]
+    /// The hold belongs to a different account.
+    #[error("wrong account: hold {hold} is not on {account}")]
     OtherAccount {
-        /// Which hold.
+        /// The hold.
         hold: HoldId,
-        /// The account that was given.
+        /// The account that was passed.
         account: AccountId,
     },
-    /// A transfer must move something, from one account to another.
-    #[error("a transfer must move more than nothing, between two accounts")]
-    Pointless,
-    /// An amount left its range.
+    /// A transfer must move a positive amount between two different accounts.
+    #[error("invalid transfer: expected a positive amount between two different accounts")]
+    ZeroAmount,
+    /// An amount is out of range.
     #[error(transparent)]
     Money(#[from] MoneyError),
 }

@@ -1,4 +1,4 @@
-//! Transfers: what has happened, for ever.
+//! Transfers: the permanent record of money movements.
 
 use crate::{AccountId, LedgerError};
 use std::fmt;
@@ -6,31 +6,31 @@ use tithe_clock::Timestamp;
 use tithe_money::Msats;
 use uuid::Uuid;
 
-/// Why money moved.
+/// The kind of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TransferKind {
     /// A customer paid an invoice of a job: `wallet → job`.
     JobPayment,
-    /// Work was charged: `job | session → revenue`, what is left of it after the tithe.
+    /// Work was charged: `job | session → revenue`, minus the pool's share.
     Charge,
-    /// What was paid above the charge is owed back: `job → refunds_due`.
+    /// A payment in excess of the charge is refunded: `job → refunds_due`.
     RefundAccrued,
-    /// What is below a sat and cannot be paid back: `job → rounding`.
+    /// A fraction of a sat that cannot be refunded: `job → rounding`.
     Rounding,
     /// A charge that the account could not cover: `operator → revenue`.
     Uncollected,
     /// The pool paid for work: `pool → revenue`.
     Grant,
-    /// A part of what was paid for work goes into the pool: `job | session → pool`.
+    /// The pool's share of a payment for work: `job | session → pool`.
     Tithe,
-    /// The pool's first money: `operator → pool`.
+    /// The pool's initial funding: `operator → pool`.
     PoolSeed,
-    /// The operator moved money by hand: `operator → …` or back.
+    /// The operator moved money manually: `operator → …` or back.
     Adjustment,
 }
 
 impl TransferKind {
-    /// Every kind there is.
+    /// All kinds.
     pub const ALL: [Self; 9] = [
         Self::JobPayment,
         Self::Charge,
@@ -43,7 +43,7 @@ impl TransferKind {
         Self::Adjustment,
     ];
 
-    /// The name that the stores use.
+    /// The name used by the stores.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -59,25 +59,25 @@ impl TransferKind {
         }
     }
 
-    /// The kind of that name.
+    /// Parses a kind's name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 
-/// What makes a transfer happen once: no two have the same key.
+/// The idempotency key of a transfer: no two transfers have the same key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TransferKey(String);
 
 impl TransferKey {
-    /// The key of that text.
+    /// Creates a key from text.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The key's text.
+    /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -90,33 +90,33 @@ impl fmt::Display for TransferKey {
     }
 }
 
-/// One movement of money: `amount` leaves `debit` and arrives at `credit`.
+/// A movement of money: `amount` leaves `debit` and arrives at `credit`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transfer {
-    /// What makes it unique.
+    /// The idempotency key.
     pub key: TransferKey,
-    /// Where the money comes from.
+    /// The account debited.
     pub debit: AccountId,
-    /// Where it goes.
+    /// The account credited.
     pub credit: AccountId,
-    /// How much; never nothing.
+    /// The amount; never zero.
     pub amount: Msats,
-    /// Why.
+    /// The kind of transfer.
     pub kind: TransferKind,
-    /// What it is about: a job, a session, …
+    /// The id of the job, session, … that the transfer is for.
     pub reference: Uuid,
-    /// When.
+    /// When the transfer was made.
     pub created_at: Timestamp,
 }
 
 impl Transfer {
-    /// Whether it is one: it moves something, between two accounts.
+    /// Checks that the transfer moves a positive amount between two different accounts.
     ///
     /// # Errors
-    /// [`LedgerError::Pointless`] otherwise.
+    /// [`LedgerError::ZeroAmount`] otherwise.
     pub fn checked(self) -> Result<Self, LedgerError> {
         if self.amount.is_zero() || self.debit == self.credit {
-            return Err(LedgerError::Pointless);
+            return Err(LedgerError::ZeroAmount);
         }
         Ok(self)
     }

@@ -1,4 +1,4 @@
-//! BOLT11 payment requests, parsed and checked.
+//! Parses and verifies BOLT11 payment requests.
 
 use crate::PaymentHash;
 use lightning_invoice::{Bolt11Invoice, Currency};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tithe_clock::Timestamp;
 use tithe_money::Msats;
 
-/// The chain that an invoice's money is on.
+/// The network that an invoice is payable on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Network {
@@ -19,12 +19,12 @@ pub enum Network {
     Testnet,
     /// The signed test network.
     Signet,
-    /// A private chain, where money is made at will.
+    /// A private network where coins are created at will.
     Regtest,
 }
 
 impl Network {
-    /// The name that people and configuration use.
+    /// The name used in configuration and messages.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -42,62 +42,62 @@ impl fmt::Display for Network {
     }
 }
 
-/// Why a text is no payment request.
+/// The reason why a text is not a payment request.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Bolt11Error {
-    /// It does not parse, or its signature does not fit.
-    #[error("not a valid BOLT11 payment request")]
+    /// The text does not parse, or its signature is invalid.
+    #[error("invalid BOLT11 payment request")]
     Invalid(#[source] lightning_invoice::ParseOrSemanticError),
-    /// It is for a chain that this project does not know.
-    #[error("a payment request for an unknown network")]
+    /// The request is for an unsupported network.
+    #[error("invalid BOLT11 payment request: unknown network")]
     UnknownNetwork,
-    /// Its amount or its times are larger than can exist.
-    #[error("a payment request whose amount or time cannot exist")]
+    /// The amount or a timestamp is out of range.
+    #[error("invalid BOLT11 payment request: amount or timestamp out of range")]
     OutOfRange,
 }
 
-/// How a payment request differs from what was asked for.
+/// A difference between a payment request and what was requested.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Bolt11Mismatch {
-    /// Money of another chain.
-    #[error("the invoice is on {found}, not on {wanted}")]
+    /// The network differs.
+    #[error("wrong network: expected {wanted}, got {found}")]
     Network {
-        /// What was asked for.
+        /// The network that was requested.
         wanted: Network,
-        /// What the invoice says.
+        /// The network of the invoice.
         found: Network,
     },
-    /// Another amount, or none.
-    #[error("the invoice asks for {}, not for {wanted}", found.map_or("any amount".to_owned(), |a| a.to_string()))]
+    /// The amount differs, or is missing.
+    #[error("wrong amount: expected {wanted}, got {}", found.map_or("any amount".to_owned(), |a| a.to_string()))]
     Amount {
-        /// What was asked for.
+        /// The amount that was requested.
         wanted: Msats,
-        /// What the invoice says.
+        /// The amount of the invoice.
         found: Option<Msats>,
     },
-    /// Another payment.
-    #[error("the invoice's payment hash is not the one that the wallet named")]
+    /// The payment hash differs.
+    #[error("wrong payment hash: the invoice's hash differs from the one the wallet reported")]
     PaymentHash,
-    /// Already expired, or expires before `wanted`.
-    #[error("the invoice expires at {found}, before {wanted}")]
+    /// The invoice has expired, or expires before `wanted`.
+    #[error("expires too early: expected {wanted} or later, got {found}")]
     Expiry {
-        /// The earliest expiry that was acceptable.
+        /// The earliest acceptable expiry.
         wanted: Timestamp,
-        /// What the invoice says.
+        /// The expiry of the invoice.
         found: Timestamp,
     },
 }
 
-/// What a payment request must say to be accepted.
+/// The requirements that a payment request must meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExpectedInvoice {
-    /// The chain.
+    /// The network.
     pub network: Network,
     /// The exact amount.
     pub amount: Msats,
-    /// The payment hash, where something else has named it already.
+    /// The payment hash, if it is already known.
     pub payment_hash: Option<PaymentHash>,
     /// The earliest acceptable expiry.
     pub expires_after: Timestamp,
@@ -115,13 +115,13 @@ pub struct Bolt11 {
 }
 
 impl Bolt11 {
-    /// The request as it is shown to who pays it.
+    /// The payment request as shown to the payer.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The chain.
+    /// The network.
     #[must_use]
     pub const fn network(&self) -> Network {
         self.network
@@ -133,25 +133,25 @@ impl Bolt11 {
         self.amount
     }
 
-    /// What names the payment.
+    /// The payment hash.
     #[must_use]
     pub const fn payment_hash(&self) -> PaymentHash {
         self.payment_hash
     }
 
-    /// When it was made.
+    /// When the request was created.
     #[must_use]
     pub const fn created_at(&self) -> Timestamp {
         self.created_at
     }
 
-    /// From when on it can no longer be paid.
+    /// When the request expires.
     #[must_use]
     pub const fn expires_at(&self) -> Timestamp {
         self.expires_at
     }
 
-    /// Compares the request with what was asked for.
+    /// Checks the request against the requirements.
     ///
     /// # Errors
     /// The first difference found.
@@ -210,7 +210,7 @@ impl TryFrom<&Bolt11Invoice> for Bolt11 {
             amount,
             payment_hash: PaymentHash::from_bytes(*AsRef::<[u8; 32]>::as_ref(invoice.payment_hash())),
             created_at,
-            // An expiry of centuries is valid BOLT11: it saturates instead of failing.
+            // An expiry of centuries is valid BOLT11, so it saturates instead of failing.
             expires_at: created_at + invoice.expiry_time(),
         })
     }
@@ -270,19 +270,19 @@ mod tests {
         let cases = [
             (
                 ExpectedInvoice { network: Network::Regtest, ..expected() },
-                "the invoice is on mainnet, not on regtest",
+                "wrong network: expected regtest, got mainnet",
             ),
             (
                 ExpectedInvoice { amount: less, ..expected() },
-                "the invoice asks for 250000000 msat, not for 249999999 msat",
+                "wrong amount: expected 249999999 msat, got 250000000 msat",
             ),
             (
                 ExpectedInvoice { payment_hash: Some(PaymentHash::from_bytes([9; 32])), ..expected() },
-                "the invoice's payment hash is not the one that the wallet named",
+                "wrong payment hash: the invoice's hash differs from the one the wallet reported",
             ),
             (
                 ExpectedInvoice { expires_after: later, ..expected() },
-                "the invoice expires at 2017-06-01T10:58:38Z, before 2017-06-01T10:58:39Z",
+                "expires too early: expected 2017-06-01T10:58:39Z or later, got 2017-06-01T10:58:38Z",
             ),
         ];
         for (wanted, message) in cases {
@@ -296,7 +296,7 @@ mod tests {
             let _parsed = text.parse::<Bolt11>();
         }
 
-        /// A changed character breaks the checksum or the signature; it never yields another invoice.
+        /// Changing a character breaks the checksum or the signature; it never yields a different valid invoice.
         #[test]
         fn one_changed_character_is_noticed(at in 4..COFFEE.len(), to in "[qpzry9x8gf2tvdw0s3jn54khce6mua7l]") {
             let mut text = COFFEE.to_owned();

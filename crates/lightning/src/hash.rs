@@ -5,9 +5,9 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
 
-/// The text is not 64 hex digits.
+/// The text does not consist of 64 hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not 64 hex digits")]
+#[error("expected 64 hex digits")]
 pub struct HexError;
 
 fn bytes_of_hex(text: &str) -> Result<[u8; 32], HexError> {
@@ -16,12 +16,12 @@ fn bytes_of_hex(text: &str) -> Result<[u8; 32], HexError> {
     Ok(bytes)
 }
 
-/// Names a payment: the SHA-256 of its preimage. Public.
+/// A payment hash: the SHA-256 of the payment's preimage. It is public and identifies the payment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PaymentHash([u8; 32]);
 
 impl PaymentHash {
-    /// The hash that these bytes are.
+    /// Creates a hash from its bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -66,26 +66,27 @@ impl<'de> Deserialize<'de> for PaymentHash {
     }
 }
 
-/// Proves that a payment was made: whoever has it has paid, or been told by who has.
+/// A payment preimage, which proves that a payment was made: only the payer, or somebody the payer shared it with, has
+/// it.
 ///
-/// Its `Debug` hides it; [`Preimage::reveal`] is the only way to its digits.
+/// `Debug` hides it; [`Preimage::reveal`] is the only way to read its digits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Preimage([u8; 32]);
 
 impl Preimage {
-    /// The preimage that these bytes are.
+    /// Creates a preimage from its bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The hash that this preimage pays.
+    /// The payment hash of this preimage.
     #[must_use]
     pub fn payment_hash(&self) -> PaymentHash {
         PaymentHash(Sha256::digest(self.0).into())
     }
 
-    /// The preimage's 64 hex digits. Only for who has paid, for the wallet and for the store.
+    /// The preimage's 64 hex digits. For the payer, the wallet and the store only.
     #[must_use]
     pub fn reveal(&self) -> String {
         hex::encode(self.0)

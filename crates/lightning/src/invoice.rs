@@ -1,4 +1,4 @@
-//! The invoices that this server has asked to be paid.
+//! The invoices that this server has issued.
 
 use crate::{Bolt11, PaymentHash, Preimage};
 use async_trait::async_trait;
@@ -19,10 +19,10 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// Every purpose there is.
+    /// All purposes.
     pub const ALL: [Self; 2] = [Self::JobEval, Self::JobWork];
 
-    /// The name that the API and the stores use.
+    /// The name used by the API and the stores.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -31,14 +31,14 @@ impl Purpose {
         }
     }
 
-    /// The purpose of that name.
+    /// Parses a purpose name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|purpose| purpose.name() == name)
     }
 }
 
-/// Whom an invoice belongs to: the id of the job (later: session, …) that its purpose says.
+/// The owner of an invoice: the id of the job (later: session, …) that its purpose refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OwnerId(pub Uuid);
 
@@ -48,39 +48,40 @@ impl fmt::Display for OwnerId {
     }
 }
 
-/// A payment that the wallet has received.
+/// A payment that the wallet received.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settlement {
-    /// Which payment.
+pub struct ReceivedPayment {
+    /// The payment hash.
     pub payment_hash: PaymentHash,
-    /// What arrived; Lightning lets a payer pay more than was asked.
+    /// The amount received. Lightning lets a payer pay more than the invoice amount.
     pub amount: Msats,
-    /// The proof, where the wallet tells it.
+    /// The preimage, if the wallet reports it.
     pub preimage: Option<Preimage>,
-    /// When it arrived, as the wallet says.
-    pub settled_at: Timestamp,
+    /// When the payment arrived, as reported by the wallet.
+    pub received_at: Timestamp,
 }
 
-/// Where an invoice stands.
+/// The state of an invoice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InvoiceState {
-    /// It can be paid.
+    /// The invoice can be paid.
     Pending,
-    /// It was paid, and the payment has been credited.
+    /// The invoice was paid and the payment is credited.
     Paid {
-        /// What arrived.
+        /// The amount received.
         received: Msats,
-        /// When, as the wallet says.
+        /// When the payment arrived, as reported by the wallet.
         paid_at: Timestamp,
-        /// The proof, where the wallet tells it.
+        /// The preimage, if the wallet reports it.
         preimage: Option<Preimage>,
     },
-    /// It lapsed unpaid. A wallet may still report a payment that was under way: then it is paid after all.
+    /// The invoice expired unpaid. The wallet may still report a payment that was in flight; the invoice then becomes
+    /// paid.
     Expired,
 }
 
 impl InvoiceState {
-    /// The name that the API and the stores use.
+    /// The name used by the API and the stores.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -91,61 +92,61 @@ impl InvoiceState {
     }
 }
 
-/// Why an invoice did not change.
+/// The reason why an invoice could not change state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvoiceError {
-    /// The payment has been credited before (invariant I3).
-    #[error("the payment {0} has been credited already")]
+    /// The payment is already credited (invariant I3).
+    #[error("payment already credited: {0}")]
     AlreadyPaid(PaymentHash),
-    /// The settlement is of another payment.
-    #[error("a settlement of {found} is not for the invoice {wanted}")]
+    /// The received payment has a different payment hash.
+    #[error("wrong payment: expected payment hash {wanted}, got {found}")]
     OtherPayment {
         /// The invoice's hash.
         wanted: PaymentHash,
-        /// The settlement's hash.
+        /// The payment's hash.
         found: PaymentHash,
     },
-    /// The preimage does not hash to the payment hash: the wallet is lying or broken.
-    #[error("the wallet's preimage does not belong to the payment {0}")]
+    /// The preimage does not hash to the payment hash: the wallet is dishonest or broken.
+    #[error("wrong preimage: the wallet's preimage does not hash to {0}")]
     WrongPreimage(PaymentHash),
-    /// It expires later.
-    #[error("the invoice {0} has not expired yet")]
+    /// The invoice expires later.
+    #[error("invoice not expired yet: {0}")]
     NotExpired(PaymentHash),
 }
 
-/// An invoice of this server's.
+/// An invoice of this server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invoice {
-    /// What names it.
+    /// The payment hash, which identifies the invoice.
     pub payment_hash: PaymentHash,
-    /// What it pays for.
+    /// What the invoice pays for.
     pub purpose: Purpose,
-    /// Whose it is.
+    /// The id of the invoice's owner.
     pub owner: OwnerId,
-    /// What is shown to who pays it.
+    /// The BOLT11 payment request, as shown to the payer.
     pub payment_request: String,
-    /// What it asks for.
+    /// The amount due.
     pub amount: Msats,
-    /// Where it stands.
+    /// The invoice's state.
     pub state: InvoiceState,
-    /// When it was made.
+    /// When the invoice was created.
     pub created_at: Timestamp,
-    /// From when on it should no longer be paid.
+    /// When the invoice expires.
     pub expires_at: Timestamp,
 }
 
-/// An invoice whose state has moved on.
+/// An invoice that was paid, in time or late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvoiceChange {
-    /// Paid in time.
+    /// The payment arrived before the invoice expired.
     Paid,
-    /// Paid after it had been given up: the money is the customer's.
+    /// The payment arrived after the invoice had expired. The money belongs to the customer.
     PaidLate,
 }
 
 impl Invoice {
-    /// A pending invoice for a payment request that has been checked.
+    /// Creates a pending invoice for a verified payment request.
     #[must_use]
     pub fn issue(request: &Bolt11, purpose: Purpose, owner: OwnerId, amount: Msats) -> Self {
         Self {
@@ -160,18 +161,19 @@ impl Invoice {
         }
     }
 
-    /// The invoice once `settlement` is credited; says whether it still was in time.
+    /// Credits `settlement` to the invoice and reports whether the payment was in time.
     ///
     /// # Errors
-    /// [`InvoiceError::AlreadyPaid`] the second time, and when the settlement is not this invoice's.
-    pub fn settle(&self, settlement: &Settlement) -> Result<(Self, InvoiceChange), InvoiceError> {
-        if settlement.payment_hash != self.payment_hash {
+    /// [`InvoiceError::AlreadyPaid`] if a payment is already credited; other variants if the payment does not match the
+    /// invoice.
+    pub fn receive(&self, payment: &ReceivedPayment) -> Result<(Self, InvoiceChange), InvoiceError> {
+        if payment.payment_hash != self.payment_hash {
             return Err(InvoiceError::OtherPayment {
                 wanted: self.payment_hash,
-                found: settlement.payment_hash,
+                found: payment.payment_hash,
             });
         }
-        if settlement.preimage.is_some_and(|preimage| preimage.payment_hash() != self.payment_hash) {
+        if payment.preimage.is_some_and(|preimage| preimage.payment_hash() != self.payment_hash) {
             return Err(InvoiceError::WrongPreimage(self.payment_hash));
         }
         let change = match self.state {
@@ -180,18 +182,18 @@ impl Invoice {
             InvoiceState::Paid { .. } => return Err(InvoiceError::AlreadyPaid(self.payment_hash)),
         };
         let state = InvoiceState::Paid {
-            received: settlement.amount,
-            paid_at: settlement.settled_at,
-            preimage: settlement.preimage,
+            received: payment.amount,
+            paid_at: payment.received_at,
+            preimage: payment.preimage,
         };
         Ok((Self { state, ..self.clone() }, change))
     }
 
-    /// The invoice once it has lapsed unpaid at `now`. Lapsing twice is the same as once.
+    /// Returns the invoice expired at `now`. Expiring an expired invoice changes nothing.
     ///
     /// # Errors
-    /// [`InvoiceError::NotExpired`] before its time, [`InvoiceError::AlreadyPaid`] when it was paid.
-    pub fn lapse(&self, now: Timestamp) -> Result<Self, InvoiceError> {
+    /// [`InvoiceError::NotExpired`] before the expiry time, [`InvoiceError::AlreadyPaid`] if the invoice was paid.
+    pub fn expire(&self, now: Timestamp) -> Result<Self, InvoiceError> {
         match self.state {
             InvoiceState::Paid { .. } => Err(InvoiceError::AlreadyPaid(self.payment_hash)),
             InvoiceState::Pending if now < self.expires_at => {
@@ -204,33 +206,33 @@ impl Invoice {
     }
 }
 
-/// Reads invoices. They are written with what they pay for, in the engine's batches.
+/// Reads invoices. They are written by the engine's batches, together with what they pay for.
 #[async_trait]
 pub trait InvoiceRepository: Send + Sync {
-    /// What reading can fail with.
+    /// The error of a failed read.
     type Error;
 
-    /// The invoice of this hash, or `None`.
+    /// The invoice with this payment hash, or `None`.
     async fn invoice(&self, payment_hash: PaymentHash) -> Result<Option<Invoice>, Self::Error>;
 
-    /// Invoices that are pending: those whose hash comes after `after`, in the order of
-    /// their hashes, at most `limit`. An empty answer means that there are no more.
+    /// Pending invoices whose hash comes after `after`, ordered by hash, at most `limit`. An empty list means that
+    /// there are no more.
     async fn invoices_pending(
         &self,
         after: Option<PaymentHash>,
         limit: usize,
     ) -> Result<Vec<Invoice>, Self::Error>;
 
-    /// Invoices that expired unpaid at or after `since`, paged as [`InvoiceRepository::invoices_pending`]: a payment
-    /// that was under way may still arrive.
-    async fn invoices_lapsed(
+    /// Invoices that expired unpaid at or after `since`, paged like [`InvoiceRepository::invoices_pending`]: a payment
+    /// that was in flight may still arrive.
+    async fn invoices_expired(
         &self,
         since: Timestamp,
         after: Option<PaymentHash>,
         limit: usize,
     ) -> Result<Vec<Invoice>, Self::Error>;
 
-    /// How many invoices are pending.
+    /// The number of pending invoices.
     async fn invoices_pending_count(&self) -> Result<u64, Self::Error>;
 }
 
@@ -258,44 +260,44 @@ mod tests {
         }
     }
 
-    fn settlement() -> Settlement {
-        Settlement {
+    fn payment() -> ReceivedPayment {
+        ReceivedPayment {
             payment_hash: PREIMAGE.payment_hash(),
             amount: Msats::new(1_000).unwrap(),
             preimage: Some(PREIMAGE),
-            settled_at: at(5),
+            received_at: at(5),
         }
     }
 
     #[test]
     fn a_payment_is_credited_once() {
-        let (paid, change) = invoice().settle(&settlement()).unwrap();
+        let (paid, change) = invoice().receive(&payment()).unwrap();
         assert_eq!(change, InvoiceChange::Paid);
-        assert_eq!(paid.settle(&settlement()), Err(InvoiceError::AlreadyPaid(paid.payment_hash)));
-        assert_eq!(paid.lapse(at(9_000)), Err(InvoiceError::AlreadyPaid(paid.payment_hash)));
+        assert_eq!(paid.receive(&payment()), Err(InvoiceError::AlreadyPaid(paid.payment_hash)));
+        assert_eq!(paid.expire(at(9_000)), Err(InvoiceError::AlreadyPaid(paid.payment_hash)));
     }
 
     #[test]
     fn a_payment_after_the_invoice_lapsed_is_late_but_not_lost() {
-        let lapsed = invoice().lapse(at(600)).unwrap();
-        assert_eq!(lapsed.lapse(at(601)).unwrap(), lapsed);
-        let (paid, change) = lapsed.settle(&settlement()).unwrap();
+        let lapsed = invoice().expire(at(600)).unwrap();
+        assert_eq!(lapsed.expire(at(601)).unwrap(), lapsed);
+        let (paid, change) = lapsed.receive(&payment()).unwrap();
         assert_eq!(change, InvoiceChange::PaidLate);
-        assert_eq!(paid.settle(&settlement()), Err(InvoiceError::AlreadyPaid(paid.payment_hash)));
+        assert_eq!(paid.receive(&payment()), Err(InvoiceError::AlreadyPaid(paid.payment_hash)));
     }
 
     #[test]
     fn an_invoice_does_not_lapse_before_its_time() {
-        assert_eq!(invoice().lapse(at(599)), Err(InvoiceError::NotExpired(PREIMAGE.payment_hash())));
+        assert_eq!(invoice().expire(at(599)), Err(InvoiceError::NotExpired(PREIMAGE.payment_hash())));
     }
 
     #[test]
     fn a_wallet_that_names_another_payment_or_preimage_is_not_believed() {
         let other = Preimage::from_bytes([8; 32]);
-        let wrong = Settlement { payment_hash: other.payment_hash(), ..settlement() };
-        assert!(matches!(invoice().settle(&wrong), Err(InvoiceError::OtherPayment { .. })));
-        let wrong = Settlement { preimage: Some(other), ..settlement() };
-        assert_eq!(invoice().settle(&wrong), Err(InvoiceError::WrongPreimage(PREIMAGE.payment_hash())));
+        let wrong = ReceivedPayment { payment_hash: other.payment_hash(), ..payment() };
+        assert!(matches!(invoice().receive(&wrong), Err(InvoiceError::OtherPayment { .. })));
+        let wrong = ReceivedPayment { preimage: Some(other), ..payment() };
+        assert_eq!(invoice().receive(&wrong), Err(InvoiceError::WrongPreimage(PREIMAGE.payment_hash())));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The port to a Lightning wallet.
 
-use crate::{Bolt11, Network, OwnerId, PaymentHash, Preimage, Purpose, Settlement};
+use crate::{Bolt11, Network, OwnerId, PaymentHash, Preimage, Purpose, ReceivedPayment};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use sha2::{Digest, Sha256};
@@ -9,18 +9,22 @@ use std::time::Duration;
 use tithe_money::{Msats, Sats};
 use uuid::Uuid;
 
-/// Our own name for an invoice that we want, chosen before the wallet is asked, so that asking twice is harmless and
-/// a lost answer can be looked up.
+/// Our own id for a requested invoice. It is chosen before the wallet is called, so that retries are idempotent and the
+/// outcome of a lost response can be looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct InvoiceId(pub Uuid);
 
 impl InvoiceId {
-    /// The name of the one invoice that `owner` has for `purpose`: the same each time, on every server.
+    /// The id of the `nth` invoice (from 0) that `owner` has for `purpose`. It is deterministic and the same on every
+    /// server.
     #[must_use]
-    pub fn of(purpose: Purpose, owner: OwnerId) -> Self {
-        let digest = Sha256::new().chain_update(purpose.name()).chain_update(owner.0.as_bytes()).finalize();
+    pub fn of(purpose: Purpose, owner: OwnerId, nth: u32) -> Self {
+        let mut hash = Sha256::new().chain_update(purpose.name()).chain_update(owner.0.as_bytes());
+        if nth > 0 {
+            hash.update(nth.to_be_bytes());
+        }
         let mut bytes = [0; 16];
-        bytes.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        bytes.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 }
@@ -31,7 +35,7 @@ impl fmt::Display for InvoiceId {
     }
 }
 
-/// Our own name for a payment that we make, chosen and written down before the wallet is asked.
+/// Our own id for an outgoing payment. It is chosen and stored before the wallet is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PaymentId(pub Uuid);
 
@@ -41,150 +45,150 @@ impl fmt::Display for PaymentId {
     }
 }
 
-/// An invoice that we want.
+/// A request for an invoice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvoiceRequest {
-    /// Our name for it.
+    /// Our id for the invoice.
     pub id: InvoiceId,
-    /// What it asks for.
+    /// The amount of the invoice.
     pub amount: Sats,
-    /// What the payer's wallet shows, at most 639 bytes (BOLT11's limit).
+    /// The description that the payer's wallet shows, at most 639 bytes (the BOLT11 limit).
     pub description: String,
-    /// How long it can be paid.
+    /// How long the invoice can be paid.
     pub expiry: Duration,
 }
 
-/// Where an invoice stands at the wallet.
+/// The state of an invoice at the wallet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InvoiceStatus {
-    /// It can still be paid, or a payment may still be under way.
+    /// The invoice can still be paid, or a payment may still be in flight.
     Pending,
-    /// It was paid.
-    Settled(Settlement),
-    /// It lapsed unpaid, and the wallet will take no more money for it.
+    /// The invoice was paid.
+    Settled(ReceivedPayment),
+    /// The invoice expired unpaid, and the wallet accepts no more payments for it.
     Expired,
 }
 
-/// A payment that we want made.
+/// An outgoing payment to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PaymentOrder {
-    /// Our name for it.
+    /// Our id for the payment.
     pub id: PaymentId,
-    /// Whom to pay.
+    /// The payment request to pay.
     pub request: Bolt11,
-    /// How much, when the request leaves it open; it must be `None` when the request names an amount.
+    /// The amount, if the payment request has none; must be `None` otherwise.
     pub amount: Option<Msats>,
-    /// The most that routing may cost. Paying fails rather than cost more.
+    /// The maximum routing fee. The payment fails rather than exceed it.
     pub max_fee: Msats,
 }
 
-/// Where a payment of ours stands at the wallet.
+/// The state of an outgoing payment at the wallet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payment {
-    /// Under way: it may still succeed or fail.
+    /// In flight: it may still succeed or fail.
     InFlight,
-    /// Made.
+    /// The payment succeeded.
     Succeeded {
-        /// The proof.
+        /// The preimage.
         preimage: Preimage,
-        /// What routing cost.
+        /// The routing fee paid.
         fee: Msats,
     },
-    /// It failed for good and no money has left.
+    /// The payment failed permanently and no money was sent.
     Failed {
-        /// Why, for the operator's log.
+        /// The reason, for the operator's log.
         reason: String,
     },
 }
 
-/// What went wrong at the wallet, told apart by what is known of the outcome.
+/// A wallet error, classified by what is known about the outcome.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WalletError {
-    /// The wallet was not reached, or said that it could not serve now: nothing has happened, and asking again later is
-    /// safe.
-    #[error("the wallet cannot be reached")]
+    /// The wallet was not reached or is temporarily unavailable. Nothing has happened, and a retry is safe.
+    #[error("wallet unavailable")]
     Unavailable(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
-    /// The wallet understood and refused: nothing has happened, and asking again will not help.
-    #[error("the wallet refused: {0}")]
+    /// The wallet rejected the request. Nothing has happened, and a retry will not help.
+    #[error("wallet rejected the request: {0}")]
     Refused(String),
-    /// The request may or may not have been carried out (a time-out, a lost answer). It must be looked up; it is never
-    /// to be taken for a failure (invariant I6).
-    #[error("the wallet's answer was lost: the outcome is unknown")]
+    /// The request may or may not have been carried out (a timeout or a lost response). The outcome must be looked up;
+    /// it must never be treated as a failure (invariant I6).
+    #[error("unknown outcome: the wallet's response was lost")]
     OutcomeUnknown(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
-    /// The wallet answered with something that cannot be true.
-    #[error("the wallet's answer makes no sense: {0}")]
+    /// The wallet returned an impossible response.
+    #[error("invalid wallet response: {0}")]
     Nonsense(String),
 }
 
-/// What a wallet can do beyond the basics.
+/// Optional wallet features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WalletCapabilities {
-    /// It can make hold invoices (settled or cancelled by us after the payment has arrived).
+    /// The wallet supports hold invoices (which we settle or cancel after the payment has arrived).
     pub hold_invoices: bool,
-    /// No money moves in it: it is a simulation.
+    /// The wallet is a simulation: no real money moves.
     pub simulated: bool,
 }
 
-/// Settlements as the wallet reports them. It ends when the connection is lost; whoever listens asks again. Settlements
-/// may come more than once, and some may be missed: polling with [`Wallet::invoice_status`] catches those.
-pub type SettlementStream = BoxStream<'static, Settlement>;
+/// The payments that the wallet reports. The stream ends when the connection is lost; the listener then subscribes
+/// again. A payment may be reported more than once, and some may be missed: polling with [`Wallet::invoice_status`]
+/// finds those.
+pub type ReceivedPayments = BoxStream<'static, ReceivedPayment>;
 
 /// A Lightning wallet.
 #[async_trait]
 pub trait Wallet: Send + Sync {
-    /// The chain that its money is on.
+    /// The network that the wallet is on.
     fn network(&self) -> Network;
 
-    /// What it can do.
+    /// The wallet's optional features.
     fn capabilities(&self) -> WalletCapabilities;
 
-    /// Makes an invoice. Asking again with the same [`InvoiceId`], amount and description gives the same invoice where
-    /// the wallet can do that, and otherwise another one; either way nothing is lost, because only the one that the
+    /// Creates an invoice. A repeated call with the same [`InvoiceId`], amount and description returns the same invoice
+    /// if the wallet supports that, and a different one otherwise. Either is safe, because only the invoice that the
     /// caller stores is ever shown.
     async fn invoice_create(&self, request: &InvoiceRequest) -> Result<Bolt11, WalletError>;
 
-    /// Where an invoice stands; `None` when the wallet does not know it.
+    /// The state of an invoice; `None` if the wallet does not know it.
     async fn invoice_status(&self, payment_hash: PaymentHash) -> Result<Option<InvoiceStatus>, WalletError>;
 
-    /// Settlements from now on.
-    async fn settlements(&self) -> Result<SettlementStream, WalletError>;
+    /// Subscribes to payments received from now on.
+    async fn payments_received(&self) -> Result<ReceivedPayments, WalletError>;
 
-    /// Pays. Asking again with the same [`PaymentId`] pays at most once and tells where that payment stands.
+    /// Makes a payment. A repeated call with the same [`PaymentId`] pays at most once and returns the state of that
+    /// payment.
     async fn payment_send(&self, order: &PaymentOrder) -> Result<Payment, WalletError>;
 
-    /// Where the payment of this hash, sent as `id`, stands; `None` when the wallet has never heard of it.
+    /// The state of the payment with this hash that was sent as `id`; `None` if the wallet has no record of it.
     async fn payment_status(
         &self,
         id: PaymentId,
         payment_hash: PaymentHash,
     ) -> Result<Option<Payment>, WalletError>;
 
-    /// The money that it holds.
+    /// The wallet's balance.
     async fn balance(&self) -> Result<Msats, WalletError>;
 }
 
-/// Why a test payment was not made.
+/// The reason why a test payment failed.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum TestPaymentError {
-    /// Nobody can pay this invoice here.
-    #[error("no invoice has the payment hash {0}")]
+    /// The wallet does not know the invoice.
+    #[error("unknown payment hash: {0}")]
     Unknown(PaymentHash),
-    /// It has been paid before.
-    #[error("the invoice {0} has been paid already")]
+    /// The invoice is already paid.
+    #[error("invoice already paid: {0}")]
     AlreadyPaid(PaymentHash),
-    /// It can no longer be paid.
-    #[error("the invoice {0} has expired")]
+    /// The invoice has expired.
+    #[error("invoice expired: {0}")]
     Expired(PaymentHash),
     /// The payer's side failed.
-    #[error("the test payment failed")]
+    #[error("test payment failed")]
     Wallet(#[from] WalletError),
 }
 
-/// Pays our own invoices with play money, for tests and first steps. Never with a wallet on [`Network::Mainnet`].
+/// Pays our own invoices with play money, for tests and trials. Never available for a wallet on [`Network::Mainnet`].
 #[async_trait]
 pub trait TestPayer: Send + Sync {
-    /// Pays the invoice and returns the proof.
+    /// Pays the invoice and returns the preimage.
     async fn pay(&self, invoice: &Bolt11) -> Result<Preimage, TestPaymentError>;
 }

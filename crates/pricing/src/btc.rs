@@ -1,40 +1,40 @@
-//! The price of bitcoin, as the rules see it.
+//! The price of bitcoin, as the pricing rules use it.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tithe_clock::Timestamp;
 use tithe_money::BtcPrice;
 
-/// A BTC price and when it was true.
+/// A BTC price and its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BtcQuote {
-    /// What one bitcoin costs.
+    /// The price of one bitcoin.
     pub price: BtcPrice,
-    /// When.
+    /// When the price was valid.
     pub as_of: Timestamp,
 }
 
-/// No price is known that is fresh enough to sell at.
+/// There is no BTC price that is recent enough to sell at.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PriceError {
-    /// No source has ever answered.
-    #[error("no BTC price is known yet")]
+    /// No source has answered yet.
+    #[error("no BTC price available yet")]
     NeverKnown,
     /// The last good price is too old.
-    #[error("the last BTC price is from {as_of}, which is too long ago")]
+    #[error("stale BTC price: the last one is from {as_of}")]
     TooOld {
-        /// When the last good price was true.
+        /// When the last price was valid.
         as_of: Timestamp,
     },
 }
 
-/// Tells the price of bitcoin.
+/// Provides the price of bitcoin.
 #[async_trait]
 pub trait PriceFeed: Send + Sync {
-    /// The price to sell at now.
+    /// The current selling price.
     ///
     /// # Errors
-    /// [`PriceError`] when none is fresh enough; what needs a price must wait.
+    /// [`PriceError`] if no price is recent enough; callers that need a price must retry later.
     async fn btc_price(&self) -> Result<BtcQuote, PriceError>;
 }

@@ -5,42 +5,42 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use tithe_money::{MoneyError, UsdMicros};
 
-/// The catalogue that comes with the project: public list prices, with their date and source.
+/// The built-in catalogue: public list prices, with their date and source.
 const BUILT_IN: &str = include_str!("../models.toml");
 
-/// Why a catalogue cannot be used. Names the model and the field.
+/// The reason why a catalogue is invalid. The message names the model and the field.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CatalogueError {
-    /// It is not TOML of the expected form.
-    #[error("the model catalogue is not valid: {0}")]
+    /// The text is not TOML of the expected form.
+    #[error("invalid model catalogue: {0}")]
     Form(#[from] toml::de::Error),
-    /// A price is no decimal number of dollars.
+    /// A price is not a decimal number of dollars.
     #[error("model {model:?}: {field} is {value:?}: {source}")]
     Price {
-        /// Which model.
+        /// The model.
         model: String,
-        /// Which field.
+        /// The field.
         field: &'static str,
-        /// What it says.
+        /// The field's value.
         value: String,
-        /// What is wrong with it.
+        /// The cause.
         source: MoneyError,
     },
     /// A value is unknown or out of range.
     #[error("model {model:?}: {problem}")]
     Value {
-        /// Which model.
+        /// The model.
         model: String,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// Two entries have the same name.
-    #[error("model {0:?} is listed twice")]
+    #[error("duplicate model: {0:?}")]
     Duplicate(String),
 }
 
-/// What a model charges, in micro-dollars per million tokens.
+/// A model's prices, in micro-dollars per million tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize)]
 pub struct ModelRates {
     /// Per million input tokens.
@@ -54,25 +54,25 @@ pub struct ModelRates {
 /// A model that work can run on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Model {
-    /// The name that the backend and customers use.
+    /// The name used by the backend and by customers.
     pub name: String,
-    /// Who makes it.
+    /// The vendor.
     pub vendor: String,
-    /// Input and output together.
+    /// The context window in tokens, input and output together.
     pub context_tokens: u64,
-    /// The most output it can give.
+    /// The model's output limit.
     pub max_output_tokens: u64,
-    /// The most output allowed when the customer does not say.
+    /// The output limit used if the customer sets none.
     pub default_max_output_tokens: u64,
-    /// What it charges.
+    /// The model's prices.
     pub rates: ModelRates,
-    /// What counts its prompts.
+    /// The tokenizer that counts its prompts.
     pub tokenizer: Tokenizer,
-    /// How many percent more the vendor's own tokenizer may count.
+    /// The safety margin, in percent, by which the vendor's own tokenizer may count more.
     pub input_safety_pct: u32,
 }
 
-/// The models that can be sold, by name.
+/// The models on sale, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Catalogue {
     as_of: String,
@@ -105,17 +105,17 @@ struct ModelEntry {
 }
 
 impl Catalogue {
-    /// The catalogue that comes with the project.
+    /// The built-in catalogue.
     ///
     /// # Panics
-    /// Never: a test reads the same file.
+    /// Never: a test parses the same file.
     #[must_use]
     #[expect(clippy::expect_used, reason = "the file is part of this crate, and a test reads it")]
     pub fn built_in() -> Self {
         Self::parse(BUILT_IN).expect("the built-in catalogue is valid")
     }
 
-    /// Reads a catalogue.
+    /// Parses a catalogue.
     ///
     /// # Errors
     /// [`CatalogueError`] names the model and the field that is wrong.
@@ -138,24 +138,24 @@ impl Catalogue {
         self
     }
 
-    /// The model of that name.
+    /// The model with this name.
     #[must_use]
     pub fn model(&self, name: &str) -> Option<&Model> {
         self.models.get(name)
     }
 
-    /// All models, by name.
+    /// All models, ordered by name.
     pub fn models(&self) -> impl Iterator<Item = &Model> {
         self.models.values()
     }
 
-    /// The day the built-in prices were true, as the file says.
+    /// The date of the built-in prices, as stated in the file.
     #[must_use]
     pub fn as_of(&self) -> &str {
         &self.as_of
     }
 
-    /// Where the prices come from, as the file says.
+    /// The source of the built-in prices, as stated in the file.
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source

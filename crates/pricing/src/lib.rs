@@ -1,9 +1,9 @@
-//! What AI work costs.
+//! The pricing of AI work.
 //!
-//! A [`Catalogue`] knows models and their prices; a [`Tokenizer`] counts a prompt; [`Terms`] are the operator's margin,
-//! fixed cost and the BTC price of the moment; together they make a [`Quote`], which freezes its rates: work is charged
-//! at the quote's rates whatever happens to prices meanwhile. [`Quote::settle`] splits what was paid into charge and
-//! refund once the true usage is known.
+//! A [`Catalogue`] has the models and their prices; a [`Tokenizer`] counts a prompt; [`Terms`] are the operator's
+//! margin, fixed cost and the current BTC price. Together they make a [`Quote`], which freezes its rates: work is
+//! charged at the quote's rates even if prices change in the meantime. [`Quote::split`] splits a payment into charge
+//! and refund once the actual usage is known.
 //!
 //! ```
 //! use tithe_clock::Timestamp;
@@ -18,11 +18,11 @@
 //!     btc: BtcQuote { price: BtcPrice::parse("100000")?, as_of: Timestamp::UNIX_EPOCH },
 //! };
 //!
-//! // The most that the work can cost is asked for; what is not used is given back.
+//! The customer pays the maximum price in advance; anything unused is refunded.
 //! let quote = model.quote(&["Why is the sky blue?"], Some(200), &terms)?;
 //! let paid = quote.full_amount()?.to_msats();
 //! let usage = Usage { input_tokens: 14, cached_input_tokens: 0, output_tokens: 50 };
-//! let settled = quote.settle(&usage, paid, Msats::ZERO)?;
+//! let settled = quote.split(&usage, paid, Msats::ZERO)?;
 //! assert!(settled.refund.get() > 0);
 //! assert_eq!(
 //!     paid,
@@ -39,6 +39,6 @@ mod usage;
 
 pub use btc::{BtcQuote, PriceError, PriceFeed};
 pub use catalogue::{Catalogue, CatalogueError, Model, ModelRates};
-pub use quote::{Price, Quote, QuoteError, QuotedTokens, Settlement, Terms};
+pub use quote::{CostShares, CostSplit, Price, Quote, QuoteError, QuotedTokens, Terms};
 pub use tokens::{Tokenizer, UnknownTokenizer};
 pub use usage::Usage;

@@ -1,122 +1,148 @@
-//! Quotes and their settlement.
+//! Quotes and cost splits.
 
 use crate::{BtcQuote, Model, ModelRates, Usage};
 use serde::{Deserialize, Serialize};
 use tithe_money::{BasisPoints, MoneyError, Msats, PicoUsd, Sats, UsdMicros};
 
-/// What a chat template may add around each message, in tokens, with room to spare.
+/// The tokens that a chat template may add around each message, with a safety margin.
 const TOKENS_PER_MESSAGE: u64 = 16;
 
-/// The part of the allowed output that an answer is expected to use, in percent, when nothing else is known.
+/// The part of the output limit that an answer is expected to use by default, in percent.
 const EXPECTED_OUTPUT_PCT: u64 = 40;
 
-/// Why something cannot be quoted.
+/// The reason why a request cannot be quoted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum QuoteError {
-    /// The prompt and the least output do not fit the model's window.
-    #[error("the request has about {input_tokens} tokens; {model} takes at most {limit}")]
+    /// The prompt and one token of output do not fit the model's context window.
+    #[error("too long for {model}: expected at most {limit} tokens, got about {input_tokens}")]
     TooLong {
-        /// Tokens counted, with the safety margin.
+        /// The tokens counted, including the safety margin.
         input_tokens: u64,
-        /// What fits beside one token of output.
+        /// The maximum input that leaves room for one token of output.
         limit: u64,
-        /// Which model.
+        /// The model.
         model: String,
     },
-    /// More output is asked for than the model gives, or none.
-    #[error("maxOutputTokens is {asked}; {model} gives 1 to {limit}")]
+    /// The requested output limit is zero or above the model's limit.
+    #[error("out of range: expected 1 to {limit} output tokens of {model}, got {asked}")]
     OutputLimit {
-        /// What was asked for.
+        /// The requested limit.
         asked: u64,
-        /// The model's own limit.
+        /// The model's limit.
         limit: u64,
-        /// Which model.
+        /// The model.
         model: String,
     },
-    /// The price is larger than any amount of money.
-    #[error("the price cannot be expressed")]
+    /// The price is too large to express.
+    #[error("price out of range")]
     Money(#[from] MoneyError),
 }
 
-/// The operator's side of a price, at one moment.
+/// The operator's terms at the time of the quote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
-    /// Added on top of cost.
+    /// The margin, added to the cost.
     pub margin: BasisPoints,
-    /// Added to each request's token cost, before the margin.
+    /// The fixed cost, added to each request's token cost before the margin.
     pub fixed_cost: UsdMicros,
     /// The BTC price and its time.
     pub btc: BtcQuote,
 }
 
-/// The tokens that a quote was made for.
+/// The token counts that a quote is based on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotedTokens {
-    /// Input as counted.
+    /// The input, as counted.
     pub input: u64,
-    /// Input at most: with the tokenizer's safety margin and the chat template's overhead.
+    /// The maximum input, including the tokenizer's safety margin and the chat template's overhead.
     pub max_input: u64,
-    /// Output as expected.
+    /// The expected output.
     pub output: u64,
-    /// Output at most: what the backend is told to stop at.
+    /// The maximum output, which is the limit sent to the backend.
     pub max_output: u64,
 }
 
-/// A price in both currencies, margin included, each rounded up from the exact value.
+/// A price in both currencies, including the margin, each rounded up from the exact value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Price {
-    /// In bitcoin.
+    /// The price in bitcoin.
     pub msats: Msats,
-    /// In dollars.
+    /// The price in dollars.
     pub usd: UsdMicros,
 }
 
-/// What a piece of work will cost, with its rates frozen.
+/// The price of a piece of work, with its rates frozen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quote {
-    /// Which model.
+    /// The model's name.
     pub model: String,
-    /// What the model charges.
+    /// The model's prices.
     pub rates: ModelRates,
-    /// Margin, fixed cost and BTC price.
+    /// The margin, fixed cost and BTC price.
     pub terms: Terms,
-    /// What was counted.
+    /// The token counts.
     pub tokens: QuotedTokens,
-    /// The least: the input as counted and one token of output.
+    /// The minimum price: the input as counted and one token of output.
     pub min: Price,
-    /// What is expected.
+    /// The expected price.
     pub expected: Price,
-    /// The most. The work is never charged above this.
+    /// The maximum price. The work is never charged above it.
     pub max: Price,
 }
 
-/// How what was paid for a piece of work is split once the usage is known.
+/// How the cost of a piece of work is shared: `absorbed + charged + uncollected` is the cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CostShares {
+    /// The amount that the pool pays.
+    pub absorbed: Msats,
+    /// The amount that the customer pays.
+    pub charged: Msats,
+    /// The amount that nobody pays: the operator's loss.
+    pub uncollected: Msats,
+}
+
+impl CostShares {
+    /// Splits `cost`. The pool pays first, at most `absorbable`; the customer pays the rest, at most `payable`.
+    /// Together they pay at most `limit`, which is the quoted maximum.
+    ///
+    /// # Errors
+    /// None in practice, because no share exceeds the cost.
+    pub fn of(cost: Msats, limit: Msats, absorbable: Msats, payable: Msats) -> Result<Self, MoneyError> {
+        let due = cost.min(limit);
+        let absorbed = due.min(absorbable);
+        let charged = due.checked_sub(absorbed)?.min(payable);
+        let uncollected = cost.checked_sub(absorbed)?.checked_sub(charged)?;
+        Ok(Self { absorbed, charged, uncollected })
+    }
+}
+
+/// How a payment for a piece of work is split once the usage is known.
 ///
 /// `paid = charged + refund + rounding`, and `charged + absorbed + uncollected` is the price of the usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settlement {
-    /// The true price of the usage at the quote's rates.
+pub struct CostSplit {
+    /// The actual price of the usage at the quote's rates.
     pub price: Price,
-    /// What the customer pays of it.
+    /// The customer's part of it.
     pub charged: Msats,
-    /// What the pool pays of it.
+    /// The pool's part of it.
     pub absorbed: Msats,
-    /// What nobody pays: usage beyond the quote's maximum. It is the operator's loss.
+    /// The part that nobody pays: usage beyond the quote's maximum, which is the operator's loss.
     pub uncollected: Msats,
-    /// What the customer gets back.
+    /// The customer's refund.
     pub refund: Sats,
-    /// Less than a sat that no refund can pay; it is booked, not lost.
+    /// The fraction of a sat that cannot be refunded; it is booked as rounding.
     pub rounding: Msats,
 }
 
 impl Model {
-    /// Quotes one completion of `messages` (the texts of all messages, the system's included) with at most
-    /// `max_output_tokens` of output (the model's default when the customer does not say; less when the window is
-    /// nearly full).
+    /// Quotes one completion of `messages` (the texts of all messages, including the system message) with at most
+    /// `max_output_tokens` of output. If the customer sets no limit, it is the model's default, or less if the context
+    /// window is nearly full.
     ///
     /// # Errors
-    /// [`QuoteError`] says what does not fit.
+    /// [`QuoteError`] describes which limit is exceeded.
     pub fn quote(
         &self,
         messages: &[&str],
@@ -154,10 +180,10 @@ impl Model {
 }
 
 impl ModelRates {
-    /// What `usage` costs the operator, exactly.
+    /// The exact cost of `usage` for the operator.
     ///
     /// # Errors
-    /// [`MoneyError::TooLarge`] when it cannot be expressed.
+    /// [`MoneyError::TooLarge`] if the cost cannot be expressed.
     pub fn cost(&self, usage: &Usage, fixed_cost: UsdMicros) -> Result<PicoUsd, MoneyError> {
         let cached = usage.cached_input_tokens.min(usage.input_tokens);
         let fresh = usage.input_tokens.saturating_sub(cached);
@@ -167,10 +193,10 @@ impl ModelRates {
             .checked_add(fixed_cost.into())
     }
 
-    /// What `usage` is sold for: cost times (1 + margin), rounded up once.
+    /// The selling price of `usage`: cost times (1 + margin), rounded up once.
     ///
     /// # Errors
-    /// [`MoneyError::TooLarge`] when it cannot be expressed.
+    /// [`MoneyError::TooLarge`] if the price cannot be expressed.
     pub fn price(&self, usage: &Usage, terms: &Terms) -> Result<Price, MoneyError> {
         let cost = self.cost(usage, terms.fixed_cost)?;
         Ok(Price {
@@ -181,31 +207,47 @@ impl ModelRates {
 }
 
 impl Quote {
-    /// What to ask for before the work starts: the most that it can cost, in whole sats, at least one.
+    /// The amount to invoice before the work starts: the maximum price in whole sats, at least one.
     ///
     /// # Errors
-    /// [`MoneyError::TooLarge`] when it cannot be expressed.
+    /// [`MoneyError::TooLarge`] if the amount cannot be expressed.
     pub fn full_amount(&self) -> Result<Sats, MoneyError> {
         Ok(self.max.msats.to_sats_rounding_up()?.max(Sats::new(1)?))
     }
 
-    /// Splits what was paid for the work, given its true usage. `reserved` is what the pool has set aside for it: it is
+    /// Splits a payment for the work, given the actual usage. `reserved` is the amount reserved from the pool, which is
     /// used first.
     ///
-    /// Nothing is charged above the quote's maximum, whatever the usage.
+    /// The charge never exceeds the quote's maximum, whatever the usage.
     ///
     /// # Errors
-    /// [`MoneyError::TooLarge`] when the usage is absurd.
-    pub fn settle(&self, usage: &Usage, paid: Msats, reserved: Msats) -> Result<Settlement, MoneyError> {
-        let price = self.rates.price(usage, &self.terms)?;
-        let due = price.msats.min(self.full_amount()?.to_msats());
-        let absorbed = due.min(reserved);
-        let charged = due.checked_sub(absorbed)?.min(paid);
-        let uncollected = price.msats.checked_sub(absorbed)?.checked_sub(charged)?;
+    /// [`MoneyError::TooLarge`] if the price of the usage cannot be expressed.
+    pub fn split(&self, usage: &Usage, paid: Msats, reserved: Msats) -> Result<CostSplit, MoneyError> {
+        let price = self.price(usage)?;
+        let limit = self.full_amount()?.to_msats();
+        CostSplit::new(price, CostShares::of(price.msats, limit, reserved, paid)?, paid)
+    }
+
+    /// The actual price of `usage` at this quote's rates, which may exceed the quoted maximum.
+    ///
+    /// # Errors
+    /// [`MoneyError::TooLarge`] if the price cannot be expressed.
+    pub fn price(&self, usage: &Usage) -> Result<Price, MoneyError> {
+        self.rates.price(usage, &self.terms)
+    }
+}
+
+impl CostSplit {
+    /// The split of a price into these shares, with the rest of the `paid` amount.
+    ///
+    /// # Errors
+    /// [`MoneyError::Negative`] if the charge exceeds the payment.
+    pub fn new(price: Price, shares: CostShares, paid: Msats) -> Result<Self, MoneyError> {
+        let CostShares { absorbed, charged, uncollected } = shares;
         let left = paid.checked_sub(charged)?;
         let refund = left.to_sats_rounding_down();
         let rounding = left.checked_sub(refund.to_msats())?;
-        Ok(Settlement { price, charged, absorbed, uncollected, refund, rounding })
+        Ok(Self { price, charged, absorbed, uncollected, refund, rounding })
     }
 }
 
@@ -323,7 +365,7 @@ mod tests {
             let full = quote.full_amount().unwrap().to_msats();
             let reserved = Msats::new(full.get() * pool_pct / 100).unwrap();
             let paid = full.checked_sub(reserved).unwrap().checked_add(Msats::new(over).unwrap()).unwrap();
-            let s = quote.settle(&usage, paid, reserved).unwrap();
+            let s = quote.split(&usage, paid, reserved).unwrap();
             prop_assert_eq!(paid.get(), s.charged.get() + s.refund.to_msats().get() + s.rounding.get());
             prop_assert!(s.rounding.get() < 1_000);
             prop_assert!(s.absorbed <= reserved);

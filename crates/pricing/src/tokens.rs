@@ -3,28 +3,28 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// How a model cuts text into tokens.
+/// A tokenizer.
 ///
-/// The dictionaries are loaded when first used and shared from then on. Counting takes time in proportion to the text,
-/// whatever the text: a hostile prompt costs no more than an honest one.
+/// The dictionaries are loaded on first use and shared afterwards. Counting takes time linear in the text, so a hostile
+/// prompt costs no more than an ordinary one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tokenizer {
     /// OpenAI's current encoding (GPT-4o and later).
     O200kBase,
     /// OpenAI's former encoding (GPT-4, GPT-3.5).
     Cl100kBase,
-    /// One token per byte: an upper bound for every tokenizer that falls back to bytes. For models whose own tokenizer is
-    /// not known and which must never be sold below cost.
+    /// One token per byte: an upper bound for every tokenizer that falls back to bytes. For models whose own tokenizer
+    /// is unknown and which must never be sold below cost.
     Bytes,
 }
 
-/// No tokenizer has this name.
+/// There is no tokenizer with this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no tokenizer; there are o200k_base, cl100k_base and bytes")]
+#[error("unknown tokenizer: expected o200k_base, cl100k_base or bytes, got {0:?}")]
 pub struct UnknownTokenizer(String);
 
 impl Tokenizer {
-    /// How many tokens `text` has.
+    /// The number of tokens in `text`.
     #[must_use]
     pub fn count(self, text: &str) -> u64 {
         let tokens = match self {

@@ -1,4 +1,4 @@
-//! What work has used.
+//! The token usage of a piece of work.
 
 use serde::{Deserialize, Serialize};
 

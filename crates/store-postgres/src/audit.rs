@@ -1,14 +1,16 @@
 //! Streaming every row for the audit, from one consistent view.
 
-use crate::connect::{PostgresStore, Purpose};
+use crate::connector::Purpose;
 use crate::failure::Failure;
+use crate::store::PostgresStore;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::StreamExt;
 use tithe_engine::store::{AuditRow, AuditRows, StoreError};
 use tithe_ledger::Transfer;
 use tithe_store_sql::rows::{
-    AccountRow, GrantRow, HoldRow, IdentityRow, InvoiceRow, JobRow, ReservationRow, TallyRow, TransferRow,
+    AccountRow, GrantRow, HoldRow, IdentityRow, InvoiceRow, JobRow, PoolCountersRow, ReservationRow,
+    TransferRow,
 };
 use tithe_store_sql::schema::{
     accounts, free_tier_grants, free_tier_pool, free_tier_reservations, holds, invoices, jobs,
@@ -42,7 +44,7 @@ impl PostgresStore {
     /// On a connection of its own, which may take its time and is closed with whatever was begun on it.
     async fn send_all(&self, sender: &Sender) -> Result<(), Failure> {
         let connection = self.connector.diesel(Purpose::Long).await;
-        let mut connection = connection.map_err(|cause| Failure::Away(cause.into()))?;
+        let mut connection = connection.map_err(|cause| Failure::Unavailable(cause.into()))?;
         let mut view = connection.build_transaction().read_only().repeatable_read();
         view.run(async |connection| send_tables(connection, sender).await).await
     }
@@ -91,7 +93,7 @@ async fn send_tables(connection: &mut AsyncPgConnection, sender: &Sender) -> Res
     send_table!(holds, id, HoldRow, AuditRow::Hold);
     send_table!(nostr_identities, pubkey, IdentityRow, |row| AuditRow::Identity(Box::new(row)));
     send_table!(free_tier_reservations, id, ReservationRow, AuditRow::Reservation);
-    send_table!(free_tier_pool, id, TallyRow, AuditRow::Tally);
+    send_table!(free_tier_pool, id, PoolCountersRow, AuditRow::PoolCounters);
     send_table!(free_tier_grants, id, GrantRow, AuditRow::Grant);
     send_table!(invoices, payment_hash, InvoiceRow, AuditRow::Invoice);
     send_table!(jobs, id, JobRow, |job| AuditRow::Job(Box::new(job)));

@@ -1,25 +1,25 @@
-//! Batches: lock, load, decide, write, commit; and what is read around them.
+//! The engine's port: batches, and the reads around them.
 
-use crate::connect::PostgresStore;
-use crate::steps;
+use crate::notify;
+use crate::store::PostgresStore;
 use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Text};
 use diesel_async::RunQueryDsl;
 use futures_util::stream::BoxStream;
 use tithe_clock::Timestamp;
-use tithe_engine::commands::Batch;
-use tithe_engine::idempotency::{IdempotencyId, IdempotencyRecord};
-use tithe_engine::store::{AuditRows, BatchStore, Committed, Elsewhere, StoreError};
+use tithe_engine::books::{Batch, Committed};
+use tithe_engine::records::{IdempotencyId, IdempotencyRecord};
+use tithe_engine::store::{AuditRows, BatchStore, PeerEvent, StoreError};
 use tithe_store_sql::rows::{AccountRow, IdempotencyRow, JobRow};
 use tithe_store_sql::schema::{accounts, idempotency_keys, jobs};
 use tracing::{Instrument, debug_span};
 
-/// What is old is removed in parts, so that no statement takes long. A row may have become new again before it is locked.
+/// Expired rows are deleted in parts, so that no statement takes long. A row may be in use again before it is locked.
 const KEYS_PURGE: &str = "\
     DELETE FROM idempotency_keys WHERE expires_at <= $1 AND ctid = ANY (ARRAY (\
     SELECT ctid FROM idempotency_keys WHERE expires_at <= $1 LIMIT 10000))";
-const PROOFS_PURGE: &str = "\
+const NONCES_PURGE: &str = "\
     DELETE FROM auth_challenges WHERE expires_at <= $1 AND ctid = ANY (ARRAY (\
     SELECT ctid FROM auth_challenges WHERE expires_at <= $1 LIMIT 10000))";
 const PURGE_LIMIT: usize = 10_000;
@@ -30,7 +30,7 @@ impl BatchStore for PostgresStore {
         let (store, batch) = (self.clone(), batch.clone());
         let commands = batch.commands().len();
         let span = debug_span!("transaction", name = "batch_commit", commands);
-        // In a task of its own: whoever stops waiting does not cut it short.
+        // In a task of its own: a caller that stops waiting does not cut it short.
         let committing = async move { store.commit(&batch).await };
         let committed = tokio::spawn(committing.instrument(span)).await;
         committed.map_err(|panicked| StoreError::OutcomeUnknown(Box::new(panicked)))?
@@ -52,8 +52,8 @@ impl BatchStore for PostgresStore {
         self.purge("idempotency_purge", KEYS_PURGE, now).await
     }
 
-    async fn proofs_purge(&self, now: Timestamp) -> Result<u64, StoreError> {
-        self.purge("proofs_purge", PROOFS_PURGE, now).await
+    async fn auth_nonces_purge(&self, now: Timestamp) -> Result<u64, StoreError> {
+        self.purge("auth_nonces_purge", NONCES_PURGE, now).await
     }
 
     async fn audit_rows(&self) -> Result<AuditRows, StoreError> {
@@ -71,18 +71,18 @@ impl BatchStore for PostgresStore {
         .await
     }
 
-    fn elsewhere(&self) -> BoxStream<'static, Elsewhere> {
+    fn peer_events(&self) -> BoxStream<'static, PeerEvent> {
         self.listen()
     }
 
-    async fn tell(&self, news: &Elsewhere) -> Result<(), StoreError> {
-        let Some((channel, message)) = steps::message(&self.origin, news) else { return Ok(()) };
-        self.statement("tell", |connection| {
+    async fn publish(&self, event: &PeerEvent) -> Result<(), StoreError> {
+        let Some((channel, message)) = notify::encode(&self.server, event) else { return Ok(()) };
+        self.statement("publish", |connection| {
             let message = message.clone();
             Box::pin(async move {
-                // Nothing is lost if it is lost: the commit need not wait for the disk.
-                let told = (set_config("synchronous_commit", "off", true), pg_notify(channel, message));
-                Ok(diesel::select(told).execute(connection).await.map(drop)?)
+                // A lost notification harms nobody: the commit need not wait for the disk.
+                let notify = (set_config("synchronous_commit", "off", true), pg_notify(channel, message));
+                Ok(diesel::select(notify).execute(connection).await.map(drop)?)
             })
         })
         .await
@@ -93,7 +93,7 @@ diesel::define_sql_function!(fn set_config(name: Text, value: Text, only_this_tr
 diesel::define_sql_function!(fn pg_notify(channel: Text, message: Text) -> Text);
 
 impl PostgresStore {
-    /// Removes what `statement` finds, until it finds no more; says how much that was.
+    /// Deletes what `statement` finds, until it finds no more; returns how many rows that were.
     async fn purge(
         &self,
         name: &'static str,
@@ -119,20 +119,16 @@ impl PostgresStore {
 
     async fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
         let mut writer = self.writer.lock().await;
-        // Of a batch whose task has ended in the middle nobody asks any more.
-        writer.give_up();
+        // Nobody waits for the outcome of a batch whose task has ended in the middle.
+        writer.forget_in_doubt();
         let mut tries = self.transactions.begin("batch_commit");
         loop {
             match writer.attempt(batch).await {
                 Ok(committed) => return Ok(tries.done(committed)),
                 Err(failure) => {
-                    if let Err(given_up) = tries.again(failure).await {
-                        let in_doubt = writer.give_up();
-                        return Err(if in_doubt {
-                            StoreError::OutcomeUnknown(given_up.into())
-                        } else {
-                            given_up
-                        });
+                    if let Err(last) = tries.again(failure).await {
+                        let in_doubt = writer.forget_in_doubt();
+                        return Err(if in_doubt { StoreError::OutcomeUnknown(last.into()) } else { last });
                     }
                 }
             }

@@ -1,4 +1,4 @@
-//! What a failure of the database means: whether to try again, and what to tell.
+//! What a failure of the database means: whether to retry, and what to report.
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use tithe_engine::store::StoreError;
@@ -9,24 +9,24 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// Why an attempt at a transaction failed. Nothing has changed, but for [`Failure::Unknown`].
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// Somebody else was in the way: again, at once.
-    Raced(Cause),
-    /// The database is away, restarting, read-only or out of something: again, a little later.
-    Away(Cause),
-    /// The connection was lost while it committed: it may have, or not.
+    /// Another transaction was in the way: retry at once.
+    Conflict(Cause),
+    /// The database is unreachable, restarting, read-only or out of a resource: retry a little later.
+    Unavailable(Cause),
+    /// The connection was lost during the commit: it may have committed or not.
     Unknown(Cause),
-    /// The database refuses the statement: again would be the same again.
+    /// The database refuses the statement: a retry would be refused too.
     Refused(Cause),
     /// A row cannot be read.
     Row(StoreError),
 }
 
 impl Failure {
-    /// What went wrong, in a word, for metrics.
+    /// The name of the failure, for metrics.
     pub(crate) const fn name(&self) -> &'static str {
         match self {
-            Self::Raced(_) => "raced",
-            Self::Away(_) => "away",
+            Self::Conflict(_) => "conflict",
+            Self::Unavailable(_) => "unavailable",
             Self::Unknown(_) => "unknown",
             Self::Refused(_) => "refused",
             Self::Row(_) => "corrupt",
@@ -37,8 +37,8 @@ impl Failure {
 impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Raced(cause) | Failure::Refused(cause) => Self::Failed(cause),
-            Failure::Away(cause) => Self::Unavailable(cause),
+            Failure::Conflict(cause) | Failure::Refused(cause) => Self::Failed(cause),
+            Failure::Unavailable(cause) => Self::Unavailable(cause),
             Failure::Unknown(cause) => Self::OutcomeUnknown(cause),
             Failure::Row(cause) => cause,
         }
@@ -51,23 +51,23 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// What the database said, without its details: those quote rows, which hold what is nobody's business.
+/// An error of the database without its details, which quote rows: those may hold secrets.
 #[derive(Debug, thiserror::Error)]
 #[error("{code}: {message}{}", constraint.as_ref().map(|name| format!(" (constraint {name})")).unwrap_or_default())]
-struct Told {
+struct Redacted {
     code: String,
     message: String,
     constraint: Option<String>,
 }
 
-/// What may be told of an error.
-pub(crate) fn told(cause: &tokio_postgres::Error) -> Cause {
+/// An error without what must not be logged.
+pub(crate) fn redacted(cause: &tokio_postgres::Error) -> Cause {
     let Some(said) = cause.as_db_error() else {
-        // Of the connection, with why.
+        // An error of the connection, with its cause.
         let why = std::error::Error::source(cause).map(|why| format!(": {why}")).unwrap_or_default();
         return format!("{cause}{why}").into();
     };
-    Box::new(Told {
+    Box::new(Redacted {
         code: said.code().code().to_owned(),
         message: said.message().to_owned(),
         constraint: said.constraint().map(str::to_owned),
@@ -76,36 +76,36 @@ pub(crate) fn told(cause: &tokio_postgres::Error) -> Cause {
 
 impl From<tokio_postgres::Error> for Failure {
     fn from(cause: tokio_postgres::Error) -> Self {
-        let (code, told) = (cause.code(), told(&cause));
-        let Some(code) = code else { return Self::Away(told) };
-        // A row that was not there when it was looked for, and now is.
-        if *code == SqlState::UNIQUE_VIOLATION {
-            return Self::Raced(told);
+        let (code, cause) = (cause.code().cloned(), redacted(&cause));
+        let Some(code) = code else { return Self::Unavailable(cause) };
+        // Another transaction has made the row since it was looked up.
+        if code == SqlState::UNIQUE_VIOLATION {
+            return Self::Conflict(cause);
         }
-        // The last: NOTIFY's queue is full because somebody who listens does not read.
-        let away = [
+        // The last one: the queue of NOTIFY is full because a listener does not read.
+        let unavailable = [
             SqlState::LOCK_NOT_AVAILABLE,
             SqlState::READ_ONLY_SQL_TRANSACTION,
             SqlState::PROGRAM_LIMIT_EXCEEDED,
         ];
-        if away.contains(code) {
-            return Self::Away(told);
+        if unavailable.contains(&code) {
+            return Self::Unavailable(cause);
         }
         // https://www.postgresql.org/docs/current/errcodes-appendix.html, by class
         match code.code().get(..2) {
-            Some("40") => Self::Raced(told),
+            Some("40") => Self::Conflict(cause),
             // Connection, idle time-outs, resources, shutting down or time-out, the system.
-            Some("08" | "25" | "53" | "57" | "58") => Self::Away(told),
-            _ => Self::Refused(told),
+            Some("08" | "25" | "53" | "57" | "58") => Self::Unavailable(cause),
+            _ => Self::Refused(cause),
         }
     }
 }
 
 impl Failure {
-    /// The same failure of making a connection: whatever is wrong there is no command's fault.
+    /// The failure when a connection was being made: no command is at fault.
     pub(crate) fn connecting(self) -> Self {
         match self {
-            Self::Refused(cause) | Self::Raced(cause) => Self::Away(cause),
+            Self::Refused(cause) | Self::Conflict(cause) => Self::Unavailable(cause),
             other => other,
         }
     }
@@ -126,12 +126,12 @@ impl From<DieselError> for Failure {
     fn from(cause: DieselError) -> Self {
         let DieselError::DatabaseError(kind, _) = &cause else { return Self::Refused(cause.into()) };
         match kind {
-            DatabaseErrorKind::SerializationFailure => Self::Raced(cause.into()),
+            DatabaseErrorKind::SerializationFailure => Self::Conflict(cause.into()),
             DatabaseErrorKind::UnableToSendCommand
             | DatabaseErrorKind::ClosedConnection
-            | DatabaseErrorKind::ReadOnlyTransaction => Self::Away(cause.into()),
-            // diesel drops the code of all others: a deadlock or a server that shuts down, or a bug. A few tries tell.
-            DatabaseErrorKind::Unknown => Self::Raced(cause.into()),
+            | DatabaseErrorKind::ReadOnlyTransaction => Self::Unavailable(cause.into()),
+            // diesel drops the code of all others: a deadlock, a server that shuts down, or a bug. A few retries show which.
+            DatabaseErrorKind::Unknown => Self::Conflict(cause.into()),
             _ => Self::Refused(cause.into()),
         }
     }

@@ -1,44 +1,45 @@
-//! What a batch writes, as one statement.
+//! Everything that a batch writes, as one statement.
 //!
-//! A statement costs PostgreSQL tens of microseconds whatever it does, so all that a batch writes is one: a part for each table
-//! whose rows it changes, and for each of which it makes rows. Which parts there are makes the batch's shape.
+//! A statement costs PostgreSQL tens of microseconds whatever it does, so a batch writes with one: a part for each table whose
+//! rows it updates, and for each into which it inserts. The parts that there are make the batch's shape.
 
-use crate::steps::{self, Origin};
-use crate::table::{Column, Table, insert_sql, split, update_sql};
-use crate::writer::Present;
-use std::collections::HashSet;
-use tithe_engine::store::{Changes, StoreError};
+use crate::notify;
+use crate::server_id::ServerId;
+use crate::table::{Column, Table, insert_sql, update_sql};
+use tithe_engine::books::{Changes, Written};
+use tithe_engine::for_each_row_kind;
+use tithe_engine::store::StoreError;
 use tithe_free_tier::Grant;
 use tithe_jobs::JobChange;
 use tithe_ledger::Transfer;
-use tithe_store_sql::rows::{
-    AccountRow, GrantRow, HoldRow, IdempotencyRow, IdentityRow, InvoiceRow, JobRow, NewOutboxRow,
-    NewTransferRow, ProofRow, ReservationRow, TallyRow,
-};
+use tithe_store_sql::Stored;
+use tithe_store_sql::rows::{GrantRow, NewOutboxRow, NewTransferRow};
 use tokio_postgres::types::ToSql;
 
-/// The columns that transfers are made of.
-const TRANSFERS_MAKE: (&str, &[&str]) = (
+/// A table, and the types of the columns that are inserted into it.
+type Insert = (&'static str, &'static [&'static str]);
+
+const TRANSFERS: Insert = (
     "transfers (key, debit, credit, amount_msats, kind, reference, created_at)",
     &["text", "text", "text", "bigint", "text", "text", "bigint"],
 );
 
-const GRANTS_MAKE: (&str, &[&str]) = (
+const GRANTS: Insert = (
     "free_tier_grants (id, pubkey, request_hash, absorbed_msats, pool_balance_after_msats, created_at)",
     &["text", "text", "text", "bigint", "bigint", "bigint"],
 );
 
-const STEPS_MAKE: (&str, &[&str]) =
+const STEPS: Insert =
     ("outbox (topic, subject, revision, state, created_at)", &["text", "text", "bigint", "text", "bigint"]);
 
-/// Makes rows of these columns, with parameters from number `first` on.
-fn make_sql((into, kinds): (&str, &[&str]), first: usize) -> String {
+/// Inserts rows of these columns, with parameters from number `first` on.
+fn append_sql((into, kinds): Insert, first: usize) -> String {
     let arrays: Vec<String> =
         kinds.iter().enumerate().map(|(n, kind)| format!("${}::{kind}[]", first + n)).collect();
     format!("INSERT INTO {into} SELECT * FROM unnest({})", arrays.join(", "))
 }
 
-/// Writes this batch's number. The row may have been forgotten meanwhile, if this server has been idle for long.
+/// Writes the number of this batch. The row may have been deleted meanwhile, if this server was idle for long.
 fn mark_sql(first: usize) -> String {
     format!(
         "INSERT INTO committers (id, batch) VALUES (${first}::text, ${}::bigint) \
@@ -47,101 +48,104 @@ fn mark_sql(first: usize) -> String {
     )
 }
 
-/// Tells the other servers of steps.
-fn tell_sql(first: usize) -> String {
-    format!("SELECT pg_notify('tithe_steps', told) FROM unnest(${first}::text[]) AS given (told)")
+/// Notifies the other servers of steps.
+fn notify_sql(first: usize) -> String {
+    let channel = notify::STEPS;
+    format!("SELECT pg_notify('{channel}', message) FROM unnest(${first}::text[]) AS given (message)")
 }
 
-/// A part of what a batch writes: rows that are made, or rows that are changed, of one table.
+/// One part of what a batch writes.
 struct Part {
-    /// Its place among all parts that there are.
-    place: u32,
+    /// Its number among all parts that there may be.
+    number: u32,
     /// Its statement, with parameters from this number on.
     sql: fn(usize) -> String,
     columns: Vec<Column>,
 }
 
-/// What a batch writes, in the order of the parts' places.
+/// Everything that a batch writes, in the order of the parts' numbers.
 #[derive(Default)]
 pub(crate) struct Parts {
     parts: Vec<Part>,
-    /// What is told to other servers.
-    told: Option<Column>,
+    /// The number of the next part.
+    next: u32,
+    /// Notifications for other servers.
+    messages: Option<Column>,
 }
 
 impl Parts {
-    fn add(&mut self, place: u32, sql: fn(usize) -> String, columns: Vec<Column>) {
-        self.parts.push(Part { place, sql, columns });
+    /// Counts a part, and adds it if it has columns. Every batch counts the same parts.
+    fn add(&mut self, sql: fn(usize) -> String, columns: Option<Vec<Column>>) {
+        let number = self.next;
+        self.next += 1;
+        self.parts.extend(columns.map(|columns| Part { number, sql, columns }));
     }
 
-    /// Adds what changes the rows of a table that were there, at `place`, and what makes the others, at the place after it.
-    fn add_rows<T: Table>(&mut self, place: u32, rows: Vec<T>, present: &HashSet<T::Key>) {
-        let (changed, made) = split(rows, present);
-        if !changed.is_empty() {
-            self.add(place, update_sql::<T>, T::changing_columns(changed));
-        }
-        if !made.is_empty() {
-            self.add(place + 1, insert_sql::<T>, T::all_columns(made));
-        }
+    /// Adds the updated rows and the inserted rows of a table.
+    fn add_rows<K: Stored<Record: Table>>(&mut self, written: &Written<K::Row>) -> Result<(), StoreError> {
+        let records = |rows: &[K::Row]| rows.iter().map(K::record).collect::<Result<Vec<_>, _>>();
+        let (changed, made) = (records(&written.changed)?, records(&written.made)?);
+        self.add(
+            update_sql::<K::Record>,
+            (!changed.is_empty()).then(|| K::Record::changing_columns(changed)),
+        );
+        self.add(insert_sql::<K::Record>, (!made.is_empty()).then(|| K::Record::all_columns(made)));
+        Ok(())
     }
 
     /// Batches of the same shape are written by the same statement.
     pub(crate) fn shape(&self) -> u64 {
-        let told = u64::from(self.told.is_some());
-        self.parts.iter().fold(told, |shape, part| shape | 2_u64 << part.place)
+        let notifies = u64::from(self.messages.is_some());
+        self.parts.iter().fold(notifies, |shape, part| shape | 2_u64 << part.number)
     }
 
-    /// One statement for all parts. They see what was there before any of them; rows refer to each other by keys that are
-    /// checked at its end.
+    /// One statement for all parts. Each sees the tables as they were before the statement; foreign keys are checked at its
+    /// end.
     pub(crate) fn sql(&self) -> String {
         let mut first = 1;
         let mut parts = Vec::new();
         for part in &self.parts {
-            parts.push(format!("part{} AS ({})", part.place, (part.sql)(first)));
+            parts.push(format!("part{} AS ({})", part.number, (part.sql)(first)));
             first += part.columns.len();
         }
-        let last = if self.told.is_some() { tell_sql(first) } else { "SELECT 1".to_owned() };
+        let last = if self.messages.is_some() { notify_sql(first) } else { "SELECT 1".to_owned() };
         format!("WITH {} {last}", parts.join(", "))
     }
 
     pub(crate) fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
-        let columns = self.parts.iter().flat_map(|part| &part.columns).chain(&self.told);
+        let columns = self.parts.iter().flat_map(|part| &part.columns).chain(&self.messages);
         columns.map(|column| -> &(dyn ToSql + Sync) { column.as_ref() }).collect()
     }
 }
 
-/// What the second flight writes: rows that were there are changed, the others made. Nothing is overwritten that was not
-/// looked at: a row that somebody made meanwhile stops the batch, which is then tried again.
-pub(crate) fn parts(
-    changes: &Changes,
-    present: &Present,
-    origin: &Origin,
-    number: i64,
-) -> Result<Parts, StoreError> {
+macro_rules! row_parts {
+    ($($field:ident: $kind:path,)*) => {
+        /// Adds the rows of every kind.
+        fn add_all_rows(parts: &mut Parts, changes: &Changes) -> Result<(), StoreError> {
+            $(parts.add_rows::<$kind>(&changes.$field)?;)*
+            Ok(())
+        }
+    };
+}
+
+for_each_row_kind!(row_parts);
+
+/// What the second round trip writes. Nothing is overwritten that was not loaded: an inserted row that another batch has made
+/// meanwhile fails the batch, which is then tried again.
+pub(crate) fn parts(changes: &Changes, server: &ServerId, batch: i64) -> Result<Parts, StoreError> {
+    let Changes { grants, transfers, job_changes: steps, .. } = changes;
     let mut parts = Parts::default();
-    parts.add_rows(0, changes.accounts.iter().map(AccountRow::from).collect(), &present.accounts);
-    parts.add_rows(2, changes.identities.iter().map(IdentityRow::from).collect(), &present.identities);
-    let reservations = changes.reservations.iter().map(ReservationRow::from).collect();
-    parts.add_rows(4, reservations, &present.reservations);
-    parts.add_rows(6, changes.tally.iter().map(TallyRow::from).collect(), &present.tally);
-    parts.add_rows(8, changes.proofs.iter().map(ProofRow::from).collect(), &present.proofs);
-    parts.add_rows(10, changes.holds.iter().map(HoldRow::from).collect(), &present.holds);
-    let jobs = changes.jobs.iter().map(JobRow::try_from).collect::<Result<_, _>>()?;
-    parts.add_rows(12, jobs, &present.jobs);
-    parts.add_rows(14, changes.invoices.iter().map(InvoiceRow::from).collect(), &present.invoices);
-    let idempotency = changes.idempotency.iter().map(IdempotencyRow::from).collect();
-    parts.add_rows(16, idempotency, &present.idempotency);
-    if !changes.grants.is_empty() {
-        parts.add(18, |first| make_sql(GRANTS_MAKE, first), grant_columns(&changes.grants));
+    add_all_rows(&mut parts, changes)?;
+    parts.add(|first| append_sql(GRANTS, first), (!grants.is_empty()).then(|| grant_columns(grants)));
+    parts.add(
+        |first| append_sql(TRANSFERS, first),
+        (!transfers.is_empty()).then(|| transfer_columns(transfers)),
+    );
+    parts.add(|first| append_sql(STEPS, first), (!steps.is_empty()).then(|| step_columns(steps)));
+    if !steps.is_empty() {
+        parts.messages = Some(Box::new(notify::encode_steps(server, steps)));
     }
-    if !changes.transfers.is_empty() {
-        parts.add(19, |first| make_sql(TRANSFERS_MAKE, first), transfer_columns(&changes.transfers));
-    }
-    if !changes.job_changes.is_empty() {
-        parts.add(20, |first| make_sql(STEPS_MAKE, first), step_columns(&changes.job_changes));
-        parts.told = Some(Box::new(steps::told(origin, &changes.job_changes)));
-    }
-    parts.add(21, mark_sql, vec![Box::new(origin.as_str().to_owned()), Box::new(number)]);
+    parts.add(mark_sql, Some(vec![Box::new(server.as_str().to_owned()), Box::new(batch)]));
     Ok(parts)
 }
 

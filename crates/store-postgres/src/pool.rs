@@ -1,7 +1,7 @@
 //! Running named transactions on the pool's connections.
 
-use crate::connect::PostgresStore;
 use crate::failure::Failure;
+use crate::store::PostgresStore;
 use diesel_async::pooled_connection::bb8::PooledConnection;
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use futures_util::future::BoxFuture;
@@ -12,7 +12,7 @@ pub(crate) type Work<'a, T> = BoxFuture<'a, Result<T, Failure>>;
 
 impl PostgresStore {
     async fn pooled(&self) -> Result<PooledConnection<'_, AsyncPgConnection>, Failure> {
-        self.pool.get().await.map_err(|cause| Failure::Away(cause.into()))
+        self.pool.get().await.map_err(|cause| Failure::Unavailable(cause.into()))
     }
 
     /// Runs one statement, or several that need not see the same moment.

@@ -1,7 +1,7 @@
 //! Reads, and leases.
 
-use crate::connect::PostgresStore;
 use crate::failure::Failure;
+use crate::store::PostgresStore;
 use async_trait::async_trait;
 use diesel::dsl::sql;
 use diesel::prelude::*;
@@ -9,13 +9,15 @@ use diesel::sql_types::Bool;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use tithe_clock::Timestamp;
 use tithe_engine::store::StoreError;
-use tithe_free_tier::{FreeTierRepository, Grant, GrantId, PoolTally, Reservation, ReservationId, Standing};
+use tithe_free_tier::{
+    FreeTierRepository, Grant, GrantId, Identity, PoolCounters, Reservation, ReservationId,
+};
 use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, Lease};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository};
 use tithe_lightning::{Invoice, InvoiceRepository, PaymentHash};
 use tithe_store_sql::rows::{
-    AccountRow, GrantRow, HoldRow, IdentityRow, InvoiceRow, JOB_TOPIC, JobRow, OutboxRow, POOL_TALLY, Reader,
-    ReservationRow, TallyRow, limit_column, readable,
+    AccountRow, GrantRow, HoldRow, IdentityRow, InvoiceRow, JOB_TOPIC, JobRow, OutboxRow, POOL_COUNTERS,
+    PoolCountersRow, Reader, ReservationRow, limit_column, readable,
 };
 use tithe_store_sql::schema::{
     accounts, free_tier_grants, free_tier_pool, free_tier_reservations, holds, invoices, jobs,
@@ -201,14 +203,14 @@ impl InvoiceRepository for PostgresStore {
         .await
     }
 
-    async fn invoices_lapsed(
+    async fn invoices_expired(
         &self,
         since: Timestamp,
         after: Option<PaymentHash>,
         limit: usize,
     ) -> Result<Vec<Invoice>, StoreError> {
         let after = after.map(|hash| hash.to_string()).unwrap_or_default();
-        self.statement("invoices_lapsed", |connection| {
+        self.statement("invoices_expired", |connection| {
             let after = after.clone();
             Box::pin(async move {
                 let rows = invoices::table
@@ -287,12 +289,12 @@ impl LedgerRepository for PostgresStore {
 impl FreeTierRepository for PostgresStore {
     type Error = StoreError;
 
-    async fn standing(&self, pubkey: NostrPubkey) -> Result<Option<Standing>, StoreError> {
+    async fn identity(&self, pubkey: NostrPubkey) -> Result<Option<Identity>, StoreError> {
         self.statement("standing", |connection| {
             Box::pin(async move {
                 let found = nostr_identities::table.find(pubkey.to_string());
                 let row = found.select(IdentityRow::as_select()).first(connection).await.optional()?;
-                Ok(row.map(Standing::try_from).transpose()?)
+                Ok(row.map(Identity::try_from).transpose()?)
             })
         })
         .await
@@ -330,12 +332,12 @@ impl FreeTierRepository for PostgresStore {
         .await
     }
 
-    async fn pool_tally(&self) -> Result<PoolTally, StoreError> {
-        self.statement("pool_tally", |connection| {
+    async fn pool_counters(&self) -> Result<PoolCounters, StoreError> {
+        self.statement("pool_counters", |connection| {
             Box::pin(async move {
-                let found = free_tier_pool::table.find(POOL_TALLY);
-                let row = found.select(TallyRow::as_select()).first(connection).await.optional()?;
-                Ok(row.map(PoolTally::try_from).transpose()?.unwrap_or_default())
+                let found = free_tier_pool::table.find(POOL_COUNTERS);
+                let row = found.select(PoolCountersRow::as_select()).first(connection).await.optional()?;
+                Ok(row.map(PoolCounters::try_from).transpose()?.unwrap_or_default())
             })
         })
         .await

@@ -1,12 +1,11 @@
-//! Tables as the batches use them: rows locked and loaded by key, made and changed in sets.
+//! The statements of batches: they lock, insert and update sets of rows by key.
 //!
-//! One statement does for any number of rows: their columns come as arrays (`unnest`).
+//! One statement serves any number of rows: their columns are passed as arrays (`unnest`).
 
-use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::hash::Hash;
 use tithe_store_sql::rows::{
-    AccountRow, HoldRow, IdempotencyRow, IdentityRow, InvoiceRow, JobRow, ProofRow, ReservationRow, TallyRow,
+    AccountRow, AuthNonceRow, HoldRow, IdempotencyRow, IdentityRow, InvoiceRow, JobRow, PoolCountersRow,
+    ReservationRow,
 };
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, Statement};
@@ -17,22 +16,18 @@ pub(crate) type Column = Box<dyn ToSql + Sync + Send>;
 /// A column's name and type.
 type Named = (&'static str, &'static str);
 
-/// A table whose rows batches lock, make and change.
+/// A table whose rows batches lock, insert and update.
 pub(crate) trait Table: Sized {
-    /// Names a row.
-    type Key: Hash + Eq;
-
     const NAME: &'static str;
-    /// The columns that name a row.
+    /// The columns of the primary key.
     const KEY: &'static [Named];
-    /// The columns that are written once.
+    /// The columns that never change.
     const FIXED: &'static [Named];
     /// The columns that change.
     const CHANGING: &'static [Named];
     /// The order in which rows are locked: any, as long as every server has the same.
     const LOCK_ORDER: &'static str;
 
-    fn key(&self) -> Self::Key;
     fn read(row: &Row) -> Result<Self, Error>;
     /// Key, fixed and changing columns.
     fn all_columns(rows: Vec<Self>) -> Vec<Column>;
@@ -72,13 +67,13 @@ fn lock_sql<T: Table>() -> String {
     )
 }
 
-/// The statement that makes rows, with parameters from number `first` on.
+/// The statement that inserts rows, with parameters from number `first` on.
 pub(crate) fn insert_sql<T: Table>(first: usize) -> String {
     let all: Vec<Named> = columns::<T>().copied().collect();
     format!("INSERT INTO {} ({}) SELECT * FROM {}", T::NAME, names(all.iter()), given(first, all.iter()))
 }
 
-/// The statement that changes rows, with parameters from number `first` on.
+/// The statement that updates rows, with parameters from number `first` on.
 pub(crate) fn update_sql<T: Table>(first: usize) -> String {
     let table = T::NAME;
     let set = list(T::CHANGING.iter(), |_, (name, _)| format!("{name} = given.{name}"));
@@ -90,11 +85,6 @@ pub(crate) fn update_sql<T: Table>(first: usize) -> String {
     sql
 }
 
-/// The rows of one kind that a batch has changed, apart from those that it has made.
-pub(crate) fn split<T: Table>(rows: Vec<T>, loaded: &HashSet<T::Key>) -> (Vec<T>, Vec<T>) {
-    rows.into_iter().partition(|row| loaded.contains(&row.key()))
-}
-
 macro_rules! table {
     (
         $row:ident in $name:literal, locked by $order:literal;
@@ -103,17 +93,11 @@ macro_rules! table {
         changing { $($changing:ident: $changing_type:ident),* }
     ) => {
         impl Table for $row {
-            type Key = ($(table!(@key $key_type),)*);
-
             const NAME: &'static str = $name;
             const KEY: &'static [Named] = &[$((stringify!($key), stringify!($key_type))),*];
             const FIXED: &'static [Named] = &[$((stringify!($fixed), stringify!($fixed_type))),*];
             const CHANGING: &'static [Named] = &[$((stringify!($changing), stringify!($changing_type))),*];
             const LOCK_ORDER: &'static str = $order;
-
-            fn key(&self) -> Self::Key {
-                ($(self.$key.clone(),)*)
-            }
 
             fn read(row: &Row) -> Result<Self, Error> {
                 let mut column = 0..;
@@ -148,7 +132,6 @@ macro_rules! table {
             }
         }
     };
-    (@key text) => { String };
 }
 
 table! {
@@ -166,7 +149,7 @@ table! {
 }
 
 table! {
-    // What was asked may be long, and is written once.
+    // The request may be long, and never changes.
     JobRow in "jobs", locked by "jobs.id";
     key { id: text }
     fixed {
@@ -192,7 +175,7 @@ table! {
 }
 
 table! {
-    // A key that was forgotten may be used for something else: everything changes.
+    // An expired key may be used for another request: everything changes.
     IdempotencyRow in "idempotency_keys", locked by "idempotency_keys.scope, idempotency_keys.key";
     key { scope: text, key: text }
     fixed {}
@@ -214,8 +197,8 @@ table! {
 }
 
 table! {
-    // One that is there is refused, and never changes.
-    ProofRow in "auth_challenges", locked by "auth_challenges.id";
+    // A consumed nonce never changes.
+    AuthNonceRow in "auth_challenges", locked by "auth_challenges.id";
     key { id: text }
     fixed { kind: text, pubkey: text, used_at: bigint }
     changing { expires_at: bigint }
@@ -231,7 +214,7 @@ table! {
 }
 
 table! {
-    TallyRow in "free_tier_pool", locked by "free_tier_pool.id";
+    PoolCountersRow in "free_tier_pool", locked by "free_tier_pool.id";
     key { id: text }
     fixed {}
     changing { offered_msats: bigint, day: bigint, granted_msats: bigint }

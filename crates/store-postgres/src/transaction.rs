@@ -1,4 +1,4 @@
-//! Transactions have names, and are tried again.
+//! Named transactions, and their retries.
 
 use crate::failure::Failure;
 use std::time::Duration;
@@ -6,28 +6,28 @@ use tithe_engine::store::StoreError;
 use tokio::time::Instant;
 use tracing::{Instrument, debug, debug_span};
 
-/// How often a transaction is tried that others get in the way of.
-const RACES: u32 = 4;
+/// How often a transaction is retried after a conflict.
+const CONFLICTS_MAX: u32 = 4;
 
-/// The first pause before a database that is away is asked again, and the longest.
+/// The first and the longest pause before an unavailable database is tried again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
 
-/// How transactions are tried.
+/// How transactions are retried.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Transactions {
     patience: Duration,
 }
 
-/// How long one transaction goes on trying.
+/// The retries of one transaction.
 pub(crate) struct Tries {
     name: &'static str,
     began: Instant,
-    /// Since when patience is counted.
+    /// The beginning of the time that counts against `patience`.
     since: Instant,
     patience: Duration,
-    /// Whether a commit was lost.
-    doubted: bool,
-    races: u32,
+    /// Whether the outcome of a commit was unknown.
+    in_doubt: bool,
+    conflicts: u32,
     pause: Duration,
 }
 
@@ -38,10 +38,10 @@ impl Transactions {
 
     pub(crate) fn begin(self, name: &'static str) -> Tries {
         let (began, patience) = (Instant::now(), self.patience);
-        Tries { name, began, since: began, patience, doubted: false, races: 0, pause: PAUSES.0 }
+        Tries { name, began, since: began, patience, in_doubt: false, conflicts: 0, pause: PAUSES.0 }
     }
 
-    /// Tries until it is done or there is no use in trying.
+    /// Retries until it succeeds, or a retry is of no use.
     pub(crate) async fn run<T, F>(
         self,
         name: &'static str,
@@ -74,18 +74,22 @@ impl Tries {
         done
     }
 
-    /// Waits until it is time to try again, or says that it is not.
+    /// Waits until the next try, or returns the error if there is none.
     pub(crate) async fn again(&mut self, failure: Failure) -> Result<(), StoreError> {
-        // However long it took to notice that a commit was lost: there is time to look up what became of it.
-        if matches!(failure, Failure::Unknown(_)) && !self.doubted {
-            (self.doubted, self.since) = (true, Instant::now());
+        // However long it took to notice the lost commit: its outcome must be looked up.
+        if matches!(failure, Failure::Unknown(_)) && !self.in_doubt {
+            (self.in_doubt, self.since) = (true, Instant::now());
         }
         let waited = match &failure {
-            Failure::Raced(_) if self.races < RACES && self.since.elapsed() < self.patience => {
-                self.races += 1;
+            Failure::Conflict(_)
+                if self.conflicts < CONFLICTS_MAX && self.since.elapsed() < self.patience =>
+            {
+                self.conflicts += 1;
                 Some(Duration::ZERO)
             }
-            Failure::Away(_) | Failure::Unknown(_) if self.since.elapsed() + self.pause < self.patience => {
+            Failure::Unavailable(_) | Failure::Unknown(_)
+                if self.since.elapsed() + self.pause < self.patience =>
+            {
                 let pause = self.pause;
                 self.pause = (pause * 2).min(PAUSES.1);
                 Some(pause)
@@ -100,7 +104,7 @@ impl Tries {
         };
         metrics::counter!("tithe_store_retries_total", "transaction" => self.name, "cause" => outcome)
             .increment(1);
-        debug!(transaction = self.name, ?failure, ?pause, "trying again");
+        debug!(transaction = self.name, ?failure, ?pause, "transaction retried");
         tokio::time::sleep(pause).await;
         Ok(())
     }

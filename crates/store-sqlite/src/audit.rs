@@ -1,13 +1,14 @@
 //! Streaming every row for the audit, from one consistent view.
 
 use crate::SqliteStore;
-use crate::connection::Fault;
+use crate::fault::Fault;
 use diesel::prelude::*;
 use futures_util::StreamExt;
 use tithe_engine::store::{AuditRow, AuditRows, StoreError};
 use tithe_ledger::Transfer;
 use tithe_store_sql::rows::{
-    AccountRow, GrantRow, HoldRow, IdentityRow, InvoiceRow, JobRow, ReservationRow, TallyRow, TransferRow,
+    AccountRow, GrantRow, HoldRow, IdentityRow, InvoiceRow, JobRow, PoolCountersRow, ReservationRow,
+    TransferRow,
 };
 use tithe_store_sql::schema::{
     accounts, free_tier_grants, free_tier_pool, free_tier_reservations, holds, invoices, jobs,
@@ -80,7 +81,7 @@ fn send_all(connection: &mut SqliteConnection, sender: &Sender) -> Result<(), Fa
     send_table!(holds, id, HoldRow, AuditRow::Hold);
     send_table!(nostr_identities, pubkey, IdentityRow, |row| AuditRow::Identity(Box::new(row)));
     send_table!(free_tier_reservations, id, ReservationRow, AuditRow::Reservation);
-    send_table!(free_tier_pool, id, TallyRow, AuditRow::Tally);
+    send_table!(free_tier_pool, id, PoolCountersRow, AuditRow::PoolCounters);
     send_table!(free_tier_grants, id, GrantRow, AuditRow::Grant);
     send_table!(invoices, payment_hash, InvoiceRow, AuditRow::Invoice);
     send_table!(jobs, id, JobRow, |job| AuditRow::Job(Box::new(job)));

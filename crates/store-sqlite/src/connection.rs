@@ -1,5 +1,6 @@
 //! Opening the database, and running work on its connections.
 
+use crate::fault::Fault;
 use diesel::connection::Connection as _;
 use diesel::prelude::*;
 use diesel_async::pooled_connection::bb8::Pool;
@@ -15,20 +16,20 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlit
 
 type Connection = SyncConnectionWrapper<SqliteConnection>;
 
-/// How hard SQLite tries to keep what it has acknowledged.
+/// What an acknowledged write survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Synchronous {
-    /// Survives a crash of the machine. The only one for money.
+    /// A crash of the machine. The only choice for money.
     #[default]
     Full,
-    /// Survives a crash of the program only. For tests.
+    /// A crash of the program only. For tests.
     Off,
 }
 
-/// How the database is used.
+/// The settings of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SqliteSettings {
-    /// How many connections read at once.
+    /// The number of connections that read.
     pub readers: u32,
     /// What an acknowledged write survives.
     pub synchronous: Synchronous,
@@ -46,24 +47,24 @@ impl Default for SqliteSettings {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The URL is not one of SQLite's.
-    #[error("{0:?} is no SQLite URL; write sqlite://path/to/file.db")]
+    /// The URL is not a SQLite URL.
+    #[error("invalid SQLite URL: expected sqlite://path/to/file.db, got {0:?}")]
     Url(String),
     /// The file cannot be opened.
     #[error("the database {path} cannot be opened")]
     Open {
-        /// Where it is.
+        /// The path of the file.
         path: String,
-        /// What the database says.
+        /// The cause.
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Its tables cannot be brought up to date.
-    #[error("the tables of the database {path} cannot be brought up to date")]
+    /// The tables cannot be migrated.
+    #[error("the tables of the database {path} cannot be migrated")]
     Migrate {
-        /// Where it is.
+        /// The path of the file.
         path: String,
-        /// What the database says.
+        /// The cause.
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -87,8 +88,8 @@ impl SqliteStore {
         path.ok_or_else(|| OpenError::Url(url.to_owned()))
     }
 
-    /// Makes the database of a `sqlite://` URL if it does not exist, and brings its tables up to date; says how many steps
-    /// were missing. Of two programs that try at once, one does it.
+    /// Makes the database of a `sqlite://` URL if it does not exist, and runs the migrations that are missing; returns how
+    /// many. Of two programs that try at once, one does it.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -116,7 +117,7 @@ impl SqliteStore {
         }
     }
 
-    /// Brings the tables up to date and opens the database.
+    /// Runs the migrations that are missing, and opens the database.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -202,26 +203,6 @@ enum MigrateError {
 impl From<diesel::result::Error> for MigrateError {
     fn from(cause: diesel::result::Error) -> Self {
         Self::Database(cause)
-    }
-}
-
-/// What can go wrong within a transaction.
-pub(crate) enum Fault {
-    /// The database.
-    Database(diesel::result::Error),
-    /// A row that cannot be read.
-    Row(StoreError),
-}
-
-impl From<diesel::result::Error> for Fault {
-    fn from(cause: diesel::result::Error) -> Self {
-        Self::Database(cause)
-    }
-}
-
-impl From<StoreError> for Fault {
-    fn from(cause: StoreError) -> Self {
-        Self::Row(cause)
     }
 }
 

@@ -7,6 +7,8 @@
 mod audit;
 mod batch;
 mod connection;
+mod fault;
 mod reads;
+mod tables;
 
 pub use connection::{OpenError, SqliteSettings, SqliteStore, Synchronous};

@@ -7,13 +7,15 @@ use diesel::prelude::*;
 use diesel::sql_types::Bool;
 use tithe_clock::Timestamp;
 use tithe_engine::store::StoreError;
-use tithe_free_tier::{FreeTierRepository, Grant, GrantId, PoolTally, Reservation, ReservationId, Standing};
+use tithe_free_tier::{
+    FreeTierRepository, Grant, GrantId, Identity, PoolCounters, Reservation, ReservationId,
+};
 use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, Lease};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository};
 use tithe_lightning::{Invoice, InvoiceRepository, PaymentHash};
 use tithe_store_sql::rows::{
-    AccountRow, GrantRow, HoldRow, IdentityRow, InvoiceRow, JOB_TOPIC, JobRow, OutboxRow, POOL_TALLY, Reader,
-    ReservationRow, TallyRow, limit_column, readable,
+    AccountRow, GrantRow, HoldRow, IdentityRow, InvoiceRow, JOB_TOPIC, JobRow, OutboxRow, POOL_COUNTERS,
+    PoolCountersRow, Reader, ReservationRow, limit_column, readable,
 };
 use tithe_store_sql::schema::{
     accounts, free_tier_grants, free_tier_pool, free_tier_reservations, holds, invoices, jobs,
@@ -181,7 +183,7 @@ impl InvoiceRepository for SqliteStore {
         .await
     }
 
-    async fn invoices_lapsed(
+    async fn invoices_expired(
         &self,
         since: Timestamp,
         after: Option<PaymentHash>,
@@ -254,11 +256,11 @@ impl LedgerRepository for SqliteStore {
 impl FreeTierRepository for SqliteStore {
     type Error = StoreError;
 
-    async fn standing(&self, pubkey: NostrPubkey) -> Result<Option<Standing>, StoreError> {
+    async fn identity(&self, pubkey: NostrPubkey) -> Result<Option<Identity>, StoreError> {
         self.read(move |connection| {
             let found = nostr_identities::table.find(pubkey.to_string());
             let row = found.select(IdentityRow::as_select()).first(connection).optional()?;
-            Ok(row.map(Standing::try_from).transpose()?)
+            Ok(row.map(Identity::try_from).transpose()?)
         })
         .await
     }
@@ -290,11 +292,11 @@ impl FreeTierRepository for SqliteStore {
         .await
     }
 
-    async fn pool_tally(&self) -> Result<PoolTally, StoreError> {
+    async fn pool_counters(&self) -> Result<PoolCounters, StoreError> {
         self.read(move |connection| {
-            let found = free_tier_pool::table.find(POOL_TALLY);
-            let row = found.select(TallyRow::as_select()).first(connection).optional()?;
-            Ok(row.map(PoolTally::try_from).transpose()?.unwrap_or_default())
+            let found = free_tier_pool::table.find(POOL_COUNTERS);
+            let row = found.select(PoolCountersRow::as_select()).first(connection).optional()?;
+            Ok(row.map(PoolCounters::try_from).transpose()?.unwrap_or_default())
         })
         .await
     }

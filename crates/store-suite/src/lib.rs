@@ -19,6 +19,8 @@
 )]
 
 pub mod cases;
+pub mod command;
+pub mod layered;
 mod memory;
 pub mod model;
 pub mod people;
@@ -62,9 +64,9 @@ macro_rules! store_suite {
             free_tier::an_identity_has_one_offer_at_a_time,
             free_tier::a_clock_that_is_behind_gives_no_second_day,
             free_tier::a_clock_that_is_ahead_ends_no_day_that_others_are_in,
+            declarations::a_command_that_declares_one_key_too_few_fails_and_changes_nothing,
             audits::a_sound_store_has_no_findings,
             audits::every_row_is_seen_once,
-            audits::random_commands_match_the_reference,
             random::random_commands_of_the_pool_match_the_reference,
             random::random_commands_by_the_designs_rules_match_the_reference,
         );
@@ -81,7 +83,7 @@ macro_rules! store_suite {
             pool::many_charges_of_many_identities_never_pass_the_pool,
             pool::many_reservations_of_one_identity_never_pass_its_day,
             pool::many_reservations_of_many_identities_never_pass_the_pool,
-            pool::a_proof_used_64_times_at_once_is_used_once,
+            pool::a_auth_nonce_consumed_64_times_at_once_is_used_once,
             pool::two_servers_meet_the_same_stranger_at_once,
             pool_jobs::many_jobs_of_one_identity_never_pass_its_day,
             pool_jobs::many_jobs_of_many_identities_never_pass_the_pool,

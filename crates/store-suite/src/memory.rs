@@ -7,14 +7,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use tithe_clock::Timestamp;
-use tithe_engine::commands::{Batch, LockKeys};
-use tithe_engine::idempotency::{IdempotencyId, IdempotencyRecord};
-use tithe_engine::proof::{ProofId, UsedProof};
-use tithe_engine::store::{
-    AuditRow, AuditRows, BatchStore, Changes, Committed, Elsewhere, Loaded, StoreError,
-};
+use tithe_engine::books::{Batch, Changes, Committed, LoadedRows, RowKeys, RowKind};
+use tithe_engine::for_each_row_kind;
+use tithe_engine::records::{IdempotencyId, IdempotencyRecord};
+use tithe_engine::store::{AuditRow, AuditRows, BatchStore, PeerEvent, StoreError};
 use tithe_free_tier::{
-    FreeTierRepository, Grant, GrantId, PoolTally, Reservation, ReservationId, ReservationState, Standing,
+    FreeTierRepository, Grant, GrantId, Identity, PoolCounters, Reservation, ReservationId, ReservationState,
 };
 use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, JobState, Lease};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, HoldState, LedgerRepository, Transfer, TransferKey};
@@ -22,29 +20,58 @@ use tithe_lightning::{Invoice, InvoiceRepository, InvoiceState, PaymentHash};
 use tithe_trust::NostrPubkey;
 use tokio::sync::broadcast;
 
-#[derive(Default)]
-struct Tables {
-    accounts: BTreeMap<AccountId, Account>,
-    holds: BTreeMap<HoldId, Hold>,
-    jobs: BTreeMap<JobId, Job>,
-    invoices: BTreeMap<PaymentHash, Invoice>,
-    idempotency: BTreeMap<IdempotencyId, IdempotencyRecord>,
-    identities: BTreeMap<NostrPubkey, Standing>,
-    proofs: BTreeMap<ProofId, UsedProof>,
-    reservations: BTreeMap<ReservationId, Reservation>,
-    tally: Option<PoolTally>,
-    grants: BTreeMap<GrantId, Grant>,
-    /// In the order in which they were made.
-    transfers: Vec<Transfer>,
-    posted: HashSet<TransferKey>,
-    job_changes: Vec<JobChange>,
+macro_rules! tables {
+    ($($field:ident: $kind:path,)*) => {
+        #[derive(Default)]
+        struct Tables {
+            $($field: BTreeMap<<$kind as RowKind>::Key, <$kind as RowKind>::Row>,)*
+            grants: BTreeMap<GrantId, Grant>,
+            /// In the order in which they were made.
+            transfers: Vec<Transfer>,
+            transfer_keys: HashSet<TransferKey>,
+            job_changes: Vec<JobChange>,
+        }
+
+        impl Tables {
+            fn load(&self, keys: &RowKeys) -> LoadedRows {
+                let exists = |key: &&TransferKey| self.transfer_keys.contains(key);
+                LoadedRows {
+                    $($field: keys.$field.iter().filter_map(|key| self.$field.get(key).cloned()).collect(),)*
+                    transfers: keys.transfers.iter().filter(exists).cloned().collect(),
+                }
+            }
+
+            /// Whether the rows that are made do not exist, and those that are changed do.
+            fn fits(&self, changes: &Changes) -> bool {
+                let (mut keys, mut grants) = (HashSet::new(), HashSet::new());
+                $(changes.$field.made.iter().all(|row| !self.$field.contains_key(&<$kind>::key(row)))
+                    && changes.$field.changed.iter().all(|row| self.$field.contains_key(&<$kind>::key(row))) &&)*
+                changes.transfers.iter().all(|new| !self.transfer_keys.contains(&new.key) && keys.insert(&new.key))
+                    && changes.grants.iter().all(|new| !self.grants.contains_key(&new.id) && grants.insert(new.id))
+            }
+
+            fn write(&mut self, changes: &Changes) -> Result<(), StoreError> {
+                if !self.fits(changes) {
+                    return Err(StoreError::Failed("a row exists that must not, or the other way round".into()));
+                }
+                $(self.$field.extend(changes.$field.iter().map(|row| (<$kind>::key(row), row.clone())));)*
+                self.grants.extend(changes.grants.iter().map(|row| (row.id, row.clone())));
+                self.transfer_keys.extend(changes.transfers.iter().map(|row| row.key.clone()));
+                self.transfers.extend_from_slice(&changes.transfers);
+                self.job_changes.extend(&changes.job_changes);
+                Ok(())
+            }
+        }
+    };
 }
+
+for_each_row_kind!(tables);
 
 /// A store that forgets everything when it is dropped. For tests, and as the reference for other stores.
 pub struct MemoryStore {
     tables: Mutex<Tables>,
-    told: broadcast::Sender<Elsewhere>,
-    texts_told: AtomicUsize,
+    events: broadcast::Sender<PeerEvent>,
+    texts_published: AtomicUsize,
 }
 
 impl Default for MemoryStore {
@@ -57,74 +84,26 @@ impl MemoryStore {
     /// An empty store.
     #[must_use]
     pub fn new() -> Self {
-        Self { tables: Mutex::default(), told: broadcast::Sender::new(64), texts_told: AtomicUsize::new(0) }
+        Self {
+            tables: Mutex::default(),
+            events: broadcast::Sender::new(64),
+            texts_published: AtomicUsize::new(0),
+        }
     }
 
-    /// Tells every server that something may have been missed.
-    pub fn lose_news(&self) {
-        let _nobody_listens = self.told.send(Elsewhere::Missed);
+    /// Tells every server that notifications may have been lost.
+    pub fn lose_notifications(&self) {
+        let _nobody_listens = self.events.send(PeerEvent::Resync);
     }
 
-    /// How many parts of texts servers have told each other.
+    /// How many parts of texts servers have published.
     #[must_use]
-    pub fn texts_told(&self) -> usize {
-        self.texts_told.load(Ordering::SeqCst)
+    pub fn texts_published(&self) -> usize {
+        self.texts_published.load(Ordering::SeqCst)
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().expect("no holder panics")
-    }
-}
-
-impl Tables {
-    fn load(&self, keys: &LockKeys) -> Loaded {
-        Loaded {
-            holds: keys.holds.iter().filter_map(|key| self.holds.get(key).cloned()).collect(),
-            jobs: keys.jobs.iter().filter_map(|key| self.jobs.get(key).cloned()).collect(),
-            invoices: keys.invoices.iter().filter_map(|key| self.invoices.get(key).cloned()).collect(),
-            idempotency: keys
-                .idempotency
-                .iter()
-                .filter_map(|key| self.idempotency.get(key).cloned())
-                .collect(),
-            transfers: keys.transfers.iter().filter(|key| self.posted.contains(key)).cloned().collect(),
-            accounts: keys.accounts.iter().filter_map(|key| self.accounts.get(key).cloned()).collect(),
-            identities: keys.identities.iter().filter_map(|key| self.identities.get(key).cloned()).collect(),
-            proofs: keys.proofs.iter().filter_map(|key| self.proofs.get(key).copied()).collect(),
-            reservations: keys
-                .reservations
-                .iter()
-                .filter_map(|key| self.reservations.get(key).cloned())
-                .collect(),
-            tally: self.tally.filter(|_| keys.tally),
-        }
-    }
-
-    fn write(&mut self, changes: &Changes) -> Result<(), StoreError> {
-        let (mut keys, mut proofs, mut grants) = (HashSet::new(), HashSet::new(), HashSet::new());
-        let all_new = changes
-            .transfers
-            .iter()
-            .all(|new| !self.posted.contains(&new.key) && keys.insert(&new.key))
-            && changes.proofs.iter().all(|new| !self.proofs.contains_key(&new.id) && proofs.insert(new.id))
-            && changes.grants.iter().all(|new| !self.grants.contains_key(&new.id) && grants.insert(new.id));
-        if !all_new {
-            return Err(StoreError::Failed("there is such a transfer, proof or grant already".into()));
-        }
-        self.identities.extend(changes.identities.iter().map(|row| (row.pubkey(), row.clone())));
-        self.proofs.extend(changes.proofs.iter().map(|row| (row.id, *row)));
-        self.reservations.extend(changes.reservations.iter().map(|row| (row.id, row.clone())));
-        self.tally = changes.tally.or(self.tally);
-        self.grants.extend(changes.grants.iter().map(|row| (row.id, row.clone())));
-        self.holds.extend(changes.holds.iter().map(|row| (row.id, row.clone())));
-        self.jobs.extend(changes.jobs.iter().map(|row| (row.id, row.clone())));
-        self.invoices.extend(changes.invoices.iter().map(|row| (row.payment_hash, row.clone())));
-        self.idempotency.extend(changes.idempotency.iter().map(|row| (row.id.clone(), row.clone())));
-        self.accounts.extend(changes.accounts.iter().map(|row| (row.id(), row.clone())));
-        self.posted.extend(changes.transfers.iter().map(|row| row.key.clone()));
-        self.transfers.extend_from_slice(&changes.transfers);
-        self.job_changes.extend(&changes.job_changes);
-        Ok(())
     }
 }
 
@@ -135,27 +114,27 @@ impl BatchStore for MemoryStore {
         let decided = batch.decide(tables.load(batch.keys()));
         tables.write(&decided.changes)?;
         if !decided.changes.job_changes.is_empty() {
-            let _nobody_listens = self.told.send(Elsewhere::Steps(decided.changes.job_changes.clone()));
+            let _nobody_listens = self.events.send(PeerEvent::Steps(decided.changes.job_changes.clone()));
         }
         Ok(Committed { outcomes: decided.outcomes, job_changes: decided.changes.job_changes })
     }
 
     async fn idempotency(&self, id: &IdempotencyId) -> Result<Option<IdempotencyRecord>, StoreError> {
-        Ok(self.tables().idempotency.get(id).cloned())
+        Ok(self.tables().idempotency_keys.get(id).cloned())
     }
 
     async fn idempotency_purge(&self, now: Timestamp) -> Result<u64, StoreError> {
         let mut tables = self.tables();
-        let before = tables.idempotency.len();
-        tables.idempotency.retain(|_, record| record.expires_at > now);
-        Ok(u64::try_from(before - tables.idempotency.len()).unwrap())
+        let before = tables.idempotency_keys.len();
+        tables.idempotency_keys.retain(|_, record| record.expires_at > now);
+        Ok(u64::try_from(before - tables.idempotency_keys.len()).unwrap())
     }
 
-    async fn proofs_purge(&self, now: Timestamp) -> Result<u64, StoreError> {
+    async fn auth_nonces_purge(&self, now: Timestamp) -> Result<u64, StoreError> {
         let mut tables = self.tables();
-        let before = tables.proofs.len();
-        tables.proofs.retain(|_, proof| proof.expires_at > now);
-        Ok(u64::try_from(before - tables.proofs.len()).unwrap())
+        let before = tables.auth_nonces.len();
+        tables.auth_nonces.retain(|_, nonce| nonce.expires_at > now);
+        Ok(u64::try_from(before - tables.auth_nonces.len()).unwrap())
     }
 
     async fn audit_rows(&self) -> Result<AuditRows, StoreError> {
@@ -167,9 +146,9 @@ impl BatchStore for MemoryStore {
         let jobs = tables.jobs.values().cloned().map(|job| AuditRow::Job(Box::new(job)));
         let identities = tables.identities.values().cloned().map(|row| AuditRow::Identity(Box::new(row)));
         let reservations = tables.reservations.values().cloned().map(AuditRow::Reservation);
-        let tally = tables.tally.map(AuditRow::Tally);
+        let counters = tables.pool_counters.values().copied().map(AuditRow::PoolCounters);
         let grants = tables.grants.values().cloned().map(AuditRow::Grant);
-        let free_tier = identities.chain(reservations).chain(tally).chain(grants);
+        let free_tier = identities.chain(reservations).chain(counters).chain(grants);
         let rows: Vec<_> = transfers
             .chain(accounts)
             .chain(holds)
@@ -185,24 +164,24 @@ impl BatchStore for MemoryStore {
         Ok(())
     }
 
-    fn elsewhere(&self) -> BoxStream<'static, Elsewhere> {
-        let next = async |mut told: broadcast::Receiver<Elsewhere>| {
-            let news = match told.recv().await {
-                Ok(news) => news,
-                Err(broadcast::error::RecvError::Lagged(_)) => Elsewhere::Missed,
-                // Whoever used the store has gone; there is no more news.
+    fn peer_events(&self) -> BoxStream<'static, PeerEvent> {
+        let next = async |mut events: broadcast::Receiver<PeerEvent>| {
+            let event = match events.recv().await {
+                Ok(event) => event,
+                Err(broadcast::error::RecvError::Lagged(_)) => PeerEvent::Resync,
+                // The store is gone; nothing more happens.
                 Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
             };
-            Some((news, told))
+            Some((event, events))
         };
-        futures_util::stream::unfold(self.told.subscribe(), next).boxed()
+        futures_util::stream::unfold(self.events.subscribe(), next).boxed()
     }
 
-    async fn tell(&self, news: &Elsewhere) -> Result<(), StoreError> {
-        if matches!(news, Elsewhere::Text(_)) {
-            self.texts_told.fetch_add(1, Ordering::SeqCst);
+    async fn publish(&self, event: &PeerEvent) -> Result<(), StoreError> {
+        if matches!(event, PeerEvent::Text(_)) {
+            self.texts_published.fetch_add(1, Ordering::SeqCst);
         }
-        let _nobody_listens = self.told.send(news.clone());
+        let _nobody_listens = self.events.send(event.clone());
         Ok(())
     }
 }
@@ -290,7 +269,7 @@ impl InvoiceRepository for MemoryStore {
         Ok(pending.filter(|invoice| Some(invoice.payment_hash) > after).take(limit).cloned().collect())
     }
 
-    async fn invoices_lapsed(
+    async fn invoices_expired(
         &self,
         since: Timestamp,
         after: Option<PaymentHash>,
@@ -340,7 +319,7 @@ impl LedgerRepository for MemoryStore {
 impl FreeTierRepository for MemoryStore {
     type Error = StoreError;
 
-    async fn standing(&self, pubkey: NostrPubkey) -> Result<Option<Standing>, StoreError> {
+    async fn identity(&self, pubkey: NostrPubkey) -> Result<Option<Identity>, StoreError> {
         Ok(self.tables().identities.get(&pubkey).cloned())
     }
 
@@ -365,8 +344,8 @@ impl FreeTierRepository for MemoryStore {
         Ok(overdue)
     }
 
-    async fn pool_tally(&self) -> Result<PoolTally, StoreError> {
-        Ok(self.tables().tally.unwrap_or_default())
+    async fn pool_counters(&self) -> Result<PoolCounters, StoreError> {
+        Ok(self.tables().pool_counters.get(&()).copied().unwrap_or_default())
     }
 
     async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {

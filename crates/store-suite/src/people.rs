@@ -1,16 +1,17 @@
 //! People: identities with a score, and what they ask of the pool.
 
+use crate::command::{Charge, Command, Outcome, batch_under, outcomes};
 use crate::scene::{
     EXPIRY, Stage, accepted, claim, commit, invoice, job_id, msats, new_job, settlement, usage, work,
 };
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_clock::{ManualClock, Timestamp};
-use tithe_engine::Rules;
-use tithe_engine::commands::{Batch, Charge, Command, Outcome, Posting, Verdict, WorkOutcome};
+use tithe_engine::books::Posting;
+use tithe_engine::books::Rules;
 use tithe_engine::committer::Committer;
-use tithe_engine::feed::JobFeed;
-use tithe_engine::proof::{ProofId, ProofKind};
+use tithe_engine::jobs::{Verdict, WorkOutcome};
+use tithe_engine::records::{AuthNonceId, AuthNonceKind};
 use tithe_engine::store::Store;
 use tithe_free_tier::{Budgets, FreeTierPolicy, GrantId, RequestHash, ReservationId};
 use tithe_jobs::{Job, JobState, Lease};
@@ -31,7 +32,7 @@ pub fn pubkey(n: u32) -> NostrPubkey {
 
 /// The account that person `n` pays from.
 #[must_use]
-pub fn purse(n: u32) -> AccountId {
+pub fn account(n: u32) -> AccountId {
     AccountId::Session(Uuid::from_u128(0x5e55_0000 + u128::from(n)))
 }
 
@@ -47,25 +48,25 @@ pub fn grant_id(n: u128) -> GrantId {
     GrantId(Uuid::from_u128(0x64a1_0000 + n))
 }
 
-/// The proof of that number.
+/// The authentication nonce of that number.
 #[must_use]
-pub fn proof_id(n: u8) -> ProofId {
-    ProofId([n; 32])
+pub fn nonce_id(n: u8) -> AuthNonceId {
+    AuthNonceId([n; 32])
 }
 
-/// The use of a proof that expires a minute after `now`.
+/// The use of a nonce that expires a minute after `now`.
 #[must_use]
-pub fn prove(proof: u8, kind: ProofKind, who: u32, now: Timestamp) -> Command {
+pub fn prove(proof: u8, kind: AuthNonceKind, who: u32, now: Timestamp) -> Command {
     let expires_at = now + Duration::from_mins(1);
-    Command::ProofUse { proof: proof_id(proof), kind, identity: pubkey(who), expires_at }
+    Command::AuthNonceConsume { nonce: nonce_id(proof), kind, identity: pubkey(who), expires_at }
 }
 
-/// Finished work of person `who`, who pays from their purse what the pool does not.
+/// Finished work of person `who`, who pays from their account what the pool does not.
 #[must_use]
 pub fn charge(n: u128, who: u32, cost: u64, absorb_most: u64) -> Command {
     Command::Charge(Charge {
         id: grant_id(n),
-        account: purse(who),
+        account: account(who),
         identity: Some(pubkey(who)),
         cost: msats(cost),
         absorb_most: msats(absorb_most),
@@ -97,7 +98,7 @@ pub fn release(n: u128, who: u32) -> Command {
 /// The end of a reservation whose lease has run out.
 #[must_use]
 pub fn lapse(n: u128, who: u32) -> Command {
-    Command::GrantLapse { reservation: reservation_id(n), identity: pubkey(who) }
+    Command::GrantExpire { reservation: reservation_id(n), identity: pubkey(who) }
 }
 
 /// The default rules, with these budgets in sats.
@@ -119,7 +120,7 @@ pub fn fill(who: u32, amount: u64) -> Command {
     Command::Post(Posting {
         key: TransferKey::new(format!("fill:{who}:{amount}")),
         debit: AccountId::Operator,
-        credit: purse(who),
+        credit: account(who),
         amount: msats(amount),
         kind: TransferKind::Adjustment,
         reference: Uuid::nil(),
@@ -143,7 +144,7 @@ pub async fn raise(store: &dyn Store, people: impl IntoIterator<Item = u32>, poi
         commands.push(charge(0x1000_0000 + u128::from(who), who, 1, 0));
     }
     let rules = Arc::new(Rules { trust, free_tier });
-    let batch = Batch::under(rules, commands, now - Duration::from_hours(48));
+    let batch = batch_under(rules, commands, now - Duration::from_hours(48));
     for outcome in store.batch_commit(&batch).await.unwrap().outcomes {
         outcome.unwrap();
     }
@@ -156,13 +157,14 @@ pub async fn commit_under(
     commands: Vec<Command>,
     now: Timestamp,
 ) -> Vec<Outcome> {
-    store.batch_commit(&Batch::under(Arc::new(rules.clone()), commands, now)).await.unwrap().outcomes
+    let batch = batch_under(Arc::new(rules.clone()), commands, now);
+    outcomes(store.batch_commit(&batch).await.unwrap().outcomes)
 }
 
 /// A server's committer, which decides by `rules` and by its own clock.
 #[must_use]
 pub fn committer_under(store: &Arc<dyn Store>, rules: &Rules, clock: Arc<ManualClock>) -> Committer {
-    Committer::start(store.clone(), clock, Arc::new(JobFeed::new()), Arc::new(rules.clone()))
+    Committer::start(store.clone(), clock, Arc::new(rules.clone()), Arc::new(()))
 }
 
 /// Job `n` of person `who`, new.
@@ -182,7 +184,7 @@ pub fn work_invoice(n: u8, amount: Sats, now: Timestamp) -> Invoice {
 #[must_use]
 pub fn pay_of(n: u8, who: u32, purpose: Purpose, amount: Msats, now: Timestamp) -> Command {
     let settlement = settlement(n, purpose, amount, now);
-    Command::PaymentCredit { job: job_id(n), identity: Some(pubkey(who)), settlement }
+    Command::PaymentCredit { job: job_id(n), identity: Some(pubkey(who)), payment: settlement }
 }
 
 /// The acceptance of job `n` of person `who`.
@@ -203,8 +205,9 @@ pub fn finish(n: u8, who: u32, lease: Lease, output_tokens: u64) -> Command {
 pub async fn jobs_evaluating(store: &dyn Store, jobs: &[(u8, u32)], now: Timestamp) -> Vec<Lease> {
     let fee = |n| invoice(n, Purpose::JobEval, now);
     let mut commands: Vec<Command> = jobs.iter().map(|(n, who)| job_of(*n, *who, now)).collect();
-    commands.extend(jobs.iter().map(|(n, _)| Command::InvoiceIssue {
+    commands.extend(jobs.iter().map(|(n, who)| Command::InvoiceIssue {
         job: job_id(*n),
+        identity: Some(pubkey(*who)),
         invoice: fee(*n),
         lease: None,
         finish: None,
@@ -242,7 +245,13 @@ pub async fn job_of_at(
         let invoice = work_invoice(n, work.amount, now);
         accepted(
             store,
-            Command::InvoiceIssue { job: job_id(n), invoice, lease: Some(lease), finish: None },
+            Command::InvoiceIssue {
+                job: job_id(n),
+                identity: Some(pubkey(who)),
+                invoice,
+                lease: Some(lease),
+                finish: None,
+            },
             now,
         )
         .await;

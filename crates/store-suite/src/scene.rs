@@ -1,13 +1,15 @@
 //! Scenes: jobs, invoices and balances brought to where a test begins.
 
+use crate::command::{Command, Outcome, Reply, batch, outcomes};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tithe_clock::Timestamp;
-use tithe_engine::commands::{Answer, Batch, Command, Outcome, Posting, Verdict, WorkOutcome};
+use tithe_engine::books::Posting;
+use tithe_engine::jobs::{Verdict, WorkOutcome};
 use tithe_engine::store::Store;
 use tithe_jobs::{Job, JobClaim, JobId, Lease, LeaseOwner, NewJob, WorkTerms};
 use tithe_ledger::{AccountId, TransferKey, TransferKind};
-use tithe_lightning::{Invoice, InvoiceState, OwnerId, Preimage, Purpose, Settlement};
+use tithe_lightning::{Invoice, InvoiceState, OwnerId, Preimage, Purpose, ReceivedPayment};
 use tithe_money::{BasisPoints, BtcPrice, Msats, Sats, UsdMicros};
 use tithe_pricing::{BtcQuote, Catalogue, Quote, Terms, Usage};
 use uuid::Uuid;
@@ -106,16 +108,22 @@ pub fn invoice(n: u8, purpose: Purpose, now: Timestamp) -> Invoice {
 
 /// The payment of that invoice, of `amount`.
 #[must_use]
-pub fn settlement(n: u8, purpose: Purpose, amount: Msats, now: Timestamp) -> Settlement {
+pub fn settlement(n: u8, purpose: Purpose, amount: Msats, now: Timestamp) -> ReceivedPayment {
     let preimage = preimage(n, purpose);
-    Settlement { payment_hash: preimage.payment_hash(), amount, preimage: Some(preimage), settled_at: now }
+    ReceivedPayment {
+        payment_hash: preimage.payment_hash(),
+        amount,
+        preimage: Some(preimage),
+        received_at: now,
+    }
 }
 
 /// The full payment of that invoice, as a command.
 #[must_use]
 pub fn pay(n: u8, purpose: Purpose, now: Timestamp) -> Command {
     let amount = invoice(n, purpose, now).amount;
-    Command::PaymentCredit { job: job_id(n), identity: None, settlement: settlement(n, purpose, amount, now) }
+    let payment = settlement(n, purpose, amount, now);
+    Command::PaymentCredit { job: job_id(n), identity: None, payment }
 }
 
 /// Money from the operator for an account.
@@ -133,11 +141,12 @@ pub fn fund(account: AccountId, amount: Msats) -> Command {
 
 /// Commits commands as one batch.
 pub async fn commit(store: &dyn Store, commands: Vec<Command>, now: Timestamp) -> Vec<Outcome> {
-    store.batch_commit(&Batch::new(commands, now)).await.expect("the store takes the batch").outcomes
+    let committed = store.batch_commit(&batch(commands, now)).await;
+    outcomes(committed.expect("the store takes the batch").outcomes)
 }
 
 /// Commits one command that must be accepted.
-pub async fn accepted(store: &dyn Store, command: Command, now: Timestamp) -> Answer {
+pub async fn accepted(store: &dyn Store, command: Command, now: Timestamp) -> Reply {
     let name = command.name();
     commit(store, vec![command], now).await.remove(0).unwrap_or_else(|refusal| panic!("{name}: {refusal}"))
 }
@@ -172,6 +181,7 @@ pub async fn job_at(store: &dyn Store, n: u8, stage: Stage, now: Timestamp) -> J
     .await;
     let issue = |purpose, lease| Command::InvoiceIssue {
         job: id,
+        identity: None,
         invoice: invoice(n, purpose, now),
         lease,
         finish: None,

@@ -1,34 +1,33 @@
-//! Challenges: what a client signs to prove that it holds its key now.
+//! Challenges: a client signs one to prove that it currently holds its key.
 //!
-//! A challenge is derived from the server's secret, so that asking for one writes nothing: nobody fills a table by asking.
-//! That a nonce is used only once is the business of the store: it keeps each that was used until it may be forgotten.
+//! A challenge is derived from the server's secret, so issuing one writes nothing and cannot be used to fill a table.
+//! The store enforces single use: it remembers every used nonce until the nonce may be forgotten.
 
 use crate::event::lowercase_hex;
 use crate::secret::MacKey;
-use crate::{InvalidProof, Secrets};
+use crate::{AuthError, Secrets};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 use tithe_clock::Timestamp;
 
 const PURPOSE: &str = "tithe challenge v1";
-/// How far other servers' clocks, which issued a nonce, may be ahead of this one's.
+/// How far the clock of another server, which issued a nonce, may be ahead of ours.
 const CLOCKS_DIFFER: Duration = Duration::from_mins(1);
 
-/// What a client signs: 32 bytes, written as 64 lowercase hex digits.
+/// The nonce that a client signs: 32 bytes, written as 64 lowercase hex digits.
 ///
-/// Eight bytes are when it was issued, eight are random, and sixteen are the MAC of those: a client can do nothing with the
-/// parts, and need not.
+/// It consists of eight bytes of issue time, eight random bytes and a 16-byte MAC of both. Clients treat it as opaque.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nonce([u8; 32]);
 
-/// The text is no nonce.
+/// The text is not a nonce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this is no nonce: 64 lowercase hex digits are")]
+#[error("invalid nonce: expected 64 lowercase hex digits")]
 pub struct InvalidNonce;
 
 impl Nonce {
-    /// The nonce of these bytes, whoever made it.
+    /// Creates a nonce from its bytes, without checking who issued it.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -55,16 +54,16 @@ impl fmt::Display for Nonce {
     }
 }
 
-/// A nonce that was issued, and until when it is taken.
+/// An issued nonce with its expiry time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Challenge {
-    /// What to sign.
+    /// The nonce to sign.
     pub nonce: Nonce,
-    /// From when on it is refused.
+    /// When the nonce expires.
     pub expires_at: Timestamp,
 }
 
-/// Issues and checks challenges.
+/// Issues and verifies challenges.
 #[derive(Debug, Clone)]
 pub struct Challenges {
     first: MacKey,
@@ -73,17 +72,17 @@ pub struct Challenges {
 }
 
 impl Challenges {
-    /// How long a challenge lives in the design.
+    /// The default lifetime of a challenge.
     pub const LIFE: Duration = Duration::from_mins(5);
 
-    /// Challenges that live for `life`.
+    /// Challenges with a lifetime of `life`.
     #[must_use]
     pub fn new(secrets: &Secrets, life: Duration) -> Self {
         let others = secrets.iter().skip(1).map(|secret| MacKey::new(secret, PURPOSE)).collect();
         Self { first: MacKey::new(secrets.first(), PURPOSE), others, life }
     }
 
-    /// A challenge that nobody could have foretold.
+    /// Issues an unpredictable challenge.
     #[must_use]
     pub fn issue(&self, now: Timestamp, random: [u8; 8]) -> Challenge {
         let mut bytes = [0; 32];
@@ -94,20 +93,20 @@ impl Challenges {
         Challenge { nonce: Nonce(bytes), expires_at: now + self.life }
     }
 
-    /// When a nonce of ours expires: it has not yet. Whether it was used before is the store's to know.
+    /// Verifies an unexpired nonce of ours and returns when it expires. The store checks whether it was used before.
     ///
     /// # Errors
-    /// [`InvalidProof::UnknownNonce`] when none of our secrets has made it, and when it is from the future by more than clocks
-    /// may differ; [`InvalidProof::ExpiredNonce`].
-    pub fn check(&self, nonce: Nonce, now: Timestamp) -> Result<Timestamp, InvalidProof> {
+    /// [`AuthError::UnknownNonce`] if none of our secrets issued it, or if its issue time is further in the future than
+    /// clocks may differ; [`AuthError::ExpiredNonce`].
+    pub fn check(&self, nonce: Nonce, now: Timestamp) -> Result<Timestamp, AuthError> {
         let (message, tag) = nonce.0.split_at(16);
         let ours = std::iter::once(&self.first).chain(&self.others).any(|key| key.is_tag(message, tag));
         let issued_at = message.first_chunk().map(|bytes| i64::from_be_bytes(*bytes));
         let issued_at = issued_at.and_then(|micros| Timestamp::from_unix_micros(micros).ok());
         let issued_at = issued_at.filter(|at| ours && *at <= now + CLOCKS_DIFFER);
-        let expires_at = issued_at.ok_or(InvalidProof::UnknownNonce)? + self.life;
+        let expires_at = issued_at.ok_or(AuthError::UnknownNonce)? + self.life;
         if now >= expires_at {
-            return Err(InvalidProof::ExpiredNonce { at: expires_at });
+            return Err(AuthError::ExpiredNonce { at: expires_at });
         }
         Ok(expires_at)
     }
@@ -136,7 +135,7 @@ mod tests {
             assert_eq!(challenges().check(challenge.nonce, at), Ok(challenge.expires_at));
         }
         for at in [now + LIFE, now + LIFE * 1_000] {
-            let expired = InvalidProof::ExpiredNonce { at: challenge.expires_at };
+            let expired = AuthError::ExpiredNonce { at: challenge.expires_at };
             assert_eq!(challenges().check(challenge.nonce, at), Err(expired));
         }
     }
@@ -146,7 +145,7 @@ mod tests {
         let challenge = challenges().issue(NOW, [9; 8]);
         let early = NOW - CLOCKS_DIFFER;
         assert_eq!(challenges().check(challenge.nonce, early), Ok(challenge.expires_at));
-        assert_eq!(challenges().check(challenge.nonce, early - MICRO), Err(InvalidProof::UnknownNonce));
+        assert_eq!(challenges().check(challenge.nonce, early - MICRO), Err(AuthError::UnknownNonce));
     }
 
     #[test]
@@ -156,7 +155,7 @@ mod tests {
             let mut flipped = nonce;
             flipped[bit / 8] ^= 1 << (bit % 8);
             let checked = challenges().check(Nonce::from_bytes(flipped), NOW);
-            assert_eq!(checked, Err(InvalidProof::UnknownNonce), "bit {bit}");
+            assert_eq!(checked, Err(AuthError::UnknownNonce), "bit {bit}");
         }
     }
 
@@ -166,7 +165,7 @@ mod tests {
         let with = |first: &Secret, others| Challenges::new(&Secrets::new(first.clone(), others), LIFE);
         let nonce = with(&old, vec![]).issue(NOW, [0; 8]).nonce;
         assert!(with(&new, vec![Secret::new("x"), old.clone()]).check(nonce, NOW).is_ok());
-        assert_eq!(with(&new, vec![]).check(nonce, NOW), Err(InvalidProof::UnknownNonce));
+        assert_eq!(with(&new, vec![]).check(nonce, NOW), Err(AuthError::UnknownNonce));
         assert_ne!(with(&new, vec![old]).issue(NOW, [0; 8]).nonce, nonce, "the first makes");
     }
 
@@ -176,7 +175,7 @@ mod tests {
         let other = MacKey::new(secrets().first(), "tithe identity token v1").tag(&bytes[..16]);
         bytes[16..].copy_from_slice(&other[..16]);
         let checked = challenges().check(Nonce::from_bytes(bytes), NOW);
-        assert_eq!(checked, Err(InvalidProof::UnknownNonce));
+        assert_eq!(checked, Err(AuthError::UnknownNonce));
     }
 
     #[test]
@@ -216,7 +215,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_judged_and_none_are_ours(bytes in any::<[u8; 32]>()) {
-            prop_assert_eq!(challenges().check(Nonce::from_bytes(bytes), NOW), Err(InvalidProof::UnknownNonce));
+            prop_assert_eq!(challenges().check(Nonce::from_bytes(bytes), NOW), Err(AuthError::UnknownNonce));
         }
 
         #[test]
@@ -226,7 +225,7 @@ mod tests {
             let _ = text.parse::<Nonce>();
         }
 
-        /// Signed by us, whatever it says: no time makes it panic.
+        /// Signed by us, with arbitrary content: no timestamp causes a panic.
         #[test]
         fn any_time_can_be_judged(micros in any::<i64>(), random in any::<[u8; 8]>()) {
             let mut bytes = [&micros.to_be_bytes()[..], &random, &[0; 16]].concat();

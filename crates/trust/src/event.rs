@@ -1,4 +1,4 @@
-//! Nostr events whose author is proved (NIP-01).
+//! Nostr events with a verified signature (NIP-01).
 
 use crate::NostrPubkey;
 use nostr::event::{Event, EventId, Kind, Signature, Tag};
@@ -6,14 +6,14 @@ use serde_json::{Map, Value};
 use std::io;
 use tithe_clock::Timestamp;
 
-/// The most JSON that an event may be. A proof is well below a tenth of it.
+/// The maximum size of an event's JSON. A typical authentication event is less than a tenth of it.
 const JSON_BYTES_MAX: usize = 16 * 1024;
-/// The most tags.
+/// The maximum number of tags.
 const TAGS_MAX: usize = 100;
 
-/// An event whose id is the hash of what it says, and whose key has signed that (NIP-01).
+/// An event whose id is the hash of its content and whose signature is valid (NIP-01).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProvenEvent {
+pub struct VerifiedEvent {
     id: [u8; 32],
     pubkey: NostrPubkey,
     created_at: Timestamp,
@@ -22,37 +22,38 @@ pub struct ProvenEvent {
     content: String,
 }
 
-/// Why something is no event that its key has signed. Its `Display` may be shown to whoever sent it.
+/// The reason why an event is invalid. Its `Display` may be shown to the sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidEvent {
-    /// More JSON than is looked at.
-    #[error("the event is larger than 16 KiB")]
+    /// The JSON is too large.
+    #[error("event too large: expected at most 16 KiB")]
     TooLarge,
-    /// Not JSON, or no object.
-    #[error("the event is not a JSON object")]
+    /// The text is not JSON, or not a JSON object.
+    #[error("invalid event: expected a JSON object")]
     NotAnObject,
-    /// A field is missing, or of another type or shape.
-    #[error("the event's `{field}` must be {expected}")]
+    /// A field is missing or has the wrong type or form.
+    #[error("invalid event field `{field}`: expected {expected}")]
     Field {
         /// The field's name in NIP-01.
         field: &'static str,
-        /// What it must be, in words.
+        /// A description of the expected value.
         expected: &'static str,
     },
-    /// The public key is the x coordinate of no point.
-    #[error("the event's `pubkey` is not on the curve: nobody can have signed with it")]
+    /// The public key is not the x coordinate of a curve point.
+    #[error("invalid event field `pubkey`: not a point on the curve")]
     NotOnCurve,
-    /// The id is another than the hash of what the event says.
-    #[error("the event's id does not match what it says")]
+    /// The id is not the hash of the event.
+    #[error("wrong event id: expected the hash of the event")]
     Id,
-    /// The signature is not the key's, or not of this event.
-    #[error("the event's signature does not match its id and pubkey")]
+    /// The signature is not valid for this event and key.
+    #[error("invalid event signature: does not match the event's id and pubkey")]
     Signature,
 }
 
 impl InvalidEvent {
-    /// Whether it is not even written as an event is; else it is one, and nobody has signed it.
+    /// Returns true if the input is not even shaped like an event, as opposed to an event with an invalid id, key or
+    /// signature.
     #[must_use]
     pub const fn is_malformed(self) -> bool {
         match self {
@@ -62,8 +63,8 @@ impl InvalidEvent {
     }
 }
 
-impl ProvenEvent {
-    /// Reads an event and checks it: its shape, its id, its key, its signature.
+impl VerifiedEvent {
+    /// Parses an event and verifies its form, id, key and signature.
     ///
     /// # Errors
     /// [`InvalidEvent`].
@@ -75,7 +76,7 @@ impl ProvenEvent {
         Self::from_object(&value)
     }
 
-    /// Checks an event that was read with what it came in.
+    /// Verifies an event that was parsed as part of a larger document.
     ///
     /// # Errors
     /// [`InvalidEvent`].
@@ -114,43 +115,44 @@ impl ProvenEvent {
         Ok(Self { id, pubkey, created_at, kind, tags, content: event.content })
     }
 
-    /// The event's id: the hash of what it says.
+    /// The event's id, which is the hash of its content.
     #[must_use]
     pub const fn id(&self) -> [u8; 32] {
         self.id
     }
 
-    /// Who has signed it.
+    /// The key that signed it.
     #[must_use]
     pub const fn pubkey(&self) -> NostrPubkey {
         self.pubkey
     }
 
-    /// What it is meant for.
+    /// The event's kind.
     #[must_use]
     pub const fn kind(&self) -> u16 {
         self.kind
     }
 
-    /// When it was made, by its author's own word; in whole seconds.
+    /// When the event was created, according to its author; in whole seconds.
     #[must_use]
     pub const fn created_at(&self) -> Timestamp {
         self.created_at
     }
 
-    /// Its text.
+    /// The event's content.
     #[must_use]
     pub fn content(&self) -> &str {
         &self.content
     }
 
-    /// The first value of the first tag of that name. A tag without a value is none.
+    /// The first value of the first tag with this name. A tag without a value is ignored.
     #[must_use]
     pub fn tag(&self, name: &str) -> Option<&str> {
         self.values(name).next()
     }
 
-    /// The value of the tag of that name: `None` too when there are several, for a proof must not mean two things.
+    /// The value of the only tag with this name; `None` if there are several, because an authentication event must be
+    /// unambiguous.
     #[must_use]
     pub fn only_tag(&self, name: &str) -> Option<&str> {
         let mut values = self.values(name);
@@ -158,7 +160,7 @@ impl ProvenEvent {
         values.next().is_none().then_some(value)
     }
 
-    /// The first value of each tag of that name that has one.
+    /// The first value of each tag with this name. Tags without a value are skipped.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &str> {
         self.tags.iter().filter_map(move |tag| match tag.as_slice() {
             [first, value, ..] if first == name => Some(value.as_str()),
@@ -167,7 +169,7 @@ impl ProvenEvent {
     }
 }
 
-/// The fields of an object that should be an event.
+/// The fields of a JSON object that should be an event.
 struct Fields<'a>(&'a Map<String, Value>);
 
 impl<'a> Fields<'a> {
@@ -188,7 +190,7 @@ impl<'a> Fields<'a> {
         self.get(field, expected, |value| lowercase_hex(value.as_str()?))
     }
 
-    /// `created_at` as it is hashed, and as we write time.
+    /// `created_at` as it is hashed, and as a timestamp.
     fn created_at(&self) -> Result<(u64, Timestamp), InvalidEvent> {
         self.get("created_at", "a time in whole seconds since 1970", |value| {
             let seconds = value.as_u64()?;
@@ -214,7 +216,7 @@ fn tag(value: &Value) -> Option<Tag> {
     Tag::parse(texts?).ok()
 }
 
-/// The bytes that `text` writes in lowercase hex, if it writes just as many.
+/// Decodes lowercase hex of exactly this many bytes.
 pub(crate) fn lowercase_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -224,7 +226,7 @@ pub(crate) fn lowercase_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-/// Room for so many bytes, which takes them and keeps none.
+/// A writer that counts bytes against a limit and discards them.
 struct Room(usize);
 
 impl io::Write for Room {

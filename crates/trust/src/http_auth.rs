@@ -1,7 +1,7 @@
-//! Requests that are signed one by one (NIP-98).
+//! Individually signed requests (NIP-98).
 
-use crate::login::check_age;
-use crate::{InvalidProof, NostrPubkey, ProvenEvent};
+use crate::age::check_age;
+use crate::{AuthError, NostrPubkey, VerifiedEvent};
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -10,15 +10,15 @@ use std::time::Duration;
 use tithe_clock::Timestamp;
 use url::Url;
 
-/// The kind of events that sign requests (NIP-98).
+/// The event kind that signs requests (NIP-98).
 pub(crate) const HTTP_AUTH: u16 = 27235;
 /// The scheme of the `Authorization` header.
 const SCHEME: &str = "Nostr";
-/// The longest header that is looked at: base64 of the largest event.
+/// The maximum header length: base64 of the largest event.
 const HEADER_BYTES_MAX: usize = 22 * 1024;
-/// How far an event's own time may be from ours.
+/// The maximum difference between an event's own time and ours.
 const WINDOW: Duration = Duration::from_mins(1);
-/// For how much longer than it is taken an event must be remembered: another server's clock may be behind.
+/// How long an event must be remembered after it is no longer accepted, because another server's clock may be behind.
 const REMEMBER: Duration = Duration::from_mins(1);
 
 const ANY_PADDING: GeneralPurposeConfig =
@@ -31,94 +31,96 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, ANY_PA
 pub struct HttpAuth;
 
 impl HttpAuth {
-    /// Whether a header of that value is meant as such a proof at all, right or wrong. A value that is not even text may be.
+    /// Returns true if a header value uses this scheme, valid or not. A value that is not valid text may use it.
     #[must_use]
     pub fn is_meant(header_value: &[u8]) -> bool {
         let scheme = header_value.trim_ascii_start().split(u8::is_ascii_whitespace).next();
         scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME.as_bytes()))
     }
 
-    /// Reads the header's value: the scheme in any case, base64 of either alphabet, padded or not.
+    /// Parses the header value: the scheme in any case, base64 in either alphabet, with or without padding.
     ///
     /// # Errors
-    /// [`InvalidProof::Scheme`], [`InvalidProof::Encoding`] or [`InvalidProof::Event`].
-    pub fn parse(header_value: &str) -> Result<ProvenEvent, InvalidProof> {
-        let encoded = split(header_value).ok_or(InvalidProof::Scheme)?;
+    /// [`AuthError::Scheme`], [`AuthError::Encoding`] or [`AuthError::Event`].
+    pub fn parse(header_value: &str) -> Result<VerifiedEvent, AuthError> {
+        let encoded = split(header_value).ok_or(AuthError::Scheme)?;
         if encoded.len() > HEADER_BYTES_MAX {
-            return Err(InvalidProof::Encoding);
+            return Err(AuthError::Encoding);
         }
         let engine = if encoded.contains(['-', '_']) { URL_SAFE } else { STANDARD };
         let json = engine.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        Ok(ProvenEvent::parse(&json.ok_or(InvalidProof::Encoding)?)?)
+        Ok(VerifiedEvent::parse(&json.ok_or(AuthError::Encoding)?)?)
     }
 }
 
-/// What follows the scheme, if it is ours.
+/// The part after the scheme, if the scheme is `Nostr`.
 fn split(header_value: &str) -> Option<&str> {
     let value = header_value.trim_ascii();
     let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
     scheme.eq_ignore_ascii_case(SCHEME).then(|| rest.trim_ascii())
 }
 
-/// A request that should be signed.
+/// The request that the event must have signed.
 #[derive(Debug, Clone, Copy)]
 pub struct SignedRequest<'a> {
-    /// The absolute URLs that the request may be meant by: a server behind a proxy is asked by http and was meant by https.
+    /// The absolute URLs that the request may have been sent to: behind a proxy, the server sees http and the client
+    /// used https.
     pub urls: &'a [String],
-    /// Its method.
+    /// The request's method.
     pub method: &'a str,
-    /// Its body.
+    /// The request's body.
     pub body: &'a [u8],
 }
 
-/// Somebody has signed a request, if its event was not used before.
+/// Proof that a client signed a request, provided that the event was not used before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HttpProof {
-    /// Who it is.
+pub struct RequestAuth {
+    /// The client's public key.
     pub pubkey: NostrPubkey,
-    /// The event's id, to be kept as used.
+    /// The event's id, to be stored as used.
     pub event_id: [u8; 32],
-    /// When the used id may be forgotten: no server takes the event any more.
+    /// When the used id may be forgotten, because no server accepts the event any more.
     pub expires_at: Timestamp,
 }
 
-/// Who has signed the request. That an event is used only once is the business of the store.
+/// Verifies that the event signs the request and returns the signer. The store enforces that each event is used only
+/// once.
 ///
 /// # Errors
-/// [`InvalidProof`] when the event is of another kind or time, or for another URL, method or body.
+/// [`AuthError`] if the event has the wrong kind or time, or signs a different URL, method or body.
 pub fn check_http_auth(
-    event: &ProvenEvent,
+    event: &VerifiedEvent,
     request: &SignedRequest<'_>,
     now: Timestamp,
-) -> Result<HttpProof, InvalidProof> {
+) -> Result<RequestAuth, AuthError> {
     if event.kind() != HTTP_AUTH {
-        return Err(InvalidProof::Kind { found: event.kind(), taken: "27235" });
+        return Err(AuthError::Kind { found: event.kind(), taken: "27235" });
     }
     check_age(event, WINDOW, now)?;
     if !event.only_tag("u").is_some_and(|url| is_one_of(url, request.urls)) {
-        return Err(InvalidProof::Url);
+        return Err(AuthError::Url);
     }
-    // Clients write what their own users have given them: `get` too.
+    // Some clients write the method exactly as their users typed it, such as `get`.
     if !event.only_tag("method").is_some_and(|method| method.eq_ignore_ascii_case(request.method)) {
-        return Err(InvalidProof::Method);
+        return Err(AuthError::Method);
     }
     check_payload(event, request.body)?;
     let expires_at = event.created_at() + WINDOW + REMEMBER;
-    Ok(HttpProof { pubkey: event.pubkey(), event_id: event.id(), expires_at })
+    Ok(RequestAuth { pubkey: event.pubkey(), event_id: event.id(), expires_at })
 }
 
-/// Whether both are the same when written the same way: host in lower case, default port left out, and so on.
+/// Returns true if both URLs are equal after normalization (lower-case host, default port omitted, and so on).
 fn is_one_of(signed: &str, urls: &[String]) -> bool {
     let Ok(signed) = Url::parse(signed) else { return false };
     signed.fragment().is_none() && urls.iter().any(|url| Url::parse(url).is_ok_and(|url| url == signed))
 }
 
-fn check_payload(event: &ProvenEvent, body: &[u8]) -> Result<(), InvalidProof> {
+fn check_payload(event: &VerifiedEvent, body: &[u8]) -> Result<(), AuthError> {
     if body.is_empty() && event.tag("payload").is_none() {
         return Ok(());
     }
     let hash = hex::encode(Sha256::digest(body));
-    if event.only_tag("payload") == Some(&hash) { Ok(()) } else { Err(InvalidProof::Payload) }
+    if event.only_tag("payload") == Some(&hash) { Ok(()) } else { Err(AuthError::Payload) }
 }
 
 #[cfg(test)]
@@ -133,19 +135,20 @@ mod tests {
     const URL: &str = "https://tithe.example/api/sessions?a=1";
     const BODY: &[u8] = br#"{"amountSats":500}"#;
 
-    /// Checks an event of kind 27235 with these tags against a request to [`URL`], which plain http may mean too.
-    fn check(tags: &[&[&str]], method: &str, body: &[u8]) -> Result<HttpProof, InvalidProof> {
+    /// Verifies an event of kind 27235 with these tags against a request to [`URL`], which may also be reached by plain
+    /// http.
+    fn check(tags: &[&[&str]], method: &str, body: &[u8]) -> Result<RequestAuth, AuthError> {
         let urls = [URL.replace("https", "http"), URL.to_owned()];
         check_http_auth(&event(HTTP_AUTH, tags, "", NOW), &SignedRequest { urls: &urls, method, body }, NOW)
     }
 
-    fn check_url(signed: &str, url: &str) -> Result<HttpProof, InvalidProof> {
+    fn check_url(signed: &str, url: &str) -> Result<RequestAuth, AuthError> {
         let event = event(HTTP_AUTH, &[&["u", signed], &["method", "GET"]], "", NOW);
         let urls = [url.to_owned()];
         check_http_auth(&event, &SignedRequest { urls: &urls, method: "GET", body: b"" }, NOW)
     }
 
-    fn check_at(created_at: Timestamp) -> Result<HttpProof, InvalidProof> {
+    fn check_at(created_at: Timestamp) -> Result<RequestAuth, AuthError> {
         let event = event(HTTP_AUTH, &[&["u", URL], &["method", "GET"]], "", created_at);
         let urls = [URL.to_owned()];
         check_http_auth(&event, &SignedRequest { urls: &urls, method: "GET", body: b"" }, NOW)
@@ -168,8 +171,8 @@ mod tests {
             assert_eq!(check_at(at).map(|proof| proof.expires_at), Ok(at + WINDOW + REMEMBER));
         }
         let (old, early) = (NOW - WINDOW - SECOND, NOW + WINDOW + SECOND);
-        assert_eq!(check_at(old), Err(InvalidProof::TooOld { created_at: old, now: NOW }));
-        assert_eq!(check_at(early), Err(InvalidProof::FromTheFuture { created_at: early, now: NOW }));
+        assert_eq!(check_at(old), Err(AuthError::TooOld { created_at: old, now: NOW }));
+        assert_eq!(check_at(early), Err(AuthError::FromTheFuture { created_at: early, now: NOW }));
     }
 
     #[test]
@@ -177,7 +180,7 @@ mod tests {
         for kind in [1, 22242, 27234, 27236] {
             let event = event(kind, &[&["u", URL], &["method", "GET"]], "", NOW);
             let request = SignedRequest { urls: &[URL.to_owned()], method: "GET", body: b"" };
-            let error = Err(InvalidProof::Kind { found: kind, taken: "27235" });
+            let error = Err(AuthError::Kind { found: kind, taken: "27235" });
             assert_eq!(check_http_auth(&event, &request, NOW), error);
         }
     }
@@ -218,10 +221,10 @@ mod tests {
             "tithe.example/api/sessions?a=1",
             "",
         ] {
-            assert_eq!(check_url(signed, URL), Err(InvalidProof::Url), "{signed}");
+            assert_eq!(check_url(signed, URL), Err(AuthError::Url), "{signed}");
         }
         for both in ["not a url", "https://tithe.example/#top"] {
-            assert_eq!(check_url(both, both), Err(InvalidProof::Url));
+            assert_eq!(check_url(both, both), Err(AuthError::Url));
         }
     }
 
@@ -234,11 +237,11 @@ mod tests {
         for wrong in
             [&[&get[..]][..], &[&["u"], &get], &[&["U", URL], &get], &[&["u", URL], &["u", URL], &get]]
         {
-            assert_eq!(check(wrong, "GET", b""), Err(InvalidProof::Url), "{wrong:?}");
+            assert_eq!(check(wrong, "GET", b""), Err(AuthError::Url), "{wrong:?}");
         }
         assert_eq!(
             check(&[&["u", URL], &["u", "https://other.example"], &get], "GET", b""),
-            Err(InvalidProof::Url)
+            Err(AuthError::Url)
         );
     }
 
@@ -256,7 +259,7 @@ mod tests {
             &[&u, &["method", "GET"], &["method", "GET"]],
             &[&u, &["method", "GET"], &["method", "POST"]],
         ] {
-            assert_eq!(check(wrong, "GET", b""), Err(InvalidProof::Method), "{wrong:?}");
+            assert_eq!(check(wrong, "GET", b""), Err(AuthError::Method), "{wrong:?}");
         }
     }
 
@@ -280,11 +283,11 @@ mod tests {
             (&["payload", &hash[1..]], BODY),
             (&["Payload", &hash], BODY),
         ] {
-            assert_eq!(with(payload, body), Err(InvalidProof::Payload), "{payload:?}");
+            assert_eq!(with(payload, body), Err(AuthError::Payload), "{payload:?}");
         }
         let two: [&[&str]; 4] = [&u, &method, &["payload", &hash], &["payload", nothing]];
-        assert_eq!(check(&two, "POST", BODY), Err(InvalidProof::Payload));
-        assert_eq!(check(&two, "POST", b""), Err(InvalidProof::Payload));
+        assert_eq!(check(&two, "POST", BODY), Err(AuthError::Payload));
+        assert_eq!(check(&two, "POST", b""), Err(AuthError::Payload));
     }
 
     #[test]
@@ -297,10 +300,10 @@ mod tests {
 
     #[test]
     fn a_header_is_read_in_every_base64() {
-        // Text whose base64 has the digits in which the alphabets differ, in each length of padding.
+        // Text whose base64 contains the digits in which the alphabets differ, for each padding length.
         for content in ["??>>ÿþ", "??>>ÿþ.", "??>>ÿþ.."] {
             let json = alice().sign(HTTP_AUTH, &[], content, NOW, [0; 32]);
-            let expected = ProvenEvent::parse(&json);
+            let expected = VerifiedEvent::parse(&json);
             for encoded in [
                 base64s::STANDARD.encode(&json),
                 base64s::STANDARD_NO_PAD.encode(&json),
@@ -318,7 +321,7 @@ mod tests {
     #[test]
     fn a_header_that_is_none_is_told_why() {
         for other in ["", " ", "Bearer x", "Basic Nostr", "Nostrx", "Nost r", "é", "L402 a:b"] {
-            assert_eq!(HttpAuth::parse(other), Err(InvalidProof::Scheme), "{other:?}");
+            assert_eq!(HttpAuth::parse(other), Err(AuthError::Scheme), "{other:?}");
             assert!(!HttpAuth::is_meant(other.as_bytes()));
         }
         let long = format!("Nostr {}", "A".repeat(HEADER_BYTES_MAX + 4));
@@ -332,15 +335,11 @@ mod tests {
             "Nostr e31",
             &long,
         ] {
-            assert_eq!(HttpAuth::parse(wrong), Err(InvalidProof::Encoding), "{wrong:.20}");
+            assert_eq!(HttpAuth::parse(wrong), Err(AuthError::Encoding), "{wrong:.20}");
             assert!(HttpAuth::is_meant(wrong.as_bytes()));
         }
         for empty in ["Nostr", "nostr ", "Nostr W10="] {
-            assert_eq!(
-                HttpAuth::parse(empty),
-                Err(InvalidProof::Event(InvalidEvent::NotAnObject)),
-                "{empty:?}"
-            );
+            assert_eq!(HttpAuth::parse(empty), Err(AuthError::Event(InvalidEvent::NotAnObject)), "{empty:?}");
             assert!(HttpAuth::is_meant(empty.as_bytes()));
         }
         let error = HttpAuth::parse("Nostr e30=").unwrap_err();
@@ -354,14 +353,14 @@ mod tests {
         assert!(HttpAuth::parse(&format!("Nostr {}", STANDARD.encode(json))).is_ok());
     }
 
-    /// The header that NIP-98 prints: signed when the `u` tag was called `url`, and so for no URL.
+    /// The example header of NIP-98: it was signed when the `u` tag was called `url`, so it signs no URL.
     #[test]
     fn the_header_of_nip_98_is_signed_for_no_url() {
         let header = "Nostr eyJpZCI6ImZlOTY0ZTc1ODkwMzM2MGYyOGQ4NDI0ZDA5MmRhODQ5NGVkMjA3Y2JhODIzMTEwYmUzYTU3ZGZlNGI1Nzg3MzQiLCJwdWJrZXkiOiI2M2ZlNjMxOGRjNTg1ODNjZmUxNjgxMGY4NmRkMDllMThiZmQ3NmFhYmMyNGEwMDgxY2UyODU2ZjMzMDUwNGVkIiwiY29udGVudCI6IiIsImtpbmQiOjI3MjM1LCJjcmVhdGVkX2F0IjoxNjgyMzI3ODUyLCJ0YWdzIjpbWyJ1cmwiLCJodHRwczovL2FwaS5zbm9ydC5zb2NpYWwvYXBpL3YxL241c3AvbGlzdCJdLFsibWV0aG9kIiwiR0VUIl1dLCJzaWciOiI1ZWQ5ZDhlYzk1OGJjODU0Zjk5N2JkYzI0YWMzMzdkMDA1YWYzNzIzMjQ3NDdlZmU0YTAwZTI0ZjRjMzA0MzdmZjRkZDgzMDg2ODRiZWQ0NjdkOWQ2YmUzZTVhNTE3YmI0M2IxNzMyY2M3ZDMzOTQ5YTNhYWY4NjcwNWMyMjE4NCJ9";
         let event = HttpAuth::parse(header).unwrap();
         let urls = [event.tag("url").unwrap().to_owned()];
         let request = SignedRequest { urls: &urls, method: "GET", body: b"" };
-        assert_eq!(check_http_auth(&event, &request, event.created_at()), Err(InvalidProof::Url));
+        assert_eq!(check_http_auth(&event, &request, event.created_at()), Err(AuthError::Url));
     }
 
     proptest! {

@@ -1,19 +1,19 @@
-//! Nostr identities, proofs of them, and the trust that they earn.
+//! Nostr identities, their authentication, and the trust that they earn.
 //!
-//! A client proves that it holds a key in one of three ways: it signs a [`Challenge`] of ours ([`Challenges::login`], NIP-42),
-//! for which it is given an [`IdentityToken`] to show with its requests ([`IdentityTokens`]), or it signs each request by
-//! itself ([`check_http_auth`], NIP-98). Whose key it is makes an [`Identity`]; what its work came to makes its [`Score`] by a
-//! [`TrustPolicy`], and the score its [`Tier`].
+//! A client authenticates with a key in one of two ways. It signs a [`Challenge`] of ours ([`Challenges::login`],
+//! NIP-42) and receives an [`IdentityToken`] that it sends with its requests ([`IdentityTokens`]), or it signs each
+//! request ([`check_http_auth`], NIP-98). Each key has a [`TrustScore`]; a [`TrustPolicy`] updates its [`Score`] from
+//! the results of its work, and the score determines its [`Tier`].
 //!
-//! Nothing here reads a clock, draws random bytes or stores anything: time and randomness are parameters. What a caller must
-//! keep itself is what was used: a [`Login`]'s nonce and an [`HttpProof`]'s event id prove nothing the second time.
+//! Nothing here reads a clock, draws random bytes or stores anything: time and randomness are parameters. The caller
+//! must remember what was used: a [`Login`]'s nonce and a [`RequestAuth`]'s event id are valid only once.
 //!
 //! ```
 //! use std::time::Duration;
 //! use tithe_clock::Timestamp;
 //! use tithe_money::Msats;
 //! use tithe_trust::{
-//!     Challenges, Identity, IdentityTokens, Interaction, ProvenEvent, Score, Secret, SecretKey, Secrets, Tier, TrustPolicy,
+//!     Challenges, TrustScore, IdentityTokens, Interaction, VerifiedEvent, Score, Secret, SecretKey, Secrets, Tier, TrustPolicy,
 //! };
 //!
 //! let now = Timestamp::parse_rfc3339("2026-01-31T12:00:00Z")?;
@@ -21,26 +21,26 @@
 //! let challenges = Challenges::new(&secrets, Challenges::LIFE);
 //! let tokens = IdentityTokens::new(&secrets, Duration::from_hours(24));
 //!
-//! // The server gives a challenge and keeps nothing; the client signs it.
+//! The server issues a challenge and stores nothing; the client signs it.
 //! let challenge = challenges.issue(now, [7; 8]);
 //! let client = SecretKey::from_bytes([42; 32])?;
 //! let signed = client.login(challenge.nonce, now, [9; 32]);
 //!
-//! // The server checks what was signed, keeps the nonce as used, and gives a token.
-//! let login = challenges.login(&ProvenEvent::parse(&signed)?, now)?;
+//! The server verifies the signature, stores the nonce as used, and issues a token.
+//! let login = challenges.login(&VerifiedEvent::parse(&signed)?, now)?;
 //! assert_eq!((login.pubkey, login.nonce), (client.pubkey(), challenge.nonce));
 //! let token = tokens.issue(login.pubkey, now);
 //!
-//! // Later requests show the token.
+//! Later requests carry the token.
 //! let later = now + Duration::from_hours(1);
 //! let who = tokens.verify(&token.text, later)?;
 //! assert_eq!(who, client.pubkey());
 //! assert!(tokens.verify(&token.text, token.expires_at).is_err());
 //!
-//! // Work that was paid for earns trust, but a day adds only so much.
+//! Paid work earns trust, but the gain per day is limited.
 //! let policy = TrustPolicy::default();
 //! let paid = Interaction::Success { paid: Msats::new(50_000)? };
-//! let mut identity = Identity::new(who, now);
+//! let mut identity = TrustScore::new(who, now);
 //! assert_eq!(identity.tier_at(&policy, now), Tier::New);
 //! for day in 0..5 {
 //!     identity = identity.after(paid, &policy, later + Duration::from_hours(24 * day));
@@ -50,13 +50,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod age;
+mod auth_error;
 mod challenge;
 mod event;
 mod http_auth;
-mod identity;
 mod login;
 mod policy;
-mod proof;
 mod pubkey;
 mod score;
 mod secret;
@@ -64,16 +64,17 @@ mod signer;
 #[cfg(test)]
 mod testing;
 mod token;
+mod trust_score;
 
+pub use auth_error::AuthError;
 pub use challenge::{Challenge, Challenges, InvalidNonce, Nonce};
-pub use event::{InvalidEvent, ProvenEvent};
-pub use http_auth::{HttpAuth, HttpProof, SignedRequest, check_http_auth};
-pub use identity::{Identity, Interaction};
+pub use event::{InvalidEvent, VerifiedEvent};
+pub use http_auth::{HttpAuth, RequestAuth, SignedRequest, check_http_auth};
 pub use login::{Login, check_site};
 pub use policy::TrustPolicy;
-pub use proof::InvalidProof;
 pub use pubkey::{InvalidPubkey, NostrPubkey};
 pub use score::{InvalidScore, Score, Tier};
 pub use secret::{MacKey, Secret, Secrets};
 pub use signer::{InvalidSecretKey, SecretKey};
 pub use token::{IdentityToken, IdentityTokens, InvalidToken};
+pub use trust_score::{Interaction, TrustScore};

@@ -1,79 +1,68 @@
-//! Logging in: a signed challenge.
+//! Login with a signed challenge.
 
+use crate::age::check_age;
 use crate::http_auth::HTTP_AUTH;
-use crate::{Challenges, InvalidProof, Nonce, NostrPubkey, ProvenEvent};
+use crate::{AuthError, Challenges, Nonce, NostrPubkey, VerifiedEvent};
 use std::time::Duration;
 use tithe_clock::Timestamp;
 use url::Url;
 
-/// The kind of events that answer a challenge (NIP-42).
+/// The event kind of a challenge response (NIP-42).
 pub(crate) const CLIENT_AUTH: u16 = 22242;
-/// How far an event's own time may be from ours. The nonce says better how old it is: this only keeps out what was made
-/// with no clock at all.
+/// The maximum difference between an event's own time and ours. The nonce is the precise proof of age; this check only
+/// rejects events created without a working clock.
 const AGE_MAX: Duration = Duration::from_mins(10);
-/// For how much longer than it lives a used nonce must be remembered: another server's clock may be behind.
+/// How long a used nonce must be remembered after it expires, because another server's clock may be behind.
 const REMEMBER: Duration = Duration::from_mins(1);
 
-/// Somebody has proved that they hold a key, if the nonce was not used before.
+/// Proof that a client holds a key, provided that the nonce was not used before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Login {
-    /// Who it is.
+    /// The client's public key.
     pub pubkey: NostrPubkey,
-    /// The nonce that was signed, to be kept as used.
+    /// The signed nonce, to be stored as used.
     pub nonce: Nonce,
-    /// When the used nonce may be forgotten: a minute after it expires, because clocks of servers differ.
+    /// When the used nonce may be forgotten: one minute after it expires, because server clocks differ.
     pub expires_at: Timestamp,
 }
 
 impl Challenges {
-    /// Who has signed a challenge of ours: kind 22242 with the nonce in a `challenge` tag (NIP-42), or kind 27235 with it in
-    /// such a tag or as the whole content.
+    /// Verifies the response to a challenge: an event of kind 22242 with the nonce in a `challenge` tag (NIP-42), or of
+    /// kind 27235 with the nonce in such a tag or as the whole content.
     ///
     /// # Errors
-    /// [`InvalidProof`] when the event is of another kind, from another time, or has no nonce of ours that is still taken.
-    pub fn login(&self, event: &ProvenEvent, now: Timestamp) -> Result<Login, InvalidProof> {
+    /// [`AuthError`] if the event has the wrong kind or time, or carries no valid nonce of ours.
+    pub fn login(&self, event: &VerifiedEvent, now: Timestamp) -> Result<Login, AuthError> {
         let nonce = match event.kind() {
             CLIENT_AUTH => event.tag("challenge"),
             HTTP_AUTH => event.tag("challenge").or_else(|| Some(event.content())),
-            found => return Err(InvalidProof::Kind { found, taken: "22242 or 27235" }),
+            found => return Err(AuthError::Kind { found, taken: "22242 or 27235" }),
         };
         check_age(event, AGE_MAX, now)?;
-        let nonce: Nonce = nonce.and_then(|text| text.parse().ok()).ok_or(InvalidProof::NoNonce)?;
+        let nonce: Nonce = nonce.and_then(|text| text.parse().ok()).ok_or(AuthError::NoNonce)?;
         let expires_at = self.check(nonce, now)? + REMEMBER;
         Ok(Login { pubkey: event.pubkey(), nonce, expires_at })
     }
 }
 
-/// Refuses an event that says that it was made for somebody else: all URLs in its `relay` and `u` tags must be on one of
-/// `hosts` (names without a port). One that does not say is taken.
+/// Rejects an event that was signed for a different site: all URLs in its `relay` and `u` tags must be on one of
+/// `hosts` (names without a port). An event without such tags is accepted.
 ///
-/// A relay that somebody runs to catch logins hands our nonce on as its own, and clients answer relays without asking their
-/// users; the answer then names that relay. NIP-42 wants this checked, and takes the host's name to be enough.
+/// An attacker's relay can forward our nonce as its own challenge, and clients answer relays without asking their
+/// users; the response then names that relay. NIP-42 requires this check and considers the host name sufficient.
 ///
 /// # Errors
-/// [`InvalidProof::Site`].
-pub fn check_site(event: &ProvenEvent, hosts: &[&str]) -> Result<(), InvalidProof> {
+/// [`AuthError::Site`].
+pub fn check_site(event: &VerifiedEvent, hosts: &[&str]) -> Result<(), AuthError> {
     let is_ours = |url: &str| {
         let url = Url::parse(url).ok();
         let host = url.as_ref().and_then(Url::host_str);
         host.is_some_and(|host| hosts.iter().any(|ours| ours.eq_ignore_ascii_case(host)))
     };
     match ["relay", "u"].into_iter().find(|tag| !event.values(tag).all(is_ours)) {
-        Some(tag) => Err(InvalidProof::Site { tag }),
+        Some(tag) => Err(AuthError::Site { tag }),
         None => Ok(()),
     }
-}
-
-/// Whether the event was made within `window` of now, before or after.
-pub(crate) fn check_age(event: &ProvenEvent, window: Duration, now: Timestamp) -> Result<(), InvalidProof> {
-    let created_at = event.created_at();
-    if now > created_at + window {
-        return Err(InvalidProof::TooOld { created_at, now });
-    }
-    if created_at > now + window {
-        return Err(InvalidProof::FromTheFuture { created_at, now });
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -129,11 +118,7 @@ mod tests {
             (27235, &[&["challenge", "é"]], &text),
         ] {
             let event = event(kind, tags, content, NOW);
-            assert_eq!(
-                challenges().login(&event, NOW),
-                Err(InvalidProof::NoNonce),
-                "{kind} {tags:?} {content}"
-            );
+            assert_eq!(challenges().login(&event, NOW), Err(AuthError::NoNonce), "{kind} {tags:?} {content}");
         }
     }
 
@@ -142,11 +127,8 @@ mod tests {
         for kind in [0, 1, 22241, 22243, 27234, 65535] {
             let event = event(kind, &[&["challenge", &nonce().to_string()]], "", NOW);
             let error = challenges().login(&event, NOW).unwrap_err();
-            assert_eq!(error, InvalidProof::Kind { found: kind, taken: "22242 or 27235" });
-            assert_eq!(
-                error.to_string(),
-                format!("an event of kind {kind} is no proof here; kind 22242 or 27235 is taken")
-            );
+            assert_eq!(error, AuthError::Kind { found: kind, taken: "22242 or 27235" });
+            assert_eq!(error.to_string(), format!("wrong event kind: expected 22242 or 27235, got {kind}"));
         }
     }
 
@@ -158,8 +140,8 @@ mod tests {
         assert!(login(NOW - AGE_MAX).is_ok());
         assert!(login(NOW + AGE_MAX).is_ok());
         let (old, early) = (NOW - AGE_MAX - SECOND, NOW + AGE_MAX + SECOND);
-        assert_eq!(login(old), Err(InvalidProof::TooOld { created_at: old, now: NOW }));
-        assert_eq!(login(early), Err(InvalidProof::FromTheFuture { created_at: early, now: NOW }));
+        assert_eq!(login(old), Err(AuthError::TooOld { created_at: old, now: NOW }));
+        assert_eq!(login(early), Err(AuthError::FromTheFuture { created_at: early, now: NOW }));
     }
 
     #[test]
@@ -167,9 +149,9 @@ mod tests {
         let login = |nonce: Nonce, now| {
             challenges().login(&event(22242, &[&["challenge", &nonce.to_string()]], "", NOW), now)
         };
-        assert_eq!(login(Nonce::from_bytes([1; 32]), NOW), Err(InvalidProof::UnknownNonce));
+        assert_eq!(login(Nonce::from_bytes([1; 32]), NOW), Err(AuthError::UnknownNonce));
         let expired = NOW + Challenges::LIFE;
-        assert_eq!(login(nonce(), expired), Err(InvalidProof::ExpiredNonce { at: expired }));
+        assert_eq!(login(nonce(), expired), Err(AuthError::ExpiredNonce { at: expired }));
     }
 
     #[test]
@@ -177,7 +159,7 @@ mod tests {
         let check = |tags: &[&[&str]]| {
             check_site(&event(22242, tags, "", NOW), &["tithe.example", "127.0.0.1", "[::1]"])
         };
-        let relay = Err(InvalidProof::Site { tag: "relay" });
+        let relay = Err(AuthError::Site { tag: "relay" });
         assert_eq!(check(&[]), Ok(()));
         assert_eq!(check(&[&["relay"], &["u"], &["r", "https://evil.example"]]), Ok(()));
         assert_eq!(
@@ -190,6 +172,6 @@ mod tests {
         assert_eq!(check(&[&["relay", "wss://tithe.example@evil.example"]]), relay);
         assert_eq!(check(&[&["relay", "tithe.example"]]), relay);
         assert_eq!(check(&[&["relay", "wss://tithe.example"], &["relay", "wss://evil.example"]]), relay);
-        assert_eq!(check(&[&["u", "https://evil.example"]]), Err(InvalidProof::Site { tag: "u" }));
+        assert_eq!(check(&[&["u", "https://evil.example"]]), Err(AuthError::Site { tag: "u" }));
     }
 }

@@ -1,42 +1,44 @@
-//! How trust is earned and lost, and why so.
+//! The trust policy: how trust is earned and lost.
 
 use crate::{Score, Tier};
 use std::time::Duration;
 use tithe_money::Msats;
 
-/// How trust is earned and lost. [`Default`] is the design's.
+/// The rules by which trust is earned and lost. [`Default`] has the design's values.
 ///
-/// What each rule keeps out is shown by a simulation, whose table is in `docs/trust.md`.
+/// A simulation shows which attack each rule prevents; its results are in `docs/trust.md`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustPolicy {
-    /// The score from which an identity is `established`.
+    /// The minimum score of the tier `established`.
     pub established: Score,
-    /// The score from which it is `trusted`.
+    /// The minimum score of the tier `trusted`.
     pub trusted: Score,
-    /// The score from which it is `elite`.
+    /// The minimum score of the tier `elite`.
     pub elite: Score,
-    /// What a success adds that the customer has paid [`TrustPolicy::full_payment`] or more for. A smaller payment adds in
-    /// proportion, so that dust buys dust; what the pool has paid adds nothing, so that nobody climbs on its money.
+    /// The points for completed work that the customer has paid [`TrustPolicy::full_payment`] or more for. A smaller
+    /// payment earns proportionally less. The pool's part earns nothing, so nobody gains trust with the pool's money.
     pub success: Score,
-    /// The payment that earns the whole of [`TrustPolicy::success`].
+    /// The payment that earns the full [`TrustPolicy::success`].
     pub full_payment: Msats,
-    /// What work takes that was rejected, or that failed through the customer's request. Trying out what gets through is
-    /// not free.
+    /// The points lost for work that was rejected, or that failed because of the customer's request. Probing the
+    /// evaluation therefore has a price.
     pub fault: Score,
-    /// The most that a day can add, so that trust takes time, whatever is paid: whoever is found out loses more than money.
+    /// The maximum gain per day. Trust takes time, whatever is paid, so an abuser who is detected loses more than
+    /// money.
     pub day_gain_max: Score,
-    /// For how long an identity that pays nothing keeps its score. Taking from the pool is not being there: who comes only to
-    /// take would else stay for ever. A payment ends the part of an absence that it is of [`TrustPolicy::upkeep`].
+    /// How long an identity that pays nothing keeps its score. Receiving free work does not count as activity,
+    /// otherwise an identity that only takes would keep its score for ever. A payment ends the absence in proportion to
+    /// its share of [`TrustPolicy::upkeep`].
     pub away_after: Duration,
-    /// What each day after that takes.
+    /// The points lost on each further day of absence.
     pub fade_per_day: Score,
 }
 
 impl TrustPolicy {
-    /// How long the day of [`TrustPolicy::day_gain_max`] is: it begins with its first gain.
+    /// The length of the day of [`TrustPolicy::day_gain_max`], which starts with the first gain.
     pub const DAY: Duration = Duration::from_hours(24);
 
-    /// The tier of an identity with that score.
+    /// The tier of an identity with this score.
     #[must_use]
     pub fn tier(&self, score: Score) -> Tier {
         if score >= self.elite {
@@ -50,7 +52,7 @@ impl TrustPolicy {
         }
     }
 
-    /// The tier above that score's, and how much is missing; `None` at the top.
+    /// The next higher tier and the points missing for it; `None` at the top.
     #[must_use]
     pub fn next_tier(&self, score: Score) -> Option<(Tier, Score)> {
         let steps =
@@ -60,8 +62,8 @@ impl TrustPolicy {
         next.map(|(tier, needed)| (tier, needed.saturating_sub(score)))
     }
 
-    /// The payment that ends an absence: the more trust there is to keep, the more it takes. For an established identity
-    /// it is a full payment; for others as many times that as their score is that of one.
+    /// The payment that ends an absence. It grows with the score: for a score at the `established` threshold it is one
+    /// full payment, and for others it is proportional to the score.
     #[must_use]
     pub fn upkeep(&self, score: Score) -> Msats {
         let (unit, full) =
@@ -70,7 +72,7 @@ impl TrustPolicy {
         u64::try_from(upkeep).ok().and_then(|upkeep| Msats::new(upkeep).ok()).unwrap_or(Msats::MAX)
     }
 
-    /// Whether the tiers' scores rise.
+    /// Returns true if the tiers' minimum scores are increasing.
     #[must_use]
     pub fn is_in_order(&self) -> bool {
         self.established <= self.trusted && self.trusted <= self.elite

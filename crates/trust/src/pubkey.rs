@@ -10,25 +10,25 @@ use std::str::FromStr;
 #[serde(into = "String", try_from = "String")]
 pub struct NostrPubkey([u8; 32]);
 
-/// Why a text is no public key.
+/// The reason why a text is not a public key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPubkey {
-    /// Neither hex nor an npub.
-    #[error("this is no Nostr public key: 64 lowercase hex digits or npub1… are")]
+    /// The text is neither hex nor an npub.
+    #[error("invalid Nostr public key: expected 64 lowercase hex digits or npub1…")]
     NotAKey,
-    /// Hex, but not in lower case, as NIP-01 wants it.
-    #[error("this public key has uppercase digits; Nostr writes keys in lowercase hex")]
+    /// The hex digits are not in lower case, as NIP-01 requires.
+    #[error("invalid Nostr public key: expected lowercase hex, got uppercase digits")]
     UpperCase,
-    /// An npub that was mistyped.
-    #[error("this npub is wrong: its checksum does not fit, or it holds no key")]
+    /// The npub is malformed.
+    #[error("invalid npub: wrong checksum, or the content is not a public key")]
     Npub,
-    /// A number that is the x coordinate of no point.
-    #[error("this public key is not on the curve: nobody can have its secret")]
+    /// The number is not the x coordinate of a curve point.
+    #[error("invalid Nostr public key: not a point on the curve")]
     NotOnCurve,
 }
 
 impl NostrPubkey {
-    /// The key of these bytes.
+    /// Creates a key from its bytes.
     ///
     /// # Errors
     /// [`InvalidPubkey::NotOnCurve`].
@@ -37,10 +37,10 @@ impl NostrPubkey {
         Ok(Self(bytes))
     }
 
-    /// A key that was checked before and kept as hex. That it is on the curve is not checked again.
+    /// Reads a previously verified key from hex. Whether it is on the curve is not checked again.
     ///
     /// # Errors
-    /// [`InvalidPubkey`] when it is not lowercase hex.
+    /// [`InvalidPubkey`] if the text is not lowercase hex.
     pub fn restore(hex: &str) -> Result<Self, InvalidPubkey> {
         if hex.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Err(InvalidPubkey::UpperCase);
@@ -56,7 +56,7 @@ impl NostrPubkey {
         self.0
     }
 
-    /// The key as people pass it on: `npub1…` (NIP-19).
+    /// The key in its display form: `npub1…` (NIP-19).
     #[must_use]
     pub fn npub(self) -> String {
         let Ok(npub) = nostr::key::PublicKey::from_byte_array(self.0).to_bech32();
@@ -67,7 +67,7 @@ impl NostrPubkey {
 impl FromStr for NostrPubkey {
     type Err = InvalidPubkey;
 
-    /// Reads hex or an npub, and checks that the key is on the curve.
+    /// Parses hex or an npub and verifies that the key is on the curve.
     fn from_str(text: &str) -> Result<Self, InvalidPubkey> {
         if text.get(..5).is_some_and(|prefix| prefix.eq_ignore_ascii_case("npub1")) {
             let key = nostr::key::PublicKey::from_bech32(text).map_err(|_| InvalidPubkey::Npub)?;

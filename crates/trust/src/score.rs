@@ -1,10 +1,10 @@
-//! Scores and the tiers that they make.
+//! Trust scores and tiers.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// How much an identity is trusted, in thousandths of a point. Never below nothing.
+/// The trust of an identity, in thousandths of a point. Never below zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Score(u64);
@@ -15,50 +15,50 @@ impl Score {
 
     const MILLIS_PER_POINT: u64 = 1_000;
 
-    /// So many whole points.
+    /// A score of whole points.
     #[must_use]
     pub const fn points(points: u32) -> Self {
         #[expect(clippy::as_conversions, reason = "u32 to u64 is lossless; From is not const")]
         Self(points as u64 * Self::MILLIS_PER_POINT)
     }
 
-    /// So many thousandths of a point.
+    /// A score in thousandths of a point.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis)
     }
 
-    /// Thousandths of a point.
+    /// The score in thousandths of a point.
     #[must_use]
     pub const fn millis(self) -> u64 {
         self.0
     }
 
-    /// The score with `other` more.
+    /// Adds `other`.
     #[must_use]
     pub const fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 
-    /// The score with `other` less, or nothing.
+    /// Subtracts `other`, down to zero.
     #[must_use]
     pub const fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
 
-    /// The part `of / whole` of it, rounded down; all of it from `whole` on.
+    /// The fraction `of / whole` of the score, rounded down; the whole score from `whole` on.
     #[must_use]
     pub fn share(self, of: u64, whole: u64) -> Self {
         Self(share(self.0, of, whole))
     }
 }
 
-/// The part `of / whole` of `amount`, rounded down; all of it from `whole` on.
+/// The fraction `of / whole` of `amount`, rounded down; all of `amount` from `whole` on.
 pub(crate) fn share(amount: u64, of: u64, whole: u64) -> u64 {
     if of >= whole {
         return amount;
     }
-    // Below `amount`, so it fits again.
+    // The result is at most `amount`, so it fits.
     u64::try_from(u128::from(amount) * u128::from(of) / u128::from(whole)).unwrap_or(amount)
 }
 
@@ -75,13 +75,13 @@ impl fmt::Display for Score {
 
 /// The text is not a number of points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a number of points from 0 to 1000000 with at most three decimals")]
+#[error("expected a number of points from 0 to 1000000 with at most three decimals")]
 pub struct InvalidScore;
 
 impl FromStr for Score {
     type Err = InvalidScore;
 
-    /// Reads points as [`Score`]'s `Display` writes them.
+    /// Parses points as written by [`Score`]'s `Display`.
     fn from_str(text: &str) -> Result<Self, InvalidScore> {
         const MOST: u64 = 1_000_000;
         let (points, decimals) = text.split_once('.').unwrap_or((text, "0"));
@@ -98,26 +98,26 @@ impl FromStr for Score {
     }
 }
 
-/// What a score makes of an identity.
+/// The trust tier of an identity, determined by its score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tier {
     /// No identity.
     Anonymous,
-    /// An identity that has earned nothing yet.
+    /// An identity that has not earned trust yet.
     New,
-    /// One that has paid a few times.
+    /// An identity that has paid a few times.
     Established,
-    /// One that has paid for a while.
+    /// An identity that has paid for some time.
     Trusted,
-    /// One that has paid for long.
+    /// An identity that has paid for a long time.
     Elite,
 }
 
 impl Tier {
-    /// Every tier, the lowest first.
+    /// All tiers, the lowest first.
     pub const ALL: [Self; 5] = [Self::Anonymous, Self::New, Self::Established, Self::Trusted, Self::Elite];
 
-    /// The name that the API and the stores use.
+    /// The name used by the API and the stores.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -129,7 +129,7 @@ impl Tier {
         }
     }
 
-    /// The tier of that name.
+    /// Parses a tier name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|tier| tier.as_str() == name)

@@ -1,21 +1,21 @@
-//! The server's secrets, and the MACs that are made with them.
+//! The server's secrets, and the MACs computed with them.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::fmt;
 
-/// A secret of the server's: at least 32 random bytes. Its `Debug` hides it.
+/// A server secret: at least 32 random bytes. `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
 
 impl Secret {
-    /// A secret of these bytes.
+    /// Creates a secret from its bytes.
     #[must_use]
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self(bytes.into())
     }
 
-    /// The secret's bytes, for who derives a MAC from them.
+    /// The secret's bytes, for deriving a MAC key.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.0
@@ -28,8 +28,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The server's secrets: the first makes, all check, so that a secret can be replaced without refusing what the one
-/// before it has made.
+/// The server's secrets: the first one signs and all of them verify, so that a secret can be rotated without rejecting
+/// what the previous one has signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Secrets {
     first: Secret,
@@ -37,48 +37,49 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Secrets of which `first` makes and all check.
+    /// Secrets of which `first` signs and all verify.
     #[must_use]
     pub fn new(first: Secret, others: Vec<Secret>) -> Self {
         Self { first, others }
     }
 
-    /// The one that makes.
+    /// The secret that signs.
     #[must_use]
     pub fn first(&self) -> &Secret {
         &self.first
     }
 
-    /// All of them, the one that makes first.
+    /// All secrets, the signing one first.
     pub fn iter(&self) -> impl Iterator<Item = &Secret> {
         std::iter::once(&self.first).chain(&self.others)
     }
 }
 
-/// A secret made ready for the MACs (HMAC-SHA-256) of one purpose. Its `Debug` hides it.
+/// A MAC key (HMAC-SHA-256) derived from a secret for one purpose. `Debug` hides it.
 ///
-/// Every message begins with the purpose and a zero byte: what was made for one purpose never passes for another, though
-/// the secret is the same.
+/// Every message is prefixed with the purpose and a zero byte, so a MAC made for one purpose is never valid for
+/// another, although the secret is the same.
 #[derive(Clone)]
 pub struct MacKey(Hmac<Sha256>);
 
 impl MacKey {
-    /// How many bytes of a tag are enough: nobody guesses 128 bits.
+    /// The minimum length of a truncated tag: 128 bits cannot be guessed.
     pub const SHORTEST_TAG: usize = 16;
 
-    /// The key for `purpose`, a text such as `tithe identity token v1`.
+    /// Creates the key for `purpose`, a text such as `tithe identity token v1`.
     #[must_use]
     pub fn new(secret: &Secret, purpose: &str) -> Self {
         Self(hmac(secret).chain_update(purpose).chain_update([0]))
     }
 
-    /// The tag of `message`.
+    /// Computes the tag of `message`.
     #[must_use]
     pub fn tag(&self, message: &[u8]) -> [u8; 32] {
         self.0.clone().chain_update(message).finalize().into_bytes().into()
     }
 
-    /// Whether `tag` is the message's, or its first bytes and no fewer than [`MacKey::SHORTEST_TAG`]. In constant time.
+    /// Verifies in constant time that `tag` is the message's tag, or a prefix of it with at least
+    /// [`MacKey::SHORTEST_TAG`] bytes.
     #[must_use]
     pub fn is_tag(&self, message: &[u8], tag: &[u8]) -> bool {
         tag.len() >= Self::SHORTEST_TAG
@@ -123,7 +124,7 @@ mod tests {
         assert!(!key("t", "one").is_tag(b"message", &tag));
         assert!(!key("s", "two").is_tag(b"message", &tag));
         assert!(!key("s", "one").is_tag(b"massage", &tag));
-        // A purpose that begins another takes no message of it.
+        // A purpose that is a prefix of another purpose does not accept its messages.
         assert!(!key("s", "on").is_tag(b"e\0message", &tag));
     }
 

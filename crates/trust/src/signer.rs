@@ -1,4 +1,4 @@
-//! Signing events: for clients in the terminal, and for tests. The server itself signs none.
+//! Event signing, for command-line clients and for tests. The server itself signs nothing.
 
 use crate::http_auth::HTTP_AUTH;
 use crate::login::CLIENT_AUTH;
@@ -17,25 +17,25 @@ use tithe_clock::Timestamp;
 
 static CONTEXT: LazyLock<Secp256k1<SignOnly>> = LazyLock::new(Secp256k1::signing_only);
 
-/// The secret half of a Nostr key. Its `Debug` hides it; it is overwritten when it is dropped.
+/// The secret half of a Nostr key. `Debug` hides it, and it is overwritten when dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretKey {
     keys: Keys,
     pubkey: NostrPubkey,
 }
 
-/// Why something is no secret key. It never repeats what was given.
+/// The reason why a text is not a secret key. The message never repeats the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this is no Nostr secret key: nsec1… or 64 lowercase hex digits are, if not zero or beyond the curve's order"
+    "invalid Nostr secret key: expected nsec1… or 64 lowercase hex digits, not zero and below the curve order"
 )]
 pub struct InvalidSecretKey;
 
 impl SecretKey {
-    /// The key of these random bytes.
+    /// Creates a key from random bytes.
     ///
     /// # Errors
-    /// [`InvalidSecretKey`] for one in 2^128: draw again.
+    /// [`InvalidSecretKey`] with a probability of 2^-128: draw again.
     pub fn from_bytes(random: [u8; 32]) -> Result<Self, InvalidSecretKey> {
         Self::new(nostr::key::SecretKey::from_slice(&random).map_err(|_| InvalidSecretKey)?)
     }
@@ -46,7 +46,7 @@ impl SecretKey {
         Ok(Self { keys, pubkey })
     }
 
-    /// The key as people keep it: `nsec1…` (NIP-19). Whoever sees it is them.
+    /// The key in its storage form: `nsec1…` (NIP-19). Anyone who sees it can act as its owner.
     #[must_use]
     pub fn nsec(&self) -> String {
         let Ok(nsec) = self.keys.secret_key().to_bech32();
@@ -61,7 +61,8 @@ impl SecretKey {
 
     /// A signed event as JSON (NIP-01). Empty tags are left out; a time before 1970 becomes 1970.
     ///
-    /// `aux` are fresh random bytes, which protect the key from who can measure the machine (BIP-340); any are safe else.
+    /// `aux` is fresh random data that protects the key against side-channel attacks (BIP-340); otherwise any value is
+    /// safe.
     #[must_use]
     pub fn sign(
         &self,
@@ -91,7 +92,8 @@ impl SecretKey {
         .to_string()
     }
 
-    /// The value of an `Authorization` header that signs a request (NIP-98). `url` is the whole URL, its query included.
+    /// The value of an `Authorization` header that signs a request (NIP-98). `url` is the full URL, including the
+    /// query.
     #[must_use]
     pub fn http_auth(
         &self,
@@ -107,7 +109,7 @@ impl SecretKey {
         format!("Nostr {}", STANDARD.encode(self.sign(HTTP_AUTH, tags, "", created_at, aux)))
     }
 
-    /// The event that answers a challenge (kind 22242, NIP-42), as JSON.
+    /// The event that responds to a challenge (kind 22242, NIP-42), as JSON.
     #[must_use]
     pub fn login(&self, nonce: Nonce, created_at: Timestamp, aux: [u8; 32]) -> String {
         self.sign(CLIENT_AUTH, &[&["challenge", &nonce.to_string()]], "", created_at, aux)
@@ -117,7 +119,7 @@ impl SecretKey {
 impl FromStr for SecretKey {
     type Err = InvalidSecretKey;
 
-    /// Reads `nsec1…` or lowercase hex.
+    /// Parses `nsec1…` or lowercase hex.
     fn from_str(text: &str) -> Result<Self, InvalidSecretKey> {
         if let Some(bytes) = crate::event::lowercase_hex(text) {
             return Self::from_bytes(bytes);
@@ -136,7 +138,7 @@ impl fmt::Debug for SecretKey {
 mod tests {
     use super::*;
     use crate::testing::{NOW, alice};
-    use crate::{HttpAuth, InvalidEvent, ProvenEvent};
+    use crate::{HttpAuth, InvalidEvent, VerifiedEvent};
     use proptest::prelude::*;
 
     /// NIP-19's example.
@@ -178,7 +180,7 @@ mod tests {
     #[test]
     fn the_salt_changes_the_signature_and_nothing_else() {
         let sign = |aux| alice().sign(1, &[&["t", "x"]], "content", NOW, aux);
-        let event = |aux| ProvenEvent::parse(&sign(aux)).unwrap();
+        let event = |aux| VerifiedEvent::parse(&sign(aux)).unwrap();
         assert_eq!(sign([1; 32]), sign([1; 32]));
         assert_ne!(sign([1; 32]), sign([2; 32]));
         assert_eq!(event([1; 32]), event([2; 32]));
@@ -187,7 +189,7 @@ mod tests {
     #[test]
     fn empty_tags_and_times_before_1970_are_not_signed() {
         let early = Timestamp::parse_rfc3339("1969-12-31T00:00:00Z").unwrap();
-        let event = ProvenEvent::parse(&alice().sign(1, &[&[], &["t", "x"]], "", early, [0; 32])).unwrap();
+        let event = VerifiedEvent::parse(&alice().sign(1, &[&[], &["t", "x"]], "", early, [0; 32])).unwrap();
         assert_eq!(event.created_at(), Timestamp::UNIX_EPOCH);
         assert_eq!(event.tag("t"), Some("x"));
     }
@@ -209,7 +211,7 @@ mod tests {
     #[test]
     fn a_login_carries_the_nonce() {
         let nonce = Nonce::from_bytes([0xab; 32]);
-        let event = ProvenEvent::parse(&alice().login(nonce, NOW, [0; 32])).unwrap();
+        let event = VerifiedEvent::parse(&alice().login(nonce, NOW, [0; 32])).unwrap();
         assert_eq!((event.kind(), event.tag("challenge")), (22242, Some(nonce.to_string().as_str())));
     }
 
@@ -225,10 +227,10 @@ mod tests {
             prop_assert_eq!(key.nsec().parse(), Ok(key.clone()));
             prop_assert_eq!(hex::encode(random).parse(), Ok(key.clone()));
             let mut event: serde_json::Value = serde_json::from_str(&key.sign(1, &[], "", NOW, [0; 32])).unwrap();
-            prop_assert_eq!(ProvenEvent::from_value(&event).unwrap().pubkey(), key.pubkey());
+            prop_assert_eq!(VerifiedEvent::from_value(&event).unwrap().pubkey(), key.pubkey());
             let theirs: serde_json::Value = serde_json::from_str(&other.sign(1, &[], "", NOW, [0; 32])).unwrap();
             event["sig"] = theirs["sig"].clone();
-            prop_assert!(key == other || ProvenEvent::from_value(&event) == Err(InvalidEvent::Signature));
+            prop_assert!(key == other || VerifiedEvent::from_value(&event) == Err(InvalidEvent::Signature));
         }
     }
 }

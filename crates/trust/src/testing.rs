@@ -1,9 +1,9 @@
-//! What the tests of this crate share.
+//! Helpers shared by the tests of this crate.
 
-use crate::{ProvenEvent, Secret, SecretKey, Secrets};
+use crate::{Secret, SecretKey, Secrets, VerifiedEvent};
 use tithe_clock::Timestamp;
 
-/// A whole second, as events have it.
+/// A timestamp in whole seconds, as in events.
 pub(crate) const NOW: Timestamp = match Timestamp::from_unix_micros(1_769_860_800_000_000) {
     Ok(now) => now,
     Err(_) => Timestamp::UNIX_EPOCH,
@@ -17,7 +17,7 @@ pub(crate) fn secrets() -> Secrets {
     Secrets::new(Secret::new([1; 32]), vec![])
 }
 
-/// An event of Alice's, as anybody reads it.
-pub(crate) fn event(kind: u16, tags: &[&[&str]], content: &str, at: Timestamp) -> ProvenEvent {
-    ProvenEvent::parse(&alice().sign(kind, tags, content, at, [0; 32])).unwrap()
+/// A verified event signed by Alice.
+pub(crate) fn event(kind: u16, tags: &[&[&str]], content: &str, at: Timestamp) -> VerifiedEvent {
+    VerifiedEvent::parse(&alice().sign(kind, tags, content, at, [0; 32])).unwrap()
 }

@@ -1,4 +1,4 @@
-//! Identity tokens: what a client shows instead of proving its key at every request.
+//! Identity tokens: a client sends one instead of signing every request.
 
 use crate::secret::MacKey;
 use crate::{NostrPubkey, Secret, Secrets};
@@ -10,52 +10,52 @@ use tithe_clock::Timestamp;
 
 const PURPOSE: &str = "tithe identity token v1";
 const VERSION: &str = "v1.";
-/// The longest text that is looked at. Ours are shorter.
+/// The maximum length of a token text. Tokens issued by this server are shorter.
 const LENGTH_MAX: usize = 512;
-/// How far other servers' clocks, which made a token, may be ahead of this one's.
+/// How far the clock of another server, which issued a token, may be ahead of ours.
 const CLOCKS_DIFFER: Duration = Duration::from_mins(5);
 
-/// A token that says whose requests it comes with, and until when it does.
+/// A bearer token for an identity, with its expiry time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentityToken {
-    /// The token.
+    /// The token text.
     pub text: String,
-    /// From when on it is refused.
+    /// When the token expires.
     pub expires_at: Timestamp,
 }
 
-/// Why a token is refused. Its `Display` may be shown to whoever sent it.
+/// The reason why a token is rejected. Its `Display` may be shown to the sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidToken {
-    /// It is not written as a token is.
-    #[error("this is no identity token: it is not written as one is")]
+    /// The text does not have the form of a token.
+    #[error("malformed identity token: expected `v1.<payload>.<signature>`")]
     Malformed,
-    /// No secret of ours has the key id that it names.
-    #[error("this identity token is signed by none of this server's secrets; log in again")]
+    /// None of our secrets has the token's key id.
+    #[error("unknown identity token key: not signed by this server; log in again")]
     UnknownSecret,
-    /// What it says is not what was signed.
-    #[error("this identity token was altered: its signature does not fit")]
+    /// The signature does not match the payload.
+    #[error("invalid identity token signature: log in again")]
     Altered,
-    /// Its time is over.
-    #[error("this identity token expired at {at}; log in again")]
+    /// The token has expired.
+    #[error("identity token expired at {at}: log in again")]
     Expired {
-        /// From when on it is refused.
+        /// When it expired.
         at: Timestamp,
     },
-    /// It was issued later than now, by more than clocks may differ.
-    #[error("this identity token is not valid yet: it was issued at {issued_at}")]
+    /// The issue time is further in the future than clocks may differ.
+    #[error("identity token not valid yet: issued at {issued_at}")]
     FromTheFuture {
-        /// When it says that it was issued.
+        /// The token's issue time.
         issued_at: Timestamp,
     },
 }
 
-/// Makes and checks identity tokens.
+/// Issues and verifies identity tokens.
 ///
 /// A token is `v1.<payload>.<HMAC-SHA-256>`, both in base64url without padding; the payload is
-/// `{"pubkey":"<hex>","iat":<unix seconds>,"exp":<unix seconds>,"kid":"<8 hex digits>"}`. The key id says which secret has
-/// signed it, and nothing of the secret. Checking one is on the way of every request: it allocates nothing.
+/// `{"pubkey":"<hex>","iat":<unix seconds>,"exp":<unix seconds>,"kid":"<8 hex digits>"}`. The key id identifies the
+/// signing secret without revealing anything about it. Verification runs on every request and allocates nothing.
 #[derive(Debug, Clone)]
 pub struct IdentityTokens {
     first: Key,
@@ -63,14 +63,14 @@ pub struct IdentityTokens {
     life: Duration,
 }
 
-/// A secret, made ready.
+/// A secret, prepared for signing.
 #[derive(Debug, Clone)]
 struct Key {
     id: [u8; 8],
     mac: MacKey,
 }
 
-/// What a token says.
+/// The payload of a token.
 #[derive(Deserialize)]
 struct Payload<'a> {
     pubkey: &'a str,
@@ -80,14 +80,14 @@ struct Payload<'a> {
 }
 
 impl IdentityTokens {
-    /// Tokens that live for `life`, in whole seconds.
+    /// Tokens with a lifetime of `life`, in whole seconds.
     #[must_use]
     pub fn new(secrets: &Secrets, life: Duration) -> Self {
         let others = secrets.iter().skip(1).map(Key::new).collect();
         Self { first: Key::new(secrets.first()), others, life }
     }
 
-    /// A token for who has proved that they hold `pubkey`.
+    /// Issues a token to a client that has authenticated as `pubkey`.
     #[must_use]
     pub fn issue(&self, pubkey: NostrPubkey, now: Timestamp) -> IdentityToken {
         let (iat, exp) = (now.unix_seconds(), (now + self.life).unix_seconds());
@@ -101,7 +101,7 @@ impl IdentityTokens {
         IdentityToken { text, expires_at: at(exp).unwrap_or(now) }
     }
 
-    /// Whose requests the token comes with.
+    /// Verifies a token and returns the identity it was issued to.
     ///
     /// # Errors
     /// [`InvalidToken`].
@@ -111,13 +111,13 @@ impl IdentityTokens {
         }
         let (signed, tag) = text.rsplit_once('.').ok_or(InvalidToken::Malformed)?;
         let payload = signed.strip_prefix(VERSION).ok_or(InvalidToken::Malformed)?;
-        // The decoder asks for room for whole groups of three bytes.
+        // The decoder needs a buffer for whole groups of three bytes.
         let (mut payload_room, mut tag_room) = ([0; LENGTH_MAX], [0; 33]);
         let payload = decode(payload, &mut payload_room)?;
         let tag = decode(tag, &mut tag_room)?;
         let payload: Payload<'_> = serde_json::from_slice(payload).map_err(|_| InvalidToken::Malformed)?;
         self.check_tag(signed, tag, payload.kid)?;
-        // From here on the payload is believed: we have written it.
+        // From here on the payload is trusted: this server has written it.
         let exp = at(payload.exp).ok_or(InvalidToken::Malformed)?;
         let iat = at(payload.iat).ok_or(InvalidToken::Malformed)?;
         if now >= exp {
@@ -129,7 +129,7 @@ impl IdentityTokens {
         NostrPubkey::restore(payload.pubkey).map_err(|_| InvalidToken::Malformed)
     }
 
-    /// Whether one of the secrets of that key id has signed; several may share one by chance.
+    /// Returns true if a secret with this key id signed the token; several secrets may share a key id by chance.
     fn check_tag(&self, signed: &str, tag: &[u8], kid: &str) -> Result<(), InvalidToken> {
         if tag.len() != 32 {
             return Err(InvalidToken::Malformed);
@@ -151,13 +151,13 @@ impl Key {
     fn new(secret: &Secret) -> Self {
         let [a, b, c, d, ..] = MacKey::new(secret, "tithe identity token key id v1").tag(b"");
         let mut id = [0; 8];
-        // Eight digits are written in any case: the only error is a buffer of another size.
+        // Eight digits always fit: the only possible error is a buffer of the wrong size.
         let _ = hex::encode_to_slice([a, b, c, d], &mut id);
         Self { id, mac: MacKey::new(secret, PURPOSE) }
     }
 }
 
-/// Decodes base64url without padding, and only as an encoder writes it.
+/// Decodes base64url without padding, accepting only canonical encodings.
 fn decode<'a>(text: &str, room: &'a mut [u8]) -> Result<&'a [u8], InvalidToken> {
     let length = URL_SAFE_NO_PAD.decode_slice(text, room).map_err(|_| InvalidToken::Malformed)?;
     room.get(..length).ok_or(InvalidToken::Malformed)
@@ -184,7 +184,7 @@ mod tests {
         tokens().issue(alice().pubkey(), NOW).text
     }
 
-    /// A token that says `payload`, signed by us for `purpose`.
+    /// A token with this `payload`, signed by us for `purpose`.
     fn signed(payload: &str, purpose: &str) -> String {
         let text = format!("v1.{}", URL_SAFE_NO_PAD.encode(payload));
         let tag = MacKey::new(secrets().first(), purpose).tag(text.as_bytes());
@@ -221,7 +221,7 @@ mod tests {
             assert_eq!(tokens().verify(&token.text, at), Err(InvalidToken::Expired { at: end }));
         }
         let error = tokens().verify(&token.text, end).unwrap_err();
-        assert_eq!(error.to_string(), "this identity token expired at 2026-02-01T12:00:00Z; log in again");
+        assert_eq!(error.to_string(), "identity token expired at 2026-02-01T12:00:00Z: log in again");
     }
 
     #[test]
@@ -267,7 +267,7 @@ mod tests {
         let same_bytes = format!("{signed}.{}{next}", &tag[..tag.len() - 1]);
         assert_eq!(tokens().verify(&same_bytes, NOW), Err(InvalidToken::Malformed));
         assert_eq!(tokens().verify(&format!("{token}="), NOW), Err(InvalidToken::Malformed));
-        // Another text for the same payload, which is what the MAC is over.
+        // A different text for the same payload; the MAC covers the text.
         let padded = signed.replace("v1.", "v1.=");
         assert_eq!(tokens().verify(&format!("{padded}.{tag}"), NOW), Err(InvalidToken::Malformed));
         for wrong in ["V1.", "v2.", "v1", ""] {
@@ -322,7 +322,7 @@ mod tests {
         {
             assert_eq!(tokens().verify(wrong, NOW), Err(InvalidToken::Malformed), "{wrong:?}");
         }
-        // Ours in all but its length.
+        // Valid except for its length.
         let body = payload(&alice().pubkey().to_string(), 1_769_860_800, 1_769_947_200);
         let spaced = |spaces| signed(&format!("{body}{}", " ".repeat(spaces)), PURPOSE);
         assert_eq!(tokens().verify(&spaced(200), NOW), Ok(alice().pubkey()));
@@ -343,7 +343,7 @@ mod tests {
             prop_assert!(tokens().verify(&made, NOW).is_err());
         }
 
-        /// Whatever a secret of ours has signed: it is judged.
+        /// Any payload signed by our secret is handled without a panic.
         #[test]
         fn any_signed_payload_is_judged(iat in any::<i64>(), exp in any::<i64>(), pubkey in "[0-9a-fA-F]{60,66}|.*") {
             let verified = tokens().verify(&signed(&payload(&pubkey, iat, exp), PURPOSE), NOW);

@@ -8,7 +8,7 @@
 use serde_json::Value;
 use tithe_clock::Timestamp;
 use tithe_trust::{
-    Challenges, HttpAuth, NostrPubkey, ProvenEvent, Secret, SecretKey, Secrets, SignedRequest,
+    Challenges, HttpAuth, NostrPubkey, Secret, SecretKey, Secrets, SignedRequest, VerifiedEvent,
     check_http_auth, check_site,
 };
 
@@ -58,7 +58,7 @@ fn their_logins_are_taken() {
         let challenge = challenges().issue(at - std::time::Duration::from_mins(1), *b"fixtures");
         assert_eq!(challenge.nonce.to_string(), text(&fixture, "nonce"));
         for login in list(&fixture, "logins") {
-            let event = ProvenEvent::from_value(login).unwrap();
+            let event = VerifiedEvent::from_value(login).unwrap();
             let login = challenges().login(&event, at).unwrap();
             assert_eq!(
                 (login.pubkey.to_string().as_str(), login.nonce),
@@ -91,11 +91,11 @@ fn what_can_be_written_in_two_ways_has_the_same_hash() {
     for fixture in fixtures() {
         let secret: SecretKey = text(&fixture, "nsec").parse().unwrap();
         for other in list(&fixture, "others") {
-            let event = ProvenEvent::from_value(other).unwrap();
+            let event = VerifiedEvent::from_value(other).unwrap();
             let tags: Vec<Vec<&str>> = serde::Deserialize::deserialize(&other["tags"]).unwrap();
             let tags: Vec<&[&str]> = tags.iter().map(Vec::as_slice).collect();
             let ours = secret.sign(event.kind(), &tags, event.content(), event.created_at(), [0; 32]);
-            assert_eq!(ProvenEvent::parse(&ours).unwrap(), event);
+            assert_eq!(VerifiedEvent::parse(&ours).unwrap(), event);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the wallet does when it is asked, given what has happened: each answer with the record that makes it true.
+//! The wallet's decisions: each operation's result, with the journal record that makes it durable.
 
 use crate::node::{Node, Terms};
 use crate::record::{InvoiceRecord, Outcome, PaymentRecord, Record};
@@ -11,7 +11,7 @@ use tithe_lightning::{
 };
 use tithe_money::Msats;
 
-/// BOLT11's limit.
+/// The BOLT11 limit.
 const DESCRIPTION_BYTES_MAX: usize = 639;
 const EXPIRY_MAX: Duration = Duration::from_hours(366 * 24);
 
@@ -21,7 +21,7 @@ fn refused<T>(why: impl Into<String>) -> Result<T, WalletError> {
     Err(WalletError::Refused(why.into()))
 }
 
-/// Refuses what could never be an invoice, before anything is looked up.
+/// Rejects requests that can never become an invoice, before anything is looked up.
 pub(crate) fn check_invoice_request(request: &InvoiceRequest) -> Result<(), WalletError> {
     if request.amount.is_zero() {
         return refused("an invoice must ask for more than nothing");
@@ -35,7 +35,7 @@ pub(crate) fn check_invoice_request(request: &InvoiceRequest) -> Result<(), Wall
     Ok(())
 }
 
-/// Makes an invoice, or finds the one that was made for the same request and can still be paid, or was.
+/// Creates an invoice, or returns the one that was created for the same request and is paid or still payable.
 pub(crate) fn create_invoice(
     state: &State,
     node: &Node,
@@ -73,7 +73,7 @@ pub(crate) fn create_invoice(
     }
 }
 
-/// A preimage that no invoice has. Only seeded bytes, which repeat after a restart, need more than one draw.
+/// A preimage that no invoice has. Only a seeded source, which repeats after a restart, needs more than one draw.
 fn unused_preimage(state: &State, entropy: &dyn Entropy) -> Option<Preimage> {
     (0..=state.invoice_count())
         .map(|_| Preimage::from_bytes(entropy.bytes()))
@@ -90,7 +90,8 @@ fn sign_invoice(
     let Ok(since_epoch) = u64::try_from(now.unix_micros()).map(Duration::from_micros) else {
         return refused("the clock stands before 1970");
     };
-    // BOLT11 knows whole seconds only. The start is cut and the end rounded up: never a shorter time than asked for.
+    // BOLT11 has whole seconds only. The start is rounded down and the end up, so the time is never shorter than
+    // requested.
     let created_at = Duration::from_secs(since_epoch.as_secs());
     let end = since_epoch.saturating_add(request.expiry);
     let end_seconds = end.as_secs().saturating_add(u64::from(end.subsec_nanos() > 0));
@@ -107,14 +108,14 @@ fn sign_invoice(
     Bolt11::try_from(&invoice).map_err(|error| WalletError::Nonsense(error.to_string()))
 }
 
-/// Pays an invoice of this wallet with money from nowhere.
+/// Pays an invoice of this wallet with simulated money.
 pub(crate) fn test_pay(
     state: &State,
     now: Timestamp,
     request: &Bolt11,
 ) -> Decision<Preimage, TestPaymentError> {
     let payment_hash = request.payment_hash();
-    // The same hash in another request is another node's invoice.
+    // A different request with the same hash is another node's invoice.
     let Some(invoice) = state.invoice(payment_hash).filter(|known| known.record.bolt11 == request.as_str())
     else {
         return (None, Err(TestPaymentError::Unknown(payment_hash)));
@@ -131,7 +132,7 @@ pub(crate) fn test_pay(
     }
 }
 
-/// Makes an unpaid invoice lapse now.
+/// Expires an unpaid invoice now.
 pub(crate) fn expire(state: &State, now: Timestamp, payment_hash: PaymentHash) -> Decision<(), WalletError> {
     match state.invoice(payment_hash).map(|invoice| invoice.status(now)) {
         None => (None, refused("no such invoice")),
@@ -141,11 +142,11 @@ pub(crate) fn expire(state: &State, now: Timestamp, payment_hash: PaymentHash) -
     }
 }
 
-/// What an order pays, or why it is no order that this wallet takes.
+/// The invoice and amount that an order pays, or the reason why this wallet rejects it.
 pub(crate) fn amount_of(order: &PaymentOrder) -> Result<Msats, WalletError> {
     if order.request.network() != Network::Regtest {
         return refused(format!(
-            "the invoice is on {}, and play money is on regtest",
+            "wrong network: expected regtest, got {}",
             order.request.network()
         ));
     }
@@ -161,11 +162,11 @@ pub(crate) fn amount_of(order: &PaymentOrder) -> Result<Msats, WalletError> {
 pub(crate) struct Sending {
     pub amount: Msats,
     pub fee: Msats,
-    /// A payment that would succeed stays under way instead.
+    /// A payment that would succeed stays in flight.
     pub stay_in_flight: bool,
 }
 
-/// Makes a payment, or tells what became of it before.
+/// Makes a payment, or returns the result of the earlier one with the same id.
 pub(crate) fn send(
     state: &State,
     entropy: &dyn Entropy,
@@ -197,7 +198,7 @@ pub(crate) fn send(
     (Some(Record::Payment(payment)), Ok(answer))
 }
 
-/// Why a payment cannot be made.
+/// The reason why a payment cannot be made.
 fn obstacle(
     state: &State,
     now: Timestamp,
@@ -208,7 +209,7 @@ fn obstacle(
         return Some(match other.outcome {
             Outcome::InFlight => "another payment of this invoice is under way",
             Outcome::Succeeded { .. } | Outcome::Failed { .. } => {
-                "the invoice has been paid by another payment"
+                "invoice already paid by another payment"
             }
         });
     }
@@ -228,7 +229,7 @@ fn obstacle(
     own_obstacle(state, now, payment.payment_hash)
 }
 
-/// Why an invoice of this wallet's own takes no payment.
+/// The reason why an invoice of this wallet cannot be paid.
 fn own_obstacle(state: &State, now: Timestamp, payment_hash: PaymentHash) -> Option<&'static str> {
     let own = state.invoice(payment_hash)?;
     match own.status(now) {
@@ -239,8 +240,8 @@ fn own_obstacle(state: &State, now: Timestamp, payment_hash: PaymentHash) -> Opt
     }
 }
 
-/// A payment that arrives. Only this wallet's own invoices have a preimage that it knows; for all others it makes one
-/// up, because nothing has really been paid.
+/// A successful payment. Only the wallet's own invoices have a known preimage; for all others it makes one up, because
+/// nothing has really been paid.
 fn delivered(state: &State, entropy: &dyn Entropy, payment_hash: PaymentHash) -> Outcome {
     let preimage = state
         .invoice(payment_hash)
@@ -248,16 +249,16 @@ fn delivered(state: &State, entropy: &dyn Entropy, payment_hash: PaymentHash) ->
     Outcome::Succeeded { preimage }
 }
 
-/// How a payment that is under way is to end.
+/// The outcome of a payment in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PaymentEnd {
-    /// It arrives, if the invoice still takes it.
+    /// It succeeds, if the invoice is still payable.
     Succeed,
-    /// It fails for good.
+    /// It fails permanently.
     Fail,
 }
 
-/// Ends a payment that is under way.
+/// Ends a payment in flight.
 pub(crate) fn finish(
     state: &State,
     entropy: &dyn Entropy,

@@ -1,64 +1,64 @@
-//! What can go wrong with the wallet's folder.
+//! Errors of the wallet's folder.
 
 use std::io;
 use std::path::PathBuf;
 use tithe_lightning::WalletError;
 
-/// Why a line of the journal cannot be believed.
+/// The reason why a journal line is invalid.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LineError {
-    /// It is not what this version writes.
-    #[error("it is not a record")]
+    /// The line is not a record of this version.
+    #[error("not a journal record")]
     Unreadable(#[source] serde_json::Error),
-    /// It contradicts the lines before it, or itself.
+    /// The record contradicts an earlier one, or itself.
     #[error("{0}")]
     Contradiction(&'static str),
 }
 
-/// Why the wallet's folder could not be used.
+/// The reason why the wallet's folder could not be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SimError {
-    /// A file or the folder could not be made, read, locked or written.
+    /// A file or folder could not be created, read, locked or written.
     #[error("{what} {} failed", path.display())]
     Io {
-        /// What was tried: "opening", "locking", ….
+        /// The operation: "opening", "locking", ….
         what: &'static str,
-        /// With which file.
+        /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The system error.
         source: io::Error,
     },
-    /// The file with the node's key does not hold one.
-    #[error("{} does not hold a node key: 64 hex digits", .0.display())]
+    /// The node key file does not contain a key.
+    #[error("invalid node key in {}: expected 64 hex digits", .0.display())]
     Key(PathBuf),
-    /// A whole line of the journal is damaged. Nothing after it is believed.
-    #[error("line {line} of the journal is damaged")]
+    /// A complete line of the journal is damaged. Later lines are not read.
+    #[error("damaged journal: line {line} is invalid")]
     Line {
-        /// Which, counted from one.
+        /// The line number, counted from one.
         line: u64,
-        /// Why.
+        /// The cause.
         source: LineError,
     },
-    /// The journal has become shorter than what was read of it before: something else than this wallet changed it.
-    #[error("the journal was cut short by something else")]
+    /// The journal is shorter than the part already read: something other than this wallet changed it.
+    #[error("damaged journal: truncated by another program")]
     CutShort,
-    /// The task that did the file's work was lost; the process is shutting down.
-    #[error("the wallet's file work was abandoned")]
+    /// The file task was cancelled because the process is shutting down.
+    #[error("wallet file operation cancelled")]
     Abandoned(#[source] tokio::task::JoinError),
 }
 
 impl SimError {
-    /// Whether the work may have been done although it failed.
+    /// Returns true if the operation may have taken effect although it failed.
     const fn outcome_is_unknown(&self) -> bool {
         matches!(self, Self::Abandoned(_))
     }
 }
 
 impl From<SimError> for WalletError {
-    /// A failure before or while a record is written means that nothing has happened: a record counts from its
-    /// closing newline on, which is written last.
+    /// A failure before or while a record is written has no effect: a record counts once its closing newline is
+    /// written, which comes last.
     fn from(error: SimError) -> Self {
         if error.outcome_is_unknown() {
             Self::OutcomeUnknown(Some(Box::new(error)))

@@ -1,4 +1,4 @@
-//! Faults on demand: what goes wrong with real wallets, made to happen.
+//! Fault injection: the failures of real wallets, on demand.
 
 use std::collections::{HashMap, VecDeque};
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use tithe_lightning::WalletError;
 
 const PER_MILLE: u16 = 1_000;
 
-/// What the wallet can be asked for.
+/// A wallet operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
@@ -18,7 +18,7 @@ pub enum Operation {
     InvoiceCreate,
     /// [`tithe_lightning::Wallet::invoice_status`].
     InvoiceStatus,
-    /// [`tithe_lightning::Wallet::settlements`].
+    /// [`tithe_lightning::Wallet::payments_received`].
     Settlements,
     /// [`tithe_lightning::Wallet::payment_send`].
     PaymentSend,
@@ -26,28 +26,28 @@ pub enum Operation {
     PaymentStatus,
     /// [`tithe_lightning::Wallet::balance`].
     Balance,
-    /// [`tithe_lightning::TestPayer::pay`]: a stand-in for somebody else's wallet, so [`FaultRates`] leave it alone.
+    /// [`tithe_lightning::TestPayer::pay`]: it stands in for a different wallet, so [`FaultRates`] do not affect it.
     TestPay,
 }
 
-/// What goes wrong with one operation.
+/// A fault of one operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// It takes this much longer, and then works.
+    /// The operation is delayed by this much and then succeeds.
     Delay(Duration),
-    /// The wallet is unavailable; nothing happens.
+    /// The wallet is unavailable; the operation has no effect.
     Fail,
-    /// It is done, and the answer is lost: [`WalletError::OutcomeUnknown`].
+    /// The operation takes effect, and its response is lost: [`WalletError::OutcomeUnknown`].
     LoseAnswer,
-    /// A payment that would succeed stays under way until [`crate::SimWallet::payment_finish`] ends it. Without
-    /// meaning for other operations than [`Operation::PaymentSend`].
+    /// A payment that would succeed stays in flight until [`crate::SimWallet::payment_finish`] ends it. It has no
+    /// effect on operations other than [`Operation::PaymentSend`].
     LeaveInFlight,
 }
 
-/// How often something goes wrong by itself, for runs that are meant to be rough. None by default.
+/// The rates of random faults, for stress tests. None by default.
 ///
-/// Reads as comma-separated settings, each optional:
+/// Parsed from comma-separated settings, each optional:
 ///
 /// ```
 /// use std::time::Duration;
@@ -61,39 +61,39 @@ pub enum Fault {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FaultRates {
-    /// How many operations in a thousand are done and lose their answer.
+    /// The number of operations per thousand that take effect and lose their response.
     pub lose_answer_per_mille: u16,
-    /// How many operations in a thousand fail without being done.
+    /// The number of operations per thousand that fail without effect.
     pub fail_per_mille: u16,
-    /// Each operation takes longer by up to this much.
+    /// The maximum random delay of each operation.
     pub delay_max: Duration,
 }
 
-/// Why a text is no [`FaultRates`].
+/// The reason why a text is not valid [`FaultRates`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FaultRatesError {
-    /// A part is not a name, `=` and a value.
-    #[error("{0:?} is not of the form name=value")]
+    /// A setting is not of the form name=value.
+    #[error("invalid setting: expected name=value, got {0:?}")]
     NotASetting(String),
-    /// There is no setting of that name.
-    #[error("{0:?} is not one of lose, fail and delay_ms")]
+    /// There is no setting with this name.
+    #[error("unknown setting: expected lose, fail or delay_ms, got {0:?}")]
     UnknownName(String),
-    /// A setting comes twice.
-    #[error("{0} is set twice")]
+    /// A setting occurs twice.
+    #[error("duplicate setting: {0}")]
     SetTwice(&'static str),
     /// A value is not a whole number in the setting's range.
-    #[error("{name}={value} is not a whole number from 0 to {max}")]
+    #[error("invalid {name}: expected a whole number from 0 to {max}, got {value}")]
     OutOfRange {
-        /// Which setting.
+        /// The setting.
         name: &'static str,
-        /// What it was set to.
+        /// The value.
         value: String,
-        /// The largest value that it takes.
+        /// The maximum value.
         max: u32,
     },
-    /// More operations were to go wrong than there are.
-    #[error("lose and fail are more than 1000 together")]
+    /// The rates add up to more than all operations.
+    #[error("invalid rates: expected lose + fail of at most 1000")]
     TooMany,
 }
 
@@ -131,7 +131,7 @@ impl FromStr for FaultRates {
     }
 }
 
-/// What will go wrong next.
+/// The faults of upcoming calls.
 #[derive(Debug, Default)]
 pub struct Faults {
     rates: FaultRates,
@@ -144,14 +144,14 @@ impl Faults {
         Self { rates, ..Self::default() }
     }
 
-    /// Makes `fault` happen to the next call of `operation` that has none queued before it. A queued fault takes the
-    /// place of a random one.
+    /// Queues `fault` for the next call of `operation` that has no fault queued yet. A queued fault replaces a random
+    /// one.
     pub fn queue(&self, operation: Operation, fault: Fault) {
         self.queued().entry(operation).or_default().push_back(fault);
     }
 
-    /// Drops settlement events while `silent`: the streams stay open and say nothing, and only who asks for an
-    /// invoice's status finds its payment.
+    /// Drops payment events while `silent`: the streams stay open without delivering anything, and only an invoice
+    /// status query finds the payment.
     pub fn silence_settlements(&self, silent: bool) {
         self.silent.store(silent, Ordering::SeqCst);
     }
@@ -160,7 +160,7 @@ impl Faults {
         self.silent.load(Ordering::SeqCst)
     }
 
-    /// What happens to this call of `operation`.
+    /// The fault of this call of `operation`.
     pub(crate) fn plan(&self, operation: Operation, entropy: &dyn Entropy) -> Plan {
         let queued = self.queued().get_mut(&operation).and_then(VecDeque::pop_front);
         match queued {
@@ -172,7 +172,7 @@ impl Faults {
     }
 
     fn draw(&self, entropy: &dyn Entropy) -> Plan {
-        // The remainders favour small numbers by less than one in 2^40.
+        // The modulo bias is below one in 2^40.
         let below = |limit: u64| u64::from_le_bytes(entropy.bytes()) % limit.max(1);
         let delay_micros = u64::try_from(self.rates.delay_max.as_micros()).unwrap_or(u64::MAX);
         let lose = u64::from(self.rates.lose_answer_per_mille);
@@ -190,7 +190,7 @@ impl Faults {
     }
 }
 
-/// What happens to one call.
+/// The faults of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Plan {
     delay: Duration,
@@ -198,7 +198,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// What goes wrong before the work.
+    /// Applies the faults that come before the operation.
     pub async fn before(self) -> Result<(), WalletError> {
         if !self.delay.is_zero() {
             tokio::time::sleep(self.delay).await;
@@ -206,12 +206,12 @@ impl Plan {
         if self.fault == Some(Fault::Fail) { Err(WalletError::Unavailable(None)) } else { Ok(()) }
     }
 
-    /// Whether a payment stays under way.
+    /// Returns true if a payment stays in flight.
     pub fn leaves_in_flight(self) -> bool {
         self.fault == Some(Fault::LeaveInFlight)
     }
 
-    /// What goes wrong after the work.
+    /// Applies the faults that come after the operation.
     pub fn after<T, E: From<WalletError>>(self, answer: Result<T, E>) -> Result<T, E> {
         if self.fault == Some(Fault::LoseAnswer) {
             return Err(WalletError::OutcomeUnknown(None).into());
@@ -228,13 +228,13 @@ mod tests {
     #[test]
     fn rates_that_make_no_sense_are_named() {
         let cases = [
-            ("lose", r#""lose" is not of the form name=value"#),
-            ("loose=1", r#""loose" is not one of lose, fail and delay_ms"#),
-            ("lose=-1", "lose=-1 is not a whole number from 0 to 1000"),
-            ("fail=1001", "fail=1001 is not a whole number from 0 to 1000"),
-            ("delay_ms=60001", "delay_ms=60001 is not a whole number from 0 to 60000"),
-            ("lose=1, lose=2", "lose is set twice"),
-            ("lose=501,fail=500", "lose and fail are more than 1000 together"),
+            ("lose", r#"invalid setting: expected name=value, got "lose""#),
+            ("loose=1", r#"unknown setting: expected lose, fail or delay_ms, got "loose""#),
+            ("lose=-1", "invalid lose: expected a whole number from 0 to 1000, got -1"),
+            ("fail=1001", "invalid fail: expected a whole number from 0 to 1000, got 1001"),
+            ("delay_ms=60001", "invalid delay_ms: expected a whole number from 0 to 60000, got 60001"),
+            ("lose=1, lose=2", "duplicate setting: lose"),
+            ("lose=501,fail=500", "invalid rates: expected lose + fail of at most 1000"),
         ];
         for (text, message) in cases {
             assert_eq!(text.parse::<FaultRates>().unwrap_err().to_string(), message);

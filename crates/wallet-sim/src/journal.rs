@@ -1,11 +1,11 @@
 //! The journal: an append-only file that several processes share.
 //!
-//! A record is one line, and it has happened once its closing newline is in the file. Whoever writes holds the file's
-//! exclusive lock, which the operating system lifts when the process dies, however it dies. Text after the last
-//! newline is therefore what a writer left that died in mid-line: it never happened, and the next writer cuts it off.
+//! A record is one line, and it takes effect once its closing newline is in the file. A writer holds the file's
+//! exclusive lock, which the operating system releases when the process dies. Text after the last newline was left by a
+//! writer that died in the middle of a line: it has no effect, and the next writer removes it.
 //!
-//! Lines are handed to the operating system and not forced to the disk: they outlive the process, not a power cut. No
-//! money is at stake.
+//! Lines are passed to the operating system but not synced to disk: they survive a process crash, not a power failure.
+//! No real money is at stake.
 
 use crate::node::private;
 use crate::record::Record;
@@ -17,27 +17,27 @@ use std::sync::Arc;
 
 const JOURNAL_FILE: &str = "journal.jsonl";
 
-/// What follows the journal: a state that its records change.
+/// State that is derived from the journal's records.
 pub(crate) trait Follower {
-    /// Whether `record` can follow what has happened so far.
+    /// Checks that `record` is consistent with the records so far.
     fn check(&self, record: &Record) -> Result<(), LineError>;
 
-    /// Takes a record in that has been checked.
+    /// Applies a record that has been checked.
     fn apply(&mut self, record: Record);
 }
 
-/// The file, and how far it has been read.
+/// The file and the read position.
 pub(crate) struct Journal {
     file: Arc<File>,
     path: PathBuf,
-    /// Bytes read: always the end of a line.
+    /// The number of bytes read: always the end of a line.
     read_to: u64,
-    /// Lines read.
+    /// The number of lines read.
     lines: u64,
 }
 
 impl Journal {
-    /// The journal in `folder`; both are made where they are missing.
+    /// Opens the journal in `folder`; both are created if missing.
     pub fn open(folder: &Path) -> Result<Self, SimError> {
         std::fs::create_dir_all(folder).map_err(|source| SimError::Io {
             what: "making",
@@ -51,15 +51,15 @@ impl Journal {
         Ok(Self { file: Arc::new(file), path, read_to: 0, lines: 0 })
     }
 
-    /// Keeps every other process from writing until the answer is dropped.
+    /// Locks the journal exclusively until the returned guard is dropped.
     pub fn lock(&self) -> Result<Lock, SimError> {
         self.file.lock().map_err(self.failed("locking"))?;
         Ok(Lock(Arc::clone(&self.file)))
     }
 
-    /// Reads what has been appended since the last time.
+    /// Reads new records.
     pub fn catch_up(&mut self, follower: &mut impl Follower) -> Result<(), SimError> {
-        // Lines are only ever added, so an unchanged length means that nothing is new: most readings need no lock.
+        // Lines are only appended, so an unchanged length means that there is nothing new: most reads need no lock.
         if self.length()? == self.read_to {
             return Ok(());
         }
@@ -68,10 +68,9 @@ impl Journal {
         self.read_new_lines(follower)
     }
 
-    /// Reads what has been appended, lets `decide` see it, and appends the record that it answers, while nobody else
-    /// writes.
+    /// Under the exclusive lock, reads new records, calls `decide`, and appends the record that it returns.
     ///
-    /// On an error nothing has been appended.
+    /// On an error, nothing is appended.
     pub fn append<F: Follower, T>(
         &mut self,
         follower: &mut F,
@@ -113,11 +112,11 @@ impl Journal {
         Ok(())
     }
 
-    /// Removes what a writer left that died in mid-line. Only with the exclusive lock: otherwise the line may be one
-    /// that is being written.
+    /// Removes the torn line of a writer that died. Requires the exclusive lock: without it, the line may still be in
+    /// the process of being written.
     fn cut_torn_line(&self) -> Result<(), SimError> {
         if self.length()? > self.read_to {
-            tracing::warn!(path = %self.path.display(), line = self.lines + 1, "cutting off a torn line");
+            tracing::warn!(path = %self.path.display(), line = self.lines + 1, "removing an incomplete line from the wallet's journal");
             self.file.set_len(self.read_to).map_err(self.failed("cutting"))?;
         }
         Ok(())
@@ -129,8 +128,8 @@ impl Journal {
         let mut file: &File = &self.file;
         let written = match file.write(&line) {
             Ok(written) if written == line.len() => written,
-            // Without its newline the line has not happened. It is cut off at once if that can be done, and otherwise
-            // by the next writer.
+            // Without its newline, the line has no effect. It is removed now if possible, and otherwise by the next
+            // writer.
             Ok(_) => {
                 let _cut = self.file.set_len(self.read_to);
                 return Err(self.failed("writing")(io::ErrorKind::StorageFull.into()));
@@ -142,7 +141,7 @@ impl Journal {
     }
 
     fn advance(&mut self, bytes: usize) {
-        // usize is at most 64 bits wide wherever this builds.
+        // usize is at most 64 bits wide on all supported platforms.
         self.read_to = self.read_to.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
         self.lines += 1;
     }
@@ -161,13 +160,13 @@ impl Journal {
     }
 }
 
-/// The file's lock; lifted when this is dropped.
+/// The file lock; released on drop.
 pub(crate) struct Lock(Arc<File>);
 
 impl Drop for Lock {
     fn drop(&mut self) {
         if let Err(error) = self.0.unlock() {
-            tracing::error!(%error, "the wallet's journal could not be unlocked");
+            tracing::error!(%error, "cannot unlock the wallet's journal");
         }
     }
 }

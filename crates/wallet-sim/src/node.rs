@@ -12,32 +12,32 @@ use tithe_clock::Entropy;
 use tithe_lightning::PaymentHash;
 use tithe_money::Sats;
 
-/// Blocks that the last hop must leave to claim the payment, as common nodes ask for.
+/// The blocks that the last hop must leave to claim the payment, as usual for common nodes.
 const MIN_FINAL_CLTV_DELTA: u64 = 80;
 const KEY_FILE: &str = "node.key";
 const NEW_KEY_FILE: &str = "node.key.new";
 
-/// What an invoice says.
+/// The content of an invoice.
 pub(crate) struct Terms {
     pub payment_hash: PaymentHash,
     pub payment_secret: [u8; 32],
     pub amount: Sats,
     pub description: String,
-    /// Since 1970, whole seconds.
+    /// Whole seconds since 1970.
     pub created_at: Duration,
     /// Whole seconds.
     pub expiry: Duration,
 }
 
-/// A Lightning node as far as invoices show one: a key that signs.
+/// A Lightning node, reduced to the key that signs its invoices.
 pub(crate) struct Node {
     key: SecretKey,
     secp: Secp256k1<All>,
 }
 
 impl Node {
-    /// The node whose key is in `folder`; makes the key when there is none. The caller holds the journal's lock, so
-    /// that two processes that start at once agree on one key.
+    /// Loads the node key in `folder`, or creates one if there is none. The caller holds the journal's lock, so that
+    /// two processes starting at the same time agree on one key.
     pub fn load_or_create(folder: &Path, entropy: &dyn Entropy) -> Result<Self, SimError> {
         let path = folder.join(KEY_FILE);
         let io = |what| {
@@ -48,7 +48,7 @@ impl Node {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let text = format!("{}\n", new_key(entropy).display_secret());
-                // Renamed into place when whole: a process that dies here leaves no half a key behind.
+                // Renamed into place once complete: a crash here leaves no partial key behind.
                 let new = folder.join(NEW_KEY_FILE);
                 write_secret(&new, &text).map_err(io("writing"))?;
                 std::fs::rename(&new, &path).map_err(io("writing"))?;
@@ -60,12 +60,12 @@ impl Node {
         Ok(Self { key, secp: Secp256k1::new() })
     }
 
-    /// The node's public key: what its invoices are signed by.
+    /// The node's public key, which verifies its invoices.
     pub fn id(&self) -> PublicKey {
         self.key.public_key(&self.secp)
     }
 
-    /// A signed invoice.
+    /// Creates a signed invoice.
     pub fn sign(&self, terms: Terms) -> Result<Bolt11Invoice, CreationError> {
         InvoiceBuilder::new(Currency::Regtest)
             .description(terms.description)
@@ -80,7 +80,7 @@ impl Node {
     }
 }
 
-/// Almost all 32 bytes are a key; the few that are not are drawn again.
+/// Almost every 32 bytes are a valid key; the few exceptions are drawn again.
 fn new_key(entropy: &dyn Entropy) -> SecretKey {
     loop {
         if let Ok(key) = SecretKey::from_slice(&entropy.bytes::<32>()) {
@@ -89,14 +89,14 @@ fn new_key(entropy: &dyn Entropy) -> SecretKey {
     }
 }
 
-/// Makes `path` hold `text`, for its owner's eyes only.
+/// Writes `text` to `path`, readable by its owner only.
 fn write_secret(path: &Path, text: &str) -> io::Result<()> {
     let mut file = private(OpenOptions::new().create(true).truncate(true).write(true)).open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
 
-/// Files made with these options can be read by their owner alone.
+/// File options that make a file readable by its owner only.
 pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);

@@ -1,4 +1,4 @@
-//! The journal's lines: what has happened in the wallet, one record each.
+//! Journal records: the events of the wallet, one per line.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tithe_clock::Timestamp;
@@ -6,88 +6,88 @@ use tithe_lightning::{PaymentHash, Preimage};
 use tithe_money::{Msats, Sats};
 use uuid::Uuid;
 
-/// One thing that has happened. Written as one line of JSON.
+/// A wallet event, written as one line of JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Record {
-    /// An invoice was made.
+    /// An invoice was created.
     Invoice(InvoiceRecord),
-    /// An invoice was paid by someone outside.
+    /// An invoice was paid by an external payer.
     Settled {
-        /// Which.
+        /// The invoice.
         payment_hash: PaymentHash,
-        /// When.
+        /// When it was paid.
         at: Timestamp,
     },
-    /// An unpaid invoice was made to lapse before its time.
+    /// An unpaid invoice was expired early.
     Expired {
-        /// Which.
+        /// The invoice.
         payment_hash: PaymentHash,
-        /// When.
+        /// When it expired.
         at: Timestamp,
     },
-    /// A payment of ours was tried, or one that was under way has ended. One that succeeds and pays an invoice of
-    /// this wallet settles that too: both are one line, so neither is ever seen without the other.
+    /// An outgoing payment was attempted, or one in flight has ended. A successful payment of one of this wallet's own
+    /// invoices also settles that invoice: one line records both, so neither is ever visible without the other.
     Payment(PaymentRecord),
 }
 
-/// An invoice that was made.
+/// A created invoice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct InvoiceRecord {
-    /// The caller's name for it.
+    /// The caller's id for it.
     pub id: Uuid,
-    /// What names the payment.
+    /// The payment hash.
     pub payment_hash: PaymentHash,
-    /// What the payer will get.
+    /// The preimage that the payer will receive.
     #[serde(with = "revealed")]
     pub preimage: Preimage,
-    /// What it asks for.
+    /// The amount due.
     pub amount: Sats,
-    /// What the payer's wallet shows.
+    /// The description that the payer's wallet shows.
     pub description: String,
-    /// The signed request.
+    /// The signed payment request.
     pub bolt11: String,
-    /// From when on it can no longer be paid.
+    /// When the invoice expires.
     pub expires_at: Timestamp,
 }
 
-/// A payment that was tried.
+/// An attempted payment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PaymentRecord {
-    /// The caller's name for it.
+    /// The caller's id for it.
     pub id: Uuid,
-    /// What names the payment.
+    /// The payment hash.
     pub payment_hash: PaymentHash,
-    /// What the receiver gets.
+    /// The amount that the receiver gets.
     pub amount: Msats,
-    /// What routing costs, charged when it succeeds.
+    /// The routing fee, charged if the payment succeeds.
     pub fee: Msats,
-    /// When.
+    /// When it was attempted.
     pub at: Timestamp,
-    /// How it went.
+    /// The result.
     pub outcome: Outcome,
 }
 
-/// How a payment went.
+/// The result of a payment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Outcome {
-    /// It is under way.
+    /// The payment is in flight.
     InFlight,
-    /// It was made.
+    /// The payment succeeded.
     Succeeded {
-        /// The proof.
+        /// The preimage.
         #[serde(with = "revealed")]
         preimage: Preimage,
     },
-    /// It was not made.
+    /// The payment failed.
     Failed {
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// Preimages in full: the journal is the wallet's own memory, and only its owner can read the file.
+/// Preimages are written in full: the journal is the wallet's own storage, and only its owner can read the file.
 mod revealed {
     use super::{Deserialize, Deserializer, Preimage, Serializer};
     use serde::de::Error;

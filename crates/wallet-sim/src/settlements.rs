@@ -1,26 +1,27 @@
-//! Settlement events: those of this process at once, those of other processes by looking at the journal.
+//! Received payments: those of this process immediately, those of other processes by polling the journal.
 
 use crate::Faults;
-use crate::wallet::Shared;
+use crate::SimError;
+use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
-use tithe_lightning::{Settlement, SettlementStream};
+use tithe_lightning::{ReceivedPayment, ReceivedPayments};
 use tokio::sync::broadcast::{self, Receiver, Sender};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-/// How often the journal is looked at for what other processes have appended, while anybody listens.
+/// How often the journal is polled for records of other processes, while there are listeners.
 const POLL_EVERY: Duration = Duration::from_millis(100);
 
-/// How many settlements a listener can be behind before its stream ends.
+/// The number of payments that a listener may fall behind before its stream ends.
 const LAG_MAX: usize = 1_024;
 
-/// Tells settlements to whoever listens.
+/// Announces received payments to listeners.
 #[derive(Clone)]
 pub(crate) struct Announcer {
-    sender: Sender<Settlement>,
+    sender: Sender<ReceivedPayment>,
     faults: Arc<Faults>,
 }
 
@@ -29,15 +30,25 @@ impl Announcer {
         Self { sender: Sender::new(LAG_MAX), faults }
     }
 
-    pub fn announce(&self, settlement: Settlement) {
+    pub fn announce(&self, settlement: ReceivedPayment) {
         if !self.faults.settlements_are_silent() {
-            // Nobody listening is no error.
+            // Having no listeners is not an error.
             let _listeners = self.sender.send(settlement);
         }
     }
 }
 
-/// The task that looks at the journal. It runs only while there are listeners.
+/// A journal that other processes may have appended to.
+#[async_trait]
+pub(crate) trait SharedJournal: Send + Sync + 'static {
+    /// The poller of this journal.
+    fn poller(&self) -> &Poller;
+
+    /// Reads new records and announces them.
+    async fn catch_up(self: Arc<Self>) -> Result<(), SimError>;
+}
+
+/// The task that polls the journal. It runs only while there are listeners.
 pub(crate) struct Poller {
     announcer: Announcer,
     task: Mutex<Option<JoinHandle<()>>>,
@@ -48,19 +59,19 @@ impl Poller {
         Self { announcer, task: Mutex::new(None) }
     }
 
-    /// A stream of what is announced from now on. It ends when its reader has fallen too far behind, and when the
-    /// wallet is gone.
-    pub fn listen(&self, shared: &Arc<Shared>) -> SettlementStream {
+    /// A stream of the payments announced from now on. It ends when its reader falls too far behind, and when the
+    /// wallet is dropped.
+    pub fn listen<J: SharedJournal>(&self, shared: &Arc<J>) -> ReceivedPayments {
         let mut task = self.task();
         let receiver = self.announcer.sender.subscribe();
-        // A task can also have ended with the runtime that it was started in.
+        // The task may also have ended with the runtime that it was spawned on.
         if task.as_ref().is_none_or(JoinHandle::is_finished) {
             *task = Some(tokio::spawn(poll(Arc::downgrade(shared))));
         }
         stream_of(receiver)
     }
 
-    /// Whether nobody listens any more. The task that is told so must end: the next listener starts another.
+    /// Returns true if there are no listeners. The polling task must then end: the next listener starts a new one.
     fn retire(&self) -> bool {
         let mut task = self.task();
         let idle = self.announcer.sender.receiver_count() == 0;
@@ -80,7 +91,7 @@ impl Poller {
     }
 }
 
-fn stream_of(receiver: Receiver<Settlement>) -> SettlementStream {
+fn stream_of(receiver: Receiver<ReceivedPayment>) -> ReceivedPayments {
     stream::unfold(receiver, |mut receiver| async {
         match receiver.recv().await {
             Ok(settlement) => Some((settlement, receiver)),
@@ -90,23 +101,23 @@ fn stream_of(receiver: Receiver<Settlement>) -> SettlementStream {
     .boxed()
 }
 
-async fn poll(wallet: Weak<Shared>) {
+async fn poll<J: SharedJournal>(journal: Weak<J>) {
     let mut ticks = tokio::time::interval(POLL_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing = false;
     loop {
         ticks.tick().await;
-        // Held for one look only: listeners don't keep the wallet alive.
-        let Some(shared) = wallet.upgrade() else { return };
-        if shared.poller.retire() {
+        // Held for one poll only, so that listeners do not keep the wallet alive.
+        let Some(shared) = journal.upgrade() else { return };
+        if shared.poller().retire() {
             return;
         }
-        let looked = shared.read(|_| ()).await;
+        let looked = shared.catch_up().await;
         if let Err(error) = &looked
             && !failing
         {
             let error: &dyn std::error::Error = error;
-            tracing::error!(error, "the wallet's journal cannot be read");
+            tracing::error!(error, "cannot read the wallet's journal");
         }
         failing = looked.is_err();
     }
@@ -121,12 +132,12 @@ mod tests {
     use tithe_lightning::{PaymentHash, Wallet};
     use tithe_money::Msats;
 
-    fn settlement(n: u8) -> Settlement {
-        Settlement {
+    fn settlement(n: u8) -> ReceivedPayment {
+        ReceivedPayment {
             payment_hash: PaymentHash::from_bytes([n; 32]),
             amount: Msats::ZERO,
             preimage: None,
-            settled_at: Timestamp::UNIX_EPOCH,
+            received_at: Timestamp::UNIX_EPOCH,
         }
     }
 
@@ -147,8 +158,8 @@ mod tests {
         let wallet = SimWallet::open(folder.path(), Arc::new(SystemClock), entropy).await.unwrap();
         let poller = &wallet.shared().poller;
         assert!(!poller.is_running());
-        let first = wallet.settlements().await.unwrap();
-        let second = wallet.settlements().await.unwrap();
+        let first = wallet.payments_received().await.unwrap();
+        let second = wallet.payments_received().await.unwrap();
         drop(first);
         assert!(poller.is_running());
         drop(second);
@@ -156,7 +167,7 @@ mod tests {
             tokio::task::yield_now().await;
             tokio::time::advance(POLL_EVERY).await;
         }
-        let _third = wallet.settlements().await.unwrap();
+        let _third = wallet.payments_received().await.unwrap();
         assert!(poller.is_running());
     }
 }

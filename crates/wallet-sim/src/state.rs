@@ -1,4 +1,4 @@
-//! What the wallet knows: the sum of its journal.
+//! The wallet's state: the result of its journal.
 
 use crate::LineError;
 use crate::journal::Follower;
@@ -6,11 +6,11 @@ use crate::record::{InvoiceRecord, Outcome, PaymentRecord, Record};
 use crate::settlements::Announcer;
 use std::collections::HashMap;
 use tithe_clock::Timestamp;
-use tithe_lightning::{InvoiceId, InvoiceStatus, Payment, PaymentHash, PaymentId, Settlement};
+use tithe_lightning::{InvoiceId, InvoiceStatus, Payment, PaymentHash, PaymentId, ReceivedPayment};
 use tithe_money::Msats;
 use uuid::Uuid;
 
-/// An invoice of this wallet's.
+/// An invoice of this wallet.
 pub(crate) struct SimInvoice {
     pub record: InvoiceRecord,
     progress: Progress,
@@ -26,11 +26,11 @@ enum Progress {
 impl SimInvoice {
     pub fn status(&self, now: Timestamp) -> InvoiceStatus {
         match self.progress {
-            Progress::Settled { at } => InvoiceStatus::Settled(Settlement {
+            Progress::Settled { at } => InvoiceStatus::Settled(ReceivedPayment {
                 payment_hash: self.record.payment_hash,
                 amount: self.record.amount.to_msats(),
                 preimage: Some(self.record.preimage),
-                settled_at: at,
+                received_at: at,
             }),
             Progress::Unpaid if now < self.record.expires_at => InvoiceStatus::Pending,
             Progress::Unpaid | Progress::MadeToExpire => InvoiceStatus::Expired,
@@ -38,7 +38,7 @@ impl SimInvoice {
     }
 }
 
-/// Invoices, payments and sums. Kept in memory as a whole: a simulation is not run for years.
+/// Invoices, payments and totals. Everything is kept in memory, because a simulation does not run for years.
 pub(crate) struct State {
     invoices: HashMap<PaymentHash, SimInvoice>,
     invoice_ids: HashMap<Uuid, PaymentHash>,
@@ -46,15 +46,15 @@ pub(crate) struct State {
     /// The payment that has, or may have, paid a hash.
     payers: HashMap<PaymentHash, Uuid>,
     received: Msats,
-    /// What payments that succeeded have cost, fees included.
+    /// The cost of successful payments, including fees.
     spent: Msats,
-    /// What payments that are under way will cost if they succeed.
+    /// The cost of payments in flight, should they succeed.
     reserved: Msats,
     announcer: Announcer,
 }
 
 impl State {
-    /// Before anything has happened. Settlements are told to `announcer` as they become known.
+    /// The state before the first record. Received payments are announced to `announcer` as they become known.
     pub fn new(announcer: Announcer) -> Self {
         Self {
             invoices: HashMap::new(),
@@ -72,7 +72,7 @@ impl State {
         self.invoices.get(&payment_hash)
     }
 
-    /// The latest invoice made under that name.
+    /// The latest invoice with this id.
     pub fn invoice_of(&self, id: InvoiceId) -> Option<&SimInvoice> {
         self.invoice_ids.get(&id.0).and_then(|hash| self.invoices.get(hash))
     }
@@ -85,22 +85,22 @@ impl State {
         self.payments.get(&id.0)
     }
 
-    /// The payment that has paid this hash, or may yet.
+    /// The payment that has paid this hash, or still may.
     pub fn payer(&self, payment_hash: PaymentHash) -> Option<&PaymentRecord> {
         self.payers.get(&payment_hash).and_then(|id| self.payments.get(id))
     }
 
-    /// Received less spent: what the wallet says that it holds. Payments under way are still in it.
+    /// Received minus spent: the balance that the wallet reports, including payments in flight.
     pub fn balance(&self) -> Msats {
         self.received.saturating_sub(self.spent)
     }
 
-    /// What a new payment may cost.
+    /// The maximum cost of a new payment.
     pub fn spendable(&self) -> Msats {
         self.balance().saturating_sub(self.reserved)
     }
 
-    /// Whether `amount` more could exist in this wallet.
+    /// Returns true if the wallet can hold `amount` more.
     pub fn can_receive(&self, amount: Msats) -> bool {
         self.received.checked_add(amount).is_ok()
     }
@@ -223,19 +223,19 @@ impl Follower for State {
 }
 
 impl PaymentRecord {
-    /// What it takes from the wallet; `None` when that is more than can exist.
+    /// The amount taken from the wallet; `None` if it is out of range.
     pub fn cost(&self) -> Option<Msats> {
         self.amount.checked_add(self.fee).ok()
     }
 
-    /// Whether `next` can be this same payment, ended.
+    /// Returns true if `next` is a valid end of this payment.
     fn is_continued_by(&self, next: &Self) -> bool {
         self.outcome == Outcome::InFlight
             && next.outcome != Outcome::InFlight
             && (self.payment_hash, self.amount, self.fee) == (next.payment_hash, next.amount, next.fee)
     }
 
-    /// As the port shows it.
+    /// Converts to the port's type.
     pub fn as_payment(&self) -> Payment {
         match &self.outcome {
             Outcome::InFlight => Payment::InFlight,

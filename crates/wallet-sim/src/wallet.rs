@@ -6,7 +6,7 @@ use crate::faults::{FaultRates, Faults, Operation};
 use crate::journal::Journal;
 use crate::node::Node;
 use crate::record::Record;
-use crate::settlements::{Announcer, Poller};
+use crate::settlements::{Announcer, Poller, SharedJournal};
 use crate::state::State;
 use async_trait::async_trait;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tithe_clock::{Clock, Entropy, Timestamp};
 use tithe_lightning::{
     Bolt11, InvoiceRequest, InvoiceStatus, Network, Payment, PaymentHash, PaymentId, PaymentOrder, Preimage,
-    SettlementStream, TestPayer, TestPaymentError, Wallet, WalletCapabilities, WalletError,
+    ReceivedPayments, TestPayer, TestPaymentError, Wallet, WalletCapabilities, WalletError,
 };
 use tithe_money::{Msats, Sats};
 use tokio::task::spawn_blocking;
@@ -62,6 +62,17 @@ pub(crate) struct Shared {
 struct Book {
     journal: Journal,
     state: State,
+}
+
+#[async_trait]
+impl SharedJournal for Shared {
+    fn poller(&self) -> &Poller {
+        &self.poller
+    }
+
+    async fn catch_up(self: Arc<Self>) -> Result<(), SimError> {
+        self.read(|_| ()).await
+    }
 }
 
 impl Shared {
@@ -226,7 +237,7 @@ impl Wallet for SimWallet {
         .await
     }
 
-    async fn settlements(&self) -> Result<SettlementStream, WalletError> {
+    async fn payments_received(&self) -> Result<ReceivedPayments, WalletError> {
         self.with_faults(Operation::Settlements, async {
             // What others have appended so far is not "from now on".
             self.shared.read(|_| ()).await?;

@@ -10,28 +10,28 @@ use std::process::ExitCode;
 use terminal::Terminal;
 use tithe_clock::{Entropy, SystemEntropy};
 
-/// The longest request that an estimate is asked for.
+/// The length of the longest request for which an estimate is requested, in bytes.
 const ESTIMATE_BYTES_MAX: usize = 10_000;
 
 /// Buys a piece of work.
 #[derive(Args)]
 pub(crate) struct AskArgs {
-    /// What you want done
+    /// The work that you want done
     request: String,
     #[command(flatten)]
     server: ServerArgs,
-    /// Ask as yourself, with the key in this file, or else the one that `tithe identity` uses: work earns you trust, and the
-    /// pool may pay for it
+    /// Use your identity: the key in FILE, or else the key that `tithe identity` uses. Paid work earns trust, and the pool
+    /// may pay for the work
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
     #[expect(
         clippy::option_option,
         reason = "how clap tells a flag with a value from one without and from none"
     )]
     identity: Option<Option<PathBuf>>,
-    /// The model; the server's choice without it
+    /// The model [default: chosen by the server]
     #[arg(long)]
     model: Option<String>,
-    /// The most output you want, in tokens
+    /// The maximum output, in tokens
     #[arg(long, value_name = "TOKENS")]
     max_output_tokens: Option<u64>,
     /// Pay with play money, on a server that runs with `TITHE_DEV=1`
@@ -42,7 +42,8 @@ pub(crate) struct AskArgs {
     no_qr: bool,
 }
 
-/// How it ended, as an exit code: 0 done, 1 an error, 2 wrong usage (clap's), 3 rejected, 4 failed, 5 expired.
+/// Buys the work. The exit code is 0 for completed, 1 for an error, 2 for wrong usage (clap's), 3 for rejected, 4 for failed
+/// and 5 for expired.
 pub(crate) fn run(args: AskArgs) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(Purchase::new(args)?.run())
@@ -67,7 +68,7 @@ impl Purchase {
             let npub = key.pubkey().npub();
             Terminal::identity(&npub, &self.client.log_in(key).await?);
         }
-        // An estimate travels in a URL: a long request is asked for without one.
+        // An estimate's request is part of the URL, so no estimate is made for a long request.
         if self.args.request.len() <= ESTIMATE_BYTES_MAX {
             let AskArgs { request, model, max_output_tokens, .. } = &self.args;
             Terminal::estimate(&self.client.estimate(request, model.as_deref(), *max_output_tokens).await?);
@@ -84,7 +85,7 @@ impl Purchase {
         Ok(self.terminal.end(&job, &created))
     }
 
-    /// Follows the job to its end, paying for the work on the way. A lost connection is taken up where it broke.
+    /// Follows the job to its end and pays for the work. Resumes the event stream after a lost connection.
     async fn follow(&mut self, job_id: &str) -> Result<Job, Failure> {
         let mut last_id = None;
         let mut paid_work = false;

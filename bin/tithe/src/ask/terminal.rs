@@ -1,5 +1,5 @@
-//! What the customer sees. The answer goes to standard output, everything else to standard error, so that the answer can
-//! be piped.
+//! The terminal output of `tithe ask`. The result is written to standard output, everything else to standard error, so that
+//! the result can be piped.
 
 use crate::client::{Created, Delta, Estimate, FreeTier, Invoice, Job, Verified};
 use qrcode::QrCode;
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 pub(crate) struct Terminal {
     qr: bool,
-    /// Whether the answer is shown as it comes. A file or a pipe gets it once, whole.
+    /// Whether the result is streamed. A file or a pipe gets it as a whole at the end.
     live: bool,
     streamed: String,
     attempt: u32,
@@ -29,14 +29,14 @@ impl Terminal {
 
     pub(crate) fn identity(npub: &str, verified: &Verified) {
         let trust = &verified.trust;
-        eprintln!("You are {npub}; your tier is {}, with {} points.", trust.tier, trust.score);
+        eprintln!("Logged in as {npub}: tier {}, score {}.", trust.tier, trust.score);
     }
 
     pub(crate) fn estimate(estimate: &Estimate) {
         let Estimate { estimated_sats, evaluation_fee_sats, range, tokens, identity } = estimate;
         eprintln!(
-            "About {} on {}, at least {} and at most {}; {evaluation_fee_sats} of them for the evaluation. What is not \
-             used is owed back.",
+            "About {} with {}, at least {} and at most {}, of which {evaluation_fee_sats} for the evaluation. Anything \
+             unused is refunded.",
             sats(*estimated_sats),
             tokens.model,
             range.min_sats,
@@ -47,23 +47,23 @@ impl Terminal {
             match serve.as_str() {
                 "free" => eprintln!("The pool would pay for the work, about {absorbed}."),
                 "partial" => eprintln!(
-                    "The pool would pay about {absorbed} of it; the work's invoice would ask you for {}.",
+                    "The pool would pay about {absorbed} of it; the work's invoice would be {}.",
                     sats(*up_front_sats)
                 ),
-                _ => eprintln!("The pool would pay nothing of it now."),
+                _ => eprintln!("The pool would currently pay nothing."),
             }
         }
     }
 
     pub(crate) fn created(created: &Created) {
         eprintln!("Job {}", created.job_id);
-        eprintln!("Claim token, which proves that refunds of this job are yours: {}", created.claim_token);
+        eprintln!("Claim token, which entitles you to refunds of this job: {}", created.claim_token);
     }
 
     pub(crate) fn invoice(&self, what: &str, invoice: &Invoice) {
         let Invoice { payment_request, amount_sats, expires_at, .. } = invoice;
         eprintln!("\nPay {} for {what}, before {expires_at}:", sats(*amount_sats));
-        // Upper case makes a smaller code; BOLT11 allows it.
+        // Upper case, which BOLT11 allows, makes the QR code smaller.
         let code = QrCode::new(format!("lightning:{payment_request}").to_uppercase());
         if let (true, Ok(code)) = (self.qr, code) {
             eprintln!("{}", code.render::<Dense1x2>().quiet_zone(true).build());
@@ -71,7 +71,7 @@ impl Terminal {
         eprintln!("{payment_request}");
     }
 
-    /// What the pool pays of work that one has to pay the rest of.
+    /// Prints the pool's share of partially paid work.
     pub(crate) fn part_of_the_pool(job: &Job) {
         if let Some(pricing) = job.pricing.as_ref().filter(|_| job.absorbed_sats > 0) {
             eprintln!(
@@ -94,7 +94,7 @@ impl Terminal {
                 if job.absorbed_sats > 0 && !paid_work {
                     eprintln!("There is no invoice for the work: the pool pays for it.");
                 }
-                eprintln!("The work runs …\n");
+                eprintln!("The work is running …\n");
             }
             _ => {}
         }
@@ -102,7 +102,7 @@ impl Terminal {
 
     pub(crate) fn waiting_for_server(&mut self) {
         if !self.told_waiting {
-            eprintln!("The server does not answer; waiting for it …");
+            eprintln!("The server is not reachable; retrying …");
         }
         self.told_waiting = true;
     }
@@ -113,7 +113,7 @@ impl Terminal {
         }
         if delta.attempt != self.attempt {
             if !self.streamed.is_empty() {
-                eprintln!("\n[the work had to start over]\n");
+                eprintln!("\n[the work was restarted]\n");
             }
             self.attempt = delta.attempt;
             self.streamed.clear();
@@ -122,7 +122,7 @@ impl Terminal {
         self.streamed.push_str(&delta.text);
     }
 
-    /// Prints how it ended.
+    /// Prints the job's outcome and returns the exit code.
     pub(crate) fn end(&self, job: &Job, created: &Created) -> ExitCode {
         let code = match job.state.as_str() {
             "complete" => {
@@ -133,7 +133,7 @@ impl Terminal {
                     if charged.absorbed_sats > 0 {
                         let absorbed = sats(charged.absorbed_sats);
                         eprintln!(
-                            "\nThe pool paid {absorbed} of the work, you {own} ({tokens}), and {fee} for the evaluation."
+                            "\nThe pool paid {absorbed} for the work; you paid {own} ({tokens}), and {fee} for the evaluation."
                         );
                     } else {
                         eprintln!("\nThe work cost {own} ({tokens}), the evaluation {fee}.");
@@ -142,11 +142,11 @@ impl Terminal {
                 0
             }
             "rejected" => {
-                eprintln!("\nYour request was not accepted: {}", job.reason.as_deref().unwrap_or_default());
+                eprintln!("\nThe request was rejected: {}", job.reason.as_deref().unwrap_or_default());
                 3
             }
             "failed" => {
-                eprintln!("\nIt failed: {}", job.error_message.as_deref().unwrap_or_default());
+                eprintln!("\nThe job failed: {}", job.error_message.as_deref().unwrap_or_default());
                 4
             }
             _ => {
@@ -156,7 +156,7 @@ impl Terminal {
         };
         if let Some(refund) = job.refund.as_ref().filter(|refund| refund.amount_sats > 0) {
             eprintln!(
-                "{} owed back to you ({}), to whoever has the claim token {}",
+                "Refund: {} ({}), payable to the holder of claim token {}",
                 sats(refund.amount_sats),
                 refund.state,
                 created.claim_token
@@ -171,20 +171,20 @@ impl Terminal {
             return;
         }
         if !self.streamed.is_empty() {
-            eprintln!("\n[the whole answer]\n");
+            eprintln!("\n[the complete result]\n");
         }
         say(result);
         say("\n");
     }
 }
 
-/// Writes to standard output. Whoever has closed it has read enough; the purchase goes on.
+/// Writes to standard output. Ignores a closed pipe, so that the purchase continues.
 fn say(text: &str) {
     let mut out = std::io::stdout().lock();
     let _closed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// An amount in words.
+/// Formats an amount with its unit.
 fn sats(amount: u64) -> String {
     format!("{amount} {}", if amount == 1 { "sat" } else { "sats" })
 }

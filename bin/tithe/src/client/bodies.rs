@@ -1,6 +1,6 @@
-//! What a server says.
+//! The server's response bodies.
 
-use super::Failure;
+use super::failure::Failure;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Number;
@@ -16,7 +16,7 @@ pub(super) struct Challenge {
     pub(super) nonce: String,
 }
 
-/// Who one is, proved.
+/// The response to a successful login.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Verified {
@@ -35,7 +35,7 @@ pub(crate) struct Trust {
     pub(crate) points_to_next_tier: Option<Number>,
 }
 
-/// Where one stands.
+/// The trust and budget of the authenticated identity.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Me {
@@ -43,7 +43,7 @@ pub(crate) struct Me {
     pub(crate) free_tier: Day,
 }
 
-/// What the pool pays in a day.
+/// The identity's daily budget.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Day {
@@ -76,13 +76,13 @@ pub(crate) struct TokenEstimate {
     pub(crate) model: String,
 }
 
-/// Who asks.
+/// The identity for which an estimate was made.
 #[derive(Deserialize)]
 pub(crate) struct Asking {
     pub(crate) free_tier: Option<FreeTier>,
 }
 
-/// What the pool would pay.
+/// The pool's share of an estimate.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FreeTier {

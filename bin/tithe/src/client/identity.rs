@@ -1,7 +1,9 @@
-//! Proving to a server who one is.
+//! Authentication with a server.
 
 use super::bodies::{Challenge, Me, Verified};
-use super::{Client, Failure};
+use super::failure::Failure;
+use super::requests::Client;
+use super::session::Session;
 use reqwest::RequestBuilder;
 use serde::de::DeserializeOwned;
 use std::cell::RefCell;
@@ -11,27 +13,21 @@ use tithe_trust::{Nonce, SecretKey};
 /// The kind of events that answer a challenge (NIP-42).
 const CLIENT_AUTH: u16 = 22242;
 
-/// Somebody who has logged in.
-pub(super) struct Session {
-    key: SecretKey,
-    token: RefCell<String>,
-}
-
 impl Client {
-    /// Logs in, and is that identity from now on.
+    /// Logs in; later requests are authenticated as this identity.
     pub(crate) async fn log_in(&mut self, key: SecretKey) -> Result<Verified, Failure> {
         let verified = self.verify(&key).await?;
         self.session = Some(Session { key, token: RefCell::new(verified.token.clone()) });
         Ok(verified)
     }
 
-    /// Where one stands.
+    /// The trust and budget of the identity that is logged in.
     pub(crate) async fn me(&self) -> Result<Me, Failure> {
-        self.read_as_oneself(|| self.http.get(self.url(&["api", "identity", "me"]))).await
+        self.read_authenticated(|| self.http.get(self.url(&["api", "identity", "me"]))).await
     }
 
-    /// An answer to who one is, if that is known. A token that has expired meanwhile is renewed, once.
-    pub(super) async fn read_as_oneself<T: DeserializeOwned>(
+    /// Sends a request, authenticated if logged in. An expired token is renewed once.
+    pub(super) async fn read_authenticated<T: DeserializeOwned>(
         &self,
         request: impl Fn() -> RequestBuilder,
     ) -> Result<T, Failure> {
@@ -49,12 +45,12 @@ impl Client {
         ask().await
     }
 
-    /// Signs a nonce of the server's, and the server's own address with it: whoever else is given the event can do nothing
-    /// with it there, and the server can do nothing with it elsewhere.
+    /// Logs in by signing the server's nonce together with the server's address, so that the signed event is valid only at this
+    /// server.
     async fn verify(&self, key: &SecretKey) -> Result<Verified, Failure> {
         let challenge: Challenge =
             self.read(self.http.post(self.url(&["api", "identity", "challenge"]))).await?;
-        // Nothing else is signed, whatever a server would like to have signed.
+        // Sign nothing but a nonce, whatever the server sends.
         let nonce: Nonce = challenge.nonce.parse().map_err(|_| Failure::NoNonce)?;
         let (nonce, server) = (nonce.to_string(), self.server.origin().ascii_serialization());
         let tags: [&[&str]; 2] = [&["relay", &server], &["challenge", &nonce]];
@@ -136,7 +132,7 @@ mod tests {
         refuses(&server, "first", "invalid_identity").await;
         refuses(&server, "second", "invalid_identity").await;
         let refused = client(&server).await.me().await.err().unwrap();
-        assert_eq!(refused.to_string(), "the server says: it expired (401, invalid_identity)");
+        assert_eq!(refused.to_string(), "the server responded: it expired (401, invalid_identity)");
 
         let server = MockServer::start().await;
         challenges_with(&server, &"ab".repeat(32)).await;

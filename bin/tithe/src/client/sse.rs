@@ -12,7 +12,7 @@ pub(crate) struct Event {
     pub(crate) data: String,
 }
 
-/// The events of an answer. Ends when the connection does.
+/// The events of a response. The stream ends when the connection ends.
 pub(crate) struct Events {
     bytes: BoxStream<'static, Result<Vec<u8>, reqwest::Error>>,
     lines: Lines,
@@ -34,7 +34,7 @@ impl Events {
     }
 }
 
-/// Cuts bytes into lines and lines into events.
+/// Splits bytes into lines and lines into events.
 #[derive(Default)]
 struct Lines {
     waiting: Vec<u8>,
@@ -42,7 +42,7 @@ struct Lines {
 }
 
 impl Lines {
-    /// The next whole event of what has arrived.
+    /// The next complete event in the bytes received so far.
     fn event(&mut self) -> Option<Event> {
         while let Some(end) = self.waiting.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.waiting.drain(..=end).collect();
@@ -62,7 +62,7 @@ impl Lines {
                 "id" => self.event.id = Some(value),
                 "data" if self.event.data.is_empty() => self.event.data = value,
                 "data" => self.event.data = format!("{}\n{value}", self.event.data),
-                // Comments and what else there may be.
+                // Comments and unknown fields.
                 _ => {}
             }
         }

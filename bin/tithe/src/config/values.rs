@@ -1,24 +1,28 @@
-//! The settings' texts, and where each comes from.
+//! The values of the settings as texts, and the origin of each.
 
-use super::ConfigError;
-use super::settings::{SETTINGS, Setting};
+use super::error::ConfigError;
+use super::setting::Setting;
 use std::collections::HashMap;
 use std::path::Path;
+use std::time::Duration;
 
-/// The file that is read when none is named.
+/// The file that is read when no other is named.
 const DEFAULT_FILE: &str = "tithe.toml";
 
-/// How the names of settings begin that are nobody else's: one that is no setting is a mistake.
+/// The prefixes of our environment variables: one that is no setting is a mistake.
 const OURS: [&str; 2] = ["TITHE_", "FREE_TIER_"];
 
 /// Variables of ours that are not settings of the server.
 const NOT_SETTINGS: [&str; 3] = ["TITHE_CONFIG", "TITHE_IDENTITY", "TITHE_SERVER"];
 
-/// What each setting says, and who said so.
+/// The groups of settings.
+pub(super) type Groups = &'static [&'static [Setting]];
+
+/// The value and the origin of each setting, by name.
 pub(super) struct Values(HashMap<&'static str, (String, String)>);
 
 impl Values {
-    pub(super) fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+    pub(super) fn load(groups: Groups, file: Option<&Path>) -> Result<Self, ConfigError> {
         let read = |path: &Path| {
             let shown = path.display().to_string();
             match std::fs::read_to_string(path) {
@@ -30,35 +34,37 @@ impl Values {
         let file = read(file.unwrap_or(Path::new(DEFAULT_FILE)))?;
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Self::from_parts(file, environment)
+        Self::from_parts(groups, file, environment)
     }
 
     /// The values of a file (its path and its text) and of an environment.
     pub(super) fn from_parts(
+        groups: Groups,
         file: Option<(String, String)>,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let default =
             |setting: &Setting| (setting.name, (setting.default.to_owned(), "the default".to_owned()));
-        let mut values: HashMap<_, _> = SETTINGS.iter().map(default).collect();
+        let mut values: HashMap<_, _> = groups.iter().copied().flatten().map(default).collect();
         if let Some((path, text)) = file {
             let table: toml::Table = toml::from_str(&text)
                 .map_err(|source| ConfigError::Toml { path: path.clone(), source: Box::new(source) })?;
             for (key, value) in table {
-                let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) else {
+                let Some(setting) = groups.iter().copied().flatten().find(|setting| setting.key == key)
+                else {
                     return Err(ConfigError::UnknownKey { key, path });
                 };
                 let text = text_of(&value).ok_or_else(|| ConfigError::Value {
                     name: setting.name,
                     origin: path.clone(),
                     value: value.to_string(),
-                    problem: "not a text, a number, a truth value or a list of texts".to_owned(),
+                    problem: "expected a text, a number, a boolean or a list of texts".to_owned(),
                 })?;
                 values.insert(setting.name, (text, path.clone()));
             }
         }
         for (name, value) in environment {
-            match SETTINGS.iter().find(|setting| setting.name == name) {
+            match groups.iter().copied().flatten().find(|setting| setting.name == name) {
                 Some(setting) => {
                     values.insert(setting.name, (value, "the environment".to_owned()));
                 }
@@ -74,7 +80,7 @@ impl Values {
         Ok(Self(values))
     }
 
-    /// A setting's text and where it comes from.
+    /// The value and the origin of a setting.
     pub(super) fn get(&self, name: &str) -> (&str, &str) {
         self.0.get(name).map_or(("", ""), |(value, origin)| (value.as_str(), origin.as_str()))
     }
@@ -88,7 +94,8 @@ impl Values {
     }
 
     pub(super) fn required(&self, name: &'static str, with: &str) -> Result<String, ConfigError> {
-        self.optional(name).ok_or_else(|| ConfigError::Together(format!("{name} must be set with {with}")))
+        self.optional(name)
+            .ok_or_else(|| ConfigError::Together(format!("missing {name}: it is required with {with}")))
     }
 
     pub(super) fn list(&self, name: &str) -> Vec<String> {
@@ -110,32 +117,27 @@ impl Values {
         })
     }
 
-    /// A value of our own, which is right unless this program is wrong.
-    #[expect(clippy::unused_self, reason = "it reads like its siblings")]
-    pub(super) fn parsed<T, E: ToString>(
-        &self,
-        name: &'static str,
-        text: &str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Result<T, ConfigError> {
-        parse(text).map_err(|problem| ConfigError::Value {
-            name,
-            origin: "the default".to_owned(),
-            value: text.to_owned(),
-            problem: problem.to_string(),
-        })
-    }
-
     pub(super) fn number(&self, name: &'static str, min: u64, max: u64) -> Result<u64, ConfigError> {
         self.parse(name, |text| match text.parse() {
             Ok(number) if (min..=max).contains(&number) => Ok(number),
-            _ => Err(format!("not a whole number from {min} to {max}")),
+            _ => Err(format!("expected a whole number from {min} to {max}")),
         })
+    }
+
+    /// A whole number from 1 to `max`.
+    pub(super) fn whole(&self, name: &'static str, max: u32) -> Result<u32, ConfigError> {
+        let number = self.number(name, 1, max.into())?;
+        self.parse(name, |_| u32::try_from(number))
+    }
+
+    /// A duration of at least a second and at most a year.
+    pub(super) fn seconds(&self, name: &'static str) -> Result<Duration, ConfigError> {
+        self.number(name, 1, 31_536_000).map(Duration::from_secs)
     }
 
     pub(super) fn count(&self, name: &'static str, max: u64) -> Result<usize, ConfigError> {
         let number = self.number(name, 1, max)?;
-        self.parse(name, |_| usize::try_from(number).map_err(|_| "more than this machine can count"))
+        self.parse(name, |_| usize::try_from(number).map_err(|_| "expected a smaller number"))
     }
 
     pub(super) fn one_of(
@@ -145,12 +147,12 @@ impl Values {
     ) -> Result<&'static str, ConfigError> {
         self.parse(name, |text| {
             let found = choices.iter().find(|choice| **choice == text);
-            found.copied().ok_or_else(|| format!("not one of {}", choices.join(", ")))
+            found.copied().ok_or_else(|| format!("expected one of {}", choices.join(", ")))
         })
     }
 }
 
-/// What a TOML value would be as an environment variable.
+/// A TOML value as the text that an environment variable would have.
 fn text_of(value: &toml::Value) -> Option<String> {
     Some(match value {
         toml::Value::String(text) => text.clone(),

@@ -1,4 +1,4 @@
-//! The file that a customer's key is in.
+//! The file that contains a customer's key.
 
 use crate::private;
 use std::ffi::OsString;
@@ -7,29 +7,27 @@ use std::path::{Path, PathBuf};
 use tithe_clock::Entropy;
 use tithe_trust::{InvalidSecretKey, SecretKey};
 
-/// No file with a key is longer.
+/// The maximum length of a key file, in bytes.
 const BYTES_MAX: u64 = 1024;
 
-/// What is wrong with a key's file. None of it says what is in the file.
+/// Errors about a key file. No message contains the file's content.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyFileError {
-    #[error(
-        "there is no folder for your key: HOME is not set; say where it is with --file or TITHE_IDENTITY"
-    )]
+    #[error("no location for the key: HOME is not set; set it with --file or TITHE_IDENTITY")]
     Nowhere,
-    #[error("there is no key at {0}; `tithe identity new` makes one")]
+    #[error("no key at {0}: create one with `tithe identity new`")]
     Missing(String),
-    #[error("the key at {path} cannot be read")]
+    #[error("cannot read the key at {path}")]
     Unreadable { path: String, source: std::io::Error },
-    #[error("there is no key in {path}")]
+    #[error("invalid key in {path}")]
     NoKey { path: String, source: InvalidSecretKey },
-    #[error("{0} is there already, and is kept; choose another file with --file")]
+    #[error("{0} already exists and is not overwritten; choose another file with --file")]
     Exists(String),
-    #[error("the key cannot be written to {path}")]
+    #[error("cannot write the key to {path}")]
     Unwritable { path: String, source: std::io::Error },
 }
 
-/// Where the key is: where one says, or else where `TITHE_IDENTITY` says, or else in one's configuration folder.
+/// The path of the key file: the given one, or else `TITHE_IDENTITY`, or else a file in the user's configuration folder.
 pub(crate) fn place(said: Option<PathBuf>) -> Result<PathBuf, KeyFileError> {
     place_in(said, |name| std::env::var_os(name))
 }
@@ -42,13 +40,13 @@ fn place_in(
     if let Some(file) = said.or_else(|| path("TITHE_IDENTITY")) {
         return Ok(file);
     }
-    // One that is not absolute is to be ignored: so the XDG specification.
+    // The XDG specification says to ignore a relative path.
     let folder = path("XDG_CONFIG_HOME").filter(|folder| folder.is_absolute());
     let folder = folder.or_else(|| Some(path("HOME")?.join(".config"))).ok_or(KeyFileError::Nowhere)?;
     Ok(folder.join("tithe").join("identity.nsec"))
 }
 
-/// Makes a key, and keeps it in a file that is not there yet.
+/// Generates a key and stores it in a new file.
 pub(crate) fn create(path: &Path, entropy: &dyn Entropy) -> Result<SecretKey, KeyFileError> {
     let shown = path.display().to_string();
     let key = loop {
@@ -67,7 +65,7 @@ pub(crate) fn create(path: &Path, entropy: &dyn Entropy) -> Result<SecretKey, Ke
     }
 }
 
-/// Reads the key. Warns when others can read it, too.
+/// Reads the key. Warns if other users can access the file.
 pub(crate) fn read(path: &Path) -> Result<SecretKey, KeyFileError> {
     let shown = || path.display().to_string();
     let mut text = Vec::new();
@@ -90,7 +88,9 @@ fn warn_of_readers(path: &Path, file: &std::fs::File) {
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         let path = path.display();
-        eprintln!("tithe: others can read or change your key at {path} (mode {mode:o}): chmod 600 {path}");
+        eprintln!(
+            "tithe: other users can read or change your key at {path} (mode {mode:o}): chmod 600 {path}"
+        );
     }
 }
 
@@ -158,7 +158,7 @@ mod tests {
     fn without_a_file_one_is_told_how_to_make_one() {
         let folder = tempfile::tempdir().unwrap();
         let told = read(&folder.path().join("key")).unwrap_err().to_string();
-        assert!(told.ends_with("; `tithe identity new` makes one"), "{told}");
+        assert!(told.ends_with(": create one with `tithe identity new`"), "{told}");
         assert!(matches!(read(folder.path()).unwrap_err(), KeyFileError::Unreadable { .. }));
     }
 }

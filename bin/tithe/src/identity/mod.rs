@@ -1,5 +1,5 @@
-//! `tithe identity`: a customer's own key. What one may want to pipe goes to standard output, everything else to standard
-//! error.
+//! `tithe identity`: a customer's own key. Values that scripts may use are written to standard output, everything else to
+//! standard error.
 
 pub(crate) mod key_file;
 
@@ -11,17 +11,17 @@ use tithe_clock::SystemEntropy;
 
 #[derive(Subcommand)]
 pub(crate) enum IdentityCommand {
-    /// Make a key of your own, and keep it in a file
+    /// Create a key and store it in a file
     New(KeyArgs),
-    /// Show who you are and, if the server answers, where you stand there
+    /// Show your public key and, if the server is reachable, your trust and budget there
     Show(LoginArgs),
-    /// Log in, and print the token, which is sent as `X-Nostr-Token`
+    /// Log in and print the token, to be sent in the header `X-Nostr-Token`
     Login(LoginArgs),
 }
 
 #[derive(Args)]
 pub(crate) struct KeyArgs {
-    /// The file of your key; without it `TITHE_IDENTITY`, or else tithe/identity.nsec in your configuration folder
+    /// The key file [default: `TITHE_IDENTITY`, or else tithe/identity.nsec in your configuration folder]
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 }
@@ -34,7 +34,7 @@ pub(crate) struct LoginArgs {
     server: ServerArgs,
 }
 
-/// How it ended, as an exit code: 0 done, 1 an error, 2 wrong usage (clap's).
+/// Runs the command. The exit code is 0 for success, 1 for an error and 2 for wrong usage (clap's).
 pub(crate) fn run(command: IdentityCommand) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match command {
@@ -50,7 +50,7 @@ fn new(args: KeyArgs) -> Result<(), Box<dyn std::error::Error>> {
     let key = key_file::create(&path, &SystemEntropy)?;
     println!("{}", key.pubkey().npub());
     eprintln!(
-        "This is your name. Your key is in {}: whoever has it is you, and nobody can replace it, so keep a copy.",
+        "This is your public key. Your secret key is in {}. Anyone who has it can act as you, and it cannot be recovered: keep a copy.",
         path.display()
     );
     Ok(())
@@ -71,7 +71,7 @@ async fn show(args: LoginArgs) -> Result<(), Box<dyn std::error::Error>> {
     match standing {
         Ok(me) => println!("server  {server}\n{}", standing_lines(&me)),
         Err(failure @ Failure::NoServer { .. }) => {
-            eprintln!("{failure} It would say where you stand.");
+            eprintln!("{failure} Without it, your trust and budget cannot be shown.");
         }
         Err(failure) => return Err(failure.into()),
     }
@@ -81,16 +81,16 @@ async fn show(args: LoginArgs) -> Result<(), Box<dyn std::error::Error>> {
 fn standing_lines(me: &Me) -> String {
     let trust = &me.trust;
     let next = match (&trust.next_tier, &trust.points_to_next_tier) {
-        (Some(tier), Some(missing)) => format!("{tier} needs {missing} more"),
-        _ => "there is none above".to_owned(),
+        (Some(tier), Some(missing)) => format!("{missing} more points to {tier}"),
+        _ => "the highest tier".to_owned(),
     };
     let day = &me.free_tier;
     let until = day.resets_at.as_ref().map(|at| format!(", until {at}")).unwrap_or_default();
     let today = match day.daily_budget_sats {
-        0 => "the pool pays nothing for this tier".to_owned(),
-        budget => format!("{} of {budget} sats of the pool are left{until}", day.remaining_today_sats),
+        0 => "none for this tier".to_owned(),
+        budget => format!("{} of {budget} sats left{until}", day.remaining_today_sats),
     };
-    format!("tier    {}, with {} points; {next}\ntoday   {today}", trust.tier, trust.score)
+    format!("tier    {}, score {}; {next}\nbudget  {today}", trust.tier, trust.score)
 }
 
 async fn login(args: LoginArgs) -> Result<(), Box<dyn std::error::Error>> {

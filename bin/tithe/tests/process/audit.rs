@@ -139,7 +139,7 @@ fn without_its_tables_the_audit_says_what_to_do(place: &Place) {
     let audited = place.run(&["audit"]);
     assert_eq!(audited.status.code(), Some(1));
     let told = text(&audited.stderr);
-    let expected = if place.is_postgres() { "run `tithe migrate`" } else { "there is no database at" };
+    let expected = if place.is_postgres() { "run `tithe migrate`" } else { "no database at" };
     assert!(told.contains(expected), "{told}");
     assert_eq!(text(&audited.stdout), "");
 }
@@ -152,6 +152,6 @@ fn without_the_database_the_audit_says_where_it_looked() {
         audit.arg("audit").env("DATABASE_URL", "postgres://tithe@127.0.0.1:1/books").output().unwrap();
     assert_eq!(audited.status.code(), Some(1));
     let told = text(&audited.stderr);
-    assert!(told.contains("the database at 127.0.0.1:1/books cannot be reached"), "{told}");
+    assert!(told.contains("the database at 127.0.0.1:1/books is unreachable"), "{told}");
     assert!(told.to_lowercase().contains("because") && told.contains("refused"), "{told}");
 }

@@ -27,7 +27,7 @@ fn a_customer_buys_in_the_terminal(place: &Place) {
         "Pay 29 sats for the work",
         "lnbcrt",
         "The work cost ",
-        "owed back",
+        "Refund: ",
     ] {
         assert!(told.contains(part), "{part:?} is not in\n{told}");
     }
@@ -35,11 +35,15 @@ fn a_customer_buys_in_the_terminal(place: &Place) {
     assert_eq!(rejected.status.code(), Some(3), "{}", text(&rejected.stderr));
     let failed = ask(&server, &["[sim:refuse] please"]);
     assert_eq!(failed.status.code(), Some(4), "{}", text(&failed.stderr));
-    assert!(text(&failed.stderr).contains("owed back to you (pending)"), "{}", text(&failed.stderr));
+    assert!(
+        text(&failed.stderr).contains("(pending), payable to the holder of claim token"),
+        "{}",
+        text(&failed.stderr)
+    );
     let wrong = ask(&server, &["hello", "--model", "gpt-none"]);
     assert_eq!(wrong.status.code(), Some(1));
     assert!(
-        text(&wrong.stderr).contains("model \"gpt-none\" is not offered here"),
+        text(&wrong.stderr).contains("not offered by this server: \"gpt-none\""),
         "{}",
         text(&wrong.stderr)
     );
@@ -53,7 +57,7 @@ fn without_a_server_a_customer_is_told_so() {
         tithe(folder.path()).args(["ask", "--server", "http://127.0.0.1:1", "hello"]).output().unwrap();
     assert_eq!(asked.status.code(), Some(1));
     assert!(
-        text(&asked.stderr).contains("no server answers at http://127.0.0.1:1/"),
+        text(&asked.stderr).contains("no server reachable at http://127.0.0.1:1/"),
         "{}",
         text(&asked.stderr)
     );
@@ -67,7 +71,7 @@ fn a_server_that_is_asked_to_stop_lets_work_finish(place: &Place) {
     let mut customer = Ended(customer);
     let mut told = BufReader::new(customer.0.stderr.take().unwrap()).lines().map_while(Result::ok);
     let job = told.find_map(|line| line.strip_prefix("Job ").map(|id| format!("/api/jobs/{id}"))).unwrap();
-    assert!(told.any(|line| line.contains("The work runs")));
+    assert!(told.any(|line| line.contains("The work is running")));
     // That it is paid for; that somebody works on it shows in its text. What nobody has begun is left to other servers.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { Events::of(&server, &job).await.reach_text(Duration::from_secs(20)).await });

@@ -50,16 +50,16 @@ fn the_pool_pays_for_who_has_an_identity_and_the_books_say_so(place: &Place) {
     tells(
         &told,
         &[
-            "You are npub1",
-            "your tier is new, with 0 points",
+            "Logged in as npub1",
+            "tier new, score 0",
             "The pool would pay for the work, about 12 sats.",
             "Pay 1 sat for the evaluation",
             "There is no invoice for the work: the pool pays for it.",
-            "The work runs",
-            "The pool paid 3 sats of the work, you 0 sats (6 tokens in, 80 out), and 1 for the evaluation.",
+            "The work is running",
+            "The pool paid 3 sats for the work; you paid 0 sats (6 tokens in, 80 out), and 1 for the evaluation.",
         ],
     );
-    assert!(!told.contains("for the work, before") && !told.contains("owed back to you"), "{told}");
+    assert!(!told.contains("for the work, before") && !told.contains("Refund: "), "{told}");
 
     let pool = pool(&server);
     assert_eq!((&pool["reservedSats"], &pool["grantedTodaySats"]), (&json!(0), &json!(3)), "{pool}");
@@ -81,16 +81,16 @@ fn the_pool_pays_what_is_left_of_a_day_and_then_nothing(place: &Place) {
     tells(
         &text(&bought.stderr),
         &[
-            "The pool would pay about 2 sats of it; the work's invoice would ask you for 27 sats.",
+            "The pool would pay about 2 sats of it; the work's invoice would be 27 sats.",
             "The pool pays 2 of 29 sats, if you pay the rest.",
             "Pay 27 sats for the work",
-            "The pool paid 2 sats of the work, you 1 sat (6 tokens in, 80 out), and 1 for the evaluation.",
-            "26 sats owed back to you",
+            "The pool paid 2 sats for the work; you paid 1 sat (6 tokens in, 80 out), and 1 for the evaluation.",
+            "Refund: 26 sats (pending)",
         ],
     );
     let bought = ask(&server, &["--identity", "Why is the sky blue?"]);
     let told = text(&bought.stderr);
-    tells(&told, &["The pool would pay nothing of it now.", "Pay 29 sats for the work", "The work cost "]);
+    tells(&told, &["The pool would currently pay nothing.", "Pay 29 sats for the work", "The work cost "]);
     assert!(!told.contains("The pool pa"), "{told}");
     // Who says nothing of an identity is told nothing of the pool.
     let told = text(&ask(&server, &["Why is the sky blue?"]).stderr);
@@ -173,5 +173,5 @@ fn a_pool_that_cannot_be_opened_stops_the_server() {
     let failed = tithe(place.path()).arg("serve").env("TITHE_LISTEN", "127.0.0.1:0").output().unwrap();
     let told = text(&failed.stderr);
     assert_eq!((failed.status.code(), text(&failed.stdout)), (Some(1), String::new()), "{told}");
-    assert!(told.contains("tithe: the pool could not be opened"), "{told}");
+    assert!(told.contains("tithe: cannot open the pool"), "{told}");
 }

@@ -67,8 +67,8 @@ fn a_key_logs_in_and_shows_where_it_stands(place: &Place) {
         &format!("npub    {}", npub.trim()),
         &format!("hex     {}", me["pubkey"].as_str().unwrap()),
         &format!("server  {}", server.url("")),
-        "tier    new, with 0 points; established needs 10 more",
-        "today   1000 of 1000 sats of the pool are left",
+        "tier    new, score 0; 10 more points to established",
+        "budget  1000 of 1000 sats left",
     ] {
         assert!(shown.lines().any(|shown| shown == line), "{line:?} is not in\n{shown}");
     }
@@ -87,7 +87,7 @@ fn a_key_is_for_nobody_else_to_read_and_is_never_written_over() {
     let again = identity(folder.path(), &["new"]);
     assert_eq!(again.status.code(), Some(1));
     let told = text(&again.stderr);
-    assert!(told.contains("identity.nsec is there already, and is kept"), "{told}");
+    assert!(told.contains("identity.nsec already exists and is not overwritten"), "{told}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), key);
     // Not even where it only leads somewhere else.
     std::os::unix::fs::symlink("nowhere", folder.path().join("link")).unwrap();
@@ -104,7 +104,7 @@ fn a_key_can_be_anywhere() {
     let show = |prepared: &mut Command| {
         let shown = prepared.args(["identity", "show", "--server", "http://127.0.0.1:1"]).output().unwrap();
         assert_eq!(shown.status.code(), Some(0), "without a server one still is somebody");
-        assert!(text(&shown.stderr).contains("no server answers at"), "{}", text(&shown.stderr));
+        assert!(text(&shown.stderr).contains("no server reachable at"), "{}", text(&shown.stderr));
         text(&shown.stdout).lines().next().unwrap().replace("npub    ", "") + "\n"
     };
     assert_eq!(show(&mut tithe(folder.path())), in_default);
@@ -130,7 +130,7 @@ fn a_file_that_holds_no_key_is_refused_without_saying_what_it_holds() {
             let refused = tithe(folder.path()).args(arguments).output().unwrap();
             let told = all_of(&refused);
             assert_eq!(refused.status.code(), Some(1), "{arguments:?}: {told}");
-            assert!(told.contains("there is no key in mistake"), "{arguments:?}: {told}");
+            assert!(told.contains("invalid key in mistake"), "{arguments:?}: {told}");
             assert!(!told.contains(wrong), "{arguments:?}: {told}");
         }
     }
@@ -138,7 +138,7 @@ fn a_file_that_holds_no_key_is_refused_without_saying_what_it_holds() {
         let refused = tithe(folder.path()).args(arguments).output().unwrap();
         assert_eq!(refused.status.code(), Some(1));
         assert!(
-            text(&refused.stderr).contains("`tithe identity new` makes one"),
+            text(&refused.stderr).contains("create one with `tithe identity new`"),
             "{}",
             text(&refused.stderr)
         );
@@ -150,7 +150,7 @@ fn a_key_that_others_can_read_is_warned_of() {
     let folder = tempfile::tempdir().unwrap();
     printed(folder.path(), &["new", "--file", "key"]);
     let show = || identity(folder.path(), &["show", "--file", "key", "--server", "http://127.0.0.1:1"]);
-    assert!(!text(&show().stderr).contains("others"), "{}", text(&show().stderr));
+    assert!(!text(&show().stderr).contains("other users"), "{}", text(&show().stderr));
     for mode in [0o640, 0o604, 0o620] {
         let path = folder.path().join("key");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();

@@ -15,7 +15,7 @@ fn migrating_again_changes_nothing(place: &Place) {
         text(&migrated.stdout)
     };
     let told = migrate();
-    assert!(told.starts_with("the tables were brought up to date ("), "{told}");
+    assert!(told.starts_with("the tables are up to date (migrations applied: "), "{told}");
     assert_eq!(migrate(), "the tables are up to date\n");
     assert_eq!(place.audit()["jobs"], 0);
     // Nothing is left to do for a server.

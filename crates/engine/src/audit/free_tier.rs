@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use tithe_clock::Timestamp;
-use tithe_free_tier::{Day, Grant, PoolTally, Reservation, ReservationId, ReservationState, Standing};
+use tithe_free_tier::{
+    BudgetWindow, Grant, Identity, PoolCounters, Reservation, ReservationId, ReservationState,
+};
 use tithe_ledger::{AccountId, Auditor, Invariant, Transfer, TransferKind};
 use tithe_money::Msats;
 use tithe_trust::NostrPubkey;
@@ -10,42 +12,42 @@ use uuid::Uuid;
 
 /// What is kept of an identity while its rows come in.
 #[derive(Default)]
-struct DayFacts {
-    says: Option<Day>,
+struct WindowFacts {
+    stored: Option<BudgetWindow>,
     reserved: u128,
     offers: Vec<ReservationId>,
     granted_in_window: u128,
 }
 
-impl DayFacts {
+impl WindowFacts {
     fn counts(&self, at: Timestamp) -> bool {
-        let resets_at = self.says.as_ref().and_then(|day| day.resets_at);
-        resets_at.is_some_and(|resets_at| resets_at - Day::WINDOW <= at && at < resets_at)
+        let resets_at = self.stored.as_ref().and_then(|window| window.resets_at);
+        resets_at.is_some_and(|resets_at| resets_at - BudgetWindow::LENGTH <= at && at < resets_at)
     }
 }
 
 /// Takes in all rows of the free tier: identities, reservations and the tally before the first grant.
 #[derive(Default)]
 pub(super) struct FreeTierAudit {
-    days: HashMap<NostrPubkey, DayFacts>,
+    windows: HashMap<NostrPubkey, WindowFacts>,
     /// Reservations that live, and whether somebody renews them: the others are jobs'.
     live: HashMap<Uuid, (Msats, bool)>,
     offered: u128,
     /// What reservations say was granted, and to whom.
     settled: HashMap<Uuid, (Msats, NostrPubkey)>,
-    /// What transfers say was granted, less what the log says.
+    /// What transfers say was granted, less what the log stored.
     booked: HashMap<Uuid, i128>,
-    tally: PoolTally,
+    counters: PoolCounters,
     grants: u64,
 }
 
 impl FreeTierAudit {
-    pub(super) fn standing(&mut self, standing: &Standing) {
-        self.days.entry(standing.pubkey()).or_default().says = Some(standing.day.clone());
+    pub(super) fn identity(&mut self, identity: &Identity) {
+        self.windows.entry(identity.pubkey()).or_default().stored = Some(identity.window.clone());
     }
 
-    pub(super) fn tally(&mut self, tally: PoolTally) {
-        self.tally = tally;
+    pub(super) fn counters(&mut self, counters: PoolCounters) {
+        self.counters = counters;
     }
 
     pub(super) fn reservation(&mut self, reservation: &Reservation, ledger: &mut Auditor) {
@@ -56,13 +58,13 @@ impl FreeTierAudit {
         }
         if state.is_live() {
             ledger.set_aside(AccountId::Pool, *amount);
-            self.days.entry(reservation.pubkey).or_default().reserved += u128::from(amount.get());
+            self.windows.entry(reservation.pubkey).or_default().reserved += u128::from(amount.get());
             let leased = matches!(state, ReservationState::Held { until: Some(_) });
             self.live.insert(id.0, (*amount, leased));
         }
         if *state == ReservationState::Offered {
             self.offered += u128::from(amount.get());
-            self.days.entry(reservation.pubkey).or_default().offers.push(*id);
+            self.windows.entry(reservation.pubkey).or_default().offers.push(*id);
         }
         if state.absorbed() > *amount {
             let detail = format!("{} were granted of {amount}", state.absorbed());
@@ -81,9 +83,9 @@ impl FreeTierAudit {
         if *booked == 0 {
             self.booked.remove(&grant.id.0);
         }
-        let day = self.days.entry(grant.pubkey).or_default();
-        if day.counts(grant.created_at) {
-            day.granted_in_window += amount;
+        let window = self.windows.entry(grant.pubkey).or_default();
+        if window.counts(grant.created_at) {
+            window.granted_in_window += amount;
         }
         if self.settled.get(&grant.id.0) == Some(&(grant.absorbed, grant.pubkey)) {
             self.settled.remove(&grant.id.0);
@@ -107,29 +109,32 @@ impl FreeTierAudit {
 
     pub(super) fn finish(self, ledger: &mut Auditor) {
         let mut find = |subject: String, detail: String| ledger.find(Invariant::I5, subject, detail);
-        for (pubkey, day) in self.days {
+        for (pubkey, window) in self.windows {
             let subject = format!("identity {pubkey}");
-            let Some(says) = day.says else {
+            let Some(stored) = window.stored else {
                 find(subject, "something was reserved or granted for it, but it does not exist".to_owned());
                 continue;
             };
-            if u128::from(says.reserved.get()) != day.reserved {
+            if u128::from(stored.reserved.get()) != window.reserved {
                 let detail = format!(
                     "its row says {} are reserved, its reservations {} msat",
-                    says.reserved, day.reserved
+                    stored.reserved, window.reserved
                 );
                 find(subject.clone(), detail);
             }
-            if says.offer.as_slice() != day.offers {
+            if stored.offer.as_slice() != window.offers {
                 find(
                     subject.clone(),
-                    format!("its row says its offer is {:?}, its offers are {:?}", says.offer, day.offers),
+                    format!(
+                        "its row says its offer is {:?}, its offers are {:?}",
+                        stored.offer, window.offers
+                    ),
                 );
             }
-            if u128::from(says.absorbed.get()) != day.granted_in_window {
+            if u128::from(stored.absorbed.get()) != window.granted_in_window {
                 let detail = format!(
                     "its row says {} were granted today, the log {} msat",
-                    says.absorbed, day.granted_in_window
+                    stored.absorbed, window.granted_in_window
                 );
                 find(subject, detail);
             }
@@ -149,10 +154,10 @@ impl FreeTierAudit {
                 format!("{absorbed} were granted of it, but the log does not say so"),
             );
         }
-        if u128::from(self.tally.offered.get()) != self.offered {
+        if u128::from(self.counters.offered.get()) != self.offered {
             let detail =
-                format!("it says {} are offered, the offers {} msat", self.tally.offered, self.offered);
-            find("tally".to_owned(), detail);
+                format!("it says {} are offered, the offers {} msat", self.counters.offered, self.offered);
+            find("pool counters".to_owned(), detail);
         }
     }
 }

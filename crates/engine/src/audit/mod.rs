@@ -2,8 +2,7 @@
 
 mod free_tier;
 
-use crate::store::{AuditRow, StoreError};
-use crate::{Engine, store::Store};
+use crate::store::{AuditRow, Store, StoreError};
 use free_tier::FreeTierAudit;
 use futures_util::StreamExt;
 use std::collections::HashMap;
@@ -79,16 +78,6 @@ pub async fn audit(store: &dyn Store) -> Result<AuditReport, StoreError> {
     Ok(audit.report())
 }
 
-impl Engine {
-    /// Audits everything that this engine's store holds.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it cannot be read to the end.
-    pub async fn audit(&self) -> Result<AuditReport, StoreError> {
-        audit(self.ports.store.as_ref()).await
-    }
-}
-
 impl Audit {
     fn row(&mut self, row: AuditRow) {
         match row {
@@ -97,9 +86,9 @@ impl Audit {
             AuditRow::Hold(hold) => self.ledger.hold(&hold),
             AuditRow::Invoice(invoice) => self.invoices.push(invoice),
             AuditRow::Job(job) => self.jobs.push(facts(&job)),
-            AuditRow::Identity(standing) => self.free_tier.standing(&standing),
+            AuditRow::Identity(identity) => self.free_tier.identity(&identity),
             AuditRow::Reservation(reservation) => self.free_tier.reservation(&reservation, &mut self.ledger),
-            AuditRow::Tally(tally) => self.free_tier.tally(tally),
+            AuditRow::PoolCounters(counters) => self.free_tier.counters(counters),
             AuditRow::Grant(grant) => self.free_tier.grant(&grant),
             AuditRow::Unreadable { subject, problem } => self.ledger.find(Invariant::I1, subject, problem),
         }

@@ -1,39 +1,234 @@
-//! Loaded rows, with what the command at hand would change.
+//! Which rows commands read and write. Each kind is declared here, once; keys, loaded rows, changes and the stores'
+//! plumbing derive from [`for_each_row_kind`](crate::for_each_row_kind).
 
-use std::collections::BTreeMap;
+pub use super::kind::{RowKind, Written};
+use super::refusal::{Refusal, UndeclaredRow};
+use super::table::{Log, Table};
+use crate::records::{AuthNonce, AuthNonceId, IdempotencyId, IdempotencyRecord};
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashSet};
+use tithe_free_tier::{Grant, Identity, PoolCounters, Reservation, ReservationId};
+use tithe_jobs::{Job, JobChange, JobId};
+use tithe_ledger::{Account, AccountId, Hold, HoldId, Transfer, TransferKey};
+use tithe_lightning::{Invoice, PaymentHash};
+use tithe_trust::NostrPubkey;
 
-/// The rows of one kind. A command's changes are a draft until it is accepted; a refused command's draft is dropped.
-pub(super) struct Rows<K, V> {
-    current: BTreeMap<K, V>,
-    draft: BTreeMap<K, V>,
-    changed: BTreeMap<K, V>,
+/// Calls a macro with every kind of row, as `field: Kind` pairs, in the order in which stores lock them.
+///
+/// What guards comes before what it guards: whether a hold, a reservation or a transfer exists is known only once its
+/// account and its identity are locked. Among the accounts, the pool is locked last, because every server needs it.
+#[macro_export]
+macro_rules! for_each_row_kind {
+    ($callback:ident) => {
+        $callback! {
+            identities: $crate::books::rows::Identities,
+            jobs: $crate::books::rows::Jobs,
+            invoices: $crate::books::rows::Invoices,
+            idempotency_keys: $crate::books::rows::IdempotencyKeys,
+            auth_nonces: $crate::books::rows::AuthNonces,
+            accounts: $crate::books::rows::Accounts,
+            pool_counters: $crate::books::rows::Counters,
+            holds: $crate::books::rows::Holds,
+            reservations: $crate::books::rows::Reservations,
+        }
+    };
 }
 
-impl<K: Ord + Clone, V: Clone> Rows<K, V> {
-    pub(super) fn new(rows: impl IntoIterator<Item = (K, V)>) -> Self {
-        Self { current: rows.into_iter().collect(), draft: BTreeMap::new(), changed: BTreeMap::new() }
-    }
+macro_rules! row_kinds {
+    ($($(#[$doc:meta])* $kind:ident: $key:ty => $row:ty, named $name:literal, by $of:expr;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy)]
+        pub struct $kind;
 
-    pub(super) fn get(&self, key: &K) -> Option<&V> {
-        self.draft.get(key).or_else(|| self.current.get(key))
-    }
+        impl RowKind for $kind {
+            type Key = $key;
+            type Row = $row;
+            const NAME: &'static str = $name;
 
-    pub(super) fn put(&mut self, key: K, row: V) {
-        self.draft.insert(key, row);
-    }
-
-    pub(super) fn accept(&mut self) {
-        for (key, row) in std::mem::take(&mut self.draft) {
-            self.current.insert(key.clone(), row.clone());
-            self.changed.insert(key, row);
+            fn key(row: &$row) -> $key {
+                let of: fn(&$row) -> $key = $of;
+                of(row)
+            }
         }
+    )*};
+}
+
+row_kinds! {
+    /// Identities, with their trust and their budget window.
+    Identities: NostrPubkey => Identity, named "identity", by Identity::pubkey;
+    /// Jobs.
+    Jobs: JobId => Job, named "job", by |job| job.id;
+    /// Invoices that were issued to customers.
+    Invoices: PaymentHash => Invoice, named "invoice", by |invoice| invoice.payment_hash;
+    /// Idempotency keys, with what is known of their requests.
+    IdempotencyKeys: IdempotencyId => IdempotencyRecord, named "idempotency key", by |record| record.id.clone();
+    /// Consumed authentication nonces.
+    AuthNonces: AuthNonceId => AuthNonce, named "auth nonce", by |nonce| nonce.id;
+    /// Guarded accounts.
+    Accounts: AccountId => Account, named "account", by Account::id;
+    /// The pool's counters: one row.
+    Counters: () => PoolCounters, named "pool counters", by |_| ();
+    /// Holds.
+    Holds: HoldId => Hold, named "hold", by |hold| hold.id;
+    /// Reservations of the pool.
+    Reservations: ReservationId => Reservation, named "reservation", by |reservation| reservation.id;
+}
+
+macro_rules! row_structs {
+    ($($field:ident: $kind:path,)*) => {
+        /// The rows that a command or a batch reads and changes, by kind and key. A store locks them kind by kind in the
+        /// order of these fields, and within a kind in the order of the keys.
+        #[derive(Debug, Clone, PartialEq, Eq, Default)]
+        pub struct RowKeys {
+            $(
+                #[doc = concat!("Keys of `", stringify!($field), "`.")]
+                pub $field: BTreeSet<<$kind as RowKind>::Key>,
+            )*
+            /// Transfers that may have been made before; only their existence is loaded, after everything else.
+            pub transfers: BTreeSet<TransferKey>,
+        }
+
+        impl RowKeys {
+            /// Adds the keys of `other`.
+            pub fn extend(&mut self, other: &Self) {
+                $(self.$field.extend(other.$field.iter().cloned());)*
+                self.transfers.extend(other.transfers.iter().cloned());
+            }
+        }
+
+        /// The rows of a batch as a store has loaded them. Rows that do not exist are absent.
+        #[derive(Debug, Clone, PartialEq, Eq, Default)]
+        pub struct LoadedRows {
+            $(
+                #[doc = concat!("The loaded `", stringify!($field), "`.")]
+                pub $field: Vec<<$kind as RowKind>::Row>,
+            )*
+            /// The declared transfers that exist.
+            pub transfers: HashSet<TransferKey>,
+        }
+
+        /// Everything that a batch writes.
+        #[derive(Debug, Clone, PartialEq, Eq, Default)]
+        pub struct Changes {
+            $(
+                #[doc = concat!("The written `", stringify!($field), "`.")]
+                pub $field: Written<<$kind as RowKind>::Row>,
+            )*
+            /// New transfers.
+            pub transfers: Vec<Transfer>,
+            /// New grants.
+            pub grants: Vec<Grant>,
+            /// New steps of jobs.
+            pub job_changes: Vec<JobChange>,
+        }
+
+        impl Changes {
+            /// Whether there is nothing to write.
+            #[must_use]
+            pub fn is_empty(&self) -> bool {
+                $(self.$field.is_empty() &&)*
+                self.transfers.is_empty() && self.grants.is_empty() && self.job_changes.is_empty()
+            }
+        }
+
+        /// The rows of a batch while its commands are decided.
+        pub struct Rows<'b> {
+            $(
+                #[doc = concat!("The `", stringify!($field), "`.")]
+                pub $field: Table<'b, $kind>,
+            )*
+            /// Transfers.
+            pub transfers: Transfers<'b>,
+            /// New grants.
+            pub grants: Log<Grant>,
+            /// New steps of jobs.
+            pub job_changes: Log<JobChange>,
+        }
+
+        impl<'b> Rows<'b> {
+            pub(super) fn new(loaded: LoadedRows) -> Self {
+                Self {
+                    $($field: Table::new(loaded.$field),)*
+                    transfers: Transfers::new(loaded.transfers),
+                    grants: Log::default(),
+                    job_changes: Log::default(),
+                }
+            }
+
+            /// Begins a command that has declared these keys.
+            pub(super) fn begin(&mut self, declared: &'b RowKeys) {
+                $(self.$field.begin(&declared.$field);)*
+                self.transfers.declared = Some(&declared.transfers);
+            }
+
+            /// The undeclared row that the command has touched, if it has.
+            pub(super) fn take_undeclared(&self) -> Option<UndeclaredRow> {
+                let mut found = self.transfers.undeclared.take();
+                $(found = self.$field.take_undeclared().or(found);)*
+                found
+            }
+
+            pub(super) fn accept(&mut self) {
+                $(self.$field.accept();)*
+                self.transfers.accept();
+                self.grants.accept();
+                self.job_changes.accept();
+            }
+
+            pub(super) fn discard(&mut self) {
+                $(self.$field.discard();)*
+                self.transfers.log.discard();
+                self.grants.discard();
+                self.job_changes.discard();
+            }
+
+            pub(super) fn into_changes(self) -> Changes {
+                Changes {
+                    $($field: self.$field.into_written(),)*
+                    transfers: self.transfers.log.into_accepted(),
+                    grants: self.grants.into_accepted(),
+                    job_changes: self.job_changes.into_accepted(),
+                }
+            }
+        }
+    };
+}
+
+for_each_row_kind!(row_structs);
+
+/// Transfers: which of the declared ones exist, and the new ones.
+pub struct Transfers<'b> {
+    declared: Option<&'b BTreeSet<TransferKey>>,
+    existing: HashSet<TransferKey>,
+    log: Log<Transfer>,
+    undeclared: RefCell<Option<UndeclaredRow>>,
+}
+
+impl Transfers<'_> {
+    fn new(existing: HashSet<TransferKey>) -> Self {
+        Self { declared: None, existing, log: Log::default(), undeclared: RefCell::default() }
     }
 
-    pub(super) fn discard(&mut self) {
-        self.draft.clear();
+    /// Whether the transfer of this key was made before.
+    ///
+    /// # Errors
+    /// [`Refusal::Undeclared`] when the command did not declare the key.
+    pub fn exists(&self, key: &TransferKey) -> Result<bool, Refusal> {
+        if !self.declared.is_some_and(|declared| declared.contains(key)) {
+            let undeclared = UndeclaredRow { kind: "transfer", key: key.to_string() };
+            self.undeclared.replace(Some(undeclared.clone()));
+            return Err(Refusal::Undeclared(undeclared));
+        }
+        Ok(self.existing.contains(key) || self.log.draft().iter().any(|transfer| transfer.key == *key))
     }
 
-    pub(super) fn into_changed(self) -> Vec<V> {
-        self.changed.into_values().collect()
+    /// Adds a transfer. Its key needs no declaration: a second transfer with the same key fails the batch.
+    pub fn push(&mut self, transfer: Transfer) {
+        self.log.push(transfer);
+    }
+
+    fn accept(&mut self) {
+        self.existing.extend(self.log.draft().iter().map(|transfer| transfer.key.clone()));
+        self.log.accept();
     }
 }

@@ -3,7 +3,7 @@
 use crate::scene::{Op, Point, Scene, Server, When, asking, job_of, keyed, somebody};
 use std::sync::Arc;
 use std::time::Duration;
-use tithe_engine::NewJobRequest;
+use tithe_engine::jobs::NewJobRequest;
 use tithe_jobs::{JobId, StateName};
 use tithe_lightning::TestPayer;
 use tithe_money::{Msats, Sats};
@@ -50,7 +50,7 @@ async fn dies_serving(served: Served, op: Op, nth: u32, when: When) {
         Served::Partially => (Some(somebody(1)), 10),
     };
     scene.settings.rules.free_tier.budgets.new = Sats::new(budget).unwrap();
-    scene.server().engine.pool_open().await.unwrap();
+    scene.server().engine.pool.open().await.unwrap();
     let mut first = scene.server_elsewhere().await;
     first.power.cut_at(op, nth, when);
     first.start();
@@ -79,7 +79,7 @@ async fn dies_serving(served: Served, op: Op, nth: u32, when: When) {
     assert_eq!(scene.transfers().await, transfers, "{point}");
     let absorbed = scene.moved(id).await.absorbed;
     assert_eq!(absorbed > 0, who.is_some(), "{point}: {absorbed}");
-    assert_eq!(second.engine.pool_status().await.unwrap().reserved, Msats::ZERO, "{point}");
+    assert_eq!(second.engine.pool.status().await.unwrap().reserved, Msats::ZERO, "{point}");
     scene.finish().await;
 }
 

@@ -2,7 +2,7 @@
 
 use crate::scene::{Answer, Ends, Point, Scene};
 use std::time::Duration;
-use tithe_engine::{JobCursor, JobUpdate};
+use tithe_engine::jobs::{JobCursor, JobUpdate};
 use tithe_jobs::{JobState, StateName};
 
 /// The lease runs out while the worker lives on: the machine slept, or the clock was set.
@@ -66,7 +66,7 @@ async fn the_text_of_a_taken_over_attempt_never_mixes_with_the_next_one_on_the_s
     scene.backend.say_to_work(Answer::of(&["new ", "text"], Ends::Finished(None)));
     let mut old = scene.backend.gate(Point::Delta(1));
     let mut new = scene.backend.gate(Point::Delta(1));
-    let mut follower = server.engine.job_follow(id, JobCursor::default()).await.unwrap();
+    let mut follower = server.engine.jobs.follow(id, JobCursor::default()).await.unwrap();
     let reading = tokio::spawn(async move {
         let (mut attempt, mut text) = (0, String::new());
         while let Some((cursor, update)) = follower.next().await.unwrap() {

@@ -1,14 +1,15 @@
 //! Following a job: its steps in order, its text as it comes.
 
-use crate::scene::{Answer, Ends, Point, Scene, Server};
+use crate::scene::{Answer, Ends, Point, Scene, Server, poll_all};
 use std::time::Duration;
-use tithe_engine::{EngineError, JobCursor, JobUpdate};
+use tithe_engine::EngineError;
+use tithe_engine::jobs::{JobCursor, JobUpdate};
 use tithe_jobs::{JobId, JobState, StateName};
 use tokio::time::Instant;
 
 /// Reads from `cursor` to the job's end.
 async fn read(server: &Server, id: JobId, cursor: JobCursor) -> Vec<(JobCursor, JobUpdate)> {
-    let mut follower = server.engine.job_follow(id, cursor).await.unwrap();
+    let mut follower = server.engine.jobs.follow(id, cursor).await.unwrap();
     let mut updates = Vec::new();
     while let Some(update) = follower.next().await.unwrap() {
         updates.push(update);
@@ -74,7 +75,7 @@ async fn a_follower_that_comes_back_gets_the_rest_from_any_cursor() {
     let server = scene.started();
     let id = server.create("[sim:slow=40]").await;
     // Somebody else who follows keeps the text where it is.
-    let mut witness = server.engine.job_follow(id, JobCursor::default()).await.unwrap();
+    let mut witness = server.engine.jobs.follow(id, JobCursor::default()).await.unwrap();
     let (updates, _) = tokio::join!(read(&server, id, JobCursor::default()), scene.pay_through(id));
     let whole = result(&scene, id).await;
     for (at, (cursor, _)) in updates.iter().enumerate() {
@@ -176,15 +177,15 @@ async fn text_is_told_only_for_as_long_as_somebody_elsewhere_follows() {
     scene.pay_evaluation(id).await;
     scene.pay_work(id).await;
     scene.until_state(id, StateName::Executing).await;
-    assert_eq!(scene.store.texts_told(), 0);
+    assert_eq!(scene.store.texts_published(), 0);
     let other = scene.started();
-    let mut follower = other.engine.job_follow(id, JobCursor::default()).await.unwrap();
+    let mut follower = other.engine.jobs.follow(id, JobCursor::default()).await.unwrap();
     while !matches!(follower.next().await.unwrap(), Some((_, JobUpdate::Text(_)))) {}
     drop(follower);
     tokio::time::sleep(Duration::from_secs(7)).await;
-    let told = scene.store.texts_told();
+    let told = scene.store.texts_published();
     tokio::time::sleep(Duration::from_secs(7)).await;
-    assert_eq!(scene.store.texts_told(), told, "nobody listens any more");
+    assert_eq!(scene.store.texts_published(), told, "nobody listens any more");
     scene.until_state(id, StateName::Complete).await;
     scene.finish().await;
 }
@@ -194,11 +195,11 @@ async fn a_follower_looks_when_something_may_have_been_missed() {
     let scene = Scene::open().await;
     let (server, other) = (scene.server(), scene.started());
     let id = server.create("hello").await;
-    let mut follower = other.engine.job_follow(id, JobCursor::default()).await.unwrap();
+    let mut follower = other.engine.jobs.follow(id, JobCursor::default()).await.unwrap();
     follower.next().await.unwrap().unwrap();
     scene.pay_evaluation(id).await;
-    server.engine.payments_poll(false).await.unwrap();
-    scene.store.lose_news();
+    server.engine.payments.poll().await.unwrap();
+    scene.store.lose_notifications();
     let looked = Instant::now();
     let Some((_, JobUpdate::Step { change, .. })) = follower.next().await.unwrap() else { panic!("no step") };
     assert_eq!(change.state, StateName::Evaluating);
@@ -224,13 +225,13 @@ async fn a_step_that_is_taken_while_the_follower_reads_is_told_at_once() {
     let scene = Scene::open().await;
     let server = scene.server();
     let id = server.create("hello").await;
-    let mut follower = server.engine.job_follow(id, JobCursor::default()).await.unwrap();
+    let mut follower = server.engine.jobs.follow(id, JobCursor::default()).await.unwrap();
     follower.next().await.unwrap().unwrap();
     let mut gate = scene.store_faults.gate_changes();
     let (update, paid) = tokio::join!(follower.next(), async {
         gate.reached().await;
         scene.pay_evaluation(id).await;
-        server.engine.payments_poll(false).await.unwrap();
+        server.engine.payments.poll().await.unwrap();
         let paid = Instant::now();
         gate.open();
         paid
@@ -246,7 +247,7 @@ async fn following_survives_an_outage_of_the_store() {
     let scene = Scene::open().await;
     let server = scene.started();
     let id = server.create("hello").await;
-    let mut follower = server.engine.job_follow(id, JobCursor::default()).await.unwrap();
+    let mut follower = server.engine.jobs.follow(id, JobCursor::default()).await.unwrap();
     scene.store_faults.take_away();
     assert!(matches!(follower.next().await, Err(EngineError::Busy)));
     scene.store_faults.mend();
@@ -266,17 +267,17 @@ async fn money_that_arrives_after_the_end_is_told_to_who_comes_back() {
     let id = server.create("hello").await;
     let slow = scene.wallet_whose_clock_stands().await;
     scene.clock.advance(scene.settings.invoice_expiry + Duration::from_secs(1));
-    server.engine.payments_poll(false).await.unwrap();
+    server.engine.payments.poll().await.unwrap();
     let updates = read(&server, id, JobCursor::default()).await;
     assert_eq!(states(&updates), [StateName::AwaitingEvalPayment, StateName::Expired]);
     let end = updates.last().unwrap().0;
     assert_eq!(read(&server, id, end).await, []);
     let invoice = scene.invoice(scene.job(id).await.evaluation.invoice.unwrap()).await;
     tithe_lightning::TestPayer::pay(&slow, &invoice.payment_request.parse().unwrap()).await.unwrap();
-    server.engine.payments_poll(true).await.unwrap();
+    poll_all(&server.engine).await;
     assert_eq!(states(&read(&server, id, end).await), [StateName::Expired]);
     let nobody = JobId(uuid::Uuid::nil());
-    let missing = server.engine.job_follow(nobody, JobCursor::default()).await;
-    assert!(matches!(missing, Err(EngineError::NoSuchJob(_))));
+    let missing = server.engine.jobs.follow(nobody, JobCursor::default()).await;
+    assert!(matches!(missing, Err(EngineError::NotFound { kind: "job", .. })));
     scene.finish().await;
 }

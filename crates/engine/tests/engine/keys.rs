@@ -33,7 +33,7 @@ async fn the_job_of_a_server_that_died_before_its_invoice_is_taken_up_when_the_k
         // The first one lives after all: its customer is told of the same invoice.
         dead.power.mend();
         let late = asked.await.unwrap().unwrap();
-        assert_eq!(late.answer, answered.answer);
+        assert_eq!(late.response, answered.response);
         assert_eq!(scene.pay_through(job_of(&answered)).await.state.name(), StateName::Complete);
         scene.finish().await;
     }
@@ -48,7 +48,7 @@ async fn after_a_failure_the_key_is_free_at_once() {
     let answered = server.create_keyed("hello", "k").await.unwrap();
     assert_eq!(server.engine.audit().await.unwrap().jobs, 1);
     let again = server.create_keyed("hello", "k").await.unwrap();
-    assert_eq!((&again.answer, again.replayed), (&answered.answer, true));
+    assert_eq!((&again.response, again.replayed), (&answered.response, true));
     scene.finish().await;
 }
 
@@ -59,7 +59,7 @@ async fn an_answer_is_given_again_though_nothing_can_be_priced() {
     let answered = server.create_keyed("hello", "k").await.unwrap();
     scene.prices.set(None);
     let again = server.create_keyed("hello", "k").await.unwrap();
-    assert_eq!((again.answer, again.replayed), (answered.answer, true));
+    assert_eq!((again.response, again.replayed), (answered.response, true));
     assert!(matches!(server.create_keyed("hello", "other").await, Err(EngineError::NoPrice(_))));
     scene.finish().await;
 }
@@ -74,7 +74,7 @@ async fn a_key_whose_job_was_given_up_begins_anew_once() {
     server.engine.sweep().await.unwrap();
     let answered = server.create_keyed("hello", "k").await.unwrap();
     let again = server.create_keyed("hello", "k").await.unwrap();
-    assert_eq!((&again.answer, again.replayed), (&answered.answer, true));
+    assert_eq!((&again.response, again.replayed), (&answered.response, true));
     assert_eq!(server.engine.audit().await.unwrap().jobs, 2, "the one that was given up, and the new one");
     scene.finish().await;
 }
@@ -139,19 +139,19 @@ async fn a_key_is_no_way_around_the_limit_of_unpaid_invoices() {
         assert!(matches!(refused, Err(EngineError::TooManyUnpaid)), "{refused:?}");
     }
     let again = server.create_keyed("one", "1").await.unwrap();
-    assert_eq!(again.answer, first.answer, "what was answered before is answered again");
+    assert_eq!(again.response, first.response, "what was answered before is answered again");
     scene.pay_evaluation(job_of(&first)).await;
-    server.engine.payments_poll(false).await.unwrap();
+    server.engine.payments.poll().await.unwrap();
     server.create_keyed("three", "3").await.unwrap();
     scene.finish().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn work_of_other_kinds_is_done_once_for_its_key_and_again_when_it_failed() {
-    use tithe_engine::idempotency::StoredAnswer;
+    use tithe_engine::records::StoredResponse;
     let scene = Scene::open().await;
     let server = scene.server();
-    let answer = |body: &str| StoredAnswer { status: 200, body: body.to_owned() };
+    let answer = |body: &str| StoredResponse { status: 200, body: body.to_owned() };
     let once = async |body| {
         let work = async {
             match body {
@@ -159,14 +159,14 @@ async fn work_of_other_kinds_is_done_once_for_its_key_and_again_when_it_failed()
                 None => Err(EngineError::NoWallet),
             }
         };
-        server.engine.once(Some(keyed("ask", "k")), work).await
+        server.engine.idempotency.once(Some(keyed("ask", "k")), work).await
     };
     assert!(matches!(once(None).await, Err(EngineError::NoWallet)));
-    assert_eq!(once(Some("first")).await.unwrap().answer, answer("first"));
+    assert_eq!(once(Some("first")).await.unwrap().response, answer("first"));
     let again = once(Some("second")).await.unwrap();
-    assert_eq!((again.answer, again.replayed), (answer("first"), true));
+    assert_eq!((again.response, again.replayed), (answer("first"), true));
     scene.clock.advance(Duration::from_hours(24));
     let fresh = eventually("the key is forgotten", async || once(Some("third")).await.ok()).await;
-    assert_eq!(fresh.answer, answer("third"));
+    assert_eq!(fresh.response, answer("third"));
     scene.finish().await;
 }

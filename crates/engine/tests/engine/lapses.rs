@@ -1,6 +1,6 @@
 //! Invoices lapse while payments arrive.
 
-use crate::scene::{Moved, Scene, Server};
+use crate::scene::{Moved, Scene, Server, poll_all};
 use std::time::Duration;
 use tithe_jobs::{JobId, StateName};
 use tithe_lightning::TestPayer;
@@ -13,7 +13,7 @@ impl Scene {
         let id = server.create("hello").await;
         if for_work {
             self.pay_evaluation(id).await;
-            server.engine.payments_poll(false).await.unwrap();
+            server.engine.payments.poll().await.unwrap();
             let mut worker = self.server();
             worker.start();
             self.until_state(id, StateName::AwaitingWorkPayment).await;
@@ -32,7 +32,7 @@ async fn a_payment_in_time_that_is_seen_only_after_the_expiry_is_in_time() {
         let hash = asked(&scene, id).await;
         scene.pay(hash).await;
         scene.clock.advance(scene.settings.invoice_expiry + JUST_AFTER);
-        server.engine.payments_poll(true).await.unwrap();
+        poll_all(&server.engine).await;
         let next = if for_work { StateName::Executing } else { StateName::Evaluating };
         assert_eq!(scene.state(id).await, next);
         let _worker = scene.started();
@@ -61,14 +61,14 @@ async fn a_payment_that_arrives_after_the_invoice_was_given_up_is_owed_back_in_f
         let before = scene.moved(id).await;
         let slow = scene.wallet_whose_clock_stands().await;
         scene.clock.advance(scene.settings.invoice_expiry + JUST_AFTER);
-        server.engine.payments_poll(false).await.unwrap();
+        server.engine.payments.poll().await.unwrap();
         assert_eq!(scene.state(id).await, StateName::Expired);
         let invoice = scene.invoice(hash).await;
         slow.pay(&invoice.payment_request.parse().unwrap()).await.unwrap();
-        server.engine.payments_poll(false).await.unwrap();
+        server.engine.payments.poll().await.unwrap();
         assert_eq!(scene.moved(id).await, before, "only a late poll looks at lapsed invoices");
-        server.engine.payments_poll(true).await.unwrap();
-        server.engine.payments_poll(true).await.unwrap();
+        poll_all(&server.engine).await;
+        poll_all(&server.engine).await;
         let amount = invoice.amount.get();
         let owed = Moved { paid: before.paid + amount, owed: before.owed + amount, ..before };
         assert_eq!(scene.moved(id).await, owed);
@@ -92,17 +92,17 @@ async fn a_payment_that_races_the_lapse_is_credited_or_owed_back_and_never_both(
         for id in &jobs {
             let invoice = scene.invoice(scene.job(*id).await.evaluation.invoice.unwrap()).await;
             slow.pay(&invoice.payment_request.parse().unwrap()).await.unwrap();
-            servers[0].engine.invoice_view(invoice.payment_hash).await.unwrap();
+            servers[0].engine.payments.invoice(invoice.payment_hash).await.unwrap();
         }
     };
     let poll = async {
         for _ in 0..4 {
-            servers[1].engine.payments_poll(true).await.unwrap();
+            poll_all(&servers[1].engine).await;
         }
     };
     tokio::join!(pay_all, poll);
     for server in &servers {
-        server.engine.payments_poll(true).await.unwrap();
+        poll_all(&server.engine).await;
     }
     for id in jobs {
         let job = scene.job(id).await;
@@ -125,14 +125,14 @@ async fn a_lapse_that_is_already_decided_loses_to_a_payment_that_was_written_fir
     let hash = asked(&scene, id).await;
     let slow = scene.wallet_whose_clock_stands().await;
     scene.clock.advance(scene.settings.invoice_expiry + JUST_AFTER);
-    let mut lapse = scene.store_faults.gate_commit("invoice_lapse");
+    let mut lapse = scene.store_faults.gate_commit("invoice_expire");
     let reader = tokio::spawn({
         let engine = server.engine.clone();
-        async move { engine.job_view(id).await.map(|view| view.job.state.name()) }
+        async move { engine.jobs.view(id).await.map(|view| view.job.state.name()) }
     });
     lapse.reached().await;
     slow.pay(&scene.invoice(hash).await.payment_request.parse().unwrap()).await.unwrap();
-    scene.server().engine.payments_poll(false).await.unwrap();
+    scene.server().engine.payments.poll().await.unwrap();
     assert_eq!(scene.state(id).await, StateName::Evaluating);
     lapse.open();
     assert_eq!(reader.await.unwrap().unwrap(), StateName::Evaluating, "the reader sees what has happened");

@@ -3,10 +3,11 @@
 use crate::scene::{Point, Scene};
 use std::time::Duration;
 use tithe_engine::EngineError;
-use tithe_engine::commands::{Command, Posting};
+use tithe_engine::books::Posting;
 use tithe_engine::committer::CommitError;
 use tithe_jobs::StateName;
 use tithe_ledger::{AccountId, LedgerRepository, TransferKey, TransferKind};
+use tithe_store_suite::command::Command;
 use tithe_store_suite::scene::{fund, msats};
 use uuid::Uuid;
 
@@ -227,6 +228,6 @@ async fn a_batch_whose_outcome_is_unknown_is_not_tried_again_in_parts() {
     let lost = committer.commit(fund(account, msats(5))).await;
     assert!(matches!(lost, Err(CommitError::Unknown)), "{lost:?}");
     let again = committer.commit(fund(account, msats(5))).await.unwrap();
-    assert_eq!(again, tithe_engine::commands::Answer::AlreadyDone);
+    assert_eq!(again, tithe_store_suite::command::Reply::AlreadyDone);
     scene.finish().await;
 }

@@ -10,13 +10,16 @@ async fn without_a_price_nothing_is_estimated_or_begun() {
     let scene = Scene::open().await;
     let server = scene.server();
     scene.prices.set(None);
-    assert!(matches!(server.engine.estimate("hello", None, None, None).await, Err(EngineError::NoPrice(_))));
+    assert!(matches!(
+        server.engine.quotes.estimate("hello", None, None, None).await,
+        Err(EngineError::NoPrice(_))
+    ));
     let refused = server.create_with(asking("hello"), None).await;
     assert!(matches!(refused, Err(EngineError::NoPrice(_))));
     let report = server.engine.audit().await.unwrap();
     assert_eq!((report.jobs, report.invoices), (0, 0));
     scene.prices.set(Some("100000"));
-    assert!(server.engine.estimate("hello", None, None, None).await.is_ok());
+    assert!(server.engine.quotes.estimate("hello", None, None, None).await.is_ok());
     scene.finish().await;
 }
 

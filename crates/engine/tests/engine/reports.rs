@@ -1,14 +1,14 @@
 //! Payments are reported from everywhere at once, or from one side only.
 
-use crate::scene::{Scene, Server};
+use crate::scene::{Scene, Server, poll_all};
 use std::time::Duration;
 use tithe_engine::EngineError;
 use tithe_jobs::{JobId, StateName};
-use tithe_lightning::{InvoiceStatus, PaymentHash, Preimage, Settlement, Wallet};
+use tithe_lightning::{InvoiceStatus, PaymentHash, Preimage, ReceivedPayment, Wallet};
 use tithe_money::Msats;
 use tokio::task::JoinSet;
 
-async fn settlement(scene: &Scene, hash: PaymentHash) -> Settlement {
+async fn settlement(scene: &Scene, hash: PaymentHash) -> ReceivedPayment {
     match scene.wallet.invoice_status(hash).await.unwrap() {
         Some(InvoiceStatus::Settled(settlement)) => settlement,
         other => panic!("{other:?}"),
@@ -24,10 +24,10 @@ async fn report_all_at_once(scene: &Scene, servers: &[Server], job: JobId, hash:
         let settlement = settlement.clone();
         reports.spawn(async move {
             match n / 2 % 4 {
-                0 => engine.payment_credit(settlement).await.unwrap(),
-                1 => drop(engine.job_view(job).await.unwrap()),
-                2 => drop(engine.invoice_view(hash).await.unwrap()),
-                _ => engine.payments_poll(true).await.unwrap(),
+                0 => engine.payments.credit(settlement).await.unwrap(),
+                1 => drop(engine.jobs.view(job).await.unwrap()),
+                2 => drop(engine.payments.invoice(hash).await.unwrap()),
+                _ => poll_all(&engine).await,
             }
         });
     }
@@ -88,7 +88,7 @@ async fn with_a_silent_wallet_and_no_polling_reading_the_job_finds_the_payment()
     let id = server.create("hello").await;
     scene.pay_evaluation(id).await;
     assert_eq!(scene.state(id).await, StateName::AwaitingEvalPayment);
-    let view = server.engine.job_view(id).await.unwrap();
+    let view = server.engine.jobs.view(id).await.unwrap();
     assert_eq!(view.job.state.name(), StateName::Evaluating);
     assert_eq!(view.eval_invoice.unwrap().state.name(), "paid");
     scene.finish().await;
@@ -99,14 +99,14 @@ async fn a_payment_of_somebody_elses_invoice_changes_nothing() {
     let scene = Scene::open().await;
     let server = scene.server();
     let preimage = Preimage::from_bytes([9; 32]);
-    let foreign = Settlement {
+    let foreign = ReceivedPayment {
         payment_hash: preimage.payment_hash(),
         amount: Msats::new(5_000).unwrap(),
         preimage: Some(preimage),
-        settled_at: tithe_clock::Clock::now(scene.clock.as_ref()),
+        received_at: tithe_clock::Clock::now(scene.clock.as_ref()),
     };
-    let refused = server.engine.payment_credit(foreign).await;
-    assert!(matches!(refused, Err(EngineError::NoSuchInvoice(_))));
+    let refused = server.engine.payments.credit(foreign).await;
+    assert!(matches!(refused, Err(EngineError::NotFound { kind: "invoice", .. })));
     assert_eq!(scene.transfers().await, []);
     scene.finish().await;
 }
@@ -117,13 +117,13 @@ async fn a_report_with_a_false_preimage_is_not_believed() {
     let server = scene.server();
     let id = server.create("hello").await;
     let invoice = scene.invoice(scene.job(id).await.evaluation.invoice.unwrap()).await;
-    let lie = Settlement {
+    let lie = ReceivedPayment {
         payment_hash: invoice.payment_hash,
         amount: invoice.amount,
         preimage: Some(Preimage::from_bytes([9; 32])),
-        settled_at: invoice.created_at,
+        received_at: invoice.created_at,
     };
-    assert!(server.engine.payment_credit(lie).await.is_err());
+    assert!(server.engine.payments.credit(lie).await.is_err());
     assert_eq!(scene.state(id).await, StateName::AwaitingEvalPayment);
     scene.finish().await;
 }

@@ -4,7 +4,8 @@
 use crate::scene::{Scene, Server, asking, eventually, job_of, keyed, somebody};
 use std::time::Duration;
 use tithe_clock::{Clock, Entropy, SeededEntropy};
-use tithe_engine::{NewJobRequest, Settings};
+use tithe_engine::Settings;
+use tithe_engine::jobs::NewJobRequest;
 use tithe_free_tier::FreeTierRepository;
 use tithe_jobs::{Job, JobId};
 use tithe_lightning::TestPayer;
@@ -84,7 +85,7 @@ fn generous(settings: &mut Settings, seed: u64) {
 async fn soak(seed: u64) {
     let mut scene = Scene::open_rough("lose=100,fail=100,delay_ms=400").await;
     generous(&mut scene.settings, seed);
-    scene.server().engine.pool_open().await.unwrap();
+    scene.server().engine.pool.open().await.unwrap();
     let chance = Chance(SeededEntropy::new(seed));
     let first = scene.started();
     let mut jobs = Vec::new();
@@ -119,10 +120,10 @@ async fn soak(seed: u64) {
         assert_eq!(later.state, job.state, "seed {seed}");
     }
     // Nothing is left set aside, and the pool has what it was given less what it gave.
-    let pool = first.engine.pool_status().await.unwrap();
+    let pool = first.engine.pool.status().await.unwrap();
     assert_eq!(pool.reserved, Msats::ZERO, "seed {seed}");
     for n in 1..=3 {
-        let day = scene.store.standing(somebody(n)).await.unwrap().unwrap().day;
+        let day = scene.store.identity(somebody(n)).await.unwrap().unwrap().window;
         assert_eq!((day.reserved, day.offer), (Msats::ZERO, None), "seed {seed}");
     }
     scene.finish().await;

@@ -60,7 +60,7 @@ async fn an_idle_server_stops_at_once_and_takes_on_nothing_more() {
     assert!(asked.elapsed() < Duration::from_millis(100), "{:?}", asked.elapsed());
     let id = server.create("hello").await;
     scene.pay_evaluation(id).await;
-    server.engine.payments_poll(false).await.unwrap();
+    server.engine.payments.poll().await.unwrap();
     tokio::time::sleep(Duration::from_mins(2)).await;
     assert_eq!(scene.backend.evaluations(), 0);
     server.start();

@@ -3,9 +3,9 @@
 use crate::scene::{Scene, asking};
 use std::time::Duration;
 use tithe_engine::EngineError;
-use tithe_engine::commands::Command;
 use tithe_jobs::{JobChange, JobRepository, StateName};
 use tithe_ledger::{AccountId, HoldId, LedgerRepository};
+use tithe_store_suite::command::Command;
 use tithe_store_suite::scene::{fund, msats};
 use tithe_wallet_sim::{Fault, Operation};
 use uuid::Uuid;

@@ -25,7 +25,7 @@ async fn an_evaluation_invoice_that_fails_is_made_when_the_customer_asks_again()
         assert!(!answered.replayed);
         let id = job_of(&answered);
         assert_eq!(scene.pay_through(id).await.state.name(), StateName::Complete);
-        assert_eq!(server.create_keyed("hello", "k").await.unwrap().answer, answered.answer);
+        assert_eq!(server.create_keyed("hello", "k").await.unwrap().response, answered.response);
         scene.finish().await;
     }
 }
@@ -97,13 +97,13 @@ async fn a_reader_is_not_refused_because_the_wallet_is() {
     let id = server.create("hello").await;
     scene.pay_evaluation(id).await;
     server.wallet_faults().queue(Operation::InvoiceStatus, Fault::Fail);
-    let view = server.engine.job_view(id).await.unwrap();
+    let view = server.engine.jobs.view(id).await.unwrap();
     assert_eq!(view.job.state.name(), StateName::AwaitingEvalPayment);
     // At most once a second.
-    let view = server.engine.job_view(id).await.unwrap();
+    let view = server.engine.jobs.view(id).await.unwrap();
     assert_eq!(view.job.state.name(), StateName::AwaitingEvalPayment);
     scene.clock.advance(Duration::from_secs(1));
-    let view = server.engine.job_view(id).await.unwrap();
+    let view = server.engine.jobs.view(id).await.unwrap();
     assert_eq!(view.job.state.name(), StateName::Evaluating);
     scene.finish().await;
 }

@@ -1,30 +1,30 @@
-//! Routes for tests and first steps.
+//! Routes that exist only in development.
 
 use super::payment_hash;
-use crate::identity::{self, Asked};
+use crate::credentials::Incoming;
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::state::AppState;
 use crate::wire::TestPaymentBody;
 use crate::{body, idempotency};
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use tithe_engine::idempotency::StoredAnswer;
+use tithe_engine::records::StoredResponse;
 
-/// Pay an invoice with play money
+/// Pay a test invoice
 ///
-/// Exists only with `TITHE_DEV=1`, and never with a wallet on mainnet.
+/// This endpoint exists only with `TITHE_DEV=1`, and never with a mainnet wallet.
 #[utoipa::path(
     post, path = "/dev/stub/pay/{paymentHash}", tag = "Development", operation_id = "payForTest",
     params(
-        ("paymentHash" = String, Path, description = "64 hex digits"),
-        ("Idempotency-Key" = Option<String>, Header, description = "repeating the request with the same key gives the same answer"),
+        ("paymentHash" = String, Path, description = "the payment hash: 64 hex digits"),
+        ("Idempotency-Key" = Option<String>, Header, description = "repeating the request with the same key returns the same response"),
     ),
     responses(
-        (status = 200, description = "it is paid", body = TestPaymentBody),
-        (status = 400, description = "this is no payment hash", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "an identity is presented that is not valid here", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "there is no such invoice", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "it was paid before, or has expired", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 200, description = "the invoice has been paid", body = TestPaymentBody),
+        (status = 400, description = "malformed payment hash", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "invalid credentials", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "invoice not found", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "invoice already paid or expired", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn pay(
@@ -36,21 +36,20 @@ pub(crate) async fn pay(
     let bytes = body::read(&request, payload).await?;
     let hash = payment_hash(&hash)?;
     let payer =
-        state.test_payer.clone().ok_or_else(|| Problem::new(Code::NotFound, "there is no test payer"))?;
+        state.test_payer.clone().ok_or_else(|| Problem::new(Code::NotFound, "test payments are disabled"))?;
     let key = idempotency::read(&request, &bytes, state.engine.settings())?;
-    let asked = Asked { request: &request, body: &bytes, token: None };
-    let identity = identity::of(&state, asked).await?;
-    let key = key.map(|key| key.of(identity));
+    let caller = Incoming::with_body(&request, &bytes, None)?.authenticate(&state).await?;
+    let key = key.map(|key| key.of(caller));
     let engine = state.engine.clone();
     let paying = async move {
         let work = async {
-            let preimage = engine.invoice_pay_for_test(payer.as_ref(), hash).await?;
+            let preimage = engine.payments.pay_for_test(payer.as_ref(), hash).await?;
             let paid =
                 TestPaymentBody { ok: true, payment_hash: hash.to_string(), preimage: preimage.reveal() };
             let body = serde_json::to_string(&paid).map_err(|_| tithe_engine::EngineError::Internal)?;
-            Ok(StoredAnswer { status: 200, body })
+            Ok(StoredResponse { status: 200, body })
         };
-        engine.once(key, work).await
+        engine.idempotency.once(key, work).await
     };
     Ok(idempotency::respond(state.run(paying).await?))
 }

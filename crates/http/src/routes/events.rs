@@ -1,8 +1,8 @@
-//! Following a job as server-sent events.
+//! Streaming the progress of a job as server-sent events.
 
 use super::jobs::job_id;
 use super::written;
-use crate::identity;
+use crate::credentials::Incoming;
 use crate::problem::{Problem, ProblemBody};
 use crate::state::AppState;
 use crate::wire::JobBody;
@@ -12,36 +12,37 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 use std::convert::Infallible;
 use std::time::Duration;
-use tithe_engine::{JobCursor, JobFollower, JobUpdate};
+use tithe_engine::jobs::{JobCursor, JobFollower, JobUpdate};
 use tokio::sync::mpsc;
 use tracing::debug;
 
-/// How often a line is sent when nothing happens, so that neither end takes the other for dead.
+/// The interval between comments on an idle stream. They show both ends that the connection is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// How long the streams of a stopping server go on, for what is still to be told.
+/// How long a stopping server keeps its streams open to send the events that have already happened.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// How long a client waits before it connects again, in milliseconds.
+/// The delay before a client reconnects, in milliseconds.
 const RECONNECT_MS: u32 = 1_000;
 
 /// Follow a job
 ///
-/// Server-sent events: `state` with the job's body at each change, `delta` with `{"text","attempt"}` while the work runs.
-/// A delta of another attempt begins the text anew. The stream ends after the job's last state. Send the last event's id
-/// as `Last-Event-ID` to go on from there; when nothing more will come, that is answered with 204.
+/// Streams server-sent events: a `state` event with the job's body at each state change, and `delta` events with
+/// `{"text","attempt"}` while the work runs. A delta with a new attempt number restarts the text. The stream ends after
+/// the job's final state. To resume, send the id of the last event as `Last-Event-ID`; the response is 204 if no events
+/// remain.
 #[utoipa::path(
     get, path = "/api/jobs/{jobId}/events", tag = "Jobs", operation_id = "followJob",
     params(
         ("jobId" = String, Path, description = "the job's id"),
-        ("Last-Event-ID" = Option<String>, Header, description = "the id of the last event seen"),
+        ("Last-Event-ID" = Option<String>, Header, description = "the id of the last event received"),
     ),
     responses(
-        (status = 200, description = "the events", content_type = "text/event-stream", body = String),
-        (status = 204, description = "the job has ended, and its last event was seen"),
-        (status = 400, description = "this is no job id, or no event id", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "an identity is presented that is not valid here", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "there is no such job", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 200, description = "the event stream", content_type = "text/event-stream", body = String),
+        (status = 204, description = "the job has ended and no events remain"),
+        (status = 400, description = "malformed job id or event id", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "invalid credentials", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "job not found", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn events(
@@ -52,18 +53,19 @@ pub(crate) async fn events(
     let id = job_id(&id)?;
     let cursor = match request.headers().get("Last-Event-ID").map(|value| value.to_str()) {
         None => JobCursor::default(),
-        Some(text) => text.ok().and_then(cursor_of).ok_or_else(|| {
-            Problem::field("Last-Event-ID", "this is not the id of an event of this stream")
-        })?,
+        Some(text) => text
+            .ok()
+            .and_then(cursor_of)
+            .ok_or_else(|| Problem::field("Last-Event-ID", "expected the id of an event of this stream"))?,
     };
-    identity::of_reading(&state, &request)?;
-    let engine = state.engine.clone();
-    let mut follower = state.run(async move { engine.job_follow(id, cursor).await }).await?;
+    Incoming::without_body(&request)?.authenticate_read(&state)?;
+    let jobs = state.engine.jobs.clone();
+    let mut follower = state.run(async move { jobs.follow(id, cursor).await }).await?;
     if follower.is_over() {
-        // The one answer that keeps a browser's EventSource from connecting again.
+        // This is the only response that stops a browser's EventSource from reconnecting.
         return Ok(HttpResponse::NoContent().finish());
     }
-    // The stream is read by a task of the main runtime; here is only its far end.
+    // A task on the main runtime reads the events; the response only forwards them.
     let (sender, receiver) = mpsc::channel(16);
     let stopping = state.stopping.clone();
     state.runtime.spawn(async move {
@@ -76,7 +78,7 @@ pub(crate) async fn events(
             () = sender.closed() => return,
             () = forward(&mut follower, &sender) => return,
         }
-        // What has happened by now is still told; what would have to be waited for is not.
+        // Send the events that have already happened, without waiting for new ones.
         let _cut_off = tokio::time::timeout(LAST_WORDS, forward(&mut follower, &sender)).await;
     });
     let stream = futures_util::stream::unfold(receiver, async |mut receiver| {
@@ -99,7 +101,7 @@ async fn forward(follower: &mut JobFollower, sender: &mpsc::Sender<String>) {
             },
             Ok(Ok(None)) => return,
             Ok(Err(failure)) => {
-                debug!(%failure, "an event stream is cut off; its client will connect again");
+                debug!(%failure, "event stream ended early; its client will reconnect");
                 return;
             }
         };
@@ -119,7 +121,7 @@ fn event(cursor: JobCursor, update: &JobUpdate) -> Result<String, Problem> {
             ("delta", serde_json::to_string(&json!({ "text": text, "attempt": cursor.attempt })))
         }
     };
-    // JSON has no raw line breaks, so the data is one line.
+    // JSON contains no raw line breaks, so the data fits on one line.
     let data = data.map_err(|_| Problem::from(tithe_engine::EngineError::Internal))?;
     let JobCursor { revision, attempt, offset } = cursor;
     Ok(format!("event: {name}\nid: {revision}-{attempt}-{offset}\ndata: {data}\n\n"))
@@ -140,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn event_ids_read_back_and_nothing_else_does() {
+    fn event_ids_are_parsed_and_malformed_ids_are_rejected() {
         let cursor = JobCursor { revision: 3, attempt: 1, offset: 512 };
         assert_eq!(cursor_of("3-1-512"), Some(cursor));
         for wrong in ["", "3", "3-1", "3-1-5-1", "-3-1-5", "a-b-c", "99999999999-0-0"] {

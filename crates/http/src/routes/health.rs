@@ -1,4 +1,4 @@
-//! Whether the server lives, and whether it can serve.
+//! Liveness and readiness checks.
 
 use crate::state::AppState;
 use actix_web::HttpResponse;
@@ -8,52 +8,52 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use utoipa::ToSchema;
 
-/// How long the checks may take.
+/// The time limit for all checks.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The server lives.
+/// The server is alive.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AliveBody {
     /// Always `ok`.
     status: &'static str,
 }
 
-/// Whether one thing that the server needs is there.
+/// The result of checking one dependency of the server.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CheckBody {
-    /// Whether it is there.
+    /// Whether the dependency is available.
     ok: bool,
-    /// What is wrong, if it is not.
+    /// The problem; absent if the dependency is available.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<&'static str>,
 }
 
-/// Whether the server can serve.
+/// The readiness of the server.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ReadyBody {
     /// `ready` or `not_ready`.
     status: &'static str,
-    /// `database`, `migrations`, `wallet` and `price`.
+    /// The checks by name: `database`, `migrations`, `wallet` and `price`.
     checks: BTreeMap<&'static str, CheckBody>,
 }
 
-/// Whether the server lives
+/// Check liveness
 #[utoipa::path(
     get, path = "/healthz", tag = "Operations", operation_id = "alive",
     security(()),
-    responses((status = 200, description = "it lives", body = AliveBody))
+    responses((status = 200, description = "the server is alive", body = AliveBody))
 )]
 pub(crate) async fn alive() -> Json<AliveBody> {
     Json(AliveBody { status: "ok" })
 }
 
-/// Whether the server can serve
+/// Check readiness
 #[utoipa::path(
     get, path = "/readyz", tag = "Operations", operation_id = "ready",
     security(()),
     responses(
-        (status = 200, description = "it can serve", body = ReadyBody),
-        (status = 503, description = "something that it needs is not there", body = ReadyBody),
+        (status = 200, description = "the server is ready", body = ReadyBody),
+        (status = 503, description = "a dependency is unavailable", body = ReadyBody),
     )
 )]
 pub(crate) async fn ready(state: Data<AppState>) -> HttpResponse {
@@ -64,11 +64,11 @@ pub(crate) async fn ready(state: Data<AppState>) -> HttpResponse {
         (name, CheckBody { ok, problem: (!ok).then_some(problem) })
     };
     let checks = BTreeMap::from([
-        named("database", checks.database, "the database does not answer, or its tables are not as expected"),
-        // The check reads every column that the program expects.
-        named("migrations", checks.database, "the database's tables are not known to be up to date"),
-        named("wallet", checks.wallet, "the Lightning wallet does not answer"),
-        named("price", checks.price, "no current BTC price is known"),
+        named("database", checks.database, "the database is unavailable or has an unexpected schema"),
+        // The database check reads every column that the program expects.
+        named("migrations", checks.database, "the database schema could not be confirmed as current"),
+        named("wallet", checks.wallet, "the Lightning wallet is unavailable"),
+        named("price", checks.price, "no current BTC price is available"),
     ]);
     let ready = checks.values().all(|check| check.ok);
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };

@@ -1,24 +1,26 @@
-//! Where an invoice stands.
+//! Reading invoices.
 
-use super::payment_hash;
-use crate::identity;
+use super::{jobs, payment_hash};
+use crate::credentials::Incoming;
 use crate::problem::{Problem, ProblemBody};
 use crate::state::AppState;
 use crate::wire::InvoiceStateBody;
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json, Path};
+use tithe_lightning::{Invoice, Purpose};
 
-/// Where an invoice stands
+/// Read an invoice
 ///
-/// What a client that lost its answer needs: from the payment hash to what it paid for.
+/// Returns the state of the invoice and the path of the job that it pays for. A client that lost a response can recover
+/// with the payment hash alone.
 #[utoipa::path(
     get, path = "/api/invoices/{paymentHash}", tag = "Invoices", operation_id = "readInvoice",
-    params(("paymentHash" = String, Path, description = "64 hex digits")),
+    params(("paymentHash" = String, Path, description = "the payment hash: 64 hex digits")),
     responses(
         (status = 200, description = "the invoice", body = InvoiceStateBody),
-        (status = 400, description = "this is no payment hash", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "an identity is presented that is not valid here", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "there is no such invoice", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 400, description = "malformed payment hash", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "invalid credentials", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "invoice not found", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn read(
@@ -27,8 +29,16 @@ pub(crate) async fn read(
     hash: Path<String>,
 ) -> Result<Json<InvoiceStateBody>, Problem> {
     let hash = payment_hash(&hash)?;
-    identity::of_reading(&state, &request)?;
-    let engine = state.engine.clone();
-    let invoice = state.run(async move { engine.invoice_view(hash).await }).await?;
-    Ok(Json(InvoiceStateBody::from(&invoice)))
+    Incoming::without_body(&request)?.authenticate_read(&state)?;
+    let payments = state.engine.payments.clone();
+    let invoice = state.run(async move { payments.invoice(hash).await }).await?;
+    let owner_path = owner_path(&invoice);
+    Ok(Json(InvoiceStateBody::new(&invoice, owner_path)))
+}
+
+/// The path of the owner of an invoice.
+fn owner_path(invoice: &Invoice) -> String {
+    match invoice.purpose {
+        Purpose::JobEval | Purpose::JobWork => jobs::path(invoice.owner),
+    }
 }

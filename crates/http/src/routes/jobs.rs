@@ -1,35 +1,36 @@
 //! Creating and reading jobs.
 
 use super::written;
-use crate::identity::{self, Asked};
+use crate::credentials::Incoming;
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::state::AppState;
 use crate::wire::{CreatedJobBody, JobBody, NewJobBody};
 use crate::{body, idempotency};
 use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use tithe_engine::idempotency::StoredAnswer;
-use tithe_engine::{CreatedJob, NewJobRequest};
+use tithe_engine::jobs::{CreatedJob, NewJobRequest};
+use tithe_engine::records::StoredResponse;
 use tithe_jobs::JobId;
 use tithe_lightning::PaymentHash;
 
-/// Ask for work
+/// Create a job
 ///
-/// Answers with an invoice for the evaluation of the request. Once it is paid, the request is evaluated; once that accepts
-/// it, `GET /api/jobs/{jobId}` shows the invoice for the work, less what the pool pays for an identity that is trusted. When
-/// the pool pays it all there is none, and the work begins.
+/// Returns an invoice for the evaluation of the request. The request is evaluated once that invoice is paid. If the
+/// evaluation accepts the request, `GET /api/jobs/{jobId}` returns the invoice for the work, reduced by the amount that
+/// the pool pays for a trusted identity. If the pool pays the full amount, there is no work invoice and the work starts
+/// immediately.
 #[utoipa::path(
     post, path = "/api/jobs", tag = "Jobs", operation_id = "createJob",
-    params(("Idempotency-Key" = Option<String>, Header, description = "repeating the request with the same key gives the same answer, for 24 hours; best a random UUID")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "repeating the request with the same key returns the same response for 24 hours; use a random UUID")),
     request_body = NewJobBody,
     responses(
-        (status = 201, description = "the job", body = CreatedJobBody),
-        (status = 400, description = "the request cannot be taken; the detail names the field", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "an identity is presented that is not valid here", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "the idempotency key was used with another request, or its first request still runs", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 413, description = "the body is larger than 1 MiB", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "too many invoices wait to be paid", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "no BTC price, no wallet, too busy, about to stop, or (outcome_unknown) the same Idempotency-Key tells whether it was done", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 201, description = "the created job", body = CreatedJobBody),
+        (status = 400, description = "invalid body; `detail` names the field", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "invalid credentials", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "idempotency key already used with a different request, or its first request is still in progress", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "body larger than 1 MiB", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "too many unpaid invoices", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "no BTC price, wallet unavailable, server too busy or shutting down, or `outcome_unknown`: repeat the request with the same Idempotency-Key to get its result", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn create(
@@ -41,21 +42,21 @@ pub(crate) async fn create(
     let new: NewJobBody = body::json(&bytes)?;
     let key = idempotency::read(&request, &bytes, state.engine.settings())?;
     if state.draining.is_cancelled() {
-        return Err(Problem::new(Code::ShuttingDown, "the server is about to stop and takes on no new jobs"));
+        return Err(Problem::new(Code::ShuttingDown, "the server is shutting down and accepts no new jobs"));
     }
-    let asked = Asked { request: &request, body: &bytes, token: new.nostr_token.as_deref() };
-    let identity = identity::of(&state, asked).await?;
-    let key = key.map(|key| key.of(identity));
+    let incoming = Incoming::with_body(&request, &bytes, new.nostr_token.as_deref())?;
+    let caller = incoming.authenticate(&state).await?;
+    let key = key.map(|key| key.of(caller));
     let NewJobBody { request, model, max_output_tokens, .. } = new;
-    let new = NewJobRequest { request, model, max_output_tokens, identity };
-    let engine = state.engine.clone();
-    let answered = state.run(async move { engine.job_create(new, key, &render).await }).await?;
-    Ok(idempotency::respond(answered))
+    let new = NewJobRequest { request, model, max_output_tokens, identity: caller.identity };
+    let jobs = state.engine.jobs.clone();
+    let keyed = state.run(async move { jobs.create(new, key, &render).await }).await?;
+    Ok(idempotency::respond(keyed))
 }
 
-fn render(created: &CreatedJob) -> StoredAnswer {
+fn render(created: &CreatedJob) -> StoredResponse {
     let body = CreatedJobBody::try_from(created).ok().and_then(|body| serde_json::to_string(&body).ok());
-    StoredAnswer { status: 201, body: body.unwrap_or_default() }
+    StoredResponse { status: 201, body: body.unwrap_or_default() }
 }
 
 /// Read a job
@@ -64,9 +65,9 @@ fn render(created: &CreatedJob) -> StoredAnswer {
     params(("jobId" = String, Path, description = "the job's id")),
     responses(
         (status = 200, description = "the job", body = JobBody),
-        (status = 400, description = "this is no job id", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 401, description = "an identity is presented that is not valid here", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "there is no such job", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 400, description = "malformed job id", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "invalid credentials", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "job not found", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn read(
@@ -75,19 +76,27 @@ pub(crate) async fn read(
     id: Path<String>,
 ) -> Result<Json<JobBody>, Problem> {
     let id = job_id(&id)?;
-    identity::of_reading(&state, &request)?;
-    let engine = state.engine.clone();
-    let view = state.run(async move { engine.job_view(id).await }).await?;
+    Incoming::without_body(&request)?.authenticate_read(&state)?;
+    let jobs = state.engine.jobs.clone();
+    let view = state.run(async move { jobs.view(id).await }).await?;
     written(JobBody::now(&view)).map(Json)
 }
 
-/// The job id in a path.
+/// The path of a job.
+pub(super) fn path(id: impl std::fmt::Display) -> String {
+    format!("/api/jobs/{id}")
+}
+
+/// Parses the job id in a path.
 pub(super) fn job_id(text: &str) -> Result<JobId, Problem> {
-    // Only the form that we write: not braces, not URNs.
+    // Accept only the hyphenated form that the server writes, not braces or URNs.
     text.parse::<JobId>().ok().filter(|id| id.to_string() == text.to_ascii_lowercase()).ok_or_else(|| {
         if text.parse::<PaymentHash>().is_ok() {
-            return Problem::field("jobId", "this is a payment hash; see /api/invoices/{paymentHash}");
+            return Problem::field(
+                "jobId",
+                "expected a job id, got a payment hash: use /api/invoices/{paymentHash}",
+            );
         }
-        Problem::field("jobId", "this is no job id: job ids are UUIDs")
+        Problem::field("jobId", "expected a UUID")
     })
 }

@@ -1,4 +1,4 @@
-//! The routes.
+//! The routes. [`for_each_route`] lists them; the `utoipa::path` of each handler defines its path and method.
 
 pub(crate) mod dev;
 pub(crate) mod estimate;
@@ -12,65 +12,117 @@ pub(crate) mod problems;
 
 use crate::problem::{Code, Problem};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard};
+use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, Route, guard};
 use tithe_engine::EngineError;
 use tithe_lightning::PaymentHash;
 use tithe_money::MoneyError;
 use tracing::error;
+use utoipa::openapi::HttpMethod;
 
-/// All routes. The dev routes exist only where `dev` says so.
-pub(crate) fn configure(dev: bool) -> impl FnOnce(&mut ServiceConfig) {
-    move |config| {
-        config
-            .service(readable("/api/estimate", read().to(estimate::estimate)))
-            .service(resource("/api/jobs", web::post().to(jobs::create), "POST"))
-            .service(readable("/api/jobs/{job_id}", read().to(jobs::read)))
-            .service(resource("/api/jobs/{job_id}/events", web::get().to(events::events), "GET"))
-            .service(resource("/api/identity/challenge", web::post().to(identity::challenge), "POST"))
-            .service(resource("/api/identity/verify", web::post().to(identity::verify), "POST"))
-            .service(readable("/api/identity/me", read().to(identity::me)))
-            .service(readable("/api/pool", read().to(pool::read)))
-            .service(readable("/api/invoices/{payment_hash}", read().to(invoices::read)))
-            .service(readable("/problems/{name}", read().to(problems::read)))
-            .service(readable("/healthz", read().to(health::alive)))
-            .service(readable("/readyz", read().to(health::ready)));
-        if dev {
-            config.service(resource("/dev/stub/pay/{payment_hash}", web::post().to(dev::pay), "POST"));
+/// Calls a macro with every route: how it is served, its handler, and the type that `utoipa::path` generates for it.
+///
+/// A `read` route accepts GET and HEAD, a `stream` route only GET, and a `written` route its own method. A `dev` route
+/// exists only in development.
+macro_rules! for_each_route {
+    ($callback:ident) => {
+        $callback! {
+            read estimate::estimate as __path_estimate,
+            written jobs::create as __path_create,
+            read jobs::read as __path_read,
+            stream events::events as __path_events,
+            written identity::challenge as __path_challenge,
+            written identity::verify as __path_verify,
+            read identity::me as __path_me,
+            read pool::read as __path_read,
+            read invoices::read as __path_read,
+            dev dev::pay as __path_pay,
+            read health::alive as __path_alive,
+            read health::ready as __path_ready,
+            read problems::read as __path_read,
         }
-        config.default_service(web::to(nothing_here));
-    }
+    };
+}
+pub(crate) use for_each_route;
+
+/// How a route is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Served {
+    Read,
+    Stream,
+    Written,
+    Dev,
 }
 
-/// What is read with GET can be asked about with HEAD (RFC 9110, section 9.1).
-fn read() -> Route {
-    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+macro_rules! configure_routes {
+    ($($served:ident $module:ident::$handler:ident as $path:ident,)*) => {
+        /// Registers all routes; the development routes only if `dev` is set.
+        pub(crate) fn configure(dev: bool) -> impl FnOnce(&mut ServiceConfig) {
+            move |config| {
+                $(
+                    let served = served!($served);
+                    if dev || served != Served::Dev {
+                        config.service(resource::<$module::$path, _, _>(served, $module::$handler));
+                    }
+                )*
+                config.default_service(web::to(nothing_here));
+            }
+        }
+    };
 }
 
-fn readable(path: &str, route: Route) -> Resource {
-    resource(path, route, "GET, HEAD")
+macro_rules! served {
+    (read) => {
+        Served::Read
+    };
+    (stream) => {
+        Served::Stream
+    };
+    (written) => {
+        Served::Written
+    };
+    (dev) => {
+        Served::Dev
+    };
 }
 
-fn resource(path: &str, route: Route, allowed: &'static str) -> Resource {
+for_each_route!(configure_routes);
+
+/// The resource of a documented handler. Requests with other methods get a problem response.
+fn resource<P, F, Args>(served: Served, handler: F) -> Resource
+where
+    P: utoipa::Path,
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let (route, allowed) = match (served, P::methods().as_slice()) {
+        // A server must support HEAD wherever it supports GET (RFC 9110, section 9.1).
+        (Served::Read, _) => (web::route().guard(guard::Any(guard::Get()).or(guard::Head())), "GET, HEAD"),
+        (Served::Stream, _) => (web::get(), "GET"),
+        (_, [HttpMethod::Delete]) => (web::delete(), "DELETE"),
+        (_, _) => (web::post(), "POST"),
+    };
+    let route: Route = route.to(handler);
     let other = move |request: HttpRequest| async move {
         Err::<HttpResponse, _>(Problem::method(request.method().as_str(), allowed))
     };
-    web::resource(path).route(route).default_service(web::to(other))
+    web::resource(P::path()).route(route).default_service(web::to(other))
 }
 
 async fn nothing_here(request: HttpRequest) -> Result<HttpResponse, Problem> {
     let path: String = request.path().chars().take(200).collect();
-    Err(Problem::new(Code::NotFound, format!("there is nothing at {path}; /docs lists what there is")))
+    Err(Problem::new(Code::NotFound, format!("unknown path: expected a path listed in /docs, got {path}")))
 }
 
-/// The payment hash in a path.
+/// Parses the payment hash in a path.
 fn payment_hash(text: &str) -> Result<PaymentHash, Problem> {
     text.parse().map_err(|wrong| Problem::field("paymentHash", wrong))
 }
 
-/// An amount that cannot be written is a bug, and not the client's business.
+/// Converts the result of building a response body. An amount out of range is a bug.
 fn written<T>(body: Result<T, MoneyError>) -> Result<T, Problem> {
     body.map_err(|failure| {
-        error!(%failure, "an answer cannot be written");
+        error!(%failure, "failed to build the response: amount out of range");
         Problem::from(EngineError::Internal)
     })
 }

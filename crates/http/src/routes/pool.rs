@@ -1,26 +1,26 @@
-//! How the pool stands.
+//! Reading the pool.
 
 use super::written;
-use crate::identity;
+use crate::credentials::Incoming;
 use crate::problem::{Problem, ProblemBody};
 use crate::state::AppState;
 use crate::wire::PoolBody;
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json};
 
-/// How the pool stands
+/// Read the pool
 ///
-/// The pool pays for work of identities that are trusted. A part of what is charged goes into it.
+/// The pool pays for the work of trusted identities. It is funded by a share of every charge.
 #[utoipa::path(
     get, path = "/api/pool", tag = "Pool", operation_id = "readPool",
     responses(
         (status = 200, description = "the pool", body = PoolBody),
-        (status = 401, description = "an identity is presented that is not valid here", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "invalid credentials", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn read(state: Data<AppState>, request: HttpRequest) -> Result<Json<PoolBody>, Problem> {
-    identity::of_reading(&state, &request)?;
-    let engine = state.engine.clone();
-    let pool = state.run(async move { engine.pool_status().await }).await?;
-    written(PoolBody::try_from(&pool)).map(Json)
+    Incoming::without_body(&request)?.authenticate_read(&state)?;
+    let pool = state.engine.pool.clone();
+    let status = state.run(async move { pool.status().await }).await?;
+    written(PoolBody::try_from(&status)).map(Json)
 }

@@ -1,45 +1,45 @@
-//! Estimates.
+//! The body of an estimate.
 
 use super::{Decimal, PoolSummaryBody};
 use serde::Serialize;
-use tithe_engine::{Estimate, FreeTierPreview};
+use tithe_engine::quotes::{Estimate, FreeTierPreview};
 use tithe_money::MoneyError;
 use utoipa::ToSchema;
 
-/// The span of what a request can cost.
+/// The range of possible prices.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct RangeBody {
-    /// The least, in sats.
+    /// The minimum price, in sats.
     min_sats: u64,
-    /// The most, in sats: what you are asked to pay before what is not used is owed back.
+    /// The maximum price, in sats: the amount invoiced in advance. Anything unused is refunded.
     max_sats: u64,
 }
 
-/// What a request is expected to use.
+/// The expected token usage.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct TokenEstimateBody {
-    /// Tokens of your request.
+    /// The number of input tokens.
     input_tokens: u64,
-    /// Tokens of the answer, as expected.
+    /// The expected number of output tokens.
     output_tokens: u64,
-    /// The model.
+    /// The model that would be used.
     model: String,
 }
 
-/// What the pool would pay if you asked now. Nothing is set aside for it.
+/// The amount that the pool would pay for a job created now. An estimate reserves nothing.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct FreeTierBody {
-    /// `free`, `partial` or `gate` (the pool pays nothing): decided on the most that the work can cost.
+    /// `free`, `partial` or `gate` (the pool pays nothing). The decision is based on the maximum price of the work.
     serve: &'static str,
-    /// What the pool is expected to pay, in sats. With `chargeSats` it is `estimatedSats`.
+    /// The amount that the pool is expected to pay, in sats. Together with `chargeSats`, it equals `estimatedSats`.
     absorb_sats: u64,
-    /// What is expected to be left for you to pay, in sats, rounded up. The evaluation's fee is in it, which the pool never
-    /// pays.
+    /// The amount that you are expected to pay, in sats, rounded up. It includes the evaluation fee, which the pool
+    /// never pays.
     charge_sats: u64,
-    /// What the work's invoice would ask for, in sats, before what is not used is owed back; 0: there would be none.
+    /// The amount of the work invoice, in sats; 0 if there would be none. Anything unused is refunded.
     up_front_sats: u64,
 }
 
@@ -55,42 +55,43 @@ impl FreeTierBody {
     }
 }
 
-/// Who asks.
+/// The identity of the caller.
 #[derive(Debug, Serialize, ToSchema)]
 struct IdentityBody {
-    /// The identity's tier; `anonymous` without one.
+    /// The trust tier of the caller; `anonymous` without an identity.
     trust_tier: &'static str,
-    /// The identity's public key: 64 hex digits. Only with an identity.
+    /// The public key: 64 hex digits. Absent without an identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pubkey: Option<String>,
-    /// What the pool would pay. Only with an identity.
+    /// The amount that the pool would pay. Absent without an identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     free_tier: Option<FreeTierBody>,
 }
 
-/// What a request would cost: its evaluation and its work together.
+/// The estimated price of a request, including its evaluation.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EstimateBody {
-    /// What is expected, in sats, rounded up.
+    /// The expected price, in sats, rounded up.
     estimated_sats: u64,
-    /// The same, exactly.
+    /// The expected price, in msats.
     estimated_msats: u64,
-    /// The same in dollars, margin included.
+    /// The expected price, in US dollars, including the margin.
     #[schema(value_type = f64)]
     estimated_cost_usd: Decimal,
-    /// The part of it that the evaluation costs, in sats: flat, paid first, not given back once it has run.
+    /// The part of the price that is the evaluation fee, in sats. It is paid first, and not refunded once the evaluation
+    /// has run.
     evaluation_fee_sats: u64,
-    /// The BTC price that it was worked out at.
+    /// The BTC price used for the estimate, in US dollars.
     #[schema(value_type = f64)]
     btc_price_usd: Decimal,
-    /// From the least to the most.
+    /// The range of possible prices.
     range: RangeBody,
-    /// What was counted.
+    /// The expected token usage.
     token_estimate: TokenEstimateBody,
-    /// Who asks.
+    /// The identity of the caller.
     identity: IdentityBody,
-    /// How the pool stands.
+    /// The state of the pool.
     pool: PoolSummaryBody,
 }
 

@@ -1,21 +1,21 @@
-//! Identities: how they are proved, and where they stand.
+//! The bodies of logins and identities.
 
 use super::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tithe_clock::Timestamp;
-use tithe_engine::{LoggedIn, StandingView};
+use tithe_engine::identities::{IdentityView, LoggedIn};
 use tithe_money::MoneyError;
 use tithe_trust::Challenge;
 use utoipa::ToSchema;
 
-/// What to sign.
+/// A login challenge.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ChallengeBody {
-    /// What to sign: 64 hex digits. It is good for one login.
+    /// The nonce to sign: 64 hex digits. It is valid for one login.
     nonce: String,
-    /// From when on it is refused.
+    /// The time at which the nonce expires.
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
 }
@@ -29,50 +29,51 @@ impl From<Challenge> for ChallengeBody {
 /// A signed challenge.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct VerifyBody {
-    /// The signed event (NIP-01), as an object with `id`, `pubkey`, `created_at`, `kind`, `tags`, `content` and `sig`: of kind
-    /// 22242 with the nonce in a `challenge` tag (NIP-42), or of kind 27235 with it in such a tag or as the content.
+    /// The signed event (NIP-01), an object with `id`, `pubkey`, `created_at`, `kind`, `tags`, `content` and `sig`. Its
+    /// kind is 22242 with the nonce in a `challenge` tag (NIP-42), or 27235 with the nonce in such a tag or as the
+    /// content.
     #[schema(value_type = Object)]
     pub(crate) event: Value,
-    /// The key that you mean to log in with, as hex or npub: refused if the event is of another.
+    /// The expected public key, as hex or npub. The login is rejected if the event is signed by a different key.
     pub(crate) pubkey: Option<String>,
 }
 
-/// Where an identity's trust stands.
+/// The trust of an identity.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TrustBody {
-    /// `new`, `established`, `trusted` or `elite`.
+    /// The tier: `new`, `established`, `trusted` or `elite`.
     tier: &'static str,
-    /// Points.
+    /// The trust score, in points.
     #[schema(value_type = f64)]
     score: Decimal,
-    /// How many pieces of work have ended for it.
+    /// The number of completed interactions.
     interaction_count: u64,
 }
 
-impl From<&StandingView> for TrustBody {
-    fn from(standing: &StandingView) -> Self {
+impl From<&IdentityView> for TrustBody {
+    fn from(identity: &IdentityView) -> Self {
         Self {
-            tier: standing.tier.as_str(),
-            score: standing.score.into(),
-            interaction_count: standing.interactions,
+            tier: identity.tier.as_str(),
+            score: identity.score.into(),
+            interaction_count: identity.interactions,
         }
     }
 }
 
-/// Somebody has logged in.
+/// A successful login.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct VerifiedBody {
-    /// What to send as `X-Nostr-Token` from now on. Keep it secret.
+    /// The token to send as `X-Nostr-Token` in later requests. Keep it secret.
     #[serde(rename = "nostr_token")]
     nostr_token: String,
-    /// From when on it is refused.
+    /// The time at which the token expires.
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
-    /// Who you are: 64 hex digits.
+    /// The public key: 64 hex digits.
     pubkey: String,
-    /// Where you stand.
+    /// The trust of the identity.
     trust: TrustBody,
 }
 
@@ -81,80 +82,81 @@ impl From<&LoggedIn> for VerifiedBody {
         Self {
             nostr_token: login.token.text.clone(),
             expires_at: login.token.expires_at,
-            pubkey: login.standing.pubkey.to_string(),
-            trust: TrustBody::from(&login.standing),
+            pubkey: login.identity.pubkey.to_string(),
+            trust: TrustBody::from(&login.identity),
         }
     }
 }
 
-/// Where an identity's trust stands, and what is missing to the next tier.
+/// The trust of an identity and its distance to the next tier.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct WholeTrustBody {
-    /// What logging in tells, too.
+    /// The fields that a login response contains too.
     #[serde(flatten)]
     now: TrustBody,
-    /// When it last logged in or had work ended; null if never.
+    /// The time of the last login or finished job; null if there was none.
     #[schema(value_type = Option<String>, format = DateTime)]
     last_seen: Option<Timestamp>,
-    /// The tier above its own; null at the top.
+    /// The next higher tier; null at the top tier.
     next_tier: Option<&'static str>,
-    /// How many points are missing to that; null at the top.
+    /// The number of points to the next tier; null at the top tier.
     #[schema(value_type = Option<f64>)]
     points_to_next_tier: Option<Decimal>,
 }
 
-/// What an identity may take from the pool today.
+/// The free-tier budget of an identity.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct FreeTierBody {
-    /// What its tier may take in a day, in sats.
+    /// The budget per budget window, in sats, which depends on the tier.
     daily_budget_sats: u64,
-    /// What the pool has paid for it today, in sats, rounded up.
+    /// The amount that the pool has paid in the current budget window, in sats, rounded up.
     absorbed_today_sats: u64,
-    /// What is reserved for its work that is not done yet, in sats, rounded up.
+    /// The amount that is reserved for unfinished work, in sats, rounded up.
     reserved_sats: u64,
-    /// What is left of the day, in sats, rounded down.
+    /// The remaining budget of the current budget window, in sats, rounded down.
     remaining_today_sats: u64,
-    /// When its day ends; null before the pool has paid anything. A day has 24 hours from the first work that the pool pays.
+    /// The end of the current budget window, which lasts 24 hours from the first work that the pool pays; null if no
+    /// budget window is open.
     #[schema(value_type = Option<String>, format = DateTime)]
     resets_at: Option<Timestamp>,
 }
 
-/// Who you are, and where you stand.
+/// The identity of the caller.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MeBody {
     /// The public key: 64 hex digits.
     pubkey: String,
-    /// The same as people pass it on.
+    /// The public key in the npub format.
     npub: String,
-    /// The trust that it has earned.
+    /// The trust of the identity.
     trust: WholeTrustBody,
-    /// What that is given.
+    /// The free-tier budget of the identity.
     free_tier: FreeTierBody,
 }
 
-impl TryFrom<&StandingView> for MeBody {
+impl TryFrom<&IdentityView> for MeBody {
     type Error = MoneyError;
 
-    fn try_from(standing: &StandingView) -> Result<Self, MoneyError> {
-        let next = standing.next_tier;
+    fn try_from(identity: &IdentityView) -> Result<Self, MoneyError> {
+        let next = identity.next_tier;
         Ok(Self {
-            pubkey: standing.pubkey.to_string(),
-            npub: standing.pubkey.npub(),
+            pubkey: identity.pubkey.to_string(),
+            npub: identity.pubkey.npub(),
             trust: WholeTrustBody {
-                now: TrustBody::from(standing),
-                last_seen: standing.last_seen,
+                now: TrustBody::from(identity),
+                last_seen: identity.last_seen,
                 next_tier: next.map(|(tier, _)| tier.as_str()),
                 points_to_next_tier: next.map(|(_, missing)| missing.into()),
             },
             free_tier: FreeTierBody {
-                daily_budget_sats: standing.budget.to_sats_rounding_down().get(),
-                absorbed_today_sats: standing.absorbed_today.to_sats_rounding_up()?.get(),
-                reserved_sats: standing.reserved.to_sats_rounding_up()?.get(),
-                remaining_today_sats: standing.remaining_today().to_sats_rounding_down().get(),
-                resets_at: standing.resets_at,
+                daily_budget_sats: identity.budget.to_sats_rounding_down().get(),
+                absorbed_today_sats: identity.absorbed_today.to_sats_rounding_up()?.get(),
+                reserved_sats: identity.reserved.to_sats_rounding_up()?.get(),
+                remaining_today_sats: identity.remaining_today().to_sats_rounding_down().get(),
+                resets_at: identity.resets_at,
             },
         })
     }

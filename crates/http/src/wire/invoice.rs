@@ -1,4 +1,4 @@
-//! Invoices and their payment.
+//! The bodies of invoices and test payments.
 
 use serde::Serialize;
 use tithe_clock::Timestamp;
@@ -6,18 +6,18 @@ use tithe_lightning::{Invoice, InvoiceState};
 use tithe_money::MoneyError;
 use utoipa::ToSchema;
 
-/// An invoice to be paid.
+/// An unpaid invoice.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct InvoiceBody {
     /// The BOLT11 invoice.
     #[schema(example = "lnbc20n1…")]
     payment_request: String,
-    /// What names the payment: 64 hex digits.
+    /// The payment hash: 64 hex digits.
     payment_hash: String,
-    /// What it asks for, in sats.
+    /// The amount, in sats.
     amount_sats: u64,
-    /// From when on it cannot be paid.
+    /// The time at which the invoice expires.
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
 }
@@ -35,32 +35,33 @@ impl TryFrom<&Invoice> for InvoiceBody {
     }
 }
 
-/// Where an invoice stands. Never with its preimage.
+/// The state of an invoice, without its preimage.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct InvoiceStateBody {
-    /// What names the payment.
+    /// The payment hash: 64 hex digits.
     payment_hash: String,
     /// `pending`, `paid` or `expired`.
     state: &'static str,
-    /// What it pays for: `job_eval` or `job_work`.
+    /// The purpose: `job_eval` or `job_work`.
     purpose: &'static str,
-    /// Where what it pays for can be read.
+    /// The path of the job that the invoice pays for.
     #[schema(example = "/api/jobs/019a…")]
     owner_path: String,
-    /// When it was paid.
+    /// The time of payment; absent if the invoice is not paid.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     paid_at: Option<Timestamp>,
 }
 
-impl From<&Invoice> for InvoiceStateBody {
-    fn from(invoice: &Invoice) -> Self {
+impl InvoiceStateBody {
+    /// The state of an invoice whose owner has the path `owner_path`.
+    pub(crate) fn new(invoice: &Invoice, owner_path: String) -> Self {
         Self {
             payment_hash: invoice.payment_hash.to_string(),
             state: invoice.state.name(),
             purpose: invoice.purpose.name(),
-            owner_path: format!("/api/jobs/{}", invoice.owner),
+            owner_path,
             paid_at: match invoice.state {
                 InvoiceState::Paid { paid_at, .. } => Some(paid_at),
                 _ => None,
@@ -69,14 +70,14 @@ impl From<&Invoice> for InvoiceStateBody {
     }
 }
 
-/// A test payment that was made.
+/// A completed test payment.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TestPaymentBody {
     /// Always true.
     pub(crate) ok: bool,
-    /// What names the payment.
+    /// The payment hash: 64 hex digits.
     pub(crate) payment_hash: String,
-    /// The proof of payment.
+    /// The preimage, which is the proof of payment: 64 hex digits.
     pub(crate) preimage: String,
 }

@@ -1,46 +1,46 @@
-//! Jobs.
+//! The bodies of jobs.
 
 use super::{Decimal, InvoiceBody};
 use serde::{Deserialize, Serialize};
 use tithe_clock::Timestamp;
-use tithe_engine::{CreatedJob, JobView};
+use tithe_engine::jobs::{CreatedJob, JobView};
 use tithe_jobs::{Job, JobChange, JobState, Refund, StateName, WorkTerms};
 use tithe_lightning::InvoiceState;
 use tithe_money::{MoneyError, Msats};
 use utoipa::ToSchema;
 
-/// A job that is asked for.
+/// A request to create a job.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NewJobBody {
-    /// What you want done, in your words. Text with tabs and line breaks, no other control characters.
+    /// The text of the request. Tabs and line breaks are allowed, other control characters are not.
     #[schema(example = "Why is the sky blue?")]
     pub(crate) request: String,
-    /// The model to use; the server's choice without it.
+    /// The model to use. Defaults to the server's choice.
     pub(crate) model: Option<String>,
-    /// The most output that you want, in tokens. Less is cheaper to begin with; what is not used is owed back anyway.
+    /// The maximum length of the output, in tokens. A lower limit reduces the invoice; anything unused is refunded.
     pub(crate) max_output_tokens: Option<u64>,
-    /// An identity's token.
+    /// The token of an identity.
     #[serde(rename = "nostr_token")]
     pub(crate) nostr_token: Option<String>,
 }
 
-/// A job that was made.
+/// A created job.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CreatedJobBody {
-    /// What names the job. Whoever knows it can read the job.
+    /// The id of the job. Anyone who knows it can read the job.
     job_id: String,
-    /// Where it stands: `awaiting_eval_payment`.
+    /// The state: `awaiting_eval_payment`.
     state: &'static str,
     /// The invoice for the evaluation.
     eval_invoice: InvoiceBody,
-    /// Proves that you made the job: needed to claim a refund. Keep it secret.
+    /// The token that is required to claim a refund. Keep it secret.
     claim_token: String,
-    /// When it was made.
+    /// The time of creation.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
-    /// The identity's tier.
+    /// The trust tier of the identity that created the job.
     #[serde(rename = "trust_tier")]
     trust_tier: &'static str,
 }
@@ -60,60 +60,60 @@ impl TryFrom<&CreatedJob> for CreatedJobBody {
     }
 }
 
-/// What the work costs.
+/// The price of the work.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct PricingBody {
-    /// The most that the work can cost, in dollars, margin included.
+    /// The maximum price of the work, in US dollars, including the margin.
     #[schema(value_type = f64)]
     estimated_cost_usd: Decimal,
-    /// The margin in it, in percent of cost.
+    /// The margin, in percent of the cost.
     #[schema(value_type = f64)]
     margin_pct: Decimal,
-    /// The BTC price that it is charged at.
+    /// The BTC price used for the conversion, in US dollars.
     #[schema(value_type = f64)]
     btc_price_usd: Decimal,
-    /// What is left for you to pay, in sats, after the pool's part.
+    /// The amount of the work invoice, in sats, after the pool's share.
     amount_sats: u64,
-    /// The whole, in sats.
+    /// The full amount, in sats, including the pool's share.
     full_amount_sats: u64,
 }
 
-/// What the work used.
+/// The resources that the work used.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct UsageBody {
-    /// Input tokens.
+    /// The number of input tokens.
     input_tokens: u64,
-    /// Those of them that the backend had cached.
+    /// The number of input tokens that the backend read from its cache.
     cached_input_tokens: u64,
-    /// Output tokens.
+    /// The number of output tokens.
     output_tokens: u64,
-    /// What that costs, in dollars, margin included.
+    /// The price of the work, in US dollars, including the margin.
     #[schema(value_type = f64)]
     cost_usd: Decimal,
-    /// What that costs, in sats, rounded up.
+    /// The price of the work, in sats, rounded up.
     cost_sats: u64,
 }
 
-/// Who paid for the work.
+/// The shares of the price that you and the pool paid.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ChargedBody {
-    /// What you paid for the work, in sats: what you paid in for it less what is owed back. The evaluation's fee is not
-    /// in it.
+    /// The amount that you paid for the work, in sats: the paid work invoice less the refund. It does not include the
+    /// evaluation fee.
     charged_sats: u64,
-    /// What the pool paid, in sats, rounded up. With `chargedSats` it is what the work cost.
+    /// The amount that the pool paid, in sats, rounded up. With `chargedSats`, it adds up to the price of the work.
     absorbed_sats: u64,
 }
 
-/// What is owed back.
+/// A refund.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct RefundBody {
-    /// `not_applicable`, `pending`, `paying` or `paid`.
+    /// The state: `not_applicable`, `pending`, `paying` or `paid`.
     state: &'static str,
-    /// How much, in sats.
+    /// The refunded amount, in sats.
     amount_sats: u64,
 }
 
@@ -127,63 +127,63 @@ impl From<Refund> for RefundBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct JobBody {
-    /// What names it.
+    /// The id of the job.
     job_id: String,
-    /// Where it stands: `awaiting_eval_payment`, `evaluating`, `awaiting_work_payment`, `executing`, `rejected`,
+    /// The state: `awaiting_eval_payment`, `evaluating`, `awaiting_work_payment`, `executing`, `rejected`,
     /// `complete`, `failed` or `expired`.
     state: &'static str,
-    /// When it was made.
+    /// The time of creation.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
-    /// When it last changed.
+    /// The time of the last state change.
     #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
-    /// The identity's tier.
+    /// The trust tier of the identity that created the job.
     #[serde(rename = "trust_tier")]
     trust_tier: &'static str,
-    /// Whether the pool pays for the work, or for a part of it.
+    /// Whether the pool pays for the work in full or in part.
     #[serde(rename = "free_tier")]
     free_tier: bool,
-    /// What the pool pays, in sats: the most while the work waits or runs, the amount once it is done, and nothing when it
-    /// comes to nothing.
+    /// The amount that the pool pays, in sats: the reserved maximum until the work is complete, then the actual amount.
+    /// It is zero if the job is rejected, fails or expires.
     #[serde(rename = "absorbed_sats")]
     absorbed_sats: u64,
     /// `awaiting_eval_payment`: the invoice for the evaluation.
     #[serde(skip_serializing_if = "Option::is_none")]
     eval_invoice: Option<InvoiceBody>,
-    /// `awaiting_work_payment`: the invoice for the work, less what the pool pays.
+    /// `awaiting_work_payment`: the invoice for the work, less the pool's share.
     #[serde(skip_serializing_if = "Option::is_none")]
     work_invoice: Option<InvoiceBody>,
-    /// `awaiting_work_payment`: what the work costs.
+    /// `awaiting_work_payment`: the price of the work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pricing: Option<PricingBody>,
-    /// `rejected`: why.
+    /// `rejected`: the reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// `complete`: the answer.
+    /// `complete`: the text of the result.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<String>,
-    /// `complete`: what it used.
+    /// `complete`: the resources that the work used.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<UsageBody>,
-    /// `complete`: who paid for it.
+    /// `complete`: the shares of the price that you and the pool paid.
     #[serde(skip_serializing_if = "Option::is_none")]
     charged: Option<ChargedBody>,
-    /// `failed`: why.
+    /// `failed`: the error message.
     #[serde(skip_serializing_if = "Option::is_none")]
     error_message: Option<String>,
-    /// `rejected`, `complete`, `failed`, `expired`: what is owed back.
+    /// `rejected`, `complete`, `failed` or `expired`: the refund.
     #[serde(skip_serializing_if = "Option::is_none")]
     refund: Option<RefundBody>,
 }
 
 impl JobBody {
-    /// The job as it is.
+    /// The job in its current state.
     pub(crate) fn now(view: &JobView) -> Result<Self, MoneyError> {
         Self::at(view, view.job.state.name(), view.job.updated_at)
     }
 
-    /// The job as it was after a step.
+    /// The job as it was after an earlier state change.
     pub(crate) fn after(view: &JobView, change: &JobChange) -> Result<Self, MoneyError> {
         Self::at(view, change.state, change.at)
     }
@@ -253,7 +253,7 @@ impl JobBody {
     }
 }
 
-/// What the pool paid of the work, or has set aside for it, when the job was in `state`.
+/// The amount that the pool had paid or reserved for the work when the job was in `state`.
 fn absorbed(job: &JobState, state: StateName) -> Msats {
     match (state, job) {
         (StateName::AwaitingWorkPayment | StateName::Executing, _) => {

@@ -1,4 +1,4 @@
-//! The shapes that go over the wire.
+//! The JSON bodies of requests and responses.
 
 mod estimate;
 mod identity;
@@ -17,13 +17,13 @@ use serde_json::value::RawValue;
 use tithe_money::{BasisPoints, UsdMicros};
 use tithe_trust::Score;
 
-/// A decimal number, written exactly.
+/// A decimal number that is serialized exactly.
 #[derive(Debug, Clone)]
 pub(crate) struct Decimal(Box<RawValue>);
 
 impl Decimal {
     fn of(number: impl std::fmt::Display) -> Self {
-        // What `UsdMicros`, `BasisPoints` and `Score` print is a JSON number.
+        // `UsdMicros`, `BasisPoints` and `Score` are displayed as valid JSON numbers.
         Self(RawValue::from_string(number.to_string()).unwrap_or_default())
     }
 }

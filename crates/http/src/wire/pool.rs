@@ -1,21 +1,21 @@
-//! The pool.
+//! The bodies of the pool.
 
 use serde::Serialize;
-use tithe_engine::PoolStatus;
+use tithe_engine::pool::PoolStatus;
 use tithe_free_tier::Budgets;
 use tithe_money::MoneyError;
 use utoipa::ToSchema;
 
-/// What an identity of each tier may take from the pool in a day, in sats.
+/// The daily budget of an identity by tier, in sats: the maximum that the pool pays for its work.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct DailyBudgetsBody {
-    /// One that has earned no trust yet.
+    /// The budget of a `new` identity, which has not earned any trust yet.
     new: u64,
-    /// An established one.
+    /// The budget of an `established` identity.
     established: u64,
-    /// A trusted one.
+    /// The budget of a `trusted` identity.
     trusted: u64,
-    /// One of the elite.
+    /// The budget of an `elite` identity.
     elite: u64,
 }
 
@@ -30,23 +30,23 @@ impl From<Budgets> for DailyBudgetsBody {
     }
 }
 
-/// How the pool stands.
+/// The state of the pool.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PoolBody {
-    /// All that is in it, in sats, rounded down.
+    /// The balance, in sats, rounded down. It includes reserved amounts.
     balance_sats: u64,
-    /// The same, exactly.
+    /// The balance, in msats.
     balance_msats: u64,
-    /// What of that is reserved for work that is not done yet, in sats, rounded up.
+    /// The part of the balance that is reserved for unfinished work, in sats, rounded up.
     reserved_sats: u64,
-    /// The same, exactly.
+    /// The part of the balance that is reserved for unfinished work, in msats.
     reserved_msats: u64,
-    /// What it has paid since midnight, UTC, in sats, rounded up.
+    /// The amount that the pool has paid since midnight UTC, in sats, rounded up.
     granted_today_sats: u64,
-    /// The same, exactly.
+    /// The amount that the pool has paid since midnight UTC, in msats.
     granted_today_msats: u64,
-    /// What each tier may take in a day.
+    /// The daily budgets by tier.
     daily_budgets: DailyBudgetsBody,
 }
 
@@ -66,13 +66,13 @@ impl TryFrom<&PoolStatus> for PoolBody {
     }
 }
 
-/// The pool, as an estimate shows it.
+/// The state of the pool in an estimate.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PoolSummaryBody {
-    /// All that is in it, in sats, rounded down.
+    /// The balance, in sats, rounded down. It includes reserved amounts.
     balance_sats: u64,
-    /// What each tier may take in a day.
+    /// The daily budgets by tier.
     daily_budgets: DailyBudgetsBody,
 }
 

@@ -1,10 +1,10 @@
-//! The same on PostgreSQL.
+//! The same tests on PostgreSQL.
 
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a panic is how a test fails"
+    reason = "tests fail by panicking"
 )]
 
 mod app;

@@ -1,4 +1,4 @@
-//! The shapes that the contract names, field by field.
+//! The JSON shapes of the API contract, field by field.
 
 use crate::app::Answer;
 use serde_json::{Map, Value, json};
@@ -37,12 +37,12 @@ pub(crate) fn invoice() -> Value {
     json!({"amountSats": "count", "expiresAt": "time", "paymentHash": "hash", "paymentRequest": "bolt11"})
 }
 
-/// What each tier may take in a day, in the design.
+/// The default daily budget of each tier.
 pub(crate) fn daily_budgets() -> Value {
     json!({"new": 0, "established": 50, "trusted": 200, "elite": 1_000})
 }
 
-/// A job in that state, with the fields that only that state has.
+/// The shape of a job in this state, with the additional fields of the state.
 pub(crate) fn job(state: &str, more: Value) -> Value {
     let mut fields: Map<String, Value> = json!({
         "absorbed_sats": 0, "createdAt": "time", "free_tier": false, "jobId": "uuid",
@@ -60,7 +60,7 @@ pub(crate) fn refund(state: &str) -> Value {
     json!({"amountSats": "count", "state": format!("={state}")})
 }
 
-/// That an answer is JSON of this status and shape.
+/// Asserts that a response is JSON with this status and shape.
 pub(crate) fn answers(answer: &Answer, status: u16, shape: &Value) -> Value {
     let body = answer.ok(status);
     assert_eq!(answer.header("content-type"), "application/json");

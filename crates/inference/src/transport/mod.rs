@@ -2,12 +2,14 @@
 
 mod address;
 mod answer;
+mod excerpt;
 mod refusal;
 mod retry_after;
 
 pub use address::{ApiKey, ApiKeyError, BaseUrl, BaseUrlError};
 pub(crate) use answer::Answer;
-pub(crate) use refusal::{ErrorKind, excerpt};
+pub(crate) use excerpt::excerpt;
+pub(crate) use refusal::ErrorKind;
 
 use crate::failure::BackendFailure;
 use reqwest::header::HeaderMap;

@@ -1,5 +1,6 @@
 //! What an answer that is not a success means.
 
+use super::excerpt::excerpt;
 use super::{Answer, ApiKey, retry_after};
 use crate::failure::BackendFailure;
 use reqwest::StatusCode;
@@ -11,8 +12,6 @@ use tithe_engine::inference::InferenceError;
 const READ_BYTES_MAX: usize = 64 * 1024;
 /// An error that is not told by then is known by its status alone.
 const READ_WAIT: Duration = Duration::from_secs(5);
-/// What one line of a log can bear.
-const EXCERPT_BYTES_MAX: usize = 2 * 1024;
 
 /// Whose fault an error is, by which it is decided what happens next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,12 +91,6 @@ pub(super) async fn read(answer: Answer, status: StatusCode, key: Option<&ApiKey
     }
 }
 
-/// The beginning of `body` as text that fits into a log.
-pub(crate) fn excerpt(body: &[u8]) -> String {
-    let beginning = body.get(..EXCERPT_BYTES_MAX).unwrap_or(body);
-    String::from_utf8_lossy(beginning).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,11 +131,5 @@ mod tests {
         ] {
             assert_eq!(ErrorKind::of_object(&object), kind, "{object}");
         }
-    }
-
-    #[test]
-    fn excerpts_are_short() {
-        assert_eq!(excerpt(&vec![b'x'; 10_000]).len(), EXCERPT_BYTES_MAX);
-        assert_eq!(excerpt(b"short"), "short");
     }
 }

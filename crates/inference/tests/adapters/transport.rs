@@ -91,7 +91,7 @@ async fn an_unpaid_bill_is_the_operators_whatever_the_status() {
 async fn what_the_backend_says_is_for_the_log_alone_and_keys_not_even_for_that() {
     let said = format!("no such key: {KEY}, says the provider");
     for error in errors(ResponseTemplate::new(401).set_body_string(said)).await {
-        assert_eq!(error.to_string(), "the AI backend is not set up correctly");
+        assert_eq!(error.to_string(), "the AI backend is misconfigured");
         assert!(chain(&error).contains("says the provider"), "{}", chain(&error));
         for shown in [chain(&error), format!("{error:?}"), format!("{error:#?}")] {
             assert!(!shown.contains("secret"), "{shown}");

@@ -2,8 +2,9 @@
 
 use crate::{client, commit, database, eventually, server};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-use tithe_engine::commands::{Answer, Command, Posting};
+use tithe_engine::books::Posting;
 use tithe_ledger::{AccountId, TransferKey, TransferKind};
+use tithe_store_suite::command::{Command, Reply};
 use tithe_store_suite::scene::{fund, msats};
 use uuid::Uuid;
 
@@ -49,7 +50,7 @@ async fn a_deadlock_is_tried_again_and_counted_by_name() {
         stranger.batch_execute("COMMIT").await.unwrap();
     };
     let (outcome, ()) = futures_util::future::join(committing, in_the_way).await;
-    assert_eq!(outcome.unwrap(), Ok(Answer::Done));
+    assert_eq!(outcome.unwrap(), Ok(Reply::Done));
     let count = |name: &str, label: &str| -> u64 {
         let counted = counters.snapshot().into_vec().into_iter().filter_map(|(key, _, _, value)| {
             let key = key.key();
@@ -63,5 +64,5 @@ async fn a_deadlock_is_tried_again_and_counted_by_name() {
         counted.sum()
     };
     // A snapshot empties the counters: one look for each.
-    assert_eq!(count("tithe_store_retries_total", "raced"), 1);
+    assert_eq!(count("tithe_store_retries_total", "conflict"), 1);
 }

@@ -3,7 +3,7 @@
 use crate::{client, commit, database, eventually, server};
 use futures_util::StreamExt;
 use std::time::Duration;
-use tithe_engine::store::{BatchStore, Elsewhere, Store, TextPart};
+use tithe_engine::store::{BatchStore, PeerEvent, Store, TextPart};
 use tithe_jobs::{JobChange, StateName};
 use tithe_store_suite::scene::{START, Stage, job_at, job_id, pay};
 
@@ -13,15 +13,15 @@ const SOON: Duration = Duration::from_secs(10);
 async fn a_step_of_one_server_is_heard_by_the_others_and_not_by_itself() {
     let database = database().await;
     let (here, there) = (server(database.url()).await, server(database.url()).await);
-    let (mut first, mut second) = (here.elsewhere(), there.elsewhere());
+    let (mut first, mut second) = (here.peer_events(), there.peer_events());
     // Both listen now: what came before was missed.
-    assert_eq!(first.next().await, Some(Elsewhere::Missed));
-    assert_eq!(second.next().await, Some(Elsewhere::Missed));
+    assert_eq!(first.next().await, Some(PeerEvent::Resync));
+    assert_eq!(second.next().await, Some(PeerEvent::Resync));
     let store: &dyn Store = &here;
     job_at(store, 1, Stage::Evaluating, START).await;
-    let heard = async |hears: &mut futures_util::stream::BoxStream<'static, Elsewhere>| -> Vec<JobChange> {
+    let heard = async |hears: &mut futures_util::stream::BoxStream<'static, PeerEvent>| -> Vec<JobChange> {
         match tokio::time::timeout(SOON, hears.next()).await.unwrap().unwrap() {
-            Elsewhere::Steps(steps) => steps,
+            PeerEvent::Steps(steps) => steps,
             other => panic!("{other:?}"),
         }
     };
@@ -40,8 +40,8 @@ async fn a_step_of_one_server_is_heard_by_the_others_and_not_by_itself() {
 async fn what_is_not_committed_is_not_heard() {
     let database = database().await;
     let (here, there) = (server(database.url()).await, server(database.url()).await);
-    let mut hears = there.elsewhere();
-    assert_eq!(hears.next().await, Some(Elsewhere::Missed));
+    let mut hears = there.peer_events();
+    assert_eq!(hears.next().await, Some(PeerEvent::Resync));
     let store: &dyn Store = &here;
     job_at(store, 1, Stage::Invoiced, START).await;
     // The payment is known already: nothing is written, nothing told.
@@ -51,7 +51,7 @@ async fn what_is_not_committed_is_not_heard() {
     job_at(store, 2, Stage::Invoiced, START).await;
     let mut of_the_first = 0;
     loop {
-        let Elsewhere::Steps(steps) = tokio::time::timeout(SOON, hears.next()).await.unwrap().unwrap() else {
+        let PeerEvent::Steps(steps) = tokio::time::timeout(SOON, hears.next()).await.unwrap().unwrap() else {
             panic!("nothing was missed");
         };
         of_the_first += steps.iter().filter(|step| step.job == job_id(1)).count();
@@ -66,22 +66,22 @@ async fn what_is_not_committed_is_not_heard() {
 async fn who_was_not_connected_is_told_that_something_was_missed() {
     let database = database().await;
     let (here, there) = (server(database.url()).await, server(database.url()).await);
-    let mut hears = there.elsewhere();
-    assert_eq!(hears.next().await, Some(Elsewhere::Missed));
+    let mut hears = there.peer_events();
+    assert_eq!(hears.next().await, Some(PeerEvent::Resync));
     let watch = client(database.url()).await;
     let listeners = "SELECT pid FROM pg_stat_activity
         WHERE datname = current_database() AND query LIKE '%LISTEN%' AND state = 'idle' AND pid <> pg_backend_pid()";
     let listener = async || watch.query_opt(listeners, &[]).await.unwrap().map(|row| row.get::<_, i32>(0));
     let first = listener().await.unwrap();
     watch.query_one("SELECT pg_terminate_backend($1)", &[&first]).await.unwrap();
-    assert_eq!(tokio::time::timeout(SOON, hears.next()).await.unwrap(), Some(Elsewhere::Missed));
+    assert_eq!(tokio::time::timeout(SOON, hears.next()).await.unwrap(), Some(PeerEvent::Resync));
     // It listens again.
     eventually("the listener", || async { listener().await.is_some_and(|second| second != first) }).await;
     let store: &dyn Store = &here;
     job_at(store, 1, Stage::Invoiced, START).await;
     let hearing = async {
         while let Some(news) = hears.next().await {
-            if matches!(news, Elsewhere::Steps(_)) {
+            if matches!(news, PeerEvent::Steps(_)) {
                 return;
             }
         }
@@ -93,12 +93,12 @@ async fn who_was_not_connected_is_told_that_something_was_missed() {
 async fn text_is_told_to_the_others() {
     let database = database().await;
     let (here, there) = (server(database.url()).await, server(database.url()).await);
-    let mut hears = there.elsewhere();
-    assert_eq!(hears.next().await, Some(Elsewhere::Missed));
+    let mut hears = there.peer_events();
+    assert_eq!(hears.next().await, Some(PeerEvent::Resync));
     let text = "'quoted' ☃\n".repeat(500);
     let part = TextPart { job: job_id(1), attempt: 2, offset: 3, text };
-    for news in [Elsewhere::TextWanted { job: job_id(1), from: 9 }, Elsewhere::Text(part)] {
-        here.tell(&news).await.unwrap();
+    for news in [PeerEvent::TextWanted { job: job_id(1), from: 9 }, PeerEvent::Text(part)] {
+        here.publish(&news).await.unwrap();
         assert_eq!(tokio::time::timeout(SOON, hears.next()).await.unwrap(), Some(news));
     }
 }

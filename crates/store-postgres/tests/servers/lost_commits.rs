@@ -2,10 +2,10 @@
 
 use crate::proxy::{Plan, Proxy};
 use crate::{PATIENCE, client, commit, database, eventually, impatient_server, server};
-use tithe_engine::commands::{Answer, Command};
 use tithe_engine::store::StoreError;
 use tithe_ledger::{AccountId, HoldId, LedgerRepository};
 use tithe_store_postgres::{OpenError, PostgresSettings, PostgresStore};
+use tithe_store_suite::command::{Command, Reply};
 use tithe_store_suite::scene::{fund, msats};
 use uuid::Uuid;
 
@@ -24,7 +24,7 @@ async fn held(store: &PostgresStore) -> u64 {
 
 async fn funded(proxy: &Proxy) -> PostgresStore {
     let store = server(proxy.url()).await;
-    assert_eq!(commit(&store, fund(SESSION, msats(1_000))).await.unwrap(), Ok(Answer::Done));
+    assert_eq!(commit(&store, fund(SESSION, msats(1_000))).await.unwrap(), Ok(Reply::Done));
     store
 }
 
@@ -36,7 +36,7 @@ async fn a_commit_whose_answer_was_lost_is_found_to_have_happened() {
     for n in 1..=3 {
         proxy.plan(Plan::LoseAnswer);
         let outcome = commit(&store, place(n.into())).await.unwrap();
-        assert!(matches!(outcome, Ok(Answer::Hold(_))), "{outcome:?}");
+        assert!(matches!(outcome, Ok(Reply::Hold(_))), "{outcome:?}");
         assert_eq!(held(&store).await, 10 * n);
     }
 }
@@ -49,7 +49,7 @@ async fn a_commit_that_was_lost_is_made_again() {
     for n in 1..=3 {
         proxy.plan(Plan::LoseCommit);
         let outcome = commit(&store, place(n.into())).await.unwrap();
-        assert!(matches!(outcome, Ok(Answer::Hold(_))), "{outcome:?}");
+        assert!(matches!(outcome, Ok(Reply::Hold(_))), "{outcome:?}");
         assert_eq!(held(&store).await, 10 * n);
     }
 }
@@ -62,7 +62,7 @@ async fn the_very_first_commit_may_be_lost_too() {
         let store = server(proxy.url()).await;
         proxy.plan(plan);
         let outcome = commit(&store, fund(SESSION, msats(1_000))).await.unwrap();
-        assert_eq!(outcome, Ok(Answer::Done), "{plan:?}: not `AlreadyDone`");
+        assert_eq!(outcome, Ok(Reply::Done), "{plan:?}: not `AlreadyDone`");
     }
 }
 
@@ -86,7 +86,7 @@ async fn a_commit_that_arrives_late_is_refused() {
     .await;
     proxy.deliver().await;
     let outcome = committing.await.unwrap();
-    assert!(matches!(outcome, Ok(Answer::Hold(_))), "{outcome:?}");
+    assert!(matches!(outcome, Ok(Reply::Hold(_))), "{outcome:?}");
     assert_eq!(held(&store).await, 10);
 }
 
@@ -105,7 +105,7 @@ async fn when_the_database_stays_away_the_outcome_is_told_to_be_unknown() {
         assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
         proxy.close(false);
         let outcome = commit(&store, place(3)).await.unwrap();
-        assert!(matches!(outcome, Ok(Answer::Hold(_))), "{outcome:?}");
+        assert!(matches!(outcome, Ok(Reply::Hold(_))), "{outcome:?}");
         assert_eq!(store.hold(HoldId(Uuid::from_u128(1))).await.unwrap().is_some(), happened);
         assert_eq!(held(&store).await, if happened { 20 } else { 10 });
     }
@@ -161,7 +161,7 @@ async fn a_server_that_was_idle_for_long_still_finds_its_lost_commit() {
     assert_eq!(watch.query_one("SELECT count(*) FROM committers", &[]).await.unwrap().get::<_, i64>(0), 1);
     proxy.plan(Plan::LoseAnswer);
     let outcome = commit(&store, place(1)).await.unwrap();
-    assert!(matches!(outcome, Ok(Answer::Hold(_))), "{outcome:?}");
+    assert!(matches!(outcome, Ok(Reply::Hold(_))), "{outcome:?}");
     assert_eq!(held(&store).await, 10);
 }
 
@@ -178,7 +178,7 @@ async fn after_an_unknown_outcome_the_next_batch_is_written_whatever_the_fence_s
     watch.batch_execute("UPDATE committers SET batch = batch + 2").await.unwrap();
     proxy.close(false);
     let outcome = commit(&store, place(2)).await.unwrap();
-    assert!(matches!(outcome, Ok(Answer::Hold(_))), "{outcome:?}");
+    assert!(matches!(outcome, Ok(Reply::Hold(_))), "{outcome:?}");
 }
 
 /// It takes longer than the store's patience to notice that nobody answers.
@@ -190,7 +190,7 @@ async fn a_commit_whose_loss_is_noticed_late_is_looked_up_all_the_same() {
     commit(&store, fund(SESSION, msats(1_000))).await.unwrap().unwrap();
     proxy.plan(Plan::LoseAnswerLate(PATIENCE * 2));
     let outcome = commit(&store, place(1)).await.unwrap();
-    assert!(matches!(outcome, Ok(Answer::Hold(_))), "{outcome:?}");
+    assert!(matches!(outcome, Ok(Reply::Hold(_))), "{outcome:?}");
     assert_eq!(held(&store).await, 10);
 }
 

@@ -16,9 +16,9 @@ mod tls;
 
 use std::time::Duration;
 use tithe_clock::Timestamp;
-use tithe_engine::commands::{Batch, Command, Outcome};
 use tithe_engine::store::{BatchStore, StoreError};
 use tithe_store_postgres::{PostgresSettings, PostgresStore};
+use tithe_store_suite::command::{Command, Outcome, batch, outcomes};
 use tithe_test_postgres::TestDatabase;
 
 /// A database with its tables.
@@ -46,8 +46,8 @@ async fn impatient_server(url: &str) -> PostgresStore {
 }
 
 async fn commit(store: &PostgresStore, command: Command) -> Result<Outcome, StoreError> {
-    let batch = Batch::new(vec![command], Timestamp::UNIX_EPOCH);
-    Ok(store.batch_commit(&batch).await?.outcomes.remove(0))
+    let batch = batch(vec![command], Timestamp::UNIX_EPOCH);
+    Ok(outcomes(store.batch_commit(&batch).await?.outcomes).remove(0))
 }
 
 /// A plain connection beside the stores.

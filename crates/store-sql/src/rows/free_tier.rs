@@ -1,11 +1,11 @@
-//! Reservations, grants, and what the pool's limits count.
+//! Reservations, grants, and the pool's counters.
 
 use super::Reader;
 use crate::schema::{free_tier_grants, free_tier_pool, free_tier_reservations};
 use diesel::prelude::*;
 use tithe_clock::Timestamp;
 use tithe_engine::store::StoreError;
-use tithe_free_tier::{Grant, GrantId, PoolTally, Reservation, ReservationId, ReservationState};
+use tithe_free_tier::{Grant, GrantId, PoolCounters, Reservation, ReservationId, ReservationState};
 use tithe_money::Msats;
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
@@ -29,7 +29,7 @@ impl From<&Reservation> for ReservationRow {
         let (lease_until, absorbed) = match reservation.state {
             ReservationState::Held { until } => (until, None),
             ReservationState::Settled { absorbed } => (None, Some(absorbed)),
-            ReservationState::Lapsed { absorbed_late } => (None, absorbed_late),
+            ReservationState::Expired { absorbed_late } => (None, absorbed_late),
             ReservationState::Offered | ReservationState::Released => (None, None),
         };
         Self {
@@ -59,7 +59,7 @@ impl TryFrom<ReservationRow> for Reservation {
             "held" => ReservationState::Held { until },
             "settled" => ReservationState::Settled { absorbed: read.present("absorbed_msats", absorbed)? },
             "released" => ReservationState::Released,
-            "lapsed" => ReservationState::Lapsed { absorbed_late: absorbed },
+            "lapsed" => ReservationState::Expired { absorbed_late: absorbed },
             other => return Err(read.corrupt(format!("state is {other:?}"))),
         };
         Ok(Self {
@@ -116,33 +116,33 @@ impl TryFrom<GrantRow> for Grant {
 }
 
 /// The key of the one row of its table.
-pub const POOL_TALLY: &str = "pool";
+pub const POOL_COUNTERS: &str = "pool";
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = free_tier_pool)]
-pub struct TallyRow {
+pub struct PoolCountersRow {
     pub id: String,
     pub offered_msats: i64,
     pub day: i64,
     pub granted_msats: i64,
 }
 
-impl From<&PoolTally> for TallyRow {
-    fn from(tally: &PoolTally) -> Self {
+impl From<&PoolCounters> for PoolCountersRow {
+    fn from(counters: &PoolCounters) -> Self {
         Self {
-            id: POOL_TALLY.to_owned(),
-            offered_msats: tally.offered.to_i64(),
-            day: tally.day,
-            granted_msats: tally.granted.to_i64(),
+            id: POOL_COUNTERS.to_owned(),
+            offered_msats: counters.offered.to_i64(),
+            day: counters.day,
+            granted_msats: counters.granted.to_i64(),
         }
     }
 }
 
-impl TryFrom<TallyRow> for PoolTally {
+impl TryFrom<PoolCountersRow> for PoolCounters {
     type Error = StoreError;
 
-    fn try_from(row: TallyRow) -> Result<Self, StoreError> {
-        let read = Reader::new("tally", &row.id);
+    fn try_from(row: PoolCountersRow) -> Result<Self, StoreError> {
+        let read = Reader::new("pool counters", &row.id);
         Ok(Self {
             offered: read.msats("offered_msats", row.offered_msats)?,
             day: row.day,

@@ -3,7 +3,7 @@
 use super::Reader;
 use crate::schema::idempotency_keys;
 use diesel::prelude::*;
-use tithe_engine::idempotency::{IdempotencyId, IdempotencyRecord, IdempotencyState, StoredAnswer};
+use tithe_engine::records::{IdempotencyId, IdempotencyRecord, IdempotencyState, StoredResponse};
 use tithe_engine::store::StoreError;
 use uuid::Uuid;
 
@@ -25,9 +25,9 @@ pub struct IdempotencyRow {
 
 impl From<&IdempotencyRecord> for IdempotencyRow {
     fn from(record: &IdempotencyRecord) -> Self {
-        let (lease_until, answer) = match &record.state {
+        let (lease_until, response) = match &record.state {
             IdempotencyState::InProgress { lease_until } => (Some(lease_until.unix_micros()), None),
-            IdempotencyState::Done(answer) => (None, Some(answer.clone())),
+            IdempotencyState::Done(response) => (None, Some(response.clone())),
         };
         Self {
             scope: record.id.scope.clone(),
@@ -35,8 +35,8 @@ impl From<&IdempotencyRecord> for IdempotencyRow {
             fingerprint: hex::encode(record.fingerprint),
             subject: record.subject.map(|subject| subject.to_string()),
             lease_until,
-            answer_status: answer.as_ref().map(|answer| i32::from(answer.status)),
-            answer_body: answer.map(|answer| answer.body),
+            answer_status: response.as_ref().map(|response| i32::from(response.status)),
+            answer_body: response.map(|response| response.body),
             created_at: record.created_at.unix_micros(),
             expires_at: record.expires_at.unix_micros(),
         }
@@ -56,7 +56,7 @@ impl TryFrom<IdempotencyRow> for IdempotencyRecord {
             }
             (None, Some(status), Some(body)) => {
                 let status = read.column("answer_status", u16::try_from(status))?;
-                IdempotencyState::Done(StoredAnswer { status, body })
+                IdempotencyState::Done(StoredResponse { status, body })
             }
             _ => return Err(read.corrupt("neither in progress nor answered")),
         };

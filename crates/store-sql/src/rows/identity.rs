@@ -1,13 +1,13 @@
-//! Identities and the proofs that they have used.
+//! Identities, and the authentication nonces that they have consumed.
 
 use super::{Reader, count_column};
 use crate::schema::{auth_challenges, nostr_identities};
 use diesel::prelude::*;
 use tithe_clock::Timestamp;
-use tithe_engine::proof::{ProofId, ProofKind, UsedProof};
+use tithe_engine::records::{AuthNonce, AuthNonceId, AuthNonceKind};
 use tithe_engine::store::StoreError;
-use tithe_free_tier::{Day, ReservationId, Standing};
-use tithe_trust::{Identity, Score};
+use tithe_free_tier::{BudgetWindow, Identity, ReservationId};
+use tithe_trust::{Score, TrustScore};
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = nostr_identities)]
@@ -29,28 +29,28 @@ pub struct IdentityRow {
     pub updated_at: i64,
 }
 
-impl From<&Standing> for IdentityRow {
-    fn from(standing: &Standing) -> Self {
-        let Standing { identity, day } = standing;
+impl From<&Identity> for IdentityRow {
+    fn from(identity: &Identity) -> Self {
+        let Identity { trust, window } = identity;
         Self {
-            pubkey: identity.pubkey.to_string(),
-            trust_score_millis: count_column(identity.score.millis()),
-            gained_today_millis: count_column(identity.gained_today.millis()),
-            gains_reset_at: identity.gains_reset_at.map(Timestamp::unix_micros),
-            away_since: identity.away_since.unix_micros(),
-            interaction_count: count_column(identity.interactions),
-            absorbed_today_msats: day.absorbed.to_i64(),
-            absorbed_reset_at: day.resets_at.map(Timestamp::unix_micros),
-            reserved_msats: day.reserved.to_i64(),
-            open_offer: day.offer.map(|offer| offer.to_string()),
-            last_seen: identity.last_seen.unix_micros(),
-            created_at: identity.created_at.unix_micros(),
-            updated_at: identity.updated_at.unix_micros(),
+            pubkey: trust.pubkey.to_string(),
+            trust_score_millis: count_column(trust.score.millis()),
+            gained_today_millis: count_column(trust.gained_today.millis()),
+            gains_reset_at: trust.gains_reset_at.map(Timestamp::unix_micros),
+            away_since: trust.away_since.unix_micros(),
+            interaction_count: count_column(trust.interactions),
+            absorbed_today_msats: window.absorbed.to_i64(),
+            absorbed_reset_at: window.resets_at.map(Timestamp::unix_micros),
+            reserved_msats: window.reserved.to_i64(),
+            open_offer: window.offer.map(|offer| offer.to_string()),
+            last_seen: trust.last_seen.unix_micros(),
+            created_at: trust.created_at.unix_micros(),
+            updated_at: trust.updated_at.unix_micros(),
         }
     }
 }
 
-impl TryFrom<IdentityRow> for Standing {
+impl TryFrom<IdentityRow> for Identity {
     type Error = StoreError;
 
     fn try_from(row: IdentityRow) -> Result<Self, StoreError> {
@@ -59,7 +59,7 @@ impl TryFrom<IdentityRow> for Standing {
         let score = |column, value| read.count(column, value).map(Score::from_millis);
         let offer = row.open_offer.as_deref().map(str::parse::<ReservationId>).transpose();
         Ok(Self {
-            identity: Identity {
+            trust: TrustScore {
                 pubkey: read.pubkey("pubkey", &row.pubkey)?,
                 score: score("trust_score_millis", row.trust_score_millis)?,
                 gained_today: score("gained_today_millis", row.gained_today_millis)?,
@@ -70,7 +70,7 @@ impl TryFrom<IdentityRow> for Standing {
                 created_at: read.time("created_at", row.created_at)?,
                 updated_at: read.time("updated_at", row.updated_at)?,
             },
-            day: Day {
+            window: BudgetWindow {
                 absorbed: read.msats("absorbed_today_msats", row.absorbed_today_msats)?,
                 resets_at: time("absorbed_reset_at", row.absorbed_reset_at)?,
                 reserved: read.msats("reserved_msats", row.reserved_msats)?,
@@ -80,9 +80,9 @@ impl TryFrom<IdentityRow> for Standing {
     }
 }
 
-#[derive(Queryable, Selectable, Insertable)]
+#[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = auth_challenges)]
-pub struct ProofRow {
+pub struct AuthNonceRow {
     pub id: String,
     pub kind: String,
     pub pubkey: String,
@@ -90,34 +90,34 @@ pub struct ProofRow {
     pub expires_at: i64,
 }
 
-/// A proof's id as a column holds it.
+/// A nonce's id as a column holds it.
 #[must_use]
-pub fn proof_column(id: &ProofId) -> String {
+pub fn auth_nonce_column(id: &AuthNonceId) -> String {
     hex::encode(id.0)
 }
 
-impl From<&UsedProof> for ProofRow {
-    fn from(proof: &UsedProof) -> Self {
+impl From<&AuthNonce> for AuthNonceRow {
+    fn from(nonce: &AuthNonce) -> Self {
         Self {
-            id: proof_column(&proof.id),
-            kind: proof.kind.name().to_owned(),
-            pubkey: proof.pubkey.to_string(),
-            used_at: proof.used_at.unix_micros(),
-            expires_at: proof.expires_at.unix_micros(),
+            id: auth_nonce_column(&nonce.id),
+            kind: nonce.kind.name().to_owned(),
+            pubkey: nonce.pubkey.to_string(),
+            used_at: nonce.used_at.unix_micros(),
+            expires_at: nonce.expires_at.unix_micros(),
         }
     }
 }
 
-impl TryFrom<ProofRow> for UsedProof {
+impl TryFrom<AuthNonceRow> for AuthNonce {
     type Error = StoreError;
 
-    fn try_from(row: ProofRow) -> Result<Self, StoreError> {
-        let read = Reader::new("proof", &row.id);
+    fn try_from(row: AuthNonceRow) -> Result<Self, StoreError> {
+        let read = Reader::new("auth nonce", &row.id);
         let mut id = [0; 32];
         read.column("id", hex::decode_to_slice(&row.id, &mut id))?;
         Ok(Self {
-            id: ProofId(id),
-            kind: ProofKind::from_name(&row.kind)
+            id: AuthNonceId(id),
+            kind: AuthNonceKind::from_name(&row.kind)
                 .ok_or_else(|| read.corrupt(format!("kind is {:?}", row.kind)))?,
             pubkey: read.pubkey("pubkey", &row.pubkey)?,
             used_at: read.time("used_at", row.used_at)?,

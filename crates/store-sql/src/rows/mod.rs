@@ -10,9 +10,9 @@ mod job;
 mod ledger;
 mod outbox;
 
-pub use free_tier::{GrantRow, POOL_TALLY, ReservationRow, TallyRow};
+pub use free_tier::{GrantRow, POOL_COUNTERS, PoolCountersRow, ReservationRow};
 pub use idempotency::IdempotencyRow;
-pub use identity::{IdentityRow, ProofRow, proof_column};
+pub use identity::{AuthNonceRow, IdentityRow, auth_nonce_column};
 pub use invoice::InvoiceRow;
 pub use job::JobRow;
 pub use ledger::{AccountRow, HoldRow, NewTransferRow, TransferRow};
@@ -25,24 +25,24 @@ use tithe_money::Msats;
 use tithe_trust::NostrPubkey;
 use tracing::error;
 
-/// The rows that can be read. One that cannot is the operator's to mend (`tithe audit` names it), and must not keep the
-/// others from being worked on.
+/// The rows that can be read. An unreadable one must not keep the others from being worked on: it is logged, and
+/// `tithe audit` names it.
 #[must_use]
 pub fn readable<Row, T>(rows: Vec<Row>) -> Vec<T>
 where
     T: TryFrom<Row, Error = StoreError>,
 {
-    let read = |row| T::try_from(row).inspect_err(|cause| error!(%cause, "a row is passed over"));
+    let read = |row| T::try_from(row).inspect_err(|cause| error!(%cause, "unreadable row skipped"));
     rows.into_iter().filter_map(|row| read(row).ok()).collect()
 }
 
-/// A limit as a statement takes it.
+/// A limit, as a parameter of a statement.
 #[must_use]
 pub fn limit_column(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// Reads a row's columns and says which row it was that could not be read.
+/// Reads the columns of a row. Its errors name the row.
 pub struct Reader {
     table: &'static str,
     key: String,
@@ -63,7 +63,7 @@ impl Reader {
         value.map_err(|cause| self.corrupt(format!("{column}: {cause}")))
     }
 
-    /// The value of a column that must be there in this state.
+    /// The value of a column that must not be null in this state.
     pub fn present<T>(&self, column: &str, value: Option<T>) -> Result<T, StoreError> {
         value.ok_or_else(|| self.corrupt(format!("{column} is missing")))
     }
@@ -86,7 +86,7 @@ impl Reader {
     }
 }
 
-/// A count as a column holds it. What does not fit is more than any backend can count.
+/// A count, as a column holds it. A count that does not fit is larger than any backend can report.
 #[must_use]
 pub fn count_column(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)

@@ -3,19 +3,21 @@
 use super::ledger::balance;
 use super::{FreshStore, assert_sound, rows};
 use crate::MemoryStore;
+use crate::command::{Command, Reply};
 use crate::people::{
-    LEASE, budgets, charge, commit_under, fill, grant_id, job_of, job_of_at, lapse, pay_of, prove, pubkey,
-    purse, raise, release, reservation_id, reserve, settle, too_late, work_invoice,
+    LEASE, account, budgets, charge, commit_under, fill, grant_id, job_of, job_of_at, lapse, pay_of, prove,
+    pubkey, raise, release, reservation_id, reserve, settle, too_late, work_invoice,
 };
 use crate::scene::{START, Stage, accepted, commit, fund, job_id, msats, preimage};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tithe_engine::Rules;
-use tithe_engine::commands::{Answer, Batch, Command, Fault, Refusal, WorkOutcome};
-use tithe_engine::proof::ProofKind;
+use tithe_engine::books::Refusal;
+use tithe_engine::books::Rules;
+use tithe_engine::jobs::{Fault, WorkOutcome};
+use tithe_engine::records::AuthNonceKind;
 use tithe_engine::store::AuditRow;
-use tithe_free_tier::{FreeTierError, FreeTierPolicy, PoolTally, ReservationState};
+use tithe_free_tier::{FreeTierError, FreeTierPolicy, PoolCounters, ReservationState};
 use tithe_jobs::{JobState, Lease};
 use tithe_ledger::AccountId;
 use tithe_lightning::Purpose;
@@ -50,7 +52,7 @@ async fn everything(store: &FreshStore) {
     }
     let (job, identity) = (job_id(14), Some(pubkey(6)));
     let invoice = preimage(14, Purpose::JobWork).payment_hash();
-    accepted(store, Command::InvoiceLapse { job, identity, invoice }, too_late(START)).await;
+    accepted(store, Command::InvoiceExpire { job, identity, invoice }, too_late(START)).await;
     // Work that the pool does not pay.
     job_of_at(store, &budgets(0, 0, 0, 0), 20, 7, Stage::Complete, START).await;
     // Reservations: 1 is held, 2 to 4 have ended, 5 to 7 have lapsed, and of 6 and 7 the work ended late.
@@ -76,7 +78,7 @@ async fn everything(store: &FreshStore) {
     }
     // Somebody who has asked and not paid, and logs in; the job waits for its invoice.
     accepted(store, job_of(30, 100, START), START).await;
-    accepted(store, prove(1, ProofKind::Login, 100, over), over).await;
+    accepted(store, prove(1, AuthNonceKind::Login, 100, over), over).await;
 }
 
 /// Every row of the free tier, with each of its columns empty and filled, is read as the books have written it: one by one,
@@ -91,8 +93,8 @@ pub async fn every_row_of_the_free_tier_comes_back_as_it_was_written(store: Fres
     for row in ours {
         match row {
             AuditRow::Identity(standing) => {
-                assert_eq!(store.standing(standing.pubkey()).await.unwrap(), Some(*standing.clone()));
-                let (identity, day) = (&standing.identity, &standing.day);
+                assert_eq!(store.identity(standing.pubkey()).await.unwrap(), Some(*standing.clone()));
+                let (identity, day) = (&standing.trust, &standing.window);
                 columns.insert(("gains_reset_at", identity.gains_reset_at.is_some()));
                 columns.insert(("resets_at", day.resets_at.is_some()));
                 columns.insert(("offer", day.offer.is_some()));
@@ -102,14 +104,14 @@ pub async fn every_row_of_the_free_tier_comes_back_as_it_was_written(store: Fres
                 assert_eq!(store.reservation(reservation.id).await.unwrap(), Some(reservation.clone()));
                 reservations.insert(match reservation.state {
                     ReservationState::Held { until: None } => "held by a job",
-                    ReservationState::Lapsed { absorbed_late: Some(_) } => "lapsed, and done late",
+                    ReservationState::Expired { absorbed_late: Some(_) } => "lapsed, and done late",
                     other => other.name(),
                 });
             }
             AuditRow::Grant(grant) => {
                 assert_eq!(store.grant(grant.id).await.unwrap(), Some(grant));
             }
-            AuditRow::Tally(tally) => assert_eq!(store.pool_tally().await.unwrap(), tally),
+            AuditRow::PoolCounters(tally) => assert_eq!(store.pool_counters().await.unwrap(), tally),
             AuditRow::Job(job) => {
                 assert_eq!(store.job(job.id).await.unwrap(), Some(*job.clone()));
                 let Some(work) = job.state.work() else { continue };
@@ -144,7 +146,7 @@ pub async fn every_row_of_the_free_tier_comes_back_as_it_was_written(store: Fres
     // What the next batch loads is the same again: both go on from it alike.
     for store in [&store, &twin] {
         let next =
-            vec![settle(1, 7, 9_999), prove(2, ProofKind::Login, 1, START + DAY), charge(9, 3, 50, 50)];
+            vec![settle(1, 7, 9_999), prove(2, AuthNonceKind::Login, 1, START + DAY), charge(9, 3, 50, 50)];
         assert!(commit(store.as_ref(), next, START + DAY).await.iter().all(Result::is_ok));
     }
     assert_eq!(rows(&store).await, rows(&twin).await);
@@ -152,12 +154,12 @@ pub async fn every_row_of_the_free_tier_comes_back_as_it_was_written(store: Fres
 
 /// "Not found" is an answer; a pool that nobody has touched has nothing to tell.
 pub async fn what_the_pool_does_not_know_is_none(store: FreshStore) {
-    assert_eq!(store.standing(pubkey(1)).await.unwrap(), None);
+    assert_eq!(store.identity(pubkey(1)).await.unwrap(), None);
     assert_eq!(store.reservation(reservation_id(1)).await.unwrap(), None);
     assert_eq!(store.grant(grant_id(1)).await.unwrap(), None);
-    assert_eq!(store.pool_tally().await.unwrap(), PoolTally::default());
+    assert_eq!(store.pool_counters().await.unwrap(), PoolCounters::default());
     assert_eq!(store.reservations_overdue(START, 9).await.unwrap(), []);
-    let nothing = |outcome: &Result<_, _>| matches!(outcome, Err(Refusal::NoSuchReservation(_)));
+    let nothing = |outcome: &Result<_, _>| matches!(outcome, Err(Refusal::NotFound { .. }));
     let outcomes = commit(store.as_ref(), vec![settle(1, 1, 5), release(1, 1), lapse(1, 1)], START).await;
     assert!(outcomes.iter().all(nothing), "{outcomes:?}");
     assert_eq!(rows(&store).await, []);
@@ -199,13 +201,13 @@ pub async fn a_batch_of_the_pool_that_cannot_be_written_leaves_nothing_behind(st
     accepted(store.as_ref(), reserve(1, 1, 1_000), START).await;
     let Command::Charge(clash) = charge(0, 2, 500, 500) else { panic!("it is a charge") };
     let id = tithe_free_tier::GrantId(reservation_id(1).0);
-    accepted(store.as_ref(), Command::Charge(tithe_engine::commands::Charge { id, ..clash }), START).await;
+    accepted(store.as_ref(), Command::Charge(crate::command::Charge { id, ..clash }), START).await;
     let before = rows(&store).await;
     let others = |at| {
         vec![
             charge(1, 3, 400, 400),
-            prove(1, ProofKind::Login, 50, at),
-            prove(2, ProofKind::HttpAuth, 1, at),
+            prove(1, AuthNonceKind::Login, 50, at),
+            prove(2, AuthNonceKind::HttpAuth, 1, at),
             reserve(2, 1, 300),
             job_of(1, 51, at),
         ]
@@ -213,10 +215,10 @@ pub async fn a_batch_of_the_pool_that_cannot_be_written_leaves_nothing_behind(st
     for first in [true, false] {
         let mut commands = others(START);
         commands.insert(if first { 0 } else { 5 }, settle(1, 1, 700));
-        assert!(store.batch_commit(&Batch::new(commands, START)).await.is_err());
+        assert!(store.batch_commit(&crate::command::batch(commands, START)).await.is_err());
         assert_eq!(rows(&store).await, before);
     }
-    assert_eq!(store.proofs_purge(START + DAY).await.unwrap(), 0);
+    assert_eq!(store.auth_nonces_purge(START + DAY).await.unwrap(), 0);
     // Without the fault all of it can be done.
     let outcomes = commit(store.as_ref(), others(START), START).await;
     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
@@ -249,11 +251,9 @@ pub async fn nobody_touches_the_reservation_of_another(store: FreshStore) {
 /// What costs nothing may be asked for as often as one likes: nothing happens.
 pub async fn a_charge_happens_once_whoever_pays_it(store: FreshStore) {
     open_pool(&store, 1_000_000, 1..2).await;
-    accepted(store.as_ref(), fund(purse(9), msats(1_000_000)), START).await;
+    accepted(store.as_ref(), fund(account(9), msats(1_000_000)), START).await;
     let purse_of_9 = |n, cost, absorb_most| match charge(n, 1, cost, absorb_most) {
-        Command::Charge(charge) => {
-            Command::Charge(tithe_engine::commands::Charge { account: purse(9), ..charge })
-        }
+        Command::Charge(charge) => Command::Charge(crate::command::Charge { account: account(9), ..charge }),
         other => other,
     };
     let tithing = |tithe| Rules {
@@ -269,18 +269,19 @@ pub async fn a_charge_happens_once_whoever_pays_it(store: FreshStore) {
     let mut done_twice = Vec::new();
     for (payer, tithe, command) in cases {
         let rules = Arc::new(tithing(tithe));
-        let batch = Batch::under(rules, vec![command], START);
+        let batch = crate::command::batch_under(rules, vec![command], START);
         store.batch_commit(&batch).await.unwrap().outcomes.remove(0).unwrap();
         let before = rows(&store).await;
-        let again = store.batch_commit(&batch).await.map(|committed| committed.outcomes);
-        let once = matches!(again.as_deref(), Ok([Ok(Answer::AlreadyDone)]));
+        let again = store.batch_commit(&batch).await.unwrap().outcomes;
+        let once = crate::command::outcomes(again) == [Ok(Reply::AlreadyDone)];
         if !once || rows(&store).await != before {
             done_twice.push(payer);
         }
     }
     assert_eq!(done_twice, Vec::<&str>::new());
     let before = rows(&store).await;
-    let nothing = Ok(Answer::Charged { absorbed: Msats::ZERO, charged: Msats::ZERO });
+    let nothing =
+        Ok(Reply::Charged { absorbed: Msats::ZERO, charged: Msats::ZERO, uncollected: Msats::ZERO });
     for _ in 0..2 {
         assert_eq!(commit(store.as_ref(), vec![charge(5, 1, 0, 0)], START).await[0], nothing);
     }
@@ -298,7 +299,7 @@ pub async fn a_clock_that_is_behind_gives_no_second_day(store: FreshStore) {
     accepted(store.as_ref(), charge(2, 1, all_of_it - 1_000, all_of_it), ahead).await;
     let absorbed =
         async |n, at| match commit(store.as_ref(), vec![charge(n, 1, 1_000, 1_000)], at).await.remove(0) {
-            Ok(Answer::Charged { absorbed, .. }) => absorbed,
+            Ok(Reply::Charged { absorbed, .. }) => absorbed,
             Err(Refusal::Ledger(_)) => Msats::ZERO,
             other => panic!("{other:?}"),
         };
@@ -332,7 +333,7 @@ pub async fn a_clock_that_is_ahead_ends_no_day_that_others_are_in(store: FreshSt
         }
         accepted(store.as_ref(), fill(who, all_of_it), START).await;
         let charged = accepted(store.as_ref(), charge(n + 1, who, all_of_it, all_of_it), START).await;
-        let Answer::Charged { absorbed, .. } = charged else { panic!("{charged:?}") };
+        let Reply::Charged { absorbed, .. } = charged else { panic!("{charged:?}") };
         assert!(absorbed <= msats(1), "{touch}: {absorbed} of a day that was used up");
         assert_sound(&store).await;
     }
@@ -351,7 +352,7 @@ pub async fn an_identity_has_one_offer_at_a_time(store: FreshStore) {
     assert_eq!(offered(2, 1, Stage::WorkInvoiced).await, msats(3_000));
     let lease = store.job(job_id(1)).await.unwrap().unwrap().lease;
     pay_offer(&store, &rules, 1, 2, lease).await;
-    assert_eq!(store.pool_tally().await.unwrap().offered, msats(3_000));
+    assert_eq!(store.pool_counters().await.unwrap().offered, msats(3_000));
     assert_eq!(offered(3, 1, Stage::Accepted).await, Msats::ZERO);
     // Once 1 has paid theirs, they get what is left of their day.
     let paid = pay_of(2, 1, Purpose::JobWork, msats(6_000), START);
@@ -366,7 +367,13 @@ async fn pay_offer(store: &FreshStore, rules: &Rules, n: u8, who: u32, lease: Le
         panic!("job {n} waits for its invoice")
     };
     let invoice = work_invoice(n, work.amount, START);
-    let issue = Command::InvoiceIssue { job: job_id(n), invoice, lease: Some(lease), finish: None };
+    let issue = Command::InvoiceIssue {
+        job: job_id(n),
+        identity: Some(pubkey(who)),
+        invoice,
+        lease: Some(lease),
+        finish: None,
+    };
     let pay = pay_of(n, who, Purpose::JobWork, work.amount.to_msats(), START);
     for outcome in commit_under(store.as_ref(), rules, vec![issue, pay], START).await {
         outcome.unwrap();

@@ -1,9 +1,9 @@
 //! Invoices are found again.
 
 use super::FreshStore;
+use crate::command::Command;
 use crate::scene::{EXPIRY, START, Stage, accepted, invoice, job_at, job_id, pay, preimage};
 use std::time::Duration;
-use tithe_engine::commands::Command;
 use tithe_lightning::{InvoiceState, PaymentHash, Purpose};
 
 /// However small the pages, every pending invoice is on exactly one of them.
@@ -44,18 +44,18 @@ pub async fn only_recent_lapses_are_looked_at(store: FreshStore) {
         let invoice = preimage(n, Purpose::JobEval).payment_hash();
         accepted(
             store.as_ref(),
-            Command::InvoiceLapse { job: job_id(n), identity: None, invoice },
+            Command::InvoiceExpire { job: job_id(n), identity: None, invoice },
             made + EXPIRY,
         )
         .await;
     }
-    let lapsed = async |since| store.invoices_lapsed(since, None, 10).await.unwrap().len();
+    let lapsed = async |since| store.invoices_expired(since, None, 10).await.unwrap().len();
     assert_eq!(lapsed(START).await, 2);
     assert_eq!(lapsed(START + day).await, 1);
     assert_eq!(lapsed(START + day * 2).await, 0);
     assert_eq!(store.invoices_pending_count().await.unwrap(), 0);
-    let first = store.invoices_lapsed(START, None, 1).await.unwrap().remove(0);
-    let second = store.invoices_lapsed(START, Some(first.payment_hash), 10).await.unwrap();
+    let first = store.invoices_expired(START, None, 1).await.unwrap().remove(0);
+    let second = store.invoices_expired(START, Some(first.payment_hash), 10).await.unwrap();
     assert_eq!(second.len(), 1);
     assert_ne!(second[0].payment_hash, first.payment_hash);
 }

@@ -1,14 +1,14 @@
 //! Money under contention, replays and faults.
 
 use super::{FreshStore, assert_sound};
+use crate::command::{Command, Reply};
 use crate::scene::{START, accepted, commit, fund, msats};
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_clock::{ManualClock, Timestamp};
-use tithe_engine::Rules;
-use tithe_engine::commands::{Answer, Command, Posting, Refusal};
+use tithe_engine::books::Rules;
+use tithe_engine::books::{Posting, Refusal};
 use tithe_engine::committer::{CommitError, Committer};
-use tithe_engine::feed::JobFeed;
 use tithe_ledger::{AccountId, HoldId, LedgerError, TransferKey, TransferKind};
 use tithe_money::Msats;
 use uuid::Uuid;
@@ -22,7 +22,7 @@ pub(super) fn committer(store: &FreshStore) -> Committer {
 
 pub(super) fn committer_at(store: &FreshStore, now: Timestamp) -> Committer {
     let rules = Arc::new(Rules::default());
-    Committer::start(store.clone(), Arc::new(ManualClock::at(now)), Arc::new(JobFeed::new()), rules)
+    Committer::start(store.clone(), Arc::new(ManualClock::at(now)), rules, Arc::new(()))
 }
 
 pub(super) fn spend(n: u32, amount: u64) -> Command {
@@ -36,7 +36,7 @@ pub(super) fn spend(n: u32, amount: u64) -> Command {
     })
 }
 
-pub(super) fn place(hold: u128, amount: u64) -> Command {
+pub(super) fn hold_place(hold: u128, amount: u64) -> Command {
     let hold = HoldId(Uuid::from_u128(hold));
     Command::HoldPlace { hold, account: SESSION, amount: msats(amount), lease: MINUTE }
 }
@@ -49,9 +49,9 @@ pub(super) async fn balance(store: &FreshStore, account: AccountId) -> (Msats, M
 /// The sweeper is told of what ran out, longest overdue first, and of nothing else.
 pub async fn overdue_holds_are_found(store: FreshStore) {
     accepted(store.as_ref(), fund(SESSION, msats(10_000)), START).await;
-    accepted(store.as_ref(), place(1, 1_000), START + MINUTE).await;
-    accepted(store.as_ref(), place(2, 1_000), START).await;
-    accepted(store.as_ref(), place(3, 1_000), START).await;
+    accepted(store.as_ref(), hold_place(1, 1_000), START + MINUTE).await;
+    accepted(store.as_ref(), hold_place(2, 1_000), START).await;
+    accepted(store.as_ref(), hold_place(3, 1_000), START).await;
     let hold = HoldId(Uuid::from_u128(3));
     accepted(store.as_ref(), Command::HoldRelease { hold, account: SESSION }, START).await;
     let overdue = async |now, limit| -> Vec<u128> {
@@ -73,13 +73,13 @@ pub async fn a_refused_command_leaves_its_neighbours_alone(store: FreshStore) {
     // A repeated key is done once, also within one batch.
     accepted(store.as_ref(), fund(AccountId::Pool, msats(1_000)), START).await;
     let outcomes = commit(store.as_ref(), vec![spend(1, 400), fund(AccountId::Pool, msats(5))], START).await;
-    assert_eq!(outcomes, [Ok(Answer::AlreadyDone), Ok(Answer::AlreadyDone)]);
+    assert_eq!(outcomes, [Ok(Reply::AlreadyDone), Ok(Reply::AlreadyDone)]);
     assert_sound(&store).await;
 }
 
 /// A transfer whose key a hold's settlement will want: the settlement can then be decided, but not be written.
 async fn plant_a_clash(store: &FreshStore, hold: u128) -> Command {
-    accepted(store.as_ref(), place(hold, 1_000), START).await;
+    accepted(store.as_ref(), hold_place(hold, 1_000), START).await;
     let hold = HoldId(Uuid::from_u128(hold));
     let clash = Command::Post(Posting {
         key: TransferKey::new(format!("hold:{hold}:charge")),
@@ -98,12 +98,12 @@ pub async fn a_batch_that_cannot_be_written_leaves_nothing_behind(store: FreshSt
     accepted(store.as_ref(), fund(SESSION, msats(10_000)), START).await;
     let clash = plant_a_clash(&store, 1).await;
     let before = balance(&store, SESSION).await;
-    let batch = tithe_engine::commands::Batch::new(vec![spend(1, 100), clash, spend(2, 100)], START);
+    let batch = crate::command::batch(vec![spend(1, 100), clash, spend(2, 100)], START);
     assert!(store.batch_commit(&batch).await.is_err());
     assert_eq!(balance(&store, SESSION).await, before);
     // The keys are still free: nothing of the batch was kept.
-    assert_eq!(accepted(store.as_ref(), spend(1, 100), START).await, Answer::Done);
-    assert_eq!(accepted(store.as_ref(), spend(2, 100), START).await, Answer::Done);
+    assert_eq!(accepted(store.as_ref(), spend(1, 100), START).await, Reply::Done);
+    assert_eq!(accepted(store.as_ref(), spend(2, 100), START).await, Reply::Done);
 }
 
 /// The same through the committer, among 40 others: only the one fails.
@@ -118,7 +118,7 @@ pub async fn the_committer_isolates_a_command_that_cannot_be_written(store: Fres
     }
     for (n, outcome) in callers.join_all().await {
         match outcome {
-            Ok(answer) => assert!(n != 20 && answer == Answer::Done),
+            Ok(answer) => assert!(n != 20 && answer == Reply::Done),
             Err(failure) => assert!(n == 20 && matches!(failure, CommitError::Failed), "{n}: {failure}"),
         }
     }

@@ -3,19 +3,20 @@
 use super::assert_sound;
 use super::servers::Servers;
 use super::watch::{Limits, View, watched};
+use crate::command::{Command, Reply};
 use crate::people::{
-    Dice, LEASE, budgets, charge, committer_under, fill, job_of, lapse, prove, pubkey, purse, raise, release,
-    reservation_id, reserve, settle,
+    Dice, LEASE, account, budgets, charge, committer_under, fill, job_of, lapse, prove, pubkey, raise,
+    release, reservation_id, reserve, settle,
 };
 use crate::scene::{START, accepted, fund, msats};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_clock::{ManualClock, Timestamp};
-use tithe_engine::Rules;
-use tithe_engine::commands::{Answer, Command, Posting, Refusal};
+use tithe_engine::books::Rules;
+use tithe_engine::books::{Posting, Refusal};
 use tithe_engine::committer::{CommitError, Committer};
-use tithe_engine::proof::ProofKind;
+use tithe_engine::records::AuthNonceKind;
 use tithe_free_tier::ReservationState;
 use tithe_ledger::{AccountId, LedgerError, TransferKey, TransferKind};
 use tithe_trust::Score;
@@ -34,7 +35,7 @@ pub(super) async fn all_at_once<K: Send + 'static>(
     committers: &[Committer],
     commands: impl IntoIterator<Item = (K, Command)>,
     dice: &mut Dice,
-) -> Vec<(K, Result<Answer, CommitError>)> {
+) -> Vec<(K, Result<Reply, CommitError>)> {
     let mut calls = tokio::task::JoinSet::new();
     for (key, command) in commands {
         let server = dice.pick(committers).clone();
@@ -61,10 +62,10 @@ async fn charge_200(
     let (mut granted, mut paid, mut refused) = (0, 0, 0);
     for (n, outcome) in outcomes {
         match outcome {
-            Ok(Answer::Charged { absorbed, charged }) if absorbed == msats(PRICE) && charged.is_zero() => {
+            Ok(Reply::Charged { absorbed, charged, .. }) if absorbed == msats(PRICE) && charged.is_zero() => {
                 granted += 1;
             }
-            Ok(Answer::Charged { absorbed, charged }) if charged == msats(PRICE) && absorbed.is_zero() => {
+            Ok(Reply::Charged { absorbed, charged, .. }) if charged == msats(PRICE) && absorbed.is_zero() => {
                 paid += 1;
             }
             Err(CommitError::Refused(Refusal::Ledger(LedgerError::Insufficient { .. }))) => refused += 1,
@@ -77,7 +78,7 @@ async fn charge_200(
 /// How often a race is run: it is lost at its first few batches, or not at all.
 const ROUNDS: u32 = 4;
 
-/// A day that covers 10 pieces of work and a purse that covers 20: of 200 charges at once 10 are granted, 20 paid, and the
+/// A day that covers 10 pieces of work and an account that covers 20: of 200 charges at once 10 are granted, 20 paid, and the
 /// rest refused; and what was paid has earned its tithe and its trust.
 pub async fn many_charges_of_one_identity_never_pass_its_day(servers: Servers) {
     let store = &servers[0];
@@ -90,9 +91,9 @@ pub async fn many_charges_of_one_identity_never_pass_its_day(servers: Servers) {
         let (granted, tithed) = (u64::from(round) * 10 * PRICE, u64::from(round) * 20 * PRICE / 10);
         assert_eq!((view.granted_by_ledger, view.pool), (granted, 1_000_000 - granted + tithed));
         let standing = &view.days[&pubkey(round)];
-        assert_eq!(standing.day.absorbed, msats(10 * PRICE));
-        assert_eq!((standing.identity.score, standing.identity.interactions), (Score::points(15), 1 + 30));
-        assert_eq!(store.account(purse(round)).await.unwrap().unwrap().balance(), msats(0));
+        assert_eq!(standing.window.absorbed, msats(10 * PRICE));
+        assert_eq!((standing.trust.score, standing.trust.interactions), (Score::points(15), 1 + 30));
+        assert_eq!(store.account(account(round)).await.unwrap().unwrap().balance(), msats(0));
     }
 }
 
@@ -128,7 +129,7 @@ async fn reserve_200_and_end_them(servers: &Servers, limits: Limits, who: fn(u32
     let mut made = Vec::new();
     for (n, outcome) in outcomes {
         match outcome {
-            Ok(Answer::Reservation(reservation)) => {
+            Ok(Reply::Reservation(reservation)) => {
                 assert_eq!((reservation.id, reservation.amount), (reservation_id(n.into()), msats(PRICE)));
                 made.push(n);
             }
@@ -157,9 +158,11 @@ async fn reserve_200_and_end_them(servers: &Servers, limits: Limits, who: fn(u32
     let mut ended: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
     for ((n, name), outcome) in outcomes {
         match (n, outcome) {
-            (Some(n), Ok(Answer::Reservation(_))) => ended.entry(n).or_default().push(name),
+            (Some(n), Ok(Reply::Reservation(_) | Reply::Charged { .. })) => {
+                ended.entry(n).or_default().push(name)
+            }
             (Some(_), Err(CommitError::Refused(Refusal::FreeTier(_))))
-            | (None, Ok(Answer::Reservation(_)) | Err(CommitError::Refused(Refusal::NotFree(_)))) => {}
+            | (None, Ok(Reply::Reservation(_)) | Err(CommitError::Refused(Refusal::NotFree(_)))) => {}
             (_, other) => panic!("{name}: {other:?}"),
         }
     }
@@ -172,9 +175,9 @@ async fn reserve_200_and_end_them(servers: &Servers, limits: Limits, who: fn(u32
                 absorbed == msats(PRICE) || absorbed == msats(PRICE / 2)
             }
             (["grant_release"], ReservationState::Released)
-            | (["grant_lapse"], ReservationState::Lapsed { absorbed_late: None })
+            | (["grant_expire"], ReservationState::Expired { absorbed_late: None })
             // It lapsed first; then its work turned out to be done.
-            | (["grant_lapse", "grant_settle"], ReservationState::Lapsed { absorbed_late: Some(_) }) => true,
+            | (["grant_expire", "grant_settle"], ReservationState::Expired { absorbed_late: Some(_) }) => true,
             _ => false,
         };
         assert!(as_told, "{n} was ended by {by:?} and is {state:?}");
@@ -196,23 +199,23 @@ pub async fn many_reservations_of_many_identities_never_pass_the_pool(servers: S
 }
 
 /// A nonce, a signed request: used 64 times at once, for two people and on two servers, each counts once.
-pub async fn a_proof_used_64_times_at_once_is_used_once(servers: Servers) {
+pub async fn a_auth_nonce_consumed_64_times_at_once_is_used_once(servers: Servers) {
     let committers = committers(&servers, &Rules::default(), START);
-    let kinds = [ProofKind::Login, ProofKind::HttpAuth];
+    let kinds = [AuthNonceKind::Login, AuthNonceKind::HttpAuth];
     for (proof, kind) in (0..12).zip(kinds.into_iter().cycle()) {
         let uses = (0..64).map(|n| (n % 2, prove(proof, kind, n % 2, START)));
         let outcomes = all_at_once(&committers, uses, &mut Dice(proof.into())).await;
         let mut won = Vec::new();
         for (who, outcome) in outcomes {
             match outcome {
-                Ok(Answer::Standing(_) | Answer::Done) => won.push(who),
-                Err(CommitError::Refused(Refusal::ProofUsed)) => {}
+                Ok(Reply::Identity(_) | Reply::Done) => won.push(who),
+                Err(CommitError::Refused(Refusal::AuthNonceUsed)) => {}
                 other => panic!("{other:?}"),
             }
         }
         assert_eq!(won.len(), 1, "{kind:?}");
     }
-    assert_eq!(servers[0].proofs_purge(START + Duration::from_hours(1)).await.unwrap(), 12);
+    assert_eq!(servers[0].auth_nonces_purge(START + Duration::from_hours(1)).await.unwrap(), 12);
 }
 
 /// Whatever two servers do first for a stranger, both of it is in the one row that they make.
@@ -225,7 +228,7 @@ pub async fn two_servers_meet_the_same_stranger_at_once(servers: Servers) {
         let who = u32::from(round);
         let first = |kind, n: u8| match kind {
             0 => job_of(n, who, START),
-            1 => prove(n, ProofKind::Login, who, START),
+            1 => prove(n, AuthNonceKind::Login, who, START),
             2 => charge(n.into(), who, 7_000, 7_000),
             _ => reserve(n.into(), who, 3_000),
         };
@@ -240,14 +243,14 @@ pub async fn two_servers_meet_the_same_stranger_at_once(servers: Servers) {
         for call in [calls.0.await, calls.1.await] {
             call.unwrap().unwrap();
         }
-        let Some(standing) = servers[1].standing(pubkey(who)).await.unwrap() else {
+        let Some(standing) = servers[1].identity(pubkey(who)).await.unwrap() else {
             assert_eq!((one, other), (1, 1), "who has only logged in leaves no row");
             continue;
         };
         let times = |kind| u64::from(one == kind) + u64::from(other == kind);
-        assert_eq!(standing.identity.interactions, times(2), "{one} and {other}");
-        assert_eq!(standing.day.absorbed, msats(7_000 * times(2)), "{one} and {other}");
-        assert_eq!(standing.day.reserved, msats(3_000 * times(3)), "{one} and {other}");
+        assert_eq!(standing.trust.interactions, times(2), "{one} and {other}");
+        assert_eq!(standing.window.absorbed, msats(7_000 * times(2)), "{one} and {other}");
+        assert_eq!(standing.window.reserved, msats(3_000 * times(3)), "{one} and {other}");
     }
     assert_sound(store).await;
 }

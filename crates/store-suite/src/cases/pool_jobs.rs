@@ -5,6 +5,7 @@ use super::pool::{all_at_once, committers};
 use super::servers::Servers;
 use super::watch::{Limits, View, watched};
 use super::{assert_sound, rows};
+use crate::command::{Command, Reply};
 use crate::people::{
     Dice, accept, budgets, charge, finish, jobs_evaluating, pay_of, pubkey, raise, too_late, work_invoice,
 };
@@ -12,9 +13,9 @@ use crate::scene::{FEE_SATS, START, accepted, claim, fund, job_id, msats, preima
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use tithe_clock::Timestamp;
-use tithe_engine::Rules;
-use tithe_engine::commands::{Answer, Command, Fault, Verdict, WorkOutcome};
+use tithe_engine::books::Rules;
 use tithe_engine::committer::{CommitError, Committer};
+use tithe_engine::jobs::{Fault, Verdict, WorkOutcome};
 use tithe_engine::store::AuditRow;
 use tithe_jobs::{Job, JobState, Lease, StateName};
 use tithe_ledger::{AccountId, TransferKind};
@@ -46,7 +47,8 @@ impl Customer {
         for ((), outcome) in &outcomes {
             assert!(matches!(outcome, Ok(_) | Err(CommitError::Refused(_))), "job {}: {outcome:?}", self.n);
         }
-        outcomes.iter().filter(|((), outcome)| matches!(outcome, Ok(Answer::JobMoved(_)))).count()
+        let done = |outcome: &_| matches!(outcome, Ok(Reply::JobMoved(_) | Reply::Credited(_) | Reply::Done));
+        outcomes.iter().filter(|((), outcome)| done(outcome)).count()
     }
 
     /// From its evaluation to its end, by a way that the dice choose.
@@ -63,12 +65,18 @@ impl Customer {
                 return;
             }
             let invoice = work_invoice(n, work.amount, START);
-            let issue = Command::InvoiceIssue { job: job.id, invoice, lease: Some(lease), finish: None };
+            let issue = Command::InvoiceIssue {
+                job: job.id,
+                identity: job.identity,
+                invoice,
+                lease: Some(lease),
+                finish: None,
+            };
             assert_eq!(self.twice(&now, [issue.clone(), issue]).await, 1);
             let asked = work.amount.to_msats().get();
             let pay = |amount| pay_of(n, who, Purpose::JobWork, msats(amount), START);
             let invoice = preimage(n, Purpose::JobWork).payment_hash();
-            let lapse = Command::InvoiceLapse { job: job.id, identity: job.identity, invoice };
+            let lapse = Command::InvoiceExpire { job: job.id, identity: job.identity, invoice };
             match self.dice.roll(6) {
                 0 => assert_eq!(self.twice(&now, [pay(asked - 1), pay(asked - 1)]).await, 1),
                 1 => assert_eq!(self.twice(&later, [lapse.clone(), lapse]).await, 1),
@@ -232,7 +240,7 @@ pub async fn offers_together_hold_no_more_than_their_share_of_the_pool(servers: 
     let evaluate = |at: usize| ((), accept(jobs[at].0, jobs[at].1, leases[at]));
     let first = all_at_once(&now, (0..160).map(evaluate), &mut dice);
     for ((), outcome) in watched(&servers, limits, first).await {
-        assert!(matches!(outcome, Ok(Answer::JobMoved(_))), "{outcome:?}");
+        assert!(matches!(outcome, Ok(Reply::JobMoved(_))), "{outcome:?}");
     }
     let offered: Vec<u64> = offers(&servers[1]).await.into_values().collect();
     assert_eq!(
@@ -249,7 +257,13 @@ pub async fn offers_together_hold_no_more_than_their_share_of_the_pool(servers: 
         };
         let lease = Some(leases[usize::from(n)]);
         let invoice = work_invoice(n, work.amount, START);
-        let issue = Command::InvoiceIssue { job: job_id(n), invoice, lease, finish: None };
+        let issue = Command::InvoiceIssue {
+            job: job_id(n),
+            identity: Some(pubkey(who)),
+            invoice,
+            lease,
+            finish: None,
+        };
         accepted(servers[1].as_ref(), issue, START).await;
         calls.push(((), pay_of(n, who, Purpose::JobWork, work.amount.to_msats(), START)));
     }
@@ -287,14 +301,14 @@ pub async fn servers_whose_clocks_disagree_never_pass_a_day_together(servers: Se
     let mut granted = [0; 4];
     for (who, outcome) in all_at_once(&both, charges, &mut Dice(11)).await {
         match outcome {
-            Ok(Answer::Charged { absorbed, .. }) => granted[usize::try_from(who).unwrap()] += absorbed.get(),
+            Ok(Reply::Charged { absorbed, .. }) => granted[usize::try_from(who).unwrap()] += absorbed.get(),
             Err(CommitError::Refused(_)) => {}
             other => panic!("{other:?}"),
         }
     }
     for (who, granted) in (0..).zip(granted) {
-        let standing = servers[0].standing(pubkey(who)).await.unwrap().unwrap();
-        assert!(standing.day.absorbed <= msats(50_000), "{standing:?}");
+        let standing = servers[0].identity(pubkey(who)).await.unwrap().unwrap();
+        assert!(standing.window.absorbed <= msats(50_000), "{standing:?}");
         // That of the clock behind, and that of the clock ahead.
         assert!((50_000..=2 * 50_000).contains(&granted), "{who} was granted {granted} of two days");
     }

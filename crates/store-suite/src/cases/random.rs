@@ -2,7 +2,7 @@
 
 use super::servers::Servers;
 use super::{FreshStore, assert_sound};
-use crate::model::free_tier::{Course, Tally, drive, race};
+use crate::model::{Course, Tally, drive, race};
 
 /// Random commands would prove little if they never met what they are for.
 fn assert_met(tally: &Tally, met: &[(&'static str, &str)]) {
@@ -12,7 +12,7 @@ fn assert_met(tally: &Tally, met: &[(&'static str, &str)]) {
 }
 
 /// What any long run meets.
-const OFTEN: [(&str, &str); 22] = [
+const OFTEN: [(&str, &str); 29] = [
     ("charge", "AlreadyDone"),
     ("charge", "paid by both"),
     ("charge", "paid by the customer"),
@@ -22,16 +22,23 @@ const OFTEN: [(&str, &str); 22] = [
     ("evaluation_finish", "paid by the customer"),
     ("evaluation_finish", "paid by the pool"),
     ("evaluation_finish", "refused: lease"),
-    ("grant_lapse", "Reserved"),
+    ("grant_expire", "Reserved"),
     ("grant_release", "Reserved"),
     ("grant_renew", "Reserved"),
     ("grant_reserve", "Reserved"),
     ("grant_reserve", "refused: not free"),
     ("grant_settle", "refused: ended"),
     ("grant_settle", "settled"),
+    ("hold_expire", "Held"),
+    ("hold_place", "Held"),
+    ("hold_release", "Held"),
+    ("hold_renew", "Held"),
+    ("hold_settle", "paid by the customer"),
+    ("post", "AlreadyDone"),
+    ("post", "Done"),
     ("payment_credit", "AlreadyDone"),
     ("payment_credit", "then executing"),
-    ("proof_use", "refused: used"),
+    ("auth_nonce_consume", "refused: used"),
     ("work_finish", "failed"),
     ("work_finish", "paid by the customer"),
     ("work_finish", "paid by the pool"),
@@ -52,7 +59,7 @@ const RACES: [(&str, &str); 8] = [
 /// What a run meets whose limits are near.
 const NEAR: [(&str, &str); 6] = [
     ("evaluation_finish", "rejected"),
-    ("grant_lapse", "refused: not over"),
+    ("grant_expire", "refused: not over"),
     ("grant_release", "refused: another's"),
     ("grant_settle", "late"),
     ("payment_credit", "then expired"),

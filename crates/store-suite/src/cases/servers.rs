@@ -1,12 +1,14 @@
 //! Several servers on one database, in each other's way.
 
 use super::keys::{create, request};
-use super::ledger::{SESSION, balance, committer, committer_at, place, spend};
+use super::ledger::{SESSION, balance, committer, committer_at, hold_place, spend};
 use super::{FreshStore, assert_sound};
+use crate::command;
+use crate::command::{Command, Reply};
 use crate::scene::{START, Stage, accepted, claim, fund, job_at, job_id, msats, pay};
 use std::collections::HashSet;
 use std::time::Duration;
-use tithe_engine::commands::{Answer, Batch, Command, Posting, Refusal};
+use tithe_engine::books::{Posting, Refusal};
 use tithe_engine::committer::CommitError;
 use tithe_jobs::JobId;
 use tithe_ledger::{AccountId, HoldId, HoldState, LedgerError, TransferKey, TransferKind};
@@ -61,8 +63,8 @@ pub async fn a_payment_reported_64_times_at_once_is_credited_once(servers: Serve
         reports.spawn(async move { server.commit(pay(1, Purpose::JobEval, START)).await.unwrap() });
     }
     let answers = reports.join_all().await;
-    let credited = answers.iter().filter(|answer| matches!(answer, Answer::JobMoved(_))).count();
-    let repeated = answers.iter().filter(|answer| **answer == Answer::AlreadyDone).count();
+    let credited = answers.iter().filter(|answer| matches!(answer, Reply::Credited(_))).count();
+    let repeated = answers.iter().filter(|answer| **answer == Reply::AlreadyDone).count();
     assert_eq!((credited, repeated), (1, 63));
     assert_eq!(balance(store, AccountId::Job(job_id(1).0)).await, (msats(3_000), Msats::ZERO));
     assert_sound(store).await;
@@ -76,7 +78,7 @@ pub async fn many_spenders_of_one_account_never_overdraw_it(servers: Servers) {
     let mut spenders = tokio::task::JoinSet::new();
     for n in 0..200_u32 {
         let server = committers[usize::try_from(n % 2).unwrap()].clone();
-        let command = if n % 4 < 2 { spend(n, 1_000) } else { place(n.into(), 1_000) };
+        let command = if n % 4 < 2 { spend(n, 1_000) } else { hold_place(n.into(), 1_000) };
         spenders.spawn(async move { server.commit(command).await });
     }
     let mut done = 0;
@@ -97,7 +99,7 @@ pub async fn many_spenders_of_one_account_never_overdraw_it(servers: Servers) {
 pub async fn a_hold_ends_once_whoever_ends_it(servers: Servers) {
     let store = &servers[0];
     accepted(store.as_ref(), fund(SESSION, msats(10_000)), START).await;
-    accepted(store.as_ref(), place(1, 6_000), START).await;
+    accepted(store.as_ref(), hold_place(1, 6_000), START).await;
     let committers = servers.iter().map(|store| committer_at(store, START + MINUTE)).collect::<Vec<_>>();
     let (hold, account) = (HoldId(Uuid::from_u128(1)), SESSION);
     let mut enders = tokio::task::JoinSet::new();
@@ -148,7 +150,7 @@ pub async fn one_of_many_equal_requests_is_done(servers: Servers) {
     for n in 0..32 {
         let store = servers[usize::from(n) % 2].clone();
         requests.spawn(async move {
-            let batch = Batch::new(vec![create(n, request("mine", 1))], START);
+            let batch = command::batch(vec![create(n, request("mine", 1))], START);
             store.batch_commit(&batch).await.unwrap().outcomes.remove(0).is_ok()
         });
     }
@@ -180,10 +182,10 @@ pub async fn a_charge_asked_of_two_servers_at_once_is_made_and_told_by_both(serv
                 asked.spawn(async move { committer.commit(command).await });
             }
             let mut told = asked.join_all().await;
-            told.sort_by_key(|outcome| !matches!(outcome, Ok(Answer::Done | Answer::Hold(_))));
+            told.sort_by_key(|outcome| !matches!(outcome, Ok(Reply::Done | Reply::Hold(_))));
             match &told[..] {
-                [Ok(Answer::Done), Ok(Answer::AlreadyDone)] => {}
-                [Ok(Answer::Hold(_)), Err(CommitError::Refused(Refusal::Exists(_)))] => {}
+                [Ok(Reply::Done), Ok(Reply::AlreadyDone)] => {}
+                [Ok(Reply::Hold(_)), Err(CommitError::Refused(Refusal::Exists { .. }))] => {}
                 other => panic!("{n}: {other:?}"),
             }
         }
@@ -215,7 +217,7 @@ pub async fn what_two_servers_make_at_once_is_made_once(servers: Servers) {
             for committer in &committers {
                 let (place_on, settle_on) = (committer.clone(), committer.clone());
                 calls.spawn(async move {
-                    let made = place_on.commit(deposit(n)).await.unwrap() == Answer::Done;
+                    let made = place_on.commit(deposit(n)).await.unwrap() == Reply::Done;
                     let lease = MINUTE;
                     let place =
                         Command::HoldPlace { hold: hold(n), account: account(n), amount: msats(600), lease };

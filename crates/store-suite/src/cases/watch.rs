@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tithe_clock::Timestamp;
 use tithe_engine::store::AuditRow;
-use tithe_free_tier::{PoolTally, Reservation, ReservationId, ReservationState, Standing};
+use tithe_free_tier::{Identity, PoolCounters, Reservation, ReservationId, ReservationState};
 use tithe_ledger::{AccountId, TransferKind};
 use tithe_trust::NostrPubkey;
 use tokio::sync::Notify;
@@ -32,11 +32,11 @@ pub(super) struct View {
     pub(super) given: i128,
     pub(super) granted_by_ledger: u64,
     pub(super) granted_by_log: HashMap<NostrPubkey, u64>,
-    pub(super) days: HashMap<NostrPubkey, Standing>,
+    pub(super) days: HashMap<NostrPubkey, Identity>,
     pub(super) live: HashMap<NostrPubkey, u64>,
     pub(super) offers: HashMap<NostrPubkey, Vec<ReservationId>>,
     pub(super) offered: u64,
-    pub(super) tally: PoolTally,
+    pub(super) tally: PoolCounters,
 }
 
 impl View {
@@ -65,7 +65,7 @@ impl View {
                     view.days.insert(standing.pubkey(), *standing);
                 }
                 AuditRow::Reservation(reservation) => view.reservation(&reservation),
-                AuditRow::Tally(tally) => view.tally = tally,
+                AuditRow::PoolCounters(tally) => view.tally = tally,
                 _ => {}
             }
         }
@@ -96,7 +96,7 @@ impl View {
             assert!(self.offered <= most, "{} are offered of {most}", self.offered);
         }
         for (who, standing) in &self.days {
-            let day = &standing.day;
+            let day = &standing.window;
             let used = day.used(limits.now).unwrap().get();
             assert!(used <= limits.budget, "{used} of {who}'s {} are used", limits.budget);
             assert_eq!(day.absorbed.get(), self.granted_by_log.get(who).copied().unwrap_or(0), "{who}'s log");
@@ -133,8 +133,8 @@ async fn watch(servers: Vec<FreshStore>, limits: Limits, done: Arc<AtomicBool>, 
             if let Some(pool) = store.account(AccountId::Pool).await.unwrap() {
                 assert!(pool.held() <= pool.balance(), "{pool:?}");
             }
-            if let Some(standing) = store.standing(pubkey(1)).await.unwrap() {
-                let used = standing.day.used(limits.now).unwrap().get();
+            if let Some(standing) = store.identity(pubkey(1)).await.unwrap() {
+                let used = standing.window.used(limits.now).unwrap().get();
                 assert!(used <= limits.budget, "{used} are used: {standing:?}");
             }
         }

@@ -25,17 +25,17 @@ fn good() -> Value {
     serde_json::from_str(&alice().sign(27235, &tags, "Ünïcode \u{1}\"", NOW, [3; 32])).unwrap()
 }
 
-fn with(field: &str, value: Value) -> Result<ProvenEvent, InvalidEvent> {
+fn with(field: &str, value: Value) -> Result<VerifiedEvent, InvalidEvent> {
     let mut event = good();
     event[field] = value;
-    let read = ProvenEvent::from_value(&event);
-    assert_eq!(ProvenEvent::parse(&event.to_string()), read);
+    let read = VerifiedEvent::from_value(&event);
+    assert_eq!(VerifiedEvent::parse(&event.to_string()), read);
     read
 }
 
 #[test]
 fn a_signed_event_says_what_it_said() {
-    let event = ProvenEvent::from_value(&good()).unwrap();
+    let event = VerifiedEvent::from_value(&good()).unwrap();
     assert_eq!(hex::encode(event.id()), good()["id"]);
     assert_eq!(event.pubkey(), alice().pubkey());
     assert_eq!(event.kind(), 27235);
@@ -45,7 +45,7 @@ fn a_signed_event_says_what_it_said() {
 
 #[test]
 fn a_tag_is_the_first_of_its_name_that_has_a_value() {
-    let event = ProvenEvent::from_value(&good()).unwrap();
+    let event = VerifiedEvent::from_value(&good()).unwrap();
     assert_eq!((event.tag("t"), event.only_tag("t")), (Some("two"), Some("two")));
     assert_eq!((event.tag("u"), event.only_tag("u")), (Some("one"), None));
     assert_eq!((event.tag("x"), event.only_tag("x")), (None, None));
@@ -54,11 +54,11 @@ fn a_tag_is_the_first_of_its_name_that_has_a_value() {
 
 #[test]
 fn published_events_are_proved() {
-    assert_eq!(ProvenEvent::parse(NIP_98), Err(InvalidEvent::Id));
-    let event = ProvenEvent::parse(&NIP_98.replace(r#"["u","#, r#"["url","#)).unwrap();
+    assert_eq!(VerifiedEvent::parse(NIP_98), Err(InvalidEvent::Id));
+    let event = VerifiedEvent::parse(&NIP_98.replace(r#"["u","#, r#"["url","#)).unwrap();
     assert_eq!((event.kind(), event.tag("method")), (27235, Some("GET")));
     assert_eq!(event.created_at().to_string(), "2023-04-24T09:17:32Z");
-    assert_eq!(ProvenEvent::parse(KEPT).unwrap().kind(), 4);
+    assert_eq!(VerifiedEvent::parse(KEPT).unwrap().kind(), 4);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn every_field_is_needed() {
     for field in ["id", "pubkey", "created_at", "kind", "tags", "content", "sig"] {
         let mut event = good();
         event.as_object_mut().unwrap().remove(field);
-        let error = ProvenEvent::from_value(&event).unwrap_err();
+        let error = VerifiedEvent::from_value(&event).unwrap_err();
         assert!(matches!(error, InvalidEvent::Field { field: found, .. } if found == field), "{error:?}");
         assert!(error.is_malformed());
         assert!(error.to_string().starts_with(&format!("the event's `{field}` must be ")), "{error}");
@@ -126,7 +126,7 @@ fn a_field_of_another_shape_is_named() {
 #[test]
 fn what_is_no_object_is_told_so() {
     for text in ["", "x", "[]", "null", "\"{}\"", "{} {}", "{\"id\":", "\u{feff}{}", &"[".repeat(10_000)] {
-        assert_eq!(ProvenEvent::parse(text), Err(InvalidEvent::NotAnObject), "{text:.20}");
+        assert_eq!(VerifiedEvent::parse(text), Err(InvalidEvent::NotAnObject), "{text:.20}");
     }
 }
 
@@ -157,12 +157,12 @@ fn a_signature_with_any_bit_flipped_is_refused() {
 }
 
 /// All but the signature fits: the id is that of the other key's event.
-fn as_if_of(pubkey: &str) -> Result<ProvenEvent, InvalidEvent> {
+fn as_if_of(pubkey: &str) -> Result<VerifiedEvent, InvalidEvent> {
     let mut event = good();
     let said = json!([0, pubkey, event["created_at"], event["kind"], event["tags"], event["content"]]);
     event["pubkey"] = json!(pubkey);
     event["id"] = json!(hex::encode(<sha2::Sha256 as sha2::Digest>::digest(said.to_string())));
-    ProvenEvent::from_value(&event)
+    VerifiedEvent::from_value(&event)
 }
 
 #[test]
@@ -183,12 +183,12 @@ fn a_larger_event_than_16_kib_is_not_looked_at() {
     for (length, read) in [(room, true), (room + 1, false)] {
         let text = of(length);
         let value: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(ProvenEvent::parse(&text).is_ok(), read);
-        assert_eq!(ProvenEvent::from_value(&value).is_ok(), read);
-        assert!(read || ProvenEvent::from_value(&value) == Err(InvalidEvent::TooLarge));
-        assert!(read || ProvenEvent::parse(&text) == Err(InvalidEvent::TooLarge));
+        assert_eq!(VerifiedEvent::parse(&text).is_ok(), read);
+        assert_eq!(VerifiedEvent::from_value(&value).is_ok(), read);
+        assert!(read || VerifiedEvent::from_value(&value) == Err(InvalidEvent::TooLarge));
+        assert!(read || VerifiedEvent::parse(&text) == Err(InvalidEvent::TooLarge));
     }
-    assert_eq!(ProvenEvent::parse(&" ".repeat(20_000)), Err(InvalidEvent::TooLarge));
+    assert_eq!(VerifiedEvent::parse(&" ".repeat(20_000)), Err(InvalidEvent::TooLarge));
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn a_hundred_tags_are_taken_and_fields_that_are_none_of_ours() {
     let tags: Vec<&[&str]> = (0..100).map(|_| &["t"][..]).collect();
     let mut event: Value = serde_json::from_str(&alice().sign(1, &tags, "", NOW, [0; 32])).unwrap();
     event["relays"] = json!([1]);
-    assert!(ProvenEvent::from_value(&event).is_ok());
+    assert!(VerifiedEvent::from_value(&event).is_ok());
 }
 
 /// JSON of any shape, with our fields' names in it.
@@ -221,12 +221,12 @@ fn any_json() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn any_text_is_refused_without_a_panic(text in "\\PC*|\\{.*\\}") {
-        prop_assert!(ProvenEvent::parse(&text).is_err());
+        prop_assert!(VerifiedEvent::parse(&text).is_err());
     }
 
     #[test]
     fn any_json_is_refused_without_a_panic(value in any_json()) {
-        prop_assert!(ProvenEvent::from_value(&value).is_err());
+        prop_assert!(VerifiedEvent::from_value(&value).is_err());
     }
 
     #[test]
@@ -246,7 +246,7 @@ proptest! {
         let tags: Vec<Vec<&str>> = tags.iter().map(|tag| tag.iter().map(String::as_str).collect()).collect();
         let slices: Vec<&[&str]> = tags.iter().map(Vec::as_slice).collect();
         let at = Timestamp::from_unix_micros(seconds * 1_000_000).unwrap();
-        let event = ProvenEvent::parse(&alice().sign(kind, &slices, &content, at, aux)).unwrap();
+        let event = VerifiedEvent::parse(&alice().sign(kind, &slices, &content, at, aux)).unwrap();
         prop_assert_eq!((event.kind(), event.created_at(), event.content()), (kind, at, content.as_str()));
         prop_assert_eq!(event.tags, tags);
     }

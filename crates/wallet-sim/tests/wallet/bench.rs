@@ -7,7 +7,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tithe_clock::{ManualClock, SeededEntropy, Timestamp};
 use tithe_lightning::{
-    Bolt11, InvoiceId, InvoiceRequest, InvoiceStatus, PaymentId, PaymentOrder, Settlement, TestPayer, Wallet,
+    Bolt11, InvoiceId, InvoiceRequest, InvoiceStatus, PaymentId, PaymentOrder, ReceivedPayment, TestPayer,
+    Wallet,
 };
 use tithe_money::{Msats, Sats};
 use tithe_wallet_sim::{SimError, SimOptions, SimWallet};
@@ -75,7 +76,7 @@ pub(crate) fn order(id: u128, request: &Bolt11) -> PaymentOrder {
 }
 
 /// The settlement of a paid invoice.
-pub(crate) async fn settlement(wallet: &SimWallet, invoice: &Bolt11) -> Settlement {
+pub(crate) async fn settlement(wallet: &SimWallet, invoice: &Bolt11) -> ReceivedPayment {
     match wallet.invoice_status(invoice.payment_hash()).await.unwrap() {
         Some(InvoiceStatus::Settled(settlement)) => settlement,
         other => panic!("expected a settled invoice, found {other:?}"),

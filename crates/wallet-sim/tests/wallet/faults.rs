@@ -72,7 +72,7 @@ async fn every_question_can_fail_and_lose_its_answer() {
     let ask = async || {
         [
             wallet.invoice_status(hash).await.map(drop),
-            wallet.settlements().await.map(drop),
+            wallet.payments_received().await.map(drop),
             wallet.payment_status(id, hash).await.map(drop),
             wallet.balance().await.map(drop),
         ]

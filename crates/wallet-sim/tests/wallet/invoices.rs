@@ -2,7 +2,7 @@ use crate::bench::{Bench, msats, request, settlement};
 use std::time::Duration;
 use tithe_clock::Clock;
 use tithe_lightning::{
-    Bolt11, ExpectedInvoice, InvoiceRequest, InvoiceStatus, Network, PaymentHash, Settlement, TestPayer,
+    Bolt11, ExpectedInvoice, InvoiceRequest, InvoiceStatus, Network, PaymentHash, ReceivedPayment, TestPayer,
     TestPaymentError, Wallet, WalletCapabilities, WalletError,
 };
 use tithe_money::Sats;
@@ -113,11 +113,11 @@ async fn an_invoice_is_pending_until_it_is_paid_or_its_time_is_over() {
 
     let preimage = wallet.pay(&paid).await.unwrap();
     assert_eq!(preimage.payment_hash(), paid.payment_hash());
-    let expected = Settlement {
+    let expected = ReceivedPayment {
         payment_hash: paid.payment_hash(),
         amount: msats(21_000),
         preimage: Some(preimage),
-        settled_at: bench.clock.now(),
+        received_at: bench.clock.now(),
     };
     bench.clock.advance(Duration::from_secs(1));
     assert_eq!(settlement(&wallet, &paid).await, expected);

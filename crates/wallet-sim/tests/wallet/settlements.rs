@@ -7,8 +7,8 @@ async fn a_settlement_is_told_at_once_to_every_listener() {
     let bench = Bench::new();
     let wallet = bench.open().await;
     fund(&wallet, 100).await;
-    let mut first = wallet.settlements().await.unwrap();
-    let mut second = wallet.settlements().await.unwrap();
+    let mut first = wallet.payments_received().await.unwrap();
+    let mut second = wallet.payments_received().await.unwrap();
     let paid = wallet.invoice_create(&request(1, 21)).await.unwrap();
     let sent = wallet.invoice_create(&request(2, 22)).await.unwrap();
     wallet.pay(&paid).await.unwrap();
@@ -28,7 +28,7 @@ async fn settlements_of_another_process_are_noticed_once() {
     let here = bench.open().await;
     let there = bench.open().await;
     fund(&there, 100).await;
-    let mut stream = here.settlements().await.unwrap();
+    let mut stream = here.payments_received().await.unwrap();
     let paid = there.invoice_create(&request(1, 21)).await.unwrap();
     let sent = there.invoice_create(&request(2, 22)).await.unwrap();
     there.pay(&paid).await.unwrap();
@@ -43,7 +43,7 @@ async fn settlements_of_another_process_are_noticed_once() {
 async fn a_silent_wallet_leaves_the_payment_to_be_found_by_asking() {
     let bench = Bench::new();
     let wallet = bench.open().await;
-    let mut stream = wallet.settlements().await.unwrap();
+    let mut stream = wallet.payments_received().await.unwrap();
     let unheard = wallet.invoice_create(&request(1, 21)).await.unwrap();
     let heard = wallet.invoice_create(&request(2, 21)).await.unwrap();
     wallet.faults().silence_settlements(true);

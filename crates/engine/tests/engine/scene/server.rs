@@ -2,22 +2,25 @@
 
 use super::backend::Shared;
 use super::power::{Op, Power};
-use super::store::{ServerStore, key};
+use super::store::{ServerLayer, key};
 use super::{Scene, asking};
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
-use tithe_engine::idempotency::{IdempotencyRequest, StoredAnswer};
+use tithe_engine::idempotency::KeyedResponse;
 use tithe_engine::inference::{ChatRequest, ChatStream, Completion, Inference, InferenceError};
-use tithe_engine::{Answered, CreatedJob, Engine, EngineError, NewJobRequest, Ports, Running};
+use tithe_engine::jobs::{CreatedJob, NewJobRequest};
+use tithe_engine::records::{IdempotencyRequest, StoredResponse};
+use tithe_engine::{Engine, EngineError, Ports, Running};
 use tithe_jobs::JobId;
 use tithe_lightning::{
     Bolt11, InvoiceRequest, InvoiceStatus, Network, Payment, PaymentHash, PaymentId, PaymentOrder,
-    SettlementStream, Wallet, WalletCapabilities, WalletError,
+    ReceivedPayments, Wallet, WalletCapabilities, WalletError,
 };
 use tithe_money::Msats;
 use tithe_pricing::Catalogue;
+use tithe_store_suite::layered::Layered;
 use tithe_trust::{NostrPubkey, Secret, Secrets};
 use tithe_wallet_sim::{Faults, SimWallet};
 
@@ -34,13 +37,13 @@ pub struct Server {
 impl Server {
     pub fn new(scene: &Scene, wallet: Arc<SimWallet>) -> Self {
         let power = Arc::new(Power::default());
-        let store = ServerStore {
+        let layer = ServerLayer {
             inner: scene.store.clone(),
             faults: scene.store_faults.clone(),
             power: power.clone(),
         };
         let ports = Ports {
-            store: Arc::new(store),
+            store: Arc::new(Layered(layer)),
             wallet: Arc::new(PoweredWallet { inner: wallet.clone(), power: power.clone() }),
             inference: Arc::new(PoweredInference {
                 inner: Shared(scene.backend.clone()),
@@ -75,17 +78,17 @@ impl Server {
 
     /// A job, and the id that its answer says.
     pub async fn create(&self, request: &str) -> JobId {
-        job_of(&self.engine.job_create(asking(request), None, &render).await.unwrap())
+        job_of(&self.engine.jobs.create(asking(request), None, &render).await.unwrap())
     }
 
     /// A job of an identity.
     pub async fn create_as(&self, who: NostrPubkey, request: &str) -> JobId {
         let new = NewJobRequest { identity: Some(who), ..asking(request) };
-        job_of(&self.engine.job_create(new, None, &render).await.unwrap())
+        job_of(&self.engine.jobs.create(new, None, &render).await.unwrap())
     }
 
     /// Asks for a job under a key.
-    pub async fn create_keyed(&self, request: &str, name: &str) -> Result<Answered, EngineError> {
+    pub async fn create_keyed(&self, request: &str, name: &str) -> Result<KeyedResponse, EngineError> {
         self.create_with(asking(request), Some(keyed(request, name))).await
     }
 
@@ -93,8 +96,8 @@ impl Server {
         &self,
         new: NewJobRequest,
         idempotency: Option<IdempotencyRequest>,
-    ) -> Result<Answered, EngineError> {
-        self.engine.job_create(new, idempotency, &render).await
+    ) -> Result<KeyedResponse, EngineError> {
+        self.engine.jobs.create(new, idempotency, &render).await
     }
 }
 
@@ -105,13 +108,13 @@ pub fn keyed(request: &str, name: &str) -> IdempotencyRequest {
     IdempotencyRequest { id: key(name), fingerprint, keep: Duration::from_hours(24), lease: KEY_LEASE }
 }
 
-pub fn job_of(answered: &Answered) -> JobId {
-    answered.answer.body.split(' ').next().unwrap().parse().unwrap()
+pub fn job_of(answered: &KeyedResponse) -> JobId {
+    answered.response.body.split(' ').next().unwrap().parse().unwrap()
 }
 
-fn render(created: &CreatedJob) -> StoredAnswer {
+fn render(created: &CreatedJob) -> StoredResponse {
     let body = format!("{} {} {}", created.job.id, created.invoice.payment_hash, created.claim_token);
-    StoredAnswer { status: 201, body }
+    StoredResponse { status: 201, body }
 }
 
 struct PoweredInference {
@@ -162,8 +165,8 @@ impl Wallet for PoweredWallet {
         self.power.through(Op::Other, self.inner.invoice_status(payment_hash)).await
     }
 
-    async fn settlements(&self) -> Result<SettlementStream, WalletError> {
-        self.power.through(Op::Other, self.inner.settlements()).await
+    async fn payments_received(&self) -> Result<ReceivedPayments, WalletError> {
+        self.power.through(Op::Other, self.inner.payments_received()).await
     }
 
     async fn payment_send(&self, order: &PaymentOrder) -> Result<Payment, WalletError> {

@@ -1,10 +1,10 @@
-//! An answer, and what holds for every one.
+//! A response, and the invariants that every response satisfies.
 
 use reqwest::Response;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-/// An answer that was read to its end.
+/// A response that was read completely.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -18,7 +18,7 @@ impl Answer {
         Self { status, headers, text: response.text().await.unwrap() }
     }
 
-    /// A header's text; empty without it.
+    /// The text of a header; empty if the header is absent.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
@@ -37,23 +37,23 @@ impl Answer {
         self.json()["detail"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// The JSON of an answer that must have that status.
+    /// Asserts the status and returns the JSON body.
     pub(crate) fn ok(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text);
         self.json()
     }
 
-    /// That it is a problem of that status and code.
+    /// Asserts that the response is a problem with this status and code.
     pub(crate) fn is_problem(&self, status: u16, code: &str) {
         assert_eq!((self.status, self.code().as_str()), (status, code), "{}", self.text);
     }
 
-    /// That it is a problem of that status and one of these codes.
+    /// Asserts that the response is a problem with this status and one of these codes.
     pub(crate) fn is_one_of(&self, status: u16, codes: &[&str]) {
         assert!(self.status == status && codes.contains(&self.code().as_str()), "{}", self.text);
     }
 
-    /// What holds for every answer: a request id, no sniffing, and errors that are whole problems.
+    /// Asserts the invariants of every response: a request id, `nosniff`, and errors that are complete problems.
     pub(crate) fn check(&self) {
         let id = self.header("x-request-id");
         assert!(uuid::Uuid::parse_str(id).is_ok(), "request id {id:?} of {self:?}");

@@ -22,7 +22,7 @@ pub(crate) struct Events {
 }
 
 impl TestApp {
-    /// Follows a job, from an event id on.
+    /// Follows a job, starting after an event id.
     pub(crate) async fn follow(&self, job: &str, after: Option<&str>) -> Events {
         let path = format!("/api/jobs/{job}/events");
         let mut request = self.request(Method::GET, &path).timeout(Duration::from_secs(50));
@@ -32,7 +32,7 @@ impl TestApp {
         let response = request.send().await.unwrap();
         let headers = response.headers();
         assert!(headers.contains_key("x-request-id"));
-        // 204: everything was seen; a browser's EventSource does not come back.
+        // 204: no events remain, and a browser's EventSource does not reconnect.
         if response.status() != 204 {
             assert_eq!(response.status(), 200, "{path}");
             assert_eq!(headers["content-type"], "text/event-stream");
@@ -68,7 +68,7 @@ impl Events {
         }
     }
 
-    /// All that follows.
+    /// All remaining events.
     pub(crate) async fn rest(mut self) -> Vec<Event> {
         let mut events = Vec::new();
         while let Some(event) = self.next().await {
@@ -78,7 +78,7 @@ impl Events {
     }
 }
 
-/// An event; `None` for comments and for what only sets the time to reconnect.
+/// Parses an event; `None` for comments and for blocks that only set the reconnect delay.
 fn event(block: &str) -> Option<Event> {
     let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
     let (name, id, data) = (field("event: ")?, field("id: ")?, field("data: ")?);
@@ -86,7 +86,7 @@ fn event(block: &str) -> Option<Event> {
     Some(Event { name, id, data: serde_json::from_str(&data).unwrap() })
 }
 
-/// The text that the deltas make.
+/// The text of the deltas, concatenated.
 pub(crate) fn text_of(events: &[Event]) -> String {
     events
         .iter()

@@ -1,4 +1,4 @@
-//! What tests do with identities.
+//! Test helpers for identities.
 
 use super::{Answer, TestApp};
 use reqwest::{Method, RequestBuilder};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tithe_clock::Timestamp;
 use tithe_trust::SecretKey;
 
-/// Somebody's key.
+/// The secret key number `n`.
 pub(crate) fn key(n: u8) -> SecretKey {
     SecretKey::from_bytes([n; 32]).unwrap()
 }
@@ -17,7 +17,7 @@ pub(crate) fn event(key: &SecretKey, kind: u16, tags: &[&[&str]], content: &str,
     serde_json::from_str(&key.sign(kind, tags, content, at, [0; 32])).unwrap()
 }
 
-/// The `Authorization` header of an event with these tags, to which the body's hash is added.
+/// The `Authorization` header of an event with these tags and the hash of the body.
 pub(crate) fn signature_of(key: &SecretKey, tags: &[&[&str]], body: &str, at: Timestamp) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     use base64::Engine as _;
@@ -35,12 +35,12 @@ pub(crate) fn signature_of(key: &SecretKey, tags: &[&[&str]], body: &str, at: Ti
 }
 
 impl TestApp {
-    /// The time by the server's clock.
+    /// The current time of the server's clock.
     pub(crate) fn now(&self) -> Timestamp {
-        self.engine.identity_time()
+        self.engine.ports().clock.now()
     }
 
-    /// A nonce of the server's.
+    /// A nonce issued by the server.
     pub(crate) async fn nonce(&self) -> String {
         super::jobs::text(&self.post("/api/identity/challenge", "").await.ok(200)["nonce"])
     }
@@ -55,39 +55,39 @@ impl TestApp {
         self.post("/api/identity/verify", json!({ "event": event }).to_string()).await
     }
 
-    /// Logs in: a token.
+    /// Logs in and returns the token.
     pub(crate) async fn login(&self, key: &SecretKey) -> String {
         let event = self.answer_to(&self.nonce().await, key);
         super::jobs::text(&self.verify(&event).await.ok(200)["nostr_token"])
     }
 
-    /// The `Authorization` header that signs a request, and no other, not even the same again.
+    /// The `Authorization` header that signs one request.
     pub(crate) fn signature(&self, key: &SecretKey, method: &str, path: &str, body: &str) -> String {
         let url = self.url(path);
         signature_of(key, &[&["u", &url], &["method", method]], body, self.now())
     }
 
-    /// A request of who has this token.
+    /// A request with this token.
     pub(crate) fn request_as(&self, token: &str, method: Method, path: &str) -> RequestBuilder {
         self.request(method, path).header("X-Nostr-Token", token)
     }
 
-    /// Reads a path as who has this token.
+    /// Reads a path with this token.
     pub(crate) async fn get_as(&self, token: &str, path: &str) -> Answer {
         self.send(self.request_as(token, Method::GET, path)).await
     }
 
-    /// Posts a body as who has this token.
+    /// Posts a body with this token.
     pub(crate) async fn post_as(&self, token: &str, path: &str, body: impl Into<reqwest::Body>) -> Answer {
         self.send(self.request_as(token, Method::POST, path).body(body)).await
     }
 
-    /// Where who has this token stands.
+    /// Reads the identity of this token.
     pub(crate) async fn me(&self, token: &str) -> Value {
         self.get_as(token, "/api/identity/me").await.ok(200)
     }
 
-    /// Makes a job of who has this token: its id, and its evaluation's payment hash.
+    /// Creates a job with this token. Returns its id and the payment hash of its evaluation invoice.
     pub(crate) async fn job_create_as(&self, token: &str, request: &str) -> (String, String) {
         let body = json!({ "request": request }).to_string();
         let job = self.post_as(token, "/api/jobs", body).await.ok(201);
@@ -95,14 +95,14 @@ impl TestApp {
         (text(&job["jobId"]), text(&job["evalInvoice"]["paymentHash"]))
     }
 
-    /// Takes a new job of theirs to where its evaluation is paid.
+    /// Creates a job with this token and pays its evaluation.
     pub(crate) async fn job_begin_as(&self, token: &str, request: &str) -> String {
         let (id, hash) = self.job_create_as(token, request).await;
         self.pay(&hash).await;
         id
     }
 
-    /// How the pool stands.
+    /// Reads the pool.
     pub(crate) async fn pool(&self) -> Value {
         self.get("/api/pool").await.ok(200)
     }

@@ -1,4 +1,4 @@
-//! What tests do with jobs.
+//! Test helpers for jobs.
 
 use super::{Answer, Event, TestApp};
 use reqwest::Method;
@@ -6,18 +6,18 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 impl TestApp {
-    /// Asks for a job.
+    /// Requests a job and returns the response.
     pub(crate) async fn job_ask(&self, request: &str) -> Answer {
         self.post("/api/jobs", json!({ "request": request }).to_string()).await
     }
 
-    /// Asks for a job with a key.
+    /// Creates a job with an idempotency key.
     pub(crate) async fn job_ask_keyed(&self, request: &str, key: &str) -> Answer {
         let body = json!({ "request": request }).to_string();
         self.send(self.request(Method::POST, "/api/jobs").header("Idempotency-Key", key).body(body)).await
     }
 
-    /// Makes a job: its id, and its evaluation's payment hash.
+    /// Creates a job. Returns its id and the payment hash of its evaluation invoice.
     pub(crate) async fn job_create(&self, request: &str) -> (String, String) {
         let job = self.job_ask(request).await.ok(201);
         (text(&job["jobId"]), text(&job["evalInvoice"]["paymentHash"]))
@@ -28,7 +28,7 @@ impl TestApp {
         self.get(&format!("/api/jobs/{id}")).await.ok(200)
     }
 
-    /// Pays an invoice over the dev route.
+    /// Pays an invoice through the development route.
     pub(crate) async fn pay(&self, hash: &str) -> Value {
         let answer = self.try_pay(hash).await;
         let paid = answer.ok(200);
@@ -36,7 +36,7 @@ impl TestApp {
         paid
     }
 
-    /// The same, which may fail. What it answers may have a preimage, and is not remembered.
+    /// Like [`Self::pay`], but may fail. The response may contain a preimage, so it is not recorded.
     pub(crate) async fn try_pay(&self, hash: &str) -> Answer {
         let request = self.request(Method::POST, &format!("/dev/stub/pay/{hash}"));
         let answer = Answer::read(request.send().await.unwrap()).await;
@@ -44,7 +44,7 @@ impl TestApp {
         answer
     }
 
-    /// Waits for a state by following the job. Fails at any other last state.
+    /// Follows the job until it reaches a state. Fails if it ends in a different state.
     pub(crate) async fn job_reaches(&self, id: &str, state: &str) -> Value {
         let mut events = self.follow(id, None).await;
         let reached = async {
@@ -58,7 +58,7 @@ impl TestApp {
         tokio::time::timeout(Duration::from_secs(20), reached).await.unwrap()
     }
 
-    /// Takes a new job to where its work is to be paid: its id, and its work's payment hash.
+    /// Creates a job and pays its evaluation. Returns its id and the payment hash of its work invoice.
     pub(crate) async fn job_accepted(&self, request: &str) -> (String, String) {
         let (id, hash) = self.job_create(request).await;
         self.pay(&hash).await;
@@ -66,14 +66,14 @@ impl TestApp {
         (id, text(&job["workInvoice"]["paymentHash"]))
     }
 
-    /// Takes a new job to where its work is paid.
+    /// Creates a job and pays its evaluation and its work.
     pub(crate) async fn job_paid(&self, request: &str) -> String {
         let (id, hash) = self.job_accepted(request).await;
         self.pay(&hash).await;
         id
     }
 
-    /// Takes a new job to its successful end.
+    /// Creates a job, pays for it, and waits until it is complete.
     pub(crate) async fn job_complete(&self, request: &str) -> Value {
         let id = self.job_paid(request).await;
         self.job_reaches(&id, "complete").await

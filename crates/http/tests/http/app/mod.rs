@@ -1,4 +1,4 @@
-//! A server as it runs, one for each test.
+//! A running server, one for each test.
 
 mod answer;
 mod events;
@@ -32,32 +32,32 @@ use tithe_wallet_sim::SimWallet;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-/// What every answer has been seen to say, and what none may say.
+/// The recorded response bodies, and the preimages that none of them may contain.
 #[derive(Default)]
 pub(crate) struct Seen {
     bodies: Vec<String>,
     preimages: Vec<String>,
 }
 
-/// How the server of a test differs from the usual.
+/// The options of a test server.
 pub(crate) struct Options {
     /// The engine's settings.
     pub(crate) settings: Settings,
-    /// Whether the engine's background tasks run. Without them states stand still.
+    /// Whether the engine's background tasks run. Without them, job states do not advance.
     pub(crate) started: bool,
-    /// Whether time stands still until it is moved.
+    /// Whether the clock only advances manually.
     pub(crate) manual_clock: bool,
     /// Whether the dev routes exist.
     pub(crate) dev: bool,
-    /// Which origins browsers may call from.
+    /// The origins that browsers may call from.
     pub(crate) cors_origins: Vec<String>,
-    /// Where clients are told to reach it.
+    /// The public URL of the server.
     pub(crate) public_url: Option<PublicUrl>,
-    /// The secrets that it once made tokens with, and still knows.
+    /// The retired token secrets that the server still accepts.
     pub(crate) retired: Vec<Secret>,
 }
 
-/// The secret that servers of tests make tokens with.
+/// The token secret of test servers.
 pub(crate) fn secret() -> Secret {
     Secret::new([7; 32])
 }
@@ -76,7 +76,7 @@ impl Default for Options {
     }
 }
 
-/// A running server. Dropping it stops everything, audits the books, and looks for preimages in what was answered.
+/// A running server. Dropping it stops the server, audits the books, and searches the response bodies for preimages.
 pub(crate) struct TestApp {
     pub(crate) address: SocketAddr,
     pub(crate) client: Client,
@@ -101,19 +101,19 @@ struct Parts {
 }
 
 impl TestApp {
-    /// A server as usual.
+    /// Starts a server with the default options.
     pub(crate) fn new() -> Self {
         Self::with(Options::default())
     }
 
-    /// A server whose states and clock stand still.
+    /// Starts a server without background tasks and with a manual clock.
     pub(crate) fn standing() -> Self {
         Self::with(Options { started: false, manual_clock: true, ..Options::default() })
     }
 
-    /// A server that differs.
+    /// Starts a server with these options.
     pub(crate) fn with(options: Options) -> Self {
-        // A runtime cannot be waited for on the thread of another.
+        // A runtime cannot block on a thread of another runtime.
         std::thread::spawn(move || Self::build(options)).join().unwrap()
     }
 
@@ -141,7 +141,7 @@ impl TestApp {
             };
             let secrets = Secrets::new(secret(), options.retired);
             let engine = Engine::new(ports, options.settings, &secrets).unwrap();
-            engine.pool_open().await.unwrap();
+            engine.pool.open().await.unwrap();
             (Arc::new(engine), wallet, kept)
         });
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
@@ -181,7 +181,7 @@ impl TestApp {
         }
     }
 
-    /// The address of a path.
+    /// The URL of a path.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
@@ -191,7 +191,7 @@ impl TestApp {
         self.client.request(method, self.url(path)).timeout(Duration::from_secs(30))
     }
 
-    /// Sends a request and checks what holds for every answer.
+    /// Sends a request and checks the invariants of every response.
     pub(crate) async fn send(&self, request: RequestBuilder) -> Answer {
         let answer = Answer::read(request.send().await.unwrap()).await;
         answer.check();
@@ -199,7 +199,7 @@ impl TestApp {
         answer
     }
 
-    /// Remembers a body, in which no preimage may turn up.
+    /// Records a body, which must not contain a preimage.
     pub(crate) fn saw(&self, body: &str) {
         self.seen.lock().unwrap().bodies.push(body.to_owned());
     }
@@ -209,12 +209,12 @@ impl TestApp {
         self.send(self.request(Method::GET, path)).await
     }
 
-    /// Posts a body as it is.
+    /// Posts a body unchanged.
     pub(crate) async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> Answer {
         self.send(self.request(Method::POST, path).body(body)).await
     }
 
-    /// Does something on the server's own runtime.
+    /// Runs a future on the server's runtime.
     pub(crate) async fn on_runtime<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -222,7 +222,7 @@ impl TestApp {
         self.parts.as_ref().unwrap().runtime.spawn(work).await.unwrap()
     }
 
-    /// Ends event streams, as a stopping server does first.
+    /// Ends the event streams, as a stopping server does first.
     pub(crate) fn stop_streams(&self) {
         self.parts.as_ref().unwrap().stopping.cancel();
     }
@@ -233,7 +233,7 @@ impl TestApp {
         store::rows(&parts.kept, parts.folder.path()).await
     }
 
-    /// How many jobs the store has.
+    /// The number of jobs in the store.
     pub(crate) async fn jobs_count(&self) -> u64 {
         let engine = self.engine.clone();
         self.on_runtime(async move { engine.audit().await.unwrap().jobs }).await

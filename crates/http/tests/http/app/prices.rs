@@ -1,4 +1,4 @@
-//! A price that can be taken away.
+//! A price source that can be switched off.
 
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use tithe_money::BtcPrice;
 use tithe_price_feed::FixedPrice;
 use tithe_pricing::{BtcQuote, PriceError, PriceFeed};
 
-/// A fixed price, until it is switched off.
+/// A fixed price that can be switched off.
 pub(crate) struct SwitchedPrice {
     fixed: FixedPrice,
     off: AtomicBool,

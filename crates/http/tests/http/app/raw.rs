@@ -1,4 +1,4 @@
-//! Bytes as they are, for what no client library would send.
+//! Raw bytes, for requests that no client library would send.
 
 use super::TestApp;
 use std::time::Duration;
@@ -6,15 +6,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 impl TestApp {
-    /// Connects.
+    /// Opens a connection.
     pub(crate) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// Sends these bytes and reads what comes until the server hangs up.
+    /// Sends these bytes and reads until the server closes the connection.
     pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = self.connect().await;
-        // The server may hang up before it has read everything.
+        // The server may close the connection before it has read everything.
         let _hung_up = stream.write_all(bytes).await;
         let mut answer = Vec::new();
         let read = stream.read_to_end(&mut answer);

@@ -1,4 +1,4 @@
-//! Bad input: each is told what is wrong with it, and changes nothing.
+//! Bad input is rejected with an error that names the problem, and changes nothing.
 
 use crate::app::{Answer, TestApp};
 use futures_util::stream;
@@ -8,7 +8,7 @@ use std::convert::Infallible;
 
 const LIMIT: usize = 1024 * 1024;
 
-/// Posts each body, and checks that the problem's detail has the text beside it.
+/// Posts each body and checks that the detail of the problem contains the expected text.
 async fn all_refused(app: &TestApp, code: &str, cases: &[(&[u8], &str)]) {
     for (body, detail) in cases {
         let answer = app.post("/api/jobs", body.to_vec()).await;
@@ -19,29 +19,29 @@ async fn all_refused(app: &TestApp, code: &str, cases: &[(&[u8], &str)]) {
 }
 
 #[tokio::test]
-async fn bodies_that_are_no_json_objects_are_refused() {
+async fn bodies_that_are_not_json_objects_are_rejected() {
     let app = TestApp::standing();
     let deep = format!("{{\"request\":{}", "[".repeat(200_000));
     let cases: [(&[u8], &str); 13] = [
-        (b"", "empty"),
-        (b" ", "not JSON"),
-        (b"{", "not JSON"),
-        (b"null", "not an object"),
-        (b"[]", "not an object"),
-        (b"\"request\"", "not an object"),
-        (b"{\"request\":\"a\"} x", "not JSON"),
-        (b"{'request':'a'}", "not JSON"),
-        (b"request=a", "not JSON"),
-        (b"{\"request\":\"\xff\"}", "not UTF-8"),
-        (b"{\"request\":\"\xed\xa0\x80\"}", "not UTF-8"),
-        (b"{\"request\":\"\\ud800\"}", "not JSON"),
-        (deep.as_bytes(), "not JSON"),
+        (b"", "empty body"),
+        (b" ", "invalid JSON"),
+        (b"{", "invalid JSON"),
+        (b"null", "expected a JSON object"),
+        (b"[]", "expected a JSON object"),
+        (b"\"request\"", "expected a JSON object"),
+        (b"{\"request\":\"a\"} x", "invalid JSON"),
+        (b"{'request':'a'}", "invalid JSON"),
+        (b"request=a", "invalid JSON"),
+        (b"{\"request\":\"\xff\"}", "expected UTF-8"),
+        (b"{\"request\":\"\xed\xa0\x80\"}", "expected UTF-8"),
+        (b"{\"request\":\"\\ud800\"}", "invalid JSON"),
+        (deep.as_bytes(), "invalid JSON"),
     ];
     all_refused(&app, "invalid_body", &cases).await;
 }
 
 #[tokio::test]
-async fn fields_of_a_wrong_type_are_named() {
+async fn fields_of_the_wrong_type_are_named() {
     let app = TestApp::standing();
     let wrong = [json!(1), json!(-1), json!(1.5), json!(true), json!([]), json!({}), json!(["a"])];
     for field in ["request", "model", "nostr_token"] {
@@ -56,10 +56,10 @@ async fn fields_of_a_wrong_type_are_named() {
         let body = format!("{{\"request\":\"a\",\"maxOutputTokens\":{value}}}");
         all_refused(&app, "invalid_field", &[(body.as_bytes(), "maxOutputTokens: ")]).await;
     }
-    all_refused(&app, "invalid_body", &[(br#"{"request":"a","maxOutputTokens":1e999}"#, "not JSON")]).await;
+    all_refused(&app, "invalid_body", &[(br#"{"request":"a","maxOutputTokens":1e999}"#, "invalid JSON")]).await;
     let cases: [(&[u8], &str); 4] = [
-        (b"{}", "request: it is missing"),
-        (br#"{"Request":"a"}"#, "request: it is missing"),
+        (b"{}", "request: missing field"),
+        (br#"{"Request":"a"}"#, "request: missing field"),
         (br#"{"request":null}"#, "request: "),
         (br#"{"request":"a","request":7}"#, "request: "),
     ];
@@ -89,13 +89,13 @@ async fn values_out_of_range_are_named_once() {
         answer.is_problem(400, "invalid_field");
         let detail = answer.detail();
         assert!(detail.starts_with(name), "{detail}");
-        assert!(!detail.starts_with(&format!("{name}: {name} ")), "named twice: {detail}");
+        assert!(!detail.starts_with(&format!("{name}: {name}")), "named twice: {detail}");
     }
     assert_eq!(app.jobs_count().await, 0);
 }
 
 #[tokio::test]
-async fn a_wrong_value_is_not_sent_back_whole() {
+async fn a_long_invalid_value_is_truncated_in_the_error() {
     let app = TestApp::standing();
     let long = "x".repeat(LIMIT - 100);
     for body in [json!({"request": "a", "maxOutputTokens": long}), json!({"request": {"a": long}})] {
@@ -111,7 +111,7 @@ async fn a_wrong_value_is_not_sent_back_whole() {
 }
 
 #[tokio::test]
-async fn odd_but_proper_requests_are_taken() {
+async fn unusual_but_valid_requests_are_accepted() {
     let app = TestApp::standing();
     let padding = " ".repeat(LIMIT - 15);
     for body in [
@@ -130,7 +130,7 @@ async fn odd_but_proper_requests_are_taken() {
 }
 
 #[tokio::test]
-async fn a_body_larger_than_the_limit_is_refused_with_and_without_its_length() {
+async fn an_oversized_body_is_rejected_with_and_without_content_length() {
     let app = TestApp::standing();
     let body = format!("{{\"request\":\"a\"}}{}", " ".repeat(LIMIT - 14));
     assert_eq!(body.len(), LIMIT + 1);
@@ -144,7 +144,7 @@ async fn a_body_larger_than_the_limit_is_refused_with_and_without_its_length() {
 }
 
 #[tokio::test]
-async fn estimates_name_what_is_wrong() {
+async fn invalid_estimate_parameters_are_named() {
     let app = TestApp::standing();
     let answer = app.get("/api/estimate").await;
     answer.is_problem(400, "invalid_field");
@@ -170,7 +170,7 @@ async fn estimates_name_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn what_is_no_job_of_ours_is_not_found_and_what_is_no_id_is_refused() {
+async fn unknown_jobs_are_not_found_and_malformed_ids_are_rejected() {
     let app = TestApp::standing();
     let (id, hash) = app.job_create("hello").await;
     assert_eq!(app.job(&id.to_uppercase()).await["jobId"], id);
@@ -236,7 +236,7 @@ async fn unknown_routes_are_not_found() {
 }
 
 #[tokio::test]
-async fn methods_that_a_path_does_not_take_are_told_which_it_does() {
+async fn unsupported_methods_get_a_list_of_the_allowed_ones() {
     let app = TestApp::standing();
     let (job, hash) = (uuid::Uuid::nil(), "00".repeat(32));
     for (path, allowed) in [
@@ -262,7 +262,7 @@ async fn methods_that_a_path_does_not_take_are_told_which_it_does() {
 }
 
 #[tokio::test]
-async fn an_identity_that_cannot_be_valid_is_refused_wherever_it_is_presented() {
+async fn malformed_credentials_are_rejected_wherever_they_are_sent() {
     let app = TestApp::standing();
     let (id, hash) = app.job_create("hello").await;
     let paths = [
@@ -307,7 +307,7 @@ async fn an_identity_that_cannot_be_valid_is_refused_wherever_it_is_presented() 
 }
 
 #[tokio::test]
-async fn credentials_of_other_kinds_are_no_identity() {
+async fn credentials_of_other_schemes_are_ignored() {
     let app = TestApp::standing();
     for value in ["Bearer x", "Basic eDp5", "Nostradamus x", ""] {
         let request = app.request(Method::GET, "/api/estimate?request=a").header("Authorization", value);

@@ -1,4 +1,4 @@
-//! Clients that go away in the middle.
+//! Clients that disconnect during a request.
 
 use crate::app::TestApp;
 use reqwest::Method;
@@ -15,7 +15,7 @@ fn request(key: &str) -> String {
     )
 }
 
-/// Asks with the key until the first request has been answered.
+/// Repeats the request with the key until the first request has completed.
 async fn answered(app: &TestApp, key: &str) -> serde_json::Value {
     for _ in 0..2_000 {
         let answer = app.job_ask_keyed("and gone", key).await;
@@ -28,7 +28,7 @@ async fn answered(app: &TestApp, key: &str) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn who_hangs_up_after_asking_has_asked_at_most_once() {
+async fn a_client_that_disconnects_after_its_request_creates_at_most_one_job() {
     let app = TestApp::standing();
     for n in 0..20 {
         let key = format!("gone-{n}");
@@ -46,7 +46,7 @@ async fn who_hangs_up_after_asking_has_asked_at_most_once() {
 }
 
 #[tokio::test]
-async fn who_hangs_up_before_the_end_of_the_body_has_asked_nothing() {
+async fn a_client_that_disconnects_within_the_body_creates_no_job() {
     let app = TestApp::standing();
     let request = request("half");
     for cut in [request.len() - 1, request.len() - 10, request.find("\r\n\r\n").unwrap() + 4, 30, 1] {
@@ -60,7 +60,7 @@ async fn who_hangs_up_before_the_end_of_the_body_has_asked_nothing() {
 }
 
 #[tokio::test]
-async fn who_hangs_up_while_paying_has_paid() {
+async fn a_payment_completes_even_if_the_client_disconnects() {
     let app = TestApp::standing();
     let (id, hash) = app.job_create("hello").await;
     app.wallet.faults().queue(Operation::TestPay, Fault::Delay(Duration::from_millis(20)));

@@ -1,4 +1,4 @@
-//! Browsers of other origins.
+//! Cross-origin requests from browsers.
 
 use crate::app::{Answer, Options, TestApp};
 use reqwest::Method;
@@ -15,7 +15,7 @@ async fn preflight(app: &TestApp, origin: &str, method: &str, headers: &str) -> 
     Answer::read(request.send().await.unwrap()).await
 }
 
-/// The names in a list, in small letters.
+/// The names in a list, in lower case.
 fn names(list: &str) -> BTreeSet<String> {
     list.split(',').map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty()).collect()
 }
@@ -49,7 +49,7 @@ async fn any_origin_may_call_with_the_headers_of_the_contract() {
 }
 
 #[tokio::test]
-async fn every_answer_may_be_read_with_the_headers_of_the_contract() {
+async fn every_response_exposes_the_headers_of_the_contract() {
     let app = TestApp::standing();
     let hash = "00".repeat(32);
     for path in [
@@ -80,7 +80,7 @@ async fn every_answer_may_be_read_with_the_headers_of_the_contract() {
 }
 
 #[tokio::test]
-async fn a_preflight_for_what_is_not_allowed_is_a_problem_too() {
+async fn a_rejected_preflight_request_is_a_problem() {
     let app = TestApp::standing();
     for (method, header) in [("PUT", "authorization"), ("POST", "x-unknown"), ("POST", "a b"), ("POST", "☃")]
     {
@@ -91,7 +91,7 @@ async fn a_preflight_for_what_is_not_allowed_is_a_problem_too() {
 }
 
 #[tokio::test]
-async fn with_origins_configured_only_those_are_let_in() {
+async fn only_configured_origins_are_allowed() {
     let cors_origins = vec![ORIGIN.to_owned(), "https://other.example".to_owned()];
     let app = TestApp::with(Options { cors_origins, started: false, ..Options::default() });
     for (origin, allowed) in [

@@ -1,4 +1,4 @@
-//! The other ends that a job can come to.
+//! Jobs that end without a result.
 
 use crate::app::{Options, TestApp};
 use crate::shapes::{answers, job, refund};
@@ -10,7 +10,7 @@ use tithe_lightning::TestPayer;
 const PAST_EXPIRY: Duration = Duration::from_secs(601);
 
 #[tokio::test]
-async fn a_rejected_request_says_why_and_its_evaluation_is_earned() {
+async fn a_rejected_request_has_a_reason_and_its_evaluation_fee_is_kept() {
     let app = TestApp::new();
     let (id, hash) = app.job_create("[sim:reject] no").await;
     app.pay(&hash).await;
@@ -21,7 +21,7 @@ async fn a_rejected_request_says_why_and_its_evaluation_is_earned() {
 }
 
 #[tokio::test]
-async fn work_that_fails_is_owed_back_in_full_and_the_cause_is_not_shown() {
+async fn failed_work_is_refunded_in_full_and_its_cause_is_hidden() {
     let app = TestApp::new();
     let (id, hash) = app.job_accepted("[sim:refuse] please").await;
     let asked = app.job(&id).await["workInvoice"]["amountSats"].clone();
@@ -34,7 +34,7 @@ async fn work_that_fails_is_owed_back_in_full_and_the_cause_is_not_shown() {
 }
 
 #[tokio::test]
-async fn an_evaluation_that_fails_is_owed_back_too() {
+async fn a_failed_evaluation_is_refunded() {
     for directive in ["[sim:nonsense-evaluation]", "[sim:fail-evaluation]"] {
         let settings = Settings { max_attempts: 1, ..Settings::default() };
         let app = TestApp::with(Options { settings, ..Options::default() });
@@ -47,7 +47,7 @@ async fn an_evaluation_that_fails_is_owed_back_too() {
 }
 
 #[tokio::test]
-async fn an_invoice_that_lapses_expires_its_job() {
+async fn an_expired_invoice_expires_its_job() {
     let app = TestApp::standing();
     let (id, hash) = app.job_create("too late").await;
     app.clock.advance(PAST_EXPIRY);
@@ -61,7 +61,7 @@ async fn an_invoice_that_lapses_expires_its_job() {
 }
 
 #[tokio::test]
-async fn an_invoice_that_is_open_one_moment_longer_does_not_lapse() {
+async fn an_invoice_does_not_expire_one_moment_early() {
     let app = TestApp::standing();
     let (id, hash) = app.job_create("just in time").await;
     app.clock.advance(Duration::from_secs(599));
@@ -71,7 +71,7 @@ async fn an_invoice_that_is_open_one_moment_longer_does_not_lapse() {
 }
 
 #[tokio::test]
-async fn a_payment_that_comes_to_light_after_its_job_expired_is_owed_back() {
+async fn a_payment_found_after_its_job_expired_is_refunded() {
     let app = TestApp::standing();
     let created = app.job_ask("a payment that got stuck").await.ok(201);
     let id = created["jobId"].as_str().unwrap();
@@ -79,37 +79,41 @@ async fn a_payment_that_comes_to_light_after_its_job_expired_is_owed_back() {
     assert_eq!(app.job(id).await["state"], "expired");
     let last_seen = app.follow_to_the_end(id, None).await.pop().unwrap().id;
 
-    // The wallet's clock was behind: the payment was made in time by its own.
+    // The wallet's clock was behind, so the wallet accepted the payment as on time.
     let now = tithe_clock::Clock::now(app.clock.as_ref());
     app.clock.set(now - Duration::from_mins(5));
     let bolt11 = created["evalInvoice"]["paymentRequest"].as_str().unwrap().parse().unwrap();
     app.wallet.pay(&bolt11).await.unwrap();
     app.clock.set(now);
     let engine = app.engine.clone();
-    app.on_runtime(async move { engine.payments_poll(true).await.unwrap() }).await;
+    app.on_runtime(async move {
+        engine.payments.poll().await.unwrap();
+        engine.payments.poll_late().await.unwrap();
+    })
+    .await;
 
     let late = app.job(id).await;
     let owed = json!({"amountSats": created["evalInvoice"]["amountSats"], "state": "pending"});
     assert_eq!((&late["state"], &late["refund"]), (&json!("expired"), &owed));
     let hash = created["evalInvoice"]["paymentHash"].as_str().unwrap();
     assert_eq!(app.get(&format!("/api/invoices/{hash}")).await.ok(200)["state"], "paid");
-    // Who comes back to the stream learns of it too.
+    // A client that reconnects to the stream sees it too.
     let news = app.follow_to_the_end(id, Some(&last_seen)).await;
     assert_eq!(news.iter().map(|event| &event.data["refund"]).collect::<Vec<_>>(), [&owed]);
 }
 
 #[tokio::test]
-async fn work_that_is_cut_off_is_begun_anew_and_in_the_end_owed_back() {
+async fn interrupted_work_is_retried_and_finally_refunded() {
     let settings = Settings { max_attempts: 2, ..Settings::default() };
     let app = TestApp::with(Options { settings, ..Options::default() });
     let (id, hash) = app.job_accepted("[sim:die] in the middle").await;
-    // Who comes only while the second attempt runs hears nothing of the first.
+    // A client that connects during the second attempt sees nothing of the first.
     let following = app.follow(&id, None).await;
     app.pay(&hash).await;
     let events = following.rest().await;
     let last = events.last().unwrap();
     assert_eq!(last.data["state"], "failed");
-    // Attempts have numbers that grow; which ones is the server's business.
+    // Attempt numbers increase; their exact values are not specified.
     let mut attempts: Vec<_> = events.iter().filter_map(|event| event.data["attempt"].as_u64()).collect();
     assert!(attempts.is_sorted(), "{attempts:?}");
     attempts.dedup();

@@ -191,8 +191,8 @@ async fn the_key_that_is_named_must_be_the_events() {
     unproved["sig"] = json!("0".repeat(128));
     let hex = alice.pubkey().to_string();
     for (pubkey, why) in [
-        (json!(key(2).pubkey().to_string()), "another key"),
-        (json!(key(2).pubkey().npub()), "another key"),
+        (json!(key(2).pubkey().to_string()), "expected the public key of the event"),
+        (json!(key(2).pubkey().npub()), "expected the public key of the event"),
         (json!(hex.to_uppercase()), "uppercase"),
         (json!(format!("{:064}", 5)), "curve"),
         (json!(format!("{}q", alice.pubkey().npub())), "npub"),

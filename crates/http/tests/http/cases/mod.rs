@@ -1,4 +1,4 @@
-//! What holds on every store.
+//! The tests, which run on every store.
 
 mod bad_input;
 mod client_gone;

@@ -199,7 +199,7 @@ async fn a_bearer_beside_a_signature_is_something_else() {
     assert_eq!(answer.ok(200)["pubkey"], alice.pubkey().to_string());
     let twice = read(&app, ME, &app.signature(&alice, "GET", ME, ""));
     let twice = twice.header("Authorization", app.signature(&alice, "GET", ME, ""));
-    refused(&app.send(twice).await, "more than once");
+    refused(&app.send(twice).await, "at most once");
     let token = app.login(&alice).await;
     let both = read(&app, ME, &app.signature(&alice, "GET", ME, "")).header("X-Nostr-Token", token);
     app.send(both).await.ok(200);
@@ -211,7 +211,7 @@ async fn a_refused_request_leaves_its_signature_unused_and_a_wrong_body_is_told_
     let alice = key(1);
     let signature = app.signature(&alice, "POST", "/api/jobs", BODY);
     let bob = app.login(&key(2)).await;
-    refused(&app.send(job(&app, &signature).header("X-Nostr-Token", bob)).await, "different keys");
+    refused(&app.send(job(&app, &signature).header("X-Nostr-Token", bob)).await, "several identities");
     let keyed = job(&app, &signature).header("Idempotency-Key", "");
     app.send(keyed).await.is_problem(400, "invalid_idempotency_key");
     let torn = app.request(Method::POST, "/api/jobs").header("Authorization", &signature).body("{");

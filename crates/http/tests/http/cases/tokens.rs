@@ -146,9 +146,9 @@ async fn credentials_that_disagree_are_refused_and_a_right_one_hides_no_wrong_on
     let body = |token: &str| json!({"request": "a", "nostr_token": token}).to_string();
     let jobs = |query: &str| app.request(Method::POST, &format!("/api/jobs{query}"));
     for (request, why) in [
-        (jobs("").header("X-Nostr-Token", &alice).body(body(&bob)), "different keys"),
-        (jobs(&format!("?nostr_token={bob}")).body(body(&alice)), "different keys"),
-        (jobs(&format!("?nostr_token={alice}&nostr_token={bob}")).body(body(&alice)), "different keys"),
+        (jobs("").header("X-Nostr-Token", &alice).body(body(&bob)), "several identities"),
+        (jobs(&format!("?nostr_token={bob}")).body(body(&alice)), "several identities"),
+        (jobs(&format!("?nostr_token={alice}&nostr_token={bob}")).body(body(&alice)), "several identities"),
         (jobs("").header("X-Nostr-Token", &alice).body(body(&wrong)), "altered"),
         (
             jobs(&format!("?nostr_token={wrong}")).header("X-Nostr-Token", &alice).body(body(&alice)),
@@ -156,7 +156,7 @@ async fn credentials_that_disagree_are_refused_and_a_right_one_hides_no_wrong_on
         ),
         (
             jobs("").header("X-Nostr-Token", &alice).header("X-Nostr-Token", &alice).body(body(&alice)),
-            "more than once",
+            "at most once",
         ),
         (jobs("").header("X-Nostr-Token", &alice).body(body("")), "no identity token"),
     ] {
@@ -164,7 +164,7 @@ async fn credentials_that_disagree_are_refused_and_a_right_one_hides_no_wrong_on
     }
     let signature = app.signature(&key(2), "POST", "/api/jobs", &body(&alice));
     let both = jobs("").header("Authorization", signature.clone()).body(body(&alice));
-    refused(&app.send(both).await, "different keys");
+    refused(&app.send(both).await, "several identities");
     assert_eq!(app.jobs_count().await, 0);
     // The signature was for that body, and is not used up by being refused with another's token.
     let agreeing = jobs(&format!("?nostr_token={again}")).header("X-Nostr-Token", &alice).body(body(&alice));

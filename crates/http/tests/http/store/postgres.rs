@@ -7,12 +7,12 @@ use tithe_engine::store::Store;
 use tithe_store_postgres::{PostgresSettings, PostgresStore};
 use tithe_test_postgres::TestDatabase;
 
-/// What must be kept as long as the store is used.
+/// Resources that must outlive the store.
 pub(crate) type Kept = TestDatabase;
 
-/// Opens an empty one.
+/// Opens an empty store.
 pub(crate) async fn open(_folder: &Path) -> (Arc<dyn Store>, Kept) {
-    // Many tests run at once, on one server.
+    // Many tests run concurrently on one server.
     let settings = PostgresSettings { connections: 3, ..PostgresSettings::default() };
     let template = format!("tithe_{}", PostgresStore::schema_version());
     let migrate = async |url: String| {

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use tithe_engine::store::Store;
 use tithe_store_sqlite::{SqliteSettings, SqliteStore, Synchronous};
 
-/// What must be kept as long as the store is used.
+/// Resources that must outlive the store.
 pub(crate) struct Kept;
 
-/// Opens an empty one.
+/// Opens an empty store.
 pub(crate) async fn open(folder: &Path) -> (Arc<dyn Store>, Kept) {
     let url = format!("sqlite://{}", folder.join("tithe.db").display());
     let settings = SqliteSettings { synchronous: Synchronous::Off, ..SqliteSettings::default() };
@@ -25,7 +25,7 @@ struct Line {
 }
 
 /// Every row of every table, in order.
-#[expect(clippy::unused_async, reason = "that of the other store waits for its server")]
+#[expect(clippy::unused_async, reason = "the PostgreSQL version is asynchronous")]
 pub(crate) async fn rows(_kept: &Kept, folder: &Path) -> BTreeMap<String, Vec<String>> {
     let mut file = SqliteConnection::establish(folder.join("tithe.db").to_str().unwrap()).unwrap();
     let mut lines = |sql: &str| -> Vec<String> {

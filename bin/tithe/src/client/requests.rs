@@ -1,0 +1,146 @@
+//! A server, and the requests that a customer makes to it.
+
+use super::bodies::{Created, Estimate, ProblemBody, parse};
+use super::failure::Failure;
+use super::session::Session;
+use super::sse::Events;
+use clap::Args;
+use reqwest::{RequestBuilder, Response};
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+
+/// The maximum number of attempts while the server is unreachable, and the pause between two attempts.
+const TRIES: u32 = 30;
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The server to use.
+#[derive(Args)]
+pub(crate) struct ServerArgs {
+    /// The server's address
+    #[arg(long, value_name = "URL", env = "TITHE_SERVER", default_value = "http://127.0.0.1:8402")]
+    pub(crate) server: String,
+}
+
+/// A server, as a customer sees it.
+pub(crate) struct Client {
+    pub(super) http: reqwest::Client,
+    pub(super) server: reqwest::Url,
+    pub(super) session: Option<Session>,
+}
+
+impl Client {
+    pub(crate) fn new(server: &str) -> Result<Self, Failure> {
+        let wrong = || Failure::Url { server: server.to_owned() };
+        let url: reqwest::Url = server.parse().map_err(|_| wrong())?;
+        if !matches!(url.scheme(), "http" | "https") || url.cannot_be_a_base() {
+            return Err(wrong());
+        }
+        let http =
+            reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).tcp_nodelay(true).build();
+        Ok(Self { http: http.map_err(Failure::Client)?, server: url, session: None })
+    }
+
+    pub(crate) async fn estimate(
+        &self,
+        request: &str,
+        model: Option<&str>,
+        max_output_tokens: Option<u64>,
+    ) -> Result<Estimate, Failure> {
+        let mut url = self.url(&["api", "estimate"]);
+        url.query_pairs_mut()
+            .append_pair("request", request)
+            .extend_pairs(model.map(|model| ("model", model)))
+            .extend_pairs(max_output_tokens.map(|tokens| ("maxOutputTokens", tokens.to_string())));
+        self.read_authenticated(|| self.http.get(url.clone())).await
+    }
+
+    /// Creates a job, with an idempotency key so that a retry does not create a second one.
+    pub(crate) async fn create(
+        &self,
+        request: &str,
+        model: Option<&str>,
+        max_output_tokens: Option<u64>,
+        key: &str,
+    ) -> Result<Created, Failure> {
+        let body = serde_json::json!({
+            "request": request,
+            "model": model,
+            "maxOutputTokens": max_output_tokens,
+        });
+        let ask = || self.http.post(self.url(&["api", "jobs"])).header("Idempotency-Key", key).json(&body);
+        let mut tries = 1;
+        loop {
+            match self.read_authenticated(ask).await {
+                Err(failure) if failure.may_pass() && tries < TRIES => tries += 1,
+                Err(Failure::Problem { status: 409, code, .. })
+                    if code == "request_in_progress" && tries < TRIES =>
+                {
+                    tries += 1;
+                }
+                other => return other,
+            }
+            self.pause().await;
+        }
+    }
+
+    pub(crate) async fn pay_for_test(&self, payment_hash: &str) -> Result<(), Failure> {
+        let mut tries = 1;
+        loop {
+            match self.answer(self.http.post(self.url(&["dev", "stub", "pay", payment_hash]))).await {
+                // An earlier attempt, whose response was lost, has paid it.
+                Ok(_) | Err(Failure::Problem { status: 409, .. }) => return Ok(()),
+                Err(Failure::Problem { status: 404, code, .. }) => {
+                    let detail =
+                        "the server does not accept play money; start it with TITHE_DEV=1".to_owned();
+                    return Err(Failure::Problem { status: 404, code, detail });
+                }
+                Err(failure) if failure.may_pass() && tries < TRIES => tries += 1,
+                Err(failure) => return Err(failure),
+            }
+            self.pause().await;
+        }
+    }
+
+    pub(crate) async fn events(&self, job_id: &str, last_id: Option<&str>) -> Result<Events, Failure> {
+        let mut request = self.http.get(self.url(&["api", "jobs", job_id, "events"]));
+        if let Some(id) = last_id {
+            request = request.header("Last-Event-ID", id);
+        }
+        Ok(Events::new(self.answer(request).await?))
+    }
+
+    pub(crate) async fn pause(&self) {
+        tokio::time::sleep(PAUSE).await;
+    }
+
+    pub(super) fn url(&self, path: &[&str]) -> reqwest::Url {
+        let mut url = self.server.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        url
+    }
+
+    pub(super) async fn read<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
+        let text = self.answer(request).await?.text().await.map_err(|source| self.unreachable(source))?;
+        parse(&text)
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let response = request.send().await.map_err(|source| self.unreachable(source))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let text = response.text().await.unwrap_or_default();
+        let problem = serde_json::from_str(&text).unwrap_or_else(|_| ProblemBody {
+            code: "unknown".to_owned(),
+            detail: status.canonical_reason().unwrap_or("unknown error").to_owned(),
+        });
+        Err(Failure::Problem { status: status.as_u16(), code: problem.code, detail: problem.detail })
+    }
+
+    fn unreachable(&self, source: reqwest::Error) -> Failure {
+        Failure::NoServer { server: self.server.to_string(), source: source.without_url() }
+    }
+}

@@ -1,0 +1,126 @@
+//! The AI backend and its models.
+
+use super::error::ConfigError;
+use super::setting::Setting;
+use super::values::Values;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting::new(
+        "TITHE_INFERENCE",
+        "inference",
+        "sim",
+        "The AI backend: sim, openai (any compatible endpoint) or anthropic",
+    ),
+    Setting::new(
+        "TITHE_INFERENCE_URL",
+        "inference_url",
+        "",
+        "The base URL of the backend, such as https://api.openai.com/v1",
+    ),
+    Setting::secret("TITHE_INFERENCE_API_KEY", "inference_api_key", "The API key of the backend"),
+    Setting::new(
+        "TITHE_EVAL_MODEL",
+        "eval_model",
+        "",
+        "The model that evaluates requests. With sim: sim-small",
+    ),
+    Setting::new(
+        "TITHE_EVAL_MAX_OUTPUT_TOKENS",
+        "eval_max_output_tokens",
+        "256",
+        "The most output of an evaluation, in tokens. A model that reasons first needs more",
+    ),
+    Setting::new(
+        "TITHE_WORK_MODEL",
+        "work_model",
+        "",
+        "The model that work runs on when the customer does not choose. With sim: sim-large",
+    ),
+    Setting::new(
+        "TITHE_OFFERED_MODELS",
+        "offered_models",
+        "",
+        "The models that customers may choose, separated by commas. Empty: the work model (with sim: both)",
+    ),
+    Setting::new(
+        "TITHE_MODELS",
+        "models",
+        "",
+        "A file with models and prices, which replace or add to the built-in ones",
+    ),
+    Setting::new(
+        "TITHE_SIM_LATENCY_MS",
+        "sim_latency_ms",
+        "0",
+        "How long the simulated backend waits before it begins to answer, in milliseconds",
+    ),
+    Setting::new(
+        "TITHE_SIM_DELTA_MS",
+        "sim_delta_ms",
+        "0",
+        "How long the simulated backend waits between two parts of a streamed answer, in milliseconds",
+    ),
+];
+
+/// The kind of the backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Backend {
+    Simulated { latency: Duration, delta_delay: Duration },
+    OpenAi { url: String },
+    Anthropic { url: String },
+}
+
+/// The AI backend and its models.
+pub(crate) struct Inference {
+    pub(crate) backend: Backend,
+    pub(crate) api_key: Option<String>,
+    pub(crate) models: Option<PathBuf>,
+    pub(super) eval_model: String,
+    pub(super) eval_max_output_tokens: u64,
+    pub(super) work_model: String,
+    pub(super) offered_models: BTreeSet<String>,
+}
+
+impl Inference {
+    pub(super) fn read(values: &Values) -> Result<Self, ConfigError> {
+        let kind = values.one_of("TITHE_INFERENCE", &["sim", "openai", "anthropic"])?;
+        let simulated = kind == "sim";
+        let backend = match kind {
+            "openai" => {
+                Backend::OpenAi { url: values.required("TITHE_INFERENCE_URL", "TITHE_INFERENCE=openai")? }
+            }
+            "anthropic" => {
+                let url = values.optional("TITHE_INFERENCE_URL");
+                Backend::Anthropic { url: url.unwrap_or_else(|| "https://api.anthropic.com".to_owned()) }
+            }
+            _ => Backend::Simulated {
+                latency: Duration::from_millis(values.number("TITHE_SIM_LATENCY_MS", 0, 600_000)?),
+                delta_delay: Duration::from_millis(values.number("TITHE_SIM_DELTA_MS", 0, 60_000)?),
+            },
+        };
+        let model = |name, default: &str| match values.optional(name) {
+            Some(model) => Ok(model),
+            None if simulated => Ok(default.to_owned()),
+            None => values.required(name, &format!("TITHE_INFERENCE={kind}")),
+        };
+        let (eval_model, work_model) =
+            (model("TITHE_EVAL_MODEL", "sim-small")?, model("TITHE_WORK_MODEL", "sim-large")?);
+        let offered_models = match values.list("TITHE_OFFERED_MODELS") {
+            models if !models.is_empty() => models.into_iter().collect(),
+            _ if simulated => BTreeSet::from(["sim-small".to_owned(), "sim-large".to_owned()]),
+            _ => BTreeSet::from([work_model.clone()]),
+        };
+        Ok(Self {
+            backend,
+            api_key: values.optional("TITHE_INFERENCE_API_KEY"),
+            models: values.optional("TITHE_MODELS").map(PathBuf::from),
+            eval_model,
+            eval_max_output_tokens: values.number("TITHE_EVAL_MAX_OUTPUT_TOKENS", 16, 1_000_000)?,
+            work_model,
+            offered_models,
+        })
+    }
+}

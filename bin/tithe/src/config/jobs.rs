@@ -1,0 +1,63 @@
+//! Jobs and their invoices.
+
+use super::error::ConfigError;
+use super::setting::Setting;
+use super::values::Values;
+use std::time::Duration;
+
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting::new(
+        "TITHE_INVOICE_EXPIRY_SECONDS",
+        "invoice_expiry_seconds",
+        "600",
+        "How long an invoice can be paid, in seconds",
+    ),
+    Setting::new(
+        "TITHE_MAX_UNPAID_INVOICES",
+        "max_unpaid_invoices",
+        "10000",
+        "The most invoices that may be unpaid at once",
+    ),
+    Setting::new(
+        "TITHE_POLL_SECONDS",
+        "poll_seconds",
+        "5",
+        "How often unpaid invoices are looked up at the wallet, in seconds",
+    ),
+    Setting::new("TITHE_WORKERS", "workers", "16", "The most jobs that this server works on at once"),
+    Setting::new(
+        "TITHE_LEASE_SECONDS",
+        "lease_seconds",
+        "30",
+        "How long a worker keeps a job without renewing its lease, in seconds",
+    ),
+    Setting::new(
+        "TITHE_MAX_ATTEMPTS",
+        "max_attempts",
+        "5",
+        "How often a step of a job is tried before the job fails and is refunded",
+    ),
+];
+
+/// Jobs and their invoices.
+pub(super) struct Jobs {
+    pub(super) invoice_expiry: Duration,
+    pub(super) max_unpaid_invoices: u64,
+    pub(super) poll_interval: Duration,
+    pub(super) workers: usize,
+    pub(super) lease: Duration,
+    pub(super) max_attempts: u32,
+}
+
+impl Jobs {
+    pub(super) fn read(values: &Values) -> Result<Self, ConfigError> {
+        Ok(Self {
+            invoice_expiry: values.seconds("TITHE_INVOICE_EXPIRY_SECONDS")?,
+            max_unpaid_invoices: values.number("TITHE_MAX_UNPAID_INVOICES", 1, u64::MAX)?,
+            poll_interval: values.seconds("TITHE_POLL_SECONDS")?,
+            workers: values.count("TITHE_WORKERS", 10_000)?,
+            lease: values.seconds("TITHE_LEASE_SECONDS")?,
+            max_attempts: values.whole("TITHE_MAX_ATTEMPTS", 1_000)?,
+        })
+    }
+}

@@ -1,0 +1,69 @@
+//! The data directory, the database, and the secrets that are kept.
+
+use super::error::ConfigError;
+use super::setting::Setting;
+use super::values::Values;
+use std::path::PathBuf;
+
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting::new(
+        "TITHE_DATA_DIR",
+        "data_dir",
+        "tithe-data",
+        "The folder of the database, the generated secrets and the simulated wallet",
+    ),
+    Setting::new(
+        "DATABASE_URL",
+        "database_url",
+        "sqlite://tithe.db",
+        "The database: sqlite://path (relative to the data directory) or postgres://user:password@host/database",
+    ),
+    Setting::new(
+        "TITHE_DATABASE_CONNECTIONS",
+        "database_connections",
+        "8",
+        "The size of the PostgreSQL connection pool. There are two more connections: one writes batches, one listens to other servers",
+    ),
+    Setting::secret(
+        "TITHE_TOKEN_SECRET",
+        "token_secret",
+        "The secrets for tokens, separated by commas: the first one makes tokens, all of them check tokens. Empty: a secret is generated and kept in the data directory",
+    ),
+];
+
+/// The shortest secret, in characters.
+const SECRET_CHARS_MIN: usize = 16;
+
+/// The data directory, the database, and the secrets that are kept.
+pub(crate) struct Storage {
+    pub(crate) data_dir: PathBuf,
+    database_url: String,
+    pub(crate) database_connections: u32,
+    pub(crate) token_secret: Option<Vec<String>>,
+}
+
+impl Storage {
+    pub(super) fn read(values: &Values) -> Result<Self, ConfigError> {
+        let secrets = values.list("TITHE_TOKEN_SECRET");
+        if let Some(short) = secrets.iter().find(|secret| secret.len() < SECRET_CHARS_MIN) {
+            let length = short.len();
+            return Err(ConfigError::Together(format!(
+                "invalid TITHE_TOKEN_SECRET: expected secrets of at least {SECRET_CHARS_MIN} characters, got one of {length}"
+            )));
+        }
+        Ok(Self {
+            data_dir: PathBuf::from(values.text("TITHE_DATA_DIR")),
+            database_url: values.text("DATABASE_URL").to_owned(),
+            database_connections: values.whole("TITHE_DATABASE_CONNECTIONS", 1_000)?,
+            token_secret: Some(secrets).filter(|secrets| !secrets.is_empty()),
+        })
+    }
+
+    /// The URL of the database. A relative SQLite path is below the data directory.
+    pub(crate) fn database(&self) -> String {
+        match self.database_url.strip_prefix("sqlite://") {
+            Some(path) if !path.is_empty() => format!("sqlite://{}", self.data_dir.join(path).display()),
+            _ => self.database_url.clone(),
+        }
+    }
+}

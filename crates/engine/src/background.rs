@@ -1,0 +1,184 @@
+//! The engine's background tasks: workers, the wallet's events, other servers' events, polling, sweeping.
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use futures_util::StreamExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+/// How long the listener waits before it connects to the wallet again.
+const RECONNECT_AFTER: Duration = Duration::from_secs(1);
+
+/// How many times less often expired invoices are looked up than pending ones.
+const LATE_POLL_FACTOR: u32 = 12;
+
+/// The engine at work. Dropping it leaves the tasks running; [`Running::stop`] ends them.
+pub struct Running {
+    engine: Arc<Engine>,
+    stop: CancellationToken,
+    hand_back: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// A background task.
+#[derive(Debug, Clone, Copy)]
+enum Task {
+    /// Works on jobs.
+    Work,
+    /// Credits what the wallet reports.
+    Listen,
+    /// Takes in what other servers publish.
+    PeerEvents,
+    /// Does something in rounds.
+    Rounds(Round),
+}
+
+/// What is done in rounds.
+#[derive(Debug, Clone, Copy)]
+enum Round {
+    /// Pending invoices are looked up.
+    Poll,
+    /// Expired invoices are looked up, in rounds of their own: there may be many, and new payments must not wait for them.
+    PollLate,
+    /// Everything that has expired is ended.
+    Sweep,
+}
+
+impl Engine {
+    /// Starts the background tasks on the current runtime. What a crash has left is continued by their first rounds: unpaid
+    /// invoices are polled at once, and jobs are claimed as their leases run out.
+    #[must_use]
+    pub fn start(self: &Arc<Self>) -> Running {
+        let (stop, hand_back, tasks) =
+            (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+        let rounds = [Round::Poll, Round::PollLate, Round::Sweep].map(Task::Rounds);
+        for task in [Task::Work, Task::Listen, Task::PeerEvents].into_iter().chain(rounds) {
+            let (engine, stop, hand_back) = (Arc::clone(self), stop.clone(), hand_back.clone());
+            let workers = tasks.clone();
+            tasks.spawn(async move {
+                match task {
+                    Task::Work => engine.work_loop(&stop, &hand_back, &workers).await,
+                    Task::Listen => engine.listen_loop(&stop).await,
+                    Task::PeerEvents => engine.peer_loop(&stop).await,
+                    Task::Rounds(round) => engine.rounds(round, &stop).await,
+                }
+            });
+        }
+        Running { engine: Arc::clone(self), stop, hand_back, tasks }
+    }
+
+    async fn work_loop(&self, stop: &CancellationToken, hand_back: &CancellationToken, tasks: &TaskTracker) {
+        let settings = self.settings();
+        let free = Arc::new(Semaphore::new(settings.workers));
+        loop {
+            let Ok(first) = Arc::clone(&free).acquire_owned().await else { return };
+            if stop.is_cancelled() {
+                return;
+            }
+            let room = free.available_permits() + 1;
+            let claimed = match self.jobs.claim(room).await {
+                Ok(jobs) => jobs,
+                Err(failure) => {
+                    warn!(%failure, "no jobs could be claimed");
+                    Vec::new()
+                }
+            };
+            let idle = claimed.len() < room;
+            drop(first);
+            for job in claimed {
+                let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return };
+                let (jobs, hand_back) = (Arc::clone(&self.jobs), hand_back.clone());
+                tasks.spawn(async move {
+                    jobs.work(job, &hand_back).await;
+                    drop(permit);
+                });
+            }
+            if idle {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = self.jobs.feed().runnable() => {}
+                    () = tokio::time::sleep(settings.claim_interval) => {}
+                }
+            }
+        }
+    }
+
+    async fn listen_loop(&self, stop: &CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.payments.listen() => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(RECONNECT_AFTER) => {}
+            }
+        }
+    }
+
+    async fn peer_loop(&self, stop: &CancellationToken) {
+        let mut events = self.ports().store.peer_events();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                event = events.next() => match event {
+                    Some(event) => self.jobs.peer_event(event),
+                    None => return,
+                }
+            }
+        }
+    }
+
+    /// Repeats something until it is to stop.
+    async fn rounds(&self, round: Round, stop: &CancellationToken) {
+        let settings = self.settings();
+        let mut tick = interval(match round {
+            Round::Poll => settings.poll_interval,
+            Round::PollLate => settings.poll_interval * LATE_POLL_FACTOR,
+            Round::Sweep => settings.sweep_interval,
+        });
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                done = self.round(round) => {
+                    if let Err(failure) = done {
+                        warn!(?round, %failure, "round not finished; the rest is left for the next one");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn round(&self, round: Round) -> Result<(), EngineError> {
+        match round {
+            Round::Poll => self.payments.poll().await,
+            Round::PollLate => self.payments.poll_late().await,
+            Round::Sweep => self.sweep().await,
+        }
+    }
+}
+
+impl Running {
+    /// Stops claiming jobs, waits up to `patience` for the running ones, and hands the rest back, so that another server (or
+    /// this one, started again) can claim them at once.
+    pub async fn stop(self, patience: Duration) {
+        self.stop.cancel();
+        self.engine.jobs.feed().wake_worker();
+        self.tasks.close();
+        if tokio::time::timeout(patience, self.tasks.wait()).await.is_err() {
+            info!("handing unfinished work back");
+            self.hand_back.cancel();
+            self.tasks.wait().await;
+        }
+    }
+}

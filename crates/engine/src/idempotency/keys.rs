@@ -1,0 +1,66 @@
+//! What commands do with idempotency keys.
+
+use super::begin::KeyBegun;
+use crate::books::{Books, Refusal};
+use crate::records::{
+    Begin, IdempotencyId, IdempotencyRecord, IdempotencyRequest, IdempotencyState, StoredResponse,
+};
+use uuid::Uuid;
+
+/// Whether a command on an unanswered key has changed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyChange {
+    /// The key has changed.
+    Changed,
+    /// The key is not there, or was answered before; nothing has changed.
+    Unchanged,
+}
+
+impl Books<'_> {
+    /// Begins a keyed request that makes `subject`. If what the key had made before was `abandoned`, the key begins anew.
+    pub(crate) fn key_begin(
+        &mut self,
+        request: &IdempotencyRequest,
+        subject: Option<Uuid>,
+        abandoned: Option<Uuid>,
+    ) -> Result<KeyBegun, Refusal> {
+        let stored = self.rows.idempotency_keys.get(&request.id)?;
+        let stored =
+            stored.filter(|stored| abandoned.is_none_or(|abandoned| !stored.is_begun_as(request, abandoned)));
+        match request.begin(stored, subject, self.now())? {
+            Begin::New(record) => {
+                self.rows.idempotency_keys.put(record)?;
+                Ok(KeyBegun::New)
+            }
+            Begin::Resume(record) => {
+                let subject = record.subject;
+                self.rows.idempotency_keys.put(record)?;
+                Ok(KeyBegun::Resumed { subject })
+            }
+            Begin::Replay(response) => Ok(KeyBegun::Replayed(response)),
+        }
+    }
+
+    /// Stores the response to a keyed request. The first one stays: it is what the client was given.
+    pub(crate) fn key_finish(
+        &mut self,
+        id: &IdempotencyId,
+        response: &StoredResponse,
+    ) -> Result<KeyChange, Refusal> {
+        self.key_change(id, IdempotencyState::Done(response.clone()))
+    }
+
+    /// Ends the lease of a keyed request that failed, so that a retry may begin at once.
+    pub(crate) fn key_release(&mut self, id: &IdempotencyId) -> Result<KeyChange, Refusal> {
+        self.key_change(id, IdempotencyState::InProgress { lease_until: self.now() })
+    }
+
+    fn key_change(&mut self, id: &IdempotencyId, state: IdempotencyState) -> Result<KeyChange, Refusal> {
+        let stored = self.rows.idempotency_keys.get(id)?.cloned();
+        let unanswered =
+            |record: &IdempotencyRecord| matches!(record.state, IdempotencyState::InProgress { .. });
+        let Some(record) = stored.filter(unanswered) else { return Ok(KeyChange::Unchanged) };
+        self.rows.idempotency_keys.put(IdempotencyRecord { state, ..record })?;
+        Ok(KeyChange::Changed)
+    }
+}

@@ -1,0 +1,111 @@
+//! The use cases of idempotency keys.
+
+use super::begin::{IdempotencyBegin, KeyBegun};
+use super::finish::IdempotencyFinish;
+use super::release::IdempotencyRelease;
+use crate::core::Core;
+use crate::error::EngineError;
+use crate::records::{IdempotencyId, IdempotencyRequest, IdempotencyState, StoredResponse};
+use std::sync::Arc;
+use tracing::{info, warn};
+
+/// A response to a request that may carry a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyedResponse {
+    /// The response.
+    pub response: StoredResponse,
+    /// Whether the response was given before.
+    pub replayed: bool,
+}
+
+impl KeyedResponse {
+    pub(crate) const fn new(response: StoredResponse) -> Self {
+        Self { response, replayed: false }
+    }
+
+    pub(crate) const fn replay(response: StoredResponse) -> Self {
+        Self { response, replayed: true }
+    }
+}
+
+/// The use cases of idempotency keys.
+pub struct Idempotency {
+    core: Arc<Core>,
+}
+
+impl Idempotency {
+    pub(crate) const fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    /// The response that was given to this request before, if there is one. It is the same whatever has become of prices and
+    /// models. Begins nothing.
+    ///
+    /// # Errors
+    /// [`EngineError::IdempotencyKeyReused`], [`EngineError::Busy`].
+    pub async fn stored(&self, request: &IdempotencyRequest) -> Result<Option<StoredResponse>, EngineError> {
+        let stored = self.core.ports.store.idempotency(&request.id).await?;
+        let Some(stored) = stored.filter(|stored| self.core.now() < stored.expires_at) else {
+            return Ok(None);
+        };
+        if stored.fingerprint != request.fingerprint {
+            return Err(EngineError::IdempotencyKeyReused);
+        }
+        Ok(match stored.state {
+            IdempotencyState::Done(response) => Some(response),
+            IdempotencyState::InProgress { .. } => None,
+        })
+    }
+
+    /// Does `work` once for its key and stores the response; repeating the request returns the same response. When `work`
+    /// fails, a retry may begin at once. Without a key, `work` is simply done.
+    ///
+    /// # Errors
+    /// What `work` fails with; [`EngineError::IdempotencyKeyReused`], [`EngineError::RequestInProgress`].
+    pub async fn once(
+        &self,
+        request: Option<IdempotencyRequest>,
+        work: impl Future<Output = Result<StoredResponse, EngineError>>,
+    ) -> Result<KeyedResponse, EngineError> {
+        let Some(request) = request else {
+            return Ok(KeyedResponse::new(work.await?));
+        };
+        let id = request.id.clone();
+        if let KeyBegun::Replayed(response) = self.core.committer.commit(IdempotencyBegin(request)).await? {
+            return Ok(KeyedResponse::replay(response));
+        }
+        match work.await {
+            Ok(response) => {
+                let finish = IdempotencyFinish { id, response: response.clone() };
+                if let Err(error) = self.core.committer.commit(finish).await {
+                    // The work was done, and the caller must learn that. A repetition will not find the response.
+                    warn!(%error, "the response could not be stored for its idempotency key");
+                }
+                Ok(KeyedResponse::new(response))
+            }
+            Err(failure) => {
+                self.release(id).await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Ends the lease of a keyed request that failed. If that cannot be written, the lease runs out by itself.
+    pub(crate) async fn release(&self, id: IdempotencyId) {
+        if let Err(error) = self.core.committer.commit(IdempotencyRelease { id }).await {
+            warn!(%error, "the idempotency key stays in use until its lease runs out");
+        }
+    }
+
+    /// Deletes expired keys. Several servers may do it at once.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] when the database does not answer.
+    pub async fn sweep(&self) -> Result<(), EngineError> {
+        let deleted = self.core.ports.store.idempotency_purge(self.core.now()).await?;
+        if deleted > 0 {
+            info!(deleted, "expired idempotency keys deleted");
+        }
+        Ok(())
+    }
+}

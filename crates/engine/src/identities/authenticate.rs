@@ -1,0 +1,86 @@
+//! Authentication: the identity that a request presents.
+
+use super::auth_nonce_consume::AuthNonceConsume;
+use super::service::Identities;
+use crate::error::{EngineError, InvalidCredential};
+use crate::records::{AuthNonceId, AuthNonceKind};
+use tithe_trust::{HttpAuth, NostrPubkey, RequestAuth, SignedRequest, check_http_auth};
+
+/// Everything that a request presents to prove an identity.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Credentials {
+    /// Identity tokens, wherever they were found.
+    pub tokens: Vec<String>,
+    /// The signature of the request (NIP-98), if it has one.
+    pub signed: Option<SignedCredential>,
+}
+
+/// A request that is signed by an event in its `Authorization` header (NIP-98).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedCredential {
+    /// The header: `Nostr <base64 of an event>`.
+    pub authorization: String,
+    /// The absolute URLs that the client may have used.
+    pub urls: Vec<String>,
+    /// The method of the request.
+    pub method: String,
+    /// The body of the request.
+    pub body: Vec<u8>,
+}
+
+/// An identity whose credentials are all valid, unless the signature was used before.
+struct Presented {
+    pubkey: NostrPubkey,
+    signature: Option<RequestAuth>,
+}
+
+impl Identities {
+    /// The identity that a request presents; `None` when it presents nothing. The signature of a request is consumed, once on
+    /// all servers.
+    ///
+    /// # Errors
+    /// [`EngineError::InvalidIdentity`] when a credential is invalid or was used before: it is never taken for anonymous.
+    pub async fn authenticate(&self, credentials: &Credentials) -> Result<Option<NostrPubkey>, EngineError> {
+        let Some(presented) = self.presented(credentials)? else { return Ok(None) };
+        if let Some(RequestAuth { pubkey, event_id, expires_at }) = presented.signature {
+            let (nonce, kind) = (AuthNonceId(event_id), AuthNonceKind::HttpAuth);
+            self.core.committer.commit(AuthNonceConsume { nonce, kind, pubkey, expires_at }).await?;
+        }
+        Ok(Some(presented.pubkey))
+    }
+
+    /// The identity that a request presents which must change nothing: only this server remembers that a signature was used.
+    ///
+    /// # Errors
+    /// As [`Identities::authenticate`].
+    pub fn authenticate_read(&self, credentials: &Credentials) -> Result<Option<NostrPubkey>, EngineError> {
+        let Some(presented) = self.presented(credentials)? else { return Ok(None) };
+        if let Some(signature) = presented.signature {
+            let nonce = AuthNonceId(signature.event_id);
+            self.recent_nonces.consume(nonce, signature.expires_at, self.core.now())?;
+        }
+        Ok(Some(presented.pubkey))
+    }
+
+    /// Checks every credential, so that no invalid one hides behind a valid one.
+    fn presented(&self, credentials: &Credentials) -> Result<Option<Presented>, InvalidCredential> {
+        let now = self.core.now();
+        let mut keys = Vec::new();
+        for token in &credentials.tokens {
+            keys.push(self.tokens.verify(token, now)?);
+        }
+        let mut signature = None;
+        if let Some(signed) = &credentials.signed {
+            let SignedCredential { authorization, urls, method, body } = signed;
+            let request = SignedRequest { urls, method, body };
+            let checked = check_http_auth(&HttpAuth::parse(authorization)?, &request, now)?;
+            keys.push(checked.pubkey);
+            signature = Some(checked);
+        }
+        let Some((pubkey, others)) = keys.split_first() else { return Ok(None) };
+        if others.iter().any(|other| other != pubkey) {
+            return Err(InvalidCredential::Several);
+        }
+        Ok(Some(Presented { pubkey: *pubkey, signature }))
+    }
+}

@@ -1,0 +1,71 @@
+//! Logging in: a signed challenge for a token.
+
+use super::auth_nonce_consume::AuthNonceConsume;
+use super::service::Identities;
+use super::view::IdentityView;
+use crate::error::EngineError;
+use crate::idempotency::KeyedResponse;
+use crate::records::{AuthNonceId, AuthNonceKind, IdempotencyRequest, StoredResponse};
+use tithe_trust::{Challenge, IdentityToken, Login, VerifiedEvent, check_site};
+use tracing::info;
+
+/// A request to log in.
+#[derive(Debug, Clone)]
+pub struct LoginRequest {
+    /// The event that carries the nonce of a challenge.
+    pub event: VerifiedEvent,
+    /// The host names of this server. An event that names a site must name one of them.
+    pub hosts: Vec<String>,
+    /// The client's idempotency key, if it gave one.
+    pub idempotency: Option<IdempotencyRequest>,
+}
+
+/// A successful login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedIn {
+    /// The token that proves the identity from now on.
+    pub token: IdentityToken,
+    /// The identity.
+    pub identity: IdentityView,
+}
+
+impl Identities {
+    /// A nonce to be signed. Nothing is stored.
+    #[must_use]
+    pub fn challenge(&self) -> Challenge {
+        self.challenges.issue(self.core.now(), self.core.ports.entropy.bytes())
+    }
+
+    /// Consumes a signed challenge, once, and returns a token for it, in the response that `render` makes.
+    ///
+    /// # Errors
+    /// [`EngineError::InvalidIdentity`] when the event proves nothing or was used before. An event that proves nothing leaves
+    /// nothing behind, not even its idempotency key.
+    pub async fn login(
+        &self,
+        request: LoginRequest,
+        render: impl Fn(&LoggedIn) -> Result<StoredResponse, EngineError>,
+    ) -> Result<KeyedResponse, EngineError> {
+        let LoginRequest { event, hosts, idempotency } = request;
+        check_site(&event, &hosts.iter().map(String::as_str).collect::<Vec<_>>())?;
+        if let Some(key) = &idempotency
+            && let Some(response) = self.idempotency.stored(key).await?
+        {
+            return Ok(KeyedResponse::replay(response));
+        }
+        self.challenges.login(&event, self.core.now())?;
+        self.idempotency.once(idempotency, async { render(&self.log_in(&event).await?) }).await
+    }
+
+    async fn log_in(&self, event: &VerifiedEvent) -> Result<LoggedIn, EngineError> {
+        let now = self.core.now();
+        let Login { pubkey, nonce, expires_at } = self.challenges.login(event, now)?;
+        let (nonce, kind) = (AuthNonceId(nonce.to_bytes()), AuthNonceKind::Login);
+        let consume = AuthNonceConsume { nonce, kind, pubkey, expires_at };
+        let known = self.core.committer.commit(consume).await?;
+        info!(%pubkey, "logged in");
+        let token = self.tokens.issue(pubkey, now);
+        let identity = IdentityView::of(pubkey, known.as_deref(), &self.core.settings.rules, self.core.now());
+        Ok(LoggedIn { token, identity })
+    }
+}

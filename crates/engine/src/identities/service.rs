@@ -1,0 +1,56 @@
+//! The use cases of identities.
+
+use super::recent_nonces::RecentNonces;
+use super::view::IdentityView;
+use crate::core::Core;
+use crate::error::EngineError;
+use crate::idempotency::Idempotency;
+use std::sync::Arc;
+use tithe_trust::{Challenges, IdentityTokens, NostrPubkey, Secrets, Tier};
+use tracing::info;
+
+/// The use cases of identities.
+pub struct Identities {
+    pub(super) core: Arc<Core>,
+    pub(super) idempotency: Arc<Idempotency>,
+    pub(super) tokens: IdentityTokens,
+    pub(super) challenges: Challenges,
+    pub(super) recent_nonces: RecentNonces,
+}
+
+impl Identities {
+    pub(crate) fn new(core: Arc<Core>, idempotency: Arc<Idempotency>, secrets: &Secrets) -> Self {
+        let tokens = IdentityTokens::new(secrets, core.settings.identity_token_life);
+        let challenges = Challenges::new(secrets, Challenges::LIFE);
+        Self { core, idempotency, tokens, challenges, recent_nonces: RecentNonces::default() }
+    }
+
+    /// The identity of a key: its trust and its budget, now.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`].
+    pub async fn view(&self, pubkey: NostrPubkey) -> Result<IdentityView, EngineError> {
+        let stored = self.core.ports.store.identity(pubkey).await?;
+        Ok(IdentityView::of(pubkey, stored.as_ref(), &self.core.settings.rules, self.core.now()))
+    }
+
+    /// The tier of an identity, now. Without an identity it is `anonymous`.
+    pub(crate) async fn tier_of(&self, identity: Option<NostrPubkey>) -> Result<Tier, EngineError> {
+        match identity {
+            Some(pubkey) => Ok(self.view(pubkey).await?.tier),
+            None => Ok(Tier::Anonymous),
+        }
+    }
+
+    /// Deletes consumed nonces that have expired. Several servers may do it at once.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] when the database does not answer.
+    pub async fn sweep(&self) -> Result<(), EngineError> {
+        let deleted = self.core.ports.store.auth_nonces_purge(self.core.now()).await?;
+        if deleted > 0 {
+            info!(deleted, "expired authentication nonces deleted");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! The port to the backends that run AI work.
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use std::time::Duration;
+use tithe_pricing::Usage;
+
+/// The author of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The operator, who says how to behave.
+    System,
+    /// The customer.
+    User,
+    /// The model, in an earlier answer.
+    Assistant,
+}
+
+/// One message of a chat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The author.
+    pub role: Role,
+    /// The text.
+    pub text: String,
+}
+
+/// A chat to be completed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChatRequest {
+    /// The model, by the name that the backend knows.
+    pub model: String,
+    /// The messages so far, oldest first.
+    pub messages: Vec<Message>,
+    /// The most output to generate, in tokens. It is always sent.
+    pub max_output_tokens: u64,
+    /// Whether to always take the likeliest token, where the backend has such an option: for evaluations, which should not
+    /// depend on chance.
+    pub deterministic: bool,
+}
+
+/// Why a completion ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The model had finished.
+    Stop,
+    /// The allowed output was used up.
+    Length,
+    /// The backend's content filter ended it.
+    Filtered,
+    /// Another reason.
+    Other,
+}
+
+/// A whole completion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completion {
+    /// The text of the answer.
+    pub text: String,
+    /// Why it ended.
+    pub finish: FinishReason,
+    /// The tokens used, if the backend reported them. All zeros is a report too: it is not the same as `None`.
+    pub usage: Option<Usage>,
+}
+
+/// A part of a completion that is streamed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChatEvent {
+    /// More text. Never empty.
+    Delta(String),
+    /// The end; nothing follows. A stream that stops without it was cut off.
+    Finished {
+        /// Why it ended.
+        finish: FinishReason,
+        /// The tokens used, if the backend reported them.
+        usage: Option<Usage>,
+    },
+}
+
+/// Why work could not run. Its `Display` is safe to show to customers; the backend's own words are only in
+/// [`std::error::Error::source`], for the operator's log.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InferenceError {
+    /// The backend cannot be reached or is overloaded, or its circuit breaker is open. Retrying later may help.
+    #[error("the AI backend is not available")]
+    Unavailable {
+        /// How long to wait before the next attempt, if the backend said so.
+        retry_after: Option<Duration>,
+        /// The cause.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// The backend did not answer in time. It may have done the work.
+    #[error("the AI backend did not answer in time")]
+    TimedOut,
+    /// The backend refused this request: repeating it will not help.
+    #[error("the AI backend refused the request")]
+    Refused(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+    /// The backend refused the server itself: a wrong key, an unpaid bill, an unknown model. The operator must act.
+    #[error("the AI backend is misconfigured")]
+    Misconfigured(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+    /// The stream ended before the completion did.
+    #[error("the AI backend stopped in the middle of the answer")]
+    Interrupted(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+    /// The backend's answer is not what its API promises.
+    #[error("the AI backend's answer is malformed")]
+    Nonsense(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+}
+
+impl InferenceError {
+    /// Whether the backend refused this request for what it asks.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_))
+    }
+}
+
+/// A completion as it is generated: deltas, then [`ChatEvent::Finished`]; or an error, after which nothing follows.
+pub type ChatStream = BoxStream<'static, Result<ChatEvent, InferenceError>>;
+
+/// A backend that runs AI work.
+///
+/// Implementations retry by themselves only where nothing can have been generated yet, and bound every wait.
+#[async_trait]
+pub trait Inference: Send + Sync {
+    /// Completes a chat and returns the whole text.
+    async fn complete(&self, request: &ChatRequest) -> Result<Completion, InferenceError>;
+
+    /// Completes a chat and streams the text. An error here means that no text was generated; later errors come through
+    /// the stream.
+    async fn stream(&self, request: &ChatRequest) -> Result<ChatStream, InferenceError>;
+}

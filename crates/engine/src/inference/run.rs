@@ -1,0 +1,78 @@
+//! Running a model: request in, deltas out; at the end what was delivered, what was used, and how it ended.
+
+use super::port::{ChatEvent, ChatRequest, FinishReason, Inference, InferenceError};
+use futures_util::StreamExt;
+use tithe_pricing::{Catalogue, Tokenizer, Usage};
+use tracing::warn;
+
+/// Receives the text of an answer as it is generated.
+pub type Listener<'a> = &'a (dyn Fn(&str) + Send + Sync);
+
+/// A finished answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The text that was delivered.
+    pub text: String,
+    /// The tokens that were used: the backend's report, or a count when it made none.
+    pub usage: Usage,
+    /// How the answer ended.
+    pub finish: FinishReason,
+}
+
+/// Runs a model. The text goes to `listener` as it is generated; without a listener, it is only returned.
+///
+/// # Errors
+/// [`InferenceError`]; text may have gone to `listener` before.
+pub async fn run(
+    backend: &dyn Inference,
+    catalogue: &Catalogue,
+    request: &ChatRequest,
+    listener: Option<Listener<'_>>,
+) -> Result<Answer, InferenceError> {
+    let (text, usage, finish) = match listener {
+        Some(listener) => stream(backend, request, listener).await?,
+        None => {
+            let completion = backend.complete(request).await?;
+            (storable(completion.text), completion.usage, completion.finish)
+        }
+    };
+    let usage = usage.unwrap_or_else(|| count(catalogue, request, &text));
+    Ok(Answer { text, usage, finish })
+}
+
+async fn stream(
+    backend: &dyn Inference,
+    request: &ChatRequest,
+    listener: Listener<'_>,
+) -> Result<(String, Option<Usage>, FinishReason), InferenceError> {
+    let mut events = backend.stream(request).await?;
+    let mut text = String::new();
+    while let Some(event) = events.next().await {
+        match event? {
+            ChatEvent::Delta(delta) => {
+                let delta = storable(delta);
+                listener(&delta);
+                text.push_str(&delta);
+            }
+            ChatEvent::Finished { finish, usage } => return Ok((text, usage, finish)),
+        }
+    }
+    Err(InferenceError::Interrupted(None))
+}
+
+/// The text without U+0000, which not every database can store and no answer needs.
+fn storable(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{FFFD}") } else { text }
+}
+
+/// The usage of a backend that has reported none.
+fn count(catalogue: &Catalogue, request: &ChatRequest, text: &str) -> Usage {
+    warn!(model = request.model, "the backend has reported no usage; tokens are counted");
+    let tokenizer = catalogue.model(&request.model).map_or(Tokenizer::Bytes, |model| model.tokenizer);
+    let input = request.messages.iter().map(|message| tokenizer.count(&message.text));
+    Usage {
+        input_tokens: input.fold(0, u64::saturating_add),
+        cached_input_tokens: 0,
+        output_tokens: tokenizer.count(text),
+    }
+}

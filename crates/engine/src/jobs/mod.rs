@@ -1,0 +1,33 @@
+//! Jobs: one request each, paid in two steps, evaluated and worked on by leased workers.
+
+mod claim_token;
+mod create;
+mod evaluate;
+mod evaluation_finish;
+mod execute;
+mod feed;
+mod follow;
+mod job_abandon;
+mod job_create;
+mod owner;
+mod relay;
+mod service;
+mod step;
+mod steps;
+mod sweep;
+mod view;
+mod work_finish;
+mod worker;
+
+pub use claim_token::ClaimTokens;
+pub use create::{CreatedJob, NewJobRequest, RenderJob};
+pub use evaluation_finish::{EvaluationFinish, Verdict};
+pub use feed::JobFeed;
+pub use follow::{JobCursor, JobFollower, JobUpdate};
+pub use job_abandon::{Abandoned, JobAbandon};
+pub use job_create::{JobCreate, JobCreated};
+pub use owner::{JobOwner, JobOwners};
+pub(crate) use service::JobServices;
+pub use service::Jobs;
+pub use view::JobView;
+pub use work_finish::{Fault, WorkFinish, WorkOutcome};

@@ -1,0 +1,51 @@
+//! The use cases of jobs.
+
+use super::claim_token::ClaimTokens;
+use super::feed::JobFeed;
+use crate::core::Core;
+use crate::idempotency::Idempotency;
+use crate::identities::Identities;
+use crate::payments::Payments;
+use crate::quotes::Quotes;
+use std::sync::Arc;
+use tithe_jobs::LeaseOwner;
+
+/// The use cases of jobs.
+pub struct Jobs {
+    pub(super) core: Arc<Core>,
+    pub(super) idempotency: Arc<Idempotency>,
+    pub(super) identities: Arc<Identities>,
+    pub(super) payments: Arc<Payments>,
+    pub(super) quotes: Arc<Quotes>,
+    pub(super) feed: Arc<JobFeed>,
+    pub(super) tokens: ClaimTokens,
+    /// The name of this run of this server, in leases.
+    pub(super) lease_owner: LeaseOwner,
+}
+
+/// The services that jobs use.
+pub(crate) struct JobServices {
+    pub(crate) idempotency: Arc<Idempotency>,
+    pub(crate) identities: Arc<Identities>,
+    pub(crate) payments: Arc<Payments>,
+    pub(crate) quotes: Arc<Quotes>,
+}
+
+impl Jobs {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        services: JobServices,
+        feed: Arc<JobFeed>,
+        tokens: ClaimTokens,
+    ) -> Self {
+        let JobServices { idempotency, identities, payments, quotes } = services;
+        let random = core.ports.entropy.bytes();
+        let lease_owner = LeaseOwner(uuid::Builder::from_random_bytes(random).into_uuid());
+        Self { core, idempotency, identities, payments, quotes, feed, tokens, lease_owner }
+    }
+
+    /// What wakes the followers and workers of this server.
+    pub(crate) const fn feed(&self) -> &Arc<JobFeed> {
+        &self.feed
+    }
+}

@@ -1,0 +1,152 @@
+//! Workers: take jobs from step to step.
+//!
+//! A worker holds a job by a lease that it renews while it works, and writes its result only as the lease's holder: a job that
+//! another worker has taken over is never finished twice. Each step ends in one commit. A crash between two commits loses no
+//! money: the lease runs out, and the step is tried again, at most [`crate::Settings::max_attempts`] times; then the job fails
+//! and what was paid for it is refunded.
+
+use super::evaluation_finish::Verdict;
+use super::owner::JobOwner;
+use super::service::Jobs;
+use super::step::{Step, commit_result};
+use super::work_finish::{Fault, WorkOutcome};
+use crate::error::EngineError;
+use crate::error_chain::chain;
+use crate::payments::{InvoiceIssue, NewInvoice};
+use std::sync::Arc;
+use std::time::Duration;
+use tithe_jobs::{Job, JobClaim, JobState, WorkTerms};
+use tithe_lightning::{OwnerId, Purpose};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, info, info_span, warn};
+
+/// How long a step that failed waits before it is tried again: this, doubled for each attempt, up to the maximum.
+const RETRY_BASE: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+const EVALUATION_FAILED: &str = "The request could not be evaluated. What was paid is refunded in full.";
+const INVOICE_FAILED: &str = "The invoice for the work could not be made.";
+const WORK_FAILED: &str = "The work could not be done. What was paid for it is refunded in full.";
+
+/// The verdict on a request that could not be evaluated.
+pub(super) fn evaluation_failed() -> Verdict {
+    Verdict::Failed(EVALUATION_FAILED.to_owned())
+}
+
+/// The outcome of work that could not be done.
+pub(super) fn work_failed(fault: Fault) -> WorkOutcome {
+    WorkOutcome::Failed { message: WORK_FAILED.to_owned(), fault }
+}
+
+impl Jobs {
+    /// Claims at most `limit` jobs that have something to do.
+    pub(crate) async fn claim(&self, limit: usize) -> Result<Vec<Job>, EngineError> {
+        let now = self.core.now();
+        let until = now + self.core.settings.lease;
+        let claim = JobClaim { owner: self.lease_owner, now, until, limit };
+        Ok(self.core.ports.store.jobs_claim(&claim).await?)
+    }
+
+    /// Works on a claimed job until it waits for something else or has ended, or until the work is to be handed back.
+    pub(crate) async fn work(&self, job: Job, hand_back: &CancellationToken) {
+        let span = info_span!("job", id = %job.id);
+        self.work_steps(job, hand_back).instrument(span).await;
+    }
+
+    async fn work_steps(&self, mut job: Job, hand_back: &CancellationToken) {
+        loop {
+            let step = tokio::select! {
+                step = self.step(&job) => step,
+                () = self.lease_keep(&job) => {
+                    warn!("the job was taken over by another worker");
+                    Step::Over
+                }
+                () = hand_back.cancelled() => Step::HandBack(Duration::ZERO),
+            };
+            match step {
+                Step::Next(next) if next.state.is_runnable() => job = *next,
+                Step::Over | Step::Next(_) => break,
+                Step::TryAgain => {
+                    self.postpone(&job).await;
+                    break;
+                }
+                Step::HandBack(rest) => {
+                    let until = self.core.now() + rest;
+                    let store = &self.core.ports.store;
+                    let handed_back = store.job_lease_hand_back(job.id, &job.lease, until).await;
+                    info!(?handed_back, ?rest, "job handed back");
+                    break;
+                }
+            }
+        }
+        if matches!(job.state, JobState::Executing { .. }) {
+            self.feed.end_text(job.id, job.lease.claims);
+        }
+    }
+
+    async fn step(&self, job: &Job) -> Step {
+        let max_attempts = self.core.settings.max_attempts;
+        let spent = job.lease.attempts > max_attempts;
+        match &job.state {
+            JobState::Evaluating if spent => self.evaluation_end(job, evaluation_failed()).await,
+            JobState::Evaluating => self.evaluate(job).await,
+            // Only our wallet has failed, and the fee is earned: more patience is due.
+            JobState::Accepted { .. } if job.lease.attempts > max_attempts.saturating_mul(4) => {
+                self.evaluation_end(job, Verdict::Failed(INVOICE_FAILED.to_owned())).await
+            }
+            JobState::Accepted { work } => self.invoice_work(job, work).await,
+            JobState::Executing { .. } if spent => self.work_end(job, work_failed(Fault::Server)).await,
+            JobState::Executing { work, .. } => self.execute(job, work).await,
+            JobState::AwaitingEvalPayment
+            | JobState::AwaitingWorkPayment { .. }
+            | JobState::Rejected { .. }
+            | JobState::Complete { .. }
+            | JobState::Failed { .. }
+            | JobState::Expired { .. } => Step::Over,
+        }
+    }
+
+    /// Renews the lease for as long as it is ours; returns when it no longer is.
+    async fn lease_keep(&self, job: &Job) {
+        let lease = self.core.settings.lease;
+        loop {
+            tokio::time::sleep(lease / 3).await;
+            let until = self.core.now() + lease;
+            match self.core.ports.store.job_lease_renew(job.id, &job.lease, until).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(failure) => warn!(failure = chain(&failure), "the lease could not be renewed"),
+            }
+        }
+    }
+
+    /// Lets the lease run out after a while, so that the step is tried again.
+    async fn postpone(&self, job: &Job) {
+        let attempt = job.lease.attempts;
+        let factor = 1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
+        let wait = RETRY_BASE.saturating_mul(factor).min(RETRY_MAX);
+        let until = self.core.now() + wait;
+        let postponed = self.core.ports.store.job_lease_renew(job.id, &job.lease, until).await;
+        debug!(?wait, ?postponed, attempt, "the step will be tried again");
+    }
+
+    async fn invoice_work(&self, job: &Job, work: &WorkTerms) -> Step {
+        let new = NewInvoice {
+            owner: OwnerId(job.id.0),
+            purpose: Purpose::JobWork,
+            nth: 0,
+            amount: work.amount,
+            description: format!("Tithe: work for job {}", job.id),
+        };
+        let invoice = match self.payments.mint(&new).await {
+            Ok(invoice) => invoice,
+            Err(failure) => {
+                warn!(%failure, attempt = job.lease.attempts, "the work got no invoice");
+                return Step::TryAgain;
+            }
+        };
+        let owner = Arc::new(JobOwner { job: job.id, identity: job.identity, lease: Some(job.lease) });
+        let issue = InvoiceIssue { owner, invoice, finish: None };
+        commit_result(&self.core.committer, issue, |_issued| Step::Over).await
+    }
+}

@@ -1,0 +1,125 @@
+//! Looking invoices up at the wallet.
+
+use super::invoice_expire::InvoiceExpire;
+use super::service::Payments;
+use crate::books::Refusal;
+use crate::committer::CommitError;
+use crate::error::EngineError;
+use crate::error_chain::chain;
+use std::time::Duration;
+use tithe_clock::Timestamp;
+use tithe_lightning::{Invoice, InvoiceError, InvoiceState, InvoiceStatus, PaymentHash, Preimage, TestPayer};
+use tracing::{debug, info, warn};
+
+/// How long an expired invoice is kept open when the wallet still calls it pending: a payment may be in flight.
+const IN_FLIGHT_PATIENCE: Duration = Duration::from_hours(24);
+
+/// What looking an invoice up has led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lookup {
+    /// Nothing new.
+    Unchanged,
+    /// The invoice has been credited or has expired, because of this lookup or before it: what the caller has read is
+    /// outdated.
+    Changed,
+}
+
+impl Payments {
+    /// One of our invoices. An unpaid one is looked up at the wallet first, at most once a second.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`], [`EngineError::Busy`].
+    pub async fn invoice(&self, hash: PaymentHash) -> Result<Invoice, EngineError> {
+        let invoice = self.stored(hash).await?;
+        if self.check_on_read(&invoice).await { self.stored(hash).await } else { Ok(invoice) }
+    }
+
+    /// Pays one of our invoices with play money.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`], [`EngineError::TestPayment`].
+    pub async fn pay_for_test(
+        &self,
+        payer: &dyn TestPayer,
+        hash: PaymentHash,
+    ) -> Result<Preimage, EngineError> {
+        let invoice = self.stored(hash).await?;
+        let request = invoice.payment_request.parse().map_err(|failure| {
+            warn!(payment = %hash, %failure, "the stored payment request is unreadable");
+            EngineError::Internal
+        })?;
+        let preimage = payer.pay(&request).await.map_err(EngineError::TestPayment)?;
+        // Polling would find the payment too, but this way the next read is sure to see it.
+        let _polled_later = self.check(&invoice).await;
+        Ok(preimage)
+    }
+
+    /// Looks an unpaid invoice up for a reader; returns whether anything has changed. A wallet that does not answer is no
+    /// reason to refuse the reader.
+    pub(crate) async fn check_on_read(&self, invoice: &Invoice) -> bool {
+        // An expired one may have been paid at the last moment.
+        let may_be_paid = match invoice.state {
+            InvoiceState::Pending => true,
+            InvoiceState::Expired => invoice.expires_at >= self.late_since(),
+            InvoiceState::Paid { .. } => false,
+        };
+        let hash = invoice.payment_hash;
+        if !may_be_paid || !self.recently_checked.is_due(hash, self.core.now()) {
+            return false;
+        }
+        match self.check(invoice).await {
+            Ok(lookup) => lookup == Lookup::Changed,
+            Err(failure) => {
+                debug!(payment = %hash, %failure, "the invoice could not be looked up for a reader");
+                false
+            }
+        }
+    }
+
+    /// Looks an invoice up at the wallet, and credits or expires it.
+    pub(super) async fn check(&self, invoice: &Invoice) -> Result<Lookup, EngineError> {
+        let hash = invoice.payment_hash;
+        let status = self.core.ports.wallet.invoice_status(hash);
+        let status = match tokio::time::timeout(self.core.settings.wallet_timeout, status).await {
+            Ok(Ok(status)) => status,
+            Ok(Err(failure)) => {
+                debug!(payment = %hash, failure = chain(&failure), "the wallet could not look the invoice up");
+                return Err(EngineError::NoWallet);
+            }
+            Err(_elapsed) => return Err(EngineError::NoWallet),
+        };
+        let now = self.core.now();
+        let expired_for = now.since(invoice.expires_at);
+        let is_over = match status {
+            Some(InvoiceStatus::Settled(payment)) => {
+                self.credit_invoice(invoice, payment).await?;
+                return Ok(Lookup::Changed);
+            }
+            Some(InvoiceStatus::Expired) => now >= invoice.expires_at,
+            Some(InvoiceStatus::Pending) => expired_for >= IN_FLIGHT_PATIENCE,
+            // The wallet made it, so this is another wallet or an old backup. Whether the invoice was paid is unknown.
+            None => {
+                warn!(payment = %hash, "the wallet does not know one of our invoices");
+                expired_for >= IN_FLIGHT_PATIENCE
+            }
+        };
+        if !is_over || invoice.state != InvoiceState::Pending {
+            return Ok(Lookup::Unchanged);
+        }
+        let owner = self.owner_of(invoice).await?;
+        match self.core.committer.commit(InvoiceExpire { owner, invoice: hash }).await {
+            Ok(_) => info!(payment = %hash, purpose = invoice.purpose.name(), "invoice expired unpaid"),
+            Err(CommitError::Refused(Refusal::Invoice(InvoiceError::AlreadyPaid(_)))) => {
+                debug!(payment = %hash, "the invoice was paid just before it was to expire");
+            }
+            Err(failure) => return Err(failure.into()),
+        }
+        Ok(Lookup::Changed)
+    }
+
+    /// Invoices that expired before this time are no longer looked up. Expiring may have taken [`IN_FLIGHT_PATIENCE`], so
+    /// they are looked up for that much longer.
+    pub(super) fn late_since(&self) -> Timestamp {
+        self.core.now() - self.core.settings.late_payment_window - IN_FLIGHT_PATIENCE
+    }
+}

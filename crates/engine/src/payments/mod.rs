@@ -1,0 +1,25 @@
+//! Payments: invoices, and the money that arrives for them, for any owner.
+//!
+//! An invoice belongs to an owner (a job, for example), which its purpose names. Issuing, crediting and expiring invoices, and
+//! late, short and repeated payments, are the same for all owners; what the owner does next is its own affair
+//! ([`PaymentOwner`]). Payments are learned of from the wallet's events, from polling, and when a customer asks; whichever
+//! comes first is credited.
+
+mod invoice_expire;
+mod invoice_issue;
+mod invoices;
+mod listen;
+mod lookup;
+mod mint;
+mod owner;
+mod payment_credit;
+mod poll;
+mod recently_checked;
+mod service;
+
+pub use invoice_expire::{InvoiceExpire, InvoiceExpired};
+pub use invoice_issue::{InvoiceIssue, Issued};
+pub use mint::NewInvoice;
+pub use owner::{Arrival, OwnerIssue, OwnerLookup, PaymentOwner, PaymentStep};
+pub use payment_credit::{Credited, PaymentCredit};
+pub use service::Payments;

@@ -1,0 +1,68 @@
+//! The use cases of payments.
+
+use super::owner::{OwnerLookup, PaymentOwner};
+use super::payment_credit::{Credited, PaymentCredit};
+use super::recently_checked::RecentlyChecked;
+use crate::books::rows::{Invoices, RowKind};
+use crate::core::Core;
+use crate::error::EngineError;
+use std::sync::Arc;
+use tithe_lightning::{Invoice, PaymentHash, ReceivedPayment};
+use tracing::{error, info};
+
+/// The use cases of payments.
+pub struct Payments {
+    pub(super) core: Arc<Core>,
+    owners: Vec<Arc<dyn OwnerLookup>>,
+    pub(super) recently_checked: RecentlyChecked,
+}
+
+impl Payments {
+    /// The payments of these owners.
+    pub(crate) fn new(core: Arc<Core>, owners: Vec<Arc<dyn OwnerLookup>>) -> Self {
+        Self { core, owners, recently_checked: RecentlyChecked::default() }
+    }
+
+    /// Credits a payment that the wallet reports, once, whoever else reports it too.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`] when the payment is for none of our invoices.
+    pub async fn credit(&self, payment: ReceivedPayment) -> Result<(), EngineError> {
+        let invoice = self.stored(payment.payment_hash).await?;
+        self.credit_invoice(&invoice, payment).await
+    }
+
+    pub(super) async fn credit_invoice(
+        &self,
+        invoice: &Invoice,
+        payment: ReceivedPayment,
+    ) -> Result<(), EngineError> {
+        let amount = payment.amount;
+        let owner = self.owner_of(invoice).await?;
+        if let Credited::Now(arrival) = self.core.committer.commit(PaymentCredit { owner, payment }).await? {
+            let (payment, purpose) = (invoice.payment_hash, invoice.purpose.name());
+            info!(%payment, purpose, %amount, ?arrival, "payment credited");
+        }
+        Ok(())
+    }
+
+    /// The invoice of this payment hash.
+    pub(super) async fn stored(&self, hash: PaymentHash) -> Result<Invoice, EngineError> {
+        let invoice = self.core.ports.store.invoice(hash).await?;
+        invoice.ok_or_else(|| EngineError::not_found(Invoices::NAME, hash))
+    }
+
+    /// The owner of an invoice.
+    pub(super) async fn owner_of(&self, invoice: &Invoice) -> Result<Arc<dyn PaymentOwner>, EngineError> {
+        let lookup = self.owners.iter().find(|lookup| lookup.purposes().contains(&invoice.purpose));
+        let owner = match lookup {
+            Some(lookup) => lookup.owner(invoice.owner).await?,
+            None => None,
+        };
+        owner.ok_or_else(|| {
+            let (payment, purpose) = (invoice.payment_hash, invoice.purpose.name());
+            error!(%payment, purpose, owner = %invoice.owner, "the owner of an invoice does not exist");
+            EngineError::Internal
+        })
+    }
+}

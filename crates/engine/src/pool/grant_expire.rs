@@ -1,0 +1,31 @@
+//! Ends a reservation whose lease has run out.
+
+use crate::books::{Books, Command, Refusal, RowKeys};
+use tithe_free_tier::{Reservation, ReservationId};
+use tithe_trust::NostrPubkey;
+
+/// Ends a reservation: its lease has run out. The whole amount goes back to the pool and to the identity's budget.
+#[derive(Debug, Clone)]
+pub struct GrantExpire {
+    /// The reservation.
+    pub reservation: ReservationId,
+    /// The identity that owns it.
+    pub identity: NostrPubkey,
+}
+
+impl Command for GrantExpire {
+    type Reply = Reservation;
+    const NAME: &'static str = "grant_expire";
+
+    fn declare(&self, keys: &mut RowKeys) {
+        keys.declare_reservation(self.reservation, self.identity);
+    }
+
+    fn decide(&self, books: &mut Books<'_>) -> Result<Reservation, Refusal> {
+        let reservation = books.reservation(self.reservation)?;
+        let identity = books.identity(self.identity)?;
+        let (ended, identity) = reservation.expire(&identity, books.now())?;
+        books.reservation_end(&reservation, ended.clone(), identity)?;
+        Ok(ended)
+    }
+}

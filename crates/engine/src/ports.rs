@@ -1,0 +1,27 @@
+//! What the engine runs on.
+
+use crate::inference::Inference;
+use crate::store::Store;
+use std::sync::Arc;
+use tithe_clock::{Clock, Entropy};
+use tithe_lightning::Wallet;
+use tithe_pricing::{Catalogue, PriceFeed};
+
+/// What the engine runs on.
+#[derive(Clone)]
+pub struct Ports {
+    /// The database.
+    pub store: Arc<dyn Store>,
+    /// The Lightning wallet.
+    pub wallet: Arc<dyn Wallet>,
+    /// The AI backend.
+    pub inference: Arc<dyn Inference>,
+    /// The price of bitcoin.
+    pub prices: Arc<dyn PriceFeed>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// The models and their prices.
+    pub catalogue: Arc<Catalogue>,
+}

@@ -1,0 +1,99 @@
+//! Prices and the checks of requests.
+
+use super::evaluation::INSTRUCTIONS;
+use crate::core::Core;
+use crate::error::{EngineError, RequestError};
+use crate::pool::Pool;
+use std::sync::Arc;
+use tithe_pricing::{Model, Quote, QuoteError, Terms};
+use tracing::error;
+
+/// A model that the settings name is not in the catalogue.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown model: {role} is {name:?}, which is not in the model catalogue")]
+pub struct UnknownModel {
+    /// What the model was to be used for.
+    pub role: &'static str,
+    /// The model's name.
+    pub name: String,
+}
+
+/// The use cases of quotes.
+pub struct Quotes {
+    pub(super) core: Arc<Core>,
+    pub(super) pool: Arc<Pool>,
+}
+
+impl Quotes {
+    /// # Errors
+    /// [`UnknownModel`] when the settings name a model that the catalogue does not have.
+    pub(crate) fn new(core: Arc<Core>, pool: Arc<Pool>) -> Result<Self, UnknownModel> {
+        let settings = &core.settings;
+        let named =
+            [("the evaluation model", &settings.eval_model), ("the work model", &settings.work_model)];
+        let offered = settings.offered_models.iter().map(|name| ("an offered model", name));
+        for (role, name) in named.into_iter().chain(offered) {
+            if core.ports.catalogue.model(name).is_none() {
+                return Err(UnknownModel { role, name: name.clone() });
+            }
+        }
+        Ok(Self { core, pool })
+    }
+
+    /// The models that customers may choose, by name.
+    pub fn offered_models(&self) -> impl Iterator<Item = &Model> {
+        let models = self.core.ports.catalogue.models();
+        models.filter(|model| self.work_model(Some(&model.name)).is_ok())
+    }
+
+    /// The operator's side of a price, now.
+    pub(crate) async fn terms(&self) -> Result<Terms, EngineError> {
+        let btc = self.core.ports.prices.btc_price().await.map_err(EngineError::NoPrice)?;
+        let settings = &self.core.settings;
+        Ok(Terms { margin: settings.margin, fixed_cost: settings.fixed_cost, btc })
+    }
+
+    /// The model that work is to run on.
+    pub(crate) fn work_model(&self, wanted: Option<&str>) -> Result<&Model, RequestError> {
+        let settings = &self.core.settings;
+        let name = wanted.unwrap_or(&settings.work_model);
+        let offered = name == settings.work_model || settings.offered_models.contains(name);
+        let model = self.core.ports.catalogue.model(name).filter(|_| offered);
+        model.ok_or_else(|| RequestError::UnknownModel { name: name.chars().take(100).collect() })
+    }
+
+    /// The price of evaluating a request.
+    pub(crate) fn evaluation(&self, request: &str, terms: &Terms) -> Result<Quote, EngineError> {
+        let messages = [INSTRUCTIONS, request];
+        let settings = &self.core.settings;
+        let Some(model) = self.core.ports.catalogue.model(&settings.eval_model) else {
+            error!(model = settings.eval_model, "the evaluation model is no longer in the catalogue");
+            return Err(EngineError::Internal);
+        };
+        let wanted = settings.eval_max_output_tokens.min(model.max_output_tokens);
+        let quote = model.quote(&messages, Some(wanted), terms)?;
+        if quote.tokens.max_output < wanted {
+            // A verdict without enough room would be unreadable, again and again, at our cost.
+            let limit = model.context_tokens.saturating_sub(wanted);
+            let input_tokens = quote.tokens.max_input;
+            return Err(QuoteError::TooLong { input_tokens, limit, model: model.name.clone() }.into());
+        }
+        Ok(quote)
+    }
+
+    /// Checks the text of a request.
+    pub(crate) fn check_text(&self, request: &str) -> Result<(), RequestError> {
+        if request.trim().is_empty() {
+            return Err(RequestError::Empty);
+        }
+        let (bytes, limit) = (request.len(), self.core.settings.max_request_bytes);
+        if bytes > limit {
+            return Err(RequestError::TooLong { bytes, limit });
+        }
+        let is_refused = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
+        if let Some((position, c)) = request.chars().enumerate().find(|(_, c)| is_refused(*c)) {
+            return Err(RequestError::ControlCharacter { code: c.into(), position });
+        }
+        Ok(())
+    }
+}

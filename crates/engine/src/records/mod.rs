@@ -1,0 +1,10 @@
+//! What the engine itself keeps in the database, besides the domain's rows.
+
+mod auth_nonce;
+mod idempotency;
+
+pub use auth_nonce::{AuthNonce, AuthNonceId, AuthNonceKind};
+pub(crate) use idempotency::Begin;
+pub use idempotency::{
+    IdempotencyId, IdempotencyRecord, IdempotencyRequest, IdempotencyState, KeyConflict, StoredResponse,
+};

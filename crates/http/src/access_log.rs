@@ -1,0 +1,43 @@
+//! Assigns request ids and logs responses.
+
+use crate::request_id;
+use crate::state::AppState;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, web};
+use std::time::Instant;
+use tithe_clock::Entropy;
+use tracing::{Instrument, Level, event, info_span};
+
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Assigns an id to the request and logs the response. The query and the body are not logged, because they contain
+/// customers' texts and tokens.
+pub(crate) async fn middleware(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody + 'static>, Error> {
+    let entropy: Option<&dyn Entropy> =
+        request.app_data::<web::Data<AppState>>().map(|state| state.engine.ports().entropy.as_ref());
+    let id =
+        uuid::Builder::from_random_bytes(entropy.map(<dyn Entropy>::bytes).unwrap_or_default()).into_uuid();
+    let span = info_span!("request", %id);
+    let (method, path, began) = (request.method().clone(), request.path().to_owned(), Instant::now());
+    // Handlers' errors become responses inside this scope, so that the body of a problem contains the request id.
+    let answered = request_id::scope(id, next.call(request));
+    let mut response = answered.instrument(span.clone()).await?;
+    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        response.headers_mut().insert(X_REQUEST_ID.clone(), value);
+    }
+    let (status, took) = (response.status().as_u16(), began.elapsed());
+    // Logging every successful response costs a busy server a fifth of its throughput, so these are logged at debug
+    // level (TITHE_LOG=info,tithe_http=debug).
+    span.in_scope(|| match status {
+        500.. => event!(Level::WARN, %method, path, status, ?took, "response sent"),
+        400.. => event!(Level::INFO, %method, path, status, ?took, "response sent"),
+        _ => event!(Level::DEBUG, %method, path, status, ?took, "response sent"),
+    });
+    Ok(response)
+}

@@ -1,0 +1,172 @@
+//! The only module that resolves the credentials of a request.
+//!
+//! A client authenticates with a token (the `X-Nostr-Token` header, or `nostr_token` in the body or the query) or by
+//! signing the request (`Authorization: Nostr …`, NIP-98). A request without credentials is anonymous. A request with
+//! invalid credentials is rejected and never treated as anonymous. This module collects the credentials; the engine
+//! verifies them.
+
+use crate::problem::{Code, Problem};
+use crate::query::{NotUtf8, Query};
+use crate::state::AppState;
+use actix_web::HttpRequest;
+use actix_web::http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
+use actix_web::http::uri::{Authority, PathAndQuery};
+use tithe_engine::identities::{Credentials, SignedCredential};
+use tithe_trust::{HttpAuth, NostrPubkey};
+
+/// The header that carries the token.
+pub(crate) const X_NOSTR_TOKEN: HeaderName = HeaderName::from_static("x-nostr-token");
+
+/// The name of the token in queries and bodies.
+const NOSTR_TOKEN: &str = "nostr_token";
+
+/// The sender of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// The identity; `None` means anonymous.
+    pub(crate) identity: Option<NostrPubkey>,
+}
+
+impl Caller {
+    /// A caller without credentials.
+    pub(crate) const ANONYMOUS: Self = Self { identity: None };
+
+    /// The scope of the caller's idempotency keys. Keys of different callers never collide.
+    pub(crate) fn scope(&self) -> String {
+        self.identity.map_or_else(|| "anonymous".to_owned(), |pubkey| format!("nostr:{pubkey}"))
+    }
+}
+
+/// A request as it was received, parsed once.
+pub(crate) struct Incoming<'a> {
+    request: &'a HttpRequest,
+    query: Query,
+    body: &'a [u8],
+    body_token: Option<&'a str>,
+}
+
+impl<'a> Incoming<'a> {
+    /// Parses a request without reading its body.
+    pub(crate) fn without_body(request: &'a HttpRequest) -> Result<Self, Problem> {
+        Self::with_body(request, b"", None)
+    }
+
+    /// Parses a request with its body and the token that the body contains.
+    pub(crate) fn with_body(
+        request: &'a HttpRequest,
+        body: &'a [u8],
+        body_token: Option<&'a str>,
+    ) -> Result<Self, Problem> {
+        let query =
+            Query::parse(request.query_string()).map_err(|NotUtf8 { parameter }| match parameter {
+                None => Problem::field("query", "expected parameter names in UTF-8"),
+                // A token that is not UTF-8 is an invalid token.
+                Some(name) if name == NOSTR_TOKEN => invalid(format!("{name}: expected UTF-8")),
+                Some(name) => Problem::field(&name, "expected UTF-8"),
+            })?;
+        Ok(Self { request, query, body, body_token })
+    }
+
+    /// The parameters of the query.
+    pub(crate) const fn query(&self) -> &Query {
+        &self.query
+    }
+
+    /// Authenticates the caller. This consumes the signature of a signed request.
+    pub(crate) async fn authenticate(&self, state: &AppState) -> Result<Caller, Problem> {
+        let credentials = self.credentials(state)?;
+        if credentials == Credentials::default() {
+            return Ok(Caller::ANONYMOUS);
+        }
+        let identities = state.engine.identities.clone();
+        let identity = state.run(async move { identities.authenticate(&credentials).await }).await?;
+        Ok(Caller { identity })
+    }
+
+    /// Authenticates the caller of a read-only request. Only this server remembers that the signature was used.
+    pub(crate) fn authenticate_read(&self, state: &AppState) -> Result<Caller, Problem> {
+        let identity = state.engine.identities.authenticate_read(&self.credentials(state)?)?;
+        Ok(Caller { identity })
+    }
+
+    fn credentials(&self, state: &AppState) -> Result<Credentials, Problem> {
+        let header = only(self.request.headers().get_all(&X_NOSTR_TOKEN), "X-Nostr-Token")?;
+        let tokens = header.into_iter().chain(self.body_token).chain(self.query.all(NOSTR_TOKEN));
+        Ok(Credentials { tokens: tokens.map(str::to_owned).collect(), signed: self.signed(state)? })
+    }
+
+    /// The signature of the request, if it has one.
+    fn signed(&self, state: &AppState) -> Result<Option<SignedCredential>, Problem> {
+        let values = self.request.headers().get_all(AUTHORIZATION);
+        // Other schemes are not identities.
+        let nostr = values.filter(|value| HttpAuth::is_meant(value.as_bytes()));
+        let Some(value) = only(nostr, "Authorization: Nostr")? else { return Ok(None) };
+        Ok(Some(SignedCredential {
+            authorization: value.to_owned(),
+            urls: urls(state, self.request)?,
+            method: self.request.method().as_str().to_owned(),
+            body: self.body.to_vec(),
+        }))
+    }
+}
+
+/// The hosts that a signed login may name, without ports.
+pub(crate) fn hosts(state: &AppState, request: &HttpRequest) -> Vec<String> {
+    let host = match &state.public_url {
+        Some(public) => Some(public.host().to_owned()),
+        None => local_host(request).map(|host| host.host().to_owned()),
+    };
+    host.into_iter().collect()
+}
+
+/// The absolute URLs that a signature of this request may contain.
+fn urls(state: &AppState, request: &HttpRequest) -> Result<Vec<String>, Problem> {
+    let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+    if let Some(public) = &state.public_url {
+        return Ok(vec![format!("{public}{path}")]);
+    }
+    let host = local_host(request).ok_or_else(|| {
+        invalid(
+            "unknown server address: signed requests are accepted only from this machine until the operator sets \
+             TITHE_PUBLIC_URL",
+        )
+    })?;
+    // The server cannot tell whether a proxy in front of it terminates TLS.
+    Ok(["http", "https"].map(|scheme| format!("{scheme}://{host}{path}")).into())
+}
+
+/// The `Host` of the request, if it is this machine. Any other host is an unverified claim of the client: a site that
+/// made a user sign a request to that site could replay it here under the same host name.
+fn local_host(request: &HttpRequest) -> Option<Authority> {
+    let host = host(request)?;
+    let name = host.host().trim_start_matches('[').trim_end_matches(']');
+    let is_local = name.eq_ignore_ascii_case("localhost")
+        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    is_local.then_some(host)
+}
+
+/// The `Host` header, if there is exactly one and it contains only a host and an optional port.
+fn host(request: &HttpRequest) -> Option<Authority> {
+    let mut hosts = request.headers().get_all(HOST);
+    let host = hosts.next()?.to_str().ok()?;
+    let host: Authority = host.parse().ok()?;
+    (hosts.next().is_none() && !host.as_str().contains('@')).then_some(host)
+}
+
+/// The text of a header that may occur at most once.
+fn only<'a>(
+    mut values: impl Iterator<Item = &'a HeaderValue>,
+    name: &str,
+) -> Result<Option<&'a str>, Problem> {
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(invalid(format!("repeated header: expected {name} at most once")));
+    }
+    let text =
+        value.to_str().map_err(|_| invalid(format!("invalid header: expected {name} in printable ASCII")));
+    text.map(Some)
+}
+
+fn invalid(detail: impl Into<String>) -> Problem {
+    Problem::new(Code::InvalidIdentity, detail)
+}

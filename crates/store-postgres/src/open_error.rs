@@ -1,0 +1,41 @@
+//! Why the database could not be opened.
+
+use crate::url::UrlError;
+
+/// Why the database could not be opened. No message shows the URL, which may hold a password.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The URL is invalid.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// TLS cannot be set up.
+    #[error("TLS to the database cannot be set up")]
+    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The server does not answer, or refuses the connection.
+    #[error("the database at {at} is unreachable")]
+    Connect {
+        /// Host, port and name of the database.
+        at: String,
+        /// The cause.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Migrations are missing, and this program was not asked to run them.
+    #[error("outdated database at {at}: {pending} migrations are missing; run `tithe migrate`")]
+    Outdated {
+        /// Host, port and name of the database.
+        at: String,
+        /// The number of missing migrations.
+        pending: usize,
+    },
+    /// The tables cannot be migrated.
+    #[error("the tables of the database at {at} cannot be migrated")]
+    Migrate {
+        /// Host, port and name of the database.
+        at: String,
+        /// The cause.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+}

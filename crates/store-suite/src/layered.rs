@@ -1,0 +1,191 @@
+//! A store in front of another store, so that tests see or change what goes through.
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use tithe_clock::Timestamp;
+use tithe_engine::books::{Batch, Committed};
+use tithe_engine::records::{IdempotencyId, IdempotencyRecord};
+use tithe_engine::store::{AuditRows, BatchStore, PeerEvent, Store, StoreError};
+use tithe_free_tier::{
+    FreeTierRepository, Grant, GrantId, Identity, PoolCounters, Reservation, ReservationId,
+};
+use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, Lease};
+use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository};
+use tithe_lightning::{Invoice, InvoiceRepository, PaymentHash};
+use tithe_trust::NostrPubkey;
+
+type StoreResult<T> = Result<T, StoreError>;
+
+/// What a layer does with the calls that go through it. Everything is passed on unless a method is overridden.
+pub trait StoreLayer: Send + Sync + 'static {
+    /// The store behind the layer.
+    fn inner(&self) -> &dyn Store;
+
+    /// Passes on any call but `batch_commit`.
+    fn pass<T: Send>(
+        &self,
+        call: impl Future<Output = StoreResult<T>> + Send,
+    ) -> impl Future<Output = StoreResult<T>> + Send {
+        call
+    }
+
+    /// Passes on a batch.
+    fn batch_commit(&self, batch: &Batch) -> impl Future<Output = StoreResult<Committed>> + Send {
+        async move { self.inner().batch_commit(batch).await }
+    }
+
+    /// Sees the result of reading a job's steps.
+    fn after_job_changes(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
+    /// Sees the result of claiming jobs.
+    fn after_jobs_claim(&self, claimed: &[Job]) -> impl Future<Output = ()> + Send {
+        let _unchanged = claimed;
+        std::future::ready(())
+    }
+}
+
+/// A store with a layer in front of it.
+pub struct Layered<L>(pub L);
+
+#[async_trait]
+impl<L: StoreLayer> BatchStore for Layered<L> {
+    async fn batch_commit(&self, batch: &Batch) -> StoreResult<Committed> {
+        self.0.batch_commit(batch).await
+    }
+
+    async fn idempotency(&self, id: &IdempotencyId) -> StoreResult<Option<IdempotencyRecord>> {
+        self.0.pass(self.0.inner().idempotency(id)).await
+    }
+
+    async fn idempotency_purge(&self, now: Timestamp) -> StoreResult<u64> {
+        self.0.pass(self.0.inner().idempotency_purge(now)).await
+    }
+
+    async fn auth_nonces_purge(&self, now: Timestamp) -> StoreResult<u64> {
+        self.0.pass(self.0.inner().auth_nonces_purge(now)).await
+    }
+
+    async fn audit_rows(&self) -> StoreResult<AuditRows> {
+        self.0.pass(self.0.inner().audit_rows()).await
+    }
+
+    async fn ready(&self) -> StoreResult<()> {
+        self.0.pass(self.0.inner().ready()).await
+    }
+
+    fn peer_events(&self) -> BoxStream<'static, PeerEvent> {
+        self.0.inner().peer_events()
+    }
+
+    async fn publish(&self, event: &PeerEvent) -> StoreResult<()> {
+        self.0.pass(self.0.inner().publish(event)).await
+    }
+}
+
+#[async_trait]
+impl<L: StoreLayer> JobRepository for Layered<L> {
+    type Error = StoreError;
+
+    async fn job(&self, id: JobId) -> StoreResult<Option<Job>> {
+        self.0.pass(self.0.inner().job(id)).await
+    }
+
+    async fn job_changes(&self, id: JobId, revision: u32) -> StoreResult<Vec<JobChange>> {
+        let changes = self.0.pass(self.0.inner().job_changes(id, revision)).await;
+        self.0.after_job_changes().await;
+        changes
+    }
+
+    async fn jobs_claim(&self, claim: &JobClaim) -> StoreResult<Vec<Job>> {
+        let claimed = self.0.pass(self.0.inner().jobs_claim(claim)).await?;
+        self.0.after_jobs_claim(&claimed).await;
+        Ok(claimed)
+    }
+
+    async fn job_lease_renew(&self, id: JobId, lease: &Lease, until: Timestamp) -> StoreResult<bool> {
+        self.0.pass(self.0.inner().job_lease_renew(id, lease, until)).await
+    }
+
+    async fn job_lease_hand_back(
+        &self,
+        id: JobId,
+        lease: &Lease,
+        rest_until: Timestamp,
+    ) -> StoreResult<bool> {
+        self.0.pass(self.0.inner().job_lease_hand_back(id, lease, rest_until)).await
+    }
+
+    async fn jobs_never_invoiced(&self, before: Timestamp, limit: usize) -> StoreResult<Vec<JobId>> {
+        self.0.pass(self.0.inner().jobs_never_invoiced(before, limit)).await
+    }
+}
+
+#[async_trait]
+impl<L: StoreLayer> InvoiceRepository for Layered<L> {
+    type Error = StoreError;
+
+    async fn invoice(&self, payment_hash: PaymentHash) -> StoreResult<Option<Invoice>> {
+        self.0.pass(self.0.inner().invoice(payment_hash)).await
+    }
+
+    async fn invoices_pending(&self, after: Option<PaymentHash>, limit: usize) -> StoreResult<Vec<Invoice>> {
+        self.0.pass(self.0.inner().invoices_pending(after, limit)).await
+    }
+
+    async fn invoices_expired(
+        &self,
+        since: Timestamp,
+        after: Option<PaymentHash>,
+        limit: usize,
+    ) -> StoreResult<Vec<Invoice>> {
+        self.0.pass(self.0.inner().invoices_expired(since, after, limit)).await
+    }
+
+    async fn invoices_pending_count(&self) -> StoreResult<u64> {
+        self.0.pass(self.0.inner().invoices_pending_count()).await
+    }
+}
+
+#[async_trait]
+impl<L: StoreLayer> LedgerRepository for Layered<L> {
+    type Error = StoreError;
+
+    async fn account(&self, id: AccountId) -> StoreResult<Option<Account>> {
+        self.0.pass(self.0.inner().account(id)).await
+    }
+
+    async fn hold(&self, id: HoldId) -> StoreResult<Option<Hold>> {
+        self.0.pass(self.0.inner().hold(id)).await
+    }
+
+    async fn holds_overdue(&self, now: Timestamp, limit: usize) -> StoreResult<Vec<Hold>> {
+        self.0.pass(self.0.inner().holds_overdue(now, limit)).await
+    }
+}
+
+#[async_trait]
+impl<L: StoreLayer> FreeTierRepository for Layered<L> {
+    type Error = StoreError;
+
+    async fn identity(&self, pubkey: NostrPubkey) -> StoreResult<Option<Identity>> {
+        self.0.pass(self.0.inner().identity(pubkey)).await
+    }
+
+    async fn reservation(&self, id: ReservationId) -> StoreResult<Option<Reservation>> {
+        self.0.pass(self.0.inner().reservation(id)).await
+    }
+
+    async fn reservations_overdue(&self, now: Timestamp, limit: usize) -> StoreResult<Vec<Reservation>> {
+        self.0.pass(self.0.inner().reservations_overdue(now, limit)).await
+    }
+
+    async fn pool_counters(&self) -> StoreResult<PoolCounters> {
+        self.0.pass(self.0.inner().pool_counters()).await
+    }
+
+    async fn grant(&self, id: GrantId) -> StoreResult<Option<Grant>> {
+        self.0.pass(self.0.inner().grant(id)).await
+    }
+}

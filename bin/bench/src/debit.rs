@@ -2,8 +2,8 @@
 
 use crate::Rounds;
 use crate::figures::Figures;
+use crate::fixture;
 use crate::floor::{Floor, Operation};
-use crate::ground;
 use crate::load::Target;
 use crate::versus::{Goal, Plan, measure};
 use clap::Args;
@@ -68,26 +68,26 @@ pub(crate) fn run(options: &Options) {
 }
 
 fn postgres(options: &Options, runtime: &Runtime) {
-    let cluster = ground::cluster();
+    let cluster = fixture::cluster();
     // Inside the cluster's folder, so that it is removed with the cluster however this process ends.
     let folder = tempfile::tempdir_in(cluster.folder()).unwrap();
     let url = cluster.url("tithe");
     cluster.create_database("tithe").unwrap();
     let floor = runtime.block_on(async {
-        ground::fund(ground::open(&url).await.as_ref(), options.sessions).await;
+        fixture::fund(fixture::open(&url).await.as_ref(), options.sessions).await;
         let floor = Floor::make(&cluster, folder.path(), options.sessions, Operation::Debit).await;
-        ground::execute(&url, "VACUUM ANALYZE").await;
-        ground::execute(&url, "CHECKPOINT").await;
+        fixture::execute(&url, "VACUUM ANALYZE").await;
+        fixture::execute(&url, "CHECKPOINT").await;
         floor
     });
     let batches =
-        || runtime.block_on(ground::number(&url, "SELECT coalesce(sum(batch), 0)::bigint FROM committers"));
+        || runtime.block_on(fixture::number(&url, "SELECT coalesce(sum(batch), 0)::bigint FROM committers"));
     let each = |connections| (floor.round(connections, options.rounds.seconds), 0);
     let plan = options.plan(&url, folder.path(), Some(&cluster));
     let charges = measure(&plan, each, batches, &POSTGRES);
     runtime.block_on(async {
         floor.check().await;
-        ground::check(ground::open(&url).await.as_ref(), options.sessions, charges).await;
+        fixture::check(fixture::open(&url).await.as_ref(), options.sessions, charges).await;
     });
     println!("checked: {charges} responses of 200 and as many charges; the books balance");
 }
@@ -96,13 +96,13 @@ fn sqlite(options: &Options, runtime: &Runtime) {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("bench.db").display());
     let store = runtime.block_on(async {
-        let store = ground::open(&url).await;
-        ground::fund(store.as_ref(), options.sessions).await;
+        let store = fixture::open(&url).await;
+        fixture::fund(store.as_ref(), options.sessions).await;
         store
     });
     let each = |connections| runtime.block_on(alone(&store, connections, options));
     let charges = measure(&options.plan(&url, folder.path(), None), each, || 0, &SQLITE);
-    runtime.block_on(ground::check(store.as_ref(), options.sessions, charges));
+    runtime.block_on(fixture::check(store.as_ref(), options.sessions, charges));
     println!("checked: {charges} charges acknowledged and as many in the database; the books balance");
 }
 
@@ -118,7 +118,7 @@ async fn alone(store: &Arc<dyn Store>, callers: u32, options: &Options) -> (Figu
             let mut micros = Vec::new();
             while began.elapsed() < time {
                 let session = u32::from_le_bytes(<dyn Entropy>::bytes(&SystemEntropy)) % sessions;
-                let command = ground::debit(session, Msats::new(1).unwrap(), &SystemClock, &SystemEntropy);
+                let command = fixture::debit(session, Msats::new(1).unwrap(), &SystemClock, &SystemEntropy);
                 let asked = Instant::now();
                 let batch = Batch::new(vec![command.into()], SystemClock.now());
                 store.batch_commit(&batch).await.unwrap().outcomes.remove(0).unwrap();

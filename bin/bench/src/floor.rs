@@ -1,7 +1,7 @@
 //! The floor: the minimal debit or grant in PostgreSQL, driven by pgbench.
 
 use crate::figures::Figures;
-use crate::ground;
+use crate::fixture;
 use std::path::Path;
 use std::process::Command;
 use tithe_test_postgres::Cluster;
@@ -73,12 +73,12 @@ impl<'a> Floor<'a> {
             "{TABLES} INSERT INTO sessions SELECT n, {funds} FROM generate_series(0, {last}) n; \
              INSERT INTO days SELECT n, 0, {funds} FROM generate_series(0, {last}) n; \
              INSERT INTO pool VALUES (1, {funds});",
-            funds = ground::FUNDS,
+            funds = fixture::FUNDS,
             last = sessions - 1
         );
         let url = cluster.url(DATABASE);
-        ground::execute(&url, &rows).await;
-        ground::execute(&url, "VACUUM ANALYZE").await;
+        fixture::execute(&url, &rows).await;
+        fixture::execute(&url, "VACUUM ANALYZE").await;
         Self { cluster, folder, sessions }
     }
 
@@ -128,10 +128,10 @@ impl<'a> Floor<'a> {
         let spent = format!(
             "SELECT {}::bigint * {} - sum(balance)::bigint FROM sessions",
             self.sessions,
-            ground::FUNDS
+            fixture::FUNDS
         );
         let (spent, rows) =
-            (ground::number(&url, &spent).await, ground::number(&url, "SELECT count(*) FROM audit").await);
+            (fixture::number(&url, &spent).await, fixture::number(&url, "SELECT count(*) FROM audit").await);
         assert_eq!(spent, rows, "what the floor's sessions spent, against its audit rows");
     }
 }

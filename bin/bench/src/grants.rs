@@ -1,8 +1,8 @@
 //! Grants over HTTP, all from one pool, against the floor of the database.
 
 use crate::Rounds;
+use crate::fixture::{self, Payer};
 use crate::floor::{Floor, Operation};
-use crate::ground::{self, Payer};
 use crate::load::Target;
 use crate::versus::{Goal, Plan, measure};
 use clap::Args;
@@ -40,22 +40,22 @@ const TWO_SERVERS: [Goal; 1] = [Goal { connections: 32, text: "rate ≥ 4 ×, re
 /// Runs the measurement.
 pub(crate) fn run(options: &Options) {
     let runtime = Runtime::new().unwrap();
-    let cluster = ground::cluster();
+    let cluster = fixture::cluster();
     // Inside the cluster's folder, so that it is removed with the cluster however this process ends.
     let folder = tempfile::tempdir_in(cluster.folder()).unwrap();
     let url = cluster.url("tithe");
     cluster.create_database("tithe").unwrap();
     let floor = runtime.block_on(async {
-        let store = ground::open(&url).await;
-        ground::fund(store.as_ref(), options.sessions).await;
-        ground::befriend(store.as_ref(), options.sessions).await;
+        let store = fixture::open(&url).await;
+        fixture::fund(store.as_ref(), options.sessions).await;
+        fixture::befriend(store.as_ref(), options.sessions).await;
         let floor = Floor::make(&cluster, folder.path(), options.sessions, Operation::Grant).await;
-        ground::execute(&url, "VACUUM ANALYZE").await;
-        ground::execute(&url, "CHECKPOINT").await;
+        fixture::execute(&url, "VACUUM ANALYZE").await;
+        fixture::execute(&url, "CHECKPOINT").await;
         floor
     });
     let batches =
-        || runtime.block_on(ground::number(&url, "SELECT coalesce(sum(batch), 0)::bigint FROM committers"));
+        || runtime.block_on(fixture::number(&url, "SELECT coalesce(sum(batch), 0)::bigint FROM committers"));
     let each = |connections| (floor.round(connections, options.rounds.seconds), 0);
     let plan = Plan {
         url: &url,
@@ -73,7 +73,7 @@ pub(crate) fn run(options: &Options) {
     runtime.block_on(async {
         floor.check().await;
         let payer = if options.halves { Payer::Both } else { Payer::Pool };
-        ground::check_grants(ground::open(&url).await.as_ref(), options.sessions, payer, grants).await;
+        fixture::check_grants(fixture::open(&url).await.as_ref(), options.sessions, payer, grants).await;
     });
     println!("checked: {grants} responses of 200 and as many grants; pool, budgets, log and ledger agree");
 }

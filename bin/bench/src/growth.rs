@@ -1,7 +1,7 @@
 //! The cost of a debit as the tables grow.
 
 use crate::figures::{Figures, median, millis, print_table, rate};
-use crate::ground::{self, FUNDS};
+use crate::fixture::{self, FUNDS};
 use crate::load::{Load, Target};
 use crate::process::{self, Machine, Server};
 use crate::{Rounds, versus};
@@ -40,7 +40,7 @@ struct Place {
 /// Runs the measurement, in rounds that visit every size.
 pub(crate) fn run(options: &Options) {
     let runtime = Runtime::new().unwrap();
-    let cluster = ground::cluster();
+    let cluster = fixture::cluster();
     let folder = tempfile::tempdir_in(cluster.folder()).unwrap();
     let sizes = [
         (1_000, 10_000),
@@ -94,7 +94,7 @@ impl Place {
 
 /// Inserts the rows directly into the tables. The transfers do not add up to the accounts' balances.
 async fn fill(url: &str, accounts: u32, transfers: u32) {
-    drop(ground::open(url).await);
+    drop(fixture::open(url).await);
     let id = |n: &str| format!("'00000000-0000-0000-0000-' || lpad(to_hex({n}), 12, '0')");
     let (account, session) = (id("n"), id(&format!("n % {accounts}")));
     let statements = format!(
@@ -103,14 +103,14 @@ async fn fill(url: &str, accounts: u32, transfers: u32) {
          SELECT 'charge:' || {account}, 'session:' || {session}, 'revenue', 1, 'charge', {session}, n
          FROM generate_series(0, {transfers} - 1) AS n;"
     );
-    ground::execute(url, &statements).await;
-    ground::execute(url, "VACUUM ANALYZE").await;
-    ground::execute(url, "CHECKPOINT").await;
+    fixture::execute(url, &statements).await;
+    fixture::execute(url, "VACUUM ANALYZE").await;
+    fixture::execute(url, "CHECKPOINT").await;
 }
 
 async fn check(url: &str, accounts: u32, transfers: u32, charges: u64) {
-    let made = ground::number(url, "SELECT count(*) FROM transfers").await - i64::from(transfers);
-    let left = ground::number(url, "SELECT sum(balance_msats)::bigint FROM accounts").await;
+    let made = fixture::number(url, "SELECT count(*) FROM transfers").await - i64::from(transfers);
+    let left = fixture::number(url, "SELECT sum(balance_msats)::bigint FROM accounts").await;
     let given = i64::from(accounts) * i64::try_from(FUNDS).unwrap();
     let charges = i64::try_from(charges).unwrap();
     assert_eq!((made, given - left), (charges, charges), "charges, against responses of 200");

@@ -3,7 +3,7 @@
 //! It is lean because it shares the cores with the server that it measures.
 
 use crate::figures::Figures;
-use crate::{ground, server};
+use crate::{fixture, server};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -105,8 +105,8 @@ async fn generate(options: &Options) -> Load {
     let now = SystemClock.now();
     let shift = u32::from(options.target == Target::Refused);
     let token = |number| match options.target {
-        Target::Free | Target::Halves => identities.issue(ground::identity(number), now).text,
-        _ => claims.token(JobId(ground::session_id(number + shift))),
+        Target::Free | Target::Halves => identities.issue(fixture::identity(number), now).text,
+        _ => claims.token(JobId(fixture::session_id(number + shift))),
     };
     let tokens: Arc<[Vec<u8>]> = (0..options.sessions).map(|number| token(number).into_bytes()).collect();
     let ready = Arc::new(Barrier::new(options.connections as usize + 1));

@@ -48,9 +48,9 @@
 
 mod debit;
 mod figures;
+mod fixture;
 mod floor;
 mod grants;
-mod ground;
 mod growth;
 mod load;
 mod process;

@@ -1,6 +1,6 @@
 //! The server under measurement: assembled like `tithe serve`, with the benchmark's own routes.
 
-use crate::ground::{self, Payer};
+use crate::fixture::{self, Payer};
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
@@ -40,7 +40,7 @@ pub(crate) struct Options {
     /// Log filter; the log is written to standard error
     #[arg(long, default_value = "warn")]
     log: String,
-    /// Number of threads that run use cases [default: the number of cores]
+    /// Number of threads that run use cases (default: the number of cores)
     #[arg(long)]
     threads: Option<usize>,
     /// Number of threads that serve HTTP requests
@@ -98,7 +98,7 @@ async fn assemble(options: &Options, runtime: &Runtime) -> AppState {
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let wallet = SimWallet::open(&options.wallet, clock.clone(), entropy.clone()).await.unwrap();
     let ports = Ports {
-        store: ground::open(&options.database).await,
+        store: fixture::open(&options.database).await,
         wallet: Arc::new(wallet),
         inference: Arc::new(SimInference::new(SimSettings::default())),
         prices: Arc::new(FixedPrice::new(BtcPrice::parse("100000").unwrap(), clock.clone())),
@@ -106,7 +106,7 @@ async fn assemble(options: &Options, runtime: &Runtime) -> AppState {
         entropy,
         catalogue: Arc::new(Catalogue::built_in()),
     };
-    let settings = Settings { rules: ground::generous(), ..Settings::default() };
+    let settings = Settings { rules: fixture::generous(), ..Settings::default() };
     AppState {
         engine: Arc::new(Engine::new(ports, settings, &secrets()).unwrap()),
         public_url: None,
@@ -176,11 +176,11 @@ async fn grant(
     let engine = Arc::clone(&state.engine);
     let granting = async move {
         let Ports { clock, entropy, .. } = engine.ports();
-        let command = ground::grant(payer, charge.session, identity, clock.as_ref(), entropy.as_ref());
+        let command = fixture::grant(payer, charge.session, identity, clock.as_ref(), entropy.as_ref());
         engine.committer().commit(command).await.map_err(EngineError::from)
     };
     match state.run(granting).await? {
-        charging::Charged::Now(shares) if shares.absorbed.get() == ground::POOL_PAYS => Ok(charge.answer()),
+        charging::Charged::Now(shares) if shares.absorbed.get() == fixture::POOL_PAYS => Ok(charge.answer()),
         other => Err(Problem::new(Code::Internal, format!("not granted: {other:?}"))),
     }
 }
@@ -201,7 +201,7 @@ async fn charge_here(
 fn authorized(request: &HttpRequest, tokens: &ClaimTokens, body: &[u8]) -> Result<Charge, Problem> {
     let charge = Charge::read(body)?;
     let token = bearer(request.headers()).unwrap_or_default();
-    if tokens.verify(JobId(ground::session_id(charge.session)), token) {
+    if tokens.verify(JobId(fixture::session_id(charge.session)), token) {
         Ok(charge)
     } else {
         Err(Problem::new(Code::InvalidIdentity, "invalid token: expected the token of this session"))
@@ -215,7 +215,7 @@ impl Charge {
 
     async fn commit(self, engine: Arc<Engine>) -> Result<(), EngineError> {
         let Ports { clock, entropy, .. } = engine.ports();
-        let command = ground::debit(self.session, self.amount, clock.as_ref(), entropy.as_ref());
+        let command = fixture::debit(self.session, self.amount, clock.as_ref(), entropy.as_ref());
         engine.committer().commit(command).await?;
         Ok(())
     }

@@ -72,7 +72,7 @@ enum ConfigCommand {
 
 #[derive(Args)]
 struct ConfigArgs {
-    /// The configuration file [default: `tithe.toml`, if it exists]
+    /// The configuration file (default: `tithe.toml`, if it exists)
     #[arg(long, value_name = "FILE", env = "TITHE_CONFIG")]
     config: Option<PathBuf>,
 }

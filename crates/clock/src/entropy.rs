@@ -3,9 +3,9 @@
 use sha2::{Digest, Sha256};
 use std::sync::Mutex;
 
-/// Gives random bytes.
+/// A source of random bytes.
 pub trait Entropy: Send + Sync {
-    /// Fills `bytes` with random ones.
+    /// Fills `bytes` with random bytes.
     fn fill(&self, bytes: &mut [u8]);
 }
 
@@ -31,7 +31,7 @@ impl Entropy for SystemEntropy {
     }
 }
 
-/// The same bytes each time for the same seed. For tests; never for keys.
+/// Deterministic bytes that depend on a seed. For tests; never for keys.
 #[derive(Debug)]
 pub struct SeededEntropy {
     seed: u64,
@@ -39,7 +39,7 @@ pub struct SeededEntropy {
 }
 
 impl SeededEntropy {
-    /// A source that depends on `seed` alone.
+    /// A source determined by `seed`.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self { seed, drawn: Mutex::new(0) }

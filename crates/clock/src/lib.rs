@@ -1,7 +1,7 @@
 //! Time and randomness as parameters.
 //!
-//! Rules never ask the system for the time or for random bytes: they are handed a [`Timestamp`], or a [`Clock`] and an
-//! [`Entropy`], so that a test can stand anywhere in time and get the same ids twice.
+//! Business rules never read the system time or system randomness: they receive a [`Timestamp`], or a [`Clock`] and an
+//! [`Entropy`], so that tests can choose the time and reproduce ids.
 //!
 //! ```
 //! use std::time::Duration;
@@ -23,13 +23,13 @@ pub use timestamp::{Timestamp, TimestampError};
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// Tells the time.
+/// A source of the current time.
 pub trait Clock: Send + Sync {
-    /// The time now.
+    /// The current time.
     fn now(&self) -> Timestamp;
 }
 
-/// The machine's own clock.
+/// The system clock.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -40,12 +40,12 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is told to move. For tests.
+/// A clock that stands still until it is advanced. For tests.
 #[derive(Debug)]
 pub struct ManualClock(Mutex<Timestamp>);
 
 impl ManualClock {
-    /// A clock that stands at `start`.
+    /// A clock that shows `start`.
     #[must_use]
     pub const fn at(start: Timestamp) -> Self {
         Self(Mutex::new(start))
@@ -57,7 +57,7 @@ impl ManualClock {
         *now = *now + by;
     }
 
-    /// Sets the clock, backwards too: real clocks do that.
+    /// Sets the clock, possibly backwards, as happens to real clocks.
     pub fn set(&self, to: Timestamp) {
         *self.lock() = to;
     }

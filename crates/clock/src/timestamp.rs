@@ -16,7 +16,7 @@ pub struct Timestamp(i64);
 
 /// The text is not an RFC 3339 time, or the number is out of range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a time between the years 1 and 9999 as RFC 3339 writes it")]
+#[error("invalid timestamp: expected RFC 3339 between the years 1 and 9999")]
 pub struct TimestampError;
 
 const FIRST: i64 = micros_of(datetime!(0001-01-01 0:00 UTC));
@@ -74,7 +74,7 @@ impl Timestamp {
             .unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 
-    /// How long ago `earlier` was: zero when it is not earlier.
+    /// The time since `earlier`; zero if it is not earlier.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

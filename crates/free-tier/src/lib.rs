@@ -16,12 +16,12 @@
 //! let pubkey: NostrPubkey = "npub10elfcs4fr0l0r8af98jlmgdh9c8tcxjvz9qkw038js35mp4dma8qzvjptg".parse()?;
 //! let identity = Identity::new(pubkey, now);
 //!
-//! An established identity asks for work that costs at most 80 sats; its budget is 50 sats.
+//! // An established identity asks for work that costs at most 80 sats; its budget is 50 sats.
 //! let (budget, pool) = (policy.budget(Tier::Established), Msats::new(10_000_000)?);
 //! let decision = policy.decide(Tier::Established, identity.window.used(now)?, pool, Msats::new(80_000)?);
 //! assert_eq!((decision.serve, decision.absorb), (Serve::Partial, Msats::new(50_000)?));
 //!
-//! Reserve the amount, do the work, pay the actual cost.
+//! // Reserve the amount, do the work, pay the actual cost.
 //! let held = ReservationState::Held { until: None };
 //! let (reservation, identity) =
 //!     Reservation::make(ReservationId(Uuid::nil()), &identity, decision.absorb, budget, held, now)?;

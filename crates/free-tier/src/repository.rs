@@ -17,8 +17,8 @@ pub trait FreeTierRepository: Send + Sync {
     /// The reservation with this id, or `None`.
     async fn reservation(&self, id: ReservationId) -> Result<Option<Reservation>, Self::Error>;
 
-    /// At most `limit` reservations whose lease ran out at or before `now`, the longest overdue first. Reservations without
-    /// a lease, which live as long as their job, are never among them.
+    /// At most `limit` reservations whose lease ran out at or before `now`, the longest overdue first. Reservations
+    /// without a lease, which live as long as their job, are never among them.
     async fn reservations_overdue(
         &self,
         now: Timestamp,

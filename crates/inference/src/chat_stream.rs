@@ -1,4 +1,4 @@
-//! A completion as it arrives: bytes to server-sent events to what the port promises.
+//! A streamed completion: converts bytes to server-sent events, and those to the port's stream items.
 
 use crate::failure::BackendFailure;
 use crate::sse::{Event, Parser};
@@ -7,25 +7,25 @@ use futures_util::stream::{self, StreamExt as _};
 use serde_json::Value;
 use tithe_engine::inference::{ChatEvent, ChatStream, Completion, InferenceError};
 
-/// What one server-sent event was.
+/// The content of one server-sent event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// More text; it may be empty.
+    /// Generated text; it may be empty.
     Delta(String),
-    /// Something that customers don't see.
+    /// Content that customers do not see.
     Silent,
     /// The last event.
     Last,
-    /// An error, as the backend described it.
+    /// An error, as described by the backend.
     Error(Value),
 }
 
-/// How one API streams.
+/// The stream format of one API.
 pub(crate) trait Protocol: Send + 'static {
-    /// Takes in the next event.
+    /// Processes the next event.
     fn step(&mut self, event: &Event) -> Result<Step, InferenceError>;
 
-    /// The end of the completion, if the events so far included it. What may still follow only adds to it.
+    /// The end of the completion, if it was part of the events so far. Later events only add to it.
     fn ending(&self) -> Option<ChatEvent>;
 }
 
@@ -45,7 +45,7 @@ impl<P: Protocol> Reading<P> {
                         BackendFailure::Wrong("an event is longer than any of a chat").nonsense()
                     })?,
                     Ok(None) => return self.ending().ok_or_else(|| BackendFailure::CutShort.interrupted()),
-                    // The completion is whole; only what would have followed it is lost.
+                    // The completion is complete; only trailing events are lost.
                     Err(error) => return self.ending().ok_or(error),
                 }
                 continue;
@@ -67,11 +67,11 @@ impl<P: Protocol> Reading<P> {
     }
 }
 
-/// What an error means that came in the body of an answer that had begun well.
+/// Classifies an error that was reported in the body of a successful response.
 pub(crate) fn reported(error: &Value, delivered: bool) -> InferenceError {
     let failure = BackendFailure::Reported(crate::transport::excerpt(error.to_string().as_bytes()));
     match ErrorKind::of_object(error) {
-        // Whatever it is, a part of the answer is out.
+        // Whatever the cause, a part of the response was already delivered.
         _ if delivered => failure.interrupted(),
         None => failure.interrupted(),
         Some(ErrorKind::Unavailable) => failure.unavailable(None),
@@ -80,7 +80,7 @@ pub(crate) fn reported(error: &Value, delivered: bool) -> InferenceError {
     }
 }
 
-/// Streams `answer`. Nothing is read ahead, and dropping the stream drops the answer.
+/// Streams `answer`. Nothing is read ahead, and dropping the stream drops the response.
 pub(crate) fn read(answer: Answer, protocol: impl Protocol) -> ChatStream {
     let reading = Reading { answer, parser: Parser::default(), protocol, delivered: false };
     stream::unfold(Some(reading), |reading| async move {
@@ -92,7 +92,7 @@ pub(crate) fn read(answer: Answer, protocol: impl Protocol) -> ChatStream {
     .boxed()
 }
 
-/// Streams a completion that came whole although a stream was asked for.
+/// Streams a completion that arrived as a whole although a stream was requested.
 pub(crate) fn of_whole(completion: Completion) -> ChatStream {
     let Completion { text, finish, usage } = completion;
     let delta = (!text.is_empty()).then_some(Ok(ChatEvent::Delta(text)));

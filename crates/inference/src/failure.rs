@@ -1,61 +1,61 @@
-//! Why a backend did not answer, for the operator.
+//! Backend failures, described for the operator.
 
 use reqwest::StatusCode;
 use std::time::Duration;
 use tithe_engine::inference::InferenceError;
 
-/// What a backend did instead of answering: the `source()` of every [`InferenceError`] of this crate that has one.
+/// A backend failure: the `source()` of every [`InferenceError`] of this crate that has one.
 ///
-/// Its `Display` holds what the backend said, so it belongs into the operator's log and nowhere else.
+/// Its `Display` contains the backend's own text, so it belongs in the operator's log and nowhere else.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackendFailure {
-    /// No connection came about, so nothing was sent.
-    #[error("no connection to the backend")]
+    /// The connection could not be established, so nothing was sent.
+    #[error("cannot connect to the backend")]
     Unreachable(#[source] reqwest::Error),
     /// The connection broke after the request may have been sent.
-    #[error("the connection to the backend broke")]
+    #[error("connection to the backend lost")]
     Broken(#[source] reqwest::Error),
-    /// It answered with a status that is not a success.
-    #[error("the backend answered {status}: {body:?}")]
+    /// The response has an error status.
+    #[error("unexpected status from the backend: {status}: {body:?}")]
     Status {
         /// The status.
         status: StatusCode,
-        /// The beginning of what it said.
+        /// The beginning of the body.
         body: String,
     },
-    /// It reported an error in the body of an answer that had begun well.
-    #[error("the backend reported an error: {0:?}")]
+    /// The response reported an error after it had started successfully.
+    #[error("error from the backend: {0:?}")]
     Reported(String),
-    /// It said something that its API does not know.
-    #[error("the backend's answer cannot be read: {excerpt:?}")]
+    /// The response cannot be parsed.
+    #[error("unreadable response from the backend: {excerpt:?}")]
     Unreadable {
-        /// The beginning of what it said.
+        /// The beginning of the response.
         excerpt: String,
-        /// What is wrong with it.
+        /// The parse error.
         source: serde_json::Error,
     },
-    /// It broke a promise of its API.
-    #[error("the backend's answer is wrong: {0}")]
+    /// The response violates the API's contract.
+    #[error("invalid response from the backend: {0}")]
     Wrong(&'static str),
-    /// The answer stopped before it was complete.
-    #[error("the backend's answer ended early")]
+    /// The response ended before it was complete.
+    #[error("incomplete response from the backend")]
     CutShort,
-    /// It has failed too often lately: it was not asked.
+    /// The backend failed too often recently: no request was sent.
     #[error("the circuit breaker is open")]
     BreakerOpen,
-    /// The simulation was told to fail.
-    #[error("the simulated backend was told to fail")]
+    /// The simulation was instructed to fail.
+    #[error("simulated failure")]
     Simulated,
 }
 
 impl BackendFailure {
-    /// Whether the backend has certainly not begun to generate, so that asking again repeats no work and costs nothing
-    /// twice.
+    /// Returns true if the backend has certainly not started to generate, so that a retry repeats no work and causes no
+    /// cost twice.
     ///
-    /// That is so when no connection came about, and for the statuses by which a server says that it did not take the
-    /// request on: 408 (the request did not arrive whole), 429, 503 and Anthropic's 529. A 500 can come from the middle
-    /// of the work, and a 502 or 504 from a proxy that lost sight of it, so they are not among them.
+    /// This is the case if no connection was established, and for the statuses by which a server says that it did not
+    /// accept the request: 408 (the request did not arrive completely), 429, 503 and Anthropic's 529. A 500 can come
+    /// from the middle of the work, and a 502 or 504 from a proxy that lost the connection, so they are excluded.
     #[must_use]
     pub fn nothing_was_generated(&self) -> bool {
         match self {
@@ -91,13 +91,13 @@ impl BackendFailure {
     }
 }
 
-/// Whether asking again after `error` is harmless, and may help.
+/// Returns true if a retry after `error` is safe and may help.
 pub(crate) fn is_harmless_to_retry(error: &InferenceError) -> bool {
     let InferenceError::Unavailable { source: Some(source), .. } = error else { return false };
     source.downcast_ref().is_some_and(BackendFailure::nothing_was_generated)
 }
 
-/// When the backend wants to be asked again, if it said so.
+/// The retry delay requested by the backend, if any.
 pub(crate) const fn retry_after(error: &InferenceError) -> Option<Duration> {
     match error {
         InferenceError::Unavailable { retry_after, .. } => *retry_after,

@@ -2,9 +2,9 @@
 //!
 //! - [`OpenAiCompatible`] speaks the chat completions API, which most hosted and self-hosted servers understand;
 //! - [`Anthropic`] speaks the messages API;
-//! - [`SimInference`] answers by itself, the same each time, and can be told to go wrong.
+//! - [`SimInference`] is a deterministic simulation that can be instructed to fail.
 //!
-//! An adapter asks once. [`Guarded`] puts retries and a circuit breaker around any of them:
+//! An adapter sends each request once. [`Guarded`] adds retries and a circuit breaker to any of them:
 //!
 //! ```
 //! use std::sync::Arc;
@@ -18,11 +18,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What a backend says about a failure is for the operator alone: it is in the [`BackendFailure`] that is the error's
-//! `source()`, never in its `Display`.
+//! A backend's own description of a failure is for the operator only: it is in the [`BackendFailure`] that is the
+//! error's `source()`, never in its `Display`.
 //!
-//! Dropping a completion, whole or streamed, before it ends closes the connection to the backend; no task of this crate
-//! outlives what it was started for.
+//! Dropping a completion, whole or streamed, before it ends closes the connection to the backend. No task of this crate
+//! outlives its request.
 
 mod anthropic;
 mod chat_stream;

@@ -1,4 +1,4 @@
-//! Server-sent events out of bytes that arrive in pieces of any size.
+//! A parser for server-sent events that arrive in pieces of any size.
 //!
 //! The format is the WHATWG's (HTML, section 9.2, "Server-sent events"), less `id` and `retry`, which are of use to
 //! browsers alone.
@@ -8,20 +8,20 @@ use std::collections::VecDeque;
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Event {
-    /// Its name; empty when it has none.
+    /// The event's name; empty if it has none.
     pub name: String,
-    /// Its data lines, joined by line feeds.
+    /// The event's data lines, joined by line feeds.
     pub data: String,
 }
 
-/// A line that is this long is no event of a chat.
+/// The maximum length of a line or of an event's data.
 const LINE_BYTES_MAX: usize = 1024 * 1024;
 
-/// A line, or the data of an event, is longer than any that a chat can have.
+/// A line, or the data of an event, exceeds the maximum length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooLong;
 
-/// Finds the events in a stream of bytes.
+/// Parses the events in a stream of bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Parser {
     line: Vec<u8>,
@@ -35,7 +35,7 @@ pub(crate) struct Parser {
 }
 
 impl Parser {
-    /// Reads on.
+    /// Adds bytes to the input.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
         for &byte in bytes {
             let after_cr = std::mem::replace(&mut self.after_cr, byte == b'\r');
@@ -49,7 +49,7 @@ impl Parser {
         Ok(())
     }
 
-    /// The next event that is complete.
+    /// The next complete event.
     pub(crate) fn next(&mut self) -> Option<Event> {
         self.ready.pop_front()
     }

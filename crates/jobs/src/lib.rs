@@ -30,9 +30,10 @@
 //! let job = job.apply(JobEvent::EvalPaid, now)?;
 //! assert_eq!(job.state.name().as_str(), "evaluating");
 //!
-//! A job is paid once and never skips a state.
+//! // A job is paid once and never skips a state.
 //! let refused = job.apply(JobEvent::WorkPaid, now).unwrap_err();
-//! assert_eq!(refused.to_string(), "a job that is evaluating cannot take the step \"work paid\"");
+//! let message = "invalid transition: event \"work paid\" is not allowed while the job is evaluating";
+//! assert_eq!(refused.to_string(), message);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

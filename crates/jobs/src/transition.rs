@@ -82,7 +82,7 @@ pub struct InvalidTransition {
 
 impl fmt::Display for InvalidTransition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a job that is {} cannot take the step {:?}", self.from, self.event)
+        write!(f, "invalid transition: event {:?} is not allowed while the job is {}", self.event, self.from)
     }
 }
 

@@ -17,7 +17,7 @@
 //! let now = Timestamp::UNIX_EPOCH;
 //! let session = Account::open(AccountId::Session(Uuid::nil())).credit(Msats::new(10_000)?)?;
 //!
-//! Reserve the maximum cost, do the work, charge the actual cost.
+//! // Reserve the maximum cost, do the work, charge the actual cost.
 //! let (session, hold) = Hold::place(&session, HoldId(Uuid::nil()), Msats::new(6_000)?, now, Duration::from_secs(60))?;
 //! assert_eq!(session.available(), Msats::new(4_000)?);
 //! let settled = hold.settle(&session, Msats::new(2_500)?, now)?;

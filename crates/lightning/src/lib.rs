@@ -10,7 +10,7 @@
 //! let preimage: Preimage = "00".repeat(32).parse()?;
 //! let hash: PaymentHash = "66687aadf862bd776c8fc18b8e9f8e20089714856ee233b3902a591d0d5f2925".parse()?;
 //! assert_eq!(preimage.payment_hash(), hash);
-//! A preimage is worth money, so `Debug` does not print it.
+//! // A preimage is worth money, so `Debug` does not print it.
 //! assert_eq!(format!("{preimage:?}"), "Preimage(…)");
 //! # Ok::<(), tithe_lightning::HexError>(())
 //! ```

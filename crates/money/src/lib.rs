@@ -1,8 +1,8 @@
 //! Amounts of money that cannot overflow, go negative or round by accident.
 //!
-//! Three units, one type each: [`Msats`] (what the ledger counts in), [`Sats`] (what an invoice asks for) and
-//! [`UsdMicros`] (what a model's price is quoted in). All arithmetic is checked, no conversion rounds unless its name
-//! says which way, and no float ever holds money: [`UsdMicros`] is printed and parsed as a decimal.
+//! There are three units, each with its own type: [`Msats`] (used by the ledger), [`Sats`] (used by invoices) and
+//! [`UsdMicros`] (used by model prices). All arithmetic is checked, a conversion rounds only if its name states the
+//! direction, and no float ever holds money: [`UsdMicros`] is printed and parsed as a decimal.
 //!
 //! The directions are the design's: a price rounds **up** to the msat, an invoice rounds **up** to the sat, a refund
 //! rounds **down** to the sat.
@@ -27,20 +27,20 @@ pub use bitcoin::{Msats, Sats};
 pub use dollars::{BtcPrice, PicoUsd, UsdMicros};
 pub use ratio::BasisPoints;
 
-/// Why an amount could not be made.
+/// The reason why an amount is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MoneyError {
     /// The result is larger than any amount that can exist (21 million BTC, or the range of [`UsdMicros`]).
-    #[error("the amount is larger than can exist")]
+    #[error("amount out of range: too large")]
     TooLarge,
     /// The result would be below zero.
-    #[error("the amount would be below zero")]
+    #[error("amount out of range: below zero")]
     Negative,
     /// The text is not a plain decimal number, or has more decimals than the unit.
-    #[error("not a plain decimal number, or one with too many decimals")]
+    #[error("invalid decimal: expected a plain number without excess decimals")]
     NotADecimal,
-    /// A price of zero cannot convert anything.
-    #[error("a price must be above zero")]
+    /// A price of zero cannot be used for conversion.
+    #[error("invalid price: expected a price above zero")]
     ZeroPrice,
 }

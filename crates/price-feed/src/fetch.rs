@@ -1,35 +1,35 @@
-//! Asking one source.
+//! Querying one source.
 
 use crate::source::{Answer, AnswerError, Source};
 use reqwest::{Client, StatusCode};
 use std::time::Duration;
 
-/// Why a source has no answer that counts.
+/// The reason why a source has no usable price.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SourceError {
-    #[error("it did not answer in time")]
+    #[error("timeout")]
     TimedOut,
-    #[error("it cannot be reached")]
+    #[error("unreachable")]
     Unreachable(#[source] reqwest::Error),
-    #[error("it answered with status {}", .0.as_u16())]
+    #[error("unexpected status {}", .0.as_u16())]
     Status(StatusCode),
-    #[error("its answer is larger than {0} bytes")]
+    #[error("response too large: expected at most {0} bytes")]
     TooLarge(usize),
-    #[error("its answer cannot be read")]
+    #[error("unreadable response")]
     Unreadable(#[source] AnswerError),
-    #[error("its answer is too old")]
+    #[error("stale price")]
     Stale,
 }
 
-/// How much one source gets.
+/// The limits for one source.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// For the whole answer, connecting included.
+    /// The timeout for the whole response, including connecting.
     pub timeout: Duration,
     pub body_bytes_max: usize,
 }
 
-/// What `source` says now.
+/// Queries the current price of `source`.
 pub(crate) async fn ask(client: &Client, source: &Source, limits: Limits) -> Result<Answer, SourceError> {
     let body = tokio::time::timeout(limits.timeout, body(client, source, limits.body_bytes_max))
         .await
@@ -38,7 +38,7 @@ pub(crate) async fn ask(client: &Client, source: &Source, limits: Limits) -> Res
 }
 
 async fn body(client: &Client, source: &Source, bytes_max: usize) -> Result<Vec<u8>, SourceError> {
-    // The source's name is logged beside the error; its address would only repeat it.
+    // The source's name is logged with the error; its address would only repeat it.
     let unreachable = |error: reqwest::Error| SourceError::Unreachable(error.without_url());
     let mut response = client.get(source.url()).send().await.map_err(unreachable)?;
     if response.status() != StatusCode::OK {

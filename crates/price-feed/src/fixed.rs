@@ -6,14 +6,14 @@ use tithe_clock::Clock;
 use tithe_money::BtcPrice;
 use tithe_pricing::{BtcQuote, PriceError, PriceFeed};
 
-/// Always the same price, true at any time.
+/// A price feed that always returns the same price, valid at any time.
 pub struct FixedPrice {
     price: BtcPrice,
     clock: Arc<dyn Clock>,
 }
 
 impl FixedPrice {
-    /// A feed of this price.
+    /// Creates a feed with this price.
     #[must_use]
     pub fn new(price: BtcPrice, clock: Arc<dyn Clock>) -> Self {
         Self { price, clock }

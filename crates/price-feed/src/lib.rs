@@ -1,14 +1,15 @@
 //! The price of bitcoin: fixed, or the median of several public sources.
 //!
-//! [`FixedPrice`] says what it was told. [`LivePriceFeed`] asks the [`Source`]s and keeps what they agree on:
+//! [`FixedPrice`] always returns its configured price. [`LivePriceFeed`] queries the [`Source`]s and keeps their
+//! median:
 //!
-//! - While the last price is younger than [`PriceSettings::refresh_after`] it is the answer.
-//! - After that the sources are asked again, once for all who wait. If too few answer, the last price is still good
-//!   until [`PriceSettings::max_age`]: a price that is some minutes old is better than a closed shop.
-//! - After that there is no price, and what needs one must wait
+//! - While the last price is younger than [`PriceSettings::refresh_after`], it is returned.
+//! - After that, the sources are queried again, once for all waiting callers. If too few respond, the last price stays
+//!   valid until [`PriceSettings::max_age`]: a price that is some minutes old is better than no sales.
+//! - After that, there is no price, and callers that need one must retry later
 //!   ([`PriceError::TooOld`](tithe_pricing::PriceError::TooOld)).
 //!
-//! No price is ever a float: sources write decimals, and their digits are read as they stand.
+//! Prices are never floats: sources publish decimals, and their digits are parsed exactly.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -22,7 +23,7 @@
 //! let fixed = FixedPrice::new(BtcPrice::parse("100000")?, Arc::new(SystemClock));
 //! assert_eq!(fixed.btc_price().await?.price.to_string(), "100000 USD");
 //!
-//! // Asks nobody before it is asked itself.
+//! // Sends no requests before it is used.
 //! let settings = PriceSettings {
 //!     sources: vec![Source::of(Publisher::Kraken), Source::of(Publisher::Bitstamp)],
 //!     ..PriceSettings::default()

@@ -1,4 +1,4 @@
-//! The price that public sources agree on.
+//! The live price feed: the median of public sources.
 
 use crate::PriceSettings;
 use crate::fetch::{Limits, SourceError, ask};
@@ -13,72 +13,72 @@ use tithe_clock::{Clock, Timestamp};
 use tithe_money::BtcPrice;
 use tithe_pricing::{BtcQuote, PriceError, PriceFeed};
 
-/// However the settings are, the sources are not asked more often than this in the background.
+/// The minimum interval of background refreshes, whatever the settings are.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 
-/// Why a live feed cannot be made.
+/// The reason why a live feed cannot be created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PriceFeedError {
-    /// No price could ever be found with these settings.
-    #[error("{needed} price sources must answer, and there are {sources}")]
+    /// The settings can never produce a price.
+    #[error("too few price sources: expected at least {needed}, got {sources}")]
     TooFewSources {
-        /// How many must answer.
+        /// The minimum number of usable responses.
         needed: usize,
-        /// How many there are.
+        /// The number of sources.
         sources: usize,
     },
-    /// Every price would need no source at all.
-    #[error("at least one price source must answer")]
+    /// The settings require no source at all.
+    #[error("invalid minimum of price sources: expected at least 1, got 0")]
     NoneNeeded,
-    /// No HTTPS client can be made, for example because the machine has no root certificates.
-    #[error("no HTTPS client for the price sources")]
+    /// The HTTPS client cannot be created, for example because the machine has no root certificates.
+    #[error("cannot create the HTTPS client for the price sources")]
     Client(#[source] reqwest::Error),
 }
 
-/// Why asking the sources gave no price.
+/// The reason why a refresh produced no price.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("only {answered} price sources gave a usable answer, and {needed} are needed")]
+#[error("too few price sources: expected {needed} usable responses, got {answered}")]
 pub struct TooFewAnswers {
-    /// How many answers counted.
+    /// The number of usable responses.
     pub answered: usize,
-    /// How many would have been enough.
+    /// The number required.
     pub needed: usize,
 }
 
-/// The median of what several public sources say, kept for a while.
+/// The median of several public sources, cached for some time.
 ///
-/// Sources are asked in parallel. An answer counts when it came in time, can be read, is plausible (100 to 100 000
-/// 000 USD) and, where the source tells its time, is recent.
+/// Sources are queried in parallel. A response is usable if it arrives in time, is well-formed, is plausible (100 to
+/// 100 000 000 USD) and, if the source reports a time, is recent.
 pub struct LivePriceFeed {
     settings: PriceSettings,
     client: Client,
     clock: Arc<dyn Clock>,
     known: Mutex<Known>,
-    /// Held by who asks the sources; all others wait for the outcome.
+    /// Held by the task that queries the sources; all others wait for its result.
     asking: tokio::sync::Mutex<()>,
 }
 
-/// What is known so far.
+/// The current state.
 #[derive(Debug, Clone, Default)]
 struct Known {
     last_good: Option<BtcQuote>,
-    /// When the sources were asked in vain, and how that went, unless they have answered since.
+    /// The time and result of the last failed query, unless a later one succeeded.
     failed: Option<(Timestamp, TooFewAnswers)>,
-    /// How often the sources have been asked.
+    /// The number of queries so far.
     asked: u64,
 }
 
-/// How far apart two times are. A clock that is set back makes what was known stale, not fresh for ever.
+/// The distance between two times. If the clock is set back, the cached price becomes stale instead of staying fresh.
 fn apart(one: Timestamp, other: Timestamp) -> Duration {
     one.since(other).max(other.since(one))
 }
 
 impl LivePriceFeed {
-    /// A feed that knows nothing yet. It asks when it is first asked, or once [`LivePriceFeed::run`] runs.
+    /// Creates a feed without a price. It queries the sources on first use, or once [`LivePriceFeed::run`] runs.
     ///
     /// # Errors
-    /// [`PriceFeedError`] when the settings can never give a price, or no HTTPS client can be made.
+    /// [`PriceFeedError`] if the settings can never produce a price, or the HTTPS client cannot be created.
     pub fn new(settings: PriceSettings, clock: Arc<dyn Clock>) -> Result<Self, PriceFeedError> {
         let (needed, sources) = (settings.answers_min, settings.sources.len());
         if needed == 0 {
@@ -97,8 +97,8 @@ impl LivePriceFeed {
 
     /// Keeps the price fresh until `stop` is ready.
     ///
-    /// It asks somewhat before the price falls due, so that callers of [`PriceFeed::btc_price`] never wait while it
-    /// runs. Without it they do, when the price is older than [`PriceSettings::refresh_after`].
+    /// It refreshes shortly before the price becomes stale, so that callers of [`PriceFeed::btc_price`] never wait
+    /// while it runs. Otherwise they wait when the price is older than [`PriceSettings::refresh_after`].
     pub async fn run(self: Arc<Self>, stop: impl Future<Output = ()> + Send) {
         let keep_fresh = async {
             loop {
@@ -115,17 +115,17 @@ impl LivePriceFeed {
         }
     }
 
-    /// Asks the sources now, however fresh the price is; or, when they are being asked already, waits for that.
+    /// Queries the sources now, even if the price is fresh; or waits for the query in progress.
     ///
     /// # Errors
-    /// [`TooFewAnswers`]: the last good price stays.
+    /// [`TooFewAnswers`]; the last price is kept.
     pub async fn refresh(&self) -> Result<BtcQuote, TooFewAnswers> {
         let asked_before = self.known().asked;
         self.refresh_after(asked_before).await
     }
 
-    /// Asks the sources, unless somebody else has done so since they had been asked `asked_before` times: then that
-    /// outcome is the answer.
+    /// Queries the sources, unless another task has done so since the query count was `asked_before`: then that result
+    /// is returned.
     async fn refresh_after(&self, asked_before: u64) -> Result<BtcQuote, TooFewAnswers> {
         let _turn = self.asking.lock().await;
         let Known { asked, failed, last_good } = self.known().clone();
@@ -148,7 +148,11 @@ impl LivePriceFeed {
                 Ok(quote)
             }
             Err(failure) => {
-                tracing::warn!(answered = failure.answered, needed = failure.needed, "no new BTC price");
+                tracing::warn!(
+                    answered = failure.answered,
+                    needed = failure.needed,
+                    "cannot refresh the BTC price"
+                );
                 known.failed = Some((now, failure.clone()));
                 Err(failure)
             }
@@ -170,7 +174,7 @@ impl LivePriceFeed {
         Ok(median.price)
     }
 
-    /// The price that this source gives, if it counts.
+    /// The price of this source, if it is usable.
     async fn ask_one(&self, source: &Source) -> Option<BtcPrice> {
         let limits = Limits { timeout: self.settings.timeout, body_bytes_max: self.settings.body_bytes_max };
         let answer = ask(&self.client, source, limits).await.and_then(|answer| {
@@ -181,12 +185,16 @@ impl LivePriceFeed {
         answer
             .inspect_err(|error| {
                 let error: &dyn std::error::Error = error;
-                tracing::warn!(source = source.publisher().name(), error, "a BTC price source gave no price");
+                tracing::warn!(
+                    source = source.publisher().name(),
+                    error,
+                    "a BTC price source has no usable price"
+                );
             })
             .ok()
     }
 
-    /// Asks the sources when what is known has become too old, but not again at once when they have just failed.
+    /// Queries the sources when the price is too old, but not again immediately after a failure.
     async fn refresh_if_due(&self) {
         let (due, asked) = {
             let (known, now) = (self.known(), self.clock.now());
@@ -198,7 +206,7 @@ impl LivePriceFeed {
             (!fresh && !just_failed, known.asked)
         };
         if due {
-            // A failure has been logged, and the last good price may still do.
+            // The failure has been logged, and the last price may still be usable.
             let _outcome = self.refresh_after(asked).await;
         }
     }

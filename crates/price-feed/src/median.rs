@@ -1,11 +1,11 @@
-//! One price out of many.
+//! The median of several prices.
 
 use tithe_money::BtcPrice;
 
-/// Prices further apart than one part in this many are worth a look.
+/// A spread above one part in this many is logged.
 const SPREAD_PARTS: u64 = 20;
 
-/// What many prices amount to.
+/// A summary of several prices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Median {
     /// The price in the middle. Of an even number the lower of the two: a lower price of bitcoin asks for more sats,
@@ -16,14 +16,14 @@ pub(crate) struct Median {
 }
 
 impl Median {
-    /// `None` of nothing.
+    /// `None` if there are no prices.
     pub fn of(mut prices: Vec<BtcPrice>) -> Option<Self> {
         prices.sort_unstable();
         let middle = prices.len().checked_sub(1)? / 2;
         Some(Self { price: *prices.get(middle)?, lowest: *prices.first()?, highest: *prices.last()? })
     }
 
-    /// Whether the prices are more than five percent of the median apart.
+    /// Returns true if the prices differ by more than five percent of the median.
     pub fn is_spread(&self) -> bool {
         let micros = |price: BtcPrice| price.usd_micros().get();
         let spread = micros(self.highest).saturating_sub(micros(self.lowest));
@@ -47,7 +47,7 @@ mod tests {
             (vec!["100002", "100000"], "100000"),
             (vec!["100002", "100000", "100001"], "100001"),
             (vec!["100003", "100000", "100002", "100001"], "100001"),
-            // One liar, however bold, moves the price no further than to its neighbour.
+            // A single false price moves the result at most to a neighbouring price.
             (vec!["100000000", "100000", "100001", "100002", "100"], "100001"),
         ] {
             assert_eq!(median(&prices).price, BtcPrice::parse(expected).unwrap());

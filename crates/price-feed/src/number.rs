@@ -1,4 +1,4 @@
-//! Numbers as sources write them, read without ever being a float.
+//! Reads numbers from price sources without converting them to floats.
 
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -9,21 +9,21 @@ const MICROS_PER_USD: u64 = 1_000_000;
 const USD_MIN: u64 = 100;
 const USD_MAX: u64 = 100_000_000;
 
-/// Decimals of a dollar that count; what is finer is cut off.
+/// The significant decimals of a dollar price; further digits are truncated.
 const DECIMALS: usize = 6;
 
-/// Why a number cannot be used.
+/// The reason why a number is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NumberError {
-    #[error("it is not a plain decimal number")]
+    #[error("expected a plain decimal number")]
     NotADecimal,
-    #[error("no bitcoin ever cost that: it is not between {USD_MIN} and {USD_MAX} USD")]
+    #[error("implausible price: expected {USD_MIN} to {USD_MAX} USD")]
     Implausible,
-    #[error("it is not a time")]
+    #[error("expected a timestamp")]
     NotATime,
 }
 
-/// The text of a JSON number, or of a JSON string that holds one.
+/// The text of a JSON number, or of a JSON string that contains one.
 fn text_of(value: &RawValue) -> Cow<'_, str> {
     let text = value.get();
     if text.starts_with('"') {
@@ -33,10 +33,10 @@ fn text_of(value: &RawValue) -> Cow<'_, str> {
     }
 }
 
-/// A price that bitcoin can have.
+/// Parses a plausible bitcoin price.
 pub(crate) fn price_of(value: &RawValue) -> Result<BtcPrice, NumberError> {
     let text = text_of(value);
-    // Cut only between digits: a sign or an exponent must stay where it is noticed.
+    // Truncate only between digits, so that a sign or an exponent is still detected.
     let cut = text
         .split_once('.')
         .filter(|(_, fraction)| fraction.bytes().all(|byte| byte.is_ascii_digit()))
@@ -52,7 +52,7 @@ pub(crate) fn price_of(value: &RawValue) -> Result<BtcPrice, NumberError> {
     BtcPrice::from_usd_micros(dollars).map_err(|_| NumberError::Implausible)
 }
 
-/// A whole number of units since 1970.
+/// Parses a whole number of units since 1970.
 pub(crate) fn timestamp_of(value: &RawValue, micros_per_unit: i64) -> Result<Timestamp, NumberError> {
     let units: i64 = text_of(value).parse().map_err(|_| NumberError::NotATime)?;
     units
@@ -80,7 +80,7 @@ mod tests {
             ("97123.450000", "97123.45 USD"),
             ("\"97123.4567891234567890123456789\"", "97123.456789 USD"),
             ("97123.9999999", "97123.999999 USD"),
-            // Not a number that a float could hold.
+            // A number that a float cannot represent.
             ("90071992.547409", "90071992.547409 USD"),
             ("100", "100 USD"),
             ("100000000", "100000000 USD"),

@@ -1,27 +1,26 @@
-//! How the live feed behaves.
+//! The settings of the live feed.
 
 use crate::Source;
 use std::time::Duration;
 
-/// How [`crate::LivePriceFeed`] behaves. The defaults are meant for use.
+/// The settings of [`crate::LivePriceFeed`]. The defaults are suitable for production.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PriceSettings {
-    /// Who is asked. All known sources by default.
+    /// The sources to query. All known sources by default.
     pub sources: Vec<Source>,
-    /// How many sources must answer for there to be a price. Two by default.
+    /// The minimum number of usable responses. Two by default.
     pub answers_min: usize,
-    /// The age at which a price is asked for anew. One minute by default.
+    /// The age at which the price is refreshed. One minute by default.
     pub refresh_after: Duration,
-    /// How long the last good price can be used when no newer one can be had. A quarter of an hour by default.
+    /// How long the last price can be used if it cannot be refreshed. A quarter of an hour by default.
     pub max_age: Duration,
-    /// An answer that says itself that it is older than this does not count. Ten minutes by default.
+    /// The maximum age of a price according to its source. Ten minutes by default.
     pub source_max_age: Duration,
-    /// How long one source has for its whole answer. Five seconds by default.
+    /// The timeout of one source's whole response. Five seconds by default.
     pub timeout: Duration,
-    /// After sources have failed, how long callers are told so before the sources are asked again. Ten seconds by
-    /// default.
+    /// How long a failure is returned to callers before the sources are queried again. Ten seconds by default.
     pub retry_after: Duration,
-    /// The largest answer that is read. 64 KiB by default.
+    /// The maximum size of a response. 64 KiB by default.
     pub body_bytes_max: usize,
 }
 

@@ -1,4 +1,4 @@
-//! The public sources: where they are, and how to read what they say.
+//! The public price sources: their addresses and response formats.
 
 use crate::number::{NumberError, price_of, timestamp_of};
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use std::fmt;
 use tithe_clock::Timestamp;
 use tithe_money::BtcPrice;
 
-/// Who publishes a price.
+/// A publisher of BTC prices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Publisher {
@@ -30,7 +30,7 @@ pub enum Publisher {
 }
 
 impl Publisher {
-    /// Every publisher there is.
+    /// All publishers.
     pub const ALL: [Self; 7] = [
         Self::Coinbase,
         Self::Kraken,
@@ -41,7 +41,7 @@ impl Publisher {
         Self::CoinGecko,
     ];
 
-    /// The name that logs use.
+    /// The name used in logs.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -81,7 +81,7 @@ impl Publisher {
         }
     }
 
-    /// What an answer of this publisher says.
+    /// Parses a response of this publisher.
     pub(crate) fn read(self, body: &[u8]) -> Result<Answer, AnswerError> {
         match self {
             Self::Coinbase => coinbase(body),
@@ -101,7 +101,7 @@ impl fmt::Display for Publisher {
     }
 }
 
-/// A publisher, and where to ask for its price.
+/// A publisher and the address of its price.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     publisher: Publisher,
@@ -115,20 +115,20 @@ impl Source {
         Self::at(publisher, publisher.base_url())
     }
 
-    /// The publisher's format at another address (scheme, host, and a path before the publisher's own): a mirror, or
-    /// a stand-in for tests.
+    /// The publisher's format at a different address (scheme, host, and a path before the publisher's own), such as a
+    /// mirror or a test server.
     #[must_use]
     pub fn at(publisher: Publisher, base_url: impl Into<String>) -> Self {
         Self { publisher, base_url: base_url.into() }
     }
 
-    /// Every publisher at its public address.
+    /// All publishers at their public addresses.
     #[must_use]
     pub fn all() -> Vec<Self> {
         Publisher::ALL.into_iter().map(Self::of).collect()
     }
 
-    /// Who publishes it.
+    /// The publisher.
     #[must_use]
     pub const fn publisher(&self) -> Publisher {
         self.publisher
@@ -139,24 +139,25 @@ impl Source {
     }
 }
 
-/// What a source has said.
+/// A price reported by a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub price: BtcPrice,
-    /// When it was true, where the source tells.
+    /// When the price was valid, if the source reports it.
     pub as_of: Option<Timestamp>,
 }
 
-/// Why an answer tells no price. Says nothing of what the answer contains: it comes from outside and goes to a log.
+/// The reason why a response has no usable price. It never contains the response, which is untrusted and would be
+/// logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AnswerError {
-    #[error("the answer is not the expected JSON (line {line}, column {column})")]
+    #[error("invalid response: unexpected JSON at line {line}, column {column}")]
     Unexpected { line: usize, column: usize },
-    #[error("the answer reports an error")]
+    #[error("the response reports an error")]
     Reported,
-    #[error("the answer has no price")]
+    #[error("the response has no price")]
     Missing,
-    #[error("the answer's price or time cannot be used")]
+    #[error("the response has an invalid price or time")]
     Number(#[from] NumberError),
 }
 
@@ -205,7 +206,7 @@ fn kraken(body: &[u8]) -> Result<Answer, AnswerError> {
     if !body.error.is_empty() {
         return Err(AnswerError::Reported);
     }
-    // Only one pair was asked for; Kraken answers with its own name for it.
+    // Only one pair was requested; Kraken responds with its own name for it.
     let price = body.result.values().next().and_then(|ticker| ticker.c.first());
     answer(price.ok_or(AnswerError::Missing)?, None)
 }

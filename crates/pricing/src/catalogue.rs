@@ -193,7 +193,7 @@ impl TryFrom<ModelEntry> for Model {
             }
         }
         if entry.default_max_output_tokens > entry.max_output_tokens {
-            return Err(wrong("default_max_output_tokens is more than max_output_tokens".to_owned()));
+            return Err(wrong("default_max_output_tokens exceeds max_output_tokens".to_owned()));
         }
         if entry.input_safety_pct > 1_000 {
             return Err(wrong(format!("input_safety_pct is {}, more than 1000", entry.input_safety_pct)));
@@ -253,8 +253,8 @@ mod tests {
     fn mistakes_are_named() {
         for (from, to, message) in [
             ("\"1.25\"", "\"1,25\"", "model \"m\": input_usd is \"1,25\""),
-            ("\"bytes\"", "\"gpt2\"", "model \"m\": tokenizer: \"gpt2\" is no tokenizer"),
-            ("= 100\n", "= 501\n", "default_max_output_tokens is more than max_output_tokens"),
+            ("\"bytes\"", "\"gpt2\"", "model \"m\": tokenizer: unknown tokenizer"),
+            ("= 100\n", "= 501\n", "default_max_output_tokens exceeds max_output_tokens"),
             ("= 1000\n", "= 0\n", "context_tokens is 0"),
             ("vendor", "vend0r", "vend0r"),
             ("\"1.25\"", "1.25", "input_usd"),

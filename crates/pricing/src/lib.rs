@@ -18,7 +18,7 @@
 //!     btc: BtcQuote { price: BtcPrice::parse("100000")?, as_of: Timestamp::UNIX_EPOCH },
 //! };
 //!
-//! The customer pays the maximum price in advance; anything unused is refunded.
+//! // The customer pays the maximum price in advance; anything unused is refunded.
 //! let quote = model.quote(&["Why is the sky blue?"], Some(200), &terms)?;
 //! let paid = quote.full_amount()?.to_msats();
 //! let usage = Usage { input_tokens: 14, cached_input_tokens: 0, output_tokens: 50 };

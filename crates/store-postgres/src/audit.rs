@@ -36,12 +36,12 @@ impl PostgresStore {
         let rows = futures_util::stream::unfold(receiver, async |mut receiver| {
             receiver.recv().await.map(|row| (row, receiver))
         });
-        // The reader is polled with its rows: whoever drops the stream stops it.
+        // The reader is polled together with its rows, so dropping the stream stops it.
         let reading = futures_util::stream::once(reading).filter_map(async |()| None);
         futures_util::stream::select(rows, reading).boxed()
     }
 
-    /// On a connection of its own, which may take its time and is closed with whatever was begun on it.
+    /// Uses a separate connection, which may take a long time and is closed with any open transaction.
     async fn send_all(&self, sender: &Sender) -> Result<(), Failure> {
         let connection = self.connector.diesel(Purpose::Long).await;
         let mut connection = connection.map_err(|cause| Failure::Unavailable(cause.into()))?;
@@ -100,7 +100,8 @@ async fn send_tables(connection: &mut AsyncPgConnection, sender: &Sender) -> Res
     Ok(())
 }
 
-/// Sends a row; says whether anybody still listens. A row that cannot be read is a finding, not the end.
+/// Sends a row and returns whether the receiver still exists. A row that cannot be decoded is a finding and does not
+/// end the stream.
 async fn send(sender: &Sender, row: Result<AuditRow, StoreError>) -> bool {
     let row = match row {
         Err(StoreError::Corrupt { subject, problem }) => Ok(AuditRow::Unreadable { subject, problem }),

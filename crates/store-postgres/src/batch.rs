@@ -30,7 +30,7 @@ impl BatchStore for PostgresStore {
         let (store, batch) = (self.clone(), batch.clone());
         let commands = batch.commands().len();
         let span = debug_span!("transaction", name = "batch_commit", commands);
-        // In a task of its own: a caller that stops waiting does not cut it short.
+        // Runs in its own task, so that a caller that stops waiting does not interrupt it.
         let committing = async move { store.commit(&batch).await };
         let committed = tokio::spawn(committing.instrument(span)).await;
         committed.map_err(|panicked| StoreError::OutcomeUnknown(Box::new(panicked)))?
@@ -80,7 +80,7 @@ impl BatchStore for PostgresStore {
         self.statement("publish", |connection| {
             let message = message.clone();
             Box::pin(async move {
-                // A lost notification harms nobody: the commit need not wait for the disk.
+                // A lost notification does no harm, so the commit need not wait for the disk.
                 let notify = (set_config("synchronous_commit", "off", true), pg_notify(channel, message));
                 Ok(diesel::select(notify).execute(connection).await.map(drop)?)
             })
@@ -119,7 +119,7 @@ impl PostgresStore {
 
     async fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
         let mut writer = self.writer.lock().await;
-        // Nobody waits for the outcome of a batch whose task has ended in the middle.
+        // Nobody waits for the result of a batch whose task was aborted.
         writer.forget_in_doubt();
         let mut tries = self.transactions.begin("batch_commit");
         loop {

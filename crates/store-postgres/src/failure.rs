@@ -6,7 +6,7 @@ use tokio_postgres::error::SqlState;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why an attempt at a transaction failed. Nothing has changed, but for [`Failure::Unknown`].
+/// The reason why a transaction attempt failed. Nothing has changed, except possibly after [`Failure::Unknown`].
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// Another transaction was in the way: retry at once.
@@ -130,7 +130,8 @@ impl From<DieselError> for Failure {
             DatabaseErrorKind::UnableToSendCommand
             | DatabaseErrorKind::ClosedConnection
             | DatabaseErrorKind::ReadOnlyTransaction => Self::Unavailable(cause.into()),
-            // diesel drops the code of all others: a deadlock, a server that shuts down, or a bug. A few retries show which.
+            // diesel drops the code of all others: a deadlock, a server that shuts down, or a bug. A few retries show
+            // which.
             DatabaseErrorKind::Unknown => Self::Conflict(cause.into()),
             _ => Self::Refused(cause.into()),
         }

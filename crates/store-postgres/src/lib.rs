@@ -1,9 +1,9 @@
 //! The store for production and for more than one server: PostgreSQL, without libpq.
 //!
-//! Batches go through one connection of their own, in two pipelined round trips (`writer`); everything else goes through a
-//! pool. Transactions have names, and are retried when the database asks for it or is unavailable, for as long as the
-//! settings' patience lasts; a commit whose answer was lost is looked up, not guessed. The store locks, loads and writes;
-//! it decides nothing.
+//! Batches use a dedicated connection with two pipelined round trips (`writer`); everything else uses a pool.
+//! Transactions are named, and are retried on conflicts and while the database is unavailable, for as long as the
+//! settings' patience allows. If the response to a commit is lost, the outcome is looked up. The store locks, loads and
+//! writes; it makes no decisions.
 
 mod audit;
 mod batch;

@@ -29,12 +29,12 @@ impl PostgresStore {
                     lost = listen_once(&connector, &server, &sender) => match lost {
                         Err(cause) if !warned => {
                             warned = true;
-                            warn!(%cause, "the connection for notifications failed; followers read the database every second meanwhile");
+                            warn!(%cause, "notification connection failed; followers poll the database every second");
                         }
-                        Err(cause) => debug!(%cause, "the connection for notifications failed again"),
+                        Err(cause) => debug!(%cause, "notification connection failed again"),
                         Ok(()) => {
                             warned = false;
-                            info!("the connection for notifications was lost");
+                            info!("notification connection lost");
                         }
                     }
                 }
@@ -71,7 +71,7 @@ async fn listen_once(
                 }
                 Ok(_) => {}
                 Err(cause) => {
-                    debug!(%cause, "the connection for notifications failed");
+                    debug!(%cause, "notification connection failed");
                     return;
                 }
             }

@@ -11,10 +11,10 @@ use tracing::info;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 
-/// Names the lock that only one program at a time holds while it changes tables: "tithe" in ASCII.
+/// The advisory lock held while a program changes the tables: "tithe" in ASCII.
 const LOCK: i64 = 0x74_69_74_68_65;
 
-/// What the database, or a step, said.
+/// An error of the database or of a migration.
 pub(crate) struct MigrateError(pub(crate) Box<dyn std::error::Error + Send + Sync>);
 
 impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for MigrateError {
@@ -23,13 +23,13 @@ impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for MigrateError
     }
 }
 
-/// Runs the steps that are missing; says how many. The lock goes with the connection, also when the program dies.
+/// Runs the missing migrations and returns their number. The lock is released with the connection, even after a crash.
 pub(crate) async fn run(mut connection: AsyncPgConnection) -> Result<usize, MigrateError> {
-    // Servers start more often than tables change, and need no right to change them then.
+    // Servers start more often than the schema changes, and then need no permission to change it.
     if missing(&mut connection).await? == 0 {
         return Ok(0);
     }
-    info!("the tables are to be brought up to date; waiting for whoever else may be doing that");
+    info!("migrating the tables; waiting for other migrations to finish");
     connection.batch_execute(&format!("SELECT pg_advisory_lock({LOCK})")).await?;
     let migrated = on_blocking_thread(connection, |harness| {
         let done = harness.run_pending_migrations(MIGRATIONS)?;
@@ -37,23 +37,23 @@ pub(crate) async fn run(mut connection: AsyncPgConnection) -> Result<usize, Migr
     });
     let done = migrated.await?;
     for version in &done {
-        info!(version, "the tables were brought up to date");
+        info!(version, "tables migrated");
     }
     Ok(done.len())
 }
 
-/// The steps that there are.
+/// All migrations.
 fn known() -> Result<Vec<String>, MigrateError> {
     let steps = MigrationSource::<Pg>::migrations(&MIGRATIONS)?;
     Ok(steps.iter().map(|step| step.name().version().to_string()).collect())
 }
 
-/// The last step there is.
+/// The latest migration.
 pub(crate) fn version() -> String {
     known().unwrap_or_default().into_iter().max().unwrap_or_default()
 }
 
-/// How many steps are missing. Changes nothing.
+/// The number of missing migrations. Changes nothing.
 pub(crate) async fn pending(mut connection: AsyncPgConnection) -> Result<usize, MigrateError> {
     missing(&mut connection).await
 }
@@ -83,7 +83,7 @@ diesel::table! {
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Migrations are synchronous code on an asynchronous connection: they wait on a thread that may be blocked.
+/// Migrations are synchronous code on an asynchronous connection, so they run on a thread that may block.
 async fn on_blocking_thread<T: Send + 'static>(
     connection: AsyncPgConnection,
     work: impl FnOnce(&mut AsyncMigrationHarness<AsyncPgConnection>) -> Outcome<T> + Send + 'static,

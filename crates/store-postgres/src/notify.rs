@@ -1,7 +1,7 @@
 //! The messages by which servers notify each other (`NOTIFY`) of jobs' steps and texts.
 //!
-//! Steps are notified in the transaction that takes them, so a notified step always exists. Notifications wake; they do not
-//! record: a server that was not connected reads the store instead. Text is notified by itself, and may be lost.
+//! Steps are notified in the transaction that takes them, so a notified step always exists. Notifications wake; they do
+//! not record: a server that was not connected reads the store instead. Text is notified by itself, and may be lost.
 //!
 //! A message begins with the line that names the server which sends it:
 //!

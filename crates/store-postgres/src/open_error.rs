@@ -1,8 +1,8 @@
-//! Why the database could not be opened.
+//! Errors of opening the database.
 
 use crate::url::UrlError;
 
-/// Why the database could not be opened. No message shows the URL, which may hold a password.
+/// The reason why the database could not be opened. No message shows the URL, which may hold a password.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -10,7 +10,7 @@ pub enum OpenError {
     #[error(transparent)]
     Url(#[from] UrlError),
     /// TLS cannot be set up.
-    #[error("TLS to the database cannot be set up")]
+    #[error("cannot set up TLS to the database")]
     Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The server does not answer, or refuses the connection.
     #[error("the database at {at} is unreachable")]
@@ -30,7 +30,7 @@ pub enum OpenError {
         pending: usize,
     },
     /// The tables cannot be migrated.
-    #[error("the tables of the database at {at} cannot be migrated")]
+    #[error("cannot migrate the database at {at}")]
     Migrate {
         /// Host, port and name of the database.
         at: String,

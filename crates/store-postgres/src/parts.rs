@@ -1,7 +1,7 @@
 //! Everything that a batch writes, as one statement.
 //!
-//! A statement costs PostgreSQL tens of microseconds whatever it does, so a batch writes with one: a part for each table whose
-//! rows it updates, and for each into which it inserts. The parts that there are make the batch's shape.
+//! A statement costs PostgreSQL tens of microseconds whatever it does, so a batch writes with one: a part for each
+//! table whose rows it updates, and for each into which it inserts. The parts that there are make the batch's shape.
 
 use crate::notify;
 use crate::server_id::ServerId;
@@ -99,8 +99,8 @@ impl Parts {
         self.parts.iter().fold(notifies, |shape, part| shape | 2_u64 << part.number)
     }
 
-    /// One statement for all parts. Each sees the tables as they were before the statement; foreign keys are checked at its
-    /// end.
+    /// One statement for all parts. Each sees the tables as they were before the statement; foreign keys are checked at
+    /// its end.
     pub(crate) fn sql(&self) -> String {
         let mut first = 1;
         let mut parts = Vec::new();
@@ -130,8 +130,8 @@ macro_rules! row_parts {
 
 for_each_row_kind!(row_parts);
 
-/// What the second round trip writes. Nothing is overwritten that was not loaded: an inserted row that another batch has made
-/// meanwhile fails the batch, which is then tried again.
+/// What the second round trip writes. Nothing is overwritten that was not loaded: an inserted row that another batch
+/// has made meanwhile fails the batch, which is then tried again.
 pub(crate) fn parts(changes: &Changes, server: &ServerId, batch: i64) -> Result<Parts, StoreError> {
     let Changes { grants, transfers, job_changes: steps, .. } = changes;
     let mut parts = Parts::default();

@@ -25,7 +25,8 @@ use tithe_store_sql::schema::{
 };
 use tithe_trust::NostrPubkey;
 
-// States are written out in the statements, not bound: a plan that is made once for any state uses no index on some rows.
+// States are written out in the statements, not bound: a plan that is made once for any state uses no index on some
+// rows.
 
 /// The states whose jobs have something to do.
 const RUNNABLE: &str = "state IN ('evaluating', 'accepted', 'executing')";

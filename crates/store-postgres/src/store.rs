@@ -43,8 +43,8 @@ impl PostgresStore {
         migrate::version()
     }
 
-    /// Runs the migrations that are missing, under a lock: of several programs that try at once, one does it. Returns how
-    /// many were missing.
+    /// Runs the migrations that are missing, under a lock: of several programs that try at once, one does it. Returns
+    /// how many were missing.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -71,8 +71,8 @@ impl PostgresStore {
         Self::connect(url, settings).await
     }
 
-    /// Opens a database whose tables are up to date. Tables that are ahead of this program are accepted: a newer version is
-    /// being rolled out.
+    /// Opens a database whose tables are up to date. Tables that are ahead of this program are accepted: a newer
+    /// version is being rolled out.
     ///
     /// # Errors
     /// [`OpenError`].

@@ -9,19 +9,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// Whether the server must prove who it is.
+/// How the server's identity is verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verify {
-    /// Whoever answers is trusted (libpq's `prefer` and `require`): nobody can listen, but somebody could answer instead.
+    /// Any server is accepted (libpq's `prefer` and `require`): this prevents eavesdropping, not impersonation.
     Nothing,
-    /// Its certificate must be signed by one of these, or of the system's, and name the host.
+    /// The server's certificate must be signed by one of these certificates, or of the system's, and match the host
+    /// name.
     Full {
         /// A file of certificates.
         roots: Option<PathBuf>,
     },
 }
 
-/// Why TLS cannot be set up.
+/// The reason why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
 pub(crate) struct TlsError {

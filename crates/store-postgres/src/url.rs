@@ -4,31 +4,33 @@ use crate::tls::Verify;
 use std::path::PathBuf;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
-/// Why a URL names no PostgreSQL database.
+/// The reason why a URL is not a PostgreSQL URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UrlError {
-    /// It is another kind of URL.
-    #[error("the database URL does not begin with postgres:// or postgresql://")]
+    /// The URL has a different scheme.
+    #[error("invalid database URL: expected postgres:// or postgresql://")]
     Scheme,
-    /// A value of `sslmode` that there is not.
-    #[error("sslmode={0:?} in the database URL is none of disable, prefer, require, verify-ca, verify-full")]
+    /// The value of `sslmode` is unknown.
+    #[error(
+        "invalid sslmode in the database URL: expected disable, prefer, require, verify-ca or verify-full, got {0:?}"
+    )]
     SslMode(String),
-    /// Something else. The URL itself is not shown: it may hold a password.
-    #[error("the database URL cannot be read: {0}")]
+    /// Any other problem. The URL itself is not shown, because it may contain a password.
+    #[error("invalid database URL: {0}")]
     Other(String),
 }
 
-/// What a URL says.
+/// A parsed database URL.
 pub(crate) struct Address {
     pub(crate) config: tokio_postgres::Config,
     pub(crate) verify: Verify,
 }
 
 impl Address {
-    /// Reads a URL. `sslmode` means what it means to libpq: `prefer` (the default) and `require` encrypt and trust whoever
-    /// answers (`require` with `sslrootcert` verifies, too), `verify-ca` and `verify-full` also check that it is who it says (both check the host's name here), against
-    /// the certificates in `sslrootcert` or the system's.
+    /// Parses a URL. `sslmode` has the same meaning as in libpq: `prefer` (the default) and `require` encrypt without
+    /// verifying the server (`require` with `sslrootcert` does verify), `verify-ca` and `verify-full` also verify the
+    /// server's identity (both check the host name here), against the certificates in `sslrootcert` or the system's.
     pub(crate) fn parse(url: &str) -> Result<Self, UrlError> {
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err(UrlError::Scheme);
@@ -62,14 +64,14 @@ impl Address {
         let rest = if rest.is_empty() { String::new() } else { format!("?{}", rest.join("&")) };
         let mut config: tokio_postgres::Config =
             format!("{base}{rest}").parse().map_err(|wrong| UrlError::Other(deepest(&wrong)))?;
-        // Or what stands behind it would be told as the host's name.
+        // Otherwise the text after the @ would be shown as the host name.
         if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
             return Err(UrlError::Other(
                 "the user or the password has a @ in it, which must be written %40".to_owned(),
             ));
         }
         config.ssl_mode(mode);
-        // Of several, the one that takes writes: reads from another could be behind.
+        // With several hosts, connect to the one that accepts writes: the others may lag behind.
         if config.get_hosts().len() > 1 && config.get_target_session_attrs() == TargetSessionAttrs::Any {
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
@@ -113,10 +115,10 @@ mod tests {
     #[test]
     fn mistakes_are_named_and_passwords_are_not() {
         for (url, told) in [
-            ("mysql://u:secret@h/d", "does not begin with postgres://"),
-            ("postgres://u:secret@h/d?sslmode=on", "sslmode=\"on\""),
-            ("postgres://u:secret@h:x/d", "cannot be read: "),
-            ("postgres://u:secret@h/d?colour=blue", "cannot be read: "),
+            ("mysql://u:secret@h/d", "expected postgres://"),
+            ("postgres://u:secret@h/d?sslmode=on", "got \"on\""),
+            ("postgres://u:secret@h:x/d", "invalid database URL: "),
+            ("postgres://u:secret@h/d?colour=blue", "invalid database URL: "),
             ("postgres://u:1@secret@h/d", "written %40"),
             ("postgres://u:secret@h/d?sslrootcert=/a.pem", "without sslmode=verify-full"),
         ] {

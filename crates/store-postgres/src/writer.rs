@@ -1,18 +1,18 @@
 //! The connection that writes batches.
 //!
-//! A batch takes two round trips: `BEGIN` with everything that locks and loads; then everything that writes, with `COMMIT`. In
-//! a round trip the statements are sent one after the other without waiting for answers, so that a batch costs two of them
-//! however many kinds of rows it touches. Its statements are prepared before it: preparing one in the middle of a round trip
-//! would let the next overtake it.
+//! A batch takes two round trips: `BEGIN` with everything that locks and loads; then everything that writes, with
+//! `COMMIT`. In a round trip the statements are sent one after the other without waiting for answers, so that a batch
+//! costs two of them however many kinds of rows it touches. Its statements are prepared before it: preparing one in the
+//! middle of a round trip would let the next overtake it.
 //!
-//! One statement for each table locks and loads, in the order of the locks. One statement for all tables writes (`parts`),
-//! prepared when the first batch of its shape comes.
+//! One statement for each table locks and loads, in the order of the locks. One statement for all tables writes
+//! (`parts`), prepared when the first batch of its shape comes.
 //!
-//! A round trip in which anything fails leaves nothing: PostgreSQL answers `COMMIT` in a failed transaction with a rollback. If
-//! the connection is lost before the answer to `COMMIT`, the batch may have been written or not. Each batch therefore also
-//! writes its number into this server's row of `committers`, and that row shows the outcome. Before it is believed, the number
-//! is put beyond that of the lost batch: this waits for a transaction that is still open, and the table refuses one whose
-//! statements arrive even later.
+//! A round trip in which anything fails leaves nothing: PostgreSQL answers `COMMIT` in a failed transaction with a
+//! rollback. If the connection is lost before the answer to `COMMIT`, the batch may have been written or not. Each
+//! batch therefore also writes its number into this server's row of `committers`, and that row shows the outcome.
+//! Before it is believed, the number is put beyond that of the lost batch: this waits for a transaction that is still
+//! open, and the table refuses one whose statements arrive even later.
 
 use crate::connector::{Connector, Purpose};
 use crate::failure::{Failure, may_have_committed, redacted};
@@ -41,7 +41,7 @@ const ENROL: &str = "\
     INSERT INTO committers (id, batch) VALUES ($1, 0) \
     ON CONFLICT (id) DO UPDATE SET seen_at = now()";
 
-/// Makes sure that a batch that is not committed never will be.
+/// Ensures that an uncommitted batch can never be committed later.
 const FENCE: &str = "\
     INSERT INTO committers (id, batch) VALUES ($1, $2::bigint + 1) \
     ON CONFLICT (id) DO UPDATE SET batch = excluded.batch, seen_at = now() WHERE committers.batch < $2::bigint";
@@ -92,9 +92,9 @@ impl Writer {
         Self { connector, link: None, server, batch: 0, in_doubt: None }
     }
 
-    /// Tries a batch once. After [`Failure::Unknown`], the next try first looks up the outcome of this one.
+    /// Tries a batch once. After [`Failure::Unknown`], the next attempt first looks up the outcome of this one.
     pub(crate) async fn attempt(&mut self, batch: &Batch) -> Result<Committed, Failure> {
-        // Taken out, so that a round trip that is cut short for whatever reason takes its connection with it.
+        // Taken out, so that an interrupted round trip discards its connection.
         let patience = self.connector.settings.statement_timeout + Duration::from_secs(5);
         let mut link = match self.link.take() {
             Some(link) if !link.client.is_closed() => link,
@@ -153,8 +153,8 @@ impl Writer {
         }
     }
 
-    /// Gives up looking up the outcome of the last batch; returns whether it is still unknown. The number after it may have
-    /// been used up.
+    /// Stops looking up the outcome of the last batch and returns whether it is still unknown. The next number may
+    /// already have been used.
     pub(crate) fn forget_in_doubt(&mut self) -> bool {
         let in_doubt = self.in_doubt.take().is_some();
         self.batch += i64::from(in_doubt);
@@ -212,7 +212,13 @@ impl Link {
         let mut answers = answers.into_iter();
         // The answer to BEGIN.
         answers.next().transpose()?;
-        loaded_rows(answers)
+        let loaded = loaded_rows(answers)?;
+        if loaded.is_torn(keys) {
+            return Err(Failure::Conflict(
+                "a row was made by another server while its guard was read".into(),
+            ));
+        }
+        Ok(loaded)
     }
 
     fn query<'a>(
@@ -268,9 +274,9 @@ type Answer = Result<Vec<Row>, Error>;
 
 macro_rules! first_round_trip {
     ($($field:ident: $kind:path,)*) => {
-        /// The statements of the first round trip: each locks and loads rows of one table. They are sent in the order of the
-        /// locks. A statement sees what was committed when it began, so whether a hold or a transfer exists is read only once
-        /// its account is locked.
+        /// The statements of the first round trip: each locks and loads rows of one table. They are sent in the order
+        /// of the locks. A statement sees what was committed when it began, so whether a hold or a transfer exists is
+        /// read only once its account is locked.
         struct Statements {
             $($field: Statement,)*
             transfers: Statement,
@@ -333,8 +339,8 @@ fn parameters(columns: &[Column]) -> Vec<&(dyn ToSql + Sync)> {
     columns.iter().map(|column| -> &(dyn ToSql + Sync) { column.as_ref() }).collect()
 }
 
-/// Sends every statement before it waits for the first answer. A statement is sent when its future is first polled, so they
-/// are polled strictly one after the other.
+/// Sends every statement before it waits for the first answer. A statement is sent when its future is first polled, so
+/// they are polled strictly one after the other.
 async fn in_order<T>(statements: Vec<BoxFuture<'_, T>>) -> Vec<T> {
     let mut sent: Vec<Pin<Box<MaybeDone<BoxFuture<'_, T>>>>> =
         statements.into_iter().map(|statement| Box::pin(maybe_done(statement))).collect();

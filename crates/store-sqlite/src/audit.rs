@@ -34,7 +34,7 @@ impl SqliteStore {
         let rows = futures_util::stream::unfold(receiver, async |mut receiver| {
             receiver.recv().await.map(|row| (row, receiver))
         });
-        // The reader is polled with its rows: whoever drops the stream stops it.
+        // The reader is polled together with its rows, so dropping the stream stops it.
         let reading = futures_util::stream::once(reading).filter_map(async |()| None);
         futures_util::stream::select(rows, reading).boxed()
     }
@@ -88,7 +88,8 @@ fn send_all(connection: &mut SqliteConnection, sender: &Sender) -> Result<(), Fa
     Ok(())
 }
 
-/// Sends a row; says whether anybody still listens. A row that cannot be read is a finding, not the end.
+/// Sends a row and returns whether the receiver still exists. A row that cannot be decoded is a finding and does not
+/// end the stream.
 fn send(sender: &Sender, row: Result<AuditRow, StoreError>) -> bool {
     let row = match row {
         Err(StoreError::Corrupt { subject, problem }) => Ok(AuditRow::Unreadable { subject, problem }),

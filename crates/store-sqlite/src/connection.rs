@@ -43,7 +43,7 @@ impl Default for SqliteSettings {
     }
 }
 
-/// Why the database could not be opened.
+/// The reason why the database could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -51,7 +51,7 @@ pub enum OpenError {
     #[error("invalid SQLite URL: expected sqlite://path/to/file.db, got {0:?}")]
     Url(String),
     /// The file cannot be opened.
-    #[error("the database {path} cannot be opened")]
+    #[error("cannot open the database {path}")]
     Open {
         /// The path of the file.
         path: String,
@@ -60,7 +60,7 @@ pub enum OpenError {
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The tables cannot be migrated.
-    #[error("the tables of the database {path} cannot be migrated")]
+    #[error("cannot migrate the database {path}")]
     Migrate {
         /// The path of the file.
         path: String,
@@ -88,15 +88,15 @@ impl SqliteStore {
         path.ok_or_else(|| OpenError::Url(url.to_owned()))
     }
 
-    /// Makes the database of a `sqlite://` URL if it does not exist, and runs the migrations that are missing; returns how
-    /// many. Of two programs that try at once, one does it.
+    /// Creates the database of a `sqlite://` URL if it does not exist, runs the missing migrations and returns their
+    /// number. If two programs try at the same time, one of them does it.
     ///
     /// # Errors
     /// [`OpenError`].
     pub async fn migrate(url: &str, settings: SqliteSettings) -> Result<usize, OpenError> {
         let path = Self::path_of(url)?;
         let open = |cause| OpenError::Open { path: path.to_owned(), cause };
-        // The first connection sets the journal mode, which the others must find set.
+        // The first connection sets the journal mode, which the others rely on.
         let mut first = establish(path.to_owned(), settings).await.map_err(|cause| open(cause.into()))?;
         let migrated = first
             .spawn_blocking(|connection| {
@@ -117,7 +117,7 @@ impl SqliteStore {
         }
     }
 
-    /// Runs the migrations that are missing, and opens the database.
+    /// Runs the missing migrations and opens the database.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -207,7 +207,7 @@ impl From<diesel::result::Error> for MigrateError {
 }
 
 fn store_error(cause: diesel::result::Error) -> StoreError {
-    // diesel does not tell SQLITE_BUSY apart but by its text.
+    // diesel distinguishes SQLITE_BUSY only by its text.
     let busy = match &cause {
         diesel::result::Error::DatabaseError(_, info) => {
             matches!(info.message(), "database is locked" | "database table is locked" | "disk I/O error")

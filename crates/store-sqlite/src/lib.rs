@@ -1,8 +1,8 @@
 //! The embedded store: SQLite through diesel, nothing to install.
 //!
-//! One writer connection and several readers on a database in WAL mode, `synchronous=FULL`: what was acknowledged is on
-//! disk. Each operation runs as one piece on a blocking thread, so a dropped future cuts nothing in half. Writing
-//! transactions begin `IMMEDIATE`. The store locks, loads and writes; it decides nothing.
+//! It uses one writer connection and several readers on a database in WAL mode with `synchronous=FULL`: acknowledged
+//! writes are on disk. Each operation runs as a whole on a blocking thread, so dropping a future interrupts nothing.
+//! Write transactions begin `IMMEDIATE`. The store locks, loads and writes; it makes no decisions.
 
 mod audit;
 mod batch;

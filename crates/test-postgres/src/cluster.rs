@@ -15,10 +15,10 @@ use crate::run_as::RunAs;
 /// Below the ports that systems give to outgoing connections: one of those could take a stopped cluster's port.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
 
-/// How often a port is tried that turns out to be taken.
+/// The number of attempts to find a free port.
 const PORT_TRIES: u32 = 50;
 
-/// How many lines of a log are worth showing.
+/// The number of log lines to show.
 const TAIL: usize = 40;
 
 /// The certificate of a cluster and its key.
@@ -30,7 +30,7 @@ pub struct TlsFiles {
     pub key_pem: String,
 }
 
-/// What a cluster is to be like.
+/// The settings of a cluster.
 #[derive(Debug, Clone, Default)]
 pub struct ClusterOptions {
     /// Whether commits survive a crash of the machine, which takes time: PostgreSQL's own settings, on a disk. Without
@@ -51,8 +51,8 @@ impl ClusterOptions {
     }
 }
 
-/// A PostgreSQL server of its own in a temporary folder: on 127.0.0.1 only, with one superuser, `postgres`, who needs no
-/// password.
+/// A PostgreSQL server of its own in a temporary folder: on 127.0.0.1 only, with one superuser, `postgres`, who needs
+/// no password.
 ///
 /// Dropping it stops it and removes its folder. So does a small process beside ours when ours ends without dropping it:
 /// killed, aborted, or with the cluster in a static.
@@ -67,7 +67,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Makes a cluster and waits until it answers: half a second.
+    /// Starts a cluster and waits until it accepts connections, which takes half a second.
     pub fn start(options: ClusterOptions) -> Result<Self, ClusterError> {
         let bin = programs::folder()?;
         let run_as = RunAs::choose()?;
@@ -85,7 +85,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Where `database` is found.
+    /// The URL of `database`.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
@@ -109,7 +109,7 @@ impl Cluster {
         &self.folder
     }
 
-    /// Crashes the server and starts it again: it recovers what was committed.
+    /// Crashes the server and starts it again: it recovers all committed transactions.
     pub fn restart_immediate(&self) -> Result<(), ClusterError> {
         self.control(&["restart", "-m", "immediate"])
     }
@@ -119,7 +119,7 @@ impl Cluster {
         self.control(&["stop", "-m", "immediate"])
     }
 
-    /// Starts a stopped server, on the port that it had.
+    /// Starts a stopped server on its previous port.
     pub fn start_again(&self) -> Result<(), ClusterError> {
         self.control(&["start"])
     }
@@ -174,7 +174,7 @@ impl Cluster {
         initialize("--locale=C.UTF-8").or_else(|_| initialize("--locale=C"))
     }
 
-    /// Who may connect, and with which certificate.
+    /// The client authentication settings and the certificate.
     fn configure_access(&self) -> Result<(), ClusterError> {
         let kind = if self.options.tls.is_some() { "hostssl" } else { "host" };
         let access = format!("local all all trust\n{kind} all all 127.0.0.1/32 trust\n");
@@ -280,7 +280,7 @@ fn stop_command(run_as: &RunAs, bin: &Path, folder: &Path) -> Vec<OsString> {
     words
 }
 
-/// A port that nobody listens on at this moment.
+/// A port that is currently free.
 fn free_port() -> Result<u16, ClusterError> {
     let mut last = io::Error::from(io::ErrorKind::AddrInUse);
     for _ in 0..PORT_TRIES {

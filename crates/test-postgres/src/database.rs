@@ -23,10 +23,10 @@ const BUILDING: &str = "_building";
 /// What PostgreSQL keeps of a longer name is its first 63 bytes.
 const LONGEST_NAME: usize = 63;
 
-/// A database of a test's own, which is removed when this is dropped.
+/// A temporary database for one test, which is removed on drop.
 ///
-/// It is on the server that `TITHE_TEST_POSTGRES_URL` names, by the URL of its administrative database; without that, on
-/// one that this process starts and takes along when it ends.
+/// It is on the server that `TITHE_TEST_POSTGRES_URL` names, by the URL of its administrative database; without that,
+/// on one that this process starts and takes along when it ends.
 #[derive(Debug)]
 pub struct TestDatabase {
     name: String,
@@ -38,7 +38,8 @@ impl TestDatabase {
     /// yet: it is called with that database's URL, and once for all tests of all processes that use the server.
     ///
     /// A name must change when what `prepare` does changes: let it end in a fingerprint. It is of letters, digits, `_`
-    /// and `-`, 54 at most. What `prepare` has connected is cut off when it returns, and nothing can connect after that.
+    /// and `-`, 54 at most. What `prepare` has connected is cut off when it returns, and nothing can connect after
+    /// that.
     pub async fn create<F, P>(template_name: &str, prepare: F) -> Self
     where
         F: FnOnce(String) -> P,
@@ -54,7 +55,7 @@ impl TestDatabase {
             panic!("preparing the template {template_name}: {error}");
         }
         let name = next_name();
-        // Before it exists: a test that is given up while it waits leaves nothing behind.
+        // Before it exists: a test that is cancelled while it waits leaves nothing behind.
         let database = Self { url: with_database(&admin, &name), name };
         if let Err(error) = janitor.create(&database.name, template_name).await {
             panic!("copying the template {template_name}: {error}");
@@ -72,7 +73,7 @@ impl TestDatabase {
         runtime.expect("the system has what tokio needs").block_on(Self::create(template_name, prepare))
     }
 
-    /// Where it is found.
+    /// The database's URL.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url

@@ -1,32 +1,32 @@
 use std::io;
 use std::path::PathBuf;
 
-/// Why a cluster does not do what it was asked to.
+/// The reason why a test cluster is unavailable.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// The machine has no server programs.
+    /// The PostgreSQL server programs are not installed.
     #[error(
         "PostgreSQL's server programs (initdb, postgres) were not found: install your system's postgresql package \
          (Debian: apt-get install postgresql) or set TITHE_TEST_POSTGRES_BIN"
     )]
     NotFound,
-    /// The folder that was named has no server programs.
+    /// The configured folder does not contain the server programs.
     #[error(
         "PostgreSQL's server programs (initdb, postgres) are not in {0}, which TITHE_TEST_POSTGRES_BIN names"
     )]
     NotThere(PathBuf),
-    /// We are root, and there is nobody else to run the server as.
+    /// The process runs as root, and no other user can run the server.
     #[error(
         "PostgreSQL refuses to run as root, and there is neither a user postgres (with runuser, setpriv or su) nor a \
          working unshare: add the user, or run this as another"
     )]
     Root,
-    /// The machine refused something.
+    /// A system call failed.
     #[error("{doing}: {error}")]
     Io {
-        /// What was being done.
+        /// The operation.
         doing: String,
-        /// What the machine says.
+        /// The system error.
         error: io::Error,
     },
     /// One of PostgreSQL's programs failed.
@@ -34,14 +34,14 @@ pub enum ClusterError {
     Failed {
         /// The program.
         program: String,
-        /// What it said.
+        /// The program's output.
         output: String,
-        /// The end of the server's log, which often says more.
+        /// The end of the server's log, which often has more detail.
         log: String,
     },
 }
 
-/// Says what was being done when the machine refused.
+/// Adds the operation to a system error.
 pub trait Doing<T> {
     fn doing(self, what: impl Into<String>) -> Result<T, ClusterError>;
 }

@@ -1,4 +1,4 @@
-//! What cleans up after a cluster, also when its process can do nothing any more.
+//! The cleanup process of a cluster, which works even after its parent was killed.
 
 use std::ffi::OsString;
 use std::io::{self, PipeReader, PipeWriter};

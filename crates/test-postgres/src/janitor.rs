@@ -1,5 +1,5 @@
-//! The thread that makes and removes databases, with a runtime of its own: a test's may be gone when its database is
-//! dropped, or there may be none.
+//! The thread that creates and removes databases. It has its own runtime, because a test's runtime may be gone when its
+//! database is dropped, or there may be none.
 
 #![expect(clippy::expect_used, reason = "this is tests: a panic is how they fail")]
 
@@ -19,7 +19,7 @@ use crate::{Cluster, ClusterOptions, URL_VARIABLE};
 /// Copies overlap well: each of four at once takes 6 ms, one after the other 13 ms (2 cores).
 const WORKERS: usize = 4;
 
-/// How often a statement is tried whose connection breaks.
+/// The number of attempts if the connection breaks.
 const TRIES: u32 = 3;
 
 /// PostgreSQL 15 is the first that can be told how to copy.
@@ -66,7 +66,7 @@ impl Janitor {
         self.ask(|answer| Request::Create { name, template, answer }).await
     }
 
-    /// Removes a database, some time soon.
+    /// Removes a database in the background.
     pub fn drop_database(&self, name: String) {
         // A janitor who is gone has taken the server along.
         let _ = self.requests.send(Request::Drop { name });
@@ -156,7 +156,7 @@ impl Worker {
         self.execute(|_| format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)")).await
     }
 
-    /// Carries out the statement, on another connection if the one that it has breaks.
+    /// Executes the statement, on a new connection if the current one is broken.
     async fn execute(&mut self, statement: impl Fn(&str) -> String) -> Result<(), String> {
         let mut tries = 0;
         loop {
@@ -183,7 +183,7 @@ impl Worker {
         Ok(self.connection.insert(connection))
     }
 
-    /// Removes the databases of processes that have ended before their janitor got round to it.
+    /// Removes the databases of processes that ended before their janitor could remove them.
     async fn sweep(mut self) -> Result<(), String> {
         const LEFT: &str = "SELECT d.datname::text FROM pg_database d WHERE d.datname ~ '^t_[0-9a-f]{16}_[0-9]+$' AND \
             NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datname = d.datname \

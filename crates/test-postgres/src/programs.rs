@@ -1,4 +1,4 @@
-//! Where the server's programs are.
+//! Finds the server programs.
 
 use std::env;
 use std::ffi::OsStr;

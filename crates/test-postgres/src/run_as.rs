@@ -1,4 +1,4 @@
-//! Who runs the server, which refuses root.
+//! The user that runs the server, which refuses to run as root.
 
 use std::env;
 use std::ffi::OsString;

@@ -1,4 +1,4 @@
-//! What we ask the server ourselves.
+//! The SQL access that the helpers themselves need.
 
 use std::error::Error;
 use std::time::Duration;
@@ -7,13 +7,13 @@ use tokio::time::{Instant, sleep};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
 
-/// How long a server may take to come back: one that has crashed recovers first.
+/// How long to wait for a server, which may first have to recover from a crash.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The pause between two tries to connect.
+/// The pause between two connection attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Connects as `name`, as soon as the server answers.
+/// Connects as `name` as soon as the server accepts connections.
 pub async fn connect(url: &str, name: &str) -> Result<Client, String> {
     let mut config: Config = url.parse().map_err(|error| format!("{url}: {}", explain(&error)))?;
     config.application_name(name);
@@ -30,7 +30,7 @@ pub async fn connect(url: &str, name: &str) -> Result<Client, String> {
     }
 }
 
-/// Whether the error is about the connection, so that another one may do.
+/// Returns true if the error concerns the connection, so that a retry on a new one may succeed.
 pub fn is_passing(error: &tokio_postgres::Error) -> bool {
     let states = [
         SqlState::ADMIN_SHUTDOWN,
@@ -51,7 +51,7 @@ pub fn with_database(url: &str, name: &str) -> String {
     format!("{}/{name}{parameters}", address.get(..end).unwrap_or(address))
 }
 
-/// An error with its causes: `tokio_postgres` says "db error" and no more.
+/// Formats an error with its causes, because `tokio_postgres` says only "db error".
 pub fn explain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -41,7 +41,7 @@ pub enum InvalidEvent {
         expected: &'static str,
     },
     /// The public key is not the x coordinate of a curve point.
-    #[error("invalid event field `pubkey`: not a point on the curve")]
+    #[error("invalid event field `pubkey`: not on the curve")]
     NotOnCurve,
     /// The id is not the hash of the event.
     #[error("wrong event id: expected the hash of the event")]

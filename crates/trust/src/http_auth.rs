@@ -343,7 +343,7 @@ mod tests {
             assert!(HttpAuth::is_meant(empty.as_bytes()));
         }
         let error = HttpAuth::parse("Nostr e30=").unwrap_err();
-        assert_eq!(error.to_string(), "the event's `id` must be 64 lowercase hex digits");
+        assert_eq!(error.to_string(), "invalid event field `id`: expected 64 lowercase hex digits");
     }
 
     #[test]

@@ -21,23 +21,23 @@
 //! let challenges = Challenges::new(&secrets, Challenges::LIFE);
 //! let tokens = IdentityTokens::new(&secrets, Duration::from_hours(24));
 //!
-//! The server issues a challenge and stores nothing; the client signs it.
+//! // The server issues a challenge and stores nothing; the client signs it.
 //! let challenge = challenges.issue(now, [7; 8]);
 //! let client = SecretKey::from_bytes([42; 32])?;
 //! let signed = client.login(challenge.nonce, now, [9; 32]);
 //!
-//! The server verifies the signature, stores the nonce as used, and issues a token.
+//! // The server verifies the signature, stores the nonce as used, and issues a token.
 //! let login = challenges.login(&VerifiedEvent::parse(&signed)?, now)?;
 //! assert_eq!((login.pubkey, login.nonce), (client.pubkey(), challenge.nonce));
 //! let token = tokens.issue(login.pubkey, now);
 //!
-//! Later requests carry the token.
+//! // Later requests carry the token.
 //! let later = now + Duration::from_hours(1);
 //! let who = tokens.verify(&token.text, later)?;
 //! assert_eq!(who, client.pubkey());
 //! assert!(tokens.verify(&token.text, token.expires_at).is_err());
 //!
-//! Paid work earns trust, but the gain per day is limited.
+//! // Paid work earns trust, but the gain per day is limited.
 //! let policy = TrustPolicy::default();
 //! let paid = Interaction::Success { paid: Msats::new(50_000)? };
 //! let mut identity = TrustScore::new(who, now);

@@ -23,7 +23,7 @@ pub enum InvalidPubkey {
     #[error("invalid npub: wrong checksum, or the content is not a public key")]
     Npub,
     /// The number is not the x coordinate of a curve point.
-    #[error("invalid Nostr public key: not a point on the curve")]
+    #[error("invalid Nostr public key: not on the curve")]
     NotOnCurve,
 }
 

@@ -145,10 +145,7 @@ pub(crate) fn expire(state: &State, now: Timestamp, payment_hash: PaymentHash) -
 /// The invoice and amount that an order pays, or the reason why this wallet rejects it.
 pub(crate) fn amount_of(order: &PaymentOrder) -> Result<Msats, WalletError> {
     if order.request.network() != Network::Regtest {
-        return refused(format!(
-            "wrong network: expected regtest, got {}",
-            order.request.network()
-        ));
+        return refused(format!("wrong network: expected regtest, got {}", order.request.network()));
     }
     match (order.request.amount(), order.amount) {
         (Some(_), Some(_)) => refused("the invoice names its amount, and so does the order"),
@@ -208,9 +205,7 @@ fn obstacle(
     if let Some(other) = state.payer(payment.payment_hash) {
         return Some(match other.outcome {
             Outcome::InFlight => "another payment of this invoice is under way",
-            Outcome::Succeeded { .. } | Outcome::Failed { .. } => {
-                "invoice already paid by another payment"
-            }
+            Outcome::Succeeded { .. } | Outcome::Failed { .. } => "invoice already paid by another payment",
         });
     }
     if now >= order.request.expires_at() {

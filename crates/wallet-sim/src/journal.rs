@@ -116,7 +116,7 @@ impl Journal {
     /// the process of being written.
     fn cut_torn_line(&self) -> Result<(), SimError> {
         if self.length()? > self.read_to {
-            tracing::warn!(path = %self.path.display(), line = self.lines + 1, "removing an incomplete line from the wallet's journal");
+            tracing::warn!(path = %self.path.display(), line = self.lines + 1, "removing an incomplete journal line");
             self.file.set_len(self.read_to).map_err(self.failed("cutting"))?;
         }
         Ok(())

@@ -1,10 +1,10 @@
 //! A simulated Lightning wallet: real signed invoices, no money.
 //!
 //! [`SimWallet`] is the wallet that works without any set-up. Its invoices are BOLT11 on the private chain "regtest",
-//! signed by a node key of its own, and any decoder reads them; they are paid by whoever asks for it through
-//! [`TestPayer`](tithe_lightning::TestPayer), with money from nowhere.
+//! signed by a node key of its own, and any decoder reads them; they are paid with simulated money through
+//! [`TestPayer`](tithe_lightning::TestPayer).
 //!
-//! What it pretends:
+//! Simulated behaviour:
 //!
 //! - Outgoing payments need a balance and cost a fee, but reach nobody. Paying an invoice of the same wallet settles
 //!   it, with the preimage that belongs to it. Any other invoice is "paid" with a preimage that is **made up** and
@@ -15,7 +15,7 @@
 //! What it keeps: everything that has happened, in a journal in one folder. Several servers can use one folder at the
 //! same time and see one wallet; a server that is killed loses nothing that it has answered.
 //!
-//! It can be told to misbehave as real wallets do: see [`Faults`], [`FaultRates`], [`SimWallet::expire`].
+//! It can inject the faults of real wallets: see [`Faults`], [`FaultRates`], [`SimWallet::expire`].
 //!
 //! ```
 //! use std::{sync::Arc, time::Duration};

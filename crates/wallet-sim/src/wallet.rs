@@ -1,4 +1,4 @@
-//! The wallet itself: the ports, each as a decision on the shared journal.
+//! The wallet: it implements the ports, each operation as a decision on the shared journal.
 
 use crate::SimError;
 use crate::decide::{self, PaymentEnd, Sending};
@@ -19,12 +19,12 @@ use tithe_lightning::{
 use tithe_money::{Msats, Sats};
 use tokio::task::spawn_blocking;
 
-/// How the simulation behaves.
+/// The settings of the simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SimOptions {
-    /// What routing costs, for every outgoing payment. One sat by default.
+    /// The routing fee of every outgoing payment. One sat by default.
     pub routing_fee: Sats,
-    /// What goes wrong by itself. Nothing by default.
+    /// The rates of random faults. None by default.
     pub fault_rates: FaultRates,
 }
 
@@ -39,15 +39,15 @@ const ONE_SAT: Sats = match Sats::new(1) {
     Err(_) => Sats::ZERO,
 };
 
-/// A Lightning wallet in which no money moves.
+/// A Lightning wallet that moves no real money.
 ///
-/// Several of them, in one process or in many, can be open on one folder at the same time: they are one wallet. See
-/// the crate's documentation for what it keeps and what it pretends.
+/// Several instances, in one or more processes, can share one folder at the same time: they are one wallet. The crate's
+/// documentation describes what is stored and what is simulated.
 pub struct SimWallet {
     shared: Arc<Shared>,
 }
 
-/// What the wallet's calls and its background task share.
+/// The state shared by the wallet's calls and its background task.
 pub(crate) struct Shared {
     book: Mutex<Book>,
     node: Node,
@@ -58,7 +58,7 @@ pub(crate) struct Shared {
     pub poller: Poller,
 }
 
-/// The journal and what it says.
+/// The journal and the state derived from it.
 struct Book {
     journal: Journal,
     state: State,
@@ -76,7 +76,7 @@ impl SharedJournal for Shared {
 }
 
 impl Shared {
-    /// Answers from everything that has happened in any process.
+    /// Reads the state after the latest records of all processes.
     pub async fn read<T: Send + 'static>(
         self: &Arc<Self>,
         look: impl FnOnce(&State) -> T + Send + 'static,
@@ -90,10 +90,9 @@ impl Shared {
         spawn_blocking(work).await.map_err(SimError::Abandoned)?
     }
 
-    /// Lets `decide` see everything that has happened, and makes happen what it answers, with no other change in
-    /// between.
+    /// Calls `decide` on the latest state and appends the record that it returns, with no other record in between.
     ///
-    /// The work runs to its end even if nobody waits for it any more.
+    /// The work completes even if the caller stops waiting.
     async fn write<T: Send + 'static>(
         self: &Arc<Self>,
         decide: impl FnOnce(&Self, &State, Timestamp) -> (Option<Record>, T) + Send + 'static,
@@ -107,16 +106,16 @@ impl Shared {
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
-        // Records are checked before they are applied, so a panic leaves the book as it was.
+        // Records are checked before they are applied, so a panic leaves the state unchanged.
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl SimWallet {
-    /// Opens the wallet that is kept in `folder`, or makes one there.
+    /// Opens the wallet in `folder`, or creates one.
     ///
     /// # Errors
-    /// [`SimError`] when the folder cannot be used, or when what is in it is damaged.
+    /// [`SimError`] if the folder cannot be used, or its content is damaged.
     pub async fn open(
         folder: impl Into<PathBuf>,
         clock: Arc<dyn Clock>,
@@ -125,7 +124,7 @@ impl SimWallet {
         Self::open_with(folder, SimOptions::default(), clock, entropy).await
     }
 
-    /// As [`SimWallet::open`], with other options than the defaults. They are not kept in the folder.
+    /// Like [`SimWallet::open`], with custom options. They are not stored in the folder.
     ///
     /// # Errors
     /// As [`SimWallet::open`].
@@ -153,7 +152,7 @@ impl SimWallet {
         spawn_blocking(work).await.map_err(SimError::Abandoned)?
     }
 
-    /// What can be made to go wrong.
+    /// The wallet's fault injection.
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.shared.faults
@@ -165,18 +164,18 @@ impl SimWallet {
         self.shared.node.id().to_string()
     }
 
-    /// Makes an unpaid invoice lapse now, for every process. One that has lapsed already stays as it is.
+    /// Expires an unpaid invoice now, for every process. An expired invoice stays as it is.
     ///
     /// # Errors
-    /// [`WalletError::Refused`] when the invoice is unknown or paid.
+    /// [`WalletError::Refused`] if the invoice is unknown or paid.
     pub async fn expire(&self, payment_hash: PaymentHash) -> Result<(), WalletError> {
         self.shared.write(move |_, state, now| decide::expire(state, now, payment_hash)).await?
     }
 
-    /// Ends a payment that [`crate::Fault::LeaveInFlight`] left under way.
+    /// Ends a payment that [`crate::Fault::LeaveInFlight`] left in flight.
     ///
     /// # Errors
-    /// [`WalletError::Refused`] when no payment of this id is under way.
+    /// [`WalletError::Refused`] if no payment with this id is in flight.
     pub async fn payment_finish(&self, id: PaymentId, end: PaymentEnd) -> Result<Payment, WalletError> {
         let decide =
             move |shared: &Shared, state: &State, now| decide::finish(state, &*shared.entropy, now, id, end);
@@ -188,7 +187,7 @@ impl SimWallet {
         &self.shared
     }
 
-    /// Does `work` with the faults that are due to `operation`.
+    /// Runs `work` with the faults that apply to `operation`.
     async fn with_faults<T, E: From<WalletError>>(
         &self,
         operation: Operation,
@@ -239,7 +238,7 @@ impl Wallet for SimWallet {
 
     async fn payments_received(&self) -> Result<ReceivedPayments, WalletError> {
         self.with_faults(Operation::Settlements, async {
-            // What others have appended so far is not "from now on".
+            // Records that others have appended so far are not "from now on".
             self.shared.read(|_| ()).await?;
             Ok(self.shared.poller.listen(&self.shared))
         })

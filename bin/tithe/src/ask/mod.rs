@@ -28,7 +28,7 @@ pub(crate) struct AskArgs {
         reason = "how clap tells a flag with a value from one without and from none"
     )]
     identity: Option<Option<PathBuf>>,
-    /// The model [default: chosen by the server]
+    /// The model (default: chosen by the server)
     #[arg(long)]
     model: Option<String>,
     /// The maximum output, in tokens

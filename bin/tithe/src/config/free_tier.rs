@@ -258,7 +258,7 @@ mod tests {
     fn a_rule_that_cannot_be_is_named_with_what_it_must_be() {
         let whole = "expected a whole number from 0 to 2100000000000000";
         let percent = "expected a number from 0 to 100 with at most two decimals";
-        let points = "not a number of points from 0 to 1000000 with at most three decimals";
+        let points = "expected a number of points from 0 to 1000000 with at most three decimals";
         for (name, value, problem) in [
             ("FREE_TIER_BUDGET_NEW", "-1", whole),
             ("FREE_TIER_BUDGET_ESTABLISHED", "lots", whole),

@@ -21,7 +21,7 @@ pub(crate) enum IdentityCommand {
 
 #[derive(Args)]
 pub(crate) struct KeyArgs {
-    /// The key file [default: `TITHE_IDENTITY`, or else tithe/identity.nsec in your configuration folder]
+    /// The key file (default: `TITHE_IDENTITY`, or else tithe/identity.nsec in your configuration folder)
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 }

@@ -1,6 +1,6 @@
 //! `tithe audit`, and what the database itself refuses.
 
-use crate::place::{Place, on_both_stores};
+use crate::test_env::{TestEnv, on_both_stores};
 use crate::{all_of, ask, text};
 use std::error::Error;
 use tithe_store_postgres::PostgresStore;
@@ -75,17 +75,17 @@ const FAULTS: [Fault; 7] = [
 ];
 
 /// Sells one job, and leaves what that leaves.
-fn sell(place: &Place) {
-    let mut server = place.start();
+fn sell(env: &TestEnv) {
+    let mut server = env.start();
     assert!(ask(&server, &["hello"]).status.success());
     assert!(server.stop());
 }
 
-fn finds(place: &Place, fault: &Fault) {
-    place.audit();
-    let plant = fault.before[usize::from(place.is_postgres())].to_owned() + fault.plant;
-    place.execute(&plant).unwrap();
-    let audited = place.run(&["audit"]);
+fn finds(env: &TestEnv, fault: &Fault) {
+    env.audit();
+    let plant = fault.before[usize::from(env.is_postgres())].to_owned() + fault.plant;
+    env.execute(&plant).unwrap();
+    let audited = env.run(&["audit"]);
     let report = all_of(&audited);
     assert_eq!(audited.status.code(), Some(1), "{plant}: {report}");
     assert!(report.contains("NOT SOUND") && report.contains(fault.named), "{plant}: {report}");
@@ -93,17 +93,17 @@ fn finds(place: &Place, fault: &Fault) {
 
 #[test]
 fn the_audit_names_faults_that_are_planted_by_hand_in_sqlite() {
-    let place = Place::sqlite();
-    sell(&place);
+    let env = TestEnv::sqlite();
+    sell(&env);
     // All of it is in the file then, whatever the server has left beside it.
-    place.execute("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
-    let sound = std::fs::read(place.file()).unwrap();
+    env.execute("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    let sound = std::fs::read(env.file()).unwrap();
     for fault in &FAULTS {
         for leftover in ["tithe.db-wal", "tithe.db-shm"] {
-            let _none = std::fs::remove_file(place.file().with_file_name(leftover));
+            let _none = std::fs::remove_file(env.file().with_file_name(leftover));
         }
-        std::fs::write(place.file(), &sound).unwrap();
-        finds(&place, fault);
+        std::fs::write(env.file(), &sound).unwrap();
+        finds(&env, fault);
     }
 }
 
@@ -118,28 +118,28 @@ fn the_audit_names_faults_that_are_planted_by_hand_in_postgres() {
             assert!(ask(&server, &["hello"]).status.success() && server.stop());
             Ok(())
         };
-        finds(&Place::of(TestDatabase::create_blocking(&template, selling)), fault);
+        finds(&TestEnv::of(TestDatabase::create_blocking(&template, selling)), fault);
     }
 }
 
-fn the_database_itself_refuses_to_change_history(place: &Place) {
-    sell(place);
+fn the_database_itself_refuses_to_change_history(env: &TestEnv) {
+    sell(env);
     let mut refused = vec!["UPDATE transfers SET amount_msats = 1", "DELETE FROM transfers"];
-    if place.is_postgres() {
+    if env.is_postgres() {
         refused.extend(["TRUNCATE transfers", "TRUNCATE accounts, holds, transfers CASCADE"]);
     }
     for statement in refused {
-        let told = place.execute(statement).unwrap_err();
+        let told = env.execute(statement).unwrap_err();
         assert!(told.contains("transfers are never"), "{statement}: {told}");
     }
-    place.audit();
+    env.audit();
 }
 
-fn without_its_tables_the_audit_says_what_to_do(place: &Place) {
-    let audited = place.run(&["audit"]);
+fn without_its_tables_the_audit_says_what_to_do(env: &TestEnv) {
+    let audited = env.run(&["audit"]);
     assert_eq!(audited.status.code(), Some(1));
     let told = text(&audited.stderr);
-    let expected = if place.is_postgres() { "run `tithe migrate`" } else { "no database at" };
+    let expected = if env.is_postgres() { "run `tithe migrate`" } else { "no database at" };
     assert!(told.contains(expected), "{told}");
     assert_eq!(text(&audited.stdout), "");
 }

@@ -1,8 +1,8 @@
 //! A customer in the terminal.
 
 use crate::events::Events;
-use crate::place::{Place, on_both_stores};
 use crate::server::tithe;
+use crate::test_env::{TestEnv, on_both_stores};
 use crate::{ask, text};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
@@ -15,8 +15,8 @@ on_both_stores! {
     no_text_of_a_customer_is_logged,
 }
 
-fn a_customer_buys_in_the_terminal(place: &Place) {
-    let server = place.start();
+fn a_customer_buys_in_the_terminal(env: &TestEnv) {
+    let server = env.start();
     let bought = ask(&server, &["Why is the sky blue?"]);
     let (answer, told) = (text(&bought.stdout), text(&bought.stderr));
     assert_eq!(bought.status.code(), Some(0), "{told}");
@@ -47,7 +47,7 @@ fn a_customer_buys_in_the_terminal(place: &Place) {
         "{}",
         text(&wrong.stderr)
     );
-    assert_eq!(place.audit()["jobs"], 3);
+    assert_eq!(env.audit()["jobs"], 3);
 }
 
 #[test]
@@ -63,10 +63,10 @@ fn without_a_server_a_customer_is_told_so() {
     );
 }
 
-fn a_server_that_is_asked_to_stop_lets_work_finish(place: &Place) {
-    let mut server = place.start_with(&[("TITHE_SIM_DELTA_MS", "10")]);
+fn a_server_that_is_asked_to_stop_lets_work_finish(env: &TestEnv) {
+    let mut server = env.start_with(&[("TITHE_SIM_DELTA_MS", "10")]);
     let arguments = ["ask", "--no-qr", "--dev-pay", "--server", &server.url(""), "Tell me more"];
-    let mut customer = place.tithe();
+    let mut customer = env.tithe();
     let customer = customer.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut customer = Ended(customer);
     let mut told = BufReader::new(customer.0.stderr.take().unwrap()).lines().map_while(Result::ok);
@@ -77,7 +77,7 @@ fn a_server_that_is_asked_to_stop_lets_work_finish(place: &Place) {
     runtime.block_on(async { Events::of(&server, &job).await.reach_text(Duration::from_secs(20)).await });
     assert!(server.stop());
     assert!(told.any(|line| line.contains("The work cost")), "its customer is told how it ended");
-    let report = place.audit();
+    let report = env.audit();
     assert_eq!(report["jobsMsats"], "0", "the job has ended: {report:#}");
     assert_ne!(report["accountsMsats"]["refunds_due"], "0");
 }
@@ -92,12 +92,12 @@ impl Drop for Ended {
     }
 }
 
-fn no_text_of_a_customer_is_logged(place: &Place) {
+fn no_text_of_a_customer_is_logged(env: &TestEnv) {
     // The libraries' own words too: a database's client may log what it sends.
-    let mut server = place.start_with(&[("TITHE_LOG_FORMAT", "json"), ("TITHE_LOG", "debug")]);
+    let mut server = env.start_with(&[("TITHE_LOG_FORMAT", "json"), ("TITHE_LOG", "debug")]);
     assert!(ask(&server, &["my diagnosis is dragonpox"]).status.success());
     assert!(server.stop());
-    let log = std::fs::read_to_string(place.path().join("server.log")).unwrap();
+    let log = std::fs::read_to_string(env.path().join("server.log")).unwrap();
     assert!(!log.contains("dragonpox"), "{}", log.lines().find(|line| line.contains("dragonpox")).unwrap());
     for line in log.lines() {
         serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("not JSON: {line}"));

@@ -1,15 +1,15 @@
 //! Configuration mistakes.
 
-use crate::place::Place;
 use crate::server::tithe;
+use crate::test_env::TestEnv;
 use crate::text;
 use std::process::Command;
 
 #[test]
 fn configuration_mistakes_stop_the_server_and_are_named() {
-    let place = Place::sqlite();
+    let env = TestEnv::sqlite();
     let serve = |settings: &[(&str, &str)]| {
-        let failed = tithe(place.path()).arg("serve").envs(settings.iter().copied()).output().unwrap();
+        let failed = tithe(env.path()).arg("serve").envs(settings.iter().copied()).output().unwrap();
         assert_eq!(failed.status.code(), Some(1));
         text(&failed.stderr)
     };
@@ -22,7 +22,7 @@ fn configuration_mistakes_stop_the_server_and_are_named() {
             "invalid DATABASE_URL: expected sqlite://path/to/file.db or postgres://",
         ),
         (&[listen, ("DATABASE_URL", "tithe.db")], "got no scheme"),
-        (&[listen, ("DATABASE_URL", "postgres://h/d?sslmode=on")], "sslmode=\"on\" in the database URL"),
+        (&[listen, ("DATABASE_URL", "postgres://h/d?sslmode=on")], "invalid sslmode in the database URL"),
         (
             &[listen, ("DATABASE_URL", "postgres://tithe@127.0.0.1:1/books")],
             "the database at 127.0.0.1:1/books is unreachable",
@@ -35,7 +35,7 @@ fn configuration_mistakes_stop_the_server_and_are_named() {
         let told = serve(settings);
         assert!(told.contains(message), "{told}");
     }
-    let taken = place.start();
+    let taken = env.start();
     let told = serve(&[("TITHE_LISTEN", &taken.address)]);
     assert!(told.contains("cannot listen on") && told.contains("in use"), "{told}");
 }

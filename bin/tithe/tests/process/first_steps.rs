@@ -1,6 +1,6 @@
 //! The README, and what a server says first.
 
-use crate::place::{Place, on_both_stores};
+use crate::test_env::{TestEnv, on_both_stores};
 use crate::text;
 use serde_json::Value;
 use std::process::Command;
@@ -21,8 +21,8 @@ fn readme_block(marker: &str) -> String {
     code.split_once("```").unwrap().0.to_owned()
 }
 
-fn the_readme_s_commands_buy_a_job_exactly_as_written(place: &Place) {
-    let server = place.start();
+fn the_readme_s_commands_buy_a_job_exactly_as_written(env: &TestEnv) {
+    let server = env.start();
     let commands = readme_block("first paid request");
     assert!(commands.contains("127.0.0.1:8402"));
     let script = commands.replace("127.0.0.1:8402", &server.address);
@@ -33,11 +33,11 @@ fn the_readme_s_commands_buy_a_job_exactly_as_written(place: &Place) {
     assert_eq!(job["state"], "complete", "{job}");
     assert_eq!(job["refund"]["state"], "pending");
     assert!(job["refund"]["amountSats"].as_u64().unwrap() > 0);
-    assert_eq!(place.audit()["jobs"], 1);
+    assert_eq!(env.audit()["jobs"], 1);
 }
 
-fn the_readme_s_commands_of_an_identity_are_served_from_the_pool(place: &Place) {
-    let server = place.start_with(&[("FREE_TIER_BUDGET_NEW", "1000")]);
+fn the_readme_s_commands_of_an_identity_are_served_from_the_pool(env: &TestEnv) {
+    let server = env.start_with(&[("FREE_TIER_BUDGET_NEW", "1000")]);
     let commands = readme_block("identity");
     assert!(README.contains("`FREE_TIER_BUDGET_NEW=1000 TITHE_DEV=1 cargo run -- serve`"));
     let tithe = env!("CARGO_BIN_EXE_tithe");
@@ -45,7 +45,7 @@ fn the_readme_s_commands_of_an_identity_are_served_from_the_pool(place: &Place) 
     let ran = Command::new("bash")
         .args(["-euo", "pipefail", "-c", &script])
         .env("TITHE_SERVER", format!("http://{}", server.address))
-        .env("TITHE_IDENTITY", place.path().join("identity.nsec"))
+        .env("TITHE_IDENTITY", env.path().join("identity.nsec"))
         .output()
         .unwrap();
     let printed = text(&ran.stdout);
@@ -57,7 +57,7 @@ fn the_readme_s_commands_of_an_identity_are_served_from_the_pool(place: &Place) 
     let absorbed = read(me)["freeTier"]["absorbedTodaySats"].as_u64().unwrap();
     assert!(absorbed > 0, "{me}");
     assert_eq!(read(pool)["grantedTodaySats"], absorbed, "{pool}");
-    assert_eq!(place.audit()["grants"], 1);
+    assert_eq!(env.audit()["grants"], 1);
 }
 
 #[test]
@@ -66,8 +66,8 @@ fn the_readme_s_first_command_is_what_the_tests_start() {
     assert_eq!(command.trim(), "TITHE_DEV=1 cargo run -- serve");
 }
 
-fn the_first_lines_say_what_is_simulated_where_the_data_is_and_what_to_try(place: &Place) {
-    let server = place.start();
+fn the_first_lines_say_what_is_simulated_where_the_data_is_and_what_to_try(env: &TestEnv) {
+    let server = env.start();
     for part in [
         "wallet     SIMULATED",
         "inference  SIMULATED",
@@ -79,18 +79,18 @@ fn the_first_lines_say_what_is_simulated_where_the_data_is_and_what_to_try(place
     ] {
         assert!(server.banner.contains(part), "{part:?} is not in\n{}", server.banner);
     }
-    assert!(server.banner.contains(&*place.path().canonicalize().unwrap().to_string_lossy()));
-    assert_eq!(place.file().exists(), !place.is_postgres());
-    assert_eq!(server.banner.contains("database   postgres://"), place.is_postgres());
+    assert!(server.banner.contains(&*env.path().canonicalize().unwrap().to_string_lossy()));
+    assert_eq!(env.file().exists(), !env.is_postgres());
+    assert_eq!(server.banner.contains("database   postgres://"), env.is_postgres());
 }
 
 #[cfg(unix)]
 #[test]
 fn a_generated_secret_is_kept_for_nobody_else_to_read() {
     use std::os::unix::fs::PermissionsExt;
-    let place = Place::sqlite();
-    let mut server = place.start();
-    let path = place.path().join("tithe-data/token.secret");
+    let env = TestEnv::sqlite();
+    let mut server = env.start();
+    let path = env.path().join("tithe-data/token.secret");
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     let secret = std::fs::read(&path).unwrap();
     server.kill();

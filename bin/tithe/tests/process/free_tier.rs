@@ -2,8 +2,8 @@
 
 use crate::events::Events;
 use crate::identity::{identity, token_of_somebody_new};
-use crate::place::{Place, on_both_stores};
 use crate::server::{Server, tithe};
+use crate::test_env::{TestEnv, on_both_stores};
 use crate::{ask, text};
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -41,9 +41,9 @@ fn tells(told: &str, parts: &[&str]) {
     }
 }
 
-fn the_pool_pays_for_who_has_an_identity_and_the_books_say_so(place: &Place) {
-    let mut server = place.start_with(&[("FREE_TIER_BUDGET_NEW", "1000")]);
-    identity(place.path(), &["new"]);
+fn the_pool_pays_for_who_has_an_identity_and_the_books_say_so(env: &TestEnv) {
+    let mut server = env.start_with(&[("FREE_TIER_BUDGET_NEW", "1000")]);
+    identity(env.path(), &["new"]);
     let bought = ask(&server, &["--identity", "Why is the sky blue?"]);
     let told = text(&bought.stderr);
     assert_eq!(bought.status.code(), Some(0), "{told}");
@@ -66,17 +66,17 @@ fn the_pool_pays_for_who_has_an_identity_and_the_books_say_so(place: &Place) {
     let (balance, granted) = (&pool["balanceMsats"], &pool["grantedTodayMsats"]);
     assert_eq!(balance.as_u64().unwrap() + granted.as_u64().unwrap(), 10_000_000, "{pool}");
     assert!(server.stop());
-    let report = place.audit();
+    let report = env.audit();
     assert_eq!((&report["jobs"], &report["grants"]), (&json!(1), &json!(1)));
     assert_eq!(report["accountsMsats"]["pool"], balance.to_string());
     assert_eq!(report["accountsMsats"]["revenue"], (1_000 + granted.as_u64().unwrap()).to_string());
-    let audited = text(&place.run(&["audit"]).stdout);
+    let audited = text(&env.run(&["audit"]).stdout);
     assert!(audited.contains("1 jobs, 1 grants"), "{audited}");
 }
 
-fn the_pool_pays_what_is_left_of_a_day_and_then_nothing(place: &Place) {
-    let server = place.start_with(&[("FREE_TIER_BUDGET_NEW", "2")]);
-    identity(place.path(), &["new"]);
+fn the_pool_pays_what_is_left_of_a_day_and_then_nothing(env: &TestEnv) {
+    let server = env.start_with(&[("FREE_TIER_BUDGET_NEW", "2")]);
+    identity(env.path(), &["new"]);
     let bought = ask(&server, &["--identity", "Why is the sky blue?"]);
     tells(
         &text(&bought.stderr),
@@ -95,14 +95,14 @@ fn the_pool_pays_what_is_left_of_a_day_and_then_nothing(place: &Place) {
     // Who says nothing of an identity is told nothing of the pool.
     let told = text(&ask(&server, &["Why is the sky blue?"]).stderr);
     assert!(!told.contains("pool") && !told.contains("npub"), "{told}");
-    let report = place.audit();
+    let report = env.audit();
     assert_eq!((&report["jobs"], &report["grants"]), (&json!(3), &json!(1)));
 }
 
-fn a_killed_server_s_reservation_is_settled_by_the_next(place: &Place) {
+fn a_killed_server_s_reservation_is_settled_by_the_next(env: &TestEnv) {
     let settings = [("FREE_TIER_BUDGET_NEW", "1000"), ("TITHE_LEASE_SECONDS", "1")];
-    let mut server = place.start_with(&settings);
-    let token = token_of_somebody_new(&server, place.path());
+    let mut server = env.start_with(&settings);
+    let token = token_of_somebody_new(&server, env.path());
     let job = block_on(async {
         let request = Client::new().post(server.url("/api/jobs")).header("X-Nostr-Token", token);
         let asked = request.json(&json!({ "request": "[sim:slow=150] Why is the sky blue?" })).send().await;
@@ -121,7 +121,7 @@ fn a_killed_server_s_reservation_is_settled_by_the_next(place: &Place) {
     let reserved = pool(&server)["reservedMsats"].as_u64().unwrap();
     assert!(reserved > 0);
     server.kill();
-    let report = place.audit();
+    let report = env.audit();
     assert_eq!((&report["grants"], &report["accountsMsats"]["pool"]), (&json!(0), &json!("10000000")));
 
     server.restart().unwrap();
@@ -131,33 +131,33 @@ fn a_killed_server_s_reservation_is_settled_by_the_next(place: &Place) {
     assert!(absorbed > 0 && complete["charged"]["chargedSats"] == 0, "{complete}");
     let pool = pool(&server);
     assert_eq!((&pool["reservedSats"], &pool["grantedTodaySats"]), (&json!(0), &json!(absorbed)), "{pool}");
-    let report = place.audit();
+    let report = env.audit();
     assert_eq!((&report["grants"], &report["jobsMsats"]), (&json!(1), &json!("0")), "{report:#}");
     assert_eq!(report["accountsMsats"]["pool"], pool["balanceMsats"].to_string());
 }
 
-fn the_operator_s_first_money_is_put_into_the_pool_once(place: &Place) {
-    let mut server = place.start_with(&[("FREE_TIER_POOL_INITIAL_SATS", "7")]);
+fn the_operator_s_first_money_is_put_into_the_pool_once(env: &TestEnv) {
+    let mut server = env.start_with(&[("FREE_TIER_POOL_INITIAL_SATS", "7")]);
     assert!(server.banner.contains("pool       7 sats; "), "{}", server.banner);
     server.kill();
     server.restart().unwrap();
     assert!(server.banner.contains("pool       7 sats; "), "{}", server.banner);
     assert!(server.stop());
-    let mut richer = place.start_with(&[("FREE_TIER_POOL_INITIAL_SATS", "9")]);
+    let mut richer = env.start_with(&[("FREE_TIER_POOL_INITIAL_SATS", "9")]);
     assert_eq!(pool(&richer)["balanceSats"], 7);
     assert!(richer.stop());
-    assert_eq!(place.audit()["accountsMsats"]["operator"], "-7000");
+    assert_eq!(env.audit()["accountsMsats"]["operator"], "-7000");
 }
 
 #[test]
 fn without_first_money_the_pool_is_fed_by_what_is_paid() {
-    let place = Place::sqlite();
+    let env = TestEnv::sqlite();
     let settings = [("FREE_TIER_POOL_INITIAL_SATS", "0"), ("FREE_TIER_POOL_CREDIT_PCT", "50")];
-    let server = place.start_with(&settings);
+    let server = env.start_with(&settings);
     assert!(server.banner.contains("pool       0 sats; "), "{}", server.banner);
     assert!(ask(&server, &["hello"]).status.success());
     let pool = pool(&server)["balanceMsats"].as_u64().unwrap();
-    let report = place.audit();
+    let report = env.audit();
     let revenue: u64 = report["accountsMsats"]["revenue"].as_str().unwrap().parse().unwrap();
     // All of the evaluation, and half of the work.
     assert!((revenue - 1_000).abs_diff(pool) <= 1 && pool > 0, "{report:#}");
@@ -165,12 +165,11 @@ fn without_first_money_the_pool_is_fed_by_what_is_paid() {
 
 #[test]
 fn a_pool_that_cannot_be_opened_stops_the_server() {
-    let place = Place::sqlite();
-    assert!(place.run(&["migrate"]).status.success());
-    place
-        .execute("CREATE TRIGGER no_seed BEFORE INSERT ON transfers BEGIN SELECT RAISE(ABORT, 'no'); END")
+    let env = TestEnv::sqlite();
+    assert!(env.run(&["migrate"]).status.success());
+    env.execute("CREATE TRIGGER no_seed BEFORE INSERT ON transfers BEGIN SELECT RAISE(ABORT, 'no'); END")
         .unwrap();
-    let failed = tithe(place.path()).arg("serve").env("TITHE_LISTEN", "127.0.0.1:0").output().unwrap();
+    let failed = tithe(env.path()).arg("serve").env("TITHE_LISTEN", "127.0.0.1:0").output().unwrap();
     let told = text(&failed.stderr);
     assert_eq!((failed.status.code(), text(&failed.stdout)), (Some(1), String::new()), "{told}");
     assert!(told.contains("tithe: cannot open the pool"), "{told}");

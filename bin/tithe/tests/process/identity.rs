@@ -1,7 +1,7 @@
 //! A customer's own key.
 
-use crate::place::{Place, on_both_stores};
 use crate::server::{Server, tithe};
+use crate::test_env::{TestEnv, on_both_stores};
 use crate::{all_of, text};
 use reqwest::Client;
 use serde_json::Value;
@@ -49,9 +49,9 @@ fn mode(path: &Path) -> u32 {
     path.metadata().unwrap().permissions().mode() & 0o777
 }
 
-fn a_key_logs_in_and_shows_where_it_stands(place: &Place) {
-    let server = place.start_with(&[("FREE_TIER_BUDGET_NEW", "1000")]);
-    let folder = place.path();
+fn a_key_logs_in_and_shows_where_it_stands(env: &TestEnv) {
+    let server = env.start_with(&[("FREE_TIER_BUDGET_NEW", "1000")]);
+    let folder = env.path();
     let npub = printed(folder, &["new"]);
     assert!(npub.starts_with("npub1") && npub.lines().count() == 1, "{npub}");
     // Only the token goes where scripts read.
@@ -163,7 +163,7 @@ fn a_key_that_others_can_read_is_warned_of() {
 
 #[test]
 fn a_token_is_no_good_where_the_secret_is_another_and_stays_good_where_secrets_change() {
-    let (here, there) = (Place::sqlite(), Place::sqlite());
+    let (here, there) = (TestEnv::sqlite(), TestEnv::sqlite());
     let (old, new) = ("an-old-secret-of-32-bytes-or-more", "the-new-secret-of-32-bytes-or-more");
     let mut server = here.start_with(&[("TITHE_TOKEN_SECRET", old)]);
     let token = token_of_somebody_new(&server, here.path());
@@ -183,14 +183,14 @@ fn a_token_is_no_good_where_the_secret_is_another_and_stays_good_where_secrets_c
 
 #[test]
 fn a_server_with_a_public_address_takes_logins_for_that_host_alone() {
-    let place = Place::sqlite();
-    printed(place.path(), &["new"]);
+    let env = TestEnv::sqlite();
+    printed(env.path(), &["new"]);
     // The port is not compared: NIP-42 takes the host's name to be enough.
-    let ours = place.start_with(&[("TITHE_PUBLIC_URL", "http://127.0.0.1:9")]);
-    assert_eq!(me(&ours, &token(&ours, place.path())).0, 200);
-    let other = place.start_with(&[("TITHE_PUBLIC_URL", "https://tithe.example")]);
-    let refused = identity(place.path(), &["login", "--server", &other.url("")]);
+    let ours = env.start_with(&[("TITHE_PUBLIC_URL", "http://127.0.0.1:9")]);
+    assert_eq!(me(&ours, &token(&ours, env.path())).0, 200);
+    let other = env.start_with(&[("TITHE_PUBLIC_URL", "https://tithe.example")]);
+    let refused = identity(env.path(), &["login", "--server", &other.url("")]);
     let told = text(&refused.stderr);
     assert_eq!((refused.status.code(), text(&refused.stdout)), (Some(1), String::new()));
-    assert!(told.contains("names another site than this one (401, invalid_identity)"), "{told}");
+    assert!(told.contains("tag does not name this server (401, invalid_identity)"), "{told}");
 }

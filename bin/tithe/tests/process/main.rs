@@ -17,10 +17,10 @@ mod identity;
 mod migrate;
 mod nostr;
 mod passwords;
-mod place;
 #[path = "../server/mod.rs"]
 mod server;
 mod several;
+mod test_env;
 
 use server::Server;
 use std::process::Output;

@@ -3,7 +3,7 @@
 //! `TITHE_TEST_NOSTR` names a folder with the package nostr-tools in `node_modules`, and nostr-sdk in the Python environment
 //! `venv`.
 
-use crate::place::Place;
+use crate::test_env::TestEnv;
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -15,8 +15,8 @@ fn logs_in_and_signs_requests(interpreter: impl FnOnce(&Path) -> Command, script
         panic!("TITHE_TEST_NOSTR says where the packages are");
     };
     let packages = PathBuf::from(packages).canonicalize().unwrap();
-    let place = Place::sqlite();
-    let mut server = place.start();
+    let env = TestEnv::sqlite();
+    let mut server = env.start();
     // Read from standard input, a script finds the packages of the folder that it runs in.
     let mut customer = interpreter(&packages);
     customer.args(["-", &server.url("")]).current_dir(&packages).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -27,7 +27,7 @@ fn logs_in_and_signs_requests(interpreter: impl FnOnce(&Path) -> Command, script
     let told: Value = serde_json::from_slice(&ended.stdout).unwrap();
     println!("{told}");
     assert!(server.stop());
-    assert_eq!(place.audit()["jobs"], 1);
+    assert_eq!(env.audit()["jobs"], 1);
 }
 
 #[test]

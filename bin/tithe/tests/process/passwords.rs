@@ -1,7 +1,7 @@
 //! The password of a database is nobody's business.
 
-use crate::place::Place;
 use crate::server::tithe;
+use crate::test_env::TestEnv;
 use crate::{all_of, ask};
 use std::process::Stdio;
 
@@ -9,26 +9,25 @@ const PASSWORD: &str = "sesame-7041";
 
 #[test]
 fn the_password_of_a_database_that_is_used_is_never_shown() {
-    let place = Place::postgres();
-    let (scheme, rest) = place.url().split_once("://").unwrap();
+    let env = TestEnv::postgres();
+    let (scheme, rest) = env.url().split_once("://").unwrap();
     let (user, rest) = rest.split_once('@').unwrap();
     let user = user.split(':').next().unwrap();
     let with_password = format!("{scheme}://{user}:{PASSWORD}@{rest}");
-    let in_query =
-        format!("{}{}password={PASSWORD}", place.url(), if rest.contains('?') { '&' } else { '?' });
+    let in_query = format!("{}{}password={PASSWORD}", env.url(), if rest.contains('?') { '&' } else { '?' });
     for url in [with_password, in_query] {
         let settings = [("DATABASE_URL", url.as_str()), ("TITHE_LOG", "trace")];
-        let mut server = place.start_with(&settings);
+        let mut server = env.start_with(&settings);
         assert!(ask(&server, &["hello"]).status.success());
         let mut said = server.banner.clone();
         assert!(said.contains("***"), "{said}");
         for arguments in [&["config", "check"][..], &["migrate"], &["audit"]] {
-            let ran = place.tithe().args(arguments).env("DATABASE_URL", &url).output().unwrap();
+            let ran = env.tithe().args(arguments).env("DATABASE_URL", &url).output().unwrap();
             assert!(ran.status.success());
             said.push_str(&all_of(&ran));
         }
         assert!(server.stop());
-        said.push_str(&std::fs::read_to_string(place.path().join("server.log")).unwrap());
+        said.push_str(&std::fs::read_to_string(env.path().join("server.log")).unwrap());
         assert!(!said.contains(PASSWORD), "{:?}", said.lines().find(|line| line.contains(PASSWORD)));
     }
 }

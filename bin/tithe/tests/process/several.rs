@@ -1,8 +1,8 @@
 //! Several servers on one database.
 
 use crate::events::Events;
-use crate::place::Place;
 use crate::server::Server;
+use crate::test_env::TestEnv;
 use reqwest::Client;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -14,14 +14,14 @@ const PROMPTLY: Duration = Duration::from_secs(5);
 /// How long the rest may take.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-async fn empty() -> Place {
-    Place::of(TestDatabase::create("empty", async |_| Ok(())).await)
+async fn empty() -> TestEnv {
+    TestEnv::of(TestDatabase::create("empty", async |_| Ok(())).await)
 }
 
 /// Servers of one operator: one database, one wallet, one secret.
-fn three(place: &Place) -> [Server; 3] {
+fn three(env: &TestEnv) -> [Server; 3] {
     // Only what is told can be prompt: the wallet is not asked while a test runs.
-    [(); 3].map(|()| place.start_with(&[("TITHE_POLL_SECONDS", "600")]))
+    [(); 3].map(|()| env.start_with(&[("TITHE_POLL_SECONDS", "600")]))
 }
 
 async fn post(server: &Server, path: &str, body: Value) -> Value {
@@ -41,8 +41,8 @@ async fn pay(server: &Server, invoice: &Value) {
 
 #[tokio::test]
 async fn a_job_made_on_one_server_and_paid_on_another_is_followed_on_a_third() {
-    let place = empty().await;
-    let [a, b, c] = three(&place);
+    let env = empty().await;
+    let [a, b, c] = three(&env);
     let created = post(&a, "/api/jobs", json!({ "request": "Why is the sky blue?" })).await;
     let job = format!("/api/jobs/{}", created["jobId"].as_str().unwrap());
     let mut events = Events::of(&c, &job).await;
@@ -56,13 +56,13 @@ async fn a_job_made_on_one_server_and_paid_on_another_is_followed_on_a_third() {
     for server in [&a, &b, &c] {
         assert_eq!(get(server, &job).await, complete);
     }
-    assert_eq!(place.audit()["jobs"], 1);
+    assert_eq!(env.audit()["jobs"], 1);
 }
 
 #[tokio::test]
 async fn a_repeated_request_is_answered_alike_by_whichever_server_it_reaches() {
-    let place = empty().await;
-    let servers = three(&place);
+    let env = empty().await;
+    let servers = three(&env);
     let mut answers = Vec::new();
     for server in &servers {
         let request = Client::new().post(server.url("/api/jobs")).header("Idempotency-Key", "once");
@@ -71,13 +71,13 @@ async fn a_repeated_request_is_answered_alike_by_whichever_server_it_reaches() {
         answers.push(answer.json::<Value>().await.unwrap());
     }
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
-    assert_eq!(place.audit()["jobs"], 1);
+    assert_eq!(env.audit()["jobs"], 1);
 }
 
 #[tokio::test]
 async fn the_work_of_a_killed_server_is_finished_by_another() {
-    let place = empty().await;
-    let start = || place.start_with(&[("TITHE_POLL_SECONDS", "600"), ("TITHE_LEASE_SECONDS", "1")]);
+    let env = empty().await;
+    let start = || env.start_with(&[("TITHE_POLL_SECONDS", "600"), ("TITHE_LEASE_SECONDS", "1")]);
     // Alone, so that the work is its own.
     let mut worker = start();
     let created =
@@ -99,6 +99,6 @@ async fn the_work_of_a_killed_server_is_finished_by_another() {
     for server in [&others[0], &others[1], &worker] {
         assert_eq!(get(server, &job).await, complete);
     }
-    let report = place.audit();
+    let report = env.audit();
     assert_eq!((&report["jobs"], &report["jobsMsats"]), (&json!(1), &json!("0")), "{report:#}");
 }

@@ -196,6 +196,25 @@ macro_rules! row_structs {
 
 for_each_row_kind!(row_structs);
 
+impl LoadedRows {
+    /// Whether a reservation or a hold was loaded without its identity or its account, although `keys` declare both.
+    ///
+    /// A row that does not exist cannot be locked. Where each kind is read as of its own moment, another server may
+    /// make both rows in between, and a decision would then take the identity or the account for new. Such a store
+    /// must load again.
+    #[must_use]
+    pub fn is_torn(&self, keys: &RowKeys) -> bool {
+        let misses_identity = |reservation: &Reservation| {
+            let pubkey = reservation.pubkey;
+            keys.identities.contains(&pubkey) && !self.identities.iter().any(|row| row.pubkey() == pubkey)
+        };
+        let misses_account = |hold: &Hold| {
+            keys.accounts.contains(&hold.account) && !self.accounts.iter().any(|row| row.id() == hold.account)
+        };
+        self.reservations.iter().any(misses_identity) || self.holds.iter().any(misses_account)
+    }
+}
+
 /// Transfers: which of the declared ones exist, and the new ones.
 pub struct Transfers<'b> {
     declared: Option<&'b BTreeSet<TransferKey>>,
@@ -230,5 +249,47 @@ impl Transfers<'_> {
     fn accept(&mut self) {
         self.existing.extend(self.log.draft().iter().map(|transfer| transfer.key.clone()));
         self.log.accept();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tithe_clock::Timestamp;
+    use tithe_free_tier::ReservationState;
+    use tithe_money::Msats;
+    use uuid::Uuid;
+
+    #[test]
+    fn a_loaded_row_without_its_declared_guard_is_torn() {
+        let (now, amount) = (Timestamp::UNIX_EPOCH, Msats::new(5).unwrap());
+        let pubkey = NostrPubkey::restore(&"a".repeat(64)).unwrap();
+        let state = ReservationState::Held { until: None };
+        let stranger = Identity::new(pubkey, now);
+        let id = ReservationId(Uuid::from_u128(1));
+        let (reservation, identity) = Reservation::make(id, &stranger, amount, amount, state, now).unwrap();
+        let account = Account::restore(AccountId::Pool, amount, Msats::ZERO);
+        let id = HoldId(Uuid::from_u128(2));
+        let (account, hold) = Hold::place(&account, id, amount, now, Duration::from_secs(1)).unwrap();
+
+        let keys =
+            RowKeys { identities: [pubkey].into(), accounts: [AccountId::Pool].into(), ..RowKeys::default() };
+        let torn = [
+            LoadedRows { reservations: vec![reservation.clone()], ..LoadedRows::default() },
+            LoadedRows { holds: vec![hold.clone()], ..LoadedRows::default() },
+        ];
+        for rows in torn {
+            assert!(rows.is_torn(&keys), "{rows:?}");
+            assert!(!rows.is_torn(&RowKeys::default()), "nobody wanted the guard of {rows:?}");
+        }
+        let whole = LoadedRows {
+            identities: vec![identity],
+            accounts: vec![account],
+            reservations: vec![reservation],
+            holds: vec![hold],
+            ..LoadedRows::default()
+        };
+        assert!(!whole.is_torn(&keys));
     }
 }

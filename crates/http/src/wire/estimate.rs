@@ -79,8 +79,8 @@ pub(crate) struct EstimateBody {
     /// The expected price, in US dollars, including the margin.
     #[schema(value_type = f64)]
     estimated_cost_usd: Decimal,
-    /// The part of the price that is the evaluation fee, in sats. It is paid first, and not refunded once the evaluation
-    /// has run.
+    /// The evaluation fee, in sats, as a part of the price. It is paid first, and not refunded once the evaluation has
+    /// run.
     evaluation_fee_sats: u64,
     /// The BTC price used for the estimate, in US dollars.
     #[schema(value_type = f64)]

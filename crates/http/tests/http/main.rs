@@ -1,11 +1,6 @@
 //! The API through the real router, the embedded store, the simulated wallet and the simulated backend.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
 
 mod app;
 mod cases;

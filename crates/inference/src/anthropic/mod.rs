@@ -14,16 +14,16 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const VERSION: (HeaderName, HeaderValue) =
     (HeaderName::from_static("anthropic-version"), HeaderValue::from_static("2023-06-01"));
 
-/// Where a backend with Anthropic's messages API is.
+/// The settings of a backend with Anthropic's messages API.
 #[derive(Debug, Clone)]
 pub struct AnthropicSettings {
     /// The address that `/v1/messages` is appended to, such as `https://api.anthropic.com`; or with the `/v1` already.
     pub base_url: BaseUrl,
-    /// The key; Anthropic's own API needs one, servers on one's own machine may not.
+    /// The key; Anthropic's own API needs one, local servers may not.
     pub api_key: Option<ApiKey>,
-    /// How a deterministic completion is asked for.
+    /// How deterministic completions are requested.
     pub zero_temperature: ZeroTemperature,
-    /// How long it may take and how much it may say.
+    /// The timeouts and size limits.
     pub limits: Limits,
 }
 
@@ -43,10 +43,10 @@ pub struct Anthropic {
 }
 
 impl Anthropic {
-    /// A backend with connections of its own. Nothing is sent yet.
+    /// Creates a backend with its own connections. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`SetupError`] when the system gives no way to connect safely.
+    /// [`SetupError`] if the system provides no secure way to connect.
     pub fn new(settings: AnthropicSettings) -> Result<Self, SetupError> {
         let AnthropicSettings { base_url, api_key, zero_temperature, limits } = settings;
         let key = api_key.iter().map(|key| (API_KEY, key.header("")));

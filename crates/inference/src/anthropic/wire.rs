@@ -1,4 +1,4 @@
-//! The messages API as it is on the wire (version 2023-06-01).
+//! The wire format of the messages API (version 2023-06-01).
 
 use crate::chat_stream::{Protocol, Step, reported};
 use crate::failure::BackendFailure;
@@ -28,7 +28,7 @@ struct WireMessage<'a> {
 }
 
 impl<'a> Body<'a> {
-    /// The system's messages go into a field of their own, wherever in the chat they stand.
+    /// System messages are sent in a separate field, regardless of their position in the chat.
     pub(super) fn new(request: &'a ChatRequest, delivery: Delivery, zero_temperature: bool) -> Self {
         let mut system = Vec::new();
         let mut messages = Vec::new();
@@ -51,7 +51,7 @@ impl<'a> Body<'a> {
     }
 }
 
-/// A whole answer, or an error in its place.
+/// A complete response, or an error.
 #[derive(Debug, Deserialize)]
 pub(super) struct Whole {
     content: Option<Vec<Block>>,
@@ -62,7 +62,7 @@ pub(super) struct Whole {
     error: Option<Value>,
 }
 
-/// A part of what the model said. Only text is for customers.
+/// A part of the model's output. Only text is shown to customers.
 #[derive(Debug, Deserialize)]
 struct Block {
     #[serde(rename = "type")]
@@ -71,7 +71,7 @@ struct Block {
     text: String,
 }
 
-/// Counts as far as they are known, each of the whole completion so far.
+/// The token counts known so far, each for the whole completion.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 struct Counts {
     #[serde(rename = "input_tokens")]
@@ -85,7 +85,7 @@ struct Counts {
 }
 
 impl Counts {
-    /// These where they say something, and the `older` ones elsewhere.
+    /// These counts, completed by the `older` ones.
     fn or(self, older: Self) -> Self {
         Self {
             fresh: self.fresh.or(older.fresh),
@@ -95,7 +95,7 @@ impl Counts {
         }
     }
 
-    /// Anthropic's `input_tokens` are only those that the cache had no part in; ours are all of them.
+    /// Anthropic's `input_tokens` exclude the tokens read from or written to the cache; ours include them.
     fn usage(self) -> Option<Usage> {
         let cached = self.cached.unwrap_or(0);
         let newly_cached = self.newly_cached.unwrap_or(0);
@@ -107,7 +107,7 @@ impl Counts {
     }
 }
 
-/// Counts that make no sense are no counts: the tokenizer then counts, and a good answer is not thrown away over it.
+/// Inconsistent counts are ignored: the tokenizer then counts instead, and a good response is not discarded.
 fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Counts, D::Error> {
     Ok(Counts::deserialize(Value::deserialize(deserializer)?).unwrap_or_default())
 }
@@ -135,7 +135,7 @@ impl Whole {
     }
 }
 
-/// What an event's data can be.
+/// The data of an event.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Data {
@@ -157,7 +157,7 @@ enum Data {
     Error {
         error: Value,
     },
-    /// Pings, ends of blocks, and whatever Anthropic adds: its documentation asks to ignore what is not known.
+    /// Pings, ends of blocks, and future events: Anthropic's documentation asks clients to ignore unknown events.
     #[serde(other)]
     Other,
 }
@@ -184,7 +184,7 @@ struct Change {
     stop_reason: Option<String>,
 }
 
-/// Reads the events of one stream.
+/// Parses the events of one stream.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     counts: Counts,

@@ -1,13 +1,13 @@
-//! A circuit breaker: it stops asking a backend that keeps failing, so that customers hear of it at once and the backend
-//! can recover.
+//! A circuit breaker: it stops requests to a backend that keeps failing, so that customers get an error immediately and
+//! the backend can recover.
 
 use std::time::Duration;
 use tithe_clock::Timestamp;
 
-/// When a breaker opens and for how long.
+/// The settings of a circuit breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerSettings {
-    /// How many failures in a row open it; 0 counts as 1. Default: 5.
+    /// The number of consecutive failures that opens it; 0 counts as 1. Default: 5.
     pub failures_max: u32,
     /// How long it stays open before one request may try again. Default: 20 seconds.
     pub cooling: Duration,
@@ -19,23 +19,23 @@ impl Default for BreakerSettings {
     }
 }
 
-/// What a breaker does with requests.
+/// The state of a breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BreakerState {
-    /// It lets all through.
+    /// All requests are admitted.
     Closed,
-    /// It lets none through.
+    /// No request is admitted.
     Open,
-    /// It lets one through, to see how that goes.
+    /// One request is admitted as a probe.
     HalfOpen,
 }
 
-/// As what a request was let through; it is handed back when the request has ended.
+/// The role in which a request was admitted; it is returned when the request has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// As one of many.
+    /// A regular request.
     Ordinary,
-    /// As the one that tells how the backend is doing.
+    /// The probe that tests whether the backend has recovered.
     Probe,
 }
 
@@ -48,8 +48,8 @@ enum State {
 
 /// A circuit breaker, without a clock or a lock of its own.
 ///
-/// Whatever [`admit`](Self::admit) lets through must be handed back by exactly one of [`succeeded`](Self::succeeded),
-/// [`failed`](Self::failed) and [`abandoned`](Self::abandoned), or a probe keeps all others out.
+/// Each admission by [`admit`](Self::admit) must be followed by exactly one call of [`succeeded`](Self::succeeded),
+/// [`failed`](Self::failed) or [`abandoned`](Self::abandoned); otherwise a probe blocks all other requests.
 #[derive(Debug)]
 pub struct Breaker {
     settings: BreakerSettings,
@@ -57,13 +57,13 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// A closed one.
+    /// Creates a closed breaker.
     #[must_use]
     pub const fn new(settings: BreakerSettings) -> Self {
         Self { settings, state: State::Closed { failures: 0 } }
     }
 
-    /// What it does with requests now. One that has cooled down is half open only when the next request comes.
+    /// The current state. A breaker whose cooldown has ended becomes half open with the next request.
     #[must_use]
     pub const fn state(&self) -> BreakerState {
         match self.state {
@@ -73,15 +73,15 @@ impl Breaker {
         }
     }
 
-    /// Lets a request through, or says how long to wait.
+    /// Admits a request, or returns how long to wait.
     ///
     /// # Errors
-    /// The time until asking again may help, when the breaker is open.
+    /// The time until a retry may help, if the breaker is open.
     pub fn admit(&mut self, now: Timestamp) -> Result<Admission, Duration> {
         match &mut self.state {
             State::Closed { .. } => Ok(Admission::Ordinary),
             State::Open { since } => {
-                // A clock that was set back must not keep the breaker open until it has caught up.
+                // A clock that was set back must not keep the breaker open until it catches up.
                 *since = now.min(*since);
                 let left = self.settings.cooling.saturating_sub(now.since(*since));
                 if !left.is_zero() {
@@ -90,7 +90,7 @@ impl Breaker {
                 self.state = State::HalfOpen { probing: true };
                 Ok(Admission::Probe)
             }
-            // How long the probe takes is not known; a second is soon enough for the next look.
+            // The duration of the probe is unknown; retry after a second.
             State::HalfOpen { probing: true } => Err(self.settings.cooling.min(Duration::from_secs(1))),
             State::HalfOpen { probing } => {
                 *probing = true;
@@ -99,9 +99,8 @@ impl Breaker {
         }
     }
 
-    /// A stream that was let through has begun to answer. If it was the probe, that is enough to let others through, for
-    /// it may last minutes; but the next failure opens the breaker again. Returns as what the request counts from now
-    /// on.
+    /// An admitted stream has started to respond. If it was the probe, other requests are admitted from now on, because
+    /// the stream may last minutes; but the next failure opens the breaker again. Returns the request's new role.
     #[must_use = "a probe that answers is a probe no longer"]
     pub fn answering(&mut self, admission: Admission) -> Admission {
         if admission == Admission::Probe {
@@ -110,18 +109,18 @@ impl Breaker {
         Admission::Ordinary
     }
 
-    /// A request that was let through has succeeded.
+    /// An admitted request has succeeded.
     pub fn succeeded(&mut self, admission: Admission) {
         match (admission, self.state) {
             (Admission::Probe, _) | (Admission::Ordinary, State::Closed { .. }) => {
                 self.state = State::Closed { failures: 0 };
             }
-            // It began before the breaker opened: what came later counts more.
+            // It started before the breaker opened: later results take precedence.
             (Admission::Ordinary, State::Open { .. } | State::HalfOpen { .. }) => {}
         }
     }
 
-    /// A request that was let through has failed.
+    /// An admitted request has failed.
     pub fn failed(&mut self, admission: Admission, now: Timestamp) {
         match (admission, &mut self.state) {
             (Admission::Ordinary, State::Closed { failures }) => {
@@ -135,7 +134,7 @@ impl Breaker {
         }
     }
 
-    /// A request that was let through was given up before it told anything. Another may be the probe then.
+    /// An admitted request was cancelled before it had a result. Another request may become the probe.
     pub fn abandoned(&mut self, admission: Admission) {
         if admission == Admission::Probe {
             self.state = State::HalfOpen { probing: false };

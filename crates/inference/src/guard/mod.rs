@@ -15,20 +15,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tithe_clock::{Clock, Entropy};
 use tithe_engine::inference::{ChatEvent, ChatRequest, ChatStream, Completion, Inference, InferenceError};
 
-/// How a backend is guarded.
+/// The settings of a guarded backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct GuardSettings {
-    /// When to ask again.
+    /// The retry settings.
     pub retry: RetrySettings,
-    /// When to stop asking.
+    /// The circuit breaker settings.
     pub breaker: BreakerSettings,
 }
 
-/// A backend that is asked again when that is harmless, and left alone for a while when it keeps failing.
+/// A backend with safe retries and a circuit breaker.
 ///
-/// Only what certainly generated nothing is retried ([`BackendFailure::nothing_was_generated`]): a timeout never, and a
-/// stream only until it has begun. Every attempt passes the breaker; attempts that the caller gives up are not held
-/// against the backend.
+/// Only requests that certainly generated nothing are retried ([`BackendFailure::nothing_was_generated`]): a timeout
+/// never, and a stream only until it has started. Every attempt passes the breaker; attempts that the caller cancels do
+/// not count as failures.
 pub struct Guarded<I> {
     backend: I,
     retry: RetrySettings,
@@ -37,7 +37,7 @@ pub struct Guarded<I> {
 }
 
 impl<I: Inference> Guarded<I> {
-    /// Guards `backend`. The breaker's cooling is measured by `clock`; `entropy` spreads the retries.
+    /// Guards `backend`. `clock` measures the breaker's cooldown; `entropy` adds jitter to the retries.
     pub fn new(
         backend: I,
         settings: GuardSettings,
@@ -48,18 +48,17 @@ impl<I: Inference> Guarded<I> {
         Self { backend, retry: settings.retry, gate: Arc::new(Gate { breaker, clock }), entropy }
     }
 
-    /// How the backend has been doing.
+    /// The state of the circuit breaker.
     pub fn state(&self) -> BreakerState {
         self.gate.breaker().state()
     }
 
-    /// The backend itself.
+    /// The guarded backend.
     pub const fn backend(&self) -> &I {
         &self.backend
     }
 
-    /// Asks until it is answered, or asking again is pointless. The permit of the attempt that was answered is still
-    /// open.
+    /// Sends the request until it succeeds or a retry is pointless. The permit of the successful attempt is still open.
     async fn ask<T, F>(&self, attempt: impl Fn() -> F + Send + Sync) -> Result<(T, Permit), InferenceError>
     where
         F: Future<Output = Result<T, InferenceError>> + Send,
@@ -77,9 +76,9 @@ impl<I: Inference> Guarded<I> {
             }
             let random = u64::from_le_bytes(self.entropy.bytes());
             let Some(delay) = retries.next_delay(retry_after(&error), random) else { return Err(error) };
-            tracing::debug!(?delay, error = error_chain(&error), "the AI backend is asked again");
+            tracing::debug!(?delay, error = error_chain(&error), "retrying the AI backend");
             tokio::time::sleep(delay).await;
-            // When others have found meanwhile that the backend is down, its own words are the better answer.
+            // If the breaker has opened in the meantime, the backend's own error is more helpful.
             let Ok(next) = Gate::admit(&self.gate) else { return Err(error) };
             permit = next;
         }
@@ -100,7 +99,7 @@ impl<I: Inference> Inference for Guarded<I> {
     }
 }
 
-/// Tells the breaker how the stream goes.
+/// Reports the result of the stream to the breaker.
 fn watched(events: ChatStream, permit: Permit) -> ChatStream {
     stream::unfold((events, Some(permit)), |(mut events, mut permit)| async move {
         let event = events.next().await?;
@@ -114,7 +113,7 @@ fn watched(events: ChatStream, permit: Permit) -> ChatStream {
     .boxed()
 }
 
-/// The breaker, shared with the streams that are under way.
+/// The breaker, shared with the active streams.
 struct Gate {
     breaker: Mutex<Breaker>,
     clock: Arc<dyn Clock>,
@@ -133,7 +132,7 @@ impl Gate {
         }
     }
 
-    /// Changes the breaker and tells the operator when that opens or closes it.
+    /// Updates the breaker and logs when it opens or closes.
     fn change(&self, change: impl FnOnce(&mut Breaker)) {
         let (before, after) = {
             let mut breaker = self.breaker();
@@ -143,17 +142,17 @@ impl Gate {
         };
         match (before, after) {
             (BreakerState::Closed | BreakerState::HalfOpen, BreakerState::Open) => {
-                tracing::warn!("the AI backend keeps failing: it is left alone for a while");
+                tracing::warn!("circuit breaker opened: the AI backend keeps failing");
             }
             (BreakerState::HalfOpen, BreakerState::Closed) => {
-                tracing::info!("the AI backend answers again");
+                tracing::info!("circuit breaker closed: the AI backend is available again");
             }
             _ => {}
         }
     }
 }
 
-/// An attempt that the breaker let through. Dropping it unclosed means that nobody waited for how it ends.
+/// An attempt admitted by the breaker. Dropping it without a result means that the caller cancelled it.
 struct Permit {
     gate: Arc<Gate>,
     admission: Option<Admission>,
@@ -164,7 +163,7 @@ impl Permit {
         self.take(Breaker::succeeded);
     }
 
-    /// Counts what only a backend in trouble does. One that refuses the request or us is well.
+    /// Counts only failures of the backend itself. A backend that rejects the request or our credentials is healthy.
     fn close(mut self, error: &InferenceError) {
         match error {
             InferenceError::Refused(_) | InferenceError::Misconfigured(_) => self.take(Breaker::succeeded),

@@ -1,18 +1,18 @@
-//! When to ask a backend again.
+//! The retry policy for a backend.
 
 use std::time::Duration;
 
-/// How often and how soon a backend is asked again.
+/// The retry settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetrySettings {
-    /// The most attempts, the first included; 1 means no retries. Default: 3.
+    /// The maximum number of attempts, including the first; 1 means no retries. Default: 3.
     pub attempts_max: u32,
-    /// The delay before the second attempt; it doubles from attempt to attempt. Between half and all of it is waited, by
-    /// chance, so that requests that failed together don't come back together. Default: 250 milliseconds.
+    /// The delay before the second attempt; it doubles from attempt to attempt. Between half and all of it is waited,
+    /// by chance, so that requests that failed together don't come back together. Default: 250 milliseconds.
     pub first_delay: Duration,
-    /// The most that the doubling comes to. Default: 4 seconds.
+    /// The maximum delay between two attempts. Default: 4 seconds.
     pub delay_max: Duration,
-    /// The most that all delays together come to. A backend that asks for more patience than is left is not asked again.
+    /// The maximum total delay. If the backend requests a longer delay than what is left, there is no further retry.
     /// Default: 10 seconds.
     pub total_delay_max: Duration,
 }
@@ -37,13 +37,13 @@ pub(super) struct Retries {
 }
 
 impl Retries {
-    /// The first attempt is under way.
+    /// The first attempt is in progress.
     pub(super) const fn new(settings: RetrySettings) -> Self {
         Self { settings, attempts: 1, waited: Duration::ZERO }
     }
 
-    /// How long to wait before the next attempt; `None` when there is none. `retry_after` is what the backend asked for,
-    /// `random` spreads the delays evenly.
+    /// The delay before the next attempt; `None` if there is none. `retry_after` is the delay requested by the backend,
+    /// `random` provides the jitter.
     pub(super) fn next_delay(&mut self, retry_after: Option<Duration>, random: u64) -> Option<Duration> {
         let RetrySettings { attempts_max, first_delay, delay_max, total_delay_max } = self.settings;
         if self.attempts >= attempts_max {
@@ -62,7 +62,7 @@ impl Retries {
     }
 }
 
-/// A number from 0 to 1 for a random one.
+/// Converts random bits to a number from 0 to 1.
 fn portion(random: u64) -> f64 {
     let high = u32::try_from(random >> 32).unwrap_or(u32::MAX);
     f64::from(high) / f64::from(u32::MAX)

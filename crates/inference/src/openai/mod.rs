@@ -34,18 +34,18 @@ impl OutputLimitField {
     }
 }
 
-/// Where an OpenAI-compatible backend is and what it understands.
+/// The settings of an OpenAI-compatible backend.
 #[derive(Debug, Clone)]
 pub struct OpenAiSettings {
     /// The address that `/chat/completions` is appended to, such as `https://api.openai.com/v1`.
     pub base_url: BaseUrl,
-    /// The key, sent as a bearer token; many servers on one's own machine need none.
+    /// The key, sent as a bearer token; many local servers need none.
     pub api_key: Option<ApiKey>,
     /// The field that limits the output.
     pub output_limit_field: OutputLimitField,
-    /// How a deterministic completion is asked for.
+    /// How deterministic completions are requested.
     pub zero_temperature: ZeroTemperature,
-    /// How long it may take and how much it may say.
+    /// The timeouts and size limits.
     pub limits: Limits,
 }
 
@@ -71,10 +71,10 @@ pub struct OpenAiCompatible {
 }
 
 impl OpenAiCompatible {
-    /// A backend with connections of its own. Nothing is sent yet.
+    /// Creates a backend with its own connections. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`SetupError`] when the system gives no way to connect safely.
+    /// [`SetupError`] if the system provides no secure way to connect.
     pub fn new(settings: OpenAiSettings) -> Result<Self, SetupError> {
         let OpenAiSettings { base_url, api_key, output_limit_field, zero_temperature, limits } = settings;
         let dialect = wire::Dialect {

@@ -1,6 +1,6 @@
-//! The chat completions API as it is on the wire.
+//! The wire format of the chat completions API.
 //!
-//! Only what is needed is read, and leniently: there are many servers, and each differs somewhere.
+//! Only the required fields are parsed, and leniently: there are many servers with small differences.
 
 use crate::chat_stream::{Protocol, Step, reported};
 use crate::failure::BackendFailure;
@@ -13,7 +13,7 @@ use tithe_engine::inference::{
 };
 use tithe_pricing::Usage;
 
-/// What the server understands.
+/// The request body.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Dialect {
     pub(super) max_completion_tokens: bool,
@@ -75,7 +75,7 @@ impl Dialect {
     }
 }
 
-/// A whole answer.
+/// A complete response.
 #[derive(Debug, Deserialize)]
 pub(super) struct Whole {
     #[serde(default)]
@@ -92,7 +92,7 @@ struct WholeChoice {
     finish_reason: Option<String>,
 }
 
-/// One piece of a streamed answer.
+/// One chunk of a streamed response.
 #[derive(Debug, Deserialize)]
 struct Chunk {
     #[serde(default)]
@@ -108,7 +108,7 @@ struct ChunkChoice {
     finish_reason: Option<String>,
 }
 
-/// What the model said: text, or why it would not say any. Reasoning, which some servers add, is not for customers.
+/// The model's output: text, or a refusal. Reasoning, which some servers add, is not shown to customers.
 #[derive(Debug, Default, Deserialize)]
 struct Said {
     #[serde(default)]
@@ -165,7 +165,7 @@ impl From<WireUsage> for Usage {
     }
 }
 
-/// A usage that lacks a count is no usage: the tokenizer then counts, and a good answer is not thrown away over it.
+/// Incomplete usage is ignored: the tokenizer then counts instead, and a good response is not discarded.
 fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<WireUsage>, D::Error> {
     Ok(WireUsage::deserialize(Value::deserialize(deserializer)?).ok())
 }
@@ -194,7 +194,7 @@ impl Whole {
     }
 }
 
-/// Reads the chunks of one stream.
+/// Parses the chunks of one stream.
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
     finish: Option<FinishReason>,
@@ -204,7 +204,7 @@ pub(super) struct Chunks {
 impl Protocol for Chunks {
     fn step(&mut self, event: &Event) -> Result<Step, InferenceError> {
         if event.data == "[DONE]" {
-            // Servers that never name a reason say at least this.
+            // Servers that never report a finish reason at least send this.
             self.finish.get_or_insert(FinishReason::Other);
             return Ok(Step::Last);
         }
@@ -219,7 +219,7 @@ impl Protocol for Chunks {
             return Ok(Step::Error(value));
         }
         let chunk = Chunk::deserialize(value).map_err(unreadable)?;
-        // Some servers count along; the last count is the whole.
+        // Some servers report running counts; the last one is the total.
         self.usage = chunk.usage.map(Usage::from).or(self.usage);
         let Some(choice) = chunk.choices.into_iter().next() else { return Ok(Step::Silent) };
         if let Some(name) = choice.finish_reason {

@@ -1,4 +1,4 @@
-//! What the simulation says.
+//! The simulation's responses.
 
 use super::directive::{Directives, Task, Verdict, last_user_message};
 use serde_json::json;
@@ -6,10 +6,10 @@ use tithe_engine::inference::{ChatRequest, FinishReason};
 use tithe_pricing::{Tokenizer, Usage};
 
 const TOKENIZER: Tokenizer = Tokenizer::O200kBase;
-/// Enough of the question to recognise it by.
+/// The length of the quoted part of the question.
 const ECHO_CHARS_MAX: usize = 200;
 
-/// A whole answer.
+/// A complete response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) text: String,
@@ -61,10 +61,9 @@ fn evaluation(verdict: Verdict) -> String {
     }
 }
 
-/// A beginning of `text` with at most `tokens_max` tokens, to which not one character could be added; `None` when all of
-/// `text` fits.
+/// The longest prefix of `text` with at most `tokens_max` tokens; `None` if all of `text` fits.
 ///
-/// A character adds at most as many tokens as it has bytes, so ASCII uses the limit up exactly.
+/// A character adds at most as many tokens as it has bytes, so ASCII text uses the whole limit.
 fn cut(text: &str, tokens_max: u64) -> Option<&str> {
     let fits = |beginning: &str| TOKENIZER.count(beginning) <= tokens_max;
     if fits(text) {

@@ -1,4 +1,4 @@
-//! What the user's message tells the simulation to do.
+//! The directives in the user's message that control the simulation.
 
 use std::time::Duration;
 use tithe_engine::inference::{ChatRequest, Role};
@@ -6,17 +6,17 @@ use tithe_engine::inference::{ChatRequest, Role};
 const EVALUATION_MARKER: &str = "TITHE-EVALUATION v1";
 const SLOW_DEFAULT: Duration = Duration::from_millis(50);
 
-/// What kind of question it is.
+/// The kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Task {
     /// A customer's work.
     #[default]
     Work,
-    /// Whether to accept work.
+    /// The evaluation of a customer's request.
     Evaluation(Verdict),
 }
 
-/// How an evaluation ends.
+/// The result of an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Accept,
@@ -24,7 +24,7 @@ pub(super) enum Verdict {
     Nonsense,
 }
 
-/// What the user's message tells the simulation to do, as far as it concerns the task.
+/// The directives in the user's message, as far as they apply to the task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "directives are independent of each other")]
 pub(super) struct Directives {

@@ -16,14 +16,14 @@ use tithe_engine::inference::{
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
-/// How the simulation takes its time.
+/// The timing of the simulation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SimSettings {
-    /// Before every answer. Default: none.
+    /// The delay before every response. Default: none.
     pub latency: Duration,
-    /// Before every delta, unless a directive says otherwise. Default: none.
+    /// The delay before every delta, unless a directive overrides it. Default: none.
     pub delta_delay: Duration,
-    /// When a request that is not done has [`timed out`](InferenceError::TimedOut). Default: 60 seconds.
+    /// The time after which an unfinished request has [`timed out`](InferenceError::TimedOut). Default: 60 seconds.
     pub request_timeout: Duration,
 }
 
@@ -34,18 +34,17 @@ impl Default for SimSettings {
     }
 }
 
-/// A backend that answers by itself: the same answer to the same question, without any network, and with real token
-/// counts (`o200k_base`). It knows every model.
+/// A deterministic backend: the same response to the same request, without any network, and with real token counts
+/// (`o200k_base`). It accepts every model.
 ///
 /// # Evaluations
 ///
-/// A chat with the line `TITHE-EVALUATION v1` in a message of the system is an evaluation. It is answered with
-/// `{"accept":true}`, or as a directive says.
+/// A chat with the line `TITHE-EVALUATION v1` in a system message is an evaluation. The response is `{"accept":true}`,
+/// unless a directive changes it.
 ///
 /// # Directives
 ///
-/// Whoever tests can write these into the last message of the user, in any number. They work because this is a
-/// simulation; no real backend knows them.
+/// Tests can put any number of these into the last user message. Only the simulation supports them.
 ///
 /// | directive | to work | to evaluations |
 /// | --- | --- | --- |
@@ -65,13 +64,13 @@ pub struct SimInference {
 }
 
 impl SimInference {
-    /// A simulation that takes its time as `settings` say.
+    /// Creates a simulation with these timings.
     #[must_use]
     pub const fn new(settings: SimSettings) -> Self {
         Self { settings, failures_left: AtomicU32::new(0) }
     }
 
-    /// Makes the next `count` requests fail as [`Unavailable`](InferenceError::Unavailable), whatever they are.
+    /// Makes the next `count` requests fail as [`Unavailable`](InferenceError::Unavailable), whatever they contain.
     pub fn fail_next(&self, count: u32) {
         self.failures_left.store(count, Ordering::Relaxed);
     }
@@ -107,7 +106,7 @@ async fn wait_until(deadline: Instant, wait: impl Future<Output = ()>) -> Result
     timeout_at(deadline, wait).await.map_err(|_| InferenceError::TimedOut)
 }
 
-/// What is left to say.
+/// The rest of a response.
 struct Script {
     deltas: VecDeque<String>,
     /// What follows them; `None` when it has been said.

@@ -1,17 +1,17 @@
-//! Where a backend is and how it knows us.
+//! The address of a backend and the credentials for it.
 
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 use std::fmt;
 use std::str::FromStr;
 
-/// The key to a backend. It is never printed by accident.
+/// An API key. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiKey(String);
 
-/// This is no API key.
+/// The text is not an API key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an API key is one word of visible ASCII characters")]
+#[error("invalid API key: expected visible ASCII characters without spaces")]
 pub struct ApiKeyError;
 
 impl ApiKey {
@@ -49,19 +49,19 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// The address below which a backend's endpoints lie.
+/// The base address of a backend's endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseUrl(Url);
 
-/// This is no base URL.
+/// The text is not a base URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BaseUrlError {
-    /// It is no URL at all, or not one of the web's.
-    #[error("a backend's address is an http or https URL")]
+    /// The text is not an http or https URL.
+    #[error("invalid backend URL: expected an http or https URL")]
     NotHttp,
-    /// It holds a password, which would end up in logs.
-    #[error("a backend's address must not hold a user name or password: give the key apart")]
+    /// The URL contains a password, which would appear in logs.
+    #[error("invalid backend URL: expected no user name or password; set the API key separately")]
     Credentials,
 }
 

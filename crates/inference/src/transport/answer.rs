@@ -1,4 +1,4 @@
-//! An answer that has begun.
+//! A response in progress.
 
 use super::{Limits, excerpt};
 use crate::failure::BackendFailure;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tithe_engine::inference::InferenceError;
 use tokio::time::{Instant, timeout_at};
 
-/// An answer whose headers have arrived. Dropping it closes the connection unless all of it was read.
+/// A response whose headers have arrived. Dropping it closes the connection unless all of it was read.
 #[derive(Debug)]
 pub(crate) struct Answer {
     response: Response,
@@ -27,7 +27,7 @@ impl Answer {
         self.response.headers()
     }
 
-    /// Whether the body is one JSON document. Some servers answer so even when a stream was asked for.
+    /// Returns true if the body is one JSON document. Some servers respond like this even when a stream was requested.
     pub(crate) fn is_json(&self) -> bool {
         let content_type = self.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         content_type.is_some_and(|value| {
@@ -35,7 +35,7 @@ impl Answer {
         })
     }
 
-    /// The next piece of the body; `None` at its end.
+    /// The next piece of the body; `None` at the end.
     pub(crate) async fn piece(&mut self) -> Result<Option<Vec<u8>>, InferenceError> {
         let by = self.deadline.min(Instant::now() + self.idle);
         let piece = timeout_at(by, self.response.chunk())
@@ -60,7 +60,7 @@ impl Answer {
             .map_err(|source| BackendFailure::Unreadable { excerpt: excerpt(&body), source }.nonsense())
     }
 
-    /// The beginning of the body, as much of `bytes_max` as arrives within `wait`.
+    /// The beginning of the body: at most `bytes_max` bytes, as far as they arrive within `wait`.
     pub(super) async fn beginning(mut self, bytes_max: usize, wait: Duration) -> Vec<u8> {
         self.deadline = self.deadline.min(Instant::now() + wait);
         let mut body = Vec::new();

@@ -1,4 +1,4 @@
-//! Asking a backend over HTTP, with a bound on everything: each wait, and every byte that is read.
+//! The HTTP transport to a backend, with a limit on every wait and on every byte read.
 
 mod address;
 mod answer;
@@ -19,20 +19,20 @@ use std::time::Duration;
 use tithe_engine::inference::InferenceError;
 use tokio::time::{Instant, timeout_at};
 
-/// How long a backend may take and how much it may say.
+/// The limits of a backend's responses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Until a connection stands, TLS included. Default: 5 seconds.
+    /// The timeout for connecting, including TLS. Default: 5 seconds.
     pub connect: Duration,
-    /// Until a stream begins, from when it was asked for. It does not bound whole completions, which begin when they
-    /// are done. Default: 2 minutes.
+    /// The timeout until a stream starts. It does not apply to whole completions, whose response starts when they are
+    /// done. Default: 2 minutes.
     pub first_byte: Duration,
-    /// Between two pieces of an answer that has begun. Generous, because a model that reasons is silent meanwhile.
+    /// The timeout between two pieces of a response. Generous, because a reasoning model is silent in the meantime.
     /// Default: 2 minutes.
     pub idle: Duration,
-    /// For all of it. Default: 10 minutes.
+    /// The timeout for the whole response. Default: 10 minutes.
     pub overall: Duration,
-    /// The most bytes of one answer that are read. Default: 16 MiB.
+    /// The maximum size of a response. Default: 16 MiB.
     pub answer_bytes_max: usize,
 }
 
@@ -48,21 +48,21 @@ impl Default for Limits {
     }
 }
 
-/// The HTTP client could not be made: the system's certificates or its random source are unusable.
+/// The HTTP client cannot be created: the system's certificates or its random source are unusable.
 #[derive(Debug, thiserror::Error)]
-#[error("the HTTP client for the AI backend cannot be made")]
+#[error("cannot create the HTTP client for the AI backend")]
 pub struct SetupError(#[source] reqwest::Error);
 
-/// How an answer is wanted.
+/// The requested form of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Delivery {
-    /// At once, when it is done.
+    /// As a whole, when it is done.
     Whole,
-    /// As it is generated.
+    /// As a stream, while it is generated.
     Streamed,
 }
 
-/// One backend's connections.
+/// The connections to one backend.
 #[derive(Debug)]
 pub(crate) struct Transport {
     client: Client,
@@ -84,16 +84,16 @@ impl Transport {
             .user_agent(concat!("tithe/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers)
             .connect_timeout(limits.connect)
-            // Deltas are small, and each is worth a packet of its own.
+            // Deltas are small and must not be delayed.
             .tcp_nodelay(true)
-            // A backend that redirects would be sent the key and the prompt where the operator never meant them to go.
+            // Following a redirect would send the key and the prompt to a host that the operator did not configure.
             .redirect(redirect::Policy::none())
             .build()
             .map_err(SetupError)?;
         Ok(Self { client, url, key, limits })
     }
 
-    /// Posts `body` as JSON; an answer that is not a success is an error.
+    /// Posts `body` as JSON; an error status is returned as an error.
     pub(crate) async fn post(
         &self,
         body: &(impl Serialize + Sync),

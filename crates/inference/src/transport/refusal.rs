@@ -1,4 +1,4 @@
-//! What an answer that is not a success means.
+//! Classification of error responses.
 
 use super::excerpt::excerpt;
 use super::{Answer, ApiKey, retry_after};
@@ -8,25 +8,25 @@ use serde_json::Value;
 use std::time::Duration;
 use tithe_engine::inference::InferenceError;
 
-/// Enough for the whole error object of any known backend.
+/// The maximum size of an error body: enough for the error object of any known backend.
 const READ_BYTES_MAX: usize = 64 * 1024;
-/// An error that is not told by then is known by its status alone.
+/// The time to wait for the error body. After that, only the status is used.
 const READ_WAIT: Duration = Duration::from_secs(5);
 
-/// Whose fault an error is, by which it is decided what happens next.
+/// The party that must act on an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorKind {
-    /// The backend's, for now.
+    /// The backend has a temporary problem.
     Unavailable,
-    /// The request's.
+    /// The request is invalid.
     Refused,
-    /// The operator's.
+    /// The operator must act.
     Misconfigured,
 }
 
 impl ErrorKind {
-    /// By status. What a model is called and where the endpoint lies is the operator's to set, so 404 and 405 are theirs,
-    /// and so is a redirect, which is never followed.
+    /// Classifies by status. The operator configures the model name and the endpoint, so 404 and 405 are theirs, and so
+    /// is a redirect, which is never followed.
     fn of_status(status: StatusCode) -> Self {
         match status.as_u16() {
             401..=405 | 300..=399 => Self::Misconfigured,
@@ -36,10 +36,11 @@ impl ErrorKind {
         }
     }
 
-    /// By the `type` and `code` of an error object, as OpenAI and Anthropic name them; `None` when they say nothing new.
+    /// Classifies by the `type` and `code` of an error object, as in OpenAI's and Anthropic's APIs; `None` if they add
+    /// nothing.
     pub(crate) fn of_object(error: &Value) -> Option<Self> {
         let text = |field: &str| error.get(field).and_then(Value::as_str).unwrap_or_default();
-        // An unpaid bill comes as 429 from OpenAI and as 400 from Anthropic.
+        // An unpaid bill is a 429 from OpenAI and a 400 from Anthropic.
         if text("message").contains("credit balance is too low") {
             return Some(Self::Misconfigured);
         }
@@ -67,19 +68,19 @@ impl ErrorKind {
     }
 }
 
-/// Reads what the backend said and tells what it means.
+/// Reads the error body and classifies the error.
 pub(super) async fn read(answer: Answer, status: StatusCode, key: Option<&ApiKey>) -> InferenceError {
     let retry_after = retry_after::read(answer.headers());
     let body = answer.beginning(READ_BYTES_MAX, READ_WAIT).await;
     let object: Option<Value> = serde_json::from_slice(&body).ok();
     let by_object = object.as_ref().and_then(|body| body.get("error")).and_then(ErrorKind::of_object);
     let kind = match (ErrorKind::of_status(status), by_object) {
-        // The object may tell that it is the operator who must act; otherwise the status is the clearer of the two.
+        // The error object can reveal that the operator must act; otherwise the status is more reliable.
         (_, Some(ErrorKind::Misconfigured)) => ErrorKind::Misconfigured,
         (by_status, _) => by_status,
     };
     let body = match key {
-        // Some backends repeat the key that they refuse.
+        // Some backends repeat the rejected key in the error message.
         Some(key) => excerpt(String::from_utf8_lossy(&body).replace(key.expose(), "[key]").as_bytes()),
         None => excerpt(&body),
     };

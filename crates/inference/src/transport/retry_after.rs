@@ -1,21 +1,21 @@
-//! When a backend wants to be asked again.
+//! The `Retry-After` header.
 
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
-/// Longer waits are taken for this: by then a backend may well have recovered, whatever it said.
+/// The maximum delay. Longer delays are shortened to it, because the backend may have recovered by then.
 const WAIT_MAX: Duration = Duration::from_mins(10);
 
-/// Reads `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date, which is compared with the answer's own `Date` so
-/// that clocks that differ do no harm.
+/// Parses `Retry-After` (RFC 9110, section 10.2.3): seconds, or a date, which is compared with the response's own
+/// `Date` so that clock differences do not matter.
 pub(super) fn read(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let date = |name| OffsetDateTime::parse(text(name)?, &Rfc2822).ok();
     let wait = match text(RETRY_AFTER)?.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
-        // A date that has passed means now.
+        // A date in the past means now.
         Err(_) => Duration::try_from(date(RETRY_AFTER)? - date(DATE)?).unwrap_or_default(),
     };
     Some(wait.min(WAIT_MAX))

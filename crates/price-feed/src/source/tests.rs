@@ -109,7 +109,7 @@ fn a_time_that_is_none_makes_the_answer_unusable() {
 #[test]
 fn an_error_repeats_nothing_of_the_answer() {
     let error = read(Publisher::Coinbase, r#"{"data":"a secret"}"#).unwrap_err();
-    assert_eq!(error.to_string(), "the answer is not the expected JSON (line 1, column 18)");
+    assert_eq!(error.to_string(), "invalid response: unexpected JSON at line 1, column 18");
 }
 
 #[test]

@@ -5,8 +5,8 @@ use crate::testing::{NOW, alice};
 use proptest::prelude::*;
 use serde_json::json;
 
-/// The event that NIP-98 prints. Its `u` tag was called `url` when it was signed, as the header that the NIP prints still
-/// has it: its id is that of the other event.
+/// The event that NIP-98 prints. Its `u` tag was called `url` when it was signed, as the header that the NIP prints
+/// still has it: its id is that of the other event.
 const NIP_98: &str = r#"{
     "id": "fe964e758903360f28d8424d092da8494ed207cba823110be3a57dfe4b578734",
     "pubkey": "63fe6318dc58583cfe16810f86dd09e18bfd76aabc24a0081ce2856f330504ed",
@@ -69,7 +69,10 @@ fn every_field_is_needed() {
         let error = VerifiedEvent::from_value(&event).unwrap_err();
         assert!(matches!(error, InvalidEvent::Field { field: found, .. } if found == field), "{error:?}");
         assert!(error.is_malformed());
-        assert!(error.to_string().starts_with(&format!("the event's `{field}` must be ")), "{error}");
+        assert!(
+            error.to_string().starts_with(&format!("invalid event field `{field}`: expected ")),
+            "{error}"
+        );
         assert!(
             matches!(with(field, Value::Null), Err(InvalidEvent::Field { field: found, .. }) if found == field)
         );

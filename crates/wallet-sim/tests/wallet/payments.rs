@@ -111,7 +111,7 @@ async fn an_invoice_is_not_paid_under_two_ids() {
     reason(wallet.payment_send(&too_dear).await.unwrap());
     wallet.payment_send(&order(2, &invoice)).await.unwrap();
     let again = wallet.payment_send(&order(3, &invoice)).await.unwrap();
-    assert_eq!(reason(again), "the invoice has been paid by another payment");
+    assert_eq!(reason(again), "invoice already paid by another payment");
     assert_eq!(wallet.balance().await.unwrap(), msats(89_000));
 }
 

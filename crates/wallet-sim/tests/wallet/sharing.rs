@@ -102,8 +102,8 @@ async fn a_damaged_line_is_named_and_nothing_after_it_is_believed() {
 
     let other_hash = lines[0].replace(&invoice.payment_hash().to_string(), &"0".repeat(64));
     let cases = [
-        (vec![lines[0], "{\"kind\":", lines[2]], 2, "it is not a record"),
-        (vec![lines[0], "", lines[2]], 2, "it is not a record"),
+        (vec![lines[0], "{\"kind\":", lines[2]], 2, "not a journal record"),
+        (vec![lines[0], "", lines[2]], 2, "not a journal record"),
         (vec![lines[0], lines[1], lines[1]], 3, "the invoice was paid or made to expire before"),
         (vec![lines[0], lines[0]], 2, "an earlier invoice has that payment hash"),
         (vec![lines[1]], 1, "no invoice has that payment hash"),
@@ -112,7 +112,7 @@ async fn a_damaged_line_is_named_and_nothing_after_it_is_believed() {
     for (damaged, at, why) in cases {
         std::fs::write(bench.journal(), damaged.join("\n") + "\n").unwrap();
         let error = bench.try_open().await.unwrap_err();
-        assert_eq!(error.to_string(), format!("line {at} of the journal is damaged"));
+        assert_eq!(error.to_string(), format!("damaged journal: line {at} is invalid"));
         let SimError::Line { source, .. } = error else { panic!("{error:?}") };
         assert_eq!(source.to_string(), why);
     }
@@ -127,14 +127,14 @@ async fn damage_that_comes_while_the_wallet_is_open_stops_it_without_harm() {
     OpenOptions::new().append(true).open(bench.journal()).unwrap().write_all(b"rubbish\n").unwrap();
     for answer in [wallet.balance().await.map(drop), wallet.invoice_create(&request(2, 21)).await.map(drop)] {
         let Err(WalletError::Unavailable(Some(source))) = answer else { panic!("{answer:?}") };
-        assert_eq!(source.to_string(), "line 2 of the journal is damaged");
+        assert_eq!(source.to_string(), "damaged journal: line 2 is invalid");
     }
     // Repaired, it goes on; cut shorter than what was read, it does not.
     std::fs::write(bench.journal(), &whole).unwrap();
     wallet.pay(&invoice).await.unwrap();
     std::fs::write(bench.journal(), &whole).unwrap();
     let Err(WalletError::Unavailable(Some(source))) = wallet.balance().await else { panic!() };
-    assert_eq!(source.to_string(), "the journal was cut short by something else");
+    assert_eq!(source.to_string(), "damaged journal: truncated by another program");
 }
 
 #[tokio::test]

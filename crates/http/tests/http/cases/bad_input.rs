@@ -56,7 +56,8 @@ async fn fields_of_the_wrong_type_are_named() {
         let body = format!("{{\"request\":\"a\",\"maxOutputTokens\":{value}}}");
         all_refused(&app, "invalid_field", &[(body.as_bytes(), "maxOutputTokens: ")]).await;
     }
-    all_refused(&app, "invalid_body", &[(br#"{"request":"a","maxOutputTokens":1e999}"#, "invalid JSON")]).await;
+    all_refused(&app, "invalid_body", &[(br#"{"request":"a","maxOutputTokens":1e999}"#, "invalid JSON")])
+        .await;
     let cases: [(&[u8], &str); 4] = [
         (b"{}", "request: missing field"),
         (br#"{"Request":"a"}"#, "request: missing field"),

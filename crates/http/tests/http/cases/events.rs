@@ -13,21 +13,21 @@ fn states(events: &[Event]) -> Vec<&str> {
     states.map(|event| event.data["state"].as_str().unwrap()).collect()
 }
 
-/// The steps, each with its revision. Who comes while others still follow an ended job may see its text too, so the ids
-/// of the same step can differ in how much text came before.
+/// The state changes, each with its revision. A client that connects while others still follow an ended job may also
+/// see its text, so the ids of one state change can differ in their text offset.
 fn steps(events: &[Event]) -> Vec<(u64, Value)> {
     let steps = events.iter().filter(|event| event.name == "state");
     steps.map(|event| (numbers(&event.id)[0], event.data.clone())).collect()
 }
 
-/// The numbers of an event's id.
+/// The numbers in an event id.
 fn numbers(id: &str) -> [u64; 3] {
     let numbers: Vec<u64> = id.split('-').map(|part| part.parse().unwrap()).collect();
     numbers.try_into().unwrap()
 }
 
 #[tokio::test]
-async fn a_follower_sees_every_state_in_order_and_the_text_as_it_comes() {
+async fn a_follower_sees_every_state_in_order_and_the_text_as_it_is_generated() {
     let app = TestApp::new();
     let (id, hash) = app.job_create("[sim:slow=2] Tell me.").await;
     let mut stream = app.follow(&id, None).await;
@@ -46,9 +46,12 @@ async fn a_follower_sees_every_state_in_order_and_the_text_as_it_comes() {
     assert_eq!(states(&events), STATES);
     let last = events.last().unwrap();
     assert_eq!(text_of(&events), last.data["result"].as_str().unwrap());
-    assert!(events.iter().filter(|event| event.name == "delta").count() > 3, "the text came at once");
+    assert!(
+        events.iter().filter(|event| event.name == "delta").count() > 3,
+        "expected the text in several deltas"
+    );
     assert!(ids(&events).into_iter().map(numbers).is_sorted_by(|a, b| a < b), "{:?}", ids(&events));
-    assert_eq!(last.data, app.job(&id).await, "the last event is what one reads");
+    assert_eq!(last.data, app.job(&id).await, "the last event differs from the job");
 }
 
 #[tokio::test]
@@ -63,7 +66,7 @@ async fn a_late_follower_sees_every_state_as_it_was() {
     assert!(steps[2]["workInvoice"].is_object() && steps[2]["pricing"].is_object());
     let knows_the_end =
         |step: &Value| ["result", "usage", "charged", "refund"].iter().any(|f| step.get(f).is_some());
-    assert!(!steps[..4].iter().any(knows_the_end), "a state knew the end: {steps:?}");
+    assert!(!steps[..4].iter().any(knows_the_end), "a state contains later data: {steps:?}");
     let time = |step: &Value| Timestamp::parse_rfc3339(step["updatedAt"].as_str().unwrap()).unwrap();
     assert!(steps.is_sorted_by_key(time));
     assert!(time(&steps[0]) < time(&steps[4]), "the first state has the time of the last");
@@ -71,7 +74,7 @@ async fn a_late_follower_sees_every_state_as_it_was() {
 }
 
 #[tokio::test]
-async fn from_every_id_of_an_ended_job_exactly_the_rest_follows() {
+async fn following_an_ended_job_from_any_id_returns_exactly_the_rest() {
     let app = TestApp::new();
     let done = app.job_complete("Tell me.").await;
     let id = done["jobId"].as_str().unwrap();
@@ -83,7 +86,7 @@ async fn from_every_id_of_an_ended_job_exactly_the_rest_follows() {
 }
 
 #[tokio::test]
-async fn from_an_id_within_the_text_the_rest_of_the_text_follows() {
+async fn following_from_an_id_within_the_text_returns_the_rest_of_the_text() {
     let app = TestApp::new();
     let id = app.job_paid("[sim:slow=15] Grüße, ☃! Tell me slowly.").await;
     let mut text = String::new();
@@ -118,7 +121,7 @@ async fn from_an_id_within_the_text_the_rest_of_the_text_follows() {
 }
 
 #[tokio::test]
-async fn many_followers_all_see_the_same() {
+async fn all_followers_see_the_same_events() {
     let app = TestApp::new();
     let (id, work) = app.job_accepted("[sim:slow=2] Tell everybody.").await;
     let mut streams = Vec::new();
@@ -145,7 +148,7 @@ async fn a_follower_that_leaves_changes_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_no_event_id_is_named() {
+async fn malformed_event_ids_are_rejected() {
     let app = TestApp::standing();
     let (id, _) = app.job_create("hello").await;
     let path = format!("/api/jobs/{id}/events");
@@ -162,7 +165,7 @@ async fn what_is_no_event_id_is_named() {
 }
 
 #[tokio::test]
-async fn ids_that_are_ahead_of_an_ended_job_end_at_once() {
+async fn following_an_ended_job_from_a_later_id_ends_immediately() {
     let app = TestApp::new();
     let done = app.job_complete("Tell me.").await;
     let id = done["jobId"].as_str().unwrap();

@@ -1,4 +1,4 @@
-//! What the server says when what it needs is not there.
+//! Responses while a dependency of the server is unavailable.
 
 use crate::app::{Options, TestApp};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use tithe_engine::Settings;
 use tithe_wallet_sim::{Fault, Operation};
 
 #[tokio::test]
-async fn without_a_price_nothing_is_sold_but_everything_can_be_read() {
+async fn without_a_price_jobs_can_be_read_but_not_created() {
     let app = TestApp::standing();
     let (id, hash) = app.job_create("before").await;
     app.prices.switch_off(true);
@@ -20,7 +20,7 @@ async fn without_a_price_nothing_is_sold_but_everything_can_be_read() {
 }
 
 #[tokio::test]
-async fn a_wallet_that_does_not_answer_keeps_nobody_from_reading() {
+async fn an_unavailable_wallet_does_not_affect_reads() {
     let app = TestApp::standing();
     let (id, hash) = app.job_create("hello").await;
     for fault in [Fault::Fail, Fault::LoseAnswer] {
@@ -34,7 +34,7 @@ async fn a_wallet_that_does_not_answer_keeps_nobody_from_reading() {
 }
 
 #[tokio::test]
-async fn a_wallet_that_hangs_is_given_up() {
+async fn a_hanging_wallet_times_out() {
     let settings = Settings { wallet_timeout: Duration::from_millis(30), ..Settings::default() };
     let app = TestApp::with(Options { settings, started: false, ..Options::default() });
     for _ in 0..3 {
@@ -45,13 +45,13 @@ async fn a_wallet_that_hangs_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_test_payment_that_fails_can_be_made_again() {
+async fn a_failed_test_payment_can_be_retried() {
     let app = TestApp::standing();
     let (id, hash) = app.job_create("hello").await;
     app.wallet.faults().queue(Operation::TestPay, Fault::Fail);
     app.try_pay(&hash).await.is_problem(503, "no_wallet");
     app.pay(&hash).await;
-    // The next was made, but its answer is lost: it counts all the same.
+    // The next payment succeeds although its response is lost.
     let (other, hash) = app.job_create("hello").await;
     app.wallet.faults().queue(Operation::TestPay, Fault::LoseAnswer);
     app.try_pay(&hash).await.is_problem(503, "no_wallet");
@@ -61,7 +61,7 @@ async fn a_test_payment_that_fails_can_be_made_again() {
 }
 
 #[tokio::test]
-async fn payments_that_the_wallet_says_nothing_of_are_found_by_who_asks() {
+async fn payments_without_a_notification_are_found_by_polling() {
     let settings = Settings { poll_interval: Duration::from_hours(1), ..Settings::default() };
     let app = TestApp::with(Options { settings, ..Options::default() });
     app.wallet.faults().silence_settlements(true);
@@ -69,7 +69,7 @@ async fn payments_that_the_wallet_says_nothing_of_are_found_by_who_asks() {
 }
 
 #[tokio::test]
-async fn beyond_the_limit_of_unpaid_invoices_no_more_are_made_until_one_is_paid() {
+async fn at_the_limit_of_unpaid_invoices_no_job_is_created_until_one_is_paid() {
     let settings = Settings { max_unpaid_invoices: 2, ..Settings::default() };
     let app = TestApp::with(Options { settings, started: false, ..Options::default() });
     let (_, hash) = app.job_create("one").await;

@@ -1,11 +1,11 @@
-//! The whole way of a paid job.
+//! The complete lifecycle of a paid job.
 
 use crate::app::TestApp;
 use crate::shapes::{answers, daily_budgets, has_shape, invoice, job, refund};
 use serde_json::json;
 
 #[tokio::test]
-async fn a_job_is_estimated_asked_for_paid_twice_done_and_billed() {
+async fn a_job_is_estimated_created_paid_twice_executed_and_billed() {
     let app = TestApp::new();
     let estimate = app.get("/api/estimate?request=Why+is+the+sky+blue%3F").await;
     let estimate = answers(
@@ -71,7 +71,7 @@ async fn a_job_is_estimated_asked_for_paid_twice_done_and_billed() {
 }
 
 #[tokio::test]
-async fn the_chosen_model_and_output_limit_are_what_is_priced_and_used() {
+async fn the_chosen_model_and_output_limit_are_priced_and_used() {
     let app = TestApp::new();
     let body = json!({"request": "Count to ten.", "model": "sim-small", "maxOutputTokens": 3});
     let created = app.post("/api/jobs", body.to_string()).await.ok(201);
@@ -88,7 +88,7 @@ async fn the_chosen_model_and_output_limit_are_what_is_priced_and_used() {
 }
 
 #[tokio::test]
-async fn an_estimate_changes_nothing_and_is_what_the_job_will_ask() {
+async fn an_estimate_has_no_side_effects_and_matches_the_invoices() {
     let app = TestApp::standing();
     for model in ["sim-small", "sim-large"] {
         let estimate = app.get(&format!("/api/estimate?request=hello&model={model}")).await.ok(200);
@@ -103,7 +103,7 @@ async fn an_estimate_changes_nothing_and_is_what_the_job_will_ask() {
 }
 
 #[tokio::test]
-async fn many_jobs_at_once_all_come_to_their_end() {
+async fn many_concurrent_jobs_all_complete() {
     let app = TestApp::new();
     let jobs = (0..12).map(|n| {
         let app = &app;

@@ -1,4 +1,4 @@
-//! What the pool pays: estimates of it, jobs that are free in whole or in part, and its limits.
+//! The free tier: estimates, jobs that the pool pays in full or in part, and limits.
 
 use crate::app::{Event, Options, TestApp, key};
 use crate::shapes::{answers, has_shape};
@@ -8,10 +8,10 @@ use std::time::Duration;
 use tithe_engine::Settings;
 use tithe_money::Sats;
 
-/// The work of these tests costs some thirty sats at most, and about three in the end.
+/// In these tests, the maximum price of the work is about thirty sats and the actual price about three.
 const REQUEST: &str = "Why is the sky blue?";
 
-/// Settings under which a new identity may take that many sats in a day.
+/// Settings with this daily budget, in sats, for new identities.
 fn generous(sats: u64) -> Settings {
     let mut settings = Settings::default();
     settings.rules.free_tier.budgets.new = Sats::new(sats).unwrap();
@@ -22,20 +22,20 @@ fn app(settings: Settings) -> TestApp {
     TestApp::with(Options { settings, ..Options::default() })
 }
 
-/// An app on which time stands still and work is done.
+/// An app with a manual clock and running background tasks.
 fn timed(settings: Settings) -> TestApp {
     TestApp::with(Options { settings, manual_clock: true, ..Options::default() })
 }
 
 fn count(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| panic!("{value} is no count"))
+    value.as_u64().unwrap_or_else(|| panic!("{value} is not a count"))
 }
 
 fn hash(job: &Value) -> &str {
     job["workInvoice"]["paymentHash"].as_str().unwrap()
 }
 
-/// What an estimate says about the identity that asks.
+/// An estimate and its free-tier part.
 async fn preview(app: &TestApp, token: &str) -> (Value, Value) {
     let estimate = app.get_as(token, "/api/estimate?request=Why+is+the+sky+blue%3F").await.ok(200);
     let free_tier = estimate["identity"]["free_tier"].clone();
@@ -48,7 +48,7 @@ async fn preview(app: &TestApp, token: &str) -> (Value, Value) {
     (estimate, free_tier)
 }
 
-/// Takes a new job to where its work is to be paid or done.
+/// Creates a job and pays its evaluation; returns it when its work must be paid or is done.
 async fn settled_or_asked(app: &TestApp, token: &str) -> Value {
     let id = app.job_begin_as(token, REQUEST).await;
     let mut events = app.follow(&id, None).await;
@@ -57,10 +57,10 @@ async fn settled_or_asked(app: &TestApp, token: &str) -> Value {
             return data;
         }
     }
-    panic!("the job came to nothing");
+    panic!("the stream ended early");
 }
 
-/// Takes a new job through its payment to its end.
+/// Creates a job, pays for it, and waits until it ends.
 async fn pay_through(app: &TestApp, token: &str, request: &str) -> Value {
     let id = app.job_begin_as(token, request).await;
     let priced = app.job_reaches(&id, "awaiting_work_payment").await;
@@ -69,7 +69,7 @@ async fn pay_through(app: &TestApp, token: &str, request: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_free_job_has_no_work_invoice_and_the_pool_pays_what_it_cost() {
+async fn a_free_job_has_no_work_invoice_and_the_pool_pays_its_actual_cost() {
     let app = app(generous(1_000));
     let token = app.login(&key(1)).await;
     let (estimate, free_tier) = preview(&app, &token).await;
@@ -112,12 +112,12 @@ async fn a_free_job_has_no_work_invoice_and_the_pool_pays_what_it_cost() {
         "remainingTodaySats": 1_000 - absorbed[3], "resetsAt": "time",
     });
     has_shape(&me["freeTier"], &free_tier);
-    // What the pool has paid earns no trust.
+    // Work that the pool pays for does not increase the score.
     assert_eq!((&me["trust"]["score"], &me["trust"]["interactionCount"]), (&json!(0), &json!(1)));
 }
 
 #[tokio::test]
-async fn a_job_that_is_free_in_part_asks_for_the_rest_and_gives_back_what_it_did_not_use() {
+async fn a_partly_free_job_invoices_the_rest_and_refunds_the_unused_part() {
     let app = app(generous(1));
     let token = app.login(&key(1)).await;
     let (_, before) = preview(&app, &token).await;
@@ -133,18 +133,18 @@ async fn a_job_that_is_free_in_part_asks_for_the_rest_and_gives_back_what_it_did
     let (me, pool) = (app.me(&token).await, app.pool().await);
     let (reserved, left) = (&me["freeTier"]["reservedSats"], &me["freeTier"]["remainingTodaySats"]);
     assert_eq!((reserved, left, &pool["reservedSats"]), (&json!(1), &json!(0), &json!(1)));
-    assert_eq!(preview(&app, &token).await.1["serve"], "gate", "the day is set aside");
+    assert_eq!(preview(&app, &token).await.1["serve"], "gate", "the daily budget is reserved");
 
     app.pay(hash(&priced)).await;
     let done = app.job_reaches(&id, "complete").await;
     let charged = count(&done["charged"]["chargedSats"]);
-    assert_eq!(charged + count(&done["refund"]["amountSats"]), asked, "paid is charged and owed back");
-    assert_eq!(charged + 1, count(&done["usage"]["costSats"]), "the cost is charged and absorbed");
+    assert_eq!(charged + count(&done["refund"]["amountSats"]), asked, "payment = charge + refund");
+    assert_eq!(charged + 1, count(&done["usage"]["costSats"]), "cost = charge + absorbed");
     assert_eq!((&done["charged"]["absorbedSats"], &done["absorbed_sats"]), (&json!(1), &json!(1)));
     assert_eq!((&done["free_tier"], &done["refund"]["state"]), (&json!(true), &json!("pending")));
     let (me, pool) = (app.me(&token).await, app.pool().await);
     assert_eq!((&pool["reservedSats"], &pool["grantedTodaySats"]), (&json!(0), &json!(1)));
-    // A tenth of what was charged went into it.
+    // A tenth of the charge is credited to the pool.
     let tithe = count(&pool["balanceMsats"]) - (10_000_000 - 1_000);
     assert!(((charged - 1) * 100..=charged * 100).contains(&tithe), "{tithe} of {charged} sats");
     assert_eq!(
@@ -155,7 +155,7 @@ async fn a_job_that_is_free_in_part_asks_for_the_rest_and_gives_back_what_it_did
 }
 
 #[tokio::test]
-async fn an_offer_that_lapses_gives_pool_and_day_back() {
+async fn an_expired_offer_releases_its_reservation() {
     let app = timed(generous(10));
     let token = app.login(&key(1)).await;
     let id = app.job_begin_as(&token, REQUEST).await;
@@ -171,8 +171,8 @@ async fn an_offer_that_lapses_gives_pool_and_day_back() {
     assert_eq!((&pool["reservedSats"], &pool["balanceSats"]), (&json!(0), &json!(10_000)));
     let day = &me["freeTier"];
     assert_eq!((&day["reservedSats"], &day["remainingTodaySats"]), (&json!(0), &json!(10)));
-    assert_eq!(day["resetsAt"], Value::Null, "nothing was granted, and no day has begun");
-    // Who follows it later still sees the offer as it was.
+    assert_eq!(day["resetsAt"], Value::Null, "nothing was granted, so no budget window is open");
+    // A later follower still sees the original offer.
     let events = app.follow_to_the_end(&id, None).await;
     let absorbed: Vec<_> = events.iter().map(|event| count(&event.data["absorbed_sats"])).collect();
     assert_eq!(absorbed, [0, 0, 10, 0]);
@@ -180,7 +180,7 @@ async fn an_offer_that_lapses_gives_pool_and_day_back() {
 }
 
 #[tokio::test]
-async fn free_work_that_fails_costs_the_pool_nothing() {
+async fn failed_free_work_costs_the_pool_nothing() {
     let app = app(generous(1_000));
     let token = app.login(&key(1)).await;
     let id = app.job_begin_as(&token, "[sim:refuse] please").await;
@@ -196,7 +196,7 @@ async fn free_work_that_fails_costs_the_pool_nothing() {
 }
 
 #[tokio::test]
-async fn a_day_that_is_used_up_gates_until_it_ends() {
+async fn an_exhausted_budget_window_gates_until_it_ends() {
     let app = timed(generous(1));
     let token = app.login(&key(1)).await;
     assert_eq!(pay_through(&app, &token, REQUEST).await["absorbed_sats"], 1);
@@ -217,7 +217,7 @@ async fn a_day_that_is_used_up_gates_until_it_ends() {
 }
 
 #[tokio::test]
-async fn an_empty_pool_and_strangers_are_gated() {
+async fn an_empty_pool_and_anonymous_callers_are_gated() {
     let mut settings = generous(1_000);
     settings.rules.free_tier.pool_initial = Sats::ZERO;
     let empty = app(settings);
@@ -236,24 +236,24 @@ async fn an_empty_pool_and_strangers_are_gated() {
 }
 
 #[tokio::test]
-async fn a_pool_that_holds_less_than_the_work_pays_what_its_offers_may_hold() {
+async fn a_pool_with_less_than_the_price_pays_up_to_its_limit_for_offers() {
     let mut settings = generous(1_000);
     settings.rules.free_tier.pool_initial = Sats::new(10).unwrap();
     let app = app(settings);
     let token = app.login(&key(1)).await;
-    // Half of the pool, for offers that nobody has paid.
+    // Unpaid offers may reserve half of the pool.
     assert_eq!(settled_or_asked(&app, &token).await["absorbed_sats"], 5);
     let other = app.login(&key(2)).await;
     assert_eq!(settled_or_asked(&app, &other).await["absorbed_sats"], 0);
 }
 
 #[tokio::test]
-async fn many_jobs_at_once_take_no_more_than_the_day() {
+async fn many_concurrent_jobs_stay_within_the_daily_budget() {
     let app = app(generous(40));
     let token = app.login(&key(1)).await;
     let jobs = (0..8).map(|_| settled_or_asked(&app, &token));
     let jobs = futures_util::future::join_all(jobs).await;
-    assert!(jobs.iter().any(|job| job["state"] == "complete"), "none was free");
+    assert!(jobs.iter().any(|job| job["state"] == "complete"), "expected at least one free job");
     let offers = jobs.iter().filter(|job| job["state"] != "complete" && job["free_tier"] == true);
     assert!(offers.count() <= 1, "one offer at a time");
     let sum: u64 = jobs.iter().map(|job| count(&job["absorbed_sats"])).sum();
@@ -264,7 +264,7 @@ async fn many_jobs_at_once_take_no_more_than_the_day() {
 }
 
 #[tokio::test]
-async fn paying_earns_trust_and_what_is_rejected_costs_it_and_every_answer_tells() {
+async fn payments_increase_trust_rejections_reduce_it_and_every_response_shows_the_tier() {
     let mut settings = Settings::default();
     settings.rules.trust.established = "0.001".parse().unwrap();
     settings.rules.trust.fault = "0.01".parse().unwrap();
@@ -307,7 +307,7 @@ async fn paying_earns_trust_and_what_is_rejected_costs_it_and_every_answer_tells
 }
 
 #[tokio::test]
-async fn an_estimate_changes_no_row_whoever_asks() {
+async fn an_estimate_changes_no_row_with_any_credentials() {
     let app = TestApp::with(Options {
         settings: generous(1_000),
         started: false,
@@ -339,12 +339,12 @@ async fn an_estimate_changes_no_row_whoever_asks() {
     app.send(app.request_as(&token, Method::GET, path).header("Idempotency-Key", "k")).await.ok(200);
     assert_eq!(app.rows().await, before);
 
-    // A signed request that tells secrets is written down: the comparison would see it.
+    // A signed request that returns secrets is recorded, so the comparison would detect it.
     let signed = |path| {
         app.request(Method::GET, path).header("Authorization", app.signature(&stranger, "GET", path, ""))
     };
     app.send(signed("/api/pool")).await.ok(200);
-    assert_eq!(app.rows().await, before, "what anybody may read is not worth a row");
+    assert_eq!(app.rows().await, before, "a public read changed the database");
     app.send(signed("/api/identity/me")).await.ok(200);
     assert_ne!(app.rows().await, before);
 }

@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: the same request twice is the same answer twice.
+//! `Idempotency-Key`: repeating a request returns the same response.
 
 use crate::app::{Options, TestApp};
 use reqwest::Method;
@@ -8,7 +8,7 @@ use tithe_engine::Settings;
 use tithe_wallet_sim::{Fault, Operation};
 
 #[tokio::test]
-async fn the_same_request_with_the_same_key_gets_the_same_answer_byte_for_byte() {
+async fn the_same_request_with_the_same_key_gets_an_identical_response() {
     let app = TestApp::standing();
     let first = app.job_ask_keyed("hello", "key-1").await;
     let second = app.job_ask_keyed("hello", "key-1").await;
@@ -21,11 +21,11 @@ async fn the_same_request_with_the_same_key_gets_the_same_answer_byte_for_byte()
 }
 
 #[tokio::test]
-async fn another_request_with_the_same_key_is_refused() {
+async fn a_different_request_with_the_same_key_is_rejected() {
     let app = TestApp::standing();
     app.job_ask_keyed("hello", "key").await.ok(201);
     app.job_ask_keyed("hello!", "key").await.is_problem(409, "idempotency_key_reused");
-    // White space counts: what is compared is what was sent.
+    // White space matters: the raw bodies are compared.
     let spaced = app.request(Method::POST, "/api/jobs").header("Idempotency-Key", "key");
     let answer = app.send(spaced.body(r#"{ "request":"hello"}"#)).await;
     answer.is_problem(409, "idempotency_key_reused");
@@ -36,7 +36,7 @@ async fn another_request_with_the_same_key_is_refused() {
 }
 
 #[tokio::test]
-async fn the_answer_is_kept_for_a_day_whatever_became_of_the_job() {
+async fn the_response_is_kept_for_a_day_even_if_the_job_expires() {
     let app = TestApp::standing();
     let first = app.job_ask_keyed("hello", "key").await;
     app.clock.advance(Duration::from_secs(24 * 3600 - 1));
@@ -48,7 +48,7 @@ async fn the_answer_is_kept_for_a_day_whatever_became_of_the_job() {
 }
 
 #[tokio::test]
-async fn of_many_requests_at_once_with_one_key_one_makes_the_job() {
+async fn of_many_concurrent_requests_with_one_key_one_creates_the_job() {
     let app = TestApp::standing();
     for _ in 0..3 {
         app.wallet.faults().queue(Operation::InvoiceCreate, Fault::Delay(Duration::from_millis(50)));
@@ -68,7 +68,7 @@ async fn of_many_requests_at_once_with_one_key_one_makes_the_job() {
 }
 
 #[tokio::test]
-async fn keys_of_many_requests_at_once_do_not_meet() {
+async fn concurrent_requests_with_different_keys_do_not_interfere() {
     let app = TestApp::standing();
     let keys: Vec<_> = (0..32).map(|n| format!("key-{n}")).collect();
     let answers =
@@ -80,7 +80,7 @@ async fn keys_of_many_requests_at_once_do_not_meet() {
 }
 
 #[tokio::test]
-async fn what_is_no_key_is_named() {
+async fn malformed_keys_are_rejected() {
     let app = TestApp::standing();
     let body = json!({"request": "hello"}).to_string();
     let ask = |key: &[u8]| {
@@ -102,14 +102,14 @@ async fn what_is_no_key_is_named() {
 }
 
 #[tokio::test]
-async fn a_bad_request_does_not_use_its_key_up() {
+async fn an_invalid_request_does_not_consume_its_key() {
     let app = TestApp::standing();
     app.job_ask_keyed("", "key").await.is_problem(400, "invalid_field");
     app.job_ask_keyed("better", "key").await.ok(201);
 }
 
 #[tokio::test]
-async fn a_wallet_that_fails_makes_no_job_twice() {
+async fn a_wallet_failure_creates_no_duplicate_job() {
     let app = TestApp::standing();
     app.wallet.faults().queue(Operation::InvoiceCreate, Fault::Fail);
     let failed = app.job_ask_keyed("hello", "key").await;
@@ -122,7 +122,7 @@ async fn a_wallet_that_fails_makes_no_job_twice() {
 }
 
 #[tokio::test]
-async fn a_wallet_whose_answer_is_lost_is_asked_again() {
+async fn a_lost_wallet_response_is_retried() {
     let app = TestApp::standing();
     app.wallet.faults().queue(Operation::InvoiceCreate, Fault::LoseAnswer);
     app.wallet.faults().queue(Operation::InvoiceCreate, Fault::LoseAnswer);
@@ -137,7 +137,7 @@ async fn a_wallet_whose_answer_is_lost_is_asked_again() {
 }
 
 #[tokio::test]
-async fn an_answered_key_is_replayed_even_when_nothing_new_can_be_sold() {
+async fn a_completed_key_is_replayed_even_when_no_job_can_be_created() {
     let settings = Settings { max_unpaid_invoices: 1, ..Settings::default() };
     let app = TestApp::with(Options { settings, started: false, ..Options::default() });
     let first = app.job_ask_keyed("hello", "key").await;

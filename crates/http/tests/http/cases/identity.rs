@@ -1,4 +1,4 @@
-//! Logging in, and where one stands.
+//! Logging in, and reading the identity of the caller.
 
 use crate::app::{Answer, Options, TestApp, event, key, secret};
 use crate::shapes::answers;
@@ -10,26 +10,26 @@ use tithe_trust::{Challenges, Secret, Secrets, Tier};
 
 const PATH: &str = "/api/identity/verify";
 
-/// What logging in answers, for a key that has earned nothing.
+/// The login response for a key without any trust.
 fn verified(pubkey: &str) -> Value {
     let trust = json!({"tier": "=new", "score": 0, "interactionCount": 0});
     json!({"nostr_token": "text", "expiresAt": "time", "pubkey": format!("={pubkey}"), "trust": trust})
 }
 
-/// That an answer refuses an identity, and says how a request can be signed.
+/// Asserts that a response rejects the credentials and names the authentication scheme.
 fn refused(answer: &Answer, why: &str) {
     answer.is_problem(401, "invalid_identity");
     assert_eq!(answer.header("www-authenticate"), "Nostr");
     assert!(answer.detail().contains(why), "{}", answer.detail());
 }
 
-/// That the nonce still logs in.
+/// Asserts that the nonce can still be used to log in.
 async fn is_not_burnt(app: &TestApp, nonce: &str) {
     app.verify(&app.answer_to(nonce, &key(200))).await.ok(200);
 }
 
 #[tokio::test]
-async fn a_signed_challenge_gives_a_token_and_the_token_says_who_asks() {
+async fn a_signed_challenge_returns_a_token_that_authenticates() {
     let app = TestApp::standing();
     let asked = app.post("/api/identity/challenge", "what is in here is not looked at").await;
     let challenge = answers(&asked, 200, &json!({"nonce": "hash", "expiresAt": "time"}));
@@ -54,7 +54,7 @@ async fn a_signed_challenge_gives_a_token_and_the_token_says_who_asks() {
 }
 
 #[tokio::test]
-async fn the_kinds_of_nip_42_and_nip_98_log_in_with_the_nonce_in_a_tag_or_as_the_content() {
+async fn nip_42_and_nip_98_events_log_in_with_the_nonce_in_a_tag_or_as_the_content() {
     let app = TestApp::standing();
     for (kind, tagged) in [(22242, true), (27235, true), (27235, false)] {
         let nonce = app.nonce().await;
@@ -65,7 +65,7 @@ async fn the_kinds_of_nip_42_and_nip_98_log_in_with_the_nonce_in_a_tag_or_as_the
 }
 
 #[tokio::test]
-async fn a_malformed_event_is_named_by_its_field_and_burns_no_nonce() {
+async fn a_malformed_event_is_rejected_by_field_and_consumes_no_nonce() {
     let app = TestApp::standing();
     let nonce = app.nonce().await;
     let good = app.answer_to(&nonce, &key(1));
@@ -117,7 +117,7 @@ async fn a_malformed_event_is_named_by_its_field_and_burns_no_nonce() {
 }
 
 #[tokio::test]
-async fn an_event_that_proves_nothing_is_refused_with_its_reason_and_burns_no_nonce() {
+async fn an_invalid_event_is_rejected_with_a_reason_and_consumes_no_nonce() {
     let app = TestApp::standing();
     let (alice, now) = (key(1), app.now());
     let nonce = app.nonce().await;
@@ -139,19 +139,19 @@ async fn an_event_that_proves_nothing_is_refused_with_its_reason_and_burns_no_no
     let future = future.issue(now + Duration::from_secs(61), [1; 8]).nonce.to_string();
     let altered = format!("{}{}", &nonce[..63], if nonce.ends_with('0') { '1' } else { '0' });
     for (bad, why) in [
-        (with("id", other["id"].clone()), "id does not match"),
-        (with("content", json!("more")), "id does not match"),
-        (with("created_at", json!(now.unix_seconds() + 1)), "id does not match"),
+        (with("id", other["id"].clone()), "wrong event id"),
+        (with("content", json!("more")), "wrong event id"),
+        (with("created_at", json!(now.unix_seconds() + 1)), "wrong event id"),
         (with("sig", other["sig"].clone()), "signature"),
         (with("sig", json!("0".repeat(128))), "signature"),
-        (with("pubkey", json!(key(2).pubkey().to_string())), "id does not match"),
-        (event(&alice, 1, &[&tag], "", now), "kind 1"),
-        (event(&alice, 22241, &[&tag], &nonce, now), "kind 22241"),
-        (at(-601), "too long ago"),
-        (at(601), "in the future"),
-        (event(&alice, 22242, &[], &nonce, now), "no nonce"),
-        (event(&alice, 22242, &[&["challenge", "hello"]], "", now), "no nonce"),
-        (event(&alice, 22242, &[&["challenge", &nonce.to_uppercase()]], "", now), "no nonce"),
+        (with("pubkey", json!(key(2).pubkey().to_string())), "wrong event id"),
+        (event(&alice, 1, &[&tag], "", now), "got 1"),
+        (event(&alice, 22241, &[&tag], &nonce, now), "got 22241"),
+        (at(-601), "too old"),
+        (at(601), "from the future"),
+        (event(&alice, 22242, &[], &nonce, now), "missing nonce"),
+        (event(&alice, 22242, &[&["challenge", "hello"]], "", now), "missing nonce"),
+        (event(&alice, 22242, &[&["challenge", &nonce.to_uppercase()]], "", now), "missing nonce"),
         (app.answer_to(&altered, &alice), "not issued"),
         (app.answer_to(&"0".repeat(64), &alice), "not issued"),
         (app.answer_to(&foreign, &alice), "not issued"),
@@ -159,12 +159,12 @@ async fn an_event_that_proves_nothing_is_refused_with_its_reason_and_burns_no_no
     ] {
         refused(&app.verify(&bad).await, why);
     }
-    // Its time may be off by ten minutes: the nonce says better how old it is.
+    // The time of the event may be off by ten minutes: the nonce limits its age more strictly.
     app.verify(&at(-600)).await.ok(200);
 }
 
 #[tokio::test]
-async fn a_key_that_is_on_no_curve_proves_nothing() {
+async fn a_key_that_is_not_on_the_curve_is_rejected() {
     let app = TestApp::standing();
     let nonce = app.nonce().await;
     let nobody = format!("{:064}", 5);
@@ -179,7 +179,7 @@ async fn a_key_that_is_on_no_curve_proves_nothing() {
 }
 
 #[tokio::test]
-async fn the_key_that_is_named_must_be_the_events() {
+async fn the_expected_key_must_match_the_event() {
     let app = TestApp::standing();
     let alice = key(1);
     let nonce = app.nonce().await;
@@ -196,11 +196,11 @@ async fn the_key_that_is_named_must_be_the_events() {
         (json!(hex.to_uppercase()), "uppercase"),
         (json!(format!("{:064}", 5)), "curve"),
         (json!(format!("{}q", alice.pubkey().npub())), "npub"),
-        (json!(alice.nsec()), "no Nostr public key"),
-        (json!(""), "no Nostr public key"),
+        (json!(alice.nsec()), "invalid Nostr public key"),
+        (json!(""), "invalid Nostr public key"),
         (json!(7), "invalid type"),
     ] {
-        // What is wrong with the proof is told only when the rest is right.
+        // An invalid signature is reported only if everything else is valid.
         for event in [&good, &unproved] {
             let answer = ask(event, pubkey.clone()).await;
             answer.is_problem(400, "invalid_field");
@@ -216,25 +216,25 @@ async fn the_key_that_is_named_must_be_the_events() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_meant_for_another_site_is_not_taken() {
+async fn an_event_for_another_site_is_rejected() {
     let app = TestApp::standing();
     let nonce = app.nonce().await;
     let login = async |app: &TestApp, nonce: &str, tag: &[&str]| {
         app.verify(&event(&key(1), 22242, &[&["challenge", nonce], tag], "", app.now())).await
     };
     for tag in [["relay", "wss://relay.example"], ["u", "https://127.0.0.2/"], ["relay", "no address"]] {
-        refused(&login(&app, &nonce, &tag).await, "another site");
+        refused(&login(&app, &nonce, &tag).await, "wrong site");
     }
     login(&app, &nonce, &["relay", "ws://127.0.0.1:1"]).await.ok(200);
     let public_url = Some("https://tithe.example".parse().unwrap());
     let app = TestApp::with(Options { public_url, started: false, ..Options::default() });
     let nonce = app.nonce().await;
-    refused(&login(&app, &nonce, &["relay", "ws://127.0.0.1"]).await, "another site");
+    refused(&login(&app, &nonce, &["relay", "ws://127.0.0.1"]).await, "wrong site");
     login(&app, &nonce, &["relay", "wss://TITHE.example/api"]).await.ok(200);
 }
 
 #[tokio::test]
-async fn a_nonce_logs_in_once_whoever_uses_it() {
+async fn a_nonce_can_be_used_only_once_by_any_key() {
     let app = TestApp::standing();
     let nonce = app.nonce().await;
     let event = app.answer_to(&nonce, &key(1));
@@ -245,7 +245,7 @@ async fn a_nonce_logs_in_once_whoever_uses_it() {
 }
 
 #[tokio::test]
-async fn of_many_who_use_a_nonce_at_once_one_logs_in() {
+async fn of_many_concurrent_logins_with_one_nonce_one_succeeds() {
     let app = TestApp::standing();
     for others in [false, true] {
         let nonce = app.nonce().await;
@@ -260,7 +260,7 @@ async fn of_many_who_use_a_nonce_at_once_one_logs_in() {
 }
 
 #[tokio::test]
-async fn a_nonce_is_taken_for_five_minutes() {
+async fn a_nonce_is_valid_for_five_minutes() {
     let app = TestApp::standing();
     let (one, two) = (app.nonce().await, app.nonce().await);
     app.clock.advance(Duration::from_millis(299_999));
@@ -270,13 +270,13 @@ async fn a_nonce_is_taken_for_five_minutes() {
 }
 
 #[tokio::test]
-async fn a_login_that_is_repeated_with_its_key_is_answered_alike() {
+async fn a_login_repeated_with_its_key_gets_the_same_response() {
     let app = TestApp::standing();
     let ask = async |path: &str, body: &str| {
         let request = app.request(Method::POST, path).header("Idempotency-Key", path);
         app.send(request.body(body.to_owned())).await
     };
-    // A challenge writes nothing, not even its key.
+    // A challenge writes nothing, not even its idempotency key.
     let challenge = "/api/identity/challenge";
     let before = app.rows().await;
     let (first, second) = (ask(challenge, "").await, ask(challenge, "anything").await);
@@ -289,11 +289,11 @@ async fn a_login_that_is_repeated_with_its_key_is_answered_alike() {
         json!({ "event": event }).to_string()
     };
     for _ in 0..2 {
-        // What was refused is looked at anew.
+        // A rejected login is not replayed.
         let request = app.request(Method::POST, PATH).header("Idempotency-Key", "refused");
         refused(&app.send(request.body(body(1))).await, "kind");
     }
-    assert_eq!(app.rows().await, before, "what proves nothing leaves nothing behind");
+    assert_eq!(app.rows().await, before, "a rejected login changed the database");
     let login = body(22242);
     let first = ask(PATH, &login).await;
     app.clock.advance(Duration::from_hours(1));
@@ -307,7 +307,7 @@ async fn a_login_that_is_repeated_with_its_key_is_answered_alike() {
 }
 
 #[tokio::test]
-async fn who_asks_who_they_are_is_told_where_they_stand() {
+async fn an_identity_can_read_its_trust_and_budget() {
     let app = TestApp::standing();
     let alice = key(1);
     let token = app.login(&alice).await;
@@ -330,7 +330,7 @@ async fn who_asks_who_they_are_is_told_where_they_stand() {
     let head = app.send(app.request_as(&token, Method::HEAD, "/api/identity/me")).await;
     assert_eq!((head.status, head.text.as_str()), (200, ""));
 
-    // A key that has signed nothing but this is as new.
+    // A key that has only signed this request is a new identity.
     let bob = key(2);
     shape["pubkey"] = json!(format!("={}", bob.pubkey()));
     shape["npub"] = json!(format!("={}", bob.pubkey().npub()));
@@ -338,7 +338,7 @@ async fn who_asks_who_they_are_is_told_where_they_stand() {
     let request = app.request(Method::GET, "/api/identity/me").header("Authorization", signature);
     answers(&app.send(request).await, 200, &shape);
 
-    // From the first job on they are remembered.
+    // The identity is stored when it creates its first job.
     app.job_create_as(&token, "hello").await;
     app.clock.advance(Duration::from_mins(1));
     let token = app.login(&alice).await;
@@ -346,7 +346,7 @@ async fn who_asks_who_they_are_is_told_where_they_stand() {
 }
 
 #[tokio::test]
-async fn who_presents_nothing_is_told_how_to_say_who_they_are() {
+async fn a_request_without_credentials_is_told_how_to_authenticate() {
     let app = TestApp::standing();
     for request in [
         app.request(Method::GET, "/api/identity/me"),
@@ -359,7 +359,7 @@ async fn who_presents_nothing_is_told_how_to_say_who_they_are() {
 }
 
 #[tokio::test]
-async fn at_the_top_there_is_no_next_tier_and_points_are_written_exactly() {
+async fn the_top_tier_has_no_next_tier_and_points_are_exact() {
     let mut settings = Settings::default();
     let trust = &mut settings.rules.trust;
     trust.established = "0.001".parse().unwrap();

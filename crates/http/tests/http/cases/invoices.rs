@@ -1,4 +1,4 @@
-//! Where invoices stand, and paying them with play money.
+//! Reading invoices, and test payments.
 
 use crate::app::{Answer, Options, TestApp};
 use crate::shapes::{answers, has_shape};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tithe_lightning::{PaymentHash, Preimage};
 
 #[tokio::test]
-async fn an_invoice_leads_from_its_hash_to_what_it_pays_for() {
+async fn an_invoice_links_to_its_job() {
     let app = TestApp::new();
     let (id, eval) = app.job_create("What does this pay for?").await;
     let path = format!("/api/invoices/{eval}");
@@ -34,7 +34,7 @@ async fn an_invoice_leads_from_its_hash_to_what_it_pays_for() {
 }
 
 #[tokio::test]
-async fn an_invoice_that_lapsed_is_expired_without_a_time_of_payment() {
+async fn an_expired_invoice_has_no_payment_time() {
     let app = TestApp::standing();
     let (_, hash) = app.job_create("late").await;
     app.clock.advance(Duration::from_secs(601));
@@ -44,7 +44,7 @@ async fn an_invoice_that_lapsed_is_expired_without_a_time_of_payment() {
 }
 
 #[tokio::test]
-async fn a_test_payment_gives_the_preimage_of_its_hash_once() {
+async fn a_test_payment_returns_the_preimage_once() {
     let app = TestApp::standing();
     let (_, hash) = app.job_create("pay me").await;
     let paid = app.pay(&hash).await;
@@ -55,7 +55,7 @@ async fn a_test_payment_gives_the_preimage_of_its_hash_once() {
 }
 
 #[tokio::test]
-async fn a_test_payment_that_is_repeated_with_its_key_is_answered_alike() {
+async fn a_test_payment_repeated_with_its_key_gets_the_same_response() {
     let app = TestApp::standing();
     let (_, hash) = app.job_create("pay me twice").await;
     let pay = async || {
@@ -69,7 +69,7 @@ async fn a_test_payment_that_is_repeated_with_its_key_is_answered_alike() {
 }
 
 #[tokio::test]
-async fn of_many_payers_at_once_one_pays() {
+async fn of_many_concurrent_payers_one_pays() {
     let app = TestApp::new();
     let (id, hash) = app.job_create("a popular invoice").await;
     let answers = futures_util::future::join_all((0..16).map(|_| app.try_pay(&hash))).await;
@@ -79,7 +79,7 @@ async fn of_many_payers_at_once_one_pays() {
 }
 
 #[tokio::test]
-async fn what_is_no_invoice_of_ours_cannot_be_paid_or_read() {
+async fn unknown_invoices_cannot_be_paid_or_read() {
     let app = TestApp::standing();
     let unknown = "ab".repeat(32);
     app.try_pay(&unknown).await.is_problem(404, "not_found");

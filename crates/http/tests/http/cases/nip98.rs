@@ -1,4 +1,4 @@
-//! Requests that are signed one by one (NIP-98).
+//! Individually signed requests (NIP-98).
 
 use crate::app::{Answer, Options, TestApp, key, signature_of};
 use reqwest::{Method, RequestBuilder};
@@ -23,7 +23,7 @@ fn read(app: &TestApp, path: &str, signature: &str) -> RequestBuilder {
 }
 
 #[tokio::test]
-async fn a_signed_request_is_its_signers_on_every_route() {
+async fn a_signed_request_authenticates_on_every_route() {
     let app = TestApp::standing();
     let alice = key(1);
     let (id, hash) = app.job_create("hello").await;
@@ -54,7 +54,7 @@ async fn a_signed_request_is_its_signers_on_every_route() {
 }
 
 #[tokio::test]
-async fn a_signature_is_for_one_url_method_and_body() {
+async fn a_signature_is_valid_for_one_url_method_and_body() {
     let app = TestApp::standing();
     let alice = key(1);
     let url = app.url("/api/jobs");
@@ -88,16 +88,16 @@ async fn a_signature_is_for_one_url_method_and_body() {
     refused(&app.send(read(&app, "/api/identity/me?x=1", &me)).await, "`u` tag");
     let head = app.request(Method::HEAD, ME).header("Authorization", &me).send().await.unwrap();
     assert_eq!(head.status(), 401);
-    // Whether TLS ends in front of the server is not known here.
+    // The server does not know whether TLS is terminated in front of it.
     let tls = app.url(ME).replace("http", "https");
     let tls = signature_of(&alice, &[&["u", &tls], &["method", "get"]], "", now);
     app.send(read(&app, ME, &tls)).await.ok(200);
-    // None of the failures has used it up.
+    // None of the failures has consumed the signature.
     app.send(read(&app, ME, &me)).await.ok(200);
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_the_event_itself_is_told() {
+async fn invalid_events_are_rejected_with_a_reason() {
     use base64::Engine as _;
     let app = TestApp::standing();
     let alice = key(1);
@@ -109,18 +109,15 @@ async fn what_is_wrong_with_the_event_itself_is_told() {
     let sig = good.find("\"sig\":\"").unwrap() + 7;
     let forged = format!("{}{}{}", &good[..sig], "0".repeat(128), &good[sig + 128..]);
     for (header, why) in [
-        ("Nostr".to_owned(), "not a JSON object"),
+        ("Nostr".to_owned(), "expected a JSON object"),
         ("Nostr !".to_owned(), "base64"),
         ("Nostr e30=".to_owned(), "`id`"),
-        ("Nostr\te30=".to_owned(), "not `Nostr"),
-        (encode("[]"), "not a JSON object"),
-        (encode(&login), "kind 22242"),
+        ("Nostr\te30=".to_owned(), "expected `Nostr"),
+        (encode("[]"), "expected a JSON object"),
+        (encode(&login), "got 22242"),
         (encode(&forged), "signature"),
-        (
-            encode(&good.replace(&alice.pubkey().to_string(), &key(2).pubkey().to_string())),
-            "id does not match",
-        ),
-        (format!("Nostr {}", "A".repeat(23 * 1024)), "longer than allowed"),
+        (encode(&good.replace(&alice.pubkey().to_string(), &key(2).pubkey().to_string())), "wrong event id"),
+        (format!("Nostr {}", "A".repeat(23 * 1024)), "at most 16 KiB"),
     ] {
         refused(&app.send(read(&app, ME, &header)).await, why);
     }
@@ -130,7 +127,7 @@ async fn what_is_wrong_with_the_event_itself_is_told() {
 }
 
 #[tokio::test]
-async fn a_signed_request_is_taken_once() {
+async fn a_signed_request_is_accepted_once() {
     let app = TestApp::standing();
     let alice = key(1);
     let signature = app.signature(&alice, "POST", "/api/jobs", BODY);
@@ -146,7 +143,7 @@ async fn a_signed_request_is_taken_once() {
 }
 
 #[tokio::test]
-async fn of_many_who_send_a_signed_request_at_once_one_is_answered() {
+async fn of_many_concurrent_copies_of_a_signed_request_one_is_accepted() {
     let app = TestApp::standing();
     let alice = key(1);
     for round in 0..4 {
@@ -173,12 +170,12 @@ async fn of_many_who_send_a_signed_request_at_once_one_is_answered() {
 }
 
 #[tokio::test]
-async fn a_signed_request_is_taken_within_a_minute_of_its_time() {
+async fn a_signed_request_is_valid_within_a_minute_of_its_time() {
     let app = TestApp::standing();
     let url = app.url(ME);
     let tags: [&[&str]; 2] = [&["u", &url], &["method", "GET"]];
     let (now, minute, second) = (app.now(), Duration::from_mins(1), Duration::from_secs(1));
-    for (at, why) in [(now - minute - second, "too long ago"), (now + minute + second, "in the future")] {
+    for (at, why) in [(now - minute - second, "too old"), (now + minute + second, "from the future")] {
         let signature = signature_of(&key(1), &tags, "", at);
         refused(&app.send(read(&app, ME, &signature)).await, why);
     }
@@ -188,7 +185,7 @@ async fn a_signed_request_is_taken_within_a_minute_of_its_time() {
 }
 
 #[tokio::test]
-async fn a_bearer_beside_a_signature_is_something_else() {
+async fn a_bearer_token_beside_a_signature_is_ignored() {
     let app = TestApp::standing();
     let alice = key(1);
     let bearer = |signature: &str| read(&app, ME, signature).header("Authorization", "Bearer of news");
@@ -206,7 +203,7 @@ async fn a_bearer_beside_a_signature_is_something_else() {
 }
 
 #[tokio::test]
-async fn a_refused_request_leaves_its_signature_unused_and_a_wrong_body_is_told_first() {
+async fn a_rejected_request_does_not_consume_its_signature_and_body_errors_come_first() {
     let app = TestApp::standing();
     let alice = key(1);
     let signature = app.signature(&alice, "POST", "/api/jobs", BODY);
@@ -220,7 +217,7 @@ async fn a_refused_request_leaves_its_signature_unused_and_a_wrong_body_is_told_
 }
 
 #[tokio::test]
-async fn the_operators_address_is_the_one_that_is_signed() {
+async fn the_public_url_is_the_url_that_is_signed() {
     let public_url = Some("https://tithe.example/".parse().unwrap());
     let app = TestApp::with(Options { public_url, started: false, ..Options::default() });
     let sign = |url: &str| signature_of(&key(1), &[&["u", url], &["method", "GET"]], "", app.now());
@@ -233,7 +230,7 @@ async fn the_operators_address_is_the_one_that_is_signed() {
 }
 
 #[tokio::test]
-async fn a_host_header_names_a_host_and_no_more() {
+async fn only_a_local_host_header_is_accepted_without_a_public_url() {
     let app = TestApp::standing();
     let sign = |url: &str| signature_of(&key(1), &[&["u", url], &["method", "GET"]], "", app.now());
     let ask = async |hosts: &str, signature: &str| {
@@ -245,7 +242,7 @@ async fn a_host_header_names_a_host_and_no_more() {
         let taken = ask(&format!("Host: {host}\r\n"), &sign(&format!("http://{host}{ME}"))).await;
         assert!(taken.starts_with("HTTP/1.1 200"), "{host}: {taken}");
     }
-    // Any other name is only what the client says: a site could have made somebody sign it for itself.
+    // Any other host is an unverified claim: another site could have obtained the signature for itself.
     for host in ["tithe.example", "10.0.0.1", "localhost.evil.example", "evil.localhost", "0.0.0.0"] {
         let refused = ask(&format!("Host: {host}\r\n"), &sign(&format!("http://{host}{ME}"))).await;
         assert!(

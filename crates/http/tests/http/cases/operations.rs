@@ -1,4 +1,4 @@
-//! Health, the documents, and what problems mean.
+//! Health checks, the API documentation, and the documentation of problems.
 
 use crate::app::TestApp;
 use crate::shapes::answers;
@@ -9,7 +9,7 @@ use tithe_http::Code;
 use tithe_wallet_sim::{Fault, Operation};
 
 #[tokio::test]
-async fn a_server_that_lives_says_so_and_one_that_can_serve_too() {
+async fn a_healthy_server_is_alive_and_ready() {
     let app = TestApp::standing();
     answers(&app.get("/healthz").await, 200, &json!({"status": "=ok"}));
     let ok = json!({"ok": true});
@@ -19,7 +19,7 @@ async fn a_server_that_lives_says_so_and_one_that_can_serve_too() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_named() {
+async fn unavailable_dependencies_are_named() {
     let app = TestApp::standing();
     app.wallet.faults().queue(Operation::Balance, Fault::Fail);
     let (ok, not) = (json!({"ok": true}), json!({"ok": false, "problem": "text"}));
@@ -33,7 +33,7 @@ async fn what_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn what_each_problem_means_can_be_read_where_its_type_leads() {
+async fn the_type_of_each_problem_links_to_its_documentation() {
     let app = TestApp::standing();
     for code in Code::ALL {
         let (name, status, title, help) = code.facts();
@@ -59,7 +59,7 @@ async fn the_documentation_is_a_page() {
 }
 
 #[tokio::test]
-async fn the_openapi_document_is_served_as_it_is_kept() {
+async fn the_served_openapi_document_matches_the_repository() {
     let app = TestApp::standing();
     let served = app.get("/openapi.json").await.ok(200);
     assert_eq!(served, serde_json::from_str::<Value>(&tithe_http::openapi_json()).unwrap());
@@ -71,26 +71,8 @@ fn the_openapi_document_in_the_repository_is_current() {
     assert!(kept == tithe_http::openapi_json(), "docs/openapi.json is out of date: run `just openapi`");
 }
 
-/// A path with its parameters' names left out.
-fn nameless(path: &str) -> String {
-    let parts = path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
-    parts.collect::<Vec<_>>().join("/")
-}
-
-#[test]
-fn the_openapi_document_has_every_route_and_no_other() {
-    let source = include_str!("../../../src/routes/mod.rs");
-    // Every second part is within quotes.
-    let quoted = source.split('"').skip(1).step_by(2);
-    let registered: BTreeSet<_> = quoted.filter(|text| text.starts_with('/')).map(nameless).collect();
-    let document: Value = serde_json::from_str(&tithe_http::openapi_json()).unwrap();
-    let documented: BTreeSet<_> =
-        document["paths"].as_object().unwrap().keys().map(|path| nameless(path)).collect();
-    assert_eq!(registered, documented);
-}
-
 #[tokio::test]
-async fn every_documented_route_takes_exactly_the_methods_that_it_says() {
+async fn every_documented_route_accepts_exactly_its_documented_methods() {
     let app = TestApp::standing();
     let document: Value = serde_json::from_str(&tithe_http::openapi_json()).unwrap();
     let mut operations = BTreeSet::new();
@@ -103,7 +85,7 @@ async fn every_documented_route_takes_exactly_the_methods_that_it_says() {
         let answer = app.send(app.request(Method::TRACE, &real)).await;
         answer.is_problem(405, "method_not_allowed");
         let said: Vec<_> = methods.as_object().unwrap().keys().map(|name| name.to_uppercase()).collect();
-        // HEAD is what GET is without its body, and is not documented apart.
+        // HEAD is GET without a response body, and is not documented separately.
         let taken: Vec<_> = answer
             .header("allow")
             .split(", ")
@@ -122,7 +104,7 @@ async fn every_documented_route_takes_exactly_the_methods_that_it_says() {
 }
 
 #[tokio::test]
-async fn what_can_be_read_can_be_asked_about() {
+async fn every_readable_path_supports_head() {
     let app = TestApp::standing();
     let (id, hash) = app.job_create("hello").await;
     for path in ["/healthz", "/readyz", &format!("/api/jobs/{id}"), &format!("/api/invoices/{hash}")] {
@@ -134,7 +116,7 @@ async fn what_can_be_read_can_be_asked_about() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_about_to_stop_takes_on_no_new_jobs_and_still_shows_the_old_ones() {
+async fn a_draining_server_rejects_new_jobs_and_still_serves_existing_ones() {
     let app = TestApp::standing();
     let (id, _) = app.job_create("hello").await;
     app.draining.cancel();

@@ -1,16 +1,16 @@
-//! What no client library would send.
+//! Requests that no client library would send.
 
 use crate::app::TestApp;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// The statuses of the answers in what was read from a connection.
+/// The statuses of the responses read from a connection.
 fn statuses(answers: &str) -> Vec<&str> {
     answers.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect()
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_refused_and_harms_nobody() {
+async fn malformed_http_is_rejected_and_does_not_affect_other_clients() {
     let app = TestApp::standing();
     let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(300_000));
     let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X-A: b\r\n".repeat(500));
@@ -35,7 +35,7 @@ async fn what_is_no_http_is_refused_and_harms_nobody() {
 }
 
 #[tokio::test]
-async fn no_second_request_hides_in_the_first() {
+async fn request_smuggling_is_rejected() {
     let app = TestApp::standing();
     let hidden = "POST /api/jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 15\r\nConnection: close\r\n\r\n{\"request\":\"a\"}";
     for headers in [
@@ -53,7 +53,7 @@ async fn no_second_request_hides_in_the_first() {
 }
 
 #[tokio::test]
-async fn requests_on_one_connection_are_answered_in_their_order() {
+async fn pipelined_requests_are_answered_in_order() {
     let app = TestApp::standing();
     let ask = |path: &str, last: bool| {
         let close = if last { "Connection: close\r\n" } else { "" };
@@ -67,7 +67,7 @@ async fn requests_on_one_connection_are_answered_in_their_order() {
 }
 
 #[tokio::test]
-async fn a_body_far_too_large_is_answered_before_it_has_all_come() {
+async fn an_oversized_body_is_rejected_before_it_is_complete() {
     let app = TestApp::standing();
     let mut stream = app.connect().await;
     let head = "POST /api/jobs HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000000\r\n\r\n{";

@@ -1,4 +1,4 @@
-//! Identities' tokens: a wrong one is refused wherever it is presented, and nobody becomes anonymous by it.
+//! Identity tokens: an invalid token is always rejected, and never makes the request anonymous.
 
 use crate::app::{Answer, Options, TestApp, key, secret};
 use reqwest::{Method, RequestBuilder};
@@ -13,7 +13,7 @@ fn refused(answer: &Answer, why: &str) {
     assert!(answer.detail().contains(why), "{}", answer.detail());
 }
 
-/// Every route that asks who asks, to be sent with something that says it.
+/// Every route that authenticates its caller.
 async fn routes(app: &TestApp) -> Vec<(Method, String)> {
     let (id, hash) = app.job_create("hello").await;
     vec![
@@ -33,7 +33,7 @@ fn ask(app: &TestApp, method: &Method, path: &str) -> RequestBuilder {
     if *method == Method::POST { request.body(r#"{"request":"a"}"#) } else { request }
 }
 
-/// The same text with one bit changed, as another character that a header can have.
+/// The same text with one bit changed, such that it is still a valid header value.
 fn altered(token: &str, at: usize) -> String {
     let mut bytes = token.as_bytes().to_vec();
     let byte = bytes[at];
@@ -42,41 +42,44 @@ fn altered(token: &str, at: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_token_with_one_bit_changed_is_refused_wherever_the_bit_is() {
+async fn a_token_with_any_bit_changed_is_rejected() {
     let app = TestApp::standing();
     let token = app.login(&key(1)).await;
     for at in 0..token.len() {
         let altered = altered(&token, at);
         assert_ne!(altered, token);
-        refused(&app.get_as(&altered, "/api/estimate?request=a").await, "this");
+        refused(&app.get_as(&altered, "/api/estimate?request=a").await, "identity token");
         if at % 7 == 0 {
-            refused(&app.post_as(&altered, "/api/jobs", r#"{"request":"a"}"#).await, "this");
+            refused(&app.post_as(&altered, "/api/jobs", r#"{"request":"a"}"#).await, "identity token");
             let body = json!({"request": "a", "nostr_token": altered}).to_string();
-            refused(&app.post("/api/jobs", body).await, "this");
+            refused(&app.post("/api/jobs", body).await, "identity token");
         }
     }
     for cut in [0, 1, 3, token.len() / 2, token.len() - 1] {
-        refused(&app.get_as(&token[..cut], "/api/estimate?request=a").await, "this");
+        refused(&app.get_as(&token[..cut], "/api/estimate?request=a").await, "identity token");
     }
     let (head, tail) = token.rsplit_once('.').unwrap();
     for wrong in
         [format!("{token}="), format!("{head}."), format!("{token}.{tail}"), token.replace("v1.", "v2.")]
     {
-        refused(&app.get_as(&wrong, "/api/estimate?request=a").await, "this");
+        refused(&app.get_as(&wrong, "/api/estimate?request=a").await, "identity token");
     }
     app.get_as(&token, "/api/estimate?request=a").await.ok(200);
     assert_eq!(app.jobs_count().await, 0);
 }
 
 #[tokio::test]
-async fn an_invalid_token_is_refused_on_every_route() {
+async fn an_invalid_token_is_rejected_on_every_route() {
     let app = TestApp::standing();
     let token = altered(&app.login(&key(1)).await, 60);
     for (method, path) in routes(&app).await {
-        refused(&app.send(ask(&app, &method, &path).header("X-Nostr-Token", &token)).await, "altered");
+        refused(
+            &app.send(ask(&app, &method, &path).header("X-Nostr-Token", &token)).await,
+            "token signature",
+        );
         let query = format!("{path}{}nostr_token={token}", if path.contains('?') { '&' } else { '?' });
-        refused(&app.send(ask(&app, &method, &query)).await, "altered");
-        // What is no text is no token either.
+        refused(&app.send(ask(&app, &method, &query)).await, "token signature");
+        // A token that is not text is invalid, too.
         let header = ask(&app, &method, &path).header("X-Nostr-Token", &b"\xff"[..]);
         refused(&app.send(header).await, "X-Nostr-Token");
         let query = format!("{path}{}nostr_token=%FF", if path.contains('?') { '&' } else { '?' });
@@ -86,7 +89,7 @@ async fn an_invalid_token_is_refused_on_every_route() {
 }
 
 #[tokio::test]
-async fn a_valid_token_is_taken_on_every_route_however_it_is_presented() {
+async fn a_valid_token_is_accepted_on_every_route_in_every_form() {
     let app = TestApp::standing();
     let token = app.login(&key(1)).await;
     for (method, path) in routes(&app).await {
@@ -109,7 +112,7 @@ async fn a_valid_token_is_taken_on_every_route_however_it_is_presented() {
 }
 
 #[tokio::test]
-async fn a_token_is_valid_for_a_day_and_then_keeps_nobody_from_getting_another() {
+async fn a_token_is_valid_for_a_day_and_does_not_prevent_a_new_login() {
     let app = TestApp::standing();
     let token = app.login(&key(1)).await;
     app.clock.advance(Duration::from_secs(24 * 3_600 - 1));
@@ -124,7 +127,7 @@ async fn a_token_is_valid_for_a_day_and_then_keeps_nobody_from_getting_another()
 }
 
 #[tokio::test]
-async fn tokens_of_a_retired_secret_are_taken_for_as_long_as_it_is_known() {
+async fn tokens_of_a_retired_secret_are_valid_while_it_is_configured() {
     let old = Secret::new([8; 32]);
     let options = || Options { started: false, manual_clock: true, ..Options::default() };
     let knows = TestApp::with(Options { retired: vec![old.clone()], ..options() });
@@ -132,13 +135,13 @@ async fn tokens_of_a_retired_secret_are_taken_for_as_long_as_it_is_known() {
     let tokens = |secret: &Secret| IdentityTokens::new(&Secrets::new(secret.clone(), vec![]), DAY);
     let token = tokens(&old).issue(key(1).pubkey(), knows.now()).text;
     assert_eq!(knows.me(&token).await["pubkey"], key(1).pubkey().to_string());
-    refused(&forgot.get_as(&token, "/api/identity/me").await, "none of this server's secrets");
+    refused(&forgot.get_as(&token, "/api/identity/me").await, "not signed by this server");
     let early = tokens(&secret()).issue(key(1).pubkey(), forgot.now() + Duration::from_secs(301)).text;
     refused(&forgot.get_as(&early, "/api/identity/me").await, "not valid yet");
 }
 
 #[tokio::test]
-async fn credentials_that_disagree_are_refused_and_a_right_one_hides_no_wrong_one() {
+async fn conflicting_credentials_are_rejected_and_a_valid_one_hides_no_invalid_one() {
     let app = TestApp::standing();
     let (alice, bob) = (app.login(&key(1)).await, app.login(&key(2)).await);
     let again = app.login(&key(1)).await;
@@ -149,16 +152,16 @@ async fn credentials_that_disagree_are_refused_and_a_right_one_hides_no_wrong_on
         (jobs("").header("X-Nostr-Token", &alice).body(body(&bob)), "several identities"),
         (jobs(&format!("?nostr_token={bob}")).body(body(&alice)), "several identities"),
         (jobs(&format!("?nostr_token={alice}&nostr_token={bob}")).body(body(&alice)), "several identities"),
-        (jobs("").header("X-Nostr-Token", &alice).body(body(&wrong)), "altered"),
+        (jobs("").header("X-Nostr-Token", &alice).body(body(&wrong)), "token signature"),
         (
             jobs(&format!("?nostr_token={wrong}")).header("X-Nostr-Token", &alice).body(body(&alice)),
-            "altered",
+            "token signature",
         ),
         (
             jobs("").header("X-Nostr-Token", &alice).header("X-Nostr-Token", &alice).body(body(&alice)),
             "at most once",
         ),
-        (jobs("").header("X-Nostr-Token", &alice).body(body("")), "no identity token"),
+        (jobs("").header("X-Nostr-Token", &alice).body(body("")), "malformed identity token"),
     ] {
         refused(&app.send(request).await, why);
     }
@@ -166,13 +169,13 @@ async fn credentials_that_disagree_are_refused_and_a_right_one_hides_no_wrong_on
     let both = jobs("").header("Authorization", signature.clone()).body(body(&alice));
     refused(&app.send(both).await, "several identities");
     assert_eq!(app.jobs_count().await, 0);
-    // The signature was for that body, and is not used up by being refused with another's token.
+    // The signature covers this body, and the rejection with another identity's token has not consumed it.
     let agreeing = jobs(&format!("?nostr_token={again}")).header("X-Nostr-Token", &alice).body(body(&alice));
     assert_eq!(app.send(agreeing).await.ok(201)["trust_tier"], "new");
 }
 
 #[tokio::test]
-async fn keys_of_requests_belong_to_who_uses_them() {
+async fn idempotency_keys_are_scoped_to_the_identity() {
     let app = TestApp::standing();
     let (alice, bob) = (app.login(&key(1)).await, app.login(&key(2)).await);
     let again = app.login(&key(1)).await;
@@ -192,7 +195,7 @@ async fn keys_of_requests_belong_to_who_uses_them() {
         first.push(made);
     }
     assert_eq!(app.jobs_count().await, 3);
-    // An identity is one however it proves itself.
+    // All authentication methods of an identity share its keys.
     assert_eq!(ask(Some(&again), "hello").await.text, first[1].text);
     let body = json!({"request": "hello"}).to_string();
     let signed = app.request(Method::POST, "/api/jobs").header("Idempotency-Key", "mine");

@@ -13,24 +13,24 @@ use tithe_test_postgres::TestDatabase;
 macro_rules! on_both_stores {
     ($($name:ident),+ $(,)?) => {
         mod on_sqlite {
-            use crate::place::Place;
-            $(#[test] fn $name() { super::$name(&Place::sqlite()); })+
+            use crate::test_env::TestEnv;
+            $(#[test] fn $name() { super::$name(&TestEnv::sqlite()); })+
         }
         mod on_postgres {
-            use crate::place::Place;
-            $(#[test] fn $name() { super::$name(&Place::postgres()); })+
+            use crate::test_env::TestEnv;
+            $(#[test] fn $name() { super::$name(&TestEnv::postgres()); })+
         }
     };
 }
 pub(crate) use on_both_stores;
 
 /// A folder, and perhaps a database elsewhere: empty at first, removed at the end.
-pub(crate) struct Place {
+pub(crate) struct TestEnv {
     folder: TempDir,
     database: Option<TestDatabase>,
 }
 
-impl Place {
+impl TestEnv {
     /// With the database in the folder.
     pub(crate) fn sqlite() -> Self {
         Self { folder: tempfile::tempdir().unwrap(), database: None }
@@ -76,7 +76,7 @@ impl Place {
         Server::start(self.path(), &[&all, settings].concat())
     }
 
-    /// The program, where the servers of this place run.
+    /// The program, where the servers of this environment run.
     pub(crate) fn tithe(&self) -> Command {
         let mut command = tithe(self.path());
         command.envs(self.database.iter().map(|database| ("DATABASE_URL", database.url())));

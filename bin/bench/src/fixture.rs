@@ -185,12 +185,12 @@ pub(crate) async fn check_grants(store: &dyn Store, sessions: u32, payer: Payer,
     assert_eq!(report.grants, grants, "grants, against responses of 200");
     // One transfer funds each session and one the pool; each grant adds its own transfers.
     let transfers = u64::from(sessions) + 1 + payer.transfers() * grants;
-    assert_eq!(report.transfers, transfers, "transfers, against answers of 200");
+    assert_eq!(report.transfers, transfers, "transfers, against responses of 200");
     let sum =
         |wanted| report.balances.iter().find(|(account, _)| *account == wanted).map_or(0, |(_, sum)| *sum);
     let (charged, tithe) = payer.session_pays();
     let (each, tithe) = (i128::from(POOL_PAYS + charged - tithe), i128::from(POOL_PAYS - tithe));
-    assert_eq!(sum(AccountId::Revenue), i128::from(grants) * each, "revenue, against answers of 200");
+    assert_eq!(sum(AccountId::Revenue), i128::from(grants) * each, "revenue, against responses of 200");
     assert_eq!(sum(AccountId::Pool), i128::from(POOL) - i128::from(grants) * tithe, "the pool");
 }
 
@@ -218,11 +218,11 @@ pub(crate) async fn fund(store: &dyn Store, sessions: u32) {
 pub(crate) async fn check(store: &dyn Store, sessions: u32, charges: u64) {
     let report = audit(store).await.unwrap();
     assert!(report.findings.is_empty(), "the books are not sound: {:?}", report.findings);
-    assert_eq!(report.transfers, u64::from(sessions) + charges, "transfers, against answers of 200");
+    assert_eq!(report.transfers, u64::from(sessions) + charges, "transfers, against responses of 200");
     let revenue = report.balances.iter().find(|(account, _)| *account == AccountId::Revenue);
     assert_eq!(
         revenue.map_or(0, |(_, msats)| *msats),
         i128::from(charges),
-        "revenue, against answers of 200"
+        "revenue, against responses of 200"
     );
 }

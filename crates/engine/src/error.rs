@@ -129,7 +129,7 @@ pub enum EngineError {
 
 impl EngineError {
     /// The error for something that does not exist.
-    pub(crate) fn not_found(kind: &'static str, key: impl ToString) -> Self {
+    pub(crate) fn not_found(kind: &'static str, key: &impl ToString) -> Self {
         Self::NotFound { kind, key: key.to_string() }
     }
 }

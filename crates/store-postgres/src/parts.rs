@@ -66,7 +66,7 @@ struct Part {
 /// Everything that a batch writes, in the order of the parts' numbers.
 #[derive(Default)]
 pub(crate) struct Parts {
-    parts: Vec<Part>,
+    present: Vec<Part>,
     /// The number of the next part.
     next: u32,
     /// Notifications for other servers.
@@ -78,7 +78,7 @@ impl Parts {
     fn add(&mut self, sql: fn(usize) -> String, columns: Option<Vec<Column>>) {
         let number = self.next;
         self.next += 1;
-        self.parts.extend(columns.map(|columns| Part { number, sql, columns }));
+        self.present.extend(columns.map(|columns| Part { number, sql, columns }));
     }
 
     /// Adds the updated rows and the inserted rows of a table.
@@ -96,7 +96,7 @@ impl Parts {
     /// Batches of the same shape are written by the same statement.
     pub(crate) fn shape(&self) -> u64 {
         let notifies = u64::from(self.messages.is_some());
-        self.parts.iter().fold(notifies, |shape, part| shape | 2_u64 << part.number)
+        self.present.iter().fold(notifies, |shape, part| shape | 2_u64 << part.number)
     }
 
     /// One statement for all parts. Each sees the tables as they were before the statement; foreign keys are checked at
@@ -104,7 +104,7 @@ impl Parts {
     pub(crate) fn sql(&self) -> String {
         let mut first = 1;
         let mut parts = Vec::new();
-        for part in &self.parts {
+        for part in &self.present {
             parts.push(format!("part{} AS ({})", part.number, (part.sql)(first)));
             first += part.columns.len();
         }
@@ -113,7 +113,7 @@ impl Parts {
     }
 
     pub(crate) fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
-        let columns = self.parts.iter().flat_map(|part| &part.columns).chain(&self.messages);
+        let columns = self.present.iter().flat_map(|part| &part.columns).chain(&self.messages);
         columns.map(|column| -> &(dyn ToSql + Sync) { column.as_ref() }).collect()
     }
 }

@@ -291,10 +291,13 @@ macro_rules! first_round_trip {
             }
 
             fn reads(&self, keys: &RowKeys) -> Vec<Read<'_>> {
-                let transfers = keys.transfers.iter().map(|key| key.as_str().to_owned()).collect::<Vec<_>>();
+                let transfers: Vec<String> = keys.transfers.iter().map(|key| key.as_str().to_owned()).collect();
                 vec![
                     $((!keys.$field.is_empty()).then(|| (&self.$field, key_columns::<$kind>(&keys.$field))),)*
-                    (!transfers.is_empty()).then(|| (&self.transfers, vec![Box::new(transfers) as Column])),
+                    (!transfers.is_empty()).then(|| {
+                        let keys: Column = Box::new(transfers);
+                        (&self.transfers, vec![keys])
+                    }),
                 ]
             }
         }

@@ -40,8 +40,7 @@ pub trait StoreLayer: Send + Sync + 'static {
     }
 
     /// Sees the result of claiming jobs.
-    fn after_jobs_claim(&self, claimed: &[Job]) -> impl Future<Output = ()> + Send {
-        let _unchanged = claimed;
+    fn after_jobs_claim(&self, _claimed: &[Job]) -> impl Future<Output = ()> + Send {
         std::future::ready(())
     }
 }

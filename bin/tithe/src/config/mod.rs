@@ -65,7 +65,7 @@ impl Config {
 
     fn of(values: Values) -> Result<Self, ConfigError> {
         let (inference, prices) = (Inference::read(&values)?, Prices::read(&values)?);
-        let engine = engine_settings(&inference, &prices, Jobs::read(&values)?, FreeTier::read(&values)?);
+        let engine = engine_settings(&inference, &prices, &Jobs::read(&values)?, FreeTier::read(&values)?);
         let config = Self {
             server: Server::read(&values)?,
             storage: Storage::read(&values)?,
@@ -114,7 +114,7 @@ impl Config {
 fn engine_settings(
     inference: &Inference,
     prices: &Prices,
-    jobs: Jobs,
+    jobs: &Jobs,
     free_tier: FreeTier,
 ) -> tithe_engine::Settings {
     tithe_engine::Settings {

@@ -70,6 +70,7 @@ impl Batch {
     }
 
     /// The commands, in the order in which they are decided.
+    #[must_use]
     pub fn commands(&self) -> impl ExactSizeIterator<Item = &AnyCommand> {
         self.0.commands.iter().map(|(command, _)| command)
     }

@@ -90,12 +90,12 @@ pub enum Refusal {
 
 impl Refusal {
     /// The refusal for a row that does not exist.
-    pub(crate) fn not_found(kind: &'static str, key: impl ToString) -> Self {
+    pub(crate) fn not_found(kind: &'static str, key: &impl ToString) -> Self {
         Self::NotFound { kind, key: key.to_string() }
     }
 
     /// The refusal for a row that exists already.
-    pub(crate) fn exists(kind: &'static str, key: impl ToString) -> Self {
+    pub(crate) fn exists(kind: &'static str, key: &impl ToString) -> Self {
         Self::Exists { kind, key: key.to_string() }
     }
 }

@@ -29,7 +29,7 @@ impl Command for HoldPlace {
 
     fn decide(&self, books: &mut Books<'_>) -> Result<Hold, Refusal> {
         if books.rows.holds.contains(&self.hold)? {
-            return Err(Refusal::exists(Holds::NAME, self.hold));
+            return Err(Refusal::exists(Holds::NAME, &self.hold));
         }
         let account = books.account(self.account)?;
         let (account, hold) = Hold::place(&account, self.hold, self.amount, books.now(), self.lease)?;

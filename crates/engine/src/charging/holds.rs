@@ -16,7 +16,7 @@ impl Books<'_> {
     /// The hold of this id.
     pub(crate) fn hold(&self, id: HoldId) -> Result<Hold, Refusal> {
         let stored = self.rows.holds.get(&id)?.cloned();
-        stored.ok_or_else(|| Refusal::not_found(Holds::NAME, id))
+        stored.ok_or_else(|| Refusal::not_found(Holds::NAME, &id))
     }
 
     /// Writes a hold and its account.

@@ -29,12 +29,11 @@ pub async fn run(
     request: &ChatRequest,
     listener: Option<Listener<'_>>,
 ) -> Result<Answer, InferenceError> {
-    let (text, usage, finish) = match listener {
-        Some(listener) => stream(backend, request, listener).await?,
-        None => {
-            let completion = backend.complete(request).await?;
-            (storable(completion.text), completion.usage, completion.finish)
-        }
+    let (text, usage, finish) = if let Some(listener) = listener {
+        stream(backend, request, listener).await?
+    } else {
+        let completion = backend.complete(request).await?;
+        (storable(completion.text), completion.usage, completion.finish)
     };
     let usage = usage.unwrap_or_else(|| count(catalogue, request, &text));
     Ok(Answer { text, usage, finish })

@@ -104,7 +104,7 @@ impl Jobs {
             return Err(EngineError::Internal);
         };
         let stored = self.core.ports.store.job(JobId(subject)).await?;
-        let job = stored.ok_or_else(|| EngineError::not_found(rows::Jobs::NAME, subject))?;
+        let job = stored.ok_or_else(|| EngineError::not_found(rows::Jobs::NAME, &subject))?;
         info!(job = %job.id, "job resumed");
         Ok(job)
     }

@@ -52,7 +52,7 @@ impl Command for JobCreate {
             }
         }
         if books.rows.jobs.contains(&job.id)? {
-            return Err(Refusal::exists(rows::Jobs::NAME, job.id));
+            return Err(Refusal::exists(rows::Jobs::NAME, &job.id));
         }
         if let Some(pubkey) = job.identity
             && !books.rows.identities.contains(&pubkey)?

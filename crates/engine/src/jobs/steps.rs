@@ -41,7 +41,7 @@ impl Books<'_> {
     /// The job of this id.
     pub(super) fn job(&self, id: JobId) -> Result<Job, Refusal> {
         let stored = self.rows.jobs.get(&id)?.cloned();
-        stored.ok_or_else(|| Refusal::not_found(rows::Jobs::NAME, id))
+        stored.ok_or_else(|| Refusal::not_found(rows::Jobs::NAME, &id))
     }
 
     /// The job of this id, which must belong to this identity: the rows of this identity were declared.

@@ -36,7 +36,7 @@ impl Jobs {
 
     pub(super) async fn view_as_stored(&self, id: JobId) -> Result<JobView, EngineError> {
         let store = &self.core.ports.store;
-        let job = store.job(id).await?.ok_or_else(|| EngineError::not_found(rows::Jobs::NAME, id))?;
+        let job = store.job(id).await?.ok_or_else(|| EngineError::not_found(rows::Jobs::NAME, &id))?;
         let invoice = async |hash| match hash {
             Some(hash) => store.invoice(hash).await,
             None => Ok(None),

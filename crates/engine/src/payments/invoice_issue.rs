@@ -45,7 +45,7 @@ impl Command for InvoiceIssue {
             return Err(Refusal::OtherOwner(invoice.payment_hash));
         }
         if books.rows.invoices.contains(&invoice.payment_hash)? {
-            return Err(Refusal::exists(Invoices::NAME, invoice.payment_hash));
+            return Err(Refusal::exists(Invoices::NAME, &invoice.payment_hash));
         }
         if owner.invoice_issued(books, invoice)? == OwnerIssue::HasAnother {
             return Ok(Issued::AnotherExists);

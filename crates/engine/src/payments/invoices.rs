@@ -9,7 +9,7 @@ impl Books<'_> {
     /// The invoice of this payment hash, which must belong to `owner`; the owner must be as it says.
     pub(super) fn invoice_of(&self, hash: PaymentHash, owner: &dyn PaymentOwner) -> Result<Invoice, Refusal> {
         let stored = self.rows.invoices.get(&hash)?.cloned();
-        let invoice = stored.ok_or_else(|| Refusal::not_found(Invoices::NAME, hash))?;
+        let invoice = stored.ok_or_else(|| Refusal::not_found(Invoices::NAME, &hash))?;
         if invoice.owner != owner.id() {
             return Err(Refusal::OtherOwner(hash));
         }

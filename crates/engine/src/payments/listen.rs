@@ -26,7 +26,7 @@ impl Payments {
                 Ok(()) => {}
                 // Wallets also report payments that are none of our business.
                 Err(EngineError::NotFound { .. }) => {
-                    debug!(payment = %hash, "payment for none of our invoices")
+                    debug!(payment = %hash, "payment for none of our invoices");
                 }
                 Err(failure) => {
                     warn!(payment = %hash, %failure, "payment not credited yet; polling will find it");

@@ -49,7 +49,7 @@ impl Payments {
     /// The invoice of this payment hash.
     pub(super) async fn stored(&self, hash: PaymentHash) -> Result<Invoice, EngineError> {
         let invoice = self.core.ports.store.invoice(hash).await?;
-        invoice.ok_or_else(|| EngineError::not_found(Invoices::NAME, hash))
+        invoice.ok_or_else(|| EngineError::not_found(Invoices::NAME, &hash))
     }
 
     /// The owner of an invoice.

@@ -30,7 +30,7 @@ impl Command for GrantReserve {
 
     fn decide(&self, books: &mut Books<'_>) -> Result<Reservation, Refusal> {
         if books.rows.reservations.contains(&self.reservation)? {
-            return Err(Refusal::exists(Reservations::NAME, self.reservation));
+            return Err(Refusal::exists(Reservations::NAME, &self.reservation));
         }
         let identity = books.identity(self.identity)?;
         let decision = books.free_tier_decision(&identity, self.amount)?;

@@ -12,7 +12,7 @@ use tithe_money::{Msats, Sats};
 use tithe_trust::NostrPubkey;
 
 /// A grant that is to be made.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct NewGrant {
     /// The grant's id: that of the piece of work.
     pub(crate) id: GrantId,
@@ -43,7 +43,7 @@ impl Books<'_> {
     /// The reservation of this id.
     pub(crate) fn reservation(&self, id: ReservationId) -> Result<Reservation, Refusal> {
         let stored = self.rows.reservations.get(&id)?.cloned();
-        stored.ok_or_else(|| Refusal::not_found(Reservations::NAME, id))
+        stored.ok_or_else(|| Refusal::not_found(Reservations::NAME, &id))
     }
 
     /// The reservation of this id, if there is one that still sets money aside.

@@ -159,7 +159,7 @@ async fn reserve_200_and_end_them(servers: &Servers, limits: Limits, who: fn(u32
     for ((n, name), outcome) in outcomes {
         match (n, outcome) {
             (Some(n), Ok(Reply::Reservation(_) | Reply::Charged { .. })) => {
-                ended.entry(n).or_default().push(name)
+                ended.entry(n).or_default().push(name);
             }
             (Some(_), Err(CommitError::Refused(Refusal::FreeTier(_))))
             | (None, Ok(Reply::Reservation(_)) | Err(CommitError::Refused(Refusal::NotFree(_)))) => {}

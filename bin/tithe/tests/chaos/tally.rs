@@ -61,7 +61,7 @@ impl Tally {
         self.pool_least_msats.fetch_min(free, Ordering::SeqCst);
     }
 
-    /// Takes in how a job has ended for who has paid so much: what was paid, by whomever, was charged or is owed back.
+    /// Takes in how a job has ended for who has paid so much: what was paid, by whomever, was charged or is refunded.
     pub(crate) fn end(&self, request: &str, job: &Value, paid: u64, fee: u64) {
         let sats = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("no amount in {job}"));
         let refund = sats(&job["refund"]["amountSats"]);
@@ -83,7 +83,7 @@ impl Tally {
                 (end, if refund == paid { 0 } else { fee })
             }
             "expired" if paid == 0 => ("expired before the evaluation", 0),
-            // A payment that came too late is owed back, whichever invoice it was for.
+            // A payment that came too late is refunded, whichever invoice it was for.
             "expired" => ("expired before the work", if refund == paid { 0 } else { fee }),
             other => panic!("a job that is over is {other}: {job}"),
         };

@@ -232,7 +232,7 @@ impl Audit {
             }
             if money.refunded != refund {
                 let detail =
-                    format!("it says that {refund} msat are owed back, but {} are booked", money.refunded);
+                    format!("its refund is {refund} msat, but {} msat are booked", money.refunded);
                 self.ledger.find(Invariant::I8, subject, detail);
             }
         }

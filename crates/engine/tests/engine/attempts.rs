@@ -4,7 +4,7 @@ use crate::scene::{Answer, Ends, Moved, Point, Scene};
 use std::time::Duration;
 use tithe_jobs::{Job, JobState, StateName};
 
-/// The job failed after its evaluation: all but the fee is owed back.
+/// The job failed after its evaluation: all but the fee is refunded.
 async fn assert_work_is_owed_back(scene: &Scene, job: &Job) {
     let JobState::Failed { work: Some(work), .. } = &job.state else { panic!("{:?}", job.state) };
     let (fee, owed) = (job.evaluation.fee.to_msats().get(), work.amount.to_msats().get());

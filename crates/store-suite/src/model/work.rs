@@ -286,7 +286,7 @@ impl World {
         }
     }
 
-    /// What an ended job has left is owed back in whole sats; what it had set aside is free.
+    /// What an ended job has left is refunded in whole sats; what it had set aside is free.
     fn close_if_ended(&mut self, id: JobId, now: i128) {
         if !self.jobs[&id.0].has_ended() {
             return;

@@ -20,6 +20,7 @@ check: _tools layers
     cargo clippy --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
     just alone
+    just package
     cargo deny --log-level error check bans licenses sources
     if cargo deny --log-level off fetch db 2>/dev/null; then cargo deny --log-level error check advisories; else echo "the advisory database cannot be reached; advisories were not checked"; fi
     typos
@@ -28,9 +29,19 @@ check: _tools layers
 layers:
     .ci/layers
 
-# Build each domain crate alone, as another service would
+# Build each domain crate alone, as another service would, with the features it has by default, and with none
 alone:
-    for crate in money clock pricing trust free-tier ledger lightning jobs; do cargo build --quiet --package "tithe-$crate"; done
+    for crate in label money clock pricing trust ledger lightning free-tier jobs; do cargo build --quiet --package "tithe-$crate"; done
+    cargo build --quiet --package tithe-pricing --no-default-features
+
+# Package the domain crates, and run the example of another service on the packages
+package:
+    .ci/package
+
+# Compare the public API of the domain crates with that of a Git revision, by the rules of semantic versioning
+semver revision="HEAD":
+    command -v cargo-semver-checks >/dev/null || cargo install --locked cargo-semver-checks
+    cargo semver-checks --baseline-rev {{ revision }} --package tithe-label --package tithe-money --package tithe-clock --package tithe-pricing --package tithe-trust --package tithe-ledger --package tithe-lightning --package tithe-free-tier --package tithe-jobs
 
 # Write docs/openapi.json anew
 openapi:

@@ -101,7 +101,11 @@ pub(crate) fn run(options: &Options) {
 
 async fn generate(options: &Options) -> Load {
     let claims = server::tokens();
-    let identities = IdentityTokens::new(&server::secrets(), Duration::from_hours(24));
+    let identities = IdentityTokens::new(
+        &server::secrets(),
+        tithe_trust::Audience::literal("tithe"),
+        Duration::from_hours(24),
+    );
     let now = SystemClock.now();
     let shift = u32::from(options.target == Target::Refused);
     let token = |number| match options.target {

@@ -50,7 +50,7 @@ pub(crate) struct Options {
 
 /// The secret that signs the benchmark's tokens.
 pub(crate) fn secrets() -> Secrets {
-    Secrets::new(Secret::new("what the benchmark's tokens are made with"), Vec::new())
+    Secrets::new(Secret::new("what the benchmark's tokens are made with").unwrap(), Vec::new())
 }
 
 /// The tokens of the benchmark's sessions.

@@ -14,7 +14,9 @@ pub(crate) fn secrets(
     data_dir: &Path,
     entropy: &dyn Entropy,
 ) -> std::io::Result<Secrets> {
-    let mut secrets = given.unwrap_or_default().iter().map(|secret| Secret::new(secret.as_bytes()));
+    let secrets: Result<Vec<Secret>, _> =
+        given.unwrap_or_default().iter().map(|secret| Secret::new(secret.as_bytes())).collect();
+    let mut secrets = secrets.map_err(std::io::Error::other)?.into_iter();
     if let Some(first) = secrets.next() {
         return Ok(Secrets::new(first, secrets.collect()));
     }
@@ -28,7 +30,7 @@ pub(crate) fn secrets(
         let problem = format!("invalid secret in {}: expected 64 hex digits", path.display());
         std::io::Error::new(ErrorKind::InvalidData, problem)
     })?;
-    Ok(Secrets::new(Secret::new(bytes), Vec::new()))
+    Ok(Secrets::new(Secret::new(bytes).map_err(std::io::Error::other)?, Vec::new()))
 }
 
 /// Generates and stores a secret. If another server was faster, returns that server's secret.

@@ -84,7 +84,7 @@ async fn a_job_on_a_real_model_is_charged_exactly_its_priced_usage() {
         catalogue: Arc::new(Catalogue::built_in().overridden_by(Catalogue::parse(TINY).unwrap())),
     };
     let settings = Settings { work_model: "tiny".to_owned(), ..Settings::default() };
-    let secrets = Secrets::new(Secret::new("a test"), Vec::new());
+    let secrets = Secrets::new(Secret::new([7; 32]).unwrap(), Vec::new());
     let engine = Arc::new(Engine::new(ports, settings, &secrets).unwrap());
     let running = engine.start();
 
@@ -134,7 +134,7 @@ async fn a_job_on_a_real_model_is_charged_exactly_its_priced_usage() {
     let report = engine.audit().await.unwrap();
     assert_eq!(report.findings, []);
     let balance = |id| report.balances.iter().find(|(account, _)| *account == id).unwrap().1;
-    let fee = job.evaluation.fee.to_msats().get();
+    let fee = job.evaluation_fee().to_msats().get();
     let tithe = settlement.charged.get() / 10;
     assert_eq!(balance(AccountId::Revenue), i128::from(fee + settlement.charged.get() - tithe));
     assert_eq!(balance(AccountId::Pool), i128::from(tithe), "nobody has opened the pool");

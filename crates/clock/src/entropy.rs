@@ -9,9 +9,8 @@ pub trait Entropy: Send + Sync {
     fn fill(&self, bytes: &mut [u8]);
 }
 
-/// Random bytes as an array: `random::<32>(&entropy)`.
 impl dyn Entropy + '_ {
-    /// `N` random bytes.
+    /// `N` random bytes: `entropy.bytes::<32>()`.
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
         self.fill(&mut bytes);

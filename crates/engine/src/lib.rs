@@ -14,7 +14,7 @@
 //!
 //! # async fn example(ports: Ports) -> Result<(), Box<dyn std::error::Error>> {
 //! // Another service that embeds the engine brings its own adapters.
-//! let secrets = Secrets::new(Secret::new("at least 32 random bytes"), vec![]);
+//! let secrets = Secrets::new(Secret::new("at least 32 random bytes").unwrap(), vec![]);
 //! let engine = Arc::new(Engine::new(ports, Settings::default(), &secrets)?);
 //! engine.pool.open().await?;
 //! let running = engine.start();

@@ -11,6 +11,7 @@ use tithe_money::Msats;
 /// it ends, regardless of the window in which it was made, and becomes a grant of the window in which its work ends.
 /// So, at every instant, the grants of the window plus the reservations stay within the budget (invariant I5).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BudgetWindow {
     /// The amount granted in the window that ends at `resets_at`.
     pub absorbed: Msats,
@@ -43,6 +44,14 @@ impl BudgetWindow {
     /// [`FreeTierError::Money`] if the sum would exceed the supply of bitcoin.
     pub fn used(&self, now: Timestamp) -> Result<Msats, FreeTierError> {
         Ok(self.at(now).absorbed.checked_add(self.reserved)?)
+    }
+
+    /// The time as of which a grant counts: now, but not before the window that it counts against has begun, whatever the
+    /// clocks of the servers say.
+    #[must_use]
+    pub fn grant_time(&self, now: Timestamp) -> Timestamp {
+        let begins_at = self.at(now).resets_at.map(|resets_at| resets_at - Self::LENGTH);
+        begins_at.map_or(now, |begins_at| now.max(begins_at))
     }
 
     /// Returns the window with `amount` granted.

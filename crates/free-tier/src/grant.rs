@@ -1,6 +1,5 @@
 //! Grants: the permanent record of what the pool has paid.
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +9,8 @@ use tithe_trust::NostrPubkey;
 use uuid::Uuid;
 
 /// The id of a grant, derived from the work that it paid for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GrantId(pub Uuid);
 
 impl fmt::Display for GrantId {
@@ -28,6 +28,8 @@ impl FromStr for GrantId {
 
 /// The SHA-256 of a request. It lets the grant log tell requests apart without storing them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(into = "String", try_from = "String"))]
 pub struct RequestHash([u8; 32]);
 
 impl RequestHash {
@@ -64,8 +66,22 @@ impl FromStr for RequestHash {
     }
 }
 
+impl From<RequestHash> for String {
+    fn from(hash: RequestHash) -> Self {
+        hash.to_string()
+    }
+}
+
+impl TryFrom<String> for RequestHash {
+    type Error = InvalidRequestHash;
+    fn try_from(text: String) -> Result<Self, InvalidRequestHash> {
+        text.parse()
+    }
+}
+
 /// The pool's payment for one piece of work. Never changed or deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Grant {
     /// The id, which identifies the piece of work.
     pub id: GrantId,
@@ -81,83 +97,9 @@ pub struct Grant {
     pub created_at: Timestamp,
 }
 
-/// The pool's counters: open offers, which are limited, and today's grants, which are informational.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PoolCounters {
-    /// The total held by unpaid offers.
-    pub offered: Msats,
-    /// The day that `granted` refers to, in days since 1970, UTC.
-    pub day: i64,
-    /// The total granted on that day.
-    pub granted: Msats,
-}
-
-impl PoolCounters {
-    /// The day number of a timestamp, UTC.
-    #[must_use]
-    pub const fn day_of(at: Timestamp) -> i64 {
-        at.unix_micros().div_euclid(24 * 60 * 60 * 1_000_000)
-    }
-
-    /// The total granted today.
-    #[must_use]
-    pub const fn granted_today(&self, now: Timestamp) -> Msats {
-        if self.day == Self::day_of(now) { self.granted } else { Msats::ZERO }
-    }
-
-    /// Returns the counters with one more grant.
-    ///
-    /// # Errors
-    /// [`crate::FreeTierError::Money`] if the total would exceed the supply of bitcoin.
-    pub fn grant(&self, amount: Msats, now: Timestamp) -> Result<Self, crate::FreeTierError> {
-        // Around midnight, a server whose clock is behind must not turn the day back. A stored day that is several days
-        // ahead comes from a wrong clock and is ignored.
-        let today = Self::day_of(now);
-        let day = if self.day == today.saturating_add(1) { self.day } else { today };
-        let before = if day == self.day { self.granted } else { Msats::ZERO };
-        Ok(Self { day, granted: before.checked_add(amount)?, ..*self })
-    }
-
-    /// Returns the counters with one more offer.
-    ///
-    /// # Errors
-    /// [`crate::FreeTierError::Money`] if the total would exceed the supply of bitcoin.
-    pub fn offer(&self, amount: Msats) -> Result<Self, crate::FreeTierError> {
-        Ok(Self { offered: self.offered.checked_add(amount)?, ..*self })
-    }
-
-    /// Returns the counters with one offer less. An inconsistent counter is left to the audit: it must not block a
-    /// payment.
-    #[must_use]
-    pub const fn end_offer(&self, amount: Msats) -> Self {
-        Self { offered: self.offered.saturating_sub(amount), ..*self }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-
-    #[test]
-    fn a_day_of_the_tally_ends_at_midnight() {
-        let msats = |n| Msats::new(n).unwrap();
-        let morning = Timestamp::parse_rfc3339("2026-11-21T00:00:00Z").unwrap();
-        let tally =
-            PoolCounters::default().grant(msats(5), morning).unwrap().grant(msats(6), morning).unwrap();
-        let night = morning + Duration::from_hours(24) - Duration::from_micros(1);
-        assert_eq!(tally.granted_today(night), msats(11));
-        assert_eq!(tally.granted_today(morning + Duration::from_hours(24)), Msats::ZERO);
-        let next = tally.grant(msats(1), morning + Duration::from_hours(24)).unwrap();
-        assert_eq!(next.granted, msats(1));
-        assert_eq!(next.grant(msats(1), night).unwrap().granted, msats(2), "a clock that is behind");
-        let far = next.grant(msats(9), morning + Duration::from_hours(24 * 400)).unwrap();
-        assert_eq!(
-            far.grant(msats(1), night).unwrap().granted_today(night),
-            msats(1),
-            "one that was far ahead"
-        );
-    }
 
     #[test]
     fn a_hash_reads_back() {

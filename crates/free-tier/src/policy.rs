@@ -1,12 +1,13 @@
 //! The free tier's rules: who is served from the pool, and how much it pays.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
 use tithe_money::{BasisPoints, Msats, Sats};
 use tithe_trust::Tier;
 
 /// Who pays for a piece of work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 pub enum Serve {
     /// The pool pays all of it.
     Free,
@@ -17,6 +18,9 @@ pub enum Serve {
 }
 
 impl Serve {
+    /// All ways.
+    pub const ALL: [Self; 3] = [Self::Free, Self::Partial, Self::Gate];
+
     /// The name used by the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -25,6 +29,12 @@ impl Serve {
             Self::Partial => "partial",
             Self::Gate => "gate",
         }
+    }
+}
+
+impl fmt::Display for Serve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -61,6 +71,7 @@ impl Decision {
 
 /// The daily budget of each tier. Anonymous customers have none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Budgets {
     /// New identities: zero, unless the operator wants to give to unknown identities.
     pub new: Sats,
@@ -83,8 +94,10 @@ pub struct PoolView {
     pub offered: Msats,
 }
 
-/// The rules of the free tier. [`Default`] has the design's values.
+/// The rules of the free tier. The default: no budget for new identities, 50, 200 and 1 000 sats a day for established, trusted
+/// and elite ones, an initial funding of 10 000 sats, a tithe of 10 %, and offers that hold at most half of the pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct FreeTierPolicy {
     /// The daily budget of each tier.
     pub budgets: Budgets,
@@ -140,7 +153,7 @@ impl FreeTierPolicy {
             Serve::Free | Serve::Gate => decision,
             Serve::Partial if has_offer => Decision::gate(estimate),
             Serve::Partial => {
-                let room = part(pool.balance, self.offers_share).saturating_sub(pool.offered);
+                let room = pool.balance.share_rounding_down(self.offers_share).saturating_sub(pool.offered);
                 let whole = decision.absorb.min(room).to_sats_rounding_down().to_msats();
                 Decision::absorbing(whole, estimate)
             }
@@ -150,7 +163,7 @@ impl FreeTierPolicy {
     /// The pool's share of a customer's payment, rounded down to the msat.
     #[must_use]
     pub fn tithe_of(&self, paid: Msats) -> Msats {
-        part(paid, self.tithe)
+        paid.share_rounding_down(self.tithe)
     }
 }
 
@@ -170,12 +183,6 @@ impl Default for FreeTierPolicy {
             offers_share: percent(50),
         }
     }
-}
-
-/// A share of an amount, rounded down and never more than the amount.
-fn part(amount: Msats, ratio: BasisPoints) -> Msats {
-    let part = u128::from(amount.get()) * u128::from(ratio.get()) / u128::from(BasisPoints::WHOLE.get());
-    u64::try_from(part).ok().and_then(|part| Msats::new(part).ok()).map_or(amount, |part| part.min(amount))
 }
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! Reservations: an amount reserved from the pool and from the identity's budget window before the work starts.
 
-use crate::{FreeTierError, Identity, ReservationId};
+use crate::{FreeTierError, Grant, GrantRequest, Identity, PoolState, ReservationId, Rules, Serve, settle};
 use std::time::Duration;
 use tithe_clock::Timestamp;
-use tithe_money::Msats;
+use tithe_ledger::Transfer;
+use tithe_money::{Msats, Sats};
 use tithe_trust::NostrPubkey;
 
 /// The state of a reservation. It ends exactly once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum ReservationState {
     /// The pool's part of work whose other part the customer has not paid yet. It ends with the invoice for that part.
     Offered,
@@ -33,7 +36,7 @@ pub enum ReservationState {
 impl ReservationState {
     /// The name used by the stores.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Offered => "offered",
             Self::Held { .. } => "held",
@@ -61,6 +64,7 @@ impl ReservationState {
 
 /// An amount reserved for one piece of work, from the pool and from an identity's budget window.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Reservation {
     /// The reservation's id.
     pub id: ReservationId,
@@ -80,60 +84,148 @@ pub struct Reservation {
     pub updated_at: Timestamp,
 }
 
-/// The result of settling a reservation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReservationSettled {
-    /// The settled reservation.
-    pub reservation: Reservation,
-    /// The identity, with the reservation replaced by the grant.
-    pub identity: Identity,
-    /// The amount that the pool pays.
-    pub absorbed: Msats,
+/// A reservation that is to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewReservation {
+    /// The reservation's id.
+    pub id: ReservationId,
+    /// The amount to reserve.
+    pub amount: Msats,
+    /// The identity's budget now ([`Identity::budget`]).
+    pub budget: Msats,
 }
 
-impl Reservation {
-    /// Reserves `amount` of the identity's budget window. The caller must reserve the same amount of the pool.
+/// What a reservation that begins or goes on changes: the caller stores all of it in one transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reserved {
+    /// The reservation.
+    pub reservation: Reservation,
+    /// Its identity.
+    pub identity: Identity,
+    /// The pool.
+    pub pool: PoolState,
+}
+
+/// What the end of a reservation changes: the caller stores all of it in one transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReservationEnded {
+    /// The reservation, ended.
+    pub reservation: Reservation,
+    /// Its identity, with the reservation replaced by the grant.
+    pub identity: Identity,
+    /// The pool, without the reserved amount and after the grant.
+    pub pool: PoolState,
+    /// The amount that the pool paid.
+    pub absorbed: Msats,
+    /// The grant, to be added to the log; `None` if the pool paid nothing.
+    pub grant: Option<Grant>,
+    /// The transfers, to be added. The pool above includes them.
+    pub transfers: Vec<Transfer>,
+}
+
+impl NewReservation {
+    /// Reserves the amount, from the pool and from the identity's budget, for work that runs now. The reservation expires
+    /// after `lease` unless it is renewed; without a lease, it lives until the caller ends it together with its job.
     ///
     /// # Errors
-    /// [`FreeTierError::OverBudget`], or [`FreeTierError::ZeroAmount`] for a zero amount.
-    pub fn make(
+    /// [`FreeTierError::OverBudget`] and [`FreeTierError::Ledger`] if the budget or the pool has less,
+    /// [`FreeTierError::ZeroAmount`] for a zero amount.
+    pub fn hold(
+        self,
+        identity: &Identity,
+        pool: &PoolState,
+        lease: Option<Duration>,
+        now: Timestamp,
+    ) -> Result<Reserved, FreeTierError> {
+        let state = ReservationState::Held { until: lease.map(|lease| now + lease) };
+        self.reserve(identity, pool, state, now)
+    }
+
+    /// Reserves the amount as the pool's part of work whose other part the customer has not paid yet. It becomes a reservation
+    /// of running work by [`Reservation::activate`]. An identity has at most one offer.
+    ///
+    /// # Errors
+    /// Those of [`NewReservation::hold`], and [`FreeTierError::OfferOpen`].
+    pub fn offer(
+        self,
+        identity: &Identity,
+        pool: &PoolState,
+        now: Timestamp,
+    ) -> Result<Reserved, FreeTierError> {
+        let mut reserved = self.reserve(identity, pool, ReservationState::Offered, now)?;
+        if let Some(other) = reserved.identity.window.offer.replace(self.id) {
+            return Err(FreeTierError::OfferOpen(other));
+        }
+        reserved.pool = reserved.pool.offer(self.amount)?;
+        Ok(reserved)
+    }
+
+    /// Decides what the pool pays of work that is invoiced before it runs, and reserves it: all of it, to run at once, or a part
+    /// of it in whole sats, as an offer. `None` if the pool pays nothing.
+    ///
+    /// # Errors
+    /// [`FreeTierError::Money`] when an amount exceeds the supply of bitcoin.
+    pub fn invoiced(
         id: ReservationId,
         identity: &Identity,
-        amount: Msats,
-        budget: Msats,
+        pool: &PoolState,
+        price: Sats,
+        rules: &Rules,
+        now: Timestamp,
+    ) -> Result<Option<Reserved>, FreeTierError> {
+        let decision = identity.decide_invoiced(rules, pool.view(), price, now)?;
+        let new = Self { id, amount: decision.absorb, budget: identity.budget(rules, now) };
+        match decision.serve {
+            Serve::Gate => Ok(None),
+            Serve::Free => new.hold(identity, pool, None, now).map(Some),
+            Serve::Partial => new.offer(identity, pool, now).map(Some),
+        }
+    }
+
+    fn reserve(
+        self,
+        identity: &Identity,
+        pool: &PoolState,
         state: ReservationState,
         now: Timestamp,
-    ) -> Result<(Self, Identity), FreeTierError> {
+    ) -> Result<Reserved, FreeTierError> {
+        let Self { id, amount, budget } = self;
         if amount.is_zero() {
             return Err(FreeTierError::ZeroAmount);
         }
-        let mut window = identity.window.reserve(amount, budget, now)?;
-        if state == ReservationState::Offered {
-            if let Some(other) = window.offer {
-                return Err(FreeTierError::OfferOpen(other));
-            }
-            window.offer = Some(id);
-        }
+        let pool = pool.hold(amount)?;
+        let window = identity.window.reserve(amount, budget, now)?;
         let used_after = window.used(now)?;
         let pubkey = identity.pubkey();
-        let made = Self { id, pubkey, amount, budget, used_after, state, created_at: now, updated_at: now };
-        Ok((made, identity.with(window, now)))
+        let reservation =
+            Reservation { id, pubkey, amount, budget, used_after, state, created_at: now, updated_at: now };
+        Ok(Reserved { reservation, identity: identity.with(window, now), pool })
     }
+}
 
-    /// Activates an offer once the customer has paid the other part.
+impl Reservation {
+    /// Turns an offer into a reservation of running work, once the customer has paid the other part.
     ///
     /// # Errors
     /// [`FreeTierError::Ended`] if the reservation is not an open offer.
-    pub fn activate(&self, identity: &Identity, now: Timestamp) -> Result<(Self, Identity), FreeTierError> {
+    pub fn activate(
+        &self,
+        identity: &Identity,
+        pool: &PoolState,
+        now: Timestamp,
+    ) -> Result<Reserved, FreeTierError> {
         self.check_owner(identity)?;
         if self.state != ReservationState::Offered {
             return Err(self.ended());
         }
-        let taken = self.moved(ReservationState::Held { until: None }, now);
-        Ok((taken, self.without_offer(identity, now)))
+        Ok(Reserved {
+            reservation: self.moved(ReservationState::Held { until: None }, now),
+            identity: self.without_offer(identity, now),
+            pool: pool.end_offer(self.amount),
+        })
     }
 
-    /// Extends the lease to `lease` after `now`.
+    /// Extends the lease to `lease` after `now`. The caller stores the reservation.
     ///
     /// # Errors
     /// [`FreeTierError::Ended`] if the reservation has ended, or belongs to a job and has no lease.
@@ -147,69 +239,84 @@ impl Reservation {
         }
     }
 
-    /// Ends the reservation with the work done: the pool pays `cost`, at most the reserved amount; the rest is
-    /// released.
+    /// Ends the reservation with the work done: the pool pays its cost, at most the reserved amount, and the rest is released.
+    /// If the reservation has expired, the pool pays, once, what it would pay for the work now.
+    ///
+    /// The caller stores all of the result in one transaction. It still has to charge the customer with the part of the cost
+    /// that the pool does not pay.
     ///
     /// # Errors
-    /// [`FreeTierError::Ended`] if the reservation has already ended.
+    /// [`FreeTierError::Ended`] if the reservation was already settled or released.
     pub fn settle(
         &self,
         identity: &Identity,
-        cost: Msats,
+        pool: &PoolState,
+        request: GrantRequest<'_>,
+        rules: &Rules,
         now: Timestamp,
-    ) -> Result<ReservationSettled, FreeTierError> {
+    ) -> Result<ReservationEnded, FreeTierError> {
         self.check_owner(identity)?;
-        if !self.state.is_live() {
-            return Err(self.ended());
-        }
-        let absorbed = cost.min(self.amount);
-        let identity = self.without_offer(identity, now);
-        let window = identity.window.end_reservation(self.amount, absorbed, now)?;
-        Ok(ReservationSettled {
-            reservation: self.moved(ReservationState::Settled { absorbed }, now),
-            identity: identity.with(window, now),
+        // A live reservation counts as of the window that its grant counts in, whatever the clocks of the servers say.
+        let at = if self.state.is_live() { identity.window.grant_time(now) } else { now };
+        let granted = match self.state {
+            ReservationState::Expired { absorbed_late: None } => {
+                let cost = request.cost.min(self.amount);
+                settle::grant(identity, pool, GrantRequest { cost, ..request }, rules, now)?
+            }
+            state if state.is_live() => {
+                let absorbed = request.cost.min(self.amount);
+                let (identity, pool) = self.without(identity, pool, absorbed, at)?;
+                settle::pay(identity, &pool, request, absorbed, at)?
+            }
+            _ => return Err(self.ended()),
+        };
+        let absorbed = granted.absorbed;
+        let state = if self.state.is_live() {
+            ReservationState::Settled { absorbed }
+        } else {
+            ReservationState::Expired { absorbed_late: Some(absorbed) }
+        };
+        Ok(ReservationEnded {
+            reservation: self.moved(state, at),
+            identity: granted.identity,
+            pool: granted.pool,
             absorbed,
+            grant: granted.grant,
+            transfers: granted.transfers,
         })
     }
 
-    /// Ends the reservation without any work done: the whole amount is released.
+    /// Ends the reservation with the work not done: the whole amount is released. The caller stores all of the result in one
+    /// transaction.
     ///
     /// # Errors
     /// [`FreeTierError::Ended`] if the reservation has already ended.
-    pub fn release(&self, identity: &Identity, now: Timestamp) -> Result<(Self, Identity), FreeTierError> {
-        self.give_back(identity, ReservationState::Released, now)
+    pub fn release(
+        &self,
+        identity: &Identity,
+        pool: &PoolState,
+        now: Timestamp,
+    ) -> Result<ReservationEnded, FreeTierError> {
+        self.give_back(identity, pool, ReservationState::Released, now)
     }
 
-    /// Ends the reservation because its lease has expired.
+    /// Ends the reservation because its lease has expired: the whole amount is released. The caller stores all of the result
+    /// in one transaction.
     ///
     /// # Errors
     /// [`FreeTierError::Live`] before that, or if it lives as long as its job; [`FreeTierError::Ended`] if it has
     /// ended.
-    pub fn expire(&self, identity: &Identity, now: Timestamp) -> Result<(Self, Identity), FreeTierError> {
-        match self.state {
-            ReservationState::Held { until: Some(until) } if until <= now => {
-                self.give_back(identity, ReservationState::Expired { absorbed_late: None }, now)
-            }
-            ReservationState::Held { .. } | ReservationState::Offered => Err(FreeTierError::Live(self.id)),
-            _ => Err(self.ended()),
-        }
-    }
-
-    /// Records that the work of an expired reservation was completed after all: `absorbed` was granted separately.
-    ///
-    /// # Errors
-    /// [`FreeTierError::Ended`] if the reservation is not expired, or this was already recorded.
-    pub fn settle_late(
+    pub fn expire(
         &self,
         identity: &Identity,
-        absorbed: Msats,
+        pool: &PoolState,
         now: Timestamp,
-    ) -> Result<Self, FreeTierError> {
-        self.check_owner(identity)?;
+    ) -> Result<ReservationEnded, FreeTierError> {
         match self.state {
-            ReservationState::Expired { absorbed_late: None } => {
-                Ok(self.moved(ReservationState::Expired { absorbed_late: Some(absorbed) }, now))
+            ReservationState::Held { until: Some(until) } if until <= now => {
+                self.give_back(identity, pool, ReservationState::Expired { absorbed_late: None }, now)
             }
+            ReservationState::Held { .. } | ReservationState::Offered => Err(FreeTierError::Live(self.id)),
             _ => Err(self.ended()),
         }
     }
@@ -217,16 +324,33 @@ impl Reservation {
     fn give_back(
         &self,
         identity: &Identity,
+        pool: &PoolState,
         to: ReservationState,
         now: Timestamp,
-    ) -> Result<(Self, Identity), FreeTierError> {
+    ) -> Result<ReservationEnded, FreeTierError> {
         self.check_owner(identity)?;
         if !self.state.is_live() {
             return Err(self.ended());
         }
-        let identity = self.without_offer(identity, now);
-        let window = identity.window.end_reservation(self.amount, Msats::ZERO, now)?;
-        Ok((self.moved(to, now), identity.with(window, now)))
+        let (identity, pool) = self.without(identity, pool, Msats::ZERO, now)?;
+        let (reservation, absorbed) = (self.moved(to, now), Msats::ZERO);
+        Ok(ReservationEnded { reservation, identity, pool, absorbed, grant: None, transfers: Vec::new() })
+    }
+
+    /// The identity and the pool without this live reservation, of which `absorbed` counts as granted.
+    fn without(
+        &self,
+        identity: &Identity,
+        pool: &PoolState,
+        absorbed: Msats,
+        at: Timestamp,
+    ) -> Result<(Identity, PoolState), FreeTierError> {
+        let identity = self.without_offer(identity, at);
+        let window = identity.window.end_reservation(self.amount, absorbed, at)?;
+        let pool = pool.unhold(self.amount)?;
+        let is_offer = self.state == ReservationState::Offered;
+        let pool = if is_offer { pool.end_offer(self.amount) } else { pool };
+        Ok((identity.with(window, at), pool))
     }
 
     fn without_offer(&self, identity: &Identity, now: Timestamp) -> Identity {
@@ -244,17 +368,20 @@ impl Reservation {
     }
 
     const fn ended(&self) -> FreeTierError {
-        FreeTierError::Ended { reservation: self.id, state: self.state.name() }
+        FreeTierError::Ended { reservation: self.id, state: self.state.as_str() }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Budgets, FreeTierPolicy, GrantId, PoolCounters, RequestHash};
+    use tithe_ledger::{Account, AccountId, TransferKey, TransferKeys, TransferKind};
     use uuid::Uuid;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
     const LEASE: Duration = Duration::from_mins(1);
+    const AT_ONCE: Option<Duration> = Some(Duration::ZERO);
 
     fn msats(n: u64) -> Msats {
         Msats::new(n).unwrap()
@@ -264,92 +391,154 @@ mod tests {
         Identity::new(NostrPubkey::restore(&"a".repeat(64)).unwrap(), NOW)
     }
 
-    fn make(
-        n: u128,
-        amount: u64,
-        state: ReservationState,
-        on: &Identity,
-    ) -> Result<(Reservation, Identity), FreeTierError> {
-        Reservation::make(ReservationId(Uuid::from_u128(n)), on, msats(amount), msats(100), state, NOW)
+    fn pool() -> PoolState {
+        let account = Account::restore(AccountId::Pool, msats(1_000_000), Msats::ZERO).unwrap();
+        PoolState::new(account, PoolCounters::default()).unwrap()
     }
 
-    const LEASED: ReservationState = ReservationState::Held { until: Some(Timestamp::UNIX_EPOCH) };
+    fn new(n: u128, amount: u64) -> NewReservation {
+        NewReservation { id: ReservationId(Uuid::from_u128(n)), amount: msats(amount), budget: msats(100) }
+    }
+
+    /// New identities have a budget of 1 sat.
+    fn rules() -> Rules {
+        let budgets = Budgets { new: Sats::new(1).unwrap(), ..FreeTierPolicy::default().budgets };
+        Rules { free_tier: FreeTierPolicy { budgets, ..FreeTierPolicy::default() }, ..Rules::default() }
+    }
+
+    fn settle(
+        reservation: &Reservation,
+        identity: &Identity,
+        pool: &PoolState,
+        cost: u64,
+    ) -> Result<ReservationEnded, FreeTierError> {
+        let mut keys = TransferKeys::new(TransferKey::new("work:1"));
+        let id = GrantId(reservation.id.0);
+        let request =
+            GrantRequest { id, request_hash: RequestHash::of("q"), cost: msats(cost), keys: &mut keys };
+        reservation.settle(identity, pool, request, &rules(), NOW)
+    }
 
     #[test]
-    fn two_reservations_never_take_the_same_day() {
-        let (first, one) = make(1, 60, LEASED, &identity()).unwrap();
-        assert_eq!((first.used_after, first.budget), (msats(60), msats(100)));
+    fn two_reservations_never_take_the_same_budget() {
+        let first = new(1, 60).hold(&identity(), &pool(), AT_ONCE, NOW).unwrap();
+        assert_eq!((first.reservation.used_after, first.reservation.budget), (msats(60), msats(100)));
         let over = FreeTierError::OverBudget { used: msats(60), amount: msats(41), budget: msats(100) };
-        assert_eq!(make(2, 41, LEASED, &one), Err(over));
-        let (second, both) = make(2, 40, LEASED, &one).unwrap();
-        assert_eq!(second.used_after, msats(100));
-        let (_, back) = first.release(&both, NOW).unwrap();
-        assert_eq!(back.window.reserved, msats(40));
+        assert_eq!(new(2, 41).hold(&first.identity, &first.pool, AT_ONCE, NOW), Err(over));
+        let both = new(2, 40).hold(&first.identity, &first.pool, AT_ONCE, NOW).unwrap();
+        assert_eq!(both.reservation.used_after, msats(100));
+        assert_eq!(both.pool.account().held(), msats(100));
+        let ended = first.reservation.release(&both.identity, &both.pool, NOW).unwrap();
+        assert_eq!((ended.identity.window.reserved, ended.pool.account().held()), (msats(40), msats(40)));
+    }
+
+    #[test]
+    fn a_reservation_never_takes_more_than_the_pool_has() {
+        let account = Account::restore(AccountId::Pool, msats(100), msats(41)).unwrap();
+        let poor = PoolState::new(account, PoolCounters::default()).unwrap();
+        assert!(matches!(new(1, 60).hold(&identity(), &poor, None, NOW), Err(FreeTierError::Ledger(_))));
+        assert!(new(1, 59).hold(&identity(), &poor, None, NOW).is_ok());
+        assert_eq!(new(1, 0).hold(&identity(), &poor, None, NOW), Err(FreeTierError::ZeroAmount));
     }
 
     #[test]
     fn a_reservation_ends_once_and_gives_back_what_was_not_used() {
-        let (held, one) = make(1, 60, LEASED, &identity()).unwrap();
-        let settled = held.settle(&one, msats(25), NOW).unwrap();
+        let Reserved { reservation: held, identity: one, pool } =
+            new(1, 60).hold(&identity(), &pool(), AT_ONCE, NOW).unwrap();
+        let settled = settle(&held, &one, &pool, 25).unwrap();
+        let window = &settled.identity.window;
+        assert_eq!((settled.absorbed, window.absorbed, window.reserved), (msats(25), msats(25), Msats::ZERO));
+        let account = settled.pool.account();
+        assert_eq!((account.balance(), account.held()), (msats(999_975), Msats::ZERO));
+        assert_eq!(settled.pool.counters().granted, msats(25));
+        let grant = settled.grant.as_ref().unwrap();
+        assert_eq!((grant.absorbed, grant.pool_balance_after), (msats(25), account.balance()));
+        let [transfer] = settled.transfers.as_slice() else { panic!("one transfer") };
         assert_eq!(
-            (settled.absorbed, settled.identity.window.absorbed, settled.identity.window.reserved),
-            (msats(25), msats(25), Msats::ZERO)
+            (transfer.kind, transfer.amount, transfer.debit),
+            (TransferKind::Grant, msats(25), AccountId::Pool)
         );
-        let dear = held.settle(&one, msats(99), NOW).unwrap();
+        let dear = settle(&held, &one, &pool, 99).unwrap();
         assert_eq!(dear.absorbed, msats(60), "never more than was reserved");
-        let released = held.release(&one, NOW).unwrap().0;
-        let lapsed = held.expire(&one, NOW).unwrap().0;
-        for ended in [settled.reservation, released, lapsed] {
-            assert!(matches!(ended.settle(&one, msats(1), NOW), Err(FreeTierError::Ended { .. })));
-            assert!(matches!(ended.release(&one, NOW), Err(FreeTierError::Ended { .. })));
-            assert!(matches!(ended.expire(&one, NOW + LEASE), Err(FreeTierError::Ended { .. })));
+        let free = settle(&held, &one, &pool, 0).unwrap();
+        assert_eq!(
+            (free.grant, free.transfers),
+            (None, vec![]),
+            "nothing is granted for work that cost nothing"
+        );
+        let released = held.release(&one, &pool, NOW).unwrap();
+        let expired = held.expire(&one, &pool, NOW).unwrap();
+        assert_eq!((released.grant, expired.transfers), (None, vec![]));
+        for ended in [settled.reservation, released.reservation] {
+            assert!(matches!(settle(&ended, &one, &pool, 1), Err(FreeTierError::Ended { .. })));
+            assert!(matches!(ended.release(&one, &pool, NOW), Err(FreeTierError::Ended { .. })));
+            assert!(matches!(ended.expire(&one, &pool, NOW + LEASE), Err(FreeTierError::Ended { .. })));
             assert!(matches!(ended.renew(&one, NOW, LEASE), Err(FreeTierError::Ended { .. })));
-            assert!(matches!(ended.activate(&one, NOW), Err(FreeTierError::Ended { .. })));
+            assert!(matches!(ended.activate(&one, &pool, NOW), Err(FreeTierError::Ended { .. })));
         }
+        let ended = expired.reservation;
+        assert!(matches!(ended.release(&one, &pool, NOW), Err(FreeTierError::Ended { .. })));
+        assert!(matches!(ended.renew(&one, NOW, LEASE), Err(FreeTierError::Ended { .. })));
     }
 
     #[test]
     fn an_identity_has_one_offer_at_a_time() {
-        let (offer, one) = make(1, 30, ReservationState::Offered, &identity()).unwrap();
-        assert_eq!(make(2, 30, ReservationState::Offered, &one), Err(FreeTierError::OfferOpen(offer.id)));
-        assert!(make(2, 30, LEASED, &one).is_ok(), "free work is no offer");
-        let (taken, paid) = offer.activate(&one, NOW).unwrap();
-        assert_eq!((taken.state, paid.window.offer), (ReservationState::Held { until: None }, None));
-        assert!(make(2, 30, ReservationState::Offered, &paid).is_ok());
-        let (_, released) = offer.release(&one, NOW).unwrap();
-        assert_eq!((released.window.offer, released.window.reserved), (None, Msats::ZERO));
+        let Reserved { reservation: offer, identity: one, pool } =
+            new(1, 30).offer(&identity(), &pool(), NOW).unwrap();
+        assert_eq!(pool.counters().offered, msats(30));
+        assert_eq!(new(2, 30).offer(&one, &pool, NOW), Err(FreeTierError::OfferOpen(offer.id)));
+        assert!(new(2, 30).hold(&one, &pool, AT_ONCE, NOW).is_ok(), "free work is no offer");
+        let active = offer.activate(&one, &pool, NOW).unwrap();
+        assert_eq!(active.reservation.state, ReservationState::Held { until: None });
+        assert_eq!((active.identity.window.offer, active.pool.counters().offered), (None, Msats::ZERO));
+        assert_eq!(active.pool.account().held(), msats(30), "the amount stays reserved");
+        assert!(new(2, 30).offer(&active.identity, &active.pool, NOW).is_ok());
+        let released = offer.release(&one, &pool, NOW).unwrap();
+        assert_eq!((released.identity.window.offer, released.identity.window.reserved), (None, Msats::ZERO));
+        assert_eq!(released.pool, self::pool());
     }
 
     #[test]
-    fn what_lives_with_its_job_does_not_lapse() {
-        for state in [ReservationState::Offered, ReservationState::Held { until: None }] {
-            let (held, one) = make(1, 30, state, &identity()).unwrap();
-            assert_eq!(held.expire(&one, NOW + LEASE), Err(FreeTierError::Live(held.id)));
-            assert!(matches!(held.renew(&one, NOW, LEASE), Err(FreeTierError::Ended { .. })));
+    fn a_reservation_of_a_job_does_not_expire() {
+        let offer = new(1, 30).offer(&identity(), &pool(), NOW).unwrap();
+        let job = new(1, 30).hold(&identity(), &pool(), None, NOW).unwrap();
+        for Reserved { reservation, identity, pool } in [offer, job] {
+            let live = FreeTierError::Live(reservation.id);
+            assert_eq!(reservation.expire(&identity, &pool, NOW + LEASE), Err(live));
+            assert!(matches!(reservation.renew(&identity, NOW, LEASE), Err(FreeTierError::Ended { .. })));
         }
-        let (held, one) = make(1, 30, LEASED, &identity()).unwrap();
-        let renewed = held.renew(&one, NOW, LEASE).unwrap();
-        assert_eq!(renewed.expire(&one, NOW), Err(FreeTierError::Live(held.id)));
-        assert!(renewed.expire(&one, NOW + LEASE).is_ok());
+        let Reserved { reservation, identity, pool } =
+            new(1, 30).hold(&identity(), &pool(), AT_ONCE, NOW).unwrap();
+        let renewed = reservation.renew(&identity, NOW, LEASE).unwrap();
+        assert_eq!(renewed.expire(&identity, &pool, NOW), Err(FreeTierError::Live(reservation.id)));
+        assert!(renewed.expire(&identity, &pool, NOW + LEASE).is_ok());
     }
 
     #[test]
     fn another_identity_cannot_end_it() {
-        let (held, _) = make(1, 30, LEASED, &identity()).unwrap();
+        let Reserved { reservation: held, pool, .. } =
+            new(1, 30).hold(&identity(), &pool(), AT_ONCE, NOW).unwrap();
         let other = Identity::new(NostrPubkey::restore(&"b".repeat(64)).unwrap(), NOW);
-        assert_eq!(held.release(&other, NOW), Err(FreeTierError::OtherIdentity(held.id)));
-        assert_eq!(held.settle(&other, msats(1), NOW), Err(FreeTierError::OtherIdentity(held.id)));
-        assert_eq!(held.renew(&other, NOW, LEASE), Err(FreeTierError::OtherIdentity(held.id)));
-        assert_eq!(held.settle_late(&other, msats(1), NOW), Err(FreeTierError::OtherIdentity(held.id)));
+        let refused = FreeTierError::OtherIdentity(held.id);
+        assert_eq!(held.release(&other, &pool, NOW), Err(refused.clone()));
+        assert_eq!(held.expire(&other, &pool, NOW), Err(refused.clone()));
+        assert_eq!(settle(&held, &other, &pool, 1), Err(refused.clone()));
+        assert_eq!(held.renew(&other, NOW, LEASE), Err(refused));
     }
 
     #[test]
-    fn what_lapsed_is_settled_late_at_most_once() {
-        let (held, one) = make(1, 30, LEASED, &identity()).unwrap();
-        let (lapsed, _) = held.expire(&one, NOW).unwrap();
-        let late = lapsed.settle_late(&one, msats(10), NOW).unwrap();
-        assert_eq!(late.state.absorbed(), msats(10));
-        assert!(late.settle_late(&one, msats(10), NOW).is_err());
-        assert!(held.settle_late(&one, msats(10), NOW).is_err());
+    fn an_expired_reservation_is_settled_late_at_most_once_and_within_the_limits_of_now() {
+        let Reserved { reservation, identity, pool } =
+            new(1, 30).hold(&identity(), &pool(), AT_ONCE, NOW).unwrap();
+        let expired = reservation.expire(&identity, &pool, NOW).unwrap();
+        let late = settle(&expired.reservation, &expired.identity, &expired.pool, 10).unwrap();
+        assert_eq!((late.absorbed, late.reservation.state.absorbed()), (msats(10), msats(10)));
+        assert_eq!(late.identity.window.absorbed, msats(10));
+        assert!(settle(&late.reservation, &late.identity, &late.pool, 10).is_err());
+        let dear = settle(&expired.reservation, &expired.identity, &expired.pool, 99).unwrap();
+        assert_eq!(dear.absorbed, msats(30), "never more than was reserved");
+        let window = expired.identity.window.grant(msats(995), msats(1_000), NOW).unwrap();
+        let used_up = expired.identity.with(window, NOW);
+        assert_eq!(settle(&expired.reservation, &used_up, &expired.pool, 10).unwrap().absorbed, msats(5));
     }
 }

@@ -1,13 +1,22 @@
 //! Ids of reservations.
 
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use tithe_clock::Entropy;
 use uuid::Uuid;
 
 /// The id of a reservation. A job's reservation has the job's own id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ReservationId(pub Uuid);
+
+impl ReservationId {
+    /// A new id.
+    #[must_use]
+    pub fn random(entropy: &dyn Entropy) -> Self {
+        Self(uuid::Builder::from_random_bytes(entropy.bytes()).into_uuid())
+    }
+}
 
 impl fmt::Display for ReservationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

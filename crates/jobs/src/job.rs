@@ -1,20 +1,28 @@
 //! The data of a job.
 
 use crate::Lease;
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-use tithe_clock::Timestamp;
+use tithe_clock::{Entropy, Timestamp};
 use tithe_lightning::PaymentHash;
 use tithe_money::{MoneyError, Msats, Sats};
-use tithe_pricing::{CostSplit, Quote, Usage};
+use tithe_pricing::{CostSplit, Priced, Quote};
 use tithe_trust::NostrPubkey;
 use uuid::Uuid;
 
 /// The id of a job. It is unguessable, because anyone who knows it may read the job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct JobId(pub Uuid);
+
+impl JobId {
+    /// A new id.
+    #[must_use]
+    pub fn random(entropy: &dyn Entropy) -> Self {
+        Self(uuid::Builder::from_random_bytes(entropy.bytes()).into_uuid())
+    }
+}
 
 impl fmt::Display for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -31,9 +39,10 @@ impl FromStr for JobId {
 
 /// The evaluation of a job's request: a flat fee that is charged once the evaluation has run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Evaluation {
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Evaluation<Q: Priced = Quote> {
     /// The quote that the fee was derived from.
-    pub quote: Quote,
+    pub quote: Q,
     /// The fee.
     pub fee: Sats,
     /// The payment hash of the fee's invoice; `None` until the invoice exists.
@@ -41,22 +50,23 @@ pub struct Evaluation {
 }
 
 /// The most the work can cost. Frozen when the request is accepted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WorkTerms {
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct WorkTerms<Q: Priced = Quote> {
     /// The quote, with its rates.
-    pub quote: Quote,
+    pub quote: Q,
     /// The quote's maximum price, in whole sats.
     pub full_amount: Sats,
     /// The part that the customer pays. The rest is reserved from the pool.
     pub amount: Sats,
 }
 
-impl WorkTerms {
+impl<Q: Priced> WorkTerms<Q> {
     /// Terms under which the customer pays everything.
     ///
     /// # Errors
     /// [`MoneyError::TooLarge`] when the quote cannot be expressed in sats.
-    pub fn in_full(quote: Quote) -> Result<Self, MoneyError> {
+    pub fn in_full(quote: Q) -> Result<Self, MoneyError> {
         let full_amount = quote.full_amount()?;
         Ok(Self { quote, full_amount, amount: full_amount })
     }
@@ -85,17 +95,27 @@ impl WorkTerms {
 
 /// The result of completed work and how its price was split.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Completion {
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "serde",
+    serde(bound(
+        serialize = "Q: serde::Serialize, Q::Usage: serde::Serialize",
+        deserialize = "Q: serde::de::DeserializeOwned, Q::Usage: serde::de::DeserializeOwned"
+    ))
+)]
+pub struct Completion<Q: Priced = Quote> {
     /// The model's output.
     pub text: Arc<str>,
-    /// The tokens that the work used.
-    pub usage: Usage,
+    /// What the work used: tokens, seconds, ….
+    pub usage: Q::Usage,
     /// How the payment is split into charge, refund and rounding.
     pub settlement: CostSplit,
 }
 
 /// The refund owed to the customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Refund {
     /// No refund is owed.
     #[default]
@@ -110,7 +130,7 @@ pub enum Refund {
 impl Refund {
     /// The name used by the API and the stores.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotApplicable => "not_applicable",
             Self::Pending { .. } => "pending",
@@ -129,7 +149,16 @@ impl Refund {
 
 /// The state of a job, with the data that only that state has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JobState {
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "serde",
+    serde(bound(
+        serialize = "Q: serde::Serialize, Q::Usage: serde::Serialize",
+        deserialize = "Q: serde::de::DeserializeOwned, Q::Usage: serde::de::DeserializeOwned"
+    ))
+)]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum JobState<Q: Priced = Quote> {
     /// Waiting for the evaluation fee (or for its invoice to be created).
     AwaitingEvalPayment,
     /// The fee is paid; the request is being evaluated.
@@ -137,19 +166,19 @@ pub enum JobState {
     /// The request was accepted and the work invoice is being created. The API still reports `evaluating`.
     Accepted {
         /// The terms of the work.
-        work: WorkTerms,
+        work: WorkTerms<Q>,
     },
-    /// Waiting for the work invoice to be paid.
+    /// Waiting for the work invoice to be paid (or, for a job without an evaluation, for its invoice to be created).
     AwaitingWorkPayment {
         /// The terms of the work.
-        work: WorkTerms,
-        /// The payment hash of the work invoice.
-        invoice: PaymentHash,
+        work: WorkTerms<Q>,
+        /// The payment hash of the work invoice; `None` until the invoice exists.
+        invoice: Option<PaymentHash>,
     },
     /// The work is paid and running.
     Executing {
         /// The terms of the work.
-        work: WorkTerms,
+        work: WorkTerms<Q>,
         /// The payment hash of the work invoice; `None` if the pool pays everything.
         invoice: Option<PaymentHash>,
     },
@@ -161,32 +190,34 @@ pub enum JobState {
     /// The work is complete.
     Complete {
         /// The terms of the work.
-        work: WorkTerms,
+        work: WorkTerms<Q>,
         /// The payment hash of the work invoice; `None` if the pool paid everything.
         invoice: Option<PaymentHash>,
         /// The output and the cost split.
-        completion: Completion,
+        completion: Completion<Q>,
     },
     /// The server failed to evaluate the request or to do the work.
     Failed {
         /// The reason, in words that customers may see.
         message: String,
         /// The terms of the work, if the job got that far.
-        work: Option<WorkTerms>,
+        work: Option<WorkTerms<Q>>,
         /// The payment hash of the work invoice, if there was one.
         invoice: Option<PaymentHash>,
     },
     /// An invoice expired unpaid.
     Expired {
         /// The terms of the work, if the job got that far.
-        work: Option<WorkTerms>,
+        work: Option<WorkTerms<Q>>,
         /// The payment hash of the expired work invoice, if there was one.
         invoice: Option<PaymentHash>,
     },
 }
 
 /// The name of a state, as used by the API and the stores.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum StateName {
     /// Waiting for the evaluation fee.
     AwaitingEvalPayment,
@@ -234,12 +265,6 @@ impl StateName {
         }
     }
 
-    /// Parses a state name.
-    #[must_use]
-    pub fn from_name(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|name| name.as_str() == text)
-    }
-
     /// Returns true if the state is final. Only a refund for a late payment can still be added to such a job.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
@@ -247,7 +272,26 @@ impl StateName {
     }
 }
 
-impl JobState {
+impl fmt::Display for StateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// There is no state of this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown job state: {0:?}")]
+pub struct UnknownState(String);
+
+impl FromStr for StateName {
+    type Err = UnknownState;
+    fn from_str(text: &str) -> Result<Self, UnknownState> {
+        let found = Self::ALL.into_iter().find(|name| name.as_str() == text);
+        found.ok_or_else(|| UnknownState(text.to_owned()))
+    }
+}
+
+impl<Q: Priced> JobState<Q> {
     /// The state's public name.
     #[must_use]
     pub const fn name(&self) -> StateName {
@@ -271,7 +315,7 @@ impl JobState {
 
     /// The terms of the work, once they are known.
     #[must_use]
-    pub const fn work(&self) -> Option<&WorkTerms> {
+    pub const fn work(&self) -> Option<&WorkTerms<Q>> {
         match self {
             Self::Accepted { work }
             | Self::AwaitingWorkPayment { work, .. }
@@ -286,8 +330,8 @@ impl JobState {
     #[must_use]
     pub const fn work_invoice(&self) -> Option<PaymentHash> {
         match self {
-            Self::AwaitingWorkPayment { invoice, .. } => Some(*invoice),
-            Self::Executing { invoice, .. }
+            Self::AwaitingWorkPayment { invoice, .. }
+            | Self::Executing { invoice, .. }
             | Self::Complete { invoice, .. }
             | Self::Failed { invoice, .. }
             | Self::Expired { invoice, .. } => *invoice,
@@ -300,7 +344,15 @@ impl JobState {
 
 /// A job.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Job {
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "serde",
+    serde(bound(
+        serialize = "Q: serde::Serialize, Q::Usage: serde::Serialize",
+        deserialize = "Q: serde::de::DeserializeOwned, Q::Usage: serde::de::DeserializeOwned"
+    ))
+)]
+pub struct Job<Q: Priced = Quote> {
     /// The job's id.
     pub id: JobId,
     /// The customer's request.
@@ -311,10 +363,10 @@ pub struct Job {
     pub max_output_tokens: Option<u64>,
     /// The identity that requested the job; `None` for anonymous customers.
     pub identity: Option<NostrPubkey>,
-    /// The evaluation and its fee.
-    pub evaluation: Evaluation,
+    /// The evaluation and its fee; `None` if the request is not evaluated.
+    pub evaluation: Option<Evaluation<Q>>,
     /// The job's state.
-    pub state: JobState,
+    pub state: JobState<Q>,
     /// The refund owed to the customer.
     pub refund: Refund,
     /// The worker lease.
@@ -329,7 +381,7 @@ pub struct Job {
 
 /// The data that a new job is created from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewJob {
+pub struct NewJob<Q: Priced = Quote> {
     /// The job's id.
     pub id: JobId,
     /// The customer's request.
@@ -340,31 +392,62 @@ pub struct NewJob {
     pub max_output_tokens: Option<u64>,
     /// The identity that requests the job; `None` for anonymous customers.
     pub identity: Option<NostrPubkey>,
-    /// The quote that the evaluation fee was derived from.
-    pub evaluation: Quote,
-    /// The evaluation fee.
-    pub evaluation_fee: Sats,
+    /// The first step.
+    pub start: JobStart<Q>,
     /// The current time.
     pub created_at: Timestamp,
 }
 
-impl Job {
-    /// Creates a job whose evaluation invoice does not exist yet.
+/// How a job starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobStart<Q: Priced = Quote> {
+    /// With an evaluation of the request, which decides whether the work is offered.
+    Evaluation {
+        /// The quote that the fee is derived from.
+        quote: Q,
+        /// The fee.
+        fee: Sats,
+    },
+    /// With the work, on these terms.
+    Work(WorkTerms<Q>),
+}
+
+impl<Q: Priced> Job<Q> {
+    /// Creates a job whose first invoice does not exist yet. Work that the pool pays alone has no invoice and can run at once.
     #[must_use]
-    pub fn new(new: NewJob) -> Self {
+    pub fn new(new: NewJob<Q>) -> Self {
+        let (evaluation, state) = match new.start {
+            JobStart::Evaluation { quote, fee } => {
+                (Some(Evaluation { quote, fee, invoice: None }), JobState::AwaitingEvalPayment)
+            }
+            JobStart::Work(work) if work.is_free() => (None, JobState::Executing { work, invoice: None }),
+            JobStart::Work(work) => (None, JobState::AwaitingWorkPayment { work, invoice: None }),
+        };
         Self {
             id: new.id,
             request: new.request,
             model: new.model,
             max_output_tokens: new.max_output_tokens,
             identity: new.identity,
-            evaluation: Evaluation { quote: new.evaluation, fee: new.evaluation_fee, invoice: None },
-            state: JobState::AwaitingEvalPayment,
+            evaluation,
+            state,
             refund: Refund::NotApplicable,
             lease: Lease::default(),
             revision: 0,
             created_at: new.created_at,
             updated_at: new.created_at,
         }
+    }
+
+    /// The fee of the evaluation; zero without one.
+    #[must_use]
+    pub fn evaluation_fee(&self) -> Sats {
+        self.evaluation.as_ref().map_or(Sats::ZERO, |evaluation| evaluation.fee)
+    }
+
+    /// The payment hash of the evaluation's invoice, once the invoice exists.
+    #[must_use]
+    pub fn evaluation_invoice(&self) -> Option<PaymentHash> {
+        self.evaluation.as_ref().and_then(|evaluation| evaluation.invoice)
     }
 }

@@ -1,12 +1,12 @@
 //! Leases: which worker owns a job, and until when it is presumed alive.
 
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use tithe_clock::Timestamp;
 use uuid::Uuid;
 
 /// The id of one server run. A restarted server is a different owner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LeaseOwner(pub Uuid);
 
 impl fmt::Display for LeaseOwner {
@@ -18,6 +18,7 @@ impl fmt::Display for LeaseOwner {
 /// A worker's claim on a job. The claim counter identifies one claim, because it only grows: a worker that lost its
 /// claim, even to its own server, can be distinguished from the current holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Lease {
     /// The current owner.
     pub owner: Option<LeaseOwner>,

@@ -4,16 +4,20 @@
 //! `expired` when an invoice expires unpaid. [`Job::apply`] takes an event and the current time and returns the job's
 //! next state; every other combination is an [`InvalidTransition`] that names both. Nothing else changes a job.
 //!
+//! A job that needs no evaluation starts with its work ([`JobStart::Work`]). A job is priced in tokens, or in whatever its quote
+//! measures: `Job<UnitQuote>` is priced by the second, or by any other unit ([`Priced`](tithe_pricing::Priced)).
+//!
 //! ```
 //! use tithe_clock::Timestamp;
-//! use tithe_jobs::{Job, JobEvent, JobId, NewJob};
+//! use tithe_jobs::{Job, JobEvent, JobId, JobStart, NewJob};
+//! # use std::num::NonZeroU64;
 //! # use tithe_money::{BasisPoints, BtcPrice, Sats, UsdMicros};
-//! # use tithe_pricing::{BtcQuote, Catalogue, Terms};
+//! # use tithe_pricing::{BtcQuote, Terms, UnitName, UnitRate};
 //! # use uuid::Uuid;
-//! # let price = BtcPrice::parse("100000")?;
-//! # let btc = BtcQuote { price, as_of: Timestamp::UNIX_EPOCH };
+//! # let btc = BtcQuote { price: BtcPrice::parse("100000")?, as_of: Timestamp::UNIX_EPOCH };
 //! # let terms = Terms { margin: BasisPoints::ZERO, fixed_cost: UsdMicros::ZERO, btc };
-//! # let quote = Catalogue::built_in().model("sim-small").ok_or("no model")?.quote(&["hi"], None, &terms)?;
+//! # let (unit, price) = (UnitName::literal("request"), UsdMicros::parse("0.002")?);
+//! # let quote = UnitRate { unit, price, per: NonZeroU64::MIN }.quote(1, &terms)?;
 //! # let now = Timestamp::UNIX_EPOCH;
 //! # let payment_hash = "00".repeat(32).parse()?;
 //! let job = Job::new(NewJob {
@@ -22,8 +26,7 @@
 //!     model: "sim-small".to_owned(),
 //!     max_output_tokens: None,
 //!     identity: None,
-//!     evaluation: quote,
-//!     evaluation_fee: Sats::new(2)?,
+//!     start: JobStart::Evaluation { quote, fee: Sats::new(2)? },
 //!     created_at: now,
 //! });
 //! let job = job.apply(JobEvent::EvalInvoiced { invoice: payment_hash }, now)?;
@@ -36,13 +39,29 @@
 //! assert_eq!(refused.to_string(), message);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Features
+//!
+//! `serde` serializes everything that is stored; `ports` has the repository port (`async-trait`). Neither is on by default.
 
 mod job;
 mod lease;
+#[cfg(feature = "ports")]
 mod repository;
 mod transition;
 
-pub use job::{Completion, Evaluation, Job, JobId, JobState, NewJob, Refund, StateName, WorkTerms};
+pub use job::{
+    Completion, Evaluation, Job, JobId, JobStart, JobState, NewJob, Refund, StateName, UnknownState,
+    WorkTerms,
+};
 pub use lease::{Lease, LeaseOwner};
+#[cfg(feature = "ports")]
 pub use repository::{JobChange, JobClaim, JobRepository};
 pub use transition::{InvalidTransition, JobEvent};
+
+pub use tithe_clock;
+pub use tithe_lightning;
+pub use tithe_money;
+pub use tithe_pricing;
+pub use tithe_trust;
+pub use uuid;

@@ -5,10 +5,11 @@ use std::fmt;
 use tithe_clock::Timestamp;
 use tithe_lightning::PaymentHash;
 use tithe_money::Sats;
+use tithe_pricing::{Priced, Quote};
 
 /// Something that happened to a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JobEvent {
+pub enum JobEvent<Q: Priced = Quote> {
     /// The evaluation invoice was created.
     EvalInvoiced {
         /// The invoice's payment hash.
@@ -19,7 +20,7 @@ pub enum JobEvent {
     /// The evaluation accepted the request.
     Accepted {
         /// The terms of the work.
-        work: WorkTerms,
+        work: WorkTerms<Q>,
     },
     /// The evaluation rejected the request.
     Rejected {
@@ -36,7 +37,7 @@ pub enum JobEvent {
     /// The work was completed.
     Completed {
         /// The output and the cost split.
-        completion: Completion,
+        completion: Completion<Q>,
     },
     /// The server failed to evaluate the request or to do the work.
     Failed {
@@ -52,10 +53,10 @@ pub enum JobEvent {
     },
 }
 
-impl JobEvent {
+impl<Q: Priced> JobEvent<Q> {
     /// The event's display name.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
+    pub const fn as_str(&self) -> &'static str {
         match self {
             Self::EvalInvoiced { .. } => "evaluation invoiced",
             Self::EvalPaid => "evaluation paid",
@@ -86,27 +87,27 @@ impl fmt::Display for InvalidTransition {
     }
 }
 
-impl Job {
+impl<Q: Priced> Job<Q> {
     /// Returns the job after `event`.
     ///
     /// A transition ends the lease and resets its attempt counter, except for the acceptance: the worker that evaluated
     /// the request goes on to create the work invoice, or to do the work when nothing is left to pay, as the first
-    /// attempt at that step.
+    /// attempt at that step. The caller stores the result together with the money that the event moves.
+    ///
     /// # Errors
     /// [`InvalidTransition`] for every pair of state and event that is not part of the state machine.
-    pub fn apply(&self, event: JobEvent, at: Timestamp) -> Result<Self, InvalidTransition> {
-        let refused = InvalidTransition { from: self.state_name_inside(), event: event.name() };
+    pub fn apply(&self, event: JobEvent<Q>, at: Timestamp) -> Result<Self, InvalidTransition> {
+        let refused = InvalidTransition { from: self.state_name_inside(), event: event.as_str() };
         let mut evaluation = self.evaluation.clone();
         let mut refund = self.refund;
         let mut lease = self.lease.ended();
         let state = match (self.state.clone(), event) {
-            (JobState::AwaitingEvalPayment, JobEvent::EvalInvoiced { invoice })
-                if evaluation.invoice.is_none() =>
-            {
-                evaluation.invoice = Some(invoice);
+            (JobState::AwaitingEvalPayment, JobEvent::EvalInvoiced { invoice }) => {
+                let asked = evaluation.as_mut().filter(|evaluation| evaluation.invoice.is_none());
+                asked.ok_or(refused)?.invoice = Some(invoice);
                 JobState::AwaitingEvalPayment
             }
-            (JobState::AwaitingEvalPayment, JobEvent::EvalPaid) if evaluation.invoice.is_some() => {
+            (JobState::AwaitingEvalPayment, JobEvent::EvalPaid) if self.evaluation_invoice().is_some() => {
                 JobState::Evaluating
             }
             (JobState::AwaitingEvalPayment, JobEvent::Expired) => {
@@ -125,16 +126,20 @@ impl Job {
                 JobState::Failed { message, work: None, invoice: None }
             }
             (JobState::Accepted { work }, JobEvent::WorkInvoiced { invoice }) => {
-                JobState::AwaitingWorkPayment { work, invoice }
+                JobState::AwaitingWorkPayment { work, invoice: Some(invoice) }
+            }
+            // A job without an evaluation begins with the work.
+            (JobState::AwaitingWorkPayment { work, invoice: None }, JobEvent::WorkInvoiced { invoice }) => {
+                JobState::AwaitingWorkPayment { work, invoice: Some(invoice) }
             }
             (JobState::Accepted { work }, JobEvent::Failed { message }) => {
                 JobState::Failed { message, work: Some(work), invoice: None }
             }
-            (JobState::AwaitingWorkPayment { work, invoice }, JobEvent::WorkPaid) => {
-                JobState::Executing { work, invoice: Some(invoice) }
+            (JobState::AwaitingWorkPayment { work, invoice: invoice @ Some(_) }, JobEvent::WorkPaid) => {
+                JobState::Executing { work, invoice }
             }
             (JobState::AwaitingWorkPayment { work, invoice }, JobEvent::Expired) => {
-                JobState::Expired { work: Some(work), invoice: Some(invoice) }
+                JobState::Expired { work: Some(work), invoice }
             }
             (JobState::Executing { work, invoice }, JobEvent::Completed { completion }) => {
                 JobState::Complete { work, invoice, completion }
@@ -181,11 +186,11 @@ impl Job {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{JobId, NewJob, StateName};
+    use crate::{JobId, JobStart, NewJob, StateName};
     use proptest::prelude::*;
     use std::time::Duration;
     use tithe_money::{BasisPoints, BtcPrice, Msats, UsdMicros};
-    use tithe_pricing::{BtcQuote, Catalogue, Quote, Terms, Usage};
+    use tithe_pricing::{BtcQuote, Catalogue, Terms, UnitName, UnitQuote, UnitRate, Usage};
     use uuid::Uuid;
 
     const START: Timestamp = Timestamp::UNIX_EPOCH;
@@ -208,8 +213,7 @@ mod tests {
             model: "sim-large".to_owned(),
             max_output_tokens: None,
             identity: None,
-            evaluation: quote(),
-            evaluation_fee: Sats::new(2).unwrap(),
+            start: JobStart::Evaluation { quote: quote(), fee: Sats::new(2).unwrap() },
             created_at: START,
         })
     }
@@ -240,7 +244,7 @@ mod tests {
     /// Applies the events with these names.
     fn after(names: &[&str]) -> Job {
         names.iter().fold(new_job(), |job, name| {
-            let event = events().into_iter().find(|event| event.name() == *name).unwrap();
+            let event = events().into_iter().find(|event| event.as_str() == *name).unwrap();
             job.apply(event, START).unwrap()
         })
     }
@@ -291,7 +295,7 @@ mod tests {
         for (state, path, allowed) in table() {
             let job = after(&path);
             for event in events() {
-                let name = event.name();
+                let name = event.as_str();
                 let at = START + Duration::from_secs(9);
                 match (job.apply(event, at), allowed.iter().find(|(event, _)| *event == name)) {
                     (Ok(next), Some((_, to))) => {
@@ -314,7 +318,7 @@ mod tests {
         let reached: Vec<StateName> = table().iter().map(|(_, path, _)| after(path).state.name()).collect();
         for name in StateName::ALL {
             assert!(reached.contains(&name), "{name:?}");
-            assert_eq!(StateName::from_name(name.as_str()), Some(name));
+            assert_eq!(name.to_string().parse(), Ok(name));
         }
     }
 
@@ -351,6 +355,53 @@ mod tests {
         let waiting = job.apply(JobEvent::Accepted { work: part }, START).unwrap();
         assert!(matches!(waiting.state, JobState::Accepted { .. }));
         assert!(work.with_reserved(Sats::new(full.get() + 1).unwrap()).is_err());
+    }
+
+    /// Work that is priced by the second.
+    fn audio() -> WorkTerms<UnitQuote> {
+        let (unit, price) = (UnitName::literal("second"), UsdMicros::parse("0.006").unwrap());
+        let rate = UnitRate { unit, price, per: std::num::NonZeroU64::new(60).unwrap() };
+        WorkTerms::in_full(rate.quote(300, &quote().terms).unwrap()).unwrap()
+    }
+
+    fn without_evaluation(work: WorkTerms<UnitQuote>) -> Job<UnitQuote> {
+        Job::new(NewJob {
+            id: JobId(Uuid::nil()),
+            request: "an audio file".into(),
+            model: "ears".to_owned(),
+            max_output_tokens: None,
+            identity: None,
+            start: JobStart::Work(work),
+            created_at: START,
+        })
+    }
+
+    #[test]
+    fn a_job_without_an_evaluation_begins_with_its_work() {
+        let job = without_evaluation(audio());
+        assert_eq!((job.state.name(), job.evaluation_fee()), (StateName::AwaitingWorkPayment, Sats::ZERO));
+        assert!(job.apply(JobEvent::WorkPaid, START).is_err(), "nothing was invoiced");
+        assert!(job.apply(JobEvent::EvalInvoiced { invoice: hash(1) }, START).is_err());
+        let asked = job.apply(JobEvent::WorkInvoiced { invoice: hash(2) }, START).unwrap();
+        assert!(
+            asked.apply(JobEvent::WorkInvoiced { invoice: hash(3) }, START).is_err(),
+            "it has one invoice"
+        );
+        let paid = asked.apply(JobEvent::WorkPaid, START).unwrap();
+        let split = audio().quote.split(&180, audio().amount.to_msats(), Msats::ZERO).unwrap();
+        let completion = Completion { text: "words".into(), usage: 180, settlement: split };
+        let done = paid.apply(JobEvent::Completed { completion }, START).unwrap();
+        assert_eq!((done.state.name(), done.state.work_invoice()), (StateName::Complete, Some(hash(2))));
+        let expired = job.apply(JobEvent::Expired, START).unwrap();
+        assert_eq!(expired.state, JobState::Expired { work: Some(audio()), invoice: None });
+    }
+
+    #[test]
+    fn free_work_without_an_evaluation_can_run_at_once() {
+        let full = audio().full_amount;
+        let job = without_evaluation(audio().with_reserved(full).unwrap());
+        assert!(matches!(job.state, JobState::Executing { invoice: None, .. }));
+        assert!(job.state.is_runnable());
     }
 
     proptest! {

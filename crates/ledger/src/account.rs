@@ -1,15 +1,15 @@
 //! Accounts.
 
-use crate::LedgerError;
-use serde::{Deserialize, Serialize};
+use crate::{AccountName, LedgerError};
 use std::fmt;
 use std::str::FromStr;
 use tithe_money::Msats;
 use uuid::Uuid;
 
-/// The id of an account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+/// The id of an account. Its text is `wallet`, `job:<uuid>` and so on; a name followed by an owner's id is a guarded account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(into = "String", try_from = "String"))]
 pub enum AccountId {
     /// The Lightning wallet's balance. Incoming money is a debit of it, outgoing money a credit.
     Wallet,
@@ -23,17 +23,21 @@ pub enum AccountId {
     Rounding,
     /// The operator's own money: capital paid in, and losses borne.
     Operator,
+    /// An account of the service's own that is the sum of its transfers, such as `card_processor`. Not guarded.
+    Custom(AccountName),
     /// Money paid for a job and not earned yet. Guarded.
     Job(Uuid),
     /// A session's balance. Guarded.
     Session(Uuid),
+    /// An account of the service's own that each owner has one of, such as `customer:<uuid>`. Guarded.
+    Owned(AccountName, Uuid),
     /// The generosity pool. Guarded. Last in the order, so that the most contended row is locked last.
     Pool,
 }
 
 /// The text is not an account id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown account: {0:?}")]
+#[error("unknown account: expected a name, or a name and a UUID separated by a colon, got {0:?}")]
 pub struct UnknownAccount(String);
 
 impl AccountId {
@@ -41,7 +45,7 @@ impl AccountId {
     /// on it.
     #[must_use]
     pub const fn is_guarded(self) -> bool {
-        matches!(self, Self::Job(_) | Self::Session(_) | Self::Pool)
+        matches!(self, Self::Job(_) | Self::Session(_) | Self::Owned(..) | Self::Pool)
     }
 
     const SINGLE: [(Self, &'static str); 7] = [
@@ -60,6 +64,8 @@ impl fmt::Display for AccountId {
         match self {
             Self::Job(id) => write!(f, "job:{id}"),
             Self::Session(id) => write!(f, "session:{id}"),
+            Self::Owned(name, owner) => write!(f, "{name}:{owner}"),
+            Self::Custom(name) => name.fmt(f),
             single => {
                 let name = Self::SINGLE.iter().find(|(id, _)| id == single).map_or("", |(_, name)| name);
                 f.write_str(name)
@@ -76,12 +82,14 @@ impl FromStr for AccountId {
             return Ok(*id);
         }
         let unknown = || UnknownAccount(text.to_owned());
-        let (kind, id) = text.split_once(':').ok_or_else(unknown)?;
-        let id = id.parse().map_err(|_| unknown())?;
+        let Some((kind, owner)) = text.split_once(':') else {
+            return text.parse().map(Self::Custom).map_err(|_| unknown());
+        };
+        let owner = owner.parse().map_err(|_| unknown())?;
         match kind {
-            "job" => Ok(Self::Job(id)),
-            "session" => Ok(Self::Session(id)),
-            _ => Err(unknown()),
+            "job" => Ok(Self::Job(owner)),
+            "session" => Ok(Self::Session(owner)),
+            name => name.parse().map(|name| Self::Owned(name, owner)).map_err(|_| unknown()),
         }
     }
 }
@@ -101,6 +109,7 @@ impl TryFrom<String> for AccountId {
 
 /// A guarded account: `0 ≤ held ≤ balance`, always (invariant I2).
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Account {
     id: AccountId,
     balance: Msats,
@@ -109,15 +118,19 @@ pub struct Account {
 
 impl Account {
     /// Creates an empty account.
-    #[must_use]
-    pub const fn open(id: AccountId) -> Self {
-        Self { id, balance: Msats::ZERO, held: Msats::ZERO }
+    ///
+    /// # Errors
+    /// [`LedgerError::NotGuarded`] if accounts of this id have no row.
+    pub const fn open(id: AccountId) -> Result<Self, LedgerError> {
+        Self::restore(id, Msats::ZERO, Msats::ZERO)
     }
 
-    /// Restores an account from a store. The values are not checked here; [`crate::Auditor`] does that.
-    #[must_use]
-    pub const fn restore(id: AccountId, balance: Msats, held: Msats) -> Self {
-        Self { id, balance, held }
+    /// Restores an account from a store. The balances are not compared here; [`crate::Auditor`] does that.
+    ///
+    /// # Errors
+    /// [`LedgerError::NotGuarded`] if accounts of this id have no row.
+    pub const fn restore(id: AccountId, balance: Msats, held: Msats) -> Result<Self, LedgerError> {
+        if id.is_guarded() { Ok(Self { id, balance, held }) } else { Err(LedgerError::NotGuarded(id)) }
     }
 
     /// The account's id.
@@ -192,28 +205,52 @@ impl Account {
 mod tests {
     use super::*;
 
+    const CUSTOMER: AccountName = AccountName::literal("customer");
+    const CARDS: AccountName = AccountName::literal("card_processor");
+
     #[test]
     fn names_read_back() {
         let id = Uuid::from_u128(7);
         let singles = AccountId::SINGLE.iter().map(|(id, _)| *id);
-        for account in singles.chain([AccountId::Job(id), AccountId::Session(id)]) {
+        let others = [
+            AccountId::Job(id),
+            AccountId::Session(id),
+            AccountId::Owned(CUSTOMER, id),
+            AccountId::Custom(CARDS),
+        ];
+        for account in singles.chain(others) {
             assert_eq!(account.to_string().parse(), Ok(account));
         }
-        for wrong in ["", "job", "job:", "job:x", "pool:1", "Wallet"] {
+        assert_eq!(AccountId::Owned(CUSTOMER, id).to_string(), format!("customer:{id}"));
+        for wrong in ["", "job", "job:", "job:x", "pool:1", "Wallet", "session", "customer:x", "a b"] {
             assert!(wrong.parse::<AccountId>().is_err(), "{wrong:?}");
+        }
+        let wallet = format!("wallet:{id}");
+        assert!(wallet.parse::<AccountId>().is_err(), "nobody's account can be named like one of Tithe's");
+    }
+
+    #[test]
+    fn only_guarded_accounts_have_rows() {
+        for id in [AccountId::Wallet, AccountId::Revenue, AccountId::Custom(CARDS)] {
+            assert_eq!(Account::open(id), Err(LedgerError::NotGuarded(id)));
+            assert_eq!(Account::restore(id, Msats::MAX, Msats::ZERO), Err(LedgerError::NotGuarded(id)));
+        }
+        for id in [AccountId::Pool, AccountId::Job(Uuid::nil()), AccountId::Owned(CUSTOMER, Uuid::nil())] {
+            assert!(Account::open(id).is_ok());
         }
     }
 
     #[test]
     fn the_pool_comes_last() {
         let id = Uuid::max();
-        assert!(AccountId::Pool > AccountId::Session(id) && AccountId::Pool > AccountId::Job(id));
+        assert!(AccountId::Pool > AccountId::Session(id) && AccountId::Pool > AccountId::Owned(CUSTOMER, id));
     }
 
     #[test]
     fn what_is_held_cannot_be_spent() {
         let amount = |n| Msats::new(n).unwrap();
-        let account = Account::open(AccountId::Pool).credit(amount(10)).unwrap().hold(amount(7)).unwrap();
+        let account =
+            Account::open(AccountId::Pool).unwrap().credit(amount(10)).unwrap().hold(amount(7)).unwrap();
         assert_eq!(account.debit(amount(3)).unwrap().balance(), amount(7));
         assert_eq!(
             account.debit(amount(4)),

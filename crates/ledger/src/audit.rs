@@ -1,12 +1,14 @@
 //! The ledger audit: it reads every row and reports every violated invariant.
 
-use crate::{Account, AccountId, Hold, HoldId, HoldState, Transfer, TransferKey, TransferKind};
-use std::collections::{BTreeMap, HashMap};
+use crate::{Account, AccountId, Chart, Hold, HoldState, Transfer, TransferKey, TransferKind};
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
+use std::hash::BuildHasher;
 use tithe_money::Msats;
 use uuid::Uuid;
 
-/// The invariants of the ledger (see the design, "Money").
+/// The invariants of the ledger, as the [crate's front page](crate#invariants) defines them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Invariant {
     /// Every transfer debits and credits the same amount, so all accounts sum to zero; account rows match their
@@ -58,9 +60,14 @@ struct HoldCharges {
 
 /// Reads all rows of the ledger, in any order, and reports violations.
 ///
-/// Memory grows with the number of guarded accounts and holds, not with the number of transfers.
-#[derive(Default)]
+/// Memory grows with the number of guarded accounts and holds and, by 16 bytes each, with the number of transfers, because
+/// keys are compared. Where the store guarantees that no two transfers have the same key (a unique index),
+/// [`Auditor::trusting_unique_keys`] saves that.
 pub struct Auditor {
+    chart: Chart,
+    /// The 128-bit hashes of the keys that were read; `None` if keys are not compared.
+    keys: Option<HashSet<u128>>,
+    hashers: [RandomState; 2],
     /// Credits minus debits of each account.
     sums: BTreeMap<AccountId, i128>,
     accounts: HashMap<AccountId, Account>,
@@ -71,17 +78,35 @@ pub struct Auditor {
     findings: Vec<Finding>,
 }
 
+impl Default for Auditor {
+    fn default() -> Self {
+        Self::new(Chart::default())
+    }
+}
+
 impl Auditor {
-    /// Creates an audit that has read nothing yet.
+    /// Creates an audit that has read nothing yet, of a ledger with this chart of accounts.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(chart: Chart) -> Self {
+        Self {
+            chart,
+            keys: Some(HashSet::new()),
+            hashers: [RandomState::new(), RandomState::new()],
+            sums: BTreeMap::new(),
+            accounts: HashMap::new(),
+            held: HashMap::new(),
+            holds: HashMap::new(),
+            charges_by_hold: HashMap::new(),
+            transfers: 0,
+            findings: Vec::new(),
+        }
     }
 
-    /// The key of the transfer that settles a hold. The keys of the settlement's other transfers start with it.
+    /// The same audit without comparing the keys of transfers: the store has a unique index on them.
     #[must_use]
-    pub fn hold_charge_key(hold: HoldId) -> TransferKey {
-        TransferKey::new(format!("hold:{hold}:charge"))
+    pub fn trusting_unique_keys(mut self) -> Self {
+        self.keys = None;
+        self
     }
 
     /// The hold that a transfer belongs to, according to its key.
@@ -95,8 +120,22 @@ impl Auditor {
     /// Reads a transfer.
     pub fn transfer(&mut self, transfer: &Transfer) {
         self.transfers += 1;
-        if transfer.amount.is_zero() || transfer.debit == transfer.credit {
-            self.find(Invariant::I1, format!("transfer {}", transfer.key), "the amount is zero".to_owned());
+        let subject = || format!("transfer {}", transfer.key);
+        if transfer.amount.is_zero() {
+            self.find(Invariant::I1, subject(), "the amount is zero".to_owned());
+        }
+        if transfer.debit == transfer.credit {
+            self.find(Invariant::I1, subject(), format!("it moves money from {0} to {0}", transfer.debit));
+        } else if !self.chart.allows_transfer(transfer) {
+            let Transfer { kind, debit, credit, .. } = transfer;
+            self.find(
+                Invariant::I1,
+                subject(),
+                format!("a {kind} cannot move money from {debit} to {credit}"),
+            );
+        }
+        if self.is_repeated(&transfer.key) {
+            self.find(Invariant::I1, subject(), "another transfer has the same key".to_owned());
         }
         let amount = i128::from(transfer.amount.get());
         *self.sums.entry(transfer.debit).or_default() -= amount;
@@ -106,6 +145,12 @@ impl Auditor {
         {
             *self.charges_by_hold.entry(hold).or_default() += u128::from(transfer.amount.get());
         }
+    }
+
+    fn is_repeated(&mut self, key: &TransferKey) -> bool {
+        let Self { keys, hashers: [high, low], .. } = self;
+        let hash = u128::from(high.hash_one(key)) << 64 | u128::from(low.hash_one(key));
+        keys.as_mut().is_some_and(|keys| !keys.insert(hash))
     }
 
     /// Reads a guarded account's row.
@@ -203,7 +248,7 @@ impl Auditor {
             if booked != expected.charged {
                 let detail = format!(
                     "it is {} with {} msat charged, but transfers charge {booked} msat",
-                    expected.hold.state.name(),
+                    expected.hold.state.as_str(),
                     expected.charged
                 );
                 faults.push((format!("hold {id}"), detail));
@@ -221,6 +266,7 @@ impl Auditor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{AccountName, Charge, HoldId, KindName};
     use std::time::Duration;
     use tithe_clock::Timestamp;
 
@@ -238,20 +284,19 @@ mod tests {
 
     /// A deposit of 100, and a hold of 60 settled at 25.
     fn sound() -> (Vec<Transfer>, Account, Hold) {
-        let account = Account::open(SESSION).credit(msats(100)).unwrap();
-        let (account, hold) =
+        let account = Account::open(SESSION).unwrap().credit(msats(100)).unwrap();
+        let (hold, account) =
             Hold::place(&account, HoldId(Uuid::max()), msats(60), NOW, Duration::from_secs(1)).unwrap();
-        let settled = hold.settle(&account, msats(25), NOW).unwrap();
-        let key = Auditor::hold_charge_key(settled.hold.id);
-        let transfers = vec![
-            transfer("a", AccountId::Operator, SESSION, 100, TransferKind::Adjustment),
-            transfer(key.as_str(), SESSION, AccountId::Revenue, 25, TransferKind::Charge),
-        ];
+        let mut keys = hold.keys();
+        let charge = Charge::of(msats(25), Uuid::nil(), &mut keys);
+        let settled = hold.settle(&account, charge, NOW).unwrap();
+        let mut transfers = vec![transfer("a", AccountId::Operator, SESSION, 100, TransferKind::Adjustment)];
+        transfers.extend(settled.transfers);
         (transfers, settled.account, settled.hold)
     }
 
     fn audit(transfers: &[Transfer], account: &Account, hold: &Hold) -> Vec<String> {
-        let mut auditor = Auditor::new();
+        let mut auditor = Auditor::default();
         for transfer in transfers {
             auditor.transfer(transfer);
         }
@@ -270,12 +315,12 @@ mod tests {
     fn each_planted_fault_is_named() {
         let (transfers, account, hold) = sound();
         let session = "00000000-0000-0000-0000-000000000000";
-        let richer = Account::restore(SESSION, msats(76), Msats::ZERO);
+        let richer = Account::restore(SESSION, msats(76), Msats::ZERO).unwrap();
         assert_eq!(
             audit(&transfers, &richer, &hold),
             [format!("I1 account session:{session}: its row says 76 msat, its transfers 75 msat")]
         );
-        let stuck = Account::restore(SESSION, msats(75), msats(10));
+        let stuck = Account::restore(SESSION, msats(75), msats(10)).unwrap();
         assert_eq!(
             audit(&transfers, &stuck, &hold),
             [format!(
@@ -291,5 +336,36 @@ mod tests {
         );
         let lost = &transfers[..1];
         assert_eq!(audit(lost, &account, &hold).len(), 2);
+    }
+
+    #[test]
+    fn a_repeated_key_is_found_even_if_the_money_adds_up() {
+        let (mut transfers, account, hold) = sound();
+        transfers.push(transfer("b", AccountId::Operator, SESSION, 7, TransferKind::Adjustment));
+        transfers.push(transfer("b", SESSION, AccountId::Operator, 7, TransferKind::Adjustment));
+        assert_eq!(audit(&transfers, &account, &hold), ["I1 transfer b: another transfer has the same key"]);
+    }
+
+    #[test]
+    fn impossible_kinds_and_unknown_accounts_are_found() {
+        const TIPS: AccountId = AccountId::Custom(AccountName::literal("tips"));
+        const TIP: TransferKind = TransferKind::Custom(KindName::literal("tip"));
+        let of = |kind, debit, credit, chart: Chart| {
+            let mut auditor = Auditor::new(chart);
+            auditor.transfer(&transfer("t", debit, credit, 1, kind));
+            auditor.finish().iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let (wallet, revenue) = (AccountId::Wallet, AccountId::Revenue);
+        assert_eq!(
+            of(TransferKind::Grant, wallet, revenue, Chart::default()),
+            ["I1 transfer t: a grant cannot move money from wallet to revenue"]
+        );
+        assert_eq!(
+            of(TIP, wallet, TIPS, Chart::default()),
+            ["I1 transfer t: a tip cannot move money from wallet to tips"]
+        );
+        let chart = Chart::default().allow(TIP, wallet.kind(), TIPS.kind());
+        assert_eq!(of(TIP, wallet, TIPS, chart.clone()), Vec::<String>::new());
+        assert_eq!(of(TIP, TIPS, wallet, chart).len(), 1);
     }
 }

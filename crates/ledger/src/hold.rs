@@ -1,15 +1,38 @@
 //! Two-phase holds: an amount is reserved before work starts; the hold is settled, released or expired exactly once.
 
-use crate::{Account, AccountId, LedgerError};
+use crate::{Account, AccountId, Charge, Charged, LedgerError, Transfer, TransferKey, TransferKeys, charge};
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
-use tithe_clock::Timestamp;
+use tithe_clock::{Entropy, Timestamp};
 use tithe_money::Msats;
 use uuid::Uuid;
 
 /// The id of a hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct HoldId(pub Uuid);
+
+impl HoldId {
+    /// A new id.
+    #[must_use]
+    pub fn random(entropy: &dyn Entropy) -> Self {
+        Self(uuid::Builder::from_random_bytes(entropy.bytes()).into_uuid())
+    }
+
+    /// The key of the first transfer that settles the hold. The keys of the settlement's other transfers begin with it.
+    #[must_use]
+    pub fn charge_key(self) -> TransferKey {
+        TransferKey::new(format!("hold:{self}:charge"))
+    }
+}
+
+impl FromStr for HoldId {
+    type Err = uuid::Error;
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        text.parse().map(Self)
+    }
+}
 
 impl fmt::Display for HoldId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,6 +42,8 @@ impl fmt::Display for HoldId {
 
 /// The state of a hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum HoldState {
     /// The amount is reserved. Live work renews the lease; once the lease has ended, a sweeper may expire the hold.
     Held {
@@ -42,7 +67,7 @@ pub enum HoldState {
 impl HoldState {
     /// The name used by the stores.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
+    pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Held { .. } => "held",
             Self::Settled { .. } => "settled",
@@ -54,6 +79,7 @@ impl HoldState {
 
 /// An amount reserved on a guarded account.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Hold {
     /// The hold's id.
     pub id: HoldId,
@@ -69,21 +95,33 @@ pub struct Hold {
     pub updated_at: Timestamp,
 }
 
-/// The result of settling a hold.
+/// What the end of a hold changes: the caller writes all of it in one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HoldSettled {
-    /// The account after the charge.
-    pub account: Account,
-    /// The settled hold.
+pub struct HoldEnded {
+    /// The hold, ended.
     pub hold: Hold,
+    /// The account, without the amount held and after the charge.
+    pub account: Account,
     /// The amount that the account paid.
     pub charged: Msats,
-    /// The amount that the account could not pay, to be booked as uncollected.
+    /// The part of the cost that nobody paid.
     pub uncollected: Msats,
+    /// The account that received the charge's share, if something was shared.
+    pub shared: Option<Account>,
+    /// The transfers, to be added. The accounts above include them.
+    pub transfers: Vec<Transfer>,
+}
+
+impl From<HoldEnded> for Charged {
+    fn from(ended: HoldEnded) -> Self {
+        let HoldEnded { account, charged, uncollected, shared, transfers, .. } = ended;
+        Self { account, charged, uncollected, shared, transfers }
+    }
 }
 
 impl Hold {
-    /// Reserves `amount` on `account`.
+    /// Reserves `amount` on `account` for as long as `lease`, unless it is renewed. The caller stores the hold and the account
+    /// in one transaction.
     ///
     /// # Errors
     /// [`LedgerError::Insufficient`] if less is available, [`LedgerError::ZeroAmount`] for a zero amount.
@@ -93,16 +131,22 @@ impl Hold {
         amount: Msats,
         now: Timestamp,
         lease: Duration,
-    ) -> Result<(Account, Self), LedgerError> {
+    ) -> Result<(Self, Account), LedgerError> {
         if amount.is_zero() {
             return Err(LedgerError::ZeroAmount);
         }
         let state = HoldState::Held { lease_until: now + lease };
         let hold = Self { id, account: account.id(), amount, state, created_at: now, updated_at: now };
-        Ok((account.hold(amount)?, hold))
+        Ok((hold, account.hold(amount)?))
     }
 
-    /// Extends the lease to `lease` after `now`.
+    /// The keys of the transfers that settle this hold. If the pool pays a part, its grant takes the first key.
+    #[must_use]
+    pub fn keys(&self) -> TransferKeys {
+        TransferKeys::new(self.id.charge_key())
+    }
+
+    /// Extends the lease to `lease` after `now`. The caller stores the hold.
     ///
     /// # Errors
     /// [`LedgerError::HoldEnded`] if the hold has ended.
@@ -111,56 +155,82 @@ impl Hold {
         Ok(self.moved(HoldState::Held { lease_until: now + lease }, now))
     }
 
-    /// Charges the cost of the work and returns the rest.
+    /// Ends the hold with the work done: charges its cost and returns the rest.
     ///
     /// The account pays from this hold and from its available balance, never from another hold. If the hold has
-    /// expired, the account still pays from its available balance. The remainder is `uncollected`.
+    /// expired, the account still pays from its available balance, once. The remainder is `uncollected`.
+    ///
+    /// The charge's keys must be [`Hold::keys`]: the auditor finds the hold's transfers by them. The caller stores all of the
+    /// result in one transaction; nothing else is left to do.
     ///
     /// # Errors
     /// [`LedgerError::HoldEnded`] if the hold was already settled or released.
-    pub fn settle(&self, account: &Account, cost: Msats, now: Timestamp) -> Result<HoldSettled, LedgerError> {
+    pub fn settle(
+        &self,
+        account: &Account,
+        charge: Charge<'_>,
+        now: Timestamp,
+    ) -> Result<HoldEnded, LedgerError> {
         self.check_account(account)?;
         let (account, late) = match self.state {
             HoldState::Held { .. } => (account.unhold(self.amount)?, false),
             HoldState::Expired { charged_late: None } => (account.clone(), true),
             _ => return Err(self.ended()),
         };
-        let charged = cost.min(account.available());
-        let uncollected = cost.checked_sub(charged)?;
+        let paid = charge::charge(&account, charge, now)?;
+        let charged = paid.charged;
         let state = if late {
             HoldState::Expired { charged_late: Some(charged) }
         } else {
             HoldState::Settled { charged }
         };
-        Ok(HoldSettled {
-            account: account.debit(charged)?,
+        Ok(HoldEnded {
             hold: self.moved(state, now),
+            account: paid.account,
             charged,
-            uncollected,
+            uncollected: paid.uncollected,
+            shared: paid.shared,
+            transfers: paid.transfers,
         })
     }
 
-    /// Returns the whole amount: the work was not done.
+    /// Ends the hold with the work not done: returns the whole amount. The caller stores the hold and the account in one
+    /// transaction.
     ///
     /// # Errors
     /// [`LedgerError::HoldEnded`] if the hold has ended.
-    pub fn release(&self, account: &Account, now: Timestamp) -> Result<(Account, Self), LedgerError> {
-        self.check_account(account)?;
+    pub fn release(&self, account: &Account, now: Timestamp) -> Result<HoldEnded, LedgerError> {
         self.live_lease()?;
-        Ok((account.unhold(self.amount)?, self.moved(HoldState::Released, now)))
+        self.give_back(account, HoldState::Released, now)
     }
 
-    /// Returns the whole amount because the lease has ended.
+    /// Ends the hold because its lease has ended: returns the whole amount. The caller stores the hold and the account in one
+    /// transaction.
     ///
     /// # Errors
     /// [`LedgerError::HoldLive`] while the lease runs, [`LedgerError::HoldEnded`] if the hold has ended.
-    pub fn expire(&self, account: &Account, now: Timestamp) -> Result<(Account, Self), LedgerError> {
-        self.check_account(account)?;
+    pub fn expire(&self, account: &Account, now: Timestamp) -> Result<HoldEnded, LedgerError> {
         if now < self.live_lease()? {
             return Err(LedgerError::HoldLive(self.id));
         }
-        let state = HoldState::Expired { charged_late: None };
-        Ok((account.unhold(self.amount)?, self.moved(state, now)))
+        self.give_back(account, HoldState::Expired { charged_late: None }, now)
+    }
+
+    fn give_back(
+        &self,
+        account: &Account,
+        state: HoldState,
+        now: Timestamp,
+    ) -> Result<HoldEnded, LedgerError> {
+        self.check_account(account)?;
+        Ok(HoldEnded {
+            hold: self.moved(state, now),
+            account: account.unhold(self.amount)?,
+            charged: Msats::ZERO,
+            uncollected: Msats::ZERO,
+            shared: None,
+            transfers: Vec::new(),
+        })
     }
 
     fn moved(&self, state: HoldState, now: Timestamp) -> Self {
@@ -175,7 +245,7 @@ impl Hold {
     }
 
     const fn ended(&self) -> LedgerError {
-        LedgerError::HoldEnded { hold: self.id, state: self.state.name() }
+        LedgerError::HoldEnded { hold: self.id, state: self.state.as_str() }
     }
 
     fn check_account(&self, account: &Account) -> Result<(), LedgerError> {
@@ -197,21 +267,27 @@ mod tests {
         Msats::new(n).unwrap()
     }
 
-    fn held() -> (Account, Hold) {
-        let account = Account::open(AccountId::Session(Uuid::nil())).credit(msats(100)).unwrap();
+    fn held() -> (Hold, Account) {
+        let account = Account::open(AccountId::Session(Uuid::nil())).unwrap().credit(msats(100)).unwrap();
         Hold::place(&account, HoldId(Uuid::nil()), msats(60), NOW, LEASE).unwrap()
+    }
+
+    fn settle(hold: &Hold, account: &Account, cost: u64) -> Result<HoldEnded, LedgerError> {
+        hold.settle(account, Charge::of(msats(cost), Uuid::nil(), &mut hold.keys()), NOW)
     }
 
     #[test]
     fn a_hold_ends_once() {
-        let (account, hold) = held();
-        let settled = hold.settle(&account, msats(10), NOW).unwrap();
-        let (released, _) = hold.release(&account, NOW).unwrap();
+        let (hold, account) = held();
+        let settled = settle(&hold, &account, 10).unwrap();
+        let released = hold.release(&account, NOW).unwrap();
         assert_eq!((settled.account.balance(), settled.account.held()), (msats(90), Msats::ZERO));
-        assert_eq!((released.balance(), released.held()), (msats(100), Msats::ZERO));
-        for ended in [settled.hold.clone(), hold.release(&account, NOW).unwrap().1] {
+        assert_eq!((released.account.balance(), released.account.held()), (msats(100), Msats::ZERO));
+        assert_eq!(settled.transfers[0].key, hold.id.charge_key());
+        assert!(released.transfers.is_empty());
+        for ended in [settled.hold, released.hold] {
             let account = &settled.account;
-            assert!(matches!(ended.settle(account, msats(1), NOW), Err(LedgerError::HoldEnded { .. })));
+            assert!(matches!(settle(&ended, account, 1), Err(LedgerError::HoldEnded { .. })));
             assert!(matches!(ended.release(account, NOW), Err(LedgerError::HoldEnded { .. })));
             assert!(matches!(ended.expire(account, NOW + LEASE), Err(LedgerError::HoldEnded { .. })));
             assert!(matches!(ended.renew(NOW, LEASE), Err(LedgerError::HoldEnded { .. })));
@@ -220,37 +296,37 @@ mod tests {
 
     #[test]
     fn a_lease_protects_the_hold_until_it_runs_out() {
-        let (account, hold) = held();
+        let (hold, account) = held();
         let renewed = hold.renew(NOW + LEASE, LEASE).unwrap();
         assert_eq!(renewed.expire(&account, NOW + LEASE), Err(LedgerError::HoldLive(hold.id)));
-        let (account, expired) = renewed.expire(&account, NOW + LEASE + LEASE).unwrap();
-        assert_eq!(account.available(), msats(100));
-        assert_eq!(expired.state, HoldState::Expired { charged_late: None });
+        let expired = renewed.expire(&account, NOW + LEASE + LEASE).unwrap();
+        assert_eq!(expired.account.available(), msats(100));
+        assert_eq!(expired.hold.state, HoldState::Expired { charged_late: None });
     }
 
     #[test]
     fn a_hold_that_expired_charges_only_what_is_left() {
-        let (account, hold) = held();
-        let (account, expired) = hold.expire(&account, NOW + LEASE).unwrap();
-        let account = account.debit(msats(80)).unwrap();
-        let late = expired.settle(&account, msats(50), NOW + LEASE).unwrap();
+        let (hold, account) = held();
+        let expired = hold.expire(&account, NOW + LEASE).unwrap();
+        let account = expired.account.debit(msats(80)).unwrap();
+        let late = settle(&expired.hold, &account, 50).unwrap();
         assert_eq!((late.charged, late.uncollected), (msats(20), msats(30)));
         assert_eq!(late.account.balance(), Msats::ZERO);
-        assert!(late.hold.settle(&late.account, msats(50), NOW).is_err());
+        assert!(settle(&late.hold, &late.account, 50).is_err());
     }
 
     #[test]
     fn an_overrun_never_spends_another_hold() {
-        let (account, hold) = held();
-        let (account, _other) = Hold::place(&account, HoldId(Uuid::max()), msats(30), NOW, LEASE).unwrap();
-        let settled = hold.settle(&account, msats(90), NOW).unwrap();
+        let (hold, account) = held();
+        let (_other, account) = Hold::place(&account, HoldId(Uuid::max()), msats(30), NOW, LEASE).unwrap();
+        let settled = settle(&hold, &account, 90).unwrap();
         assert_eq!((settled.charged, settled.uncollected), (msats(70), msats(20)));
         assert_eq!((settled.account.balance(), settled.account.held()), (msats(30), msats(30)));
     }
 
     #[test]
     fn more_than_is_available_cannot_be_held() {
-        let (account, _hold) = held();
+        let (_hold, account) = held();
         let id = HoldId(Uuid::max());
         assert!(matches!(
             Hold::place(&account, id, msats(41), NOW, LEASE),
@@ -260,9 +336,20 @@ mod tests {
     }
 
     #[test]
-    fn a_hold_is_not_settled_on_another_account() {
-        let (_account, hold) = held();
-        let other = Account::open(AccountId::Pool);
-        assert!(matches!(hold.settle(&other, msats(1), NOW), Err(LedgerError::OtherAccount { .. })));
+    fn a_hold_is_not_ended_on_another_account() {
+        let (hold, _account) = held();
+        let other = Account::open(AccountId::Pool).unwrap();
+        assert!(matches!(settle(&hold, &other, 1), Err(LedgerError::OtherAccount { .. })));
+        assert!(matches!(hold.release(&other, NOW), Err(LedgerError::OtherAccount { .. })));
+        assert!(matches!(hold.expire(&other, NOW + LEASE), Err(LedgerError::OtherAccount { .. })));
+    }
+
+    #[test]
+    fn random_ids_differ() {
+        let entropy = tithe_clock::SeededEntropy::new(1);
+        let (one, two) = (HoldId::random(&entropy), HoldId::random(&entropy));
+        assert_ne!(one, two);
+        assert_eq!(one.0.get_version_num(), 4);
+        assert_eq!(one.to_string().parse(), Ok(one));
     }
 }

@@ -1,37 +1,43 @@
 //! Transfers: the permanent record of money movements.
 
-use crate::{AccountId, LedgerError};
+use crate::{AccountId, KindName, LedgerError};
 use std::fmt;
+use std::str::FromStr;
 use tithe_clock::Timestamp;
+use tithe_label::InvalidLabel;
 use tithe_money::Msats;
 use uuid::Uuid;
 
 /// The kind of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(into = "String", try_from = "String"))]
 pub enum TransferKind {
     /// A customer paid an invoice of a job: `wallet → job`.
     JobPayment,
-    /// Work was charged: `job | session → revenue`, minus the pool's share.
+    /// Work was charged: from the customer's account to `revenue`, minus the pool's share.
     Charge,
-    /// A payment in excess of the charge is refunded: `job → refunds_due`.
+    /// A payment in excess of the charge is refunded: from the customer's account to `refunds_due`.
     RefundAccrued,
-    /// A fraction of a sat that cannot be refunded: `job → rounding`.
+    /// A fraction of a sat that cannot be refunded: from the customer's account to `rounding`.
     Rounding,
     /// A charge that the account could not cover: `operator → revenue`.
     Uncollected,
     /// The pool paid for work: `pool → revenue`.
     Grant,
-    /// The pool's share of a payment for work: `job | session → pool`.
+    /// The pool's share of a payment for work: from the customer's account to `pool`.
     Tithe,
     /// The pool's initial funding: `operator → pool`.
     PoolSeed,
-    /// The operator moved money manually: `operator → …` or back.
+    /// The operator moved money manually, between any two accounts.
     Adjustment,
+    /// A kind of the service's own, such as a deposit.
+    Custom(KindName),
 }
 
 impl TransferKind {
-    /// All kinds.
-    pub const ALL: [Self; 9] = [
+    /// The kinds that Tithe uses itself.
+    pub const BUILT_IN: [Self; 9] = [
         Self::JobPayment,
         Self::Charge,
         Self::RefundAccrued,
@@ -45,7 +51,7 @@ impl TransferKind {
 
     /// The name used by the stores.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::JobPayment => "job_payment",
             Self::Charge => "charge",
@@ -56,18 +62,42 @@ impl TransferKind {
             Self::Tithe => "tithe",
             Self::PoolSeed => "pool_seed",
             Self::Adjustment => "adjustment",
+            Self::Custom(name) => name.as_str(),
         }
     }
+}
 
-    /// Parses a kind's name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
+impl fmt::Display for TransferKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for TransferKind {
+    type Err = InvalidLabel;
+    fn from_str(text: &str) -> Result<Self, InvalidLabel> {
+        let built_in = Self::BUILT_IN.into_iter().find(|kind| kind.as_str() == text);
+        built_in.map_or_else(|| text.parse().map(Self::Custom), Ok)
+    }
+}
+
+impl From<TransferKind> for String {
+    fn from(kind: TransferKind) -> Self {
+        kind.as_str().to_owned()
+    }
+}
+
+impl TryFrom<String> for TransferKind {
+    type Error = InvalidLabel;
+    fn try_from(text: String) -> Result<Self, InvalidLabel> {
+        text.parse()
     }
 }
 
 /// The idempotency key of a transfer: no two transfers have the same key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct TransferKey(String);
 
 impl TransferKey {
@@ -92,6 +122,7 @@ impl fmt::Display for TransferKey {
 
 /// A movement of money: `amount` leaves `debit` and arrives at `credit`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Transfer {
     /// The idempotency key.
     pub key: TransferKey,
@@ -127,9 +158,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_have_distinct_names() {
-        for kind in TransferKind::ALL {
-            assert_eq!(TransferKind::from_name(kind.name()), Some(kind));
+    fn kinds_read_back_and_the_built_in_names_are_reserved() {
+        for kind in TransferKind::BUILT_IN {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+            assert_eq!(kind.as_str().parse::<KindName>(), Err(InvalidLabel::Reserved));
         }
+        let deposit = TransferKind::Custom(KindName::literal("deposit"));
+        assert_eq!("deposit".parse(), Ok(deposit));
+        assert!("De posit".parse::<TransferKind>().is_err());
     }
 }

@@ -1,6 +1,5 @@
 //! Payment hashes and preimages: 32 bytes, written as 64 lowercase hex digits.
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
@@ -53,15 +52,17 @@ impl fmt::Debug for PaymentHash {
     }
 }
 
-impl Serialize for PaymentHash {
+#[cfg(feature = "serde")]
+impl serde::Serialize for PaymentHash {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for PaymentHash {
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for PaymentHash {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
     }
 }
@@ -97,6 +98,22 @@ impl FromStr for Preimage {
     type Err = HexError;
     fn from_str(text: &str) -> Result<Self, HexError> {
         bytes_of_hex(text).map(Self)
+    }
+}
+
+/// Writes the digits: a serialized preimage is as secret as the preimage.
+#[cfg(feature = "serde")]
+impl serde::Serialize for Preimage {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.reveal())
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Preimage {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

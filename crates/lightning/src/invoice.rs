@@ -1,46 +1,98 @@
 //! The invoices that this server has issued.
 
 use crate::{Bolt11, PaymentHash, Preimage};
-use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 use std::fmt;
-use tithe_clock::Timestamp;
+use std::str::FromStr;
+use tithe_clock::{Entropy, Timestamp};
+use tithe_label::{InvalidLabel, Label, Vocabulary};
 use tithe_money::Msats;
 use uuid::Uuid;
 
+/// The vocabulary of purposes. Tithe's own names are reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PurposeNames;
+
+impl Vocabulary for PurposeNames {
+    const RESERVED: &'static [&'static str] = &["job_eval", "job_work"];
+}
+
+/// The name of a purpose that a service adds, such as `deposit`.
+pub type PurposeName = Label<PurposeNames>;
+
 /// What an invoice pays for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(into = "String", try_from = "String"))]
 pub enum Purpose {
     /// The evaluation of a job's request.
     JobEval,
     /// A job's work.
     JobWork,
+    /// A purpose of the service's own.
+    Custom(PurposeName),
 }
 
 impl Purpose {
-    /// All purposes.
-    pub const ALL: [Self; 2] = [Self::JobEval, Self::JobWork];
+    /// The purposes that Tithe uses itself.
+    pub const BUILT_IN: [Self; 2] = [Self::JobEval, Self::JobWork];
 
     /// The name used by the API and the stores.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::JobEval => "job_eval",
             Self::JobWork => "job_work",
+            Self::Custom(name) => name.as_str(),
         }
     }
+}
 
-    /// Parses a purpose name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|purpose| purpose.name() == name)
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Purpose {
+    type Err = InvalidLabel;
+    fn from_str(text: &str) -> Result<Self, InvalidLabel> {
+        let built_in = Self::BUILT_IN.into_iter().find(|purpose| purpose.as_str() == text);
+        built_in.map_or_else(|| text.parse().map(Self::Custom), Ok)
+    }
+}
+
+impl From<Purpose> for String {
+    fn from(purpose: Purpose) -> Self {
+        purpose.as_str().to_owned()
+    }
+}
+
+impl TryFrom<String> for Purpose {
+    type Error = InvalidLabel;
+    fn try_from(text: String) -> Result<Self, InvalidLabel> {
+        text.parse()
     }
 }
 
 /// The owner of an invoice: the id of the job (later: session, …) that its purpose refers to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct OwnerId(pub Uuid);
+
+impl OwnerId {
+    /// A new id.
+    #[must_use]
+    pub fn random(entropy: &dyn Entropy) -> Self {
+        Self(uuid::Builder::from_random_bytes(entropy.bytes()).into_uuid())
+    }
+}
+
+impl FromStr for OwnerId {
+    type Err = uuid::Error;
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        text.parse().map(Self)
+    }
+}
 
 impl fmt::Display for OwnerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,6 +102,7 @@ impl fmt::Display for OwnerId {
 
 /// A payment that the wallet received.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ReceivedPayment {
     /// The payment hash.
     pub payment_hash: PaymentHash,
@@ -63,6 +116,8 @@ pub struct ReceivedPayment {
 
 /// The state of an invoice.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum InvoiceState {
     /// The invoice can be paid.
     Pending,
@@ -83,7 +138,7 @@ pub enum InvoiceState {
 impl InvoiceState {
     /// The name used by the API and the stores.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
+    pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Pending => "pending",
             Self::Paid { .. } => "paid",
@@ -110,6 +165,9 @@ pub enum InvoiceError {
     /// The preimage does not hash to the payment hash: the wallet is dishonest or broken.
     #[error("wrong preimage: the wallet's preimage does not hash to {0}")]
     WrongPreimage(PaymentHash),
+    /// The payment request has no amount.
+    #[error("missing amount: the payment request {0} leaves the amount to the payer")]
+    NoAmount(PaymentHash),
     /// The invoice expires later.
     #[error("invoice not expired yet: {0}")]
     NotExpired(PaymentHash),
@@ -117,6 +175,7 @@ pub enum InvoiceError {
 
 /// An invoice of this server.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Invoice {
     /// The payment hash, which identifies the invoice.
     pub payment_hash: PaymentHash,
@@ -136,32 +195,40 @@ pub struct Invoice {
     pub expires_at: Timestamp,
 }
 
-/// An invoice that was paid, in time or late.
+/// How a payment has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InvoiceChange {
-    /// The payment arrived before the invoice expired.
+    /// In time, and at least the amount of the invoice.
     Paid,
-    /// The payment arrived after the invoice had expired. The money belongs to the customer.
+    /// In time, but less than the amount of the invoice. No Lightning wallet should accept that. Do not deliver what the
+    /// invoice is for; the money belongs to the customer.
+    PaidShort,
+    /// After the invoice had expired. Do not deliver what the invoice is for; the money belongs to the customer.
     PaidLate,
 }
 
 impl Invoice {
-    /// Creates a pending invoice for a verified payment request.
-    #[must_use]
-    pub fn issue(request: &Bolt11, purpose: Purpose, owner: OwnerId, amount: Msats) -> Self {
-        Self {
+    /// Creates a pending invoice for a verified payment request, with the amount that the request asks for.
+    ///
+    /// The caller has checked the request ([`Bolt11::check`]) and stores the invoice before it is shown to anybody.
+    ///
+    /// # Errors
+    /// [`InvoiceError::NoAmount`] if the payer would choose the amount.
+    pub fn issue(request: &Bolt11, purpose: Purpose, owner: OwnerId) -> Result<Self, InvoiceError> {
+        Ok(Self {
             payment_hash: request.payment_hash(),
             purpose,
             owner,
             payment_request: request.as_str().to_owned(),
-            amount,
+            amount: request.amount().ok_or_else(|| InvoiceError::NoAmount(request.payment_hash()))?,
             state: InvoiceState::Pending,
             created_at: request.created_at(),
             expires_at: request.expires_at(),
-        }
+        })
     }
 
-    /// Credits `settlement` to the invoice and reports whether the payment was in time.
+    /// Credits `payment` to the invoice and reports whether it is in time and enough. Whatever it is, the money has arrived:
+    /// the caller stores the invoice together with the transfer that credits the payment, in one transaction.
     ///
     /// # Errors
     /// [`InvoiceError::AlreadyPaid`] if a payment is already credited; other variants if the payment does not match the
@@ -177,6 +244,7 @@ impl Invoice {
             return Err(InvoiceError::WrongPreimage(self.payment_hash));
         }
         let change = match self.state {
+            InvoiceState::Pending if payment.amount < self.amount => InvoiceChange::PaidShort,
             InvoiceState::Pending => InvoiceChange::Paid,
             InvoiceState::Expired => InvoiceChange::PaidLate,
             InvoiceState::Paid { .. } => return Err(InvoiceError::AlreadyPaid(self.payment_hash)),
@@ -204,36 +272,6 @@ impl Invoice {
             }
         }
     }
-}
-
-/// Reads invoices. They are written by the engine's batches, together with what they pay for.
-#[async_trait]
-pub trait InvoiceRepository: Send + Sync {
-    /// The error of a failed read.
-    type Error;
-
-    /// The invoice with this payment hash, or `None`.
-    async fn invoice(&self, payment_hash: PaymentHash) -> Result<Option<Invoice>, Self::Error>;
-
-    /// Pending invoices whose hash comes after `after`, ordered by hash, at most `limit`. An empty list means that
-    /// there are no more.
-    async fn invoices_pending(
-        &self,
-        after: Option<PaymentHash>,
-        limit: usize,
-    ) -> Result<Vec<Invoice>, Self::Error>;
-
-    /// Invoices that expired unpaid at or after `since`, paged like [`InvoiceRepository::invoices_pending`]: a payment
-    /// that was in flight may still arrive.
-    async fn invoices_expired(
-        &self,
-        since: Timestamp,
-        after: Option<PaymentHash>,
-        limit: usize,
-    ) -> Result<Vec<Invoice>, Self::Error>;
-
-    /// The number of pending invoices.
-    async fn invoices_pending_count(&self) -> Result<u64, Self::Error>;
 }
 
 #[cfg(test)]
@@ -301,10 +339,33 @@ mod tests {
     }
 
     #[test]
-    fn purposes_have_distinct_names() {
-        for purpose in Purpose::ALL {
-            assert_eq!(Purpose::from_name(purpose.name()), Some(purpose));
+    fn a_payment_of_too_little_is_credited_but_is_not_paid() {
+        let short = ReceivedPayment { amount: Msats::new(999).unwrap(), ..payment() };
+        let (paid, change) = invoice().receive(&short).unwrap();
+        assert_eq!(change, InvoiceChange::PaidShort);
+        assert!(matches!(paid.state, InvoiceState::Paid { received, .. } if received == short.amount));
+        let more = ReceivedPayment { amount: Msats::new(1_001).unwrap(), ..payment() };
+        assert_eq!(invoice().receive(&more).unwrap().1, InvoiceChange::Paid);
+    }
+
+    #[test]
+    fn an_invoice_asks_for_what_its_payment_request_says() {
+        // BOLT 11's own examples: a coffee for 2500 µBTC, and a donation of any amount.
+        let coffee: Bolt11 = crate::bolt11::tests::COFFEE.parse().unwrap();
+        let issued = Invoice::issue(&coffee, Purpose::JobWork, OwnerId(Uuid::nil())).unwrap();
+        assert_eq!(issued.amount, Msats::new(250_000_000).unwrap());
+        let donation: Bolt11 = crate::bolt11::tests::DONATION.parse().unwrap();
+        let refused = Invoice::issue(&donation, Purpose::JobWork, OwnerId(Uuid::nil()));
+        assert_eq!(refused, Err(InvoiceError::NoAmount(donation.payment_hash())));
+    }
+
+    #[test]
+    fn purposes_read_back_and_the_built_in_names_are_reserved() {
+        for purpose in Purpose::BUILT_IN {
+            assert_eq!(purpose.to_string().parse(), Ok(purpose));
+            assert!(purpose.as_str().parse::<PurposeName>().is_err());
         }
-        assert_eq!(Purpose::from_name("job"), None);
+        assert_eq!("deposit".parse(), Ok(Purpose::Custom(PurposeName::literal("deposit"))));
+        assert!("De posit".parse::<Purpose>().is_err());
     }
 }

@@ -1,8 +1,8 @@
-//! Lightning invoices, payments and the wallet port.
+//! Lightning invoices and payments, verified, and the port to a wallet.
 //!
 //! Everything a Lightning wallet returns is verified before use: every BOLT11 is parsed, its signature verified, and
 //! its network, amount, expiry and payment hash compared with the requirements ([`Bolt11::check`]). Wallets are
-//! adapters behind [`Wallet`]; [`WalletError`] distinguishes failures without effect from unknown outcomes.
+//! adapters behind `Wallet` (feature `ports`); `WalletError` distinguishes failures without effect from unknown outcomes.
 //!
 //! ```
 //! use tithe_lightning::{PaymentHash, Preimage};
@@ -14,18 +14,38 @@
 //! assert_eq!(format!("{preimage:?}"), "Preimage(…)");
 //! # Ok::<(), tithe_lightning::HexError>(())
 //! ```
+//!
+//! # Features
+//!
+//! `ports` has the traits `Wallet` and `InvoiceRepository` (`async-trait`, `futures-util`); `serde` serializes everything that is
+//! stored. Neither is on by default. A serialized [`Preimage`] is as secret as
+//! the preimage.
 
 mod bolt11;
 mod hash;
+mod ids;
 mod invoice;
+#[cfg(feature = "ports")]
+mod repository;
+#[cfg(feature = "ports")]
 mod wallet;
 
-pub use bolt11::{Bolt11, Bolt11Error, Bolt11Mismatch, ExpectedInvoice, Network};
+pub use bolt11::{Bolt11, Bolt11Error, Bolt11Mismatch, ExpectedInvoice, Network, UnknownNetwork};
 pub use hash::{HexError, PaymentHash, Preimage};
+pub use ids::{InvoiceId, PaymentId};
 pub use invoice::{
-    Invoice, InvoiceChange, InvoiceError, InvoiceRepository, InvoiceState, OwnerId, Purpose, ReceivedPayment,
+    Invoice, InvoiceChange, InvoiceError, InvoiceState, OwnerId, Purpose, PurposeName, PurposeNames,
+    ReceivedPayment,
 };
+#[cfg(feature = "ports")]
+pub use repository::InvoiceRepository;
+#[cfg(feature = "ports")]
 pub use wallet::{
-    InvoiceId, InvoiceRequest, InvoiceStatus, Payment, PaymentId, PaymentOrder, ReceivedPayments, TestPayer,
-    TestPaymentError, Wallet, WalletCapabilities, WalletError,
+    InvoiceRequest, InvoiceStatus, Payment, PaymentOrder, ReceivedPayments, TestPayer, TestPaymentError,
+    Wallet, WalletCapabilities, WalletError,
 };
+
+pub use tithe_clock;
+pub use tithe_label::InvalidLabel;
+pub use tithe_money;
+pub use uuid;

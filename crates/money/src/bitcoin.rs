@@ -1,7 +1,6 @@
 //! Bitcoin amounts.
 
-use crate::MoneyError;
-use serde::{Deserialize, Serialize};
+use crate::{BasisPoints, MoneyError};
 use std::fmt;
 
 /// Millisats in a sat.
@@ -10,8 +9,9 @@ const MSATS_PER_SAT: u64 = 1_000;
 /// A whole number of millisatoshis, at most 21 million BTC: the unit the ledger counts in.
 ///
 /// It always fits an `i64`, so every store can hold it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(try_from = "u64", into = "u64")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "u64", into = "u64"))]
 pub struct Msats(u64);
 
 impl Msats {
@@ -76,6 +76,14 @@ impl Msats {
         Self(self.0.saturating_sub(other.0))
     }
 
+    /// A share of the amount, rounded down to the msat; the whole amount for a share of more than 100 %.
+    #[must_use]
+    pub fn share_rounding_down(self, share: BasisPoints) -> Self {
+        let whole = u128::from(BasisPoints::WHOLE.get());
+        let part = u128::from(self.0) * u128::from(share.get()) / whole;
+        u64::try_from(part).map_or(self, |part| Self(part.min(self.0)))
+    }
+
     /// Whole sats, rounding up: what an invoice must ask for.
     ///
     /// # Errors
@@ -117,8 +125,9 @@ impl fmt::Display for Msats {
 }
 
 /// A whole number of satoshis, at most 21 million BTC: the unit invoices and people use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(try_from = "u64", into = "u64")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "u64", into = "u64"))]
 pub struct Sats(u64);
 
 impl Sats {
@@ -212,6 +221,21 @@ mod tests {
         #[test]
         fn stores_keep_every_amount(amount in msats()) {
             prop_assert_eq!(Msats::from_i64(amount.to_i64()).unwrap(), amount);
+        }
+    }
+
+    #[test]
+    fn a_share_is_rounded_down_and_never_more_than_the_whole() {
+        for (amount, points, share) in [
+            (0, 1_000, 0),
+            (9, 1_000, 0),
+            (12_345, 1_000, 1_234),
+            (12_345, 10_000, 12_345),
+            (12_345, 1_000_000, 12_345),
+            (Msats::MAX.get(), 1_000, Msats::MAX.get() / 10),
+        ] {
+            let points = BasisPoints::new(points).unwrap();
+            assert_eq!(Msats::new(amount).unwrap().share_rounding_down(points).get(), share);
         }
     }
 

@@ -1,8 +1,8 @@
 //! Dollars, and their conversion to bitcoin at a price.
 
 use crate::{BasisPoints, MoneyError, Msats};
-use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::num::NonZeroU64;
 
 /// Millisats in a bitcoin.
 const MSATS_PER_BTC: u128 = 100_000_000_000;
@@ -42,8 +42,9 @@ pub(crate) fn write_decimal(
 /// A whole number of micro-dollars (a millionth of a US dollar).
 ///
 /// Prints as a decimal number of dollars; parses with [`UsdMicros::parse`]. It always fits an `i64`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(try_from = "u64", into = "u64")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "u64", into = "u64"))]
 pub struct UsdMicros(u64);
 
 impl UsdMicros {
@@ -140,6 +141,20 @@ impl PicoUsd {
         u128::from(tokens).checked_mul(u128::from(per_million.0)).map(Self).ok_or(MoneyError::TooLarge)
     }
 
+    /// What `quantity` units cost at a rate of `price` for `per` units, rounding up to the pico-dollar: $0.006 per minute is a
+    /// price of 6 000 micro-dollars per 60 seconds.
+    ///
+    /// # Errors
+    /// [`MoneyError::TooLarge`] when it does not fit.
+    pub fn of_units_rounding_up(
+        quantity: u64,
+        price: UsdMicros,
+        per: NonZeroU64,
+    ) -> Result<Self, MoneyError> {
+        let product = u128::from(quantity).checked_mul(u128::from(price.0) * PICOS_PER_MICRO);
+        product.map(|product| Self(product.div_ceil(u128::from(per.get())))).ok_or(MoneyError::TooLarge)
+    }
+
     /// The sum.
     ///
     /// # Errors
@@ -206,8 +221,9 @@ impl From<UsdMicros> for PicoUsd {
 }
 
 /// What one bitcoin costs, in micro-dollars. Never zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "u64", into = "u64")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "u64", into = "u64"))]
 pub struct BtcPrice(UsdMicros);
 
 impl BtcPrice {
@@ -257,6 +273,23 @@ impl fmt::Display for BtcPrice {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn units_cost_their_rate_rounded_up() {
+        let minute = NonZeroU64::new(60).unwrap();
+        let price = UsdMicros::parse("0.006").unwrap();
+        assert_eq!(PicoUsd::of_units_rounding_up(60, price, minute), Ok(PicoUsd::new(6_000_000_000)));
+        assert_eq!(PicoUsd::of_units_rounding_up(1, price, minute), Ok(PicoUsd::new(100_000_000)));
+        let third = NonZeroU64::new(3).unwrap();
+        assert_eq!(
+            PicoUsd::of_units_rounding_up(1, UsdMicros::new(1).unwrap(), third),
+            Ok(PicoUsd::new(333_334))
+        );
+        assert_eq!(
+            PicoUsd::of_units_rounding_up(u64::MAX, UsdMicros::MAX, minute),
+            Err(MoneyError::TooLarge)
+        );
+    }
 
     #[test]
     fn dollars_are_decimals_and_nothing_else() {

@@ -1,12 +1,12 @@
 //! Ratios, as whole numbers.
 
 use crate::MoneyError;
-use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A ratio in hundredths of a percent: 10 % is 1 000. At most 1 000 000 (100 times).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(try_from = "u32", into = "u32")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "u32", into = "u32"))]
 pub struct BasisPoints(u32);
 
 impl BasisPoints {

@@ -1,12 +1,11 @@
 //! The price of bitcoin, as the pricing rules use it.
 
-use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 use tithe_clock::Timestamp;
 use tithe_money::BtcPrice;
 
 /// A BTC price and its time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BtcQuote {
     /// The price of one bitcoin.
     pub price: BtcPrice,
@@ -27,14 +26,4 @@ pub enum PriceError {
         /// When the last price was valid.
         as_of: Timestamp,
     },
-}
-
-/// Provides the price of bitcoin.
-#[async_trait]
-pub trait PriceFeed: Send + Sync {
-    /// The current selling price.
-    ///
-    /// # Errors
-    /// [`PriceError`] if no price is recent enough; callers that need a price must retry later.
-    async fn btc_price(&self) -> Result<BtcQuote, PriceError>;
 }

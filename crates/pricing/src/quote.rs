@@ -1,8 +1,7 @@
 //! Quotes and cost splits.
 
-use crate::{BtcQuote, Model, ModelRates, Usage};
-use serde::{Deserialize, Serialize};
-use tithe_money::{BasisPoints, MoneyError, Msats, PicoUsd, Sats, UsdMicros};
+use crate::{Model, ModelRates, Price, Priced, Terms, Usage};
+use tithe_money::{MoneyError, PicoUsd, UsdMicros};
 
 /// The tokens that a chat template may add around each message, with a safety margin.
 const TOKENS_PER_MESSAGE: u64 = 16;
@@ -39,19 +38,9 @@ pub enum QuoteError {
     Money(#[from] MoneyError),
 }
 
-/// The operator's terms at the time of the quote.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Terms {
-    /// The margin, added to the cost.
-    pub margin: BasisPoints,
-    /// The fixed cost, added to each request's token cost before the margin.
-    pub fixed_cost: UsdMicros,
-    /// The BTC price and its time.
-    pub btc: BtcQuote,
-}
-
 /// The token counts that a quote is based on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct QuotedTokens {
     /// The input, as counted.
     pub input: u64,
@@ -63,17 +52,9 @@ pub struct QuotedTokens {
     pub max_output: u64,
 }
 
-/// A price in both currencies, including the margin, each rounded up from the exact value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Price {
-    /// The price in bitcoin.
-    pub msats: Msats,
-    /// The price in dollars.
-    pub usd: UsdMicros,
-}
-
 /// The price of a piece of work, with its rates frozen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Quote {
     /// The model's name.
     pub model: String,
@@ -91,49 +72,21 @@ pub struct Quote {
     pub max: Price,
 }
 
-/// How the cost of a piece of work is shared: `absorbed + charged + uncollected` is the cost.
+/// The tokens of a prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CostShares {
-    /// The amount that the pool pays.
-    pub absorbed: Msats,
-    /// The amount that the customer pays.
-    pub charged: Msats,
-    /// The amount that nobody pays: the operator's loss.
-    pub uncollected: Msats,
+pub struct InputTokens {
+    /// The tokens as counted.
+    pub counted: u64,
+    /// The most that the backend may count and bill. The quote's maximum is based on it.
+    pub max: u64,
 }
 
-impl CostShares {
-    /// Splits `cost`. The pool pays first, at most `absorbable`; the customer pays the rest, at most `payable`.
-    /// Together they pay at most `limit`, which is the quoted maximum.
-    ///
-    /// # Errors
-    /// None in practice, because no share exceeds the cost.
-    pub fn of(cost: Msats, limit: Msats, absorbable: Msats, payable: Msats) -> Result<Self, MoneyError> {
-        let due = cost.min(limit);
-        let absorbed = due.min(absorbable);
-        let charged = due.checked_sub(absorbed)?.min(payable);
-        let uncollected = cost.checked_sub(absorbed)?.checked_sub(charged)?;
-        Ok(Self { absorbed, charged, uncollected })
+impl InputTokens {
+    /// A count that the backend cannot exceed.
+    #[must_use]
+    pub const fn exactly(tokens: u64) -> Self {
+        Self { counted: tokens, max: tokens }
     }
-}
-
-/// How a payment for a piece of work is split once the usage is known.
-///
-/// `paid = charged + refund + rounding`, and `charged + absorbed + uncollected` is the price of the usage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CostSplit {
-    /// The actual price of the usage at the quote's rates.
-    pub price: Price,
-    /// The customer's part of it.
-    pub charged: Msats,
-    /// The pool's part of it.
-    pub absorbed: Msats,
-    /// The part that nobody pays: usage beyond the quote's maximum, which is the operator's loss.
-    pub uncollected: Msats,
-    /// The customer's refund.
-    pub refund: Sats,
-    /// The fraction of a sat that cannot be refunded; it is booked as rounding.
-    pub rounding: Msats,
 }
 
 impl Model {
@@ -149,14 +102,27 @@ impl Model {
         max_output_tokens: Option<u64>,
         terms: &Terms,
     ) -> Result<Quote, QuoteError> {
-        if let Some(asked) = max_output_tokens.filter(|asked| !(1..=self.max_output_tokens).contains(asked)) {
-            let limit = self.max_output_tokens;
-            return Err(QuoteError::OutputLimit { asked, limit, model: self.name.clone() });
-        }
-        let input = messages.iter().map(|text| self.tokenizer.count(text)).fold(0, u64::saturating_add);
+        // Counting is the expensive part; a limit that is out of range is refused first.
+        self.check_output_limit(max_output_tokens)?;
+        let counted = messages.iter().map(|text| self.tokenizer.count(text)).fold(0, u64::saturating_add);
         let overhead = u64::try_from(messages.len()).unwrap_or(u64::MAX).saturating_mul(TOKENS_PER_MESSAGE);
-        let safety = input.saturating_mul(u64::from(self.input_safety_pct)).div_ceil(100);
-        let max_input = input.saturating_add(safety).saturating_add(overhead);
+        let safety = counted.saturating_mul(u64::from(self.input_safety_pct)).div_ceil(100);
+        let max = counted.saturating_add(safety).saturating_add(overhead);
+        self.quote_tokens(InputTokens { counted, max }, max_output_tokens, terms)
+    }
+
+    /// Quotes one completion of a prompt that the caller has counted, such as one with images.
+    ///
+    /// # Errors
+    /// [`QuoteError`] describes which limit is exceeded.
+    pub fn quote_tokens(
+        &self,
+        input: InputTokens,
+        max_output_tokens: Option<u64>,
+        terms: &Terms,
+    ) -> Result<Quote, QuoteError> {
+        self.check_output_limit(max_output_tokens)?;
+        let max_input = input.max.max(input.counted);
         let room = self.context_tokens.saturating_sub(max_input);
         if room == 0 {
             let limit = self.context_tokens.saturating_sub(1);
@@ -171,11 +137,21 @@ impl Model {
             model: self.name.clone(),
             rates: self.rates,
             terms: *terms,
-            tokens: QuotedTokens { input, max_input, output, max_output },
-            min: price(input, 1)?,
-            expected: price(input, output)?,
+            tokens: QuotedTokens { input: input.counted, max_input, output, max_output },
+            min: price(input.counted, 1)?,
+            expected: price(input.counted, output)?,
             max: price(max_input, max_output)?,
         })
+    }
+
+    fn check_output_limit(&self, max_output_tokens: Option<u64>) -> Result<(), QuoteError> {
+        match max_output_tokens.filter(|asked| !(1..=self.max_output_tokens).contains(asked)) {
+            None => Ok(()),
+            Some(asked) => {
+                let limit = self.max_output_tokens;
+                Err(QuoteError::OutputLimit { asked, limit, model: self.name.clone() })
+            }
+        }
     }
 }
 
@@ -198,66 +174,29 @@ impl ModelRates {
     /// # Errors
     /// [`MoneyError::TooLarge`] if the price cannot be expressed.
     pub fn price(&self, usage: &Usage, terms: &Terms) -> Result<Price, MoneyError> {
-        let cost = self.cost(usage, terms.fixed_cost)?;
-        Ok(Price {
-            msats: cost.to_msats_with_margin_rounding_up(terms.margin, terms.btc.price)?,
-            usd: cost.to_usd_micros_with_margin_rounding_up(terms.margin)?,
-        })
+        Price::of(self.cost(usage, terms.fixed_cost)?, terms)
     }
 }
 
-impl Quote {
-    /// The amount to invoice before the work starts: the maximum price in whole sats, at least one.
-    ///
-    /// # Errors
-    /// [`MoneyError::TooLarge`] if the amount cannot be expressed.
-    pub fn full_amount(&self) -> Result<Sats, MoneyError> {
-        Ok(self.max.msats.to_sats_rounding_up()?.max(Sats::new(1)?))
+impl Priced for Quote {
+    type Usage = Usage;
+
+    fn max_price(&self) -> Price {
+        self.max
     }
 
-    /// Splits a payment for the work, given the actual usage. `reserved` is the amount reserved from the pool, which is
-    /// used first.
-    ///
-    /// The charge never exceeds the quote's maximum, whatever the usage.
-    ///
-    /// # Errors
-    /// [`MoneyError::TooLarge`] if the price of the usage cannot be expressed.
-    pub fn split(&self, usage: &Usage, paid: Msats, reserved: Msats) -> Result<CostSplit, MoneyError> {
-        let price = self.price(usage)?;
-        let limit = self.full_amount()?.to_msats();
-        CostSplit::new(price, CostShares::of(price.msats, limit, reserved, paid)?, paid)
-    }
-
-    /// The actual price of `usage` at this quote's rates, which may exceed the quoted maximum.
-    ///
-    /// # Errors
-    /// [`MoneyError::TooLarge`] if the price cannot be expressed.
-    pub fn price(&self, usage: &Usage) -> Result<Price, MoneyError> {
+    fn price(&self, usage: &Usage) -> Result<Price, MoneyError> {
         self.rates.price(usage, &self.terms)
-    }
-}
-
-impl CostSplit {
-    /// The split of a price into these shares, with the rest of the `paid` amount.
-    ///
-    /// # Errors
-    /// [`MoneyError::Negative`] if the charge exceeds the payment.
-    pub fn new(price: Price, shares: CostShares, paid: Msats) -> Result<Self, MoneyError> {
-        let CostShares { absorbed, charged, uncollected } = shares;
-        let left = paid.checked_sub(charged)?;
-        let refund = left.to_sats_rounding_down();
-        let rounding = left.checked_sub(refund.to_msats())?;
-        Ok(Self { price, charged, absorbed, uncollected, refund, rounding })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Tokenizer;
+    use crate::{BtcQuote, Tokenizer};
     use proptest::prelude::*;
     use tithe_clock::Timestamp;
-    use tithe_money::BtcPrice;
+    use tithe_money::{BasisPoints, BtcPrice, Msats};
 
     fn model(input: u64, output: u64) -> Model {
         Model {
@@ -329,6 +268,31 @@ mod tests {
     }
 
     #[test]
+    fn counted_tokens_are_quoted_like_texts() {
+        let model = model(3_000_000, 15_000_000);
+        let text = model.quote(&["hello"], Some(100), &plain_terms()).unwrap();
+        let input = InputTokens { counted: text.tokens.input, max: text.tokens.max_input };
+        assert_eq!(model.quote_tokens(input, Some(100), &plain_terms()).unwrap(), text);
+        let full = model.quote_tokens(InputTokens::exactly(10_000), None, &plain_terms());
+        assert!(matches!(full, Err(QuoteError::TooLong { limit: 9_999, .. })));
+        let limit = model.quote_tokens(InputTokens::exactly(1), Some(4_001), &plain_terms());
+        assert!(matches!(limit, Err(QuoteError::OutputLimit { asked: 4_001, .. })));
+    }
+
+    #[test]
+    fn absurd_usage_is_charged_the_maximum() {
+        let quote = model(3_000_000, 15_000_000).quote(&["hello"], None, &plain_terms()).unwrap();
+        let paid = quote.full_amount().unwrap().to_msats();
+        let absurd = Usage { input_tokens: u64::MAX, cached_input_tokens: 0, output_tokens: u64::MAX };
+        assert!(quote.price(&absurd).is_err());
+        let split = quote.split(&absurd, paid, Msats::ZERO).unwrap();
+        assert_eq!(
+            (split.price, split.charged, split.uncollected),
+            (quote.max, quote.max.msats, Msats::ZERO)
+        );
+    }
+
+    #[test]
     fn output_shrinks_to_the_room_that_is_left() {
         let quote = model(1, 1).quote(&[&"a".repeat(8_000)], None, &plain_terms()).unwrap();
         assert_eq!(quote.tokens.max_input, 9_616);
@@ -380,8 +344,11 @@ mod tests {
             let quote = model(3_000_000, 15_000_000).quote(&["system", &text], max, &terms).unwrap();
             prop_assert!(quote.min.msats <= quote.expected.msats && quote.expected.msats <= quote.max.msats);
             prop_assert!(quote.full_amount().unwrap().to_msats() >= quote.max.msats);
-            let json = serde_json::to_string(&quote).unwrap();
-            prop_assert_eq!(serde_json::from_str::<Quote>(&json).unwrap(), quote);
+            #[cfg(feature = "serde")]
+            {
+                let json = serde_json::to_string(&quote).unwrap();
+                prop_assert_eq!(serde_json::from_str::<Quote>(&json).unwrap(), quote);
+            }
         }
     }
 }

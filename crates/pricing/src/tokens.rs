@@ -7,7 +7,12 @@ use std::str::FromStr;
 ///
 /// The dictionaries are loaded on first use and shared afterwards. Counting takes time linear in the text, so a hostile
 /// prompt costs no more than an ordinary one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+///
+/// Without the feature `tokenizers`, every tokenizer counts bytes, which is an upper bound: a quote is then too high, never too
+/// low.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(into = "&'static str", try_from = "String"))]
 pub enum Tokenizer {
     /// OpenAI's current encoding (GPT-4o and later).
     O200kBase,
@@ -27,12 +32,33 @@ impl Tokenizer {
     /// The number of tokens in `text`.
     #[must_use]
     pub fn count(self, text: &str) -> u64 {
-        let tokens = match self {
+        u64::try_from(self.count_usize(text)).unwrap_or(u64::MAX)
+    }
+
+    #[cfg(feature = "tokenizers")]
+    fn count_usize(self, text: &str) -> usize {
+        match self {
             Self::O200kBase => bpe_openai::o200k_base().count(text),
             Self::Cl100kBase => bpe_openai::cl100k_base().count(text),
             Self::Bytes => text.len(),
-        };
-        u64::try_from(tokens).unwrap_or(u64::MAX)
+        }
+    }
+
+    #[cfg(not(feature = "tokenizers"))]
+    const fn count_usize(self, text: &str) -> usize {
+        match self {
+            Self::O200kBase | Self::Cl100kBase | Self::Bytes => text.len(),
+        }
+    }
+
+    /// The tokenizer's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::O200kBase => "o200k_base",
+            Self::Cl100kBase => "cl100k_base",
+            Self::Bytes => "bytes",
+        }
     }
 }
 
@@ -50,11 +76,20 @@ impl FromStr for Tokenizer {
 
 impl fmt::Display for Tokenizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::O200kBase => "o200k_base",
-            Self::Cl100kBase => "cl100k_base",
-            Self::Bytes => "bytes",
-        })
+        f.write_str(self.as_str())
+    }
+}
+
+impl From<Tokenizer> for &'static str {
+    fn from(tokenizer: Tokenizer) -> Self {
+        tokenizer.as_str()
+    }
+}
+
+impl TryFrom<String> for Tokenizer {
+    type Error = UnknownTokenizer;
+    fn try_from(name: String) -> Result<Self, UnknownTokenizer> {
+        name.parse()
     }
 }
 
@@ -63,6 +98,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[cfg(feature = "tokenizers")]
     #[test]
     fn counts_are_those_of_the_published_encodings() {
         // From OpenAI's own cookbook, "How to count tokens with tiktoken".

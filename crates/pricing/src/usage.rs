@@ -1,10 +1,9 @@
 //! The token usage of a piece of work.
 
-use serde::{Deserialize, Serialize};
-
 /// The tokens that one piece of work used, as the backend reported them (or, where it did not, as the tokenizer counted
 /// them).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Usage {
     /// All input tokens, the cached ones included.
     pub input_tokens: u64,

@@ -15,7 +15,7 @@ use crate::server_id::ServerId;
 use std::fmt::Write as _;
 use tithe_clock::Timestamp;
 use tithe_engine::store::{PeerEvent, TextPart};
-use tithe_jobs::{JobChange, JobId, StateName};
+use tithe_jobs::{JobChange, JobId};
 
 /// The channels.
 pub(crate) const STEPS: &str = "tithe_steps";
@@ -79,7 +79,7 @@ fn step(line: &str) -> Option<JobChange> {
     Some(JobChange {
         job: JobId(words.next()?.parse().ok()?),
         revision: words.next()?.parse().ok()?,
-        state: StateName::from_name(words.next()?)?,
+        state: words.next()?.parse().ok()?,
         at: Timestamp::from_unix_micros(words.next()?.parse().ok()?).ok()?,
     })
 }
@@ -103,6 +103,7 @@ fn text(rest: &str) -> Option<PeerEvent> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tithe_jobs::StateName;
     use uuid::Uuid;
 
     fn taken(n: u128) -> JobChange {

@@ -174,7 +174,7 @@ fn transfer_columns(transfers: &[Transfer]) -> Vec<Column> {
     let rows: Vec<NewTransferRow<'_>> = transfers.iter().map(NewTransferRow::from).collect();
     let keys: Vec<String> = rows.iter().map(|row| row.key.to_owned()).collect();
     let amounts: Vec<i64> = rows.iter().map(|row| row.amount_msats).collect();
-    let kinds: Vec<&'static str> = rows.iter().map(|row| row.kind).collect();
+    let kinds: Vec<String> = rows.iter().map(|row| row.kind.to_owned()).collect();
     let created: Vec<i64> = rows.iter().map(|row| row.created_at).collect();
     let (mut debits, mut credits, mut references) = (Vec::new(), Vec::new(), Vec::new());
     for row in rows {

@@ -13,15 +13,13 @@ use tithe_engine::jobs::{
     Abandoned, EvaluationFinish, JobAbandon, JobCreate, JobCreated, JobOwner, Verdict, WorkFinish,
     WorkOutcome,
 };
-use tithe_engine::payments::{
-    Arrival, Credited, InvoiceExpire, InvoiceExpired, InvoiceIssue, Issued, PaymentCredit,
-};
+use tithe_engine::payments::{Credited, InvoiceExpire, InvoiceExpired, InvoiceIssue, Issued, PaymentCredit};
 use tithe_engine::pool::{GrantExpire, GrantRelease, GrantRenew, GrantReserve};
 use tithe_engine::records::{AuthNonceId, AuthNonceKind, IdempotencyId, IdempotencyRequest, StoredResponse};
 use tithe_free_tier::{GrantId, Identity, RequestHash, Reservation, ReservationId};
 use tithe_jobs::{Job, JobId, Lease};
 use tithe_ledger::{AccountId, Hold, HoldId};
-use tithe_lightning::{Invoice, PaymentHash, ReceivedPayment};
+use tithe_lightning::{Invoice, InvoiceChange, PaymentHash, ReceivedPayment};
 use tithe_money::Msats;
 use tithe_trust::NostrPubkey;
 use uuid::Uuid;
@@ -172,7 +170,7 @@ pub enum Reply {
     /// The job as it is now.
     JobMoved(Box<Job>),
     /// A payment was credited.
-    Credited(Arrival),
+    Credited(InvoiceChange),
     /// The hold as it is now.
     Hold(Hold),
     /// The reservation as it is now.

@@ -48,6 +48,8 @@ macro_rules! store_suite {
             ledger::a_batch_that_cannot_be_written_leaves_nothing_behind,
             ledger::the_committer_isolates_a_command_that_cannot_be_written,
             ledger::amounts_come_back_to_the_last_msat,
+            vocabulary::a_services_own_names_come_back_as_they_were_written,
+            vocabulary::a_job_without_an_evaluation_comes_back_as_it_was_written,
             invoices::pages_show_every_pending_invoice_once,
             invoices::only_recent_lapses_are_looked_at,
             keys::an_answer_is_kept_and_replayed,

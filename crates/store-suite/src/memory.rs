@@ -245,7 +245,7 @@ impl JobRepository for MemoryStore {
     async fn jobs_never_invoiced(&self, before: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
         let tables = self.tables();
         let waits =
-            |job: &&Job| job.state == JobState::AwaitingEvalPayment && job.evaluation.invoice.is_none();
+            |job: &&Job| job.state == JobState::AwaitingEvalPayment && job.evaluation_invoice().is_none();
         let old = tables.jobs.values().filter(waits).filter(|job| job.created_at < before);
         Ok(old.take(limit).map(|job| job.id).collect())
     }

@@ -7,7 +7,7 @@ use tithe_clock::Timestamp;
 use tithe_engine::books::Posting;
 use tithe_engine::jobs::{Verdict, WorkOutcome};
 use tithe_engine::store::Store;
-use tithe_jobs::{Job, JobClaim, JobId, Lease, LeaseOwner, NewJob, WorkTerms};
+use tithe_jobs::{Job, JobClaim, JobId, JobStart, Lease, LeaseOwner, NewJob, WorkTerms};
 use tithe_ledger::{AccountId, TransferKey, TransferKind};
 use tithe_lightning::{Invoice, InvoiceState, OwnerId, Preimage, Purpose, ReceivedPayment};
 use tithe_money::{BasisPoints, BtcPrice, Msats, Sats, UsdMicros};
@@ -35,6 +35,7 @@ pub fn preimage(n: u8, purpose: Purpose) -> Preimage {
     let kind = match purpose {
         Purpose::JobEval => 1,
         Purpose::JobWork => 2,
+        Purpose::Custom(_) => 3,
     };
     let mut bytes = [kind; 32];
     bytes[0] = n;
@@ -80,8 +81,7 @@ pub fn new_job(n: u8, now: Timestamp) -> Job {
         model: "sim-large".to_owned(),
         max_output_tokens: n.is_multiple_of(2).then_some(300),
         identity: None,
-        evaluation: quote(),
-        evaluation_fee: Sats::new(FEE_SATS).unwrap(),
+        start: JobStart::Evaluation { quote: quote(), fee: Sats::new(FEE_SATS).unwrap() },
         created_at: now,
     })
 }
@@ -91,7 +91,7 @@ pub fn new_job(n: u8, now: Timestamp) -> Job {
 pub fn invoice(n: u8, purpose: Purpose, now: Timestamp) -> Invoice {
     let amount = match purpose {
         Purpose::JobEval => Sats::new(FEE_SATS).unwrap(),
-        Purpose::JobWork => work().amount,
+        Purpose::JobWork | Purpose::Custom(_) => work().amount,
     };
     let payment_hash = preimage(n, purpose).payment_hash();
     Invoice {

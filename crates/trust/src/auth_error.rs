@@ -52,6 +52,9 @@ pub enum AuthError {
         /// When it expired.
         at: Timestamp,
     },
+    /// The event does not say which site it was signed for.
+    #[error("missing site: expected a `relay` or `u` tag with a URL of this server")]
+    NoSite,
     /// The event was signed for a different site.
     #[error("wrong site: the event's `{tag}` tag does not name this server")]
     Site {

@@ -115,8 +115,8 @@ impl Challenges {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{NOW, secrets};
-    use crate::{IdentityTokens, NostrPubkey, Secret};
+    use crate::testing::{NOW, secret, secrets};
+    use crate::{Audience, IdentityTokens, NostrPubkey, Secret};
     use proptest::prelude::*;
 
     const MICRO: Duration = Duration::from_micros(1);
@@ -161,10 +161,10 @@ mod tests {
 
     #[test]
     fn a_nonce_survives_a_rotation_and_not_the_end_of_its_secret() {
-        let (old, new) = (Secret::new("old"), Secret::new("new"));
+        let (old, new) = (secret("old"), secret("new"));
         let with = |first: &Secret, others| Challenges::new(&Secrets::new(first.clone(), others), LIFE);
         let nonce = with(&old, vec![]).issue(NOW, [0; 8]).nonce;
-        assert!(with(&new, vec![Secret::new("x"), old.clone()]).check(nonce, NOW).is_ok());
+        assert!(with(&new, vec![secret("x"), old.clone()]).check(nonce, NOW).is_ok());
         assert_eq!(with(&new, vec![]).check(nonce, NOW), Err(AuthError::UnknownNonce));
         assert_ne!(with(&new, vec![old]).issue(NOW, [0; 8]).nonce, nonce, "the first makes");
     }
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_nonce_is_no_token() {
-        let tokens = IdentityTokens::new(&secrets(), LIFE);
+        let tokens = IdentityTokens::new(&secrets(), Audience::literal("tithe"), LIFE);
         assert!(tokens.verify(&challenges().issue(NOW, [0; 8]).nonce.to_string(), NOW).is_err());
         let pubkey = NostrPubkey::restore(&"a".repeat(64)).unwrap();
         assert!(tokens.issue(pubkey, NOW).text.parse::<Nonce>().is_err());

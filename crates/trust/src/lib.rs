@@ -13,21 +13,23 @@
 //! use tithe_clock::Timestamp;
 //! use tithe_money::Msats;
 //! use tithe_trust::{
-//!     Challenges, TrustScore, IdentityTokens, Interaction, VerifiedEvent, Score, Secret, SecretKey, Secrets, Tier, TrustPolicy,
+//!     Audience, Challenges, TrustScore, IdentityTokens, Interaction, VerifiedEvent, Score, Secret, SecretKey, Secrets, Site, Tier,
+//!     TrustPolicy,
 //! };
 //!
 //! let now = Timestamp::parse_rfc3339("2026-01-31T12:00:00Z")?;
-//! let secrets = Secrets::new(Secret::new("at least 32 random bytes"), vec![]);
+//! // In earnest: Secret::random(&SystemEntropy), stored.
+//! let secrets = Secrets::new(Secret::new([7; 32])?, vec![]);
 //! let challenges = Challenges::new(&secrets, Challenges::LIFE);
-//! let tokens = IdentityTokens::new(&secrets, Duration::from_hours(24));
+//! let tokens = IdentityTokens::new(&secrets, Audience::literal("my_service"), Duration::from_hours(24));
 //!
 //! // The server issues a challenge and stores nothing; the client signs it.
 //! let challenge = challenges.issue(now, [7; 8]);
 //! let client = SecretKey::from_bytes([42; 32])?;
-//! let signed = client.login(challenge.nonce, now, [9; 32]);
+//! let signed = client.login(challenge.nonce, "https://my.example", now, [9; 32]);
 //!
 //! // The server verifies the signature, stores the nonce as used, and issues a token.
-//! let login = challenges.login(&VerifiedEvent::parse(&signed)?, now)?;
+//! let login = challenges.login(&VerifiedEvent::parse(&signed)?, Site::Named(&["my.example"]), now)?;
 //! assert_eq!((login.pubkey, login.nonce), (client.pubkey(), challenge.nonce));
 //! let token = tokens.issue(login.pubkey, now);
 //!
@@ -49,6 +51,10 @@
 //! assert_eq!(identity.tier_at(&policy, later + Duration::from_hours(24 * 5)), Tier::Established);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Features
+//!
+//! `serde` serializes everything that is stored or configured. It is not on by default.
 
 mod age;
 mod auth_error;
@@ -70,11 +76,14 @@ pub use auth_error::AuthError;
 pub use challenge::{Challenge, Challenges, InvalidNonce, Nonce};
 pub use event::{InvalidEvent, VerifiedEvent};
 pub use http_auth::{HttpAuth, RequestAuth, SignedRequest, check_http_auth};
-pub use login::{Login, check_site};
+pub use login::{Login, Site};
 pub use policy::TrustPolicy;
 pub use pubkey::{InvalidPubkey, NostrPubkey};
-pub use score::{InvalidScore, Score, Tier};
-pub use secret::{MacKey, Secret, Secrets};
+pub use score::{InvalidScore, Score, Tier, UnknownTier};
+pub use secret::{MacKey, Secret, Secrets, ShortSecret};
 pub use signer::{InvalidSecretKey, SecretKey};
-pub use token::{IdentityToken, IdentityTokens, InvalidToken};
+pub use token::{Audience, AudienceNames, IdentityToken, IdentityTokens, InvalidToken};
 pub use trust_score::{Interaction, TrustScore};
+
+pub use tithe_clock;
+pub use tithe_money;

@@ -8,6 +8,7 @@ use tithe_money::Msats;
 ///
 /// A simulation shows which attack each rule prevents; its results are in `docs/trust.md`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TrustPolicy {
     /// The minimum score of the tier `established`.
     pub established: Score,

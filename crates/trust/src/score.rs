@@ -1,12 +1,12 @@
 //! Trust scores and tiers.
 
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
 /// The trust of an identity, in thousandths of a point. Never below zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct Score(u64);
 
 impl Score {
@@ -100,6 +100,8 @@ impl FromStr for Score {
 
 /// The trust tier of an identity, determined by its score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 pub enum Tier {
     /// No identity.
     Anonymous,
@@ -128,11 +130,18 @@ impl Tier {
             Self::Elite => "elite",
         }
     }
+}
 
-    /// Parses a tier name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|tier| tier.as_str() == name)
+/// There is no tier of this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown tier: expected anonymous, new, established, trusted or elite, got {0:?}")]
+pub struct UnknownTier(String);
+
+impl FromStr for Tier {
+    type Err = UnknownTier;
+    fn from_str(name: &str) -> Result<Self, UnknownTier> {
+        let found = Self::ALL.into_iter().find(|tier| tier.as_str() == name);
+        found.ok_or_else(|| UnknownTier(name.to_owned()))
     }
 }
 
@@ -174,7 +183,7 @@ mod tests {
     #[test]
     fn tiers_have_distinct_names() {
         for tier in Tier::ALL {
-            assert_eq!(Tier::from_name(tier.as_str()), Some(tier));
+            assert_eq!(tier.to_string().parse(), Ok(tier));
         }
     }
 }

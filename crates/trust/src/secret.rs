@@ -3,16 +3,32 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::fmt;
+use tithe_clock::Entropy;
 
-/// A server secret: at least 32 random bytes. `Debug` hides it.
+/// A server secret: at least [`Secret::BYTES_MIN`] bytes, better 32 random ones. `Debug` hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Vec<u8>);
 
 impl Secret {
+    /// The minimum length in bytes. A shorter secret can be guessed, and with it every token could be forged.
+    pub const BYTES_MIN: usize = 16;
+
     /// Creates a secret from its bytes.
+    ///
+    /// # Errors
+    /// [`ShortSecret`] for fewer than [`Secret::BYTES_MIN`] bytes.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, ShortSecret> {
+        let bytes = bytes.into();
+        if bytes.len() < Self::BYTES_MIN {
+            return Err(ShortSecret { length: bytes.len() });
+        }
+        Ok(Self(bytes))
+    }
+
+    /// A new secret of 32 random bytes.
     #[must_use]
-    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        Self(bytes.into())
+    pub fn random(entropy: &dyn Entropy) -> Self {
+        Self(entropy.bytes::<32>().to_vec())
     }
 
     /// The secret's bytes, for deriving a MAC key.
@@ -20,6 +36,14 @@ impl Secret {
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
+}
+
+/// The secret is too short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("secret too short: expected at least {} bytes, got {length}", Secret::BYTES_MIN)]
+pub struct ShortSecret {
+    /// The length of the text that was passed, in bytes.
+    pub length: usize,
 }
 
 impl fmt::Debug for Secret {
@@ -101,24 +125,25 @@ impl fmt::Debug for MacKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::secret;
 
     #[test]
     fn no_debug_shows_a_secret() {
-        let secrets = Secrets::new(Secret::new("hunter2"), vec![Secret::new("hunter3")]);
+        let secrets = Secrets::new(secret("hunter2"), vec![secret("hunter3")]);
         let shown = format!("{secrets:?} {:?}", MacKey::new(secrets.first(), "a purpose"));
         assert!(!shown.contains("hunter") && !shown.contains("104"), "{shown}");
     }
 
     #[test]
     fn the_first_makes_and_all_check() {
-        let secrets = Secrets::new(Secret::new("new"), vec![Secret::new("old"), Secret::new("older")]);
-        assert_eq!(secrets.first().bytes(), b"new");
-        assert_eq!(secrets.iter().map(Secret::bytes).collect::<Vec<_>>(), [&b"new"[..], b"old", b"older"]);
+        let secrets = Secrets::new(secret("new"), vec![secret("old"), secret("older")]);
+        assert_eq!(secrets.first(), &secret("new"));
+        assert!(secrets.iter().eq([&secret("new"), &secret("old"), &secret("older")]));
     }
 
     #[test]
     fn a_tag_is_of_one_secret_one_purpose_and_one_message() {
-        let key = |secret: &str, purpose: &str| MacKey::new(&Secret::new(secret), purpose);
+        let key = |secret: &str, purpose: &str| MacKey::new(&self::secret(secret), purpose);
         let tag = key("s", "one").tag(b"message");
         assert!(key("s", "one").is_tag(b"message", &tag));
         assert!(!key("t", "one").is_tag(b"message", &tag));
@@ -130,7 +155,7 @@ mod tests {
 
     #[test]
     fn half_a_tag_is_enough_and_less_is_not() {
-        let key = MacKey::new(&Secret::new("s"), "one");
+        let key = MacKey::new(&secret("s"), "one");
         let tag = key.tag(b"message");
         for length in 0..=tag.len() {
             assert_eq!(key.is_tag(b"message", &tag[..length]), length >= 16, "{length}");
@@ -139,10 +164,22 @@ mod tests {
         assert!(!key.is_tag(b"message", &tag[1..17]));
     }
 
-    /// HMAC-SHA-256 of "p\0m" with the key "k", from Python's `hmac` module.
+    #[test]
+    fn a_short_secret_is_refused() {
+        for length in 0..40 {
+            let made = Secret::new(vec![7; length]);
+            assert_eq!(made.is_ok(), length >= 16, "{length}");
+        }
+        let error = Secret::new("hunter2").unwrap_err().to_string();
+        assert_eq!(error, "secret too short: expected at least 16 bytes, got 7");
+        let entropy = tithe_clock::SeededEntropy::new(1);
+        assert_ne!(Secret::random(&entropy), Secret::random(&entropy));
+    }
+
+    /// HMAC-SHA-256 of "p\0m" with the key "kkkkkkkkkkkkkkkk", from Python's `hmac` module.
     #[test]
     fn a_tag_is_hmac_sha_256() {
-        let tag = MacKey::new(&Secret::new("k"), "p").tag(b"m");
-        assert_eq!(hex::encode(tag), "837d48df112b43d71b029a39b842f03f62e3982f9001e7e333c11c6aed064ea3");
+        let tag = MacKey::new(&Secret::new([b'k'; 16]).unwrap(), "p").tag(b"m");
+        assert_eq!(hex::encode(tag), "6a58024b5dcae048d044debb02dc29f7365029c07c6a478f34732caf2ef70f87");
     }
 }

@@ -109,10 +109,11 @@ impl SecretKey {
         format!("Nostr {}", STANDARD.encode(self.sign(HTTP_AUTH, tags, "", created_at, aux)))
     }
 
-    /// The event that responds to a challenge (kind 22242, NIP-42), as JSON.
+    /// The event that responds to a challenge of the server at `url` (kind 22242, NIP-42), as JSON.
     #[must_use]
-    pub fn login(&self, nonce: Nonce, created_at: Timestamp, aux: [u8; 32]) -> String {
-        self.sign(CLIENT_AUTH, &[&["challenge", &nonce.to_string()]], "", created_at, aux)
+    pub fn login(&self, nonce: Nonce, url: &str, created_at: Timestamp, aux: [u8; 32]) -> String {
+        let tags: [&[&str]; 2] = [&["relay", url], &["challenge", &nonce.to_string()]];
+        self.sign(CLIENT_AUTH, &tags, "", created_at, aux)
     }
 }
 
@@ -209,10 +210,12 @@ mod tests {
     }
 
     #[test]
-    fn a_login_carries_the_nonce() {
+    fn a_login_carries_the_nonce_and_the_site() {
         let nonce = Nonce::from_bytes([0xab; 32]);
-        let event = VerifiedEvent::parse(&alice().login(nonce, NOW, [0; 32])).unwrap();
+        let event =
+            VerifiedEvent::parse(&alice().login(nonce, "https://tithe.example", NOW, [0; 32])).unwrap();
         assert_eq!((event.kind(), event.tag("challenge")), (22242, Some(nonce.to_string().as_str())));
+        assert_eq!(event.tag("relay"), Some("https://tithe.example"));
     }
 
     proptest! {

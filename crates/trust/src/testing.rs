@@ -14,10 +14,15 @@ pub(crate) fn alice() -> SecretKey {
 }
 
 pub(crate) fn secrets() -> Secrets {
-    Secrets::new(Secret::new([1; 32]), vec![])
+    Secrets::new(Secret::new([1; 32]).unwrap(), vec![])
 }
 
 /// A verified event signed by Alice.
 pub(crate) fn event(kind: u16, tags: &[&[&str]], content: &str, at: Timestamp) -> VerifiedEvent {
     VerifiedEvent::parse(&alice().sign(kind, tags, content, at, [0; 32])).unwrap()
+}
+
+/// A secret that contains `name`.
+pub(crate) fn secret(name: &str) -> Secret {
+    Secret::new(format!("{name:_<32}")).unwrap()
 }

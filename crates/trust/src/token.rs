@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use std::time::Duration;
 use tithe_clock::Timestamp;
+use tithe_label::{Label, Vocabulary};
 
 const PURPOSE: &str = "tithe identity token v1";
 const VERSION: &str = "v1.";
@@ -37,6 +38,9 @@ pub enum InvalidToken {
     /// The signature does not match the payload.
     #[error("invalid identity token signature: log in again")]
     Altered,
+    /// The token was issued for another service.
+    #[error("wrong identity token audience: not issued for this service; log in again")]
+    OtherAudience,
     /// The token has expired.
     #[error("identity token expired at {at}: log in again")]
     Expired {
@@ -51,15 +55,27 @@ pub enum InvalidToken {
     },
 }
 
+/// The vocabulary of audiences. No name is reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AudienceNames;
+
+impl Vocabulary for AudienceNames {
+    const RESERVED: &'static [&'static str] = &[];
+}
+
+/// The name of the service that a token is for, such as `tithe`. Services that share a secret must have different names.
+pub type Audience = Label<AudienceNames>;
+
 /// Issues and verifies identity tokens.
 ///
 /// A token is `v1.<payload>.<HMAC-SHA-256>`, both in base64url without padding; the payload is
-/// `{"pubkey":"<hex>","iat":<unix seconds>,"exp":<unix seconds>,"kid":"<8 hex digits>"}`. The key id identifies the
+/// `{"pubkey":"<hex>","iat":<unix seconds>,"exp":<unix seconds>,"aud":"<service>","kid":"<8 hex digits>"}`. The key id identifies the
 /// signing secret without revealing anything about it. Verification runs on every request and allocates nothing.
 #[derive(Debug, Clone)]
 pub struct IdentityTokens {
     first: Key,
     others: Vec<Key>,
+    audience: Audience,
     life: Duration,
 }
 
@@ -76,23 +92,27 @@ struct Payload<'a> {
     pubkey: &'a str,
     iat: i64,
     exp: i64,
+    #[serde(default)]
+    aud: &'a str,
     kid: &'a str,
 }
 
 impl IdentityTokens {
-    /// Tokens with a lifetime of `life`, in whole seconds.
+    /// Tokens for the service `audience`, with a lifetime of `life`, in whole seconds. Tokens of another audience are refused,
+    /// even if they are signed with the same secret.
     #[must_use]
-    pub fn new(secrets: &Secrets, life: Duration) -> Self {
+    pub fn new(secrets: &Secrets, audience: Audience, life: Duration) -> Self {
         let others = secrets.iter().skip(1).map(Key::new).collect();
-        Self { first: Key::new(secrets.first()), others, life }
+        Self { first: Key::new(secrets.first()), others, audience, life }
     }
 
     /// Issues a token to a client that has authenticated as `pubkey`.
     #[must_use]
     pub fn issue(&self, pubkey: NostrPubkey, now: Timestamp) -> IdentityToken {
         let (iat, exp) = (now.unix_seconds(), (now + self.life).unix_seconds());
-        let kid = String::from_utf8_lossy(&self.first.id);
-        let payload = format!(r#"{{"pubkey":"{pubkey}","iat":{iat},"exp":{exp},"kid":"{kid}"}}"#);
+        let (aud, kid) = (self.audience, String::from_utf8_lossy(&self.first.id));
+        let payload =
+            format!(r#"{{"pubkey":"{pubkey}","iat":{iat},"exp":{exp},"aud":"{aud}","kid":"{kid}"}}"#);
         let mut text = String::from(VERSION);
         URL_SAFE_NO_PAD.encode_string(payload, &mut text);
         let tag = self.first.mac.tag(text.as_bytes());
@@ -117,6 +137,9 @@ impl IdentityTokens {
         let tag = decode(tag, &mut tag_room)?;
         let payload: Payload<'_> = serde_json::from_slice(payload).map_err(|_| InvalidToken::Malformed)?;
         self.check_tag(signed, tag, payload.kid)?;
+        if payload.aud != self.audience.as_str() {
+            return Err(InvalidToken::OtherAudience);
+        }
         // From here on the payload is trusted: this server has written it.
         let exp = at(payload.exp).ok_or(InvalidToken::Malformed)?;
         let iat = at(payload.iat).ok_or(InvalidToken::Malformed)?;
@@ -170,15 +193,17 @@ fn at(unix_seconds: i64) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{NOW, alice, secrets};
+    use crate::testing::{NOW, alice, secret, secrets};
     use proptest::prelude::*;
 
     const LIFE: Duration = Duration::from_hours(24);
     const MICRO: Duration = Duration::from_micros(1);
 
     fn tokens() -> IdentityTokens {
-        IdentityTokens::new(&secrets(), LIFE)
+        IdentityTokens::new(&secrets(), OURS, LIFE)
     }
+
+    const OURS: Audience = Audience::literal("tithe");
 
     fn token() -> String {
         tokens().issue(alice().pubkey(), NOW).text
@@ -193,7 +218,7 @@ mod tests {
 
     fn payload(pubkey: &str, iat: i64, exp: i64) -> String {
         let kid = String::from_utf8(tokens().first.id.to_vec()).unwrap();
-        format!(r#"{{"pubkey":"{pubkey}","iat":{iat},"exp":{exp},"kid":"{kid}"}}"#)
+        format!(r#"{{"pubkey":"{pubkey}","iat":{iat},"exp":{exp},"aud":"tithe","kid":"{kid}"}}"#)
     }
 
     #[test]
@@ -277,12 +302,13 @@ mod tests {
 
     #[test]
     fn a_rotated_secret_checks_and_a_retired_one_does_not() {
-        let (old, new) = (Secret::new("old"), Secret::new("new"));
-        let with = |first: &Secret, others| IdentityTokens::new(&Secrets::new(first.clone(), others), LIFE);
+        let (old, new) = (secret("old"), secret("new"));
+        let with =
+            |first: &Secret, others| IdentityTokens::new(&Secrets::new(first.clone(), others), OURS, LIFE);
         let token = with(&old, vec![]).issue(alice().pubkey(), NOW).text;
-        let rotated = with(&new, vec![Secret::new("x"), old.clone()]);
+        let rotated = with(&new, vec![secret("x"), old.clone()]);
         assert_eq!(rotated.verify(&token, NOW), Ok(alice().pubkey()));
-        let retired = with(&new, vec![Secret::new("x")]);
+        let retired = with(&new, vec![secret("x")]);
         assert_eq!(retired.verify(&token, NOW), Err(InvalidToken::UnknownSecret));
         let newer = rotated.issue(alice().pubkey(), NOW).text;
         assert_eq!(retired.verify(&newer, NOW), Ok(alice().pubkey()));
@@ -291,13 +317,28 @@ mod tests {
 
     #[test]
     fn secrets_that_share_a_key_id_by_chance_are_all_tried() {
-        let mut both =
-            IdentityTokens::new(&Secrets::new(Secret::new("new"), vec![Secret::new([1; 32])]), LIFE);
+        let mut both = IdentityTokens::new(
+            &Secrets::new(secret("new"), vec![Secret::new([1; 32]).unwrap()]),
+            OURS,
+            LIFE,
+        );
         both.first.id = both.others[0].id;
         assert_eq!(both.verify(&token(), NOW), Ok(alice().pubkey()));
         let newer = both.issue(alice().pubkey(), NOW).text;
         assert_eq!(both.verify(&newer, NOW), Ok(alice().pubkey()));
         assert_eq!(tokens().verify(&newer, NOW), Err(InvalidToken::Altered));
+    }
+
+    #[test]
+    fn a_token_of_another_service_with_the_same_secret_is_refused() {
+        let theirs = IdentityTokens::new(&secrets(), Audience::literal("transcripts"), LIFE);
+        let token = theirs.issue(alice().pubkey(), NOW).text;
+        assert_eq!(theirs.verify(&token, NOW), Ok(alice().pubkey()));
+        assert_eq!(tokens().verify(&token, NOW), Err(InvalidToken::OtherAudience));
+        assert_eq!(theirs.verify(&self::token(), NOW), Err(InvalidToken::OtherAudience));
+        let without = payload(&alice().pubkey().to_string(), 1_769_860_800, 1_769_947_200);
+        let without = without.replace(r#""aud":"tithe","#, "");
+        assert_eq!(tokens().verify(&signed(&without, PURPOSE), NOW), Err(InvalidToken::OtherAudience));
     }
 
     #[test]
@@ -325,13 +366,13 @@ mod tests {
         // Valid except for its length.
         let body = payload(&alice().pubkey().to_string(), 1_769_860_800, 1_769_947_200);
         let spaced = |spaces| signed(&format!("{body}{}", " ".repeat(spaces)), PURPOSE);
-        assert_eq!(tokens().verify(&spaced(200), NOW), Ok(alice().pubkey()));
+        assert_eq!(tokens().verify(&spaced(180), NOW), Ok(alice().pubkey()));
         assert_eq!(tokens().verify(&spaced(250), NOW), Err(InvalidToken::Malformed));
     }
 
     #[test]
     fn no_debug_shows_a_secret() {
-        let tokens = IdentityTokens::new(&Secrets::new(Secret::new("hunter2"), vec![]), LIFE);
+        let tokens = IdentityTokens::new(&Secrets::new(secret("hunter2"), vec![]), OURS, LIFE);
         assert!(!format!("{tokens:?}").contains("hunter"), "{tokens:?}");
     }
 
@@ -353,7 +394,7 @@ mod tests {
         #[test]
         fn what_is_issued_is_verified(bytes in any::<[u8; 32]>(), seconds in 1_u64..1_000_000_000) {
             let pubkey = NostrPubkey::restore(&hex::encode(bytes)).unwrap();
-            let tokens = IdentityTokens::new(&secrets(), Duration::from_secs(seconds));
+            let tokens = IdentityTokens::new(&secrets(), OURS, Duration::from_secs(seconds));
             let token = tokens.issue(pubkey, NOW);
             prop_assert_eq!(token.expires_at, NOW + Duration::from_secs(seconds));
             prop_assert_eq!(tokens.verify(&token.text, NOW), Ok(pubkey));

@@ -25,6 +25,7 @@ pub enum Interaction {
 /// The stored score is the one at the last write. The decay since then is computed on read ([`TrustScore::score_at`])
 /// and stored with the next interaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TrustScore {
     /// The identity's public key.
     pub pubkey: NostrPubkey,

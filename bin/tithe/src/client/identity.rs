@@ -10,9 +10,6 @@ use std::cell::RefCell;
 use tithe_clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use tithe_trust::{Nonce, SecretKey};
 
-/// The kind of events that answer a challenge (NIP-42).
-const CLIENT_AUTH: u16 = 22242;
-
 impl Client {
     /// Logs in; later requests are authenticated as this identity.
     pub(crate) async fn log_in(&mut self, key: SecretKey) -> Result<Verified, Failure> {
@@ -52,10 +49,9 @@ impl Client {
             self.read(self.http.post(self.url(&["api", "identity", "challenge"]))).await?;
         // Sign nothing but a nonce, whatever the server sends.
         let nonce: Nonce = challenge.nonce.parse().map_err(|_| Failure::NoNonce)?;
-        let (nonce, server) = (nonce.to_string(), self.server.origin().ascii_serialization());
-        let tags: [&[&str]; 2] = [&["relay", &server], &["challenge", &nonce]];
+        let server = self.server.origin().ascii_serialization();
         let entropy: &dyn Entropy = &SystemEntropy;
-        let event = key.sign(CLIENT_AUTH, &tags, "", SystemClock.now(), entropy.bytes());
+        let event = key.login(nonce, &server, SystemClock.now(), entropy.bytes());
         let event: serde_json::Value = serde_json::from_str(&event).map_err(Failure::Nonsense)?;
         let body = serde_json::json!({ "event": event });
         self.read(self.http.post(self.url(&["api", "identity", "verify"])).json(&body)).await

@@ -181,7 +181,7 @@ mod tests {
             ),
             (&[("TITHE_LISTN", "x")], "unknown setting TITHE_LISTN in the environment"),
             (&[("TITHE_ENV", "production")], "TITHE_ENV=production does not run on the simulated wallet"),
-            (&[("TITHE_TOKEN_SECRET", "short")], "at least 16 characters, got one of 5"),
+            (&[("TITHE_TOKEN_SECRET", "short")], "at least 16 bytes, got one of 5"),
             (&[("TITHE_CORS_ORIGINS", "https://a.b/")], "invalid origin \"https://a.b/\""),
             (
                 &[("TITHE_WALLET_SIM_FAULTS", "lose=x")],

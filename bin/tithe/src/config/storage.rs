@@ -4,6 +4,7 @@ use super::error::ConfigError;
 use super::setting::Setting;
 use super::values::Values;
 use std::path::PathBuf;
+use tithe_trust::Secret;
 
 pub(super) const SETTINGS: &[Setting] = &[
     Setting::new(
@@ -31,9 +32,6 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
 ];
 
-/// The shortest secret, in characters.
-const SECRET_CHARS_MIN: usize = 16;
-
 /// The data directory, the database, and the secrets that are kept.
 pub(crate) struct Storage {
     pub(crate) data_dir: PathBuf,
@@ -45,10 +43,11 @@ pub(crate) struct Storage {
 impl Storage {
     pub(super) fn read(values: &Values) -> Result<Self, ConfigError> {
         let secrets = values.list("TITHE_TOKEN_SECRET");
-        if let Some(short) = secrets.iter().find(|secret| secret.len() < SECRET_CHARS_MIN) {
+        if let Some(short) = secrets.iter().find(|secret| secret.len() < Secret::BYTES_MIN) {
             let length = short.len();
             return Err(ConfigError::Together(format!(
-                "invalid TITHE_TOKEN_SECRET: expected secrets of at least {SECRET_CHARS_MIN} characters, got one of {length}"
+                "invalid TITHE_TOKEN_SECRET: expected secrets of at least {} bytes, got one of {length}",
+                Secret::BYTES_MIN
             )));
         }
         Ok(Self {

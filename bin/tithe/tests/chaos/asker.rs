@@ -105,7 +105,8 @@ impl Asker {
         assert_eq!(status, StatusCode::OK, "{challenge}");
         let nonce = challenge["nonce"].as_str().unwrap().parse().unwrap();
         let event: Value =
-            serde_json::from_str(&who.key.login(nonce, SystemClock.now(), self.bytes())).unwrap();
+            serde_json::from_str(&who.key.login(nonce, &self.url("/"), SystemClock.now(), self.bytes()))
+                .unwrap();
         let verify = self.http.post(self.url("/api/identity/verify")).json(&json!({ "event": event }));
         let (status, verified) = self.send(verify).await?;
         assert_eq!(status, StatusCode::OK, "{verified}");

@@ -47,7 +47,7 @@ const FAULTS: [Fault; 7] = [
     // A charge grows after the fact.
     Fault {
         before: DROP_TRIGGERS,
-        plant: "UPDATE transfers SET amount_msats = amount_msats + 1 WHERE kind = 'charge' AND key LIKE '%work'",
+        plant: "UPDATE transfers SET amount_msats = amount_msats + 1 WHERE kind = 'charge' AND key LIKE 'work:%'",
         named: "I8 job ",
     },
     // A paid invoice is unpaid by hand.

@@ -1,13 +1,11 @@
 //! The audit: proves the invariants on live data.
 
-mod free_tier;
-
 use crate::store::{AuditRow, Store, StoreError};
-use free_tier::FreeTierAudit;
 use futures_util::StreamExt;
 use std::collections::HashMap;
+use tithe_free_tier::PoolAuditor;
 use tithe_jobs::{Job, JobState, WorkTerms};
-use tithe_ledger::{AccountId, Auditor, Finding, Invariant, Transfer, TransferKind};
+use tithe_ledger::{AccountId, AccountKind, Auditor, Finding, Invariant, Transfer, TransferKind};
 use tithe_lightning::{Invoice, InvoiceState};
 use tithe_money::Msats;
 use uuid::Uuid;
@@ -46,7 +44,7 @@ struct JobMoney {
 #[derive(Default)]
 struct Audit {
     ledger: Auditor,
-    free_tier: FreeTierAudit,
+    free_tier: PoolAuditor,
     payments: HashMap<String, Transfer>,
     money: HashMap<Uuid, JobMoney>,
     jobs: Vec<JobFacts>,
@@ -70,7 +68,7 @@ struct JobFacts {
 /// # Errors
 /// [`StoreError`] when it cannot be read to the end.
 pub async fn audit(store: &dyn Store) -> Result<AuditReport, StoreError> {
-    let mut audit = Audit::default();
+    let mut audit = Audit::new();
     let mut rows = store.audit_rows().await?;
     while let Some(row) = rows.next().await {
         audit.row(row?);
@@ -79,6 +77,11 @@ pub async fn audit(store: &dyn Store) -> Result<AuditReport, StoreError> {
 }
 
 impl Audit {
+    fn new() -> Self {
+        // Every store has a unique index on the keys of transfers.
+        Self { ledger: Auditor::default().trusting_unique_keys(), ..Self::default() }
+    }
+
     fn row(&mut self, row: AuditRow) {
         match row {
             AuditRow::Transfer(transfer) => self.transfer(transfer),
@@ -105,7 +108,7 @@ impl Audit {
                 TransferKind::RefundAccrued => money.refunded += amount,
                 TransferKind::Rounding => money.rounding += amount,
                 _ => {
-                    let detail = format!("a {} cannot come from a job", transfer.kind.name());
+                    let detail = format!("a {} cannot come from a job", transfer.kind);
                     self.ledger.find(Invariant::I8, format!("transfer {}", transfer.key), detail);
                 }
             }
@@ -129,7 +132,7 @@ impl Audit {
         self.check_jobs(&jobs);
         let grants = self.free_tier.grants();
         std::mem::take(&mut self.free_tier).finish(&mut self.ledger);
-        let is_job = |id: &AccountId| matches!(id, AccountId::Job(_));
+        let is_job = |id: &AccountId| id.kind() == AccountKind::Job;
         AuditReport {
             transfers: self.ledger.transfers(),
             jobs: u64::try_from(jobs.len()).unwrap_or(u64::MAX),
@@ -138,7 +141,7 @@ impl Audit {
             balances: self
                 .ledger
                 .balances()
-                .filter(|(id, _)| !is_job(id) && !matches!(id, AccountId::Session(_)))
+                .filter(|(id, _)| !id.is_guarded() || *id == AccountId::Pool)
                 .collect(),
             jobs_msats: self.ledger.balances().filter(|(id, _)| is_job(id)).map(|(_, sum)| sum).sum(),
             findings: self.ledger.finish(),
@@ -170,7 +173,7 @@ impl Audit {
                     Some(format!("{received} arrived, but nothing was credited"))
                 }
                 (state, Some(credit)) => {
-                    Some(format!("it is {}, but {} were credited for it", state.name(), credit.amount))
+                    Some(format!("it is {}, but {} were credited for it", state.as_str(), credit.amount))
                 }
                 (_, None) => None,
             };
@@ -231,8 +234,7 @@ impl Audit {
                 self.ledger.find(Invariant::I5, subject.clone(), detail);
             }
             if money.refunded != refund {
-                let detail =
-                    format!("its refund is {refund} msat, but {} msat are booked", money.refunded);
+                let detail = format!("its refund is {refund} msat, but {} msat are booked", money.refunded);
                 self.ledger.find(Invariant::I8, subject, detail);
             }
         }
@@ -260,7 +262,7 @@ fn facts(job: &Job) -> JobFacts {
             | JobState::Failed { work: None, .. }
             | JobState::Expired { work: None, .. }
     );
-    let fee = if evaluated { job.evaluation.fee.to_msats() } else { Msats::ZERO };
+    let fee = if evaluated { job.evaluation_fee().to_msats() } else { Msats::ZERO };
     let (work, absorbed) = match &job.state {
         JobState::Complete { completion, .. } => {
             (completion.settlement.charged, completion.settlement.absorbed)

@@ -3,10 +3,10 @@
 use super::command::{AnyCommand, AnyReply};
 use super::refusal::Refusal;
 use super::rows::{Changes, LoadedRows, RowKeys};
-use super::rules::Rules;
 use super::state::Books;
 use std::sync::Arc;
 use tithe_clock::Timestamp;
+use tithe_free_tier::Rules;
 use tithe_jobs::JobChange;
 
 /// Commands that are decided together, as of one time. Clones share everything.

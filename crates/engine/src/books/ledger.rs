@@ -39,7 +39,10 @@ impl Books<'_> {
     /// # Errors
     /// [`Refusal::Undeclared`].
     pub fn account(&self, id: AccountId) -> Result<Account, Refusal> {
-        Ok(self.rows.accounts.get(&id)?.cloned().unwrap_or_else(|| Account::open(id)))
+        match self.rows.accounts.get(&id)? {
+            Some(account) => Ok(account.clone()),
+            None => Ok(Account::open(id)?),
+        }
     }
 
     /// Books a movement: a transfer, and the balances of its guarded accounts.
@@ -47,25 +50,23 @@ impl Books<'_> {
     /// # Errors
     /// [`Refusal::Ledger`] when the debited account has too little available, or nothing moves.
     pub fn post(&mut self, posting: Posting) -> Result<(), Refusal> {
-        if posting.debit.is_guarded() {
-            let account = self.account(posting.debit)?.debit(posting.amount)?;
-            self.rows.accounts.put(account)?;
+        let Posting { key, debit, credit, amount, kind, reference } = posting;
+        let transfer = Transfer { key, debit, credit, amount, kind, reference, created_at: self.now() };
+        let guarded = [debit, credit].into_iter().filter(|id| id.is_guarded());
+        let accounts = guarded.map(|id| self.account(id)).collect::<Result<Vec<_>, Refusal>>()?;
+        if let Some(posted) = tithe_ledger::post(transfer, None, &accounts)? {
+            for account in posted.accounts {
+                self.rows.accounts.put(account)?;
+            }
+            self.rows.transfers.push(posted.transfer);
         }
-        self.post_debited(posting)
+        Ok(())
     }
 
-    /// Books a movement whose debited account has been debited already: by the end of a hold on it.
-    ///
-    /// # Errors
-    /// [`Refusal::Ledger`] when nothing moves.
-    pub fn post_debited(&mut self, posting: Posting) -> Result<(), Refusal> {
-        let Posting { key, debit, credit, amount, kind, reference } = posting;
-        if credit.is_guarded() {
-            let account = self.account(credit)?.credit(amount)?;
-            self.rows.accounts.put(account)?;
+    /// Adds transfers whose accounts are written by the caller.
+    pub(crate) fn transfers_write(&mut self, transfers: Vec<Transfer>) {
+        for transfer in transfers {
+            self.rows.transfers.push(transfer);
         }
-        let transfer = Transfer { key, debit, credit, amount, kind, reference, created_at: self.now() };
-        self.rows.transfers.push(transfer.checked()?);
-        Ok(())
     }
 }

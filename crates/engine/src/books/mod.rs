@@ -14,7 +14,6 @@ mod ledger;
 mod post;
 mod refusal;
 pub mod rows;
-mod rules;
 mod state;
 mod table;
 
@@ -24,6 +23,6 @@ pub use ledger::Posting;
 pub use post::{Post, Posted};
 pub use refusal::{Refusal, UndeclaredRow};
 pub use rows::{Changes, LoadedRows, RowKeys, RowKind, Written};
-pub use rules::Rules;
 pub use state::Books;
 pub use table::Table;
+pub use tithe_free_tier::Rules;

@@ -70,7 +70,7 @@ pub enum Refusal {
     AuthNonceUsed,
     /// The free tier refused.
     #[error(transparent)]
-    FreeTier(#[from] FreeTierError),
+    FreeTier(FreeTierError),
     /// The job cannot take that step.
     #[error(transparent)]
     Transition(#[from] InvalidTransition),
@@ -97,6 +97,16 @@ impl Refusal {
     /// The refusal for a row that exists already.
     pub(crate) fn exists(kind: &'static str, key: &impl ToString) -> Self {
         Self::Exists { kind, key: key.to_string() }
+    }
+}
+
+impl From<FreeTierError> for Refusal {
+    fn from(failure: FreeTierError) -> Self {
+        match failure {
+            // The pool's account has too little.
+            FreeTierError::Ledger(failure) => Self::Ledger(failure),
+            other => Self::FreeTier(other),
+        }
     }
 }
 

@@ -257,7 +257,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
     use tithe_clock::Timestamp;
-    use tithe_free_tier::ReservationState;
+    use tithe_free_tier::{NewReservation, PoolState, Reserved};
     use tithe_money::Msats;
     use uuid::Uuid;
 
@@ -265,13 +265,14 @@ mod tests {
     fn a_loaded_row_without_its_declared_guard_is_torn() {
         let (now, amount) = (Timestamp::UNIX_EPOCH, Msats::new(5).unwrap());
         let pubkey = NostrPubkey::restore(&"a".repeat(64)).unwrap();
-        let state = ReservationState::Held { until: None };
         let stranger = Identity::new(pubkey, now);
         let id = ReservationId(Uuid::from_u128(1));
-        let (reservation, identity) = Reservation::make(id, &stranger, amount, amount, state, now).unwrap();
-        let account = Account::restore(AccountId::Pool, amount, Msats::ZERO);
+        let account = Account::restore(AccountId::Pool, amount, Msats::ZERO).unwrap();
+        let pool = PoolState::new(account.clone(), PoolCounters::default()).unwrap();
+        let new = NewReservation { id, amount, budget: amount };
+        let Reserved { reservation, identity, .. } = new.hold(&stranger, &pool, None, now).unwrap();
         let id = HoldId(Uuid::from_u128(2));
-        let (account, hold) = Hold::place(&account, id, amount, now, Duration::from_secs(1)).unwrap();
+        let (hold, account) = Hold::place(&account, id, amount, now, Duration::from_secs(1)).unwrap();
 
         let keys =
             RowKeys { identities: [pubkey].into(), accounts: [AccountId::Pool].into(), ..RowKeys::default() };

@@ -1,8 +1,8 @@
 //! The rows of one batch while its commands are decided.
 
 use super::rows::{Changes, LoadedRows, Rows};
-use super::rules::Rules;
 use tithe_clock::Timestamp;
+use tithe_free_tier::Rules;
 
 /// The rows of one batch as the commands so far have left them. Services add the operations that their commands share.
 pub struct Books<'b> {

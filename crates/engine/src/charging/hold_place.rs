@@ -32,8 +32,8 @@ impl Command for HoldPlace {
             return Err(Refusal::exists(Holds::NAME, &self.hold));
         }
         let account = books.account(self.account)?;
-        let (account, hold) = Hold::place(&account, self.hold, self.amount, books.now(), self.lease)?;
-        books.hold_write(account, hold.clone())?;
+        let (hold, account) = Hold::place(&account, self.hold, self.amount, books.now(), self.lease)?;
+        books.hold_write(hold.clone(), account)?;
         Ok(hold)
     }
 }

@@ -22,8 +22,8 @@ impl Command for HoldRelease {
 
     fn decide(&self, books: &mut Books<'_>) -> Result<Hold, Refusal> {
         let account = books.account(self.account)?;
-        let (account, hold) = books.hold(self.hold)?.release(&account, books.now())?;
-        books.hold_write(account, hold.clone())?;
-        Ok(hold)
+        let ended = books.hold(self.hold)?.release(&account, books.now())?;
+        books.hold_write(ended.hold.clone(), ended.account)?;
+        Ok(ended.hold)
     }
 }

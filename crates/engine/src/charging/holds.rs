@@ -20,7 +20,7 @@ impl Books<'_> {
     }
 
     /// Writes a hold and its account.
-    pub(crate) fn hold_write(&mut self, account: Account, hold: Hold) -> Result<(), Refusal> {
+    pub(crate) fn hold_write(&mut self, hold: Hold, account: Account) -> Result<(), Refusal> {
         self.rows.accounts.put(account)?;
         self.rows.holds.put(hold)
     }

@@ -1,7 +1,7 @@
 //! Refunds: what an ended job or session has left is owed to the customer.
 
-use crate::books::{Books, Posting, Refusal};
-use tithe_ledger::{AccountId, TransferKey, TransferKind};
+use crate::books::{Books, Refusal};
+use tithe_ledger::AccountId;
 use tithe_money::Sats;
 use uuid::Uuid;
 
@@ -15,29 +15,11 @@ impl Books<'_> {
         owner: Uuid,
         occasion: &str,
     ) -> Result<Sats, Refusal> {
-        let left = self.account(account)?.available();
-        let refund = left.to_sats_rounding_down();
-        let rest = left.checked_sub(refund.to_msats())?;
-        if !rest.is_zero() {
-            self.post(Posting {
-                key: TransferKey::new(format!("rounding:{owner}:{occasion}")),
-                debit: account,
-                credit: AccountId::Rounding,
-                amount: rest,
-                kind: TransferKind::Rounding,
-                reference: owner,
-            })?;
+        let done = tithe_ledger::refund(&self.account(account)?, owner, occasion, self.now())?;
+        if !done.transfers.is_empty() {
+            self.rows.accounts.put(done.account)?;
+            self.transfers_write(done.transfers);
         }
-        if !refund.is_zero() {
-            self.post(Posting {
-                key: TransferKey::new(format!("refund:{owner}:{occasion}")),
-                debit: account,
-                credit: AccountId::RefundsDue,
-                amount: refund.to_msats(),
-                kind: TransferKind::RefundAccrued,
-                reference: owner,
-            })?;
-        }
-        Ok(refund)
+        Ok(done.refund)
     }
 }

@@ -1,12 +1,13 @@
 //! The settlement of finished work: hold, grant, charge, tithe, trust.
 
-use crate::books::{Books, Posting, Refusal, RowKeys};
-use crate::pool::NewGrant;
-use tithe_free_tier::{GrantId, RequestHash, ReservationId, ReservationState};
-use tithe_ledger::{AccountId, Auditor, HoldId, TransferKey, TransferKind};
+use crate::books::{Books, Refusal, RowKeys};
+use tithe_free_tier::{
+    self as free_tier, Identity, PoolCounters, PoolState, RequestHash, ReservationId, WorkSettled,
+};
+use tithe_ledger::{Account, AccountId, HoldId};
 use tithe_money::Msats;
 use tithe_pricing::CostShares;
-use tithe_trust::{Interaction, NostrPubkey};
+use tithe_trust::NostrPubkey;
 use uuid::Uuid;
 
 /// Who pays for work what the pool does not.
@@ -58,34 +59,10 @@ pub struct FinishedWork {
 }
 
 impl FinishedWork {
-    /// The key of the first transfer of the settlement, whatever that transfer is.
-    pub(super) fn key(&self) -> TransferKey {
-        match self.payer {
-            Payer::Hold { hold, .. } => Auditor::hold_charge_key(hold),
-            Payer::Deposit(_) => TransferKey::new(format!("charge:{}:work", self.id)),
-            Payer::Nobody | Payer::Balance(_) => TransferKey::new(format!("work:{}", self.id)),
-        }
-    }
-
-    /// Whether neither a hold nor a reservation ends with the settlement, so that its transfers must show whether it was made
-    /// before.
+    /// Whether neither a hold nor a reservation ends with the settlement, so that its first transfer must show whether it was
+    /// made before.
     pub(super) const fn is_known_by_key(&self) -> bool {
         !matches!(self.payer, Payer::Hold { .. }) && !matches!(self.absorb, Absorb::Reserved(_))
-    }
-}
-
-/// The keys of a settlement's transfers: the base key for the first one, and keys that begin with it for the others.
-struct SettlementKeys {
-    base: TransferKey,
-    used: bool,
-}
-
-impl SettlementKeys {
-    fn next(&mut self, kind: TransferKind) -> TransferKey {
-        if std::mem::replace(&mut self.used, true) {
-            return TransferKey::new(format!("{}:{}", self.base, kind.name()));
-        }
-        self.base.clone()
     }
 }
 
@@ -121,120 +98,77 @@ impl Books<'_> {
     /// [`Refusal::Ledger`] when the hold has ended or a balance is too low; [`Refusal::FreeTier`] when the reservation has
     /// ended.
     pub(crate) fn settle(&mut self, work: &FinishedWork) -> Result<CostShares, Refusal> {
-        let mut keys = SettlementKeys { base: work.key(), used: false };
-        let absorbed = self.settle_grant(work, &mut keys)?;
-        let shares = self.settle_payer(work, absorbed)?;
-        self.charge_with_tithe(work, shares.charged, &mut keys)?;
-        if !shares.uncollected.is_zero() {
-            self.post_debited(Posting {
-                key: keys.next(TransferKind::Uncollected),
-                debit: AccountId::Operator,
-                credit: AccountId::Revenue,
-                amount: shares.uncollected,
-                kind: TransferKind::Uncollected,
-                reference: work.id,
-            })?;
-        }
-        // A settlement that has booked nothing and ended nothing could be repeated without end.
-        let counts = keys.used || !work.is_known_by_key();
-        if let Some(pubkey) = work.identity.filter(|_| counts) {
-            self.interaction(pubkey, Interaction::Success { paid: shares.charged })?;
-        }
-        Ok(shares)
-    }
-
-    /// Books what the pool pays, and returns it.
-    fn settle_grant(&mut self, work: &FinishedWork, keys: &mut SettlementKeys) -> Result<Msats, Refusal> {
-        let Some(pubkey) = work.identity else { return Ok(Msats::ZERO) };
-        let due = work.cost.min(work.limit);
-        let identity = self.identity(pubkey)?;
-        let at = self.grant_time(&identity);
-        let absorbed = match work.absorb {
-            Absorb::Nothing => return Ok(Msats::ZERO),
-            Absorb::UpTo(most) => {
-                let absorbed = self.free_tier_decision(&identity, due.min(most))?.absorb;
-                if !absorbed.is_zero() {
-                    self.budget_grant(&identity, absorbed, at)?;
-                }
-                absorbed
-            }
-            Absorb::Reserved(id) => {
-                let reservation = self.reservation(id)?;
-                if let ReservationState::Expired { .. } = reservation.state {
-                    let wanted = due.min(reservation.amount);
-                    let absorbed = self.free_tier_decision(&identity, wanted)?.absorb;
-                    let late = reservation.settle_late(&identity, absorbed, self.now())?;
-                    self.rows.reservations.put(late)?;
-                    if !absorbed.is_zero() {
-                        self.budget_grant(&identity, absorbed, at)?;
-                    }
-                    absorbed
-                } else {
-                    let settled = reservation.settle(&identity, due, at)?;
-                    self.reservation_end(&reservation, settled.reservation, settled.identity)?;
-                    settled.absorbed
-                }
-            }
+        let identity = work.identity.map(|pubkey| self.identity(pubkey)).transpose()?;
+        let pool = self.settlement_pool(work)?;
+        // The rows that the payer and the reservation name.
+        let (hold, account) = match work.payer {
+            Payer::Nobody => (None, None),
+            Payer::Balance(account) | Payer::Deposit(account) => (None, Some(self.account(account)?)),
+            Payer::Hold { hold, account } => (Some(self.hold(hold)?), Some(self.account(account)?)),
         };
-        if !absorbed.is_zero() {
-            let (id, request_hash) = (GrantId(work.id), work.request_hash);
-            let grant = NewGrant { id, request_hash, absorbed, at };
-            self.grant_write(keys.next(TransferKind::Grant), pubkey, grant)?;
+        let reservation = match work.absorb {
+            Absorb::Reserved(id) if identity.is_some() => Some(self.reservation(id)?),
+            _ => None,
+        };
+        let payer = match (work.payer, &hold, &account) {
+            (Payer::Balance(_), _, Some(account)) => free_tier::Payer::Balance(account),
+            (Payer::Deposit(_), _, Some(account)) => free_tier::Payer::Deposit(account),
+            (Payer::Hold { .. }, Some(hold), Some(account)) => free_tier::Payer::Hold { hold, account },
+            _ => free_tier::Payer::Nobody,
+        };
+        let absorb = match (work.absorb, &reservation) {
+            (Absorb::UpTo(most), _) => free_tier::Absorb::UpTo(most),
+            (Absorb::Reserved(_), Some(reservation)) => free_tier::Absorb::Reserved(reservation),
+            _ => free_tier::Absorb::Nothing,
+        };
+        let finished = free_tier::FinishedWork {
+            id: work.id,
+            request_hash: work.request_hash,
+            cost: work.cost,
+            limit: work.limit,
+            payer,
+            absorb,
+            identity: identity.as_ref(),
+            pool: &pool,
+        };
+        let settled = free_tier::settle(&finished, self.rules(), self.now())?;
+        self.settlement_write(settled, identity.as_ref(), &pool)
+    }
+
+    /// The pool, as far as the settlement needs it. Its counters count grants.
+    fn settlement_pool(&self, work: &FinishedWork) -> Result<PoolState, Refusal> {
+        if work.identity.is_some() && work.absorb != Absorb::Nothing {
+            return self.pool_state();
         }
-        Ok(absorbed)
+        let account = match work.payer {
+            Payer::Nobody => Account::open(AccountId::Pool)?,
+            _ => self.account(AccountId::Pool)?,
+        };
+        Ok(PoolState::new(account, PoolCounters::default())?)
     }
 
-    /// Takes the charge out of the payer's account, and says who pays how much.
-    fn settle_payer(&mut self, work: &FinishedWork, absorbed: Msats) -> Result<CostShares, Refusal> {
-        let shares = |payable| CostShares::of(work.cost, work.limit, absorbed, payable);
-        match work.payer {
-            Payer::Nobody => Ok(shares(Msats::ZERO)?),
-            Payer::Balance(account) => {
-                let shares = shares(Msats::MAX)?;
-                self.debit(account, shares.charged)?;
-                Ok(shares)
-            }
-            Payer::Deposit(account) => {
-                let shares = shares(self.account(account)?.available())?;
-                self.debit(account, shares.charged)?;
-                Ok(shares)
-            }
-            Payer::Hold { hold, account } => {
-                let account = self.account(account)?;
-                let due = shares(Msats::MAX)?;
-                let settled = self.hold(hold)?.settle(&account, due.charged, self.now())?;
-                self.hold_write(settled.account, settled.hold)?;
-                let uncollected = due.uncollected.checked_add(settled.uncollected)?;
-                Ok(CostShares { absorbed, charged: settled.charged, uncollected })
-            }
-        }
-    }
-
-    fn debit(&mut self, account: AccountId, amount: Msats) -> Result<(), Refusal> {
-        let account = self.account(account)?.debit(amount)?;
-        self.rows.accounts.put(account)
-    }
-
-    /// Books a charge that the payer's account has been debited with: the tithe goes into the pool, the rest is revenue.
-    fn charge_with_tithe(
+    /// Writes what a settlement has changed.
+    fn settlement_write(
         &mut self,
-        work: &FinishedWork,
-        charged: Msats,
-        keys: &mut SettlementKeys,
-    ) -> Result<(), Refusal> {
-        let (Payer::Balance(debit) | Payer::Deposit(debit) | Payer::Hold { account: debit, .. }) = work.payer
-        else {
-            return Ok(());
-        };
-        let tithe = self.rules().free_tier.tithe_of(charged);
-        let parts = [
-            (TransferKind::Charge, AccountId::Revenue, charged.checked_sub(tithe)?),
-            (TransferKind::Tithe, AccountId::Pool, tithe),
-        ];
-        for (kind, credit, amount) in parts.into_iter().filter(|(_, _, amount)| !amount.is_zero()) {
-            let key = keys.next(kind);
-            self.post_debited(Posting { key, debit, credit, amount, kind, reference: work.id })?;
+        settled: WorkSettled,
+        identity: Option<&Identity>,
+        pool: &PoolState,
+    ) -> Result<CostShares, Refusal> {
+        let WorkSettled { absorbed, charged, uncollected, .. } = settled;
+        if let Some(hold) = settled.hold {
+            self.rows.holds.put(hold)?;
         }
-        Ok(())
+        if let Some(account) = settled.account {
+            self.rows.accounts.put(account)?;
+        }
+        if let Some(reservation) = settled.reservation {
+            self.rows.reservations.put(reservation)?;
+        }
+        if let Some(changed) = settled.identity.filter(|changed| Some(changed) != identity) {
+            self.rows.identities.put(changed)?;
+        }
+        self.pool_write(pool, settled.pool)?;
+        self.grant_write(settled.grant, settled.transfers);
+        Ok(CostShares { absorbed, charged, uncollected })
     }
 }

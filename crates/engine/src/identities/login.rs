@@ -6,7 +6,7 @@ use super::view::IdentityView;
 use crate::error::EngineError;
 use crate::idempotency::KeyedResponse;
 use crate::records::{AuthNonceId, AuthNonceKind, IdempotencyRequest, StoredResponse};
-use tithe_trust::{Challenge, IdentityToken, Login, VerifiedEvent, check_site};
+use tithe_trust::{Challenge, IdentityToken, Login, Site, VerifiedEvent};
 use tracing::info;
 
 /// A request to log in.
@@ -16,6 +16,8 @@ pub struct LoginRequest {
     pub event: VerifiedEvent,
     /// The host names of this server. An event that names a site must name one of them.
     pub hosts: Vec<String>,
+    /// Whether the event must name a site.
+    pub site_required: bool,
     /// The client's idempotency key, if it gave one.
     pub idempotency: Option<IdempotencyRequest>,
 }
@@ -46,20 +48,20 @@ impl Identities {
         request: LoginRequest,
         render: impl Fn(&LoggedIn) -> Result<StoredResponse, EngineError>,
     ) -> Result<KeyedResponse, EngineError> {
-        let LoginRequest { event, hosts, idempotency } = request;
-        check_site(&event, &hosts.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let LoginRequest { event, hosts, site_required, idempotency } = request;
         if let Some(key) = &idempotency
             && let Some(response) = self.idempotency.stored(key).await?
         {
             return Ok(KeyedResponse::replay(response));
         }
-        self.challenges.login(&event, self.core.now())?;
-        self.idempotency.once(idempotency, async { render(&self.log_in(&event).await?) }).await
+        let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+        let site = if site_required { Site::Named(&hosts) } else { Site::NamedOrUnnamed(&hosts) };
+        let login = self.challenges.login(&event, site, self.core.now())?;
+        self.idempotency.once(idempotency, async { render(&self.log_in(login).await?) }).await
     }
 
-    async fn log_in(&self, event: &VerifiedEvent) -> Result<LoggedIn, EngineError> {
-        let now = self.core.now();
-        let Login { pubkey, nonce, expires_at } = self.challenges.login(event, now)?;
+    async fn log_in(&self, login: Login) -> Result<LoggedIn, EngineError> {
+        let (Login { pubkey, nonce, expires_at }, now) = (login, self.core.now());
         let (nonce, kind) = (AuthNonceId(nonce.to_bytes()), AuthNonceKind::Login);
         let consume = AuthNonceConsume { nonce, kind, pubkey, expires_at };
         let known = self.core.committer.commit(consume).await?;

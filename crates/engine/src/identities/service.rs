@@ -6,8 +6,11 @@ use crate::core::Core;
 use crate::error::EngineError;
 use crate::idempotency::Idempotency;
 use std::sync::Arc;
-use tithe_trust::{Challenges, IdentityTokens, NostrPubkey, Secrets, Tier};
+use tithe_trust::{Audience, Challenges, IdentityTokens, NostrPubkey, Secrets, Tier};
 use tracing::info;
+
+/// The audience of Tithe's tokens.
+const AUDIENCE: Audience = Audience::literal("tithe");
 
 /// The use cases of identities.
 pub struct Identities {
@@ -20,7 +23,7 @@ pub struct Identities {
 
 impl Identities {
     pub(crate) fn new(core: Arc<Core>, idempotency: Arc<Idempotency>, secrets: &Secrets) -> Self {
-        let tokens = IdentityTokens::new(secrets, core.settings.identity_token_life);
+        let tokens = IdentityTokens::new(secrets, AUDIENCE, core.settings.identity_token_life);
         let challenges = Challenges::new(secrets, Challenges::LIFE);
         Self { core, idempotency, tokens, challenges, recent_nonces: RecentNonces::default() }
     }

@@ -48,8 +48,9 @@ mod tests {
     use uuid::Uuid;
 
     fn tokens(first: &str, others: &[&str]) -> ClaimTokens {
-        let others = others.iter().map(|text| Secret::new(*text)).collect();
-        ClaimTokens::new(&Secrets::new(Secret::new(first), others))
+        let secret = |name: &str| Secret::new(format!("{name:_<32}")).unwrap();
+        let others = others.iter().map(|name| secret(name)).collect();
+        ClaimTokens::new(&Secrets::new(secret(first), others))
     }
 
     #[test]

@@ -21,8 +21,9 @@ use crate::idempotency::{IdempotencyFinish, KeyedResponse};
 use crate::payments::{InvoiceIssue, Issued, NewInvoice};
 use crate::records::{IdempotencyId, IdempotencyRequest, StoredResponse};
 use std::sync::Arc;
-use tithe_jobs::{Job, JobId, NewJob};
+use tithe_jobs::{Job, JobId, JobStart, NewJob};
 use tithe_lightning::{Invoice, OwnerId, Purpose};
+use tithe_pricing::Priced;
 use tithe_trust::{NostrPubkey, Tier};
 use tracing::{info, warn};
 
@@ -86,7 +87,7 @@ impl Jobs {
                 *job.clone()
             }
         };
-        if begun.state.name().is_terminal() && begun.evaluation.invoice.is_none() {
+        if begun.state.name().is_terminal() && begun.evaluation_invoice().is_none() {
             info!(job = %begun.id, instead = %job.id, "abandoned job replaced by a new one");
             let again = create(Some(begun.id));
             if let JobCreated::Replayed(response) = self.core.committer.commit(again).await? {
@@ -130,8 +131,7 @@ impl Jobs {
             model: model.name.clone(),
             max_output_tokens: new.max_output_tokens,
             identity: new.identity,
-            evaluation_fee: evaluation.full_amount()?,
-            evaluation,
+            start: JobStart::Evaluation { fee: evaluation.full_amount()?, quote: evaluation },
             created_at: self.core.now(),
         }))
     }
@@ -164,7 +164,7 @@ impl Jobs {
     ) -> Result<StoredResponse, EngineError> {
         let id = job.id;
         let claim_token = self.tokens.token(id);
-        if job.evaluation.invoice.is_none() {
+        if job.evaluation_invoice().is_none() {
             let owner = Arc::new(JobOwner { job: id, identity: job.identity, lease: None });
             let invoice = self.payments.mint(&eval_invoice(&job)).await?;
             let tier = self.identities.tier_of(job.identity).await?;
@@ -201,7 +201,7 @@ fn eval_invoice(job: &Job) -> NewInvoice {
         owner: OwnerId(job.id.0),
         purpose: Purpose::JobEval,
         nth: 0,
-        amount: job.evaluation.fee,
+        amount: job.evaluation_fee(),
         description: format!("Tithe: evaluation of job {}", job.id),
     }
 }

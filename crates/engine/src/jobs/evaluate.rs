@@ -9,7 +9,7 @@ use crate::error_chain::chain;
 use crate::inference;
 use crate::quotes::evaluation::{self, Judgement};
 use std::time::Duration;
-use tithe_jobs::{Job, WorkTerms};
+use tithe_jobs::{Evaluation, Job, WorkTerms};
 use tracing::{error, info, warn};
 
 /// How long a job waits for a BTC price before it fails and is refunded, and how long it rests in between.
@@ -28,7 +28,10 @@ impl Jobs {
         }
         let attempt = job.lease.attempts;
         // No more output than the fee was worked out for.
-        let quote = &job.evaluation.quote;
+        let Some(Evaluation { quote, .. }) = &job.evaluation else {
+            error!("a job without an evaluation is to be evaluated");
+            return self.evaluation_end(job, evaluation_failed()).await;
+        };
         let ports = &self.core.ports;
         let chat = evaluation::chat(&quote.model, &job.request, quote.tokens.max_output);
         let answered = inference::run(ports.inference.as_ref(), &ports.catalogue, &chat, None);

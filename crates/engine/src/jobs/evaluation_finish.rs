@@ -74,7 +74,7 @@ fn reserve(books: &mut Books<'_>, job: &Job, work: &WorkTerms) -> Result<WorkTer
 
 /// Earns the evaluation fee. It pays for work of ours, and is not tithed.
 fn earn_fee(books: &mut Books<'_>, job: &Job) -> Result<(), Refusal> {
-    let amount = job.evaluation.fee.to_msats();
+    let amount = job.evaluation_fee().to_msats();
     if amount.is_zero() {
         return Ok(());
     }

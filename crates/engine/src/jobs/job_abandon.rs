@@ -29,7 +29,7 @@ impl Command for JobAbandon {
 
     fn decide(&self, books: &mut Books<'_>) -> Result<Abandoned, Refusal> {
         let job = books.job(self.job)?;
-        if job.evaluation.invoice.is_some() {
+        if job.evaluation_invoice().is_some() {
             return Ok(Abandoned::HasInvoice);
         }
         books.job_advance(&job, JobEvent::Expired)?;

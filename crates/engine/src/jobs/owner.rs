@@ -3,13 +3,13 @@
 use super::steps::{awaits, check_lease, reservation_id};
 use crate::books::{Books, Refusal, RowKeys};
 use crate::error::EngineError;
-use crate::payments::{Arrival, OwnerIssue, OwnerLookup, PaymentOwner, PaymentStep};
+use crate::payments::{OwnerIssue, OwnerLookup, PaymentOwner, PaymentStep};
 use crate::store::Store;
 use async_trait::async_trait;
 use std::sync::Arc;
 use tithe_jobs::{JobEvent, JobId, JobState, Lease};
 use tithe_ledger::{AccountId, TransferKind};
-use tithe_lightning::{Invoice, OwnerId, PaymentHash, Purpose};
+use tithe_lightning::{Invoice, InvoiceChange, OwnerId, PaymentHash, Purpose};
 use tithe_trust::NostrPubkey;
 
 /// A job as the owner of its two invoices.
@@ -50,12 +50,13 @@ impl PaymentOwner for JobOwner {
     fn invoice_issued(&self, books: &mut Books<'_>, invoice: &Invoice) -> Result<OwnerIssue, Refusal> {
         let job = books.job(self.job)?;
         let event = match invoice.purpose {
-            Purpose::JobEval if job.evaluation.invoice.is_some() => return Ok(OwnerIssue::HasAnother),
+            Purpose::JobEval if job.evaluation_invoice().is_some() => return Ok(OwnerIssue::HasAnother),
             Purpose::JobEval => JobEvent::EvalInvoiced { invoice: invoice.payment_hash },
             Purpose::JobWork => {
                 check_lease(&job, self.lease.as_ref())?;
                 JobEvent::WorkInvoiced { invoice: invoice.payment_hash }
             }
+            Purpose::Custom(_) => return Err(Refusal::OtherOwner(invoice.payment_hash)),
         };
         books.job_advance(&job, event)?;
         Ok(OwnerIssue::Taken)
@@ -65,19 +66,22 @@ impl PaymentOwner for JobOwner {
         &self,
         books: &mut Books<'_>,
         invoice: &Invoice,
-        arrival: Arrival,
+        arrival: InvoiceChange,
     ) -> Result<(), Refusal> {
         let job = books.job(self.job)?;
         let occasion = format!("payment:{}", invoice.payment_hash);
-        if arrival == Arrival::Late || !awaits(&job, invoice.payment_hash) {
+        if arrival == InvoiceChange::PaidLate || !awaits(&job, invoice.payment_hash) {
             let ended = job.state.name().is_terminal();
             return if ended { books.job_refund(job, &occasion) } else { Ok(()) };
         }
         let event = match (arrival, invoice.purpose) {
             // The job ends, and what was paid is refunded.
-            (Arrival::Short | Arrival::Late, _) => JobEvent::Expired,
-            (Arrival::InFull, Purpose::JobEval) => JobEvent::EvalPaid,
-            (Arrival::InFull, Purpose::JobWork) => JobEvent::WorkPaid,
+            (InvoiceChange::PaidShort | InvoiceChange::PaidLate, _) => JobEvent::Expired,
+            (InvoiceChange::Paid, Purpose::JobEval) => JobEvent::EvalPaid,
+            (InvoiceChange::Paid, Purpose::JobWork) => JobEvent::WorkPaid,
+            (InvoiceChange::Paid, Purpose::Custom(_)) => {
+                return Err(Refusal::OtherOwner(invoice.payment_hash));
+            }
         };
         let job = books.job_step(&job, event, &occasion)?;
         if matches!(job.state, JobState::Executing { .. })

@@ -20,8 +20,8 @@ pub(super) const fn reservation_id(job: JobId) -> ReservationId {
 /// Whether a job waits for this invoice to be paid.
 pub(super) fn awaits(job: &Job, hash: PaymentHash) -> bool {
     match &job.state {
-        JobState::AwaitingEvalPayment => job.evaluation.invoice == Some(hash),
-        JobState::AwaitingWorkPayment { invoice, .. } => *invoice == hash,
+        JobState::AwaitingEvalPayment => job.evaluation_invoice() == Some(hash),
+        JobState::AwaitingWorkPayment { invoice, .. } => *invoice == Some(hash),
         _ => false,
     }
 }

@@ -41,7 +41,7 @@ impl Jobs {
             Some(hash) => store.invoice(hash).await,
             None => Ok(None),
         };
-        let eval_invoice = invoice(job.evaluation.invoice).await?;
+        let eval_invoice = invoice(job.evaluation_invoice()).await?;
         let work_invoice = invoice(job.state.work_invoice()).await?;
         let tier = self.identities.tier_of(job.identity).await?;
         Ok(JobView { job, eval_invoice, work_invoice, tier })

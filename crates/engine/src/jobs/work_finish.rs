@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tithe_free_tier::RequestHash;
 use tithe_jobs::{Completion, InvalidTransition, Job, JobEvent, JobId, JobState, Lease, WorkTerms};
 use tithe_ledger::AccountId;
-use tithe_pricing::{CostSplit, Usage};
+use tithe_pricing::{CostSplit, Priced, Usage};
 use tithe_trust::NostrPubkey;
 
 /// The result of a job's work.
@@ -99,7 +99,7 @@ impl WorkFinish {
         work: &WorkTerms,
         usage: &Usage,
     ) -> Result<CostSplit, Refusal> {
-        let price = work.quote.price(usage)?;
+        let price = work.quote.price_or_max(usage);
         let paid = books.account(AccountId::Job(job.id.0))?.available();
         let id = reservation_id(job.id);
         let is_reserved = job.identity.is_some() && books.live_reservation(id)?.is_some();

@@ -108,7 +108,7 @@ impl Payments {
         }
         let owner = self.owner_of(invoice).await?;
         match self.core.committer.commit(InvoiceExpire { owner, invoice: hash }).await {
-            Ok(_) => info!(payment = %hash, purpose = invoice.purpose.name(), "invoice expired unpaid"),
+            Ok(_) => info!(payment = %hash, purpose = %invoice.purpose, "invoice expired unpaid"),
             Err(CommitError::Refused(Refusal::Invoice(InvoiceError::AlreadyPaid(_)))) => {
                 debug!(payment = %hash, "the invoice was paid just before it was to expire");
             }

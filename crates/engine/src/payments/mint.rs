@@ -51,10 +51,13 @@ impl Payments {
             expires_after: self.core.now() + (expiry / 2).min(LIFE_LEFT_MIN),
         };
         if let Err(mismatch) = bolt11.check(&expected) {
-            warn!(%owner, purpose = purpose.name(), %mismatch, "the wallet made another invoice than requested");
+            warn!(%owner, %purpose, %mismatch, "the wallet made another invoice than requested");
             return Err(EngineError::NoWallet);
         }
-        Ok(Invoice::issue(&bolt11, purpose, owner, amount.to_msats()))
+        Invoice::issue(&bolt11, purpose, owner).map_err(|failure| {
+            warn!(%owner, %purpose, %failure, "the wallet made an invoice without an amount");
+            EngineError::NoWallet
+        })
     }
 
     async fn mint_bolt11(&self, request: &InvoiceRequest) -> Result<Bolt11, EngineError> {

@@ -20,6 +20,6 @@ mod service;
 pub use invoice_expire::{InvoiceExpire, InvoiceExpired};
 pub use invoice_issue::{InvoiceIssue, Issued};
 pub use mint::NewInvoice;
-pub use owner::{Arrival, OwnerIssue, OwnerLookup, PaymentOwner, PaymentStep};
+pub use owner::{OwnerIssue, OwnerLookup, PaymentOwner, PaymentStep};
 pub use payment_credit::{Credited, PaymentCredit};
 pub use service::Payments;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use std::fmt::Debug;
 use std::sync::Arc;
 use tithe_ledger::{AccountId, TransferKind};
-use tithe_lightning::{Invoice, OwnerId, PaymentHash, Purpose};
+use tithe_lightning::{Invoice, InvoiceChange, OwnerId, PaymentHash, Purpose};
 
 /// A step of an invoice that its owner takes part in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,17 +17,6 @@ pub enum PaymentStep {
     Credit,
     /// The invoice expires unpaid.
     Expire,
-}
-
-/// How a payment has arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arrival {
-    /// In time, and at least what the invoice asks for.
-    InFull,
-    /// In time, but less than the invoice asks for. No Lightning wallet should accept that.
-    Short,
-    /// After the invoice had expired.
-    Late,
 }
 
 /// What the owner says to a new invoice.
@@ -75,7 +64,7 @@ pub trait PaymentOwner: Debug + Send + Sync + 'static {
         &self,
         books: &mut Books<'_>,
         invoice: &Invoice,
-        arrival: Arrival,
+        arrival: InvoiceChange,
     ) -> Result<(), Refusal>;
 
     /// An invoice has expired unpaid.

@@ -1,6 +1,6 @@
 //! Credits a payment that the wallet has received.
 
-use super::owner::{Arrival, PaymentOwner, PaymentStep};
+use super::owner::{PaymentOwner, PaymentStep};
 use crate::books::{Books, Command, Posting, Refusal, RowKeys};
 use std::sync::Arc;
 use tithe_ledger::{AccountId, TransferKey};
@@ -20,7 +20,7 @@ pub struct PaymentCredit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credited {
     /// The payment was credited.
-    Now(Arrival),
+    Now(InvoiceChange),
     /// The payment was credited before; nothing has changed.
     Before,
 }
@@ -39,14 +39,9 @@ impl Command for PaymentCredit {
         let Self { owner, payment } = self;
         let hash = payment.payment_hash;
         let invoice = books.invoice_of(hash, owner.as_ref())?;
-        let (paid, change) = match invoice.receive(payment) {
+        let (paid, arrival) = match invoice.receive(payment) {
             Err(InvoiceError::AlreadyPaid(_)) => return Ok(Credited::Before),
             received => received?,
-        };
-        let arrival = match change {
-            InvoiceChange::PaidLate => Arrival::Late,
-            InvoiceChange::Paid if payment.amount < invoice.amount => Arrival::Short,
-            InvoiceChange::Paid => Arrival::InFull,
         };
         books.post(Posting {
             key: TransferKey::new(format!("payment:{hash}")),

@@ -40,8 +40,8 @@ impl Payments {
         let amount = payment.amount;
         let owner = self.owner_of(invoice).await?;
         if let Credited::Now(arrival) = self.core.committer.commit(PaymentCredit { owner, payment }).await? {
-            let (payment, purpose) = (invoice.payment_hash, invoice.purpose.name());
-            info!(%payment, purpose, %amount, ?arrival, "payment credited");
+            let (payment, purpose) = (invoice.payment_hash, invoice.purpose);
+            info!(%payment, %purpose, %amount, ?arrival, "payment credited");
         }
         Ok(())
     }
@@ -60,8 +60,8 @@ impl Payments {
             None => None,
         };
         owner.ok_or_else(|| {
-            let (payment, purpose) = (invoice.payment_hash, invoice.purpose.name());
-            error!(%payment, purpose, owner = %invoice.owner, "the owner of an invoice does not exist");
+            let (payment, purpose) = (invoice.payment_hash, invoice.purpose);
+            error!(%payment, %purpose, owner = %invoice.owner, "the owner of an invoice does not exist");
             EngineError::Internal
         })
     }

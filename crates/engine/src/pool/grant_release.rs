@@ -24,8 +24,9 @@ impl Command for GrantRelease {
     fn decide(&self, books: &mut Books<'_>) -> Result<Reservation, Refusal> {
         let reservation = books.reservation(self.reservation)?;
         let identity = books.identity(self.identity)?;
-        let (ended, identity) = reservation.release(&identity, books.now())?;
-        books.reservation_end(&reservation, ended.clone(), identity)?;
-        Ok(ended)
+        let ended = reservation.release(&identity, &books.pool_state()?, books.now())?;
+        let reservation = ended.reservation.clone();
+        books.reservation_end(ended)?;
+        Ok(reservation)
     }
 }

@@ -3,7 +3,7 @@
 use crate::books::rows::{Reservations, RowKind};
 use crate::books::{Books, Command, Refusal, RowKeys};
 use std::time::Duration;
-use tithe_free_tier::{Reservation, ReservationId, ReservationState, Serve};
+use tithe_free_tier::{NewReservation, Reservation, ReservationId, Serve};
 use tithe_money::Msats;
 use tithe_trust::NostrPubkey;
 
@@ -33,11 +33,16 @@ impl Command for GrantReserve {
             return Err(Refusal::exists(Reservations::NAME, &self.reservation));
         }
         let identity = books.identity(self.identity)?;
-        let decision = books.free_tier_decision(&identity, self.amount)?;
+        let (pool, rules, now) = (books.pool_state()?, books.rules(), books.now());
+        let decision = identity.decide(rules, pool.view(), self.amount, now)?;
         if decision.serve != Serve::Free {
             return Err(Refusal::NotFree(decision));
         }
-        let state = ReservationState::Held { until: Some(books.now() + self.lease) };
-        books.reserve(self.reservation, &identity, self.amount, state)
+        let budget = identity.budget(rules, now);
+        let new = NewReservation { id: self.reservation, amount: self.amount, budget };
+        let reserved = new.hold(&identity, &pool, Some(self.lease), now)?;
+        let reservation = reserved.reservation.clone();
+        books.reserved_write(reserved)?;
+        Ok(reservation)
     }
 }

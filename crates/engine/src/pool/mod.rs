@@ -14,5 +14,4 @@ pub use grant_expire::GrantExpire;
 pub use grant_release::GrantRelease;
 pub use grant_renew::GrantRenew;
 pub use grant_reserve::GrantReserve;
-pub(crate) use reservations::NewGrant;
 pub use service::{Pool, PoolStatus};

@@ -1,12 +1,12 @@
 //! The use cases of the pool.
 
 use super::grant_expire::GrantExpire;
-use crate::books::{Post, Posted, Posting, Rules};
+use crate::books::{Post, Posted, Posting};
 use crate::committer::CommitError;
 use crate::core::Core;
 use crate::error::EngineError;
 use std::sync::Arc;
-use tithe_free_tier::{Budgets, Decision, FreeTierError, Identity, PoolView};
+use tithe_free_tier::{Budgets, Decision, FreeTierError, Identity, PoolState};
 use tithe_ledger::{Account, AccountId, TransferKey, TransferKind};
 use tithe_money::{Msats, Sats};
 use tithe_trust::{NostrPubkey, Tier};
@@ -87,16 +87,15 @@ impl Pool {
         let store = &self.core.ports.store;
         let now = self.core.now();
         let identity = store.identity(pubkey).await?.unwrap_or_else(|| Identity::new(pubkey, now));
-        let pool = self.account().await?;
-        let offered = store.pool_counters().await?.offered;
-        let view = PoolView { balance: pool.balance(), available: pool.available(), offered };
-        let Rules { trust, free_tier } = &self.core.settings.rules;
-        let decision = identity.decide_invoiced(trust, free_tier, view, price, now);
+        let (account, counters) = (self.account().await?, store.pool_counters().await?);
+        let rules = &self.core.settings.rules;
+        let decision = PoolState::new(account, counters)
+            .and_then(|pool| identity.decide_invoiced(rules, pool.view(), price, now));
         let decision = decision.map_err(|failure: FreeTierError| {
             error!(%failure, %pubkey, "the free tier could not be decided");
             EngineError::Internal
         })?;
-        Ok((identity.trust.tier_at(trust, now), decision))
+        Ok((identity.trust.tier_at(&rules.trust, now), decision))
     }
 
     /// Expires reservations whose lease has run out. Several servers may do it at once: each reservation ends once.
@@ -115,6 +114,9 @@ impl Pool {
 
     async fn account(&self) -> Result<Account, EngineError> {
         let pool = self.core.ports.store.account(AccountId::Pool).await?;
-        Ok(pool.unwrap_or_else(|| Account::open(AccountId::Pool)))
+        pool.map_or_else(|| Account::open(AccountId::Pool), Ok).map_err(|failure| {
+            error!(%failure, "the pool has no account");
+            EngineError::Internal
+        })
     }
 }

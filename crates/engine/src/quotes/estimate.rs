@@ -5,7 +5,7 @@ use crate::error::EngineError;
 use crate::pool::PoolStatus;
 use tithe_free_tier::Decision;
 use tithe_money::{Msats, Sats, UsdMicros};
-use tithe_pricing::{BtcQuote, Quote};
+use tithe_pricing::{BtcQuote, Priced, Quote};
 use tithe_trust::{NostrPubkey, Tier};
 
 /// What a request would cost: its evaluation and its work together.

@@ -7,7 +7,7 @@ use tithe_jobs::{Job, JobState, StateName};
 /// The job failed after its evaluation: all but the fee is refunded.
 async fn assert_work_is_owed_back(scene: &Scene, job: &Job) {
     let JobState::Failed { work: Some(work), .. } = &job.state else { panic!("{:?}", job.state) };
-    let (fee, owed) = (job.evaluation.fee.to_msats().get(), work.amount.to_msats().get());
+    let (fee, owed) = (job.evaluation_fee().to_msats().get(), work.amount.to_msats().get());
     assert_eq!(scene.moved(job.id).await, Moved { paid: fee + owed, charged: fee, owed, ..Moved::default() });
     assert_eq!(job.refund.amount(), work.amount);
 }
@@ -36,7 +36,7 @@ async fn an_evaluation_that_always_fails_or_makes_no_sense_is_owed_back_in_full(
         let id = server.create(request).await;
         let job = scene.pay_through(id).await;
         assert!(matches!(job.state, JobState::Failed { work: None, .. }), "{:?}", job.state);
-        let fee = job.evaluation.fee.to_msats().get();
+        let fee = job.evaluation_fee().to_msats().get();
         assert_eq!(scene.moved(id).await, Moved { paid: fee, owed: fee, ..Moved::default() });
         assert_eq!(scene.backend.evaluations(), scene.settings.max_attempts, "{request}");
         scene.finish().await;
@@ -55,7 +55,7 @@ async fn what_the_backend_refuses_fails_at_once() {
     scene.backend.say_to_evaluation(Answer::of(&[], Ends::Refused));
     let evaluation = server.create("hello").await;
     let job = scene.pay_through(evaluation).await;
-    assert_eq!(job.refund.amount(), job.evaluation.fee);
+    assert_eq!(job.refund.amount(), job.evaluation_fee());
     assert_eq!(scene.backend.evaluations(), 2);
     scene.finish().await;
 }

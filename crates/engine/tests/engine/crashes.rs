@@ -21,7 +21,7 @@ async fn buy(scene: &Scene, server: Arc<Server>, who: Option<NostrPubkey>) -> Jo
         if job.state.name().is_terminal() {
             return id;
         }
-        for hash in [job.evaluation.invoice, job.state.work_invoice()].into_iter().flatten() {
+        for hash in [job.evaluation_invoice(), job.state.work_invoice()].into_iter().flatten() {
             let invoice = scene.invoice(hash).await;
             // What was paid before is not paid again: the customer's wallet sees to that.
             let _paid_before = scene.wallet.pay(&invoice.payment_request.parse().unwrap()).await;

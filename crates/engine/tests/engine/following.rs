@@ -272,7 +272,7 @@ async fn money_that_arrives_after_the_end_is_told_to_who_comes_back() {
     assert_eq!(states(&updates), [StateName::AwaitingEvalPayment, StateName::Expired]);
     let end = updates.last().unwrap().0;
     assert_eq!(read(&server, id, end).await, []);
-    let invoice = scene.invoice(scene.job(id).await.evaluation.invoice.unwrap()).await;
+    let invoice = scene.invoice(scene.job(id).await.evaluation_invoice().unwrap()).await;
     tithe_lightning::TestPayer::pay(&slow, &invoice.payment_request.parse().unwrap()).await.unwrap();
     poll_all(&server.engine).await;
     assert_eq!(states(&read(&server, id, end).await), [StateName::Expired]);

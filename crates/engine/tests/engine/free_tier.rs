@@ -56,7 +56,7 @@ async fn work_within_the_day_is_free_and_starts_at_once_without_an_invoice() {
     let job = scene.until_state(id, StateName::Complete).await;
     assert_eq!(job.state.work_invoice(), None);
     let (price, moved) = (absorbed(&job), scene.moved(id).await);
-    let fee = job.evaluation.fee.to_msats().get();
+    let fee = job.evaluation_fee().to_msats().get();
     assert_eq!((moved.paid, moved.charged, moved.absorbed, moved.owed), (fee, fee, price, 0));
     assert!(price > 0);
     let pool = pool(&server).await;

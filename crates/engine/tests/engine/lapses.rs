@@ -48,7 +48,7 @@ async fn a_payment_in_time_that_is_seen_only_after_the_expiry_is_in_time() {
 
 async fn asked(scene: &Scene, id: JobId) -> tithe_lightning::PaymentHash {
     let job = scene.job(id).await;
-    job.state.work_invoice().or(job.evaluation.invoice).unwrap()
+    job.state.work_invoice().or(job.evaluation_invoice()).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,7 +90,7 @@ async fn a_payment_that_races_the_lapse_is_credited_or_owed_back_and_never_both(
     scene.clock.advance(scene.settings.invoice_expiry + JUST_AFTER);
     let pay_all = async {
         for id in &jobs {
-            let invoice = scene.invoice(scene.job(*id).await.evaluation.invoice.unwrap()).await;
+            let invoice = scene.invoice(scene.job(*id).await.evaluation_invoice().unwrap()).await;
             slow.pay(&invoice.payment_request.parse().unwrap()).await.unwrap();
             servers[0].engine.payments.invoice(invoice.payment_hash).await.unwrap();
         }
@@ -106,7 +106,7 @@ async fn a_payment_that_races_the_lapse_is_credited_or_owed_back_and_never_both(
     }
     for id in jobs {
         let job = scene.job(id).await;
-        let fee = job.evaluation.fee.to_msats().get();
+        let fee = job.evaluation_fee().to_msats().get();
         let owed = match job.state.name() {
             StateName::Expired => fee,
             StateName::Evaluating => 0,

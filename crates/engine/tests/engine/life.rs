@@ -15,7 +15,7 @@ async fn a_job_that_is_paid_for_twice_completes_and_every_msat_is_accounted_for(
     let scene = Scene::open().await;
     let server = scene.started();
     let id = server.create("Why is the sky blue?").await;
-    let fee = scene.job(id).await.evaluation.fee.to_msats().get();
+    let fee = scene.job(id).await.evaluation_fee().to_msats().get();
     let job = scene.pay_through(id).await;
     let JobState::Complete { work, completion, .. } = &job.state else { panic!("{:?}", job.state) };
     assert!(completion.text.starts_with("You asked: Why is the sky blue?"));
@@ -40,7 +40,7 @@ async fn a_rejected_job_costs_the_evaluation_fee_and_nothing_else() {
     let job = scene.pay_through(id).await;
     let JobState::Rejected { reason } = &job.state else { panic!("{:?}", job.state) };
     assert_eq!(reason, "The simulated evaluator was told to reject this.");
-    let fee = job.evaluation.fee.to_msats().get();
+    let fee = job.evaluation_fee().to_msats().get();
     assert_eq!(scene.moved(id).await, Moved { paid: fee, charged: fee, ..Moved::default() });
     assert_eq!(scene.backend.works(), 0);
     scene.finish().await;
@@ -53,7 +53,7 @@ async fn a_job_whose_work_fails_costs_the_evaluation_fee_and_the_work_is_owed_ba
     let id = server.create("[sim:refuse]").await;
     let job = scene.pay_through(id).await;
     let JobState::Failed { work: Some(work), .. } = &job.state else { panic!("{:?}", job.state) };
-    let (fee, owed) = (job.evaluation.fee.to_msats().get(), work.amount.to_msats().get());
+    let (fee, owed) = (job.evaluation_fee().to_msats().get(), work.amount.to_msats().get());
     assert_eq!(scene.moved(id).await, Moved { paid: fee + owed, charged: fee, owed, ..Moved::default() });
     scene.finish().await;
 }
@@ -70,7 +70,7 @@ async fn a_job_that_nobody_pays_expires_at_either_invoice() {
     scene.until_state(unpaid, StateName::Expired).await;
     let job = scene.until_state(half_paid, StateName::Expired).await;
     assert_eq!(scene.moved(unpaid).await, Moved::default());
-    let fee = job.evaluation.fee.to_msats().get();
+    let fee = job.evaluation_fee().to_msats().get();
     assert_eq!(scene.moved(half_paid).await, Moved { paid: fee, charged: fee, ..Moved::default() });
     assert_eq!(scene.backend.works(), 0);
     scene.finish().await;

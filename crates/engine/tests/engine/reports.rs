@@ -45,7 +45,7 @@ async fn a_payment_that_is_reported_64_times_at_once_is_credited_once() {
     let servers = [scene.started(), scene.started()];
     for round in 0..4 {
         let id = servers[0].create(&format!("question {round}")).await;
-        let hash = scene.job(id).await.evaluation.invoice.unwrap();
+        let hash = scene.job(id).await.evaluation_invoice().unwrap();
         scene.pay(hash).await;
         report_all_at_once(&scene, &servers, id, hash).await;
         let hash = scene.pay_work(id).await.state.work_invoice().unwrap();
@@ -90,7 +90,7 @@ async fn with_a_silent_wallet_and_no_polling_reading_the_job_finds_the_payment()
     assert_eq!(scene.state(id).await, StateName::AwaitingEvalPayment);
     let view = server.engine.jobs.view(id).await.unwrap();
     assert_eq!(view.job.state.name(), StateName::Evaluating);
-    assert_eq!(view.eval_invoice.unwrap().state.name(), "paid");
+    assert_eq!(view.eval_invoice.unwrap().state.as_str(), "paid");
     scene.finish().await;
 }
 
@@ -116,7 +116,7 @@ async fn a_report_with_a_false_preimage_is_not_believed() {
     let scene = Scene::open().await;
     let server = scene.server();
     let id = server.create("hello").await;
-    let invoice = scene.invoice(scene.job(id).await.evaluation.invoice.unwrap()).await;
+    let invoice = scene.invoice(scene.job(id).await.evaluation_invoice().unwrap()).await;
     let lie = ReceivedPayment {
         payment_hash: invoice.payment_hash,
         amount: invoice.amount,

@@ -36,7 +36,7 @@ async fn customer(scene: &Scene, id: JobId) -> Job {
         if job.state.name().is_terminal() {
             return job;
         }
-        for hash in [job.evaluation.invoice, job.state.work_invoice()].into_iter().flatten() {
+        for hash in [job.evaluation_invoice(), job.state.work_invoice()].into_iter().flatten() {
             let invoice = scene.invoice(hash).await;
             let _paid_or_expired = scene.wallet.pay(&invoice.payment_request.parse().unwrap()).await;
         }

@@ -1,7 +1,7 @@
 //! What work has used, reported well, badly or not at all.
 
 use crate::scene::{Answer, Ends, Moved, Scene};
-use tithe_jobs::{Completion, Job, JobState, StateName, WorkTerms};
+use tithe_jobs::{Completion, Job, JobState, WorkTerms};
 use tithe_pricing::{Tokenizer, Usage};
 
 async fn answered(scene: &Scene, deltas: &[&str], ends: Ends) -> Job {
@@ -39,7 +39,7 @@ async fn a_report_of_nothing_is_a_report() {
     let job = answered(&scene, &["Because."], Ends::Finished(Some(Usage::default()))).await;
     let (work, completion) = completed(&job);
     assert_eq!(completion.usage, Usage::default());
-    let (fee, owed) = (job.evaluation.fee.to_msats().get(), work.amount.to_msats().get());
+    let (fee, owed) = (job.evaluation_fee().to_msats().get(), work.amount.to_msats().get());
     assert_eq!(scene.moved(job.id).await, Moved { paid: fee + owed, charged: fee, owed, ..Moved::default() });
     scene.finish().await;
 }
@@ -57,12 +57,14 @@ async fn usage_beyond_the_quote_is_not_charged_above_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn usage_that_no_money_could_pay_does_not_wedge_the_job() {
+async fn usage_that_no_money_could_pay_is_charged_the_maximum() {
     let scene = Scene::open().await;
     let absurd = Usage { input_tokens: u64::MAX, cached_input_tokens: 0, output_tokens: u64::MAX };
     let job = answered(&scene, &["Because."], Ends::Finished(Some(absurd))).await;
-    assert_eq!(job.state.name(), StateName::Complete, "the next attempt reports sense");
-    assert_eq!(scene.backend.works(), 2);
+    let (work, completion) = completed(&job);
+    assert_eq!((completion.usage, completion.settlement.charged), (absurd, work.quote.max.msats));
+    assert!(completion.settlement.uncollected.is_zero(), "a loss that nobody can have had is not booked");
+    assert_eq!(scene.backend.works(), 1);
     scene.finish().await;
 }
 

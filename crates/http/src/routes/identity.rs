@@ -37,7 +37,8 @@ pub(crate) async fn challenge(state: Data<AppState>) -> HttpResponse {
 /// Log in with a signed challenge
 ///
 /// Exchanges a signed challenge for a token. A challenge can be used once. The response also carries the token in its
-/// `X-Nostr-Token` header. If the event names a site in a `relay` or `u` tag, that must be this server.
+/// `X-Nostr-Token` header. If the event names a site in a `relay` or `u` tag, that must be this server;
+/// on a server with a public URL, it must name one.
 #[utoipa::path(
     post, path = "/api/identity/verify", tag = "Identity", operation_id = "verify",
     params(("Idempotency-Key" = Option<String>, Header, description = "repeating the request with the same key returns the same response")),
@@ -67,7 +68,8 @@ pub(crate) async fn verify(
     let idempotency = idempotency::read(&request, &bytes, state.engine.settings())?;
     let idempotency = idempotency.map(|key| key.of(Caller::ANONYMOUS));
     let identities = state.engine.identities.clone();
-    let login = LoginRequest { event, hosts, idempotency };
+    let site_required = state.public_url.is_some();
+    let login = LoginRequest { event, hosts, site_required, idempotency };
     let keyed = state.run(async move { identities.login(login, render).await }).await?;
     let token = token_in(&keyed);
     let mut response = idempotency::respond(keyed);

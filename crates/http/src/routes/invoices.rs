@@ -7,7 +7,9 @@ use crate::state::AppState;
 use crate::wire::InvoiceStateBody;
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json, Path};
+use tithe_engine::EngineError;
 use tithe_lightning::{Invoice, Purpose};
+use tracing::error;
 
 /// Read an invoice
 ///
@@ -32,13 +34,17 @@ pub(crate) async fn read(
     Incoming::without_body(&request)?.authenticate_read(&state)?;
     let payments = state.engine.payments.clone();
     let invoice = state.run(async move { payments.invoice(hash).await }).await?;
-    let owner_path = owner_path(&invoice);
+    let owner_path = owner_path(&invoice)?;
     Ok(Json(InvoiceStateBody::new(&invoice, owner_path)))
 }
 
 /// The path of the owner of an invoice.
-fn owner_path(invoice: &Invoice) -> String {
+fn owner_path(invoice: &Invoice) -> Result<String, Problem> {
     match invoice.purpose {
-        Purpose::JobEval | Purpose::JobWork => jobs::path(invoice.owner),
+        Purpose::JobEval | Purpose::JobWork => Ok(jobs::path(invoice.owner)),
+        Purpose::Custom(purpose) => {
+            error!(payment = %invoice.payment_hash, %purpose, "an invoice of an unknown purpose is stored");
+            Err(EngineError::Internal.into())
+        }
     }
 }

@@ -44,7 +44,7 @@ pub(crate) struct InvoiceStateBody {
     /// `pending`, `paid` or `expired`.
     state: &'static str,
     /// The purpose: `job_eval` or `job_work`.
-    purpose: &'static str,
+    purpose: String,
     /// The path of the job that the invoice pays for.
     #[schema(example = "/api/jobs/019a…")]
     owner_path: String,
@@ -59,8 +59,8 @@ impl InvoiceStateBody {
     pub(crate) fn new(invoice: &Invoice, owner_path: String) -> Self {
         Self {
             payment_hash: invoice.payment_hash.to_string(),
-            state: invoice.state.name(),
-            purpose: invoice.purpose.name(),
+            state: invoice.state.as_str(),
+            purpose: invoice.purpose.to_string(),
             owner_path,
             paid_at: match invoice.state {
                 InvoiceState::Paid { paid_at, .. } => Some(paid_at),

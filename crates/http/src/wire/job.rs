@@ -119,7 +119,7 @@ struct RefundBody {
 
 impl From<Refund> for RefundBody {
     fn from(refund: Refund) -> Self {
-        Self { state: refund.name(), amount_sats: refund.amount().get() }
+        Self { state: refund.as_str(), amount_sats: refund.amount().get() }
     }
 }
 

@@ -38,7 +38,7 @@ impl From<&Reservation> for ReservationRow {
             amount_msats: reservation.amount.to_i64(),
             budget_msats: reservation.budget.to_i64(),
             used_after_msats: reservation.used_after.to_i64(),
-            state: reservation.state.name().to_owned(),
+            state: reservation.state.as_str().to_owned(),
             lease_until: lease_until.map(Timestamp::unix_micros),
             absorbed_msats: absorbed.map(Msats::to_i64),
             created_at: reservation.created_at.unix_micros(),

@@ -4,7 +4,7 @@ use super::Reader;
 use crate::schema::invoices;
 use diesel::prelude::*;
 use tithe_engine::store::StoreError;
-use tithe_lightning::{Invoice, InvoiceState, OwnerId, Purpose};
+use tithe_lightning::{Invoice, InvoiceState, OwnerId};
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = invoices)]
@@ -35,11 +35,11 @@ impl From<&Invoice> for InvoiceRow {
         };
         Self {
             payment_hash: invoice.payment_hash.to_string(),
-            purpose: invoice.purpose.name().to_owned(),
+            purpose: invoice.purpose.as_str().to_owned(),
             owner: invoice.owner.to_string(),
             bolt11: invoice.payment_request.clone(),
             amount_msats: invoice.amount.to_i64(),
-            state: invoice.state.name().to_owned(),
+            state: invoice.state.as_str().to_owned(),
             received_msats,
             paid_at,
             preimage,
@@ -71,8 +71,7 @@ impl TryFrom<InvoiceRow> for Invoice {
         };
         Ok(Self {
             payment_hash: read.column("payment_hash", row.payment_hash.parse())?,
-            purpose: Purpose::from_name(&row.purpose)
-                .ok_or_else(|| read.corrupt(format!("purpose is {:?}", row.purpose)))?,
+            purpose: read.column("purpose", row.purpose.parse())?,
             owner: OwnerId(read.column("owner", row.owner.parse())?),
             amount: read.msats("amount_msats", row.amount_msats)?,
             state,

@@ -7,7 +7,7 @@ use tithe_engine::store::StoreError;
 use tithe_jobs::{Completion, Evaluation, Job, JobId, JobState, Lease, LeaseOwner, Refund, WorkTerms};
 use tithe_lightning::PaymentHash;
 use tithe_money::Sats;
-use tithe_pricing::Usage;
+use tithe_pricing::{Quote, Usage};
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = jobs)]
@@ -68,9 +68,10 @@ impl TryFrom<&Job> for JobRow {
             model: job.model.clone(),
             max_output_tokens: job.max_output_tokens.map(count_column),
             state: state_column(&job.state).to_owned(),
-            eval_quote: json(&job.evaluation.quote)?,
-            eval_amount_msats: job.evaluation.fee.to_msats().to_i64(),
-            eval_invoice: job.evaluation.invoice.map(|hash| hash.to_string()),
+            // `null` for a job without an evaluation.
+            eval_quote: json(&job.evaluation.as_ref().map(|evaluation| &evaluation.quote))?,
+            eval_amount_msats: job.evaluation_fee().to_msats().to_i64(),
+            eval_invoice: job.evaluation_invoice().map(|hash| hash.to_string()),
             work_terms: job.state.work().map(json).transpose()?,
             work_invoice: job.state.work_invoice().map(|hash| hash.to_string()),
             rejection_reason: match &job.state {
@@ -86,7 +87,7 @@ impl TryFrom<&Job> for JobRow {
             actual_cached_input_tokens: usage.map(|usage| count_column(usage.cached_input_tokens)),
             actual_output_tokens: usage.map(|usage| count_column(usage.output_tokens)),
             settlement: completion.map(|completion| json(&completion.settlement)).transpose()?,
-            refund_state: job.refund.name().to_owned(),
+            refund_state: job.refund.as_str().to_owned(),
             refund_amount_msats: job.refund.amount().to_msats().to_i64(),
             revision: job.revision.into(),
             lease_owner: job.lease.owner.map(|owner| owner.to_string()),
@@ -122,11 +123,7 @@ impl TryFrom<JobRow> for Job {
                 .map(|n| read.count("max_output_tokens", n))
                 .transpose()?,
             identity,
-            evaluation: Evaluation {
-                quote: read.column("eval_quote", serde_json::from_str(&row.eval_quote))?,
-                fee: read.sats("eval_amount_msats", row.eval_amount_msats)?,
-                invoice: read.hash("eval_invoice", row.eval_invoice.as_deref())?,
-            },
+            evaluation: row.evaluation(&read)?,
             state: row.state(&read)?,
             refund,
             lease: Lease {
@@ -145,6 +142,13 @@ impl TryFrom<JobRow> for Job {
 }
 
 impl JobRow {
+    fn evaluation(&self, read: &Reader) -> Result<Option<Evaluation>, StoreError> {
+        let quote: Option<Quote> = read.column("eval_quote", serde_json::from_str(&self.eval_quote))?;
+        let fee = read.sats("eval_amount_msats", self.eval_amount_msats)?;
+        let invoice = read.hash("eval_invoice", self.eval_invoice.as_deref())?;
+        Ok(quote.map(|quote| Evaluation { quote, fee, invoice }))
+    }
+
     fn state(&self, read: &Reader) -> Result<JobState, StoreError> {
         let terms = self.work_terms.as_deref().map(serde_json::from_str::<WorkTerms>).transpose();
         let terms = read.column("work_terms", terms)?;
@@ -157,9 +161,7 @@ impl JobRow {
             "awaiting_eval_payment" => JobState::AwaitingEvalPayment,
             "evaluating" => JobState::Evaluating,
             "accepted" => JobState::Accepted { work: work(terms)? },
-            "awaiting_work_payment" => {
-                JobState::AwaitingWorkPayment { work: work(terms)?, invoice: asked_by(invoice)? }
-            }
+            "awaiting_work_payment" => JobState::AwaitingWorkPayment { work: work(terms)?, invoice },
             "executing" => {
                 let work = work(terms)?;
                 JobState::Executing { invoice: paid_by(&work)?, work }

@@ -4,7 +4,7 @@ use super::Reader;
 use crate::schema::{accounts, holds, transfers};
 use diesel::prelude::*;
 use tithe_engine::store::StoreError;
-use tithe_ledger::{Account, Hold, HoldId, HoldState, Transfer, TransferKey, TransferKind};
+use tithe_ledger::{Account, Hold, HoldId, HoldState, Transfer, TransferKey};
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = accounts)]
@@ -29,11 +29,10 @@ impl TryFrom<AccountRow> for Account {
 
     fn try_from(row: AccountRow) -> Result<Self, StoreError> {
         let read = Reader::new("account", &row.id);
-        Ok(Self::restore(
-            read.column("id", row.id.parse())?,
-            read.msats("balance_msats", row.balance_msats)?,
-            read.msats("held_msats", row.held_msats)?,
-        ))
+        let id = read.column("id", row.id.parse())?;
+        let balance = read.msats("balance_msats", row.balance_msats)?;
+        let held = read.msats("held_msats", row.held_msats)?;
+        read.column("id", Self::restore(id, balance, held))
     }
 }
 
@@ -57,7 +56,7 @@ pub struct NewTransferRow<'a> {
     pub debit: String,
     pub credit: String,
     pub amount_msats: i64,
-    pub kind: &'static str,
+    pub kind: &'a str,
     pub reference: String,
     pub created_at: i64,
 }
@@ -69,7 +68,7 @@ impl<'a> From<&'a Transfer> for NewTransferRow<'a> {
             debit: transfer.debit.to_string(),
             credit: transfer.credit.to_string(),
             amount_msats: transfer.amount.to_i64(),
-            kind: transfer.kind.name(),
+            kind: transfer.kind.as_str(),
             reference: transfer.reference.to_string(),
             created_at: transfer.created_at.unix_micros(),
         }
@@ -85,8 +84,7 @@ impl TryFrom<TransferRow> for Transfer {
             debit: read.column("debit", row.debit.parse())?,
             credit: read.column("credit", row.credit.parse())?,
             amount: read.msats("amount_msats", row.amount_msats)?,
-            kind: TransferKind::from_name(&row.kind)
-                .ok_or_else(|| read.corrupt(format!("kind is {:?}", row.kind)))?,
+            kind: read.column("kind", row.kind.parse())?,
             reference: read.column("reference", row.reference.parse())?,
             created_at: read.time("created_at", row.created_at)?,
             key: TransferKey::new(row.key),
@@ -120,7 +118,7 @@ impl From<&Hold> for HoldRow {
             id: hold.id.to_string(),
             account: hold.account.to_string(),
             amount_msats: hold.amount.to_i64(),
-            state: hold.state.name().to_owned(),
+            state: hold.state.as_str().to_owned(),
             lease_until: lease_until.map(tithe_clock::Timestamp::unix_micros),
             charged_msats: charged.map(tithe_money::Msats::to_i64),
             created_at: hold.created_at.unix_micros(),

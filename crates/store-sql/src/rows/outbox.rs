@@ -4,7 +4,7 @@ use super::Reader;
 use crate::schema::outbox;
 use diesel::prelude::*;
 use tithe_engine::store::StoreError;
-use tithe_jobs::{JobChange, JobId, StateName};
+use tithe_jobs::{JobChange, JobId};
 
 /// The topic of jobs' steps.
 pub const JOB_TOPIC: &str = "job";
@@ -48,8 +48,7 @@ impl TryFrom<OutboxRow> for JobChange {
         Ok(Self {
             job: JobId(read.column("subject", row.subject.parse())?),
             revision: read.column("revision", row.revision.try_into())?,
-            state: StateName::from_name(&row.state)
-                .ok_or_else(|| read.corrupt(format!("state is {:?}", row.state)))?,
+            state: read.column("state", row.state.parse())?,
             at: read.time("created_at", row.created_at)?,
         })
     }

@@ -105,7 +105,7 @@ pub async fn every_row_of_the_free_tier_comes_back_as_it_was_written(store: Fres
                 reservations.insert(match reservation.state {
                     ReservationState::Held { until: None } => "held by a job",
                     ReservationState::Expired { absorbed_late: Some(_) } => "lapsed, and done late",
-                    other => other.name(),
+                    other => other.as_str(),
                 });
             }
             AuditRow::Grant(grant) => {

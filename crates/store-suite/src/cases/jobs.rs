@@ -11,6 +11,7 @@ use tithe_engine::jobs::{Fault, Verdict, WorkOutcome};
 use tithe_jobs::{Job, JobState, Refund, StateName};
 use tithe_ledger::AccountId;
 use tithe_lightning::Purpose;
+use tithe_pricing::Priced;
 
 /// What a command has made of a job is what is read afterwards, for every state and every kind of end.
 pub async fn a_job_comes_back_as_it_was_written_in_every_state(store: FreshStore) {

@@ -13,6 +13,7 @@ pub mod pool;
 pub mod pool_jobs;
 pub mod random;
 pub mod servers;
+pub mod vocabulary;
 mod watch;
 
 use futures_util::StreamExt;

@@ -197,7 +197,7 @@ impl World {
                 AuditRow::Invoice(row) => {
                     invoices += 1;
                     let wanted = self.invoices.get(&row.payment_hash).map(|paper| paper.state);
-                    assert_eq!(Some(row.state.name()), wanted, "{context}: {row:?}");
+                    assert_eq!(Some(row.state.as_str()), wanted, "{context}: {row:?}");
                 }
                 AuditRow::Account(row) => {
                     let wanted = self.balances.get(&row.id()).copied().unwrap_or(0);

@@ -12,7 +12,7 @@ use tithe_engine::books::{Posting, Rules};
 use tithe_engine::jobs::{Fault, Verdict, WorkOutcome};
 use tithe_engine::records::{AuthNonceId, AuthNonceKind};
 use tithe_free_tier::{FreeTierPolicy, GrantId, RequestHash, ReservationId};
-use tithe_jobs::{Job, JobId, JobState, NewJob, WorkTerms};
+use tithe_jobs::{Job, JobId, JobStart, JobState, NewJob, WorkTerms};
 use tithe_ledger::{AccountId, HoldId, TransferKey, TransferKind};
 use tithe_lightning::{Invoice, InvoiceState, OwnerId, Preimage, Purpose, ReceivedPayment};
 use tithe_money::{BasisPoints, BtcPrice, Msats, Sats, UsdMicros};
@@ -280,7 +280,7 @@ impl Op {
 impl Step {
     /// What comes next for a job.
     fn next(tokens: u64, job: Option<&Job>) -> Self {
-        match job.map(|job| (&job.state, job.evaluation.invoice)) {
+        match job.map(|job| (&job.state, job.evaluation_invoice())) {
             None => Self::Create,
             Some((JobState::AwaitingEvalPayment, None)) => Self::Issue(Purpose::JobEval),
             Some((JobState::AwaitingEvalPayment, Some(_))) => Self::Pay(Purpose::JobEval, 9),
@@ -299,7 +299,7 @@ impl Step {
     /// What brings a job to its end, as the sweeps do; `None` for one that has ended.
     pub(super) fn last(job: &Job) -> Option<Self> {
         match &job.state {
-            JobState::AwaitingEvalPayment if job.evaluation.invoice.is_none() => Some(Self::Abandon),
+            JobState::AwaitingEvalPayment if job.evaluation_invoice().is_none() => Some(Self::Abandon),
             JobState::AwaitingEvalPayment => Some(Self::Lapse(Purpose::JobEval)),
             JobState::Evaluating | JobState::Accepted { .. } => Some(Self::Judge(1)),
             JobState::AwaitingWorkPayment { .. } => Some(Self::Lapse(Purpose::JobWork)),
@@ -313,8 +313,8 @@ impl Step {
         let identity = job_of(n);
         let asked = |purpose| match (purpose, view.and_then(|job| job.state.work())) {
             (Purpose::JobEval, _) => Sats::new(FEE_SATS).unwrap().to_msats(),
-            (Purpose::JobWork, Some(work)) => work.amount.to_msats(),
-            (Purpose::JobWork, None) => work(n).full_amount.to_msats(),
+            (Purpose::JobWork | Purpose::Custom(_), Some(work)) => work.amount.to_msats(),
+            (Purpose::JobWork | Purpose::Custom(_), None) => work(n).full_amount.to_msats(),
         };
         match *self {
             Self::Next(tokens) => Self::next(tokens, view).command(n, id, view, now),
@@ -325,8 +325,7 @@ impl Step {
                     model: "sim-large".to_owned(),
                     max_output_tokens: None,
                     identity,
-                    evaluation: quote(),
-                    evaluation_fee: Sats::new(FEE_SATS).unwrap(),
+                    start: JobStart::Evaluation { quote: quote(), fee: Sats::new(FEE_SATS).unwrap() },
                     created_at: now,
                 }));
                 Command::JobCreate { job, idempotency: None, instead_of: None }

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 use tithe_clock::Timestamp;
-use tithe_engine::payments::Arrival;
 use tithe_jobs::{Lease, WorkTerms};
 use tithe_ledger::AccountId;
-use tithe_lightning::PaymentHash;
+use tithe_lightning::{InvoiceChange, PaymentHash};
 use tithe_trust::NostrPubkey;
 use uuid::Uuid;
 
@@ -18,7 +17,7 @@ pub(super) enum Said {
     Reserved(RefReservation),
     Held(RefHold),
     Seen(Person),
-    Credited(Arrival),
+    Credited(InvoiceChange),
     Charged { absorbed: i128, charged: i128, uncollected: i128 },
     Refused(&'static str),
 }

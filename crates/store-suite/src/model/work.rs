@@ -5,10 +5,9 @@ use super::world::World;
 use crate::command::Command;
 use std::sync::Arc;
 use tithe_engine::jobs::{Fault, Verdict, WorkOutcome};
-use tithe_engine::payments::Arrival;
 use tithe_jobs::{JobId, Lease};
 use tithe_ledger::AccountId;
-use tithe_lightning::{Invoice, PaymentHash, Purpose, ReceivedPayment};
+use tithe_lightning::{Invoice, InvoiceChange, PaymentHash, Purpose, ReceivedPayment};
 use tithe_trust::NostrPubkey;
 use uuid::Uuid;
 
@@ -28,7 +27,7 @@ impl World {
                     refund_sats: 0,
                     bill: None,
                     price: None,
-                    fee: i128::from(job.evaluation.fee.get()) * 1_000,
+                    fee: i128::from(job.evaluation_fee().get()) * 1_000,
                     work: None,
                     eval_invoice: None,
                     work_invoice: None,
@@ -147,9 +146,9 @@ impl World {
         self.close_if_ended(id, now);
         self.invoices.get_mut(&hash).unwrap().state = "paid";
         Ok(Said::Credited(match paper.state {
-            "expired" => Arrival::Late,
-            _ if amount < paper.asked => Arrival::Short,
-            _ => Arrival::InFull,
+            "expired" => InvoiceChange::PaidLate,
+            _ if amount < paper.asked => InvoiceChange::PaidShort,
+            _ => InvoiceChange::Paid,
         }))
     }
 

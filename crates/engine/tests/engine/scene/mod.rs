@@ -146,8 +146,8 @@ impl Scene {
     }
 
     pub async fn pay_evaluation(&self, id: JobId) {
-        let job = self.until(id, |job| job.evaluation.invoice.is_some()).await;
-        self.pay(job.evaluation.invoice.unwrap()).await;
+        let job = self.until(id, |job| job.evaluation_invoice().is_some()).await;
+        self.pay(job.evaluation_invoice().unwrap()).await;
     }
 
     pub async fn pay_work(&self, id: JobId) -> Job {
@@ -222,7 +222,7 @@ impl Scene {
                 if let JobState::Complete { work, completion, .. } = &job.state {
                     // I8: what the work costs is charged or absorbed, to the msat.
                     let due = completion.settlement.price.msats.min(work.full_amount.to_msats()).get();
-                    let fee = job.evaluation.fee.to_msats().get();
+                    let fee = job.evaluation_fee().to_msats().get();
                     assert_eq!(moved.charged + moved.absorbed, fee + due, "{moved:?} of {job:?}");
                 }
             }

@@ -54,7 +54,7 @@ impl Server {
             entropy: scene.entropy(),
             catalogue: Arc::new(Catalogue::built_in()),
         };
-        let secrets = Secrets::new(Secret::new("a secret of the test's"), vec![]);
+        let secrets = Secrets::new(Secret::new("a secret of the test's").unwrap(), vec![]);
         let engine = Arc::new(Engine::new(ports, scene.settings.clone(), &secrets).unwrap());
         Self { engine, power, wallet, running: None }
     }

@@ -59,7 +59,7 @@ pub(crate) struct Options {
 
 /// The token secret of test servers.
 pub(crate) fn secret() -> Secret {
-    Secret::new([7; 32])
+    Secret::new([7; 32]).unwrap()
 }
 
 impl Default for Options {

@@ -133,7 +133,7 @@ async fn an_invalid_event_is_rejected_with_a_reason_and_consumes_no_nonce() {
         let moved = Duration::from_secs(seconds.unsigned_abs());
         event(&alice, 22242, &[&tag], "", if seconds < 0 { now - moved } else { now + moved })
     };
-    let foreign = Challenges::new(&Secrets::new(Secret::new([8; 32]), vec![]), Challenges::LIFE);
+    let foreign = Challenges::new(&Secrets::new(Secret::new([8; 32]).unwrap(), vec![]), Challenges::LIFE);
     let foreign = foreign.issue(now, [1; 8]).nonce.to_string();
     let future = Challenges::new(&Secrets::new(secret(), vec![]), Challenges::LIFE);
     let future = future.issue(now + Duration::from_secs(61), [1; 8]).nonce.to_string();
@@ -230,6 +230,7 @@ async fn an_event_for_another_site_is_rejected() {
     let app = TestApp::with(Options { public_url, started: false, ..Options::default() });
     let nonce = app.nonce().await;
     refused(&login(&app, &nonce, &["relay", "ws://127.0.0.1"]).await, "wrong site");
+    refused(&login(&app, &nonce, &["t", "no site"]).await, "missing site");
     login(&app, &nonce, &["relay", "wss://TITHE.example/api"]).await.ok(200);
 }
 

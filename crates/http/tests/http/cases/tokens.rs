@@ -4,7 +4,7 @@ use crate::app::{Answer, Options, TestApp, key, secret};
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 use std::time::Duration;
-use tithe_trust::{IdentityTokens, Secret, Secrets};
+use tithe_trust::{Audience, IdentityTokens, Secret, Secrets};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -128,11 +128,13 @@ async fn a_token_is_valid_for_a_day_and_does_not_prevent_a_new_login() {
 
 #[tokio::test]
 async fn tokens_of_a_retired_secret_are_valid_while_it_is_configured() {
-    let old = Secret::new([8; 32]);
+    let old = Secret::new([8; 32]).unwrap();
     let options = || Options { started: false, manual_clock: true, ..Options::default() };
     let knows = TestApp::with(Options { retired: vec![old.clone()], ..options() });
     let forgot = TestApp::with(options());
-    let tokens = |secret: &Secret| IdentityTokens::new(&Secrets::new(secret.clone(), vec![]), DAY);
+    let tokens = |secret: &Secret| {
+        IdentityTokens::new(&Secrets::new(secret.clone(), vec![]), Audience::literal("tithe"), DAY)
+    };
     let token = tokens(&old).issue(key(1).pubkey(), knows.now()).text;
     assert_eq!(knows.me(&token).await["pubkey"], key(1).pubkey().to_string());
     refused(&forgot.get_as(&token, "/api/identity/me").await, "not signed by this server");

@@ -1,17 +1,15 @@
-//! The audit of the pool, of identities' days, of reservations and of the log of grants (invariant I5).
+//! The audit of the pool, of identities' budgets, of reservations and of the log of grants (invariant I5).
 
+use crate::{BudgetWindow, Grant, Identity, PoolCounters, Reservation, ReservationId, ReservationState};
 use std::collections::HashMap;
 use tithe_clock::Timestamp;
-use tithe_free_tier::{
-    BudgetWindow, Grant, Identity, PoolCounters, Reservation, ReservationId, ReservationState,
-};
 use tithe_ledger::{AccountId, Auditor, Invariant, Transfer, TransferKind};
 use tithe_money::Msats;
 use tithe_trust::NostrPubkey;
 use uuid::Uuid;
 
 /// What is kept of an identity while its rows come in.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct WindowFacts {
     stored: Option<BudgetWindow>,
     reserved: u128,
@@ -26,11 +24,28 @@ impl WindowFacts {
     }
 }
 
-/// Takes in all rows of the free tier: identities, reservations and the tally before the first grant.
-#[derive(Default)]
-pub(super) struct FreeTierAudit {
+/// Audits the free tier: reads its rows and the ledger's transfers, and adds what is wrong to the findings of the ledger's
+/// [`Auditor`].
+///
+/// Read identities, reservations and counters first, in any order, then grants and transfers, in any order; then call
+/// [`PoolAuditor::finish`]. Memory grows with the number of identities and of open reservations.
+///
+/// ```
+/// use tithe_free_tier::{PoolAuditor, PoolCounters};
+/// use tithe_ledger::Auditor;
+/// use tithe_money::Msats;
+///
+/// let (mut pool, mut ledger) = (PoolAuditor::default(), Auditor::default());
+/// pool.counters(PoolCounters { offered: Msats::new(5)?, ..PoolCounters::default() });
+/// pool.finish(&mut ledger);
+/// let findings: Vec<String> = ledger.finish().iter().map(ToString::to_string).collect();
+/// assert_eq!(findings, ["I5 pool counters: they say that 5 msat are offered, the open offers 0 msat"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct PoolAuditor {
     windows: HashMap<NostrPubkey, WindowFacts>,
-    /// Reservations that live, and whether somebody renews them: the others are jobs'.
+    /// Open reservations, and whether they have a lease: the others belong to jobs.
     live: HashMap<Uuid, (Msats, bool)>,
     offered: u128,
     /// What reservations say was granted, and to whom.
@@ -41,19 +56,22 @@ pub(super) struct FreeTierAudit {
     grants: u64,
 }
 
-impl FreeTierAudit {
-    pub(super) fn identity(&mut self, identity: &Identity) {
+impl PoolAuditor {
+    /// Reads an identity.
+    pub fn identity(&mut self, identity: &Identity) {
         self.windows.entry(identity.pubkey()).or_default().stored = Some(identity.window.clone());
     }
 
-    pub(super) fn counters(&mut self, counters: PoolCounters) {
+    /// Reads the pool's counters.
+    pub fn counters(&mut self, counters: PoolCounters) {
         self.counters = counters;
     }
 
-    pub(super) fn reservation(&mut self, reservation: &Reservation, ledger: &mut Auditor) {
+    /// Reads a reservation. What it holds of the pool's account is reported to the ledger's audit.
+    pub fn reservation(&mut self, reservation: &Reservation, ledger: &mut Auditor) {
         let Reservation { id, amount, budget, used_after, state, .. } = reservation;
         if used_after > budget {
-            let detail = format!("with it {used_after} of a day of {budget} were used");
+            let detail = format!("with it, {used_after} of a budget of {budget} were used");
             ledger.find(Invariant::I5, format!("reservation {id}"), detail);
         }
         if state.is_live() {
@@ -75,7 +93,8 @@ impl FreeTierAudit {
         }
     }
 
-    pub(super) fn grant(&mut self, grant: &Grant) {
+    /// Reads a grant.
+    pub fn grant(&mut self, grant: &Grant) {
         self.grants += 1;
         let amount = u128::from(grant.absorbed.get());
         let booked = self.booked.entry(grant.id.0).or_default();
@@ -92,22 +111,27 @@ impl FreeTierAudit {
         }
     }
 
-    pub(super) fn transfer(&mut self, transfer: &Transfer) {
+    /// Reads a transfer of the ledger; it is to be passed to the ledger's audit as well.
+    pub fn transfer(&mut self, transfer: &Transfer) {
         if transfer.kind == TransferKind::Grant {
             *self.booked.entry(transfer.reference).or_default() += i128::from(transfer.amount.get());
         }
     }
 
-    /// What is reserved for a job, which is asked for once.
-    pub(super) fn take_reserved(&mut self, job: Uuid) -> Msats {
-        self.live.remove(&job).map_or(Msats::ZERO, |(amount, _)| amount)
+    /// Takes out the amount that is reserved without a lease for this piece of work, to be compared with what should be: such
+    /// a reservation that nobody takes out is reported by [`PoolAuditor::finish`].
+    pub fn take_reserved(&mut self, work: Uuid) -> Msats {
+        self.live.remove(&work).map_or(Msats::ZERO, |(amount, _)| amount)
     }
 
-    pub(super) const fn grants(&self) -> u64 {
+    /// The number of grants read.
+    #[must_use]
+    pub const fn grants(&self) -> u64 {
         self.grants
     }
 
-    pub(super) fn finish(self, ledger: &mut Auditor) {
+    /// Adds everything that is wrong to the findings of the ledger's audit.
+    pub fn finish(self, ledger: &mut Auditor) {
         let mut find = |subject: String, detail: String| ledger.find(Invariant::I5, subject, detail);
         for (pubkey, window) in self.windows {
             let subject = format!("identity {pubkey}");
@@ -155,8 +179,10 @@ impl FreeTierAudit {
             );
         }
         if u128::from(self.counters.offered.get()) != self.offered {
-            let detail =
-                format!("it says {} are offered, the offers {} msat", self.counters.offered, self.offered);
+            let detail = format!(
+                "they say that {} are offered, the open offers {} msat",
+                self.counters.offered, self.offered
+            );
             find("pool counters".to_owned(), detail);
         }
     }

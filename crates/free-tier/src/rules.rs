@@ -1,9 +1,9 @@
-//! The operator's rules that commands are decided by.
+//! The rules by which the pool gives.
 
-use tithe_free_tier::FreeTierPolicy;
+use crate::FreeTierPolicy;
 use tithe_trust::TrustPolicy;
 
-/// The operator's rules that commands are decided by.
+/// The operator's rules: how trust is earned, and what the pool pays for it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rules {
     /// How trust is earned and lost.

@@ -1,0 +1,35 @@
+//! The repository port for invoices.
+
+use crate::{Invoice, PaymentHash};
+use async_trait::async_trait;
+use tithe_clock::Timestamp;
+
+/// Reads invoices. They are written by the engine's batches, together with what they pay for.
+#[async_trait]
+pub trait InvoiceRepository: Send + Sync {
+    /// The error of a failed read.
+    type Error;
+
+    /// The invoice with this payment hash, or `None`.
+    async fn invoice(&self, payment_hash: PaymentHash) -> Result<Option<Invoice>, Self::Error>;
+
+    /// Pending invoices whose hash comes after `after`, ordered by hash, at most `limit`. An empty list means that
+    /// there are no more.
+    async fn invoices_pending(
+        &self,
+        after: Option<PaymentHash>,
+        limit: usize,
+    ) -> Result<Vec<Invoice>, Self::Error>;
+
+    /// Invoices that expired unpaid at or after `since`, paged like [`InvoiceRepository::invoices_pending`]: a payment
+    /// that was in flight may still arrive.
+    async fn invoices_expired(
+        &self,
+        since: Timestamp,
+        after: Option<PaymentHash>,
+        limit: usize,
+    ) -> Result<Vec<Invoice>, Self::Error>;
+
+    /// The number of pending invoices.
+    async fn invoices_pending_count(&self) -> Result<u64, Self::Error>;
+}

@@ -1,6 +1,6 @@
 //! Random bytes.
 
-use sha2::{Digest, Sha256};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Mutex;
 
 /// A source of random bytes.
@@ -19,9 +19,11 @@ impl dyn Entropy + '_ {
 }
 
 /// The operating system's random bytes, fit for keys.
+#[cfg(feature = "system")]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemEntropy;
 
+#[cfg(feature = "system")]
 impl Entropy for SystemEntropy {
     #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for random bytes")]
     #[expect(clippy::expect_used, reason = "without randomness no key or id is safe; there is no way on")]
@@ -30,7 +32,7 @@ impl Entropy for SystemEntropy {
     }
 }
 
-/// Deterministic bytes that depend on a seed. For tests; never for keys.
+/// Deterministic bytes that depend on a seed (and on the version of Rust). For tests; never for keys.
 #[derive(Debug)]
 pub struct SeededEntropy {
     seed: u64,
@@ -48,11 +50,10 @@ impl SeededEntropy {
 impl Entropy for SeededEntropy {
     fn fill(&self, bytes: &mut [u8]) {
         let mut drawn = self.drawn.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for chunk in bytes.chunks_mut(32) {
-            let block = Sha256::new()
-                .chain_update(self.seed.to_le_bytes())
-                .chain_update(drawn.to_le_bytes())
-                .finalize();
+        for chunk in bytes.chunks_mut(8) {
+            let mut hasher = DefaultHasher::new();
+            (self.seed, *drawn).hash(&mut hasher);
+            let block = hasher.finish().to_le_bytes();
             *drawn += 1;
             for (to, from) in chunk.iter_mut().zip(block) {
                 *to = from;

@@ -13,11 +13,17 @@
 //! assert!(clock.now() > invoice_expires);
 //! # Ok::<(), tithe_clock::TimestampError>(())
 //! ```
+//!
+//! # Features
+//!
+//! `system` (on by default) has `SystemEntropy`, the operating system's random bytes; `serde` serializes timestamps.
 
 mod entropy;
 mod timestamp;
 
-pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
+#[cfg(feature = "system")]
+pub use entropy::SystemEntropy;
+pub use entropy::{Entropy, SeededEntropy};
 pub use timestamp::{Timestamp, TimestampError};
 
 use std::sync::Mutex;

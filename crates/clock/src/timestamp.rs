@@ -5,7 +5,6 @@ use std::ops::{Add, Sub};
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use time::macros::datetime;
 
 /// A point in time, UTC, in whole microseconds: exactly what the stores keep.
 ///
@@ -18,8 +17,9 @@ pub struct Timestamp(i64);
 #[error("invalid timestamp: expected RFC 3339 between the years 1 and 9999")]
 pub struct TimestampError;
 
-const FIRST: i64 = micros_of(datetime!(0001-01-01 0:00 UTC));
-const LAST: i64 = micros_of(datetime!(9999-12-31 23:59:59.999_999 UTC));
+/// 0001-01-01T00:00:00Z and 9999-12-31T23:59:59.999999Z.
+const FIRST: i64 = -62_135_596_800_000_000;
+const LAST: i64 = 253_402_300_799_999_999;
 
 const fn micros_of(at: OffsetDateTime) -> i64 {
     // i64 seconds of the years 1 to 9999 are below 2^38, so the product fits.
@@ -121,6 +121,16 @@ impl<'de> serde::Deserialize<'de> for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_years_1_to_9999_are_in_range() {
+        for (text, micros) in [("0001-01-01T00:00:00Z", FIRST), ("9999-12-31T23:59:59.999999Z", LAST)] {
+            let at = Timestamp::parse_rfc3339(text).unwrap();
+            assert_eq!((at.unix_micros(), at.to_string().as_str()), (micros, text));
+        }
+        assert!(Timestamp::from_unix_micros(FIRST - 1).is_err());
+        assert!(Timestamp::from_unix_micros(LAST + 1).is_err());
+    }
 
     #[test]
     fn text_and_number_are_the_same_time() {

@@ -45,6 +45,7 @@ pub use wallet::{
     Wallet, WalletCapabilities, WalletError,
 };
 
+pub use lightning_invoice;
 pub use tithe_clock;
 pub use tithe_label::InvalidLabel;
 pub use tithe_money;

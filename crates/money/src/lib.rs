@@ -4,7 +4,7 @@
 //! [`UsdMicros`] (used by model prices). All arithmetic is checked, a conversion rounds only if its name states the
 //! direction, and no float ever holds money: [`UsdMicros`] is printed and parsed as a decimal.
 //!
-//! The directions are the design's: a price rounds **up** to the msat, an invoice rounds **up** to the sat, a refund
+//! In Tithe, a price rounds **up** to the msat, an invoice rounds **up** to the sat, a refund
 //! rounds **down** to the sat.
 //!
 //! ```

@@ -4,7 +4,9 @@ use crate::{Score, Tier};
 use std::time::Duration;
 use tithe_money::Msats;
 
-/// The rules by which trust is earned and lost. [`Default`] has the design's values.
+/// The rules by which trust is earned and lost. The default: tiers begin at 10, 50 and 200 points;
+/// work that was paid with 50 sats or more earns 2 points, at most 6 a day; a fault costs 5; an identity that stays away for 30 days then loses a point a
+/// day.
 ///
 /// A simulation shows which attack each rule prevents; its results are in `docs/trust.md`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,10 +2,10 @@
 
 use crate::failure::BackendFailure;
 use crate::sse::{Event, Parser};
-use crate::transport::{Answer, ErrorKind};
+use crate::transport::{Answer, ErrorKind, Piece};
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::Value;
-use tithe_engine::inference::{ChatEvent, ChatStream, Completion, InferenceError};
+use tithe_engine::inference::{ChatEvent, ChatStream, Completion, FinishReason, InferenceError};
 
 /// The content of one server-sent event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,37 +33,58 @@ struct Reading<P> {
     answer: Answer,
     parser: Parser,
     protocol: P,
-    delivered: bool,
+    /// The bytes of text that were delivered.
+    delivered: usize,
+    ended: bool,
 }
 
 impl<P: Protocol> Reading<P> {
     async fn next(&mut self) -> Result<ChatEvent, InferenceError> {
         loop {
             let Some(event) = self.parser.next() else {
+                if std::mem::take(&mut self.ended) {
+                    return self.ending().ok_or_else(|| BackendFailure::CutShort.interrupted());
+                }
+                let too_long = |_| BackendFailure::Wrong("an event is longer than any of a chat").nonsense();
                 match self.answer.piece().await {
-                    Ok(Some(piece)) => self.parser.push(&piece).map_err(|_| {
-                        BackendFailure::Wrong("an event is longer than any of a chat").nonsense()
-                    })?,
-                    Ok(None) => return self.ending().ok_or_else(|| BackendFailure::CutShort.interrupted()),
+                    Ok(Piece::Bytes(piece)) => self.parser.push(&piece).map_err(too_long)?,
+                    Ok(Piece::End) => {
+                        self.parser.finish().map_err(too_long)?;
+                        self.ended = true;
+                    }
                     // The completion is complete; only trailing events are lost.
+                    Ok(Piece::OutOfTime) => {
+                        return self.ending().or_else(|| self.cut()).ok_or(InferenceError::TimedOut);
+                    }
                     Err(error) => return self.ending().ok_or(error),
                 }
                 continue;
             };
             match self.protocol.step(&event)? {
                 Step::Delta(text) if !text.is_empty() => {
-                    self.delivered = true;
+                    if self.delivered.saturating_add(text.len()) > self.answer.text_bytes_max() {
+                        return self
+                            .cut()
+                            .ok_or_else(|| BackendFailure::Wrong("it is longer than the limit").nonsense());
+                    }
+                    self.delivered = self.delivered.saturating_add(text.len());
                     return Ok(ChatEvent::Delta(text));
                 }
                 Step::Delta(_) | Step::Silent => {}
                 Step::Last => return self.ending().ok_or_else(|| BackendFailure::CutShort.interrupted()),
-                Step::Error(error) => return Err(reported(&error, self.delivered)),
+                Step::Error(error) => return Err(reported(&error, self.delivered > 0)),
             }
         }
     }
 
     fn ending(&self) -> Option<ChatEvent> {
         self.protocol.ending()
+    }
+
+    /// The end of an answer that a limit of ours cuts: what was delivered is an answer that is cut at a length. `None` if nothing
+    /// was delivered.
+    fn cut(&self) -> Option<ChatEvent> {
+        (self.delivered > 0).then_some(ChatEvent::Finished { finish: FinishReason::Length, usage: None })
     }
 }
 
@@ -75,6 +96,7 @@ pub(crate) fn reported(error: &Value, delivered: bool) -> InferenceError {
         _ if delivered => failure.interrupted(),
         None => failure.interrupted(),
         Some(ErrorKind::Unavailable) => failure.unavailable(None),
+        Some(ErrorKind::Failed) => failure.failed(),
         Some(ErrorKind::Refused) => failure.refused(),
         Some(ErrorKind::Misconfigured) => failure.misconfigured(),
     }
@@ -82,7 +104,7 @@ pub(crate) fn reported(error: &Value, delivered: bool) -> InferenceError {
 
 /// Streams `answer`. Nothing is read ahead, and dropping the stream drops the response.
 pub(crate) fn read(answer: Answer, protocol: impl Protocol) -> ChatStream {
-    let reading = Reading { answer, parser: Parser::default(), protocol, delivered: false };
+    let reading = Reading { answer, parser: Parser::default(), protocol, delivered: 0, ended: false };
     stream::unfold(Some(reading), |reading| async move {
         let mut reading = reading?;
         let event = reading.next().await;

@@ -74,6 +74,23 @@ impl BackendFailure {
         InferenceError::Unavailable { retry_after, source: Some(Box::new(self)) }
     }
 
+    /// Returns true if the backend rejected the request and named this parameter.
+    pub(crate) fn names_parameter(&self, name: &str) -> bool {
+        match self {
+            Self::Status { status, body } => matches!(status.as_u16(), 400 | 422) && body.contains(name),
+            _ => false,
+        }
+    }
+
+    /// The failure behind an error of this crate.
+    pub(crate) fn behind(error: &InferenceError) -> Option<&Self> {
+        std::error::Error::source(error)?.downcast_ref()
+    }
+
+    pub(crate) fn failed(self) -> InferenceError {
+        InferenceError::Failed(Some(Box::new(self)))
+    }
+
     pub(crate) fn refused(self) -> InferenceError {
         InferenceError::Refused(Some(Box::new(self)))
     }

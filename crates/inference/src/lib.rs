@@ -26,6 +26,7 @@
 
 mod anthropic;
 mod chat_stream;
+mod counts;
 mod failure;
 mod guard;
 mod openai;
@@ -36,7 +37,10 @@ mod transport;
 
 pub use anthropic::{Anthropic, AnthropicSettings};
 pub use failure::BackendFailure;
-pub use guard::{Admission, Breaker, BreakerSettings, BreakerState, GuardSettings, Guarded, RetrySettings};
+pub use guard::{
+    Admission, Blame, Breaker, BreakerSettings, BreakerState, GuardSettings, Guarded, RequestId,
+    RetrySettings,
+};
 pub use openai::{OpenAiCompatible, OpenAiSettings, OutputLimitField};
 pub use sampling::ZeroTemperature;
 pub use sim::{SimInference, SimSettings};

@@ -49,6 +49,16 @@ impl Parser {
         Ok(())
     }
 
+    /// The input has ended. An event whose blank line is missing is complete if its last line is; servers that close the
+    /// connection after the last event often leave the blank line out.
+    pub(crate) fn finish(&mut self) -> Result<(), TooLong> {
+        if !self.line.is_empty() {
+            self.end_line()?;
+        }
+        self.end_event();
+        Ok(())
+    }
+
     /// The next complete event.
     pub(crate) fn next(&mut self) -> Option<Event> {
         self.ready.pop_front()
@@ -126,6 +136,17 @@ mod tests {
     #[test]
     fn an_event_that_was_not_ended_is_not_reported() {
         assert_eq!(parse(&[b"data: a\n\ndata: b\n"]), [event("", "a")]);
+    }
+
+    #[test]
+    fn at_the_end_of_the_input_the_last_event_needs_no_blank_line() {
+        for text in ["data: a", "data: a\n", "data: a\r\n", "data: a\n\n"] {
+            let mut parser = Parser::default();
+            parser.push(text.as_bytes()).unwrap();
+            parser.finish().unwrap();
+            let events: Vec<Event> = std::iter::from_fn(|| parser.next()).collect();
+            assert_eq!(events, [Event { name: String::new(), data: "a".to_owned() }], "{text:?}");
+        }
     }
 
     #[test]

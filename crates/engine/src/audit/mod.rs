@@ -57,6 +57,8 @@ struct JobFacts {
     ended: bool,
     state: &'static str,
     charged: Msats,
+    /// The evaluation fee, of a job that may have been charged it besides.
+    fee_possible: Msats,
     absorbed: Msats,
     /// What must be reserved for it.
     reserved: Msats,
@@ -211,7 +213,9 @@ impl Audit {
                 );
                 self.ledger.find(Invariant::I8, subject.clone(), detail);
             }
-            if money.charged != charged {
+            // A request that could not be evaluated was charged its fee if the model had run.
+            let fee = i128::from(job.fee_possible.get());
+            if money.charged != charged && money.charged != charged + fee {
                 let detail = format!(
                     "it is {} and was to be charged {charged} msat, but {} are booked",
                     job.state, money.charged
@@ -263,6 +267,8 @@ fn facts(job: &Job) -> JobFacts {
             | JobState::Expired { work: None, .. }
     );
     let fee = if evaluated { job.evaluation_fee().to_msats() } else { Msats::ZERO };
+    let unevaluated = matches!(job.state, JobState::Failed { work: None, .. });
+    let fee_possible = if unevaluated { job.evaluation_fee().to_msats() } else { Msats::ZERO };
     let (work, absorbed) = match &job.state {
         JobState::Complete { completion, .. } => {
             (completion.settlement.charged, completion.settlement.absorbed)
@@ -278,6 +284,7 @@ fn facts(job: &Job) -> JobFacts {
         ended: job.state.name().is_terminal(),
         state: job.state.name().as_str(),
         charged: fee.checked_add(work).unwrap_or(Msats::MAX),
+        fee_possible,
         absorbed,
         reserved,
         refund: job.refund.amount().to_msats(),

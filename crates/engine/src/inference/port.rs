@@ -82,7 +82,8 @@ pub enum ChatEvent {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InferenceError {
-    /// The backend cannot be reached or is overloaded, or its circuit breaker is open. Retrying later may help.
+    /// The backend cannot be reached or is overloaded, or its circuit breaker is open. Nothing was generated, and retrying later
+    /// may help, however often this happens.
     #[error("the AI backend is not available")]
     Unavailable {
         /// How long to wait before the next attempt, if the backend said so.
@@ -94,10 +95,15 @@ pub enum InferenceError {
     /// The backend did not answer in time. It may have done the work.
     #[error("the AI backend did not answer in time")]
     TimedOut,
-    /// The backend refused this request: repeating it will not help.
+    /// The backend failed at this request (HTTP 500 and the like). It may have done some of the work, and another request may
+    /// well succeed.
+    #[error("the AI backend failed")]
+    Failed(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+    /// The backend refused this request for its content or its length: repeating it will not help.
     #[error("the AI backend refused the request")]
     Refused(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
-    /// The backend refused the server itself: a wrong key, an unpaid bill, an unknown model. The operator must act.
+    /// The backend refused the server itself: a wrong key, an unpaid bill, an unknown model, a parameter that it does not
+    /// support. The operator must act.
     #[error("the AI backend is misconfigured")]
     Misconfigured(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
     /// The stream ended before the completion did.

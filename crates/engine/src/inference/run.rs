@@ -2,7 +2,9 @@
 
 use super::port::{ChatEvent, ChatRequest, FinishReason, Inference, InferenceError};
 use futures_util::StreamExt;
+use std::time::Duration;
 use tithe_pricing::{Catalogue, Tokenizer, Usage};
+use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 /// Receives the text of an answer as it is generated.
@@ -19,7 +21,8 @@ pub struct Answer {
     pub finish: FinishReason,
 }
 
-/// Runs a model. The text goes to `listener` as it is generated; without a listener, it is only returned.
+/// Runs a model for at most `patience`. The text goes to `listener` as it is generated; without a listener, it is only
+/// returned. An answer that is not complete when the time is over is cut: what was delivered is an answer that ended at a length.
 ///
 /// # Errors
 /// [`InferenceError`]; text may have gone to `listener` before.
@@ -27,14 +30,19 @@ pub async fn run(
     backend: &dyn Inference,
     catalogue: &Catalogue,
     request: &ChatRequest,
+    patience: Duration,
     listener: Option<Listener<'_>>,
 ) -> Result<Answer, InferenceError> {
+    let until = Instant::now() + patience;
     let (text, usage, finish) = if let Some(listener) = listener {
-        stream(backend, request, listener).await?
+        stream(backend, request, until, listener).await?
     } else {
-        let completion = backend.complete(request).await?;
+        let completion =
+            timeout_at(until, backend.complete(request)).await.map_err(|_| InferenceError::TimedOut)??;
         (storable(completion.text), completion.usage, completion.finish)
     };
+    // With text, a report of nothing is a missing report.
+    let usage = usage.filter(|usage| text.is_empty() || *usage != Usage::default());
     let usage = usage.unwrap_or_else(|| count(catalogue, request, &text));
     Ok(Answer { text, usage, finish })
 }
@@ -42,11 +50,19 @@ pub async fn run(
 async fn stream(
     backend: &dyn Inference,
     request: &ChatRequest,
+    until: Instant,
     listener: Listener<'_>,
 ) -> Result<(String, Option<Usage>, FinishReason), InferenceError> {
-    let mut events = backend.stream(request).await?;
+    let started = timeout_at(until, backend.stream(request)).await;
+    let mut events = started.map_err(|_| InferenceError::TimedOut)??;
     let mut text = String::new();
-    while let Some(event) = events.next().await {
+    loop {
+        let event = match timeout_at(until, events.next()).await {
+            Ok(Some(event)) => event,
+            Ok(None) => return Err(InferenceError::Interrupted(None)),
+            Err(_elapsed) if text.is_empty() => return Err(InferenceError::TimedOut),
+            Err(_elapsed) => return Ok((text, None, FinishReason::Length)),
+        };
         match event? {
             ChatEvent::Delta(delta) => {
                 let delta = storable(delta);
@@ -56,7 +72,6 @@ async fn stream(
             ChatEvent::Finished { finish, usage } => return Ok((text, usage, finish)),
         }
     }
-    Err(InferenceError::Interrupted(None))
 }
 
 /// The text without U+0000, which not every database can store and no answer needs.

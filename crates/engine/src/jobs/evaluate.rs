@@ -6,7 +6,7 @@ use super::step::{Step, commit_result};
 use super::worker::evaluation_failed;
 use crate::error::EngineError;
 use crate::error_chain::chain;
-use crate::inference;
+use crate::inference::{self, InferenceError};
 use crate::quotes::evaluation::{self, Judgement};
 use std::time::Duration;
 use tithe_jobs::{Evaluation, Job, WorkTerms};
@@ -15,6 +15,10 @@ use tracing::{error, info, warn};
 /// How long a job waits for a BTC price before it fails and is refunded, and how long it rests in between.
 const PRICE_PATIENCE: Duration = Duration::from_hours(24);
 const PRICE_REST: Duration = Duration::from_secs(5);
+
+/// How often the evaluation model is run until its answer can be read.
+const EVALUATION_RUNS_MAX: u32 = 2;
+const EVALUATION_UNREADABLE: &str = "The request could not be evaluated: the evaluation model gave no clear answer. Only the evaluation fee is charged.";
 
 impl Jobs {
     pub(super) async fn evaluate(&self, job: &Job) -> Step {
@@ -26,7 +30,6 @@ impl Jobs {
             }
             return Step::HandBack(PRICE_REST);
         }
-        let attempt = job.lease.attempts;
         // No more output than the fee was worked out for.
         let Some(Evaluation { quote, .. }) = &job.evaluation else {
             error!("a job without an evaluation is to be evaluated");
@@ -34,25 +37,30 @@ impl Jobs {
         };
         let ports = &self.core.ports;
         let chat = evaluation::chat(&quote.model, &job.request, quote.tokens.max_output);
-        let answered = inference::run(ports.inference.as_ref(), &ports.catalogue, &chat, None);
-        let answer = match tokio::time::timeout(self.core.settings.work_timeout, answered).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(failure)) => {
-                warn!(failure = chain(&failure), attempt, "the evaluation failed");
-                let hopeless = failure.is_refusal();
-                if hopeless || attempt >= self.core.settings.max_attempts {
-                    return self.evaluation_end(job, evaluation_failed()).await;
+        let patience = self.core.settings.work_timeout;
+        let mut unreadable = 0;
+        let judgement = loop {
+            let answered =
+                inference::run(ports.inference.as_ref(), &ports.catalogue, &chat, patience, None).await;
+            let answer = match answered {
+                Ok(answer) => answer,
+                Err(failure) => return self.evaluation_failed(job, failure).await,
+            };
+            match evaluation::read(&answer.text) {
+                Ok(judgement) => break judgement,
+                Err(failure) => {
+                    unreadable += 1;
+                    warn!(%failure, chars = answer.text.chars().count(), unreadable, "the evaluation is unreadable");
                 }
-                return Step::TryAgain;
             }
-            Err(_elapsed) => {
-                warn!(attempt, "the evaluation timed out");
-                return Step::TryAgain;
+            // The model has done its work each time: it is asked once more, and then the fee is earned.
+            if unreadable >= EVALUATION_RUNS_MAX {
+                return self.evaluation_end(job, Verdict::Unreadable(EVALUATION_UNREADABLE.to_owned())).await;
             }
         };
-        let verdict = match evaluation::read(&answer.text) {
-            Ok(Judgement::Reject(reason)) => Verdict::Rejected(reason),
-            Ok(Judgement::Accept) => match self.work_terms(job).await {
+        let verdict = match judgement {
+            Judgement::Reject(reason) => Verdict::Rejected(reason),
+            Judgement::Accept => match self.work_terms(job).await {
                 Ok(work) => Verdict::Accepted(work),
                 Err(failure @ EngineError::NoPrice(_)) => {
                     warn!(%failure, "the evaluation will be repeated");
@@ -63,12 +71,26 @@ impl Jobs {
                     return Step::TryAgain;
                 }
             },
-            Err(failure) => {
-                warn!(%failure, chars = answer.text.chars().count(), "the evaluation is unreadable");
-                return Step::TryAgain;
-            }
         };
         self.evaluation_end(job, verdict).await
+    }
+
+    /// What follows when the model has not answered.
+    async fn evaluation_failed(&self, job: &Job, failure: InferenceError) -> Step {
+        let attempt = job.lease.attempts;
+        warn!(failure = chain(&failure), attempt, "the evaluation failed");
+        match failure {
+            // Nothing was generated: that is no attempt.
+            InferenceError::Unavailable { retry_after, .. } => match self.backend_rest(job, retry_after) {
+                Some(rest) => Step::HandBack(rest),
+                None => self.evaluation_end(job, evaluation_failed()).await,
+            },
+            InferenceError::Refused(_) => self.evaluation_end(job, evaluation_failed()).await,
+            _ if attempt >= self.core.settings.max_attempts => {
+                self.evaluation_end(job, evaluation_failed()).await
+            }
+            _ => Step::TryAgain,
+        }
     }
 
     /// Prices the work, now. The rates are frozen from now on.
@@ -85,6 +107,7 @@ impl Jobs {
         let result = match &verdict {
             Verdict::Accepted(work) => format!("accepted for at most {}", work.full_amount),
             Verdict::Rejected(_) => "rejected".to_owned(),
+            Verdict::Unreadable(_) => "unreadable".to_owned(),
             Verdict::Failed(_) => "failed".to_owned(),
         };
         info!(result, "evaluation finished");

@@ -13,6 +13,8 @@ pub enum Verdict {
     Accepted(WorkTerms),
     /// The request is rejected, for this reason.
     Rejected(String),
+    /// The evaluation model was run, but its answer cannot be read; the message may be shown to the customer. The fee is earned.
+    Unreadable(String),
     /// The request could not be evaluated; the message may be shown to the customer.
     Failed(String),
 }
@@ -58,6 +60,10 @@ impl Command for EvaluationFinish {
                 earn_fee(books, &job)?;
                 books.job_fault(&job)?;
                 JobEvent::Rejected { reason: reason.clone() }
+            }
+            Verdict::Unreadable(message) => {
+                earn_fee(books, &job)?;
+                JobEvent::Failed { message: message.clone() }
             }
             Verdict::Failed(message) => JobEvent::Failed { message: message.clone() },
         };

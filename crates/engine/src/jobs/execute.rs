@@ -5,9 +5,15 @@ use super::step::{Step, commit_result};
 use super::work_finish::{Fault, WorkFinish, WorkOutcome};
 use super::worker::work_failed;
 use crate::error_chain::chain;
-use crate::inference::{self, ChatRequest, Message, Role};
+use crate::inference::{self, ChatRequest, InferenceError, Message, Role};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tithe_jobs::{Job, WorkTerms};
 use tracing::{info, warn};
+
+/// How long a job rests whose backend is not available: what the backend asks for, but at least and at most this.
+const BACKEND_REST: Duration = Duration::from_secs(1);
+const BACKEND_REST_MAX: Duration = Duration::from_mins(10);
 
 impl Jobs {
     pub(super) async fn execute(&self, job: &Job, work: &WorkTerms) -> Step {
@@ -20,27 +26,49 @@ impl Jobs {
             deterministic: false,
         };
         let ports = &self.core.ports;
-        let listen = |delta: &str| self.feed.add_text(job.id, job.lease.claims, delta);
-        let answered = inference::run(ports.inference.as_ref(), &ports.catalogue, &request, Some(&listen));
-        match tokio::time::timeout(self.core.settings.work_timeout, answered).await {
-            Ok(Ok(answer)) => {
+        let begun = AtomicBool::new(false);
+        let listen = |delta: &str| {
+            begun.store(true, Ordering::Relaxed);
+            self.feed.add_text(job.id, job.lease.claims, delta);
+        };
+        let patience = self.core.settings.work_timeout;
+        let answered =
+            inference::run(ports.inference.as_ref(), &ports.catalogue, &request, patience, Some(&listen))
+                .await;
+        let failure = match answered {
+            Ok(answer) => {
                 let outcome = WorkOutcome::Completed { text: answer.text.into(), usage: answer.usage };
-                self.work_end(job, outcome).await
+                return self.work_end(job, outcome).await;
             }
-            Ok(Err(failure)) => {
-                warn!(failure = chain(&failure), attempt, "the work failed");
-                let refused = failure.is_refusal();
-                if refused || attempt >= self.core.settings.max_attempts {
-                    let fault = if refused { Fault::Request } else { Fault::Server };
-                    return self.work_end(job, work_failed(fault)).await;
+            Err(failure) => failure,
+        };
+        warn!(failure = chain(&failure), attempt, "the work failed");
+        let begun = begun.load(Ordering::Relaxed);
+        match failure {
+            // Nothing was generated: that is no attempt.
+            InferenceError::Unavailable { retry_after, .. } if !begun => {
+                match self.backend_rest(job, retry_after) {
+                    Some(rest) => Step::HandBack(rest),
+                    None => self.work_end(job, work_failed(Fault::Server)).await,
                 }
-                Step::TryAgain
             }
-            Err(_elapsed) => {
-                warn!(attempt, "the work timed out");
-                Step::TryAgain
+            InferenceError::Refused(_) => self.work_end(job, work_failed(Fault::Request)).await,
+            // Work that had begun to answer is run again at most once: each run costs the operator as much as the answer.
+            _ if begun && (attempt > 1 || !matches!(failure, InferenceError::Interrupted(_))) => {
+                self.work_end(job, work_failed(Fault::Server)).await
             }
+            _ if attempt >= self.core.settings.max_attempts => {
+                self.work_end(job, work_failed(Fault::Server)).await
+            }
+            _ => Step::TryAgain,
         }
+    }
+
+    /// How long a job rests whose backend is not available; `None` if it has waited too long already.
+    pub(super) fn backend_rest(&self, job: &Job, retry_after: Option<Duration>) -> Option<Duration> {
+        let waited = self.core.now().since(job.updated_at);
+        (waited < self.core.settings.backend_patience)
+            .then(|| retry_after.unwrap_or(BACKEND_REST).clamp(BACKEND_REST, BACKEND_REST_MAX))
     }
 
     pub(super) async fn work_end(&self, job: &Job, outcome: WorkOutcome) -> Step {

@@ -46,19 +46,58 @@ pub(crate) fn chat(model: &str, request: &str, max_output_tokens: u64) -> ChatRe
     }
 }
 
-/// Reads the model's answer: the one JSON object in it. Models wrap it in code fences or sentences. Nothing else is guessed.
+/// Reads the model's answer: the JSON object in it. Models wrap it in code fences or sentences, and put their reasoning, which
+/// may have objects of its own, before it. Nothing is guessed: without an object that accepts or rejects, or with two that
+/// disagree, the answer cannot be read.
 pub(crate) fn read(answer: &str) -> Result<Judgement, UnreadableJudgement> {
-    let (Some(from), Some(to)) = (answer.find('{'), answer.rfind('}')) else {
-        return Err(UnreadableJudgement);
-    };
-    let object = answer.get(from..=to).ok_or(UnreadableJudgement)?;
-    let form: AnswerForm = serde_json::from_str(object).map_err(|_| UnreadableJudgement)?;
-    if form.accept {
-        return Ok(Judgement::Accept);
+    let answer = REASONING_ENDS.iter().filter_map(|end| answer.rsplit_once(end)).fold(
+        answer,
+        |shortest, (_, rest)| {
+            if rest.len() < shortest.len() { rest } else { shortest }
+        },
+    );
+    let mut found: Option<Judgement> = None;
+    let mut rest = answer;
+    while let Some(at) = rest.find('{') {
+        let object = rest.get(at..).unwrap_or_default();
+        let mut forms = serde_json::Deserializer::from_str(object).into_iter::<AnswerForm>();
+        let length = match forms.next() {
+            Some(Ok(form)) => {
+                let judgement = Judgement::from(form);
+                let agrees = found.as_ref().is_none_or(|other| other.accepts() == judgement.accepts());
+                if !agrees {
+                    return Err(UnreadableJudgement);
+                }
+                found = Some(judgement);
+                forms.byte_offset()
+            }
+            // Not an object of ours: another may be inside of it or after it.
+            _ => 1,
+        };
+        rest = object.get(length..).unwrap_or_default();
     }
-    let reason = form.reason.unwrap_or_default();
-    let reason: String = reason.trim().chars().filter(|c| !c.is_control()).take(MAX_REASON_CHARS).collect();
-    Ok(Judgement::Reject(if reason.is_empty() { "The request was not accepted.".to_owned() } else { reason }))
+    found.ok_or(UnreadableJudgement)
+}
+
+/// What ends the reasoning that some models put before the answer.
+const REASONING_ENDS: [&str; 3] = ["</think>", "</thinking>", "</reasoning>"];
+
+impl Judgement {
+    const fn accepts(&self) -> bool {
+        matches!(self, Self::Accept)
+    }
+}
+
+impl From<AnswerForm> for Judgement {
+    fn from(form: AnswerForm) -> Self {
+        if form.accept {
+            return Self::Accept;
+        }
+        let reason = form.reason.unwrap_or_default();
+        let reason: String =
+            reason.trim().chars().filter(|c| !c.is_control()).take(MAX_REASON_CHARS).collect();
+        Self::Reject(if reason.is_empty() { "The request was not accepted.".to_owned() } else { reason })
+    }
 }
 
 #[cfg(test)]
@@ -72,6 +111,22 @@ mod tests {
         let rejected = Judgement::Reject("Too odd.".to_owned());
         assert_eq!(read(r#"{"accept":false,"reason":" Too odd.\n"}"#), Ok(rejected));
         assert!(matches!(read(r#"{"accept":false}"#), Ok(Judgement::Reject(reason)) if !reason.is_empty()));
+    }
+
+    #[test]
+    fn reasoning_before_the_answer_is_not_the_answer() {
+        for answer in [
+            r#"<think>The user sends {"a": {"b": 1}}, maybe {"accept":false}.</think>{"accept":true}"#,
+            "<think>{unfinished</think>\n```json\n{\"accept\": true}\n```",
+            r#"{"thought": "fine"} {"accept": true}"#,
+            r#"{"accept": true} {"accept": true}"#,
+            r#"A {brace} and then {"accept": true} {"#,
+            r#"{"answer": {"accept": true}}"#,
+        ] {
+            assert_eq!(read(answer), Ok(Judgement::Accept), "{answer}");
+        }
+        let rejected = Judgement::Reject("No.".to_owned());
+        assert_eq!(read(r#"</thinking>{"accept":false,"reason":"No."}"#), Ok(rejected));
     }
 
     #[test]

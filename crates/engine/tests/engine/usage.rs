@@ -34,9 +34,17 @@ async fn usage_that_is_not_reported_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_report_of_nothing_is_a_report() {
+async fn a_report_of_nothing_is_a_missing_report_if_there_is_text() {
     let scene = Scene::open().await;
-    let job = answered(&scene, &["Because."], Ends::Finished(Some(Usage::default()))).await;
+    let nothing = Ends::Finished(Some(Usage::default()));
+    let job = answered(&scene, &["Because."], nothing).await;
+    let count = |text: &str| Tokenizer::O200kBase.count(text);
+    assert_eq!(completed(&job).1.usage.output_tokens, count("Because."));
+    assert!(completed(&job).1.settlement.charged.get() > 0);
+    scene.finish().await;
+
+    let scene = Scene::open().await;
+    let job = answered(&scene, &[], nothing).await;
     let (work, completion) = completed(&job);
     assert_eq!(completion.usage, Usage::default());
     let (fee, owed) = (job.evaluation_fee().to_msats().get(), work.amount.to_msats().get());

@@ -3,10 +3,12 @@
 mod wire;
 
 use crate::chat_stream;
+use crate::failure::BackendFailure;
 use crate::sampling::ZeroTemperature;
 use crate::transport::{Answer, ApiKey, BaseUrl, Delivery, Limits, SetupError, Transport};
 use async_trait::async_trait;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tithe_engine::inference::{ChatRequest, ChatStream, Completion, Inference, InferenceError};
 
 const VENDOR_HOST: &str = "api.anthropic.com";
@@ -39,7 +41,8 @@ impl AnthropicSettings {
 #[derive(Debug)]
 pub struct Anthropic {
     transport: Transport,
-    zero_temperature: bool,
+    /// As configured, and as the backend has shown since.
+    zero_temperature: AtomicBool,
 }
 
 impl Anthropic {
@@ -55,12 +58,29 @@ impl Anthropic {
             if base_url.last_segment() == Some("v1") { &["messages"] } else { &["v1", "messages"] };
         Ok(Self {
             transport: Transport::new(base_url.endpoint(path), headers, api_key, limits)?,
-            zero_temperature: zero_temperature.resolve(&base_url, VENDOR_HOST),
+            zero_temperature: AtomicBool::new(zero_temperature.resolve(&base_url, VENDOR_HOST)),
         })
     }
 
     async fn ask(&self, request: &ChatRequest, delivery: Delivery) -> Result<Answer, InferenceError> {
-        self.transport.post(&wire::Body::new(request, delivery, self.zero_temperature), delivery).await
+        let zero_temperature = self.zero_temperature.load(Ordering::Relaxed);
+        let error = match self
+            .transport
+            .post(&wire::Body::new(request, delivery, zero_temperature), delivery)
+            .await
+        {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let named =
+            BackendFailure::behind(&error).is_some_and(|failure| failure.names_parameter("temperature"));
+        if !(zero_temperature && request.deterministic && named) {
+            return Err(error);
+        }
+        let answer = self.transport.post(&wire::Body::new(request, delivery, false), delivery).await?;
+        tracing::info!("the AI backend does not take a temperature; it is no longer sent");
+        self.zero_temperature.store(false, Ordering::Relaxed);
+        Ok(answer)
     }
 }
 

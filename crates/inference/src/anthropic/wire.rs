@@ -193,6 +193,10 @@ pub(super) struct Events {
 
 impl Protocol for Events {
     fn step(&mut self, event: &Event) -> Result<Step, InferenceError> {
+        // Servers in front of the API keep the connection alive with empty events.
+        if matches!(event.data.trim(), "" | "null" | "[DONE]") {
+            return Ok(Step::Silent);
+        }
         let data: Data = serde_json::from_str(&event.data).map_err(|source| {
             BackendFailure::Unreadable { excerpt: excerpt(event.data.as_bytes()), source }.nonsense()
         })?;

@@ -7,7 +7,8 @@ use tithe_clock::Timestamp;
 /// The settings of a circuit breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerSettings {
-    /// The number of consecutive failures that opens it; 0 counts as 1. Default: 5.
+    /// The number of consecutive failures that opens it; 0 counts as 1. What one request causes, however often it is repeated,
+    /// counts once. Default: 5.
     pub failures_max: u32,
     /// How long it stays open before one request may try again. Default: 20 seconds.
     pub cooling: Duration,
@@ -54,13 +55,28 @@ enum State {
 pub struct Breaker {
     settings: BreakerSettings,
     state: State,
+    /// The requests whose failures were counted since the last success; at most as many as open the breaker.
+    counted: Vec<RequestId>,
+}
+
+/// Tells requests apart: the hash of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestId(pub u64);
+
+/// What a failure says of the backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// The backend does not take requests.
+    Backend,
+    /// The backend failed at this request, and may serve others.
+    Request(RequestId),
 }
 
 impl Breaker {
     /// Creates a closed breaker.
     #[must_use]
     pub const fn new(settings: BreakerSettings) -> Self {
-        Self { settings, state: State::Closed { failures: 0 } }
+        Self { settings, state: State::Closed { failures: 0 }, counted: Vec::new() }
     }
 
     /// The current state. A breaker whose cooldown has ended becomes half open with the next request.
@@ -114,6 +130,7 @@ impl Breaker {
         match (admission, self.state) {
             (Admission::Probe, _) | (Admission::Ordinary, State::Closed { .. }) => {
                 self.state = State::Closed { failures: 0 };
+                self.counted.clear();
             }
             // It started before the breaker opened: later results take precedence.
             (Admission::Ordinary, State::Open { .. } | State::HalfOpen { .. }) => {}
@@ -121,7 +138,13 @@ impl Breaker {
     }
 
     /// An admitted request has failed.
-    pub fn failed(&mut self, admission: Admission, now: Timestamp) {
+    pub fn failed(&mut self, admission: Admission, blame: Blame, now: Timestamp) {
+        if let (Blame::Request(request), State::Closed { .. }) = (blame, self.state) {
+            if self.counted.contains(&request) {
+                return;
+            }
+            self.counted.push(request);
+        }
         match (admission, &mut self.state) {
             (Admission::Ordinary, State::Closed { failures }) => {
                 *failures = failures.saturating_add(1);
@@ -157,7 +180,7 @@ mod tests {
     fn fail(breaker: &mut Breaker, clock: &ManualClock, times: u32) {
         for _ in 0..times {
             let admission = breaker.admit(clock.now()).unwrap();
-            breaker.failed(admission, clock.now());
+            breaker.failed(admission, Blame::Backend, clock.now());
         }
     }
 
@@ -181,6 +204,22 @@ mod tests {
     }
 
     #[test]
+    fn what_one_request_causes_counts_once() {
+        let (mut breaker, clock) = breaker();
+        let poison = Blame::Request(RequestId(1));
+        for _ in 0..20 {
+            let admission = breaker.admit(clock.now()).unwrap();
+            breaker.failed(admission, poison, clock.now());
+        }
+        assert_eq!(breaker.state(), BreakerState::Closed);
+        for other in [2, 3] {
+            let admission = breaker.admit(clock.now()).unwrap();
+            breaker.failed(admission, Blame::Request(RequestId(other)), clock.now());
+        }
+        assert_eq!(breaker.state(), BreakerState::Open, "three requests fail: that is the backend");
+    }
+
+    #[test]
     fn it_tells_how_long_it_stays_open() {
         let (mut breaker, clock) = opened();
         assert_eq!(breaker.admit(clock.now()), Err(COOLING));
@@ -194,7 +233,7 @@ mod tests {
         clock.advance(COOLING);
         assert_eq!(breaker.admit(clock.now()), Ok(Admission::Probe));
         assert_eq!(breaker.admit(clock.now()), Err(Duration::from_secs(1)));
-        breaker.failed(Admission::Probe, clock.now());
+        breaker.failed(Admission::Probe, Blame::Backend, clock.now());
         assert_eq!(breaker.admit(clock.now()), Err(COOLING));
         clock.advance(COOLING);
         assert_eq!(breaker.admit(clock.now()), Ok(Admission::Probe));
@@ -221,7 +260,7 @@ mod tests {
         let admission = breaker.answering(admission);
         assert_eq!(admission, Admission::Ordinary);
         assert_eq!(breaker.admit(clock.now()), Ok(Admission::Ordinary));
-        breaker.failed(admission, clock.now());
+        breaker.failed(admission, Blame::Backend, clock.now());
         assert_eq!(breaker.state(), BreakerState::Open);
     }
 
@@ -231,7 +270,7 @@ mod tests {
         for _ in 0..3 {
             let admission = breaker.admit(clock.now()).unwrap();
             let admission = breaker.answering(admission);
-            breaker.failed(admission, clock.now());
+            breaker.failed(admission, Blame::Backend, clock.now());
         }
         assert_eq!(breaker.state(), BreakerState::Open);
     }
@@ -242,7 +281,7 @@ mod tests {
         let straggler = breaker.admit(clock.now()).unwrap();
         fail(&mut breaker, &clock, 3);
         clock.advance(Duration::from_secs(10));
-        breaker.failed(straggler, clock.now());
+        breaker.failed(straggler, Blame::Backend, clock.now());
         assert_eq!(breaker.admit(clock.now()), Err(Duration::from_secs(10)));
         breaker.succeeded(straggler);
         breaker.abandoned(straggler);

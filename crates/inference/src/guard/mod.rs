@@ -3,7 +3,7 @@
 mod breaker;
 mod retry;
 
-pub use breaker::{Admission, Breaker, BreakerSettings, BreakerState};
+pub use breaker::{Admission, Blame, Breaker, BreakerSettings, BreakerState, RequestId};
 pub use retry::RetrySettings;
 
 use crate::failure::{BackendFailure, is_harmless_to_retry, retry_after};
@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt as _};
 use retry::Retries;
 use std::future::Future;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tithe_clock::{Clock, Entropy};
 use tithe_engine::inference::{ChatEvent, ChatRequest, ChatStream, Completion, Inference, InferenceError};
@@ -59,12 +60,17 @@ impl<I: Inference> Guarded<I> {
     }
 
     /// Sends the request until it succeeds or a retry is pointless. The permit of the successful attempt is still open.
-    async fn ask<T, F>(&self, attempt: impl Fn() -> F + Send + Sync) -> Result<(T, Permit), InferenceError>
+    async fn ask<T, F>(
+        &self,
+        request: &ChatRequest,
+        attempt: impl Fn() -> F + Send + Sync,
+    ) -> Result<(T, Permit), InferenceError>
     where
         F: Future<Output = Result<T, InferenceError>> + Send,
     {
         let mut retries = Retries::new(self.retry);
-        let mut permit = Gate::admit(&self.gate)?;
+        let id = request_id(request);
+        let mut permit = Gate::admit(&self.gate, id)?;
         loop {
             let error = match attempt().await {
                 Ok(answer) => return Ok((answer, permit)),
@@ -79,7 +85,7 @@ impl<I: Inference> Guarded<I> {
             tracing::debug!(?delay, error = error_chain(&error), "retrying the AI backend");
             tokio::time::sleep(delay).await;
             // If the breaker has opened in the meantime, the backend's own error is more helpful.
-            let Ok(next) = Gate::admit(&self.gate) else { return Err(error) };
+            let Ok(next) = Gate::admit(&self.gate, id) else { return Err(error) };
             permit = next;
         }
     }
@@ -88,13 +94,13 @@ impl<I: Inference> Guarded<I> {
 #[async_trait]
 impl<I: Inference> Inference for Guarded<I> {
     async fn complete(&self, request: &ChatRequest) -> Result<Completion, InferenceError> {
-        let (completion, permit) = self.ask(|| self.backend.complete(request)).await?;
+        let (completion, permit) = self.ask(request, || self.backend.complete(request)).await?;
         permit.succeed();
         Ok(completion)
     }
 
     async fn stream(&self, request: &ChatRequest) -> Result<ChatStream, InferenceError> {
-        let (events, permit) = self.ask(|| self.backend.stream(request)).await?;
+        let (events, permit) = self.ask(request, || self.backend.stream(request)).await?;
         Ok(watched(events, permit))
     }
 }
@@ -124,10 +130,10 @@ impl Gate {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn admit(gate: &Arc<Self>) -> Result<Permit, InferenceError> {
+    fn admit(gate: &Arc<Self>, request: RequestId) -> Result<Permit, InferenceError> {
         let admission = gate.breaker().admit(gate.clock.now());
         match admission {
-            Ok(admission) => Ok(Permit { gate: Arc::clone(gate), admission: Some(admission) }),
+            Ok(admission) => Ok(Permit { gate: Arc::clone(gate), request, admission: Some(admission) }),
             Err(wait) => Err(BackendFailure::BreakerOpen.unavailable(Some(wait))),
         }
     }
@@ -155,6 +161,7 @@ impl Gate {
 /// An attempt admitted by the breaker. Dropping it without a result means that the caller cancelled it.
 struct Permit {
     gate: Arc<Gate>,
+    request: RequestId,
     admission: Option<Admission>,
 }
 
@@ -167,11 +174,18 @@ impl Permit {
     fn close(mut self, error: &InferenceError) {
         match error {
             InferenceError::Refused(_) | InferenceError::Misconfigured(_) => self.take(Breaker::succeeded),
+            InferenceError::Unavailable { .. } => self.fail(Blame::Backend),
+            // Whether the backend or the request is at fault is seen when others fail, too.
             _ => {
-                let now = self.gate.clock.now();
-                self.take(|breaker, admission| breaker.failed(admission, now));
+                let request = self.request;
+                self.fail(Blame::Request(request));
             }
         }
+    }
+
+    fn fail(mut self, blame: Blame) {
+        let now = self.gate.clock.now();
+        self.take(|breaker, admission| breaker.failed(admission, blame, now));
     }
 
     fn answering(&mut self) {
@@ -191,6 +205,16 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.take(Breaker::abandoned);
     }
+}
+
+/// The hash of a request.
+fn request_id(request: &ChatRequest) -> RequestId {
+    let mut hasher = DefaultHasher::new();
+    request.model.hash(&mut hasher);
+    for message in &request.messages {
+        message.text.hash(&mut hasher);
+    }
+    RequestId(hasher.finish())
 }
 
 /// An error with its sources, for the log.

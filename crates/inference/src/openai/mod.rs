@@ -3,10 +3,12 @@
 mod wire;
 
 use crate::chat_stream;
+use crate::failure::BackendFailure;
 use crate::sampling::ZeroTemperature;
 use crate::transport::{Answer, ApiKey, BaseUrl, Delivery, Limits, SetupError, Transport};
 use async_trait::async_trait;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tithe_engine::inference::{ChatRequest, ChatStream, Completion, Inference, InferenceError};
 
 const VENDOR_HOST: &str = "api.openai.com";
@@ -67,7 +69,8 @@ impl OpenAiSettings {
 #[derive(Debug)]
 pub struct OpenAiCompatible {
     transport: Transport,
-    dialect: wire::Dialect,
+    /// As configured, and as the backend has shown since.
+    dialect: Mutex<wire::Dialect>,
 }
 
 impl OpenAiCompatible {
@@ -80,14 +83,33 @@ impl OpenAiCompatible {
         let dialect = wire::Dialect {
             max_completion_tokens: output_limit_field.is_newer(&base_url),
             zero_temperature: zero_temperature.resolve(&base_url, VENDOR_HOST),
+            stream_options: true,
         };
         let headers: HeaderMap = api_key.iter().map(|key| (AUTHORIZATION, key.header("Bearer "))).collect();
         let url = base_url.endpoint(&["chat", "completions"]);
-        Ok(Self { transport: Transport::new(url, headers, api_key, limits)?, dialect })
+        Ok(Self { transport: Transport::new(url, headers, api_key, limits)?, dialect: Mutex::new(dialect) })
     }
 
+    /// Sends the request. If the backend names a parameter that it does not take, the request is sent once more without it, and
+    /// the backend is remembered to be so.
     async fn ask(&self, request: &ChatRequest, delivery: Delivery) -> Result<Answer, InferenceError> {
-        self.transport.post(&self.dialect.body(request, delivery), delivery).await
+        let dialect = *self.dialect();
+        let error = match self.transport.post(&dialect.body(request, delivery), delivery).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let Some(adapted) = BackendFailure::behind(&error).and_then(|failure| dialect.adapted(failure))
+        else {
+            return Err(error);
+        };
+        let answer = self.transport.post(&adapted.body(request, delivery), delivery).await?;
+        tracing::info!(?adapted, "the AI backend does not take a parameter; it is no longer sent");
+        *self.dialect() = adapted;
+        Ok(answer)
+    }
+
+    fn dialect(&self) -> MutexGuard<'_, wire::Dialect> {
+        self.dialect.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Only the required fields are parsed, and leniently: there are many servers with small differences.
 
 use crate::chat_stream::{Protocol, Step, reported};
+use crate::counts::larger;
 use crate::failure::BackendFailure;
 use crate::sse::Event;
 use crate::transport::{Delivery, excerpt};
@@ -13,13 +14,36 @@ use tithe_engine::inference::{
 };
 use tithe_pricing::Usage;
 
-/// The request body.
-#[derive(Debug, Clone, Copy)]
+/// What differs between servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Dialect {
+    /// Whether the output limit is `max_completion_tokens`, not `max_tokens`.
     pub(super) max_completion_tokens: bool,
+    /// Whether a temperature of zero may be requested.
     pub(super) zero_temperature: bool,
+    /// Whether usage is requested by `stream_options`.
+    pub(super) stream_options: bool,
 }
 
+impl Dialect {
+    /// The dialect to try instead after this error, if it names a parameter that can be left out or written otherwise.
+    pub(super) fn adapted(self, failure: &BackendFailure) -> Option<Self> {
+        let names = |parameter: &str| failure.names_parameter(parameter);
+        if names("stream_options") && self.stream_options {
+            return Some(Self { stream_options: false, ..self });
+        }
+        if names("temperature") && self.zero_temperature {
+            return Some(Self { zero_temperature: false, ..self });
+        }
+        // Servers that want the newer field name it; those that do not know it name it as well.
+        if names("max_completion_tokens") || names("max_tokens") && self.max_completion_tokens {
+            return Some(Self { max_completion_tokens: !self.max_completion_tokens, ..self });
+        }
+        None
+    }
+}
+
+/// The request body.
 #[derive(Debug, Serialize)]
 pub(super) struct Body<'a> {
     model: &'a str,
@@ -70,7 +94,7 @@ impl Dialect {
             max_completion_tokens,
             temperature: (request.deterministic && self.zero_temperature).then_some(0),
             stream,
-            stream_options: stream.then_some(StreamOptions { include_usage: true }),
+            stream_options: (stream && self.stream_options).then_some(StreamOptions { include_usage: true }),
         }
     }
 }
@@ -78,7 +102,7 @@ impl Dialect {
 /// A complete response.
 #[derive(Debug, Deserialize)]
 pub(super) struct Whole {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "absent")]
     choices: Vec<WholeChoice>,
     #[serde(default, deserialize_with = "lenient")]
     usage: Option<WireUsage>,
@@ -88,6 +112,7 @@ pub(super) struct Whole {
 
 #[derive(Debug, Deserialize)]
 struct WholeChoice {
+    #[serde(default, deserialize_with = "absent")]
     message: Said,
     finish_reason: Option<String>,
 }
@@ -95,7 +120,7 @@ struct WholeChoice {
 /// One chunk of a streamed response.
 #[derive(Debug, Deserialize)]
 struct Chunk {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "absent")]
     choices: Vec<ChunkChoice>,
     #[serde(default, deserialize_with = "lenient")]
     usage: Option<WireUsage>,
@@ -103,7 +128,7 @@ struct Chunk {
 
 #[derive(Debug, Deserialize)]
 struct ChunkChoice {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "absent")]
     delta: Said,
     finish_reason: Option<String>,
 }
@@ -146,7 +171,23 @@ struct WireUsage {
     prompt_tokens: u64,
     completion_tokens: u64,
     #[serde(default)]
+    total_tokens: Option<u64>,
+    #[serde(default)]
     prompt_tokens_details: Option<PromptDetails>,
+    #[serde(default)]
+    completion_tokens_details: Option<CompletionDetails>,
+    /// The name of the cached part in `DeepSeek`'s reports.
+    #[serde(default)]
+    prompt_cache_hit_tokens: Option<u64>,
+    /// Moonshot's name for it.
+    #[serde(default)]
+    cached_tokens: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct CompletionDetails {
+    #[serde(default)]
+    reasoning_tokens: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -157,12 +198,26 @@ struct PromptDetails {
 
 impl From<WireUsage> for Usage {
     fn from(usage: WireUsage) -> Self {
+        let reasoning = usage.completion_tokens_details.and_then(|it| it.reasoning_tokens).unwrap_or(0);
+        let shown = usage.prompt_tokens.saturating_add(usage.completion_tokens);
+        // Some vendors (xAI, and servers in front of Gemini) count reasoning beside the completion. The total shows which.
+        let apart = reasoning > usage.completion_tokens
+            || usage.total_tokens == Some(shown.saturating_add(reasoning)) && reasoning > 0;
+        let cached = usage.prompt_tokens_details.and_then(|it| it.cached_tokens);
         Self {
             input_tokens: usage.prompt_tokens,
-            cached_input_tokens: usage.prompt_tokens_details.and_then(|it| it.cached_tokens).unwrap_or(0),
-            output_tokens: usage.completion_tokens,
+            cached_input_tokens: cached
+                .or(usage.prompt_cache_hit_tokens)
+                .or(usage.cached_tokens)
+                .unwrap_or(0),
+            output_tokens: usage.completion_tokens.saturating_add(if apart { reasoning } else { 0 }),
         }
     }
+}
+
+/// What is `null` is as good as absent.
+fn absent<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// Incomplete usage is ignored: the tokenizer then counts instead, and a good response is not discarded.
@@ -170,13 +225,15 @@ fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<WireUsag
     Ok(WireUsage::deserialize(Value::deserialize(deserializer)?).ok())
 }
 
-fn finish_reason(name: Option<&str>) -> FinishReason {
-    match name {
-        Some("stop") => FinishReason::Stop,
-        Some("length") => FinishReason::Length,
-        Some("content_filter") => FinishReason::Filtered,
+/// The reason of this name. An empty name, which some servers send while they generate, is none.
+fn finish_reason(name: &str) -> Option<FinishReason> {
+    Some(match name {
+        "" => return None,
+        "stop" => FinishReason::Stop,
+        "length" | "max_tokens" => FinishReason::Length,
+        "content_filter" => FinishReason::Filtered,
         _ => FinishReason::Other,
-    }
+    })
 }
 
 impl Whole {
@@ -187,7 +244,7 @@ impl Whole {
         let no_choice = || BackendFailure::Wrong("it has no choices").nonsense();
         let choice = self.choices.into_iter().next().ok_or_else(no_choice)?;
         Ok(Completion {
-            finish: finish_reason(choice.finish_reason.as_deref()),
+            finish: choice.finish_reason.as_deref().and_then(finish_reason).unwrap_or(FinishReason::Other),
             text: choice.message.text(),
             usage: self.usage.map(Usage::from),
         })
@@ -211,7 +268,14 @@ impl Protocol for Chunks {
         let unreadable = |source| {
             BackendFailure::Unreadable { excerpt: excerpt(event.data.as_bytes()), source }.nonsense()
         };
+        // Some servers keep the connection alive with empty events.
+        if event.data.trim().is_empty() {
+            return Ok(Step::Silent);
+        }
         let value: Value = serde_json::from_str(&event.data).map_err(unreadable)?;
+        if value.is_null() {
+            return Ok(Step::Silent);
+        }
         if let Some(error) = value.get("error").filter(|error| !error.is_null()) {
             return Ok(Step::Error(error.clone()));
         }
@@ -219,12 +283,9 @@ impl Protocol for Chunks {
             return Ok(Step::Error(value));
         }
         let chunk = Chunk::deserialize(value).map_err(unreadable)?;
-        // Some servers report running counts; the last one is the total.
-        self.usage = chunk.usage.map(Usage::from).or(self.usage);
+        self.usage = larger(chunk.usage.map(Usage::from), self.usage);
         let Some(choice) = chunk.choices.into_iter().next() else { return Ok(Step::Silent) };
-        if let Some(name) = choice.finish_reason {
-            self.finish = Some(finish_reason(Some(&name)));
-        }
+        self.finish = choice.finish_reason.as_deref().and_then(finish_reason).or(self.finish);
         Ok(Step::Delta(choice.delta.text()))
     }
 
@@ -269,6 +330,108 @@ mod tests {
         assert_eq!(completion(json!({"choices": [{"message": {}, "finish_reason": null}]})).usage, None);
     }
 
+    /// Each vendor's habits: what its report looks like, and what was used.
+    #[test]
+    fn every_dialect_of_usage_is_normalised() {
+        for (vendor, usage, expected) in [
+            (
+                "OpenAI: reasoning is part of the completion",
+                json!({"prompt_tokens": 32, "completion_tokens": 909, "total_tokens": 941, "completion_tokens_details": {"reasoning_tokens": 900}}),
+                (32, 0, 909),
+            ),
+            (
+                "xAI, Gemini: reasoning beside the completion",
+                json!({"prompt_tokens": 32, "completion_tokens": 9, "total_tokens": 941, "completion_tokens_details": {"reasoning_tokens": 900}}),
+                (32, 0, 909),
+            ),
+            (
+                "more reasoning than completion, without a total",
+                json!({"prompt_tokens": 32, "completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 900}}),
+                (32, 0, 909),
+            ),
+            (
+                "little reasoning beside the completion",
+                json!({"prompt_tokens": 10, "completion_tokens": 50, "total_tokens": 65, "completion_tokens_details": {"reasoning_tokens": 5}}),
+                (10, 0, 55),
+            ),
+            (
+                "no reasoning, a total that counts something else",
+                json!({"prompt_tokens": 10, "completion_tokens": 50, "total_tokens": 99, "completion_tokens_details": {"reasoning_tokens": 0}}),
+                (10, 0, 50),
+            ),
+            (
+                "DeepSeek",
+                json!({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "prompt_cache_hit_tokens": 8, "prompt_cache_miss_tokens": 2}),
+                (10, 8, 5),
+            ),
+            (
+                "Moonshot",
+                json!({"prompt_tokens": 10, "completion_tokens": 5, "cached_tokens": 7}),
+                (10, 7, 5),
+            ),
+        ] {
+            let whole =
+                json!({"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": usage});
+            let (input_tokens, cached_input_tokens, output_tokens) = expected;
+            let expected = Usage { input_tokens, cached_input_tokens, output_tokens };
+            assert_eq!(completion(whole).usage, Some(expected), "{vendor}");
+        }
+    }
+
+    /// The events of a stream, until its end.
+    fn streamed(data: &[&str]) -> (String, Option<ChatEvent>) {
+        let (mut chunks, mut text) = (Chunks::default(), String::new());
+        for data in data {
+            match chunks.step(&Event { name: String::new(), data: (*data).to_owned() }).unwrap() {
+                Step::Delta(delta) => text.push_str(&delta),
+                Step::Silent => {}
+                Step::Last => break,
+                Step::Error(error) => panic!("{error}"),
+            }
+        }
+        (text, chunks.ending())
+    }
+
+    #[test]
+    fn odd_but_real_streams_are_read() {
+        let stop = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
+        for odd in [
+            "null",
+            "",
+            " ",
+            r#"{"choices":null}"#,
+            r#"{"choices":[],"usage":null}"#,
+            r#"{"choices":[{"delta":null}]}"#,
+            r#"{"choices":[{"delta":{"content":null,"role":"assistant"},"finish_reason":null}]}"#,
+            r#"{"choices":[{"delta":{"content":""},"finish_reason":""}]}"#,
+            r#"{"choices":[{"finish_reason":null,"index":0}],"error":null}"#,
+        ] {
+            let hello = r#"{"choices":[{"delta":{"content":"Hello"}}]}"#;
+            let (text, end) = streamed(&[odd, hello, odd, stop, odd, "[DONE]"]);
+            assert_eq!(text, "Hello", "{odd}");
+            let stopped = ChatEvent::Finished { finish: FinishReason::Stop, usage: None };
+            assert_eq!(end, Some(stopped), "{odd}");
+        }
+    }
+
+    #[test]
+    fn an_empty_finish_reason_does_not_end_an_answer() {
+        let cut = streamed(&[r#"{"choices":[{"delta":{"content":"half"},"finish_reason":""}]}"#]);
+        assert_eq!(cut, ("half".to_owned(), None));
+    }
+
+    #[test]
+    fn a_trailing_report_of_zeros_does_not_replace_the_count() {
+        let usage = r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":70}}"#;
+        let zeros = r#"{"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":0}}"#;
+        let stop = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
+        for order in [[usage, zeros], [zeros, usage], [usage, usage]] {
+            let (_, end) = streamed(&[stop, order[0], order[1], "[DONE]"]);
+            let usage = Some(Usage { input_tokens: 9, cached_input_tokens: 0, output_tokens: 70 });
+            assert_eq!(end, Some(ChatEvent::Finished { finish: FinishReason::Stop, usage }));
+        }
+    }
+
     #[test]
     fn text_is_found_wherever_servers_put_it() {
         for (message, text) in [
@@ -292,7 +455,9 @@ mod tests {
             (json!("stop"), FinishReason::Stop),
             (json!("length"), FinishReason::Length),
             (json!("content_filter"), FinishReason::Filtered),
+            (json!("max_tokens"), FinishReason::Length),
             (json!("tool_calls"), FinishReason::Other),
+            (json!(""), FinishReason::Other),
             (json!(null), FinishReason::Other),
         ] {
             let whole = json!({"choices": [{"message": {"content": "x"}, "finish_reason": name}]});

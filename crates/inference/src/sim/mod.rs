@@ -48,7 +48,7 @@ impl Default for SimSettings {
 ///
 /// | directive | to work | to evaluations |
 /// | --- | --- | --- |
-/// | `[sim:fail]` | [`Unavailable`](InferenceError::Unavailable) | |
+/// | `[sim:fail]` | [`Failed`](InferenceError::Failed) | |
 /// | `[sim:refuse]` | [`Refused`](InferenceError::Refused) | |
 /// | `[sim:stall]` | no answer until the time is up: [`TimedOut`](InferenceError::TimedOut) | |
 /// | `[sim:slow]`, `[sim:slow=MS]` | 50, or so many, milliseconds before each delta, streamed or not | |
@@ -56,7 +56,7 @@ impl Default for SimSettings {
 /// | `[sim:no-usage]` | no usage is reported | |
 /// | `[sim:reject]` | | rejected |
 /// | `[sim:nonsense-evaluation]` | | an answer that cannot be read |
-/// | `[sim:fail-evaluation]` | | [`Unavailable`](InferenceError::Unavailable) |
+/// | `[sim:fail-evaluation]` | | [`Failed`](InferenceError::Failed) |
 #[derive(Debug, Default)]
 pub struct SimInference {
     settings: SimSettings,
@@ -88,7 +88,7 @@ impl SimInference {
         wait_until(deadline, sleep(self.settings.latency)).await?;
         let directives = Directives::of(request);
         if directives.fail {
-            return Err(BackendFailure::Simulated.unavailable(None));
+            return Err(BackendFailure::Simulated.failed());
         }
         if directives.refuse {
             return Err(BackendFailure::Simulated.refused());

@@ -15,12 +15,23 @@ pub(crate) struct Answer {
     response: Response,
     deadline: Instant,
     idle: Duration,
-    bytes_left: usize,
+    bytes_max: usize,
+}
+
+/// What comes next of a body.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// The end.
+    End,
+    /// The time for the whole response is over.
+    OutOfTime,
 }
 
 impl Answer {
     pub(super) const fn new(response: Response, deadline: Instant, limits: &Limits) -> Self {
-        Self { response, deadline, idle: limits.idle, bytes_left: limits.answer_bytes_max }
+        Self { response, deadline, idle: limits.idle, bytes_max: limits.answer_bytes_max }
     }
 
     pub(super) fn headers(&self) -> &HeaderMap {
@@ -35,28 +46,38 @@ impl Answer {
         })
     }
 
-    /// The next piece of the body; `None` at the end.
-    pub(crate) async fn piece(&mut self) -> Result<Option<Vec<u8>>, InferenceError> {
+    /// The maximum size of a stream's text. A stream's own size is not limited: the events around the text may be many times
+    /// larger.
+    pub(crate) const fn text_bytes_max(&self) -> usize {
+        self.bytes_max
+    }
+
+    /// The next piece of the body.
+    pub(crate) async fn piece(&mut self) -> Result<Piece, InferenceError> {
         let by = self.deadline.min(Instant::now() + self.idle);
-        let piece = timeout_at(by, self.response.chunk())
-            .await
-            .map_err(|_| InferenceError::TimedOut)?
-            .map_err(|error| BackendFailure::Broken(error.without_url()).interrupted())?;
-        let Some(piece) = piece else { return Ok(None) };
-        self.bytes_left = self
-            .bytes_left
-            .checked_sub(piece.len())
-            .ok_or_else(|| BackendFailure::Wrong("it is longer than the limit").nonsense())?;
-        Ok(Some(piece.into()))
+        match timeout_at(by, self.response.chunk()).await {
+            Ok(Ok(Some(piece))) => Ok(Piece::Bytes(piece.into())),
+            Ok(Ok(None)) => Ok(Piece::End),
+            Ok(Err(error)) => Err(BackendFailure::Broken(error.without_url()).interrupted()),
+            Err(_elapsed) if by == self.deadline => Ok(Piece::OutOfTime),
+            Err(_elapsed) => Err(InferenceError::TimedOut),
+        }
     }
 
     /// The whole body, which must be JSON.
     pub(crate) async fn json<T: DeserializeOwned>(mut self) -> Result<T, InferenceError> {
         let mut body = Vec::new();
-        while let Some(piece) = self.piece().await? {
-            body.extend(piece);
+        loop {
+            match self.piece().await? {
+                Piece::Bytes(piece) if body.len() + piece.len() > self.bytes_max => {
+                    return Err(BackendFailure::Wrong("it is longer than the limit").nonsense());
+                }
+                Piece::Bytes(piece) => body.extend(piece),
+                Piece::End => break,
+                Piece::OutOfTime => return Err(InferenceError::TimedOut),
+            }
         }
-        serde_json::from_slice(&body)
+        serde_json::from_slice(body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&body))
             .map_err(|source| BackendFailure::Unreadable { excerpt: excerpt(&body), source }.nonsense())
     }
 
@@ -66,7 +87,7 @@ impl Answer {
         let mut body = Vec::new();
         while body.len() < bytes_max {
             // What little there is still helps to find the cause.
-            let Ok(Some(piece)) = self.piece().await else { break };
+            let Ok(Piece::Bytes(piece)) = self.piece().await else { break };
             body.extend(piece);
         }
         body.truncate(bytes_max);

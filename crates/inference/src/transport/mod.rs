@@ -7,7 +7,7 @@ mod refusal;
 mod retry_after;
 
 pub use address::{ApiKey, ApiKeyError, BaseUrl, BaseUrlError};
-pub(crate) use answer::Answer;
+pub(crate) use answer::{Answer, Piece};
 pub(crate) use excerpt::excerpt;
 pub(crate) use refusal::ErrorKind;
 
@@ -30,9 +30,11 @@ pub struct Limits {
     /// The timeout between two pieces of a response. Generous, because a reasoning model is silent in the meantime.
     /// Default: 2 minutes.
     pub idle: Duration,
-    /// The timeout for the whole response. Default: 10 minutes.
+    /// The timeout for the whole response. A stream that has delivered text by then ends as one that is cut at a length.
+    /// Default: 10 minutes.
     pub overall: Duration,
-    /// The maximum size of a response. Default: 16 MiB.
+    /// The maximum size of the text of a stream, which then ends as one that is cut at a length, and of the body of a whole
+    /// response. Default: 16 MiB.
     pub answer_bytes_max: usize,
 }
 

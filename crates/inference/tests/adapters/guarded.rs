@@ -154,12 +154,33 @@ async fn statuses_are_retried_only_when_the_work_was_declined() {
     }
 }
 
+/// The question in another chat: another request.
+fn ask_as(customer: u32, question: &str) -> ChatRequest {
+    let mut request = ask(question);
+    if let Some(first) = request.messages.first_mut() {
+        first.text = format!("You talk to customer {customer}.");
+    }
+    request
+}
+
+#[tokio::test]
+async fn a_request_that_always_fails_does_not_keep_others_out() {
+    for trouble in ["timed out", "interrupted", "nonsense"] {
+        let (guarded, _) = guard(Moody::default(), settings(1, 2));
+        for _ in 0..10 {
+            guarded.complete(&ask(trouble)).await.unwrap_err();
+        }
+        assert_eq!(guarded.state(), BreakerState::Closed, "{trouble}");
+        guarded.complete(&ask("hello")).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_backend_that_keeps_failing_is_left_alone_and_then_tried_again() {
     for trouble in ["unavailable", "timed out", "interrupted", "nonsense"] {
         let (guarded, clock) = guard(Moody::default(), settings(1, 2));
-        for _ in 0..2 {
-            guarded.complete(&ask(trouble)).await.unwrap_err();
+        for customer in 0..2 {
+            guarded.complete(&ask_as(customer, trouble)).await.unwrap_err();
         }
         assert_eq!((guarded.state(), guarded.backend().asked()), (BreakerState::Open, 2), "{trouble}");
 
@@ -204,8 +225,8 @@ async fn the_breaker_also_stops_retries() {
 #[tokio::test]
 async fn streams_that_die_count_as_failures() {
     let (guarded, clock) = guard(Moody::default(), settings(1, 2));
-    for _ in 0..2 {
-        let (deltas, end) = read(guarded.stream(&ask("interrupted")).await.unwrap()).await;
+    for customer in 0..2 {
+        let (deltas, end) = read(guarded.stream(&ask_as(customer, "interrupted")).await.unwrap()).await;
         assert_eq!(deltas, ["well"]);
         assert!(end.is_err());
     }

@@ -149,3 +149,47 @@ async fn a_server_that_does_not_stream_is_understood() {
     assert_eq!(deltas, ["Hello there"]);
     assert_eq!(end.unwrap(), ChatEvent::Finished { finish: FinishReason::Length, usage: Some(USAGE) });
 }
+
+#[tokio::test]
+async fn a_parameter_that_the_backend_names_is_left_out_once_and_for_all() {
+    let message = |text: &str| json!({"error": {"message": text, "type": "invalid_request_error"}});
+    for (refusal, adapted) in [
+        (
+            message(
+                "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+            ),
+            json!({"max_completion_tokens": 64, "temperature": 0, "stream": false}),
+        ),
+        (
+            message("'temperature' does not support 0 with this model."),
+            json!({"max_tokens": 64, "stream": false}),
+        ),
+    ] {
+        let server = MockServer::start().await;
+        let refused = ResponseTemplate::new(400).set_body_json(refusal.clone());
+        Mock::given(method("POST")).respond_with(refused).up_to_n_times(1).expect(1).mount(&server).await;
+        let mut body = request_body(&adapted);
+        if adapted.get("temperature").is_none() {
+            body.as_object_mut().unwrap().remove("temperature");
+        }
+        Mock::given(method("POST"))
+            .and(body_json(body))
+            .respond_with(ResponseTemplate::new(200).set_body_json(answer()))
+            .expect(2)
+            .mount(&server)
+            .await;
+        let backend = backend(&server.uri());
+        for _ in 0..2 {
+            assert_eq!(backend.complete(&ask("hello")).await.unwrap().text, "Hello there", "{refusal}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_names_no_parameter_is_not_repeated() {
+    let server = MockServer::start().await;
+    let refused = ResponseTemplate::new(400)
+        .set_body_json(json!({"error": {"message": "no", "code": "content_filter"}}));
+    Mock::given(method("POST")).respond_with(refused).expect(1).mount(&server).await;
+    assert!(backend(&server.uri()).complete(&ask("hello")).await.unwrap_err().is_refusal());
+}

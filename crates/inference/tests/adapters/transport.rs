@@ -3,8 +3,9 @@
 use crate::raw_server::{self, Then};
 use crate::{ask, chain, read};
 use futures_util::StreamExt as _;
+use serde_json::json;
 use std::time::Duration;
-use tithe_engine::inference::{ChatEvent, Inference, InferenceError};
+use tithe_engine::inference::{ChatEvent, FinishReason, Inference, InferenceError};
 use tithe_inference::{Anthropic, AnthropicSettings, ApiKey, Limits, OpenAiCompatible, OpenAiSettings};
 use tokio::net::TcpListener;
 use wiremock::matchers::any;
@@ -44,6 +45,7 @@ fn kind(error: &InferenceError) -> &'static str {
     match error {
         InferenceError::Unavailable { .. } => "unavailable",
         InferenceError::TimedOut => "timed out",
+        InferenceError::Failed(_) => "failed",
         InferenceError::Refused(_) => "refused",
         InferenceError::Misconfigured(_) => "misconfigured",
         InferenceError::Interrupted(_) => "interrupted",
@@ -56,7 +58,7 @@ fn kind(error: &InferenceError) -> &'static str {
 async fn every_status_tells_who_must_act() {
     for (status, expected) in [
         (301, "misconfigured"),
-        (400, "refused"),
+        (400, "misconfigured"),
         (401, "misconfigured"),
         (402, "misconfigured"),
         (403, "misconfigured"),
@@ -64,12 +66,12 @@ async fn every_status_tells_who_must_act() {
         (408, "unavailable"),
         (409, "unavailable"),
         (413, "refused"),
-        (422, "refused"),
+        (422, "misconfigured"),
         (429, "unavailable"),
-        (500, "unavailable"),
-        (502, "unavailable"),
+        (500, "failed"),
+        (502, "failed"),
         (503, "unavailable"),
-        (504, "unavailable"),
+        (504, "failed"),
         (529, "unavailable"),
     ] {
         for error in errors(ResponseTemplate::new(status)).await {
@@ -84,6 +86,26 @@ async fn an_unpaid_bill_is_the_operators_whatever_the_status() {
         serde_json::json!({"error": {"code": "insufficient_quota", "message": "You exceeded your quota."}});
     for error in errors(ResponseTemplate::new(429).set_body_json(body)).await {
         assert_eq!(kind(&error), "misconfigured", "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_content_and_length_are_the_customers_fault() {
+    for (status, error, expected) in [
+        (400, json!({"code": "context_length_exceeded", "message": "too many tokens"}), "refused"),
+        (400, json!({"type": "invalid_request_error", "message": "prompt is too long: 9 > 8"}), "refused"),
+        (400, json!({"code": "content_filter", "message": "filtered"}), "refused"),
+        (403, json!({"code": 403, "message": "Your input was flagged by moderation."}), "refused"),
+        (400, json!({"message": "Unsupported parameter: 'max_tokens'."}), "misconfigured"),
+        (404, json!({"code": "model_not_found", "message": "no such model"}), "misconfigured"),
+        (422, json!({"message": "stream_options: extra fields not permitted"}), "misconfigured"),
+        (400, json!({"type": "overloaded_error", "message": "later"}), "unavailable"),
+        (500, json!({"type": "server_error", "message": "context length"}), "failed"),
+    ] {
+        let response = ResponseTemplate::new(status).set_body_json(json!({"error": error}));
+        for failure in errors(response).await {
+            assert_eq!(kind(&failure), expected, "{status} {error}");
+        }
     }
 }
 
@@ -255,6 +277,36 @@ const FIRST_WORDS: [&[u8]; 2] = [
     b"data: {\"choices\":[{\"delta\":{\"content\":\"Hello\"}}]}\n\n",
     b"data: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"Hello\"}}\n\n",
 ];
+
+#[tokio::test]
+async fn an_answer_that_a_limit_of_ours_cuts_has_ended_at_a_length() {
+    let short = Limits { answer_bytes_max: 7, ..PATIENT };
+    let quick = Limits { overall: Duration::from_secs(2), ..PATIENT };
+    for (limits, expected) in [(short, 1), (quick, 2)] {
+        for (which, words) in FIRST_WORDS.into_iter().enumerate() {
+            let server = raw_server::stream(&[words, words], Then::Stall).await;
+            let backend = &backends_within(&server.url, limits)[which];
+            let (deltas, end) = read(backend.stream(&ask("hello")).await.unwrap()).await;
+            assert_eq!(deltas, vec!["Hello"; expected], "text is limited, not the events around it");
+            assert_eq!(end.unwrap(), ChatEvent::Finished { finish: FinishReason::Length, usage: None });
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_last_event_needs_no_blank_line() {
+    let ends: [&[u8]; 2] = [
+        b"data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}",
+        b"data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}",
+    ];
+    for (which, (words, end)) in FIRST_WORDS.into_iter().zip(ends).enumerate() {
+        let server = raw_server::stream(&[words, end], Then::End).await;
+        let stream = backends(&server.url)[which].stream(&ask("hello")).await.unwrap();
+        let (deltas, end) = read(stream).await;
+        assert_eq!(deltas, ["Hello"]);
+        assert!(matches!(end.unwrap(), ChatEvent::Finished { finish: FinishReason::Stop, .. }));
+    }
+}
 
 #[tokio::test]
 async fn dropping_a_stream_closes_the_connection() {

@@ -77,6 +77,10 @@ pub enum Ends {
     Misconfigured,
     /// No answer ever comes.
     Never,
+    /// After what was said, nothing ever comes.
+    Silent,
+    /// The backend is away, and asks for that much time.
+    Away(Duration),
 }
 
 /// An answer to say instead of the simulation's.
@@ -144,7 +148,10 @@ async fn said(answer: Answer) -> Result<Vec<Result<ChatEvent, InferenceError>>, 
     let mut events: Vec<_> = answer.deltas.into_iter().map(|delta| Ok(ChatEvent::Delta(delta))).collect();
     match answer.ends {
         Ends::Finished(usage) => events.push(Ok(ChatEvent::Finished { finish: FinishReason::Stop, usage })),
-        Ends::CutOff => {}
+        Ends::CutOff | Ends::Silent => {}
+        Ends::Away(wait) => {
+            return Err(InferenceError::Unavailable { retry_after: Some(wait), source: None });
+        }
         Ends::Refused => return Err(InferenceError::Refused(None)),
         Ends::Misconfigured => return Err(InferenceError::Misconfigured(None)),
         Ends::Never => std::future::pending().await,
@@ -177,6 +184,10 @@ impl Inference for Shared {
         self.0.pass(Point::Work).await;
         let scripted = self.0.to_work.lock().unwrap().pop_front();
         let events = match scripted {
+            Some(answer) if answer.ends == Ends::Silent => {
+                let events = futures_util::stream::iter(said(answer).await?);
+                events.chain(futures_util::stream::pending()).boxed()
+            }
             Some(answer) => futures_util::stream::iter(said(answer).await?).boxed(),
             None => self.0.sim.stream(request).await?,
         };

@@ -112,7 +112,7 @@ async fn a_job_on_a_real_model_is_charged_exactly_its_priced_usage() {
     tokio::time::timeout(Duration::from_mins(1), follow).await.expect("the job ends");
 
     let job = engine.jobs.view(id).await.unwrap().job;
-    let JobState::Complete { work, completion: Done { text, usage, settlement }, .. } = &job.state else {
+    let JobState::Complete { work, completion: Done { text, usage, settlement, .. }, .. } = &job.state else {
         panic!("{:?}", job.state);
     };
     println!("{usage:?} {settlement:?}\n{text}");

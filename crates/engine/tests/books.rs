@@ -126,7 +126,11 @@ fn verdict() -> impl Strategy<Value = Verdict> {
 }
 
 fn outcome() -> impl Strategy<Value = WorkOutcome> {
-    let done = |output| WorkOutcome::Completed { text: Arc::from("done"), usage: usage(output) };
+    let done = |output| WorkOutcome::Completed {
+        text: Arc::from("done"),
+        usage: usage(output),
+        finish: tithe_jobs::FinishReason::Stop,
+    };
     prop_oneof![
         4 => (0_u64..500).prop_map(done),
         1 => Just(done(u64::MAX)),

@@ -51,8 +51,8 @@ mod repository;
 mod transition;
 
 pub use job::{
-    Completion, Evaluation, Job, JobId, JobStart, JobState, NewJob, Refund, StateName, UnknownState,
-    WorkTerms,
+    Completion, Evaluation, FinishReason, Job, JobId, JobStart, JobState, NewJob, Refund, StateName,
+    UnknownFinishReason, UnknownState, WorkTerms,
 };
 pub use lease::{Lease, LeaseOwner};
 #[cfg(feature = "ports")]

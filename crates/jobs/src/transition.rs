@@ -186,7 +186,7 @@ impl<Q: Priced> Job<Q> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{JobId, JobStart, NewJob, StateName};
+    use crate::{FinishReason, JobId, JobStart, NewJob, StateName};
     use proptest::prelude::*;
     use std::time::Duration;
     use tithe_money::{BasisPoints, BtcPrice, Msats, UsdMicros};
@@ -234,7 +234,9 @@ mod tests {
             JobEvent::Rejected { reason: "no".to_owned() },
             JobEvent::WorkInvoiced { invoice: hash(2) },
             JobEvent::WorkPaid,
-            JobEvent::Completed { completion: Completion { text: "hi".into(), usage, settlement } },
+            JobEvent::Completed {
+                completion: Completion { text: "hi".into(), usage, finish: FinishReason::Stop, settlement },
+            },
             JobEvent::Failed { message: "sorry".to_owned() },
             JobEvent::Expired,
             JobEvent::RefundAccrued { amount: Sats::new(1).unwrap() },
@@ -323,6 +325,14 @@ mod tests {
     }
 
     #[test]
+    fn finish_reasons_read_back() {
+        for reason in FinishReason::ALL {
+            assert_eq!(reason.to_string().parse(), Ok(reason));
+        }
+        assert!("tool_calls".parse::<FinishReason>().is_err());
+    }
+
+    #[test]
     fn refunds_add_up() {
         let job = after(&["expired", "refund accrued", "refund accrued"]);
         assert_eq!(job.refund, Refund::Pending { amount: Sats::new(2).unwrap() });
@@ -389,7 +399,8 @@ mod tests {
         );
         let paid = asked.apply(JobEvent::WorkPaid, START).unwrap();
         let split = audio().quote.split(&180, audio().amount.to_msats(), Msats::ZERO).unwrap();
-        let completion = Completion { text: "words".into(), usage: 180, settlement: split };
+        let completion =
+            Completion { text: "words".into(), usage: 180, finish: FinishReason::Stop, settlement: split };
         let done = paid.apply(JobEvent::Completed { completion }, START).unwrap();
         assert_eq!((done.state.name(), done.state.work_invoice()), (StateName::Complete, Some(hash(2))));
         let expired = job.apply(JobEvent::Expired, START).unwrap();

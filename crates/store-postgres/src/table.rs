@@ -159,7 +159,7 @@ table! {
     changing {
         state: text, eval_invoice: text, work_terms: text, work_invoice: text, rejection_reason: text,
         error_message: text, result: text, actual_input_tokens: bigint, actual_cached_input_tokens: bigint,
-        actual_output_tokens: bigint, settlement: text, refund_state: text, refund_amount_msats: bigint,
+        actual_output_tokens: bigint, finish_reason: text, settlement: text, refund_state: text, refund_amount_msats: bigint,
         revision: bigint, lease_owner: text, lease_until: bigint, attempts: bigint, claims: bigint,
         updated_at: bigint
     }

@@ -54,6 +54,7 @@ diesel::table! {
         actual_input_tokens -> Nullable<BigInt>,
         actual_cached_input_tokens -> Nullable<BigInt>,
         actual_output_tokens -> Nullable<BigInt>,
+        finish_reason -> Nullable<Text>,
         settlement -> Nullable<Text>,
         refund_state -> Text,
         refund_amount_msats -> BigInt,

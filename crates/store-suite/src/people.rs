@@ -197,7 +197,11 @@ pub fn accept(n: u8, who: u32, lease: Lease) -> Command {
 /// The end of the work of job `n` of person `who`.
 #[must_use]
 pub fn finish(n: u8, who: u32, lease: Lease, output_tokens: u64) -> Command {
-    let outcome = WorkOutcome::Completed { text: Arc::from("an answer"), usage: usage(output_tokens) };
+    let outcome = WorkOutcome::Completed {
+        text: Arc::from("an answer"),
+        usage: usage(output_tokens),
+        finish: tithe_jobs::FinishReason::Stop,
+    };
     Command::WorkFinish { job: job_id(n), identity: Some(pubkey(who)), lease, outcome }
 }
 

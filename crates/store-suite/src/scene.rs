@@ -206,7 +206,11 @@ pub async fn job_at(store: &dyn Store, n: u8, stage: Stage, now: Timestamp) -> J
     }
     if stage >= Stage::Complete {
         let lease = claim_job(store, id, now).await;
-        let outcome = WorkOutcome::Completed { text: Arc::from("an answer: ☃"), usage: usage(50) };
+        let outcome = WorkOutcome::Completed {
+            text: Arc::from("an answer: ☃"),
+            usage: usage(50),
+            finish: tithe_jobs::FinishReason::Length,
+        };
         accepted(store, Command::WorkFinish { job: id, identity: None, lease, outcome }, now).await;
     }
     store.job(id).await.unwrap().unwrap()

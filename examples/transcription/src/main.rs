@@ -14,7 +14,7 @@ use tithe_clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use tithe_free_tier::{
     Absorb, FinishedWork, Identity, NewReservation, Payer, RequestHash, ReservationId, Rules, settle,
 };
-use tithe_jobs::{Completion, Job, JobEvent, JobId, JobStart, NewJob, WorkTerms};
+use tithe_jobs::{Completion, FinishReason, Job, JobEvent, JobId, JobStart, NewJob, WorkTerms};
 use tithe_ledger::{AccountId, Transfer, TransferKey, TransferKind};
 use tithe_lightning::{ExpectedInvoice, Invoice, InvoiceChange, Network, OwnerId, Purpose};
 use tithe_money::{BasisPoints, BtcPrice, Sats, UsdMicros};
@@ -174,8 +174,9 @@ fn finish(store: &mut Store, rules: &Rules, id: JobId, audio: &[u8]) -> Done {
     let refund = store.write_settled(settled, id, now)?;
     let settlement =
         CostSplit::new(price, CostShares { absorbed, charged, uncollected }, account.available())?;
-    let done =
-        JobEvent::Completed { completion: Completion { text: text.into(), usage: seconds, settlement } };
+    let done = JobEvent::Completed {
+        completion: Completion { text: text.into(), usage: seconds, finish: FinishReason::Stop, settlement },
+    };
     let mut job = job.apply(done, now)?;
     if !refund.is_zero() {
         job = job.apply(JobEvent::RefundAccrued { amount: refund }, now)?;

@@ -8,12 +8,21 @@ use crate::error_chain::chain;
 use crate::inference::{self, ChatRequest, InferenceError, Message, Role};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tithe_jobs::{Job, WorkTerms};
+use tithe_jobs::{FinishReason, Job, WorkTerms};
 use tracing::{info, warn};
 
 /// How long a job rests whose backend is not available: what the backend asks for, but at least and at most this.
 const BACKEND_REST: Duration = Duration::from_secs(1);
 const BACKEND_REST_MAX: Duration = Duration::from_mins(10);
+
+/// Why the output of a job ended. A backend's own reasons are not known to customers; the output is complete.
+const fn finish(reason: inference::FinishReason) -> FinishReason {
+    match reason {
+        inference::FinishReason::Stop | inference::FinishReason::Other => FinishReason::Stop,
+        inference::FinishReason::Length => FinishReason::Length,
+        inference::FinishReason::Filtered => FinishReason::ContentFilter,
+    }
+}
 
 impl Jobs {
     pub(super) async fn execute(&self, job: &Job, work: &WorkTerms) -> Step {
@@ -37,7 +46,11 @@ impl Jobs {
                 .await;
         let failure = match answered {
             Ok(answer) => {
-                let outcome = WorkOutcome::Completed { text: answer.text.into(), usage: answer.usage };
+                let outcome = WorkOutcome::Completed {
+                    text: answer.text.into(),
+                    usage: answer.usage,
+                    finish: finish(answer.finish),
+                };
                 return self.work_end(job, outcome).await;
             }
             Err(failure) => failure,

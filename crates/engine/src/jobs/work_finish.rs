@@ -5,7 +5,9 @@ use crate::books::{Books, Command, Refusal, RowKeys};
 use crate::charging::{Absorb, FinishedWork, Payer};
 use std::sync::Arc;
 use tithe_free_tier::RequestHash;
-use tithe_jobs::{Completion, InvalidTransition, Job, JobEvent, JobId, JobState, Lease, WorkTerms};
+use tithe_jobs::{
+    Completion, FinishReason, InvalidTransition, Job, JobEvent, JobId, JobState, Lease, WorkTerms,
+};
 use tithe_ledger::AccountId;
 use tithe_pricing::{CostSplit, Priced, Usage};
 use tithe_trust::NostrPubkey;
@@ -19,6 +21,8 @@ pub enum WorkOutcome {
         text: Arc<str>,
         /// The tokens that it used.
         usage: Usage,
+        /// Why it ended.
+        finish: FinishReason,
     },
     /// The work could not be done.
     Failed {
@@ -74,10 +78,10 @@ impl Command for WorkFinish {
             return Err(InvalidTransition { from: job.state.name().as_str(), event: "work finished" }.into());
         };
         let event = match &self.outcome {
-            WorkOutcome::Completed { text, usage } => {
+            WorkOutcome::Completed { text, usage, finish } => {
                 let settlement = self.settle(books, &job, work, usage)?;
                 JobEvent::Completed {
-                    completion: Completion { text: text.clone(), usage: *usage, settlement },
+                    completion: Completion { text: text.clone(), usage: *usage, finish: *finish, settlement },
                 }
             }
             WorkOutcome::Failed { message, fault } => {

@@ -2,7 +2,7 @@
 
 use crate::scene::{Answer, Ends, Moved, Point, Scene};
 use std::time::Duration;
-use tithe_jobs::{Job, JobState, StateName};
+use tithe_jobs::{FinishReason, Job, JobState, StateName};
 
 /// The job failed after its evaluation: all but the fee is refunded.
 async fn assert_work_is_owed_back(scene: &Scene, job: &Job) {
@@ -155,7 +155,7 @@ async fn work_that_runs_out_of_time_is_cut_and_charged_for_what_was_delivered() 
     scene.backend.say_to_work(Answer::of(&["Once upon a time "], Ends::Silent));
     let job = scene.pay_through(id).await;
     let JobState::Complete { completion, .. } = &job.state else { panic!("{:?}", job.state) };
-    assert_eq!(&*completion.text, "Once upon a time ");
+    assert_eq!((&*completion.text, completion.finish), ("Once upon a time ", FinishReason::Length));
     assert!(completion.usage.output_tokens > 0 && completion.settlement.charged.get() > 0);
     assert_eq!(scene.backend.works(), 1, "an answer that a limit of ours has cut is not generated again");
     scene.finish().await;

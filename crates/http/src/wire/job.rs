@@ -163,6 +163,10 @@ pub(crate) struct JobBody {
     /// `complete`: the text of the result.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<String>,
+    /// `complete`: why the result ended: `stop` (it is whole), `length` (it was cut by a limit; it may be empty if the model's
+    /// reasoning took all of it), `content_filter` or `interrupted`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finish_reason: Option<&'static str>,
     /// `complete`: the resources that the work used.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<UsageBody>,
@@ -204,6 +208,7 @@ impl JobBody {
             pricing: None,
             reason: None,
             result: None,
+            finish_reason: None,
             usage: None,
             charged: None,
             error_message: None,
@@ -231,6 +236,7 @@ impl JobBody {
             JobState::Complete { completion, .. } if self.refund.is_some() => {
                 let settlement = &completion.settlement;
                 self.result = Some(completion.text.to_string());
+                self.finish_reason = Some(completion.finish.as_str());
                 self.usage = Some(UsageBody {
                     input_tokens: completion.usage.input_tokens,
                     cached_input_tokens: completion.usage.cached_input_tokens,

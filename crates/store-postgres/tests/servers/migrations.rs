@@ -49,6 +49,7 @@ async fn all_steps_back_leave_nothing_behind() {
     let database = crate::database().await;
     let client = crate::client(database.url()).await;
     for step in [
+        include_str!("../../../../migrations/postgres/2026-11-25-150000_finish_reason/down.sql"),
         include_str!("../../../../migrations/postgres/2026-11-21-120000_identities/down.sql"),
         include_str!("../../../../migrations/postgres/2026-11-21-000000_initial/down.sql"),
     ] {

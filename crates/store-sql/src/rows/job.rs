@@ -4,7 +4,9 @@ use super::{Reader, count_column};
 use crate::schema::jobs;
 use diesel::prelude::*;
 use tithe_engine::store::StoreError;
-use tithe_jobs::{Completion, Evaluation, Job, JobId, JobState, Lease, LeaseOwner, Refund, WorkTerms};
+use tithe_jobs::{
+    Completion, Evaluation, FinishReason, Job, JobId, JobState, Lease, LeaseOwner, Refund, WorkTerms,
+};
 use tithe_lightning::PaymentHash;
 use tithe_money::Sats;
 use tithe_pricing::{Quote, Usage};
@@ -29,6 +31,7 @@ pub struct JobRow {
     pub actual_input_tokens: Option<i64>,
     pub actual_cached_input_tokens: Option<i64>,
     pub actual_output_tokens: Option<i64>,
+    pub finish_reason: Option<String>,
     pub settlement: Option<String>,
     pub refund_state: String,
     pub refund_amount_msats: i64,
@@ -86,6 +89,7 @@ impl TryFrom<&Job> for JobRow {
             actual_input_tokens: usage.map(|usage| count_column(usage.input_tokens)),
             actual_cached_input_tokens: usage.map(|usage| count_column(usage.cached_input_tokens)),
             actual_output_tokens: usage.map(|usage| count_column(usage.output_tokens)),
+            finish_reason: completion.map(|completion| completion.finish.as_str().to_owned()),
             settlement: completion.map(|completion| json(&completion.settlement)).transpose()?,
             refund_state: job.refund.as_str().to_owned(),
             refund_amount_msats: job.refund.amount().to_msats().to_i64(),
@@ -193,6 +197,10 @@ impl JobRow {
                 cached_input_tokens: count("actual_cached_input_tokens", self.actual_cached_input_tokens)?,
                 output_tokens: count("actual_output_tokens", self.actual_output_tokens)?,
             },
+            finish: self
+                .finish_reason
+                .as_deref()
+                .map_or(Ok(FinishReason::Stop), |name| read.column("finish_reason", name.parse()))?,
             settlement: read.column("settlement", serde_json::from_str(settlement))?,
         })
     }

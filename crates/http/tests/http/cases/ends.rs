@@ -34,15 +34,18 @@ async fn failed_work_is_refunded_in_full_and_its_cause_is_hidden() {
 }
 
 #[tokio::test]
-async fn a_failed_evaluation_is_refunded() {
-    for directive in ["[sim:nonsense-evaluation]", "[sim:fail-evaluation]"] {
+async fn a_failed_evaluation_is_refunded_and_an_unreadable_one_is_not() {
+    let nothing = json!({"amountSats": 0, "state": "not_applicable"});
+    for (directive, refund) in [("[sim:nonsense-evaluation]", Some(nothing)), ("[sim:fail-evaluation]", None)]
+    {
         let settings = Settings { max_attempts: 1, ..Settings::default() };
         let app = TestApp::with(Options { settings, ..Options::default() });
         let (id, hash) = app.job_create(directive).await;
         let fee = app.job(&id).await["evalInvoice"]["amountSats"].clone();
         app.pay(&hash).await;
         let failed = app.job_reaches(&id, "failed").await;
-        assert_eq!(failed["refund"], json!({"amountSats": fee, "state": "pending"}), "{directive}");
+        let refund = refund.unwrap_or_else(|| json!({"amountSats": fee, "state": "pending"}));
+        assert_eq!(failed["refund"], refund, "{directive}");
     }
 }
 

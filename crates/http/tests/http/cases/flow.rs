@@ -58,7 +58,7 @@ async fn a_job_is_estimated_created_paid_twice_executed_and_billed() {
         "outputTokens": "count",
     });
     let done = json!({
-        "charged": {"absorbedSats": 0, "chargedSats": "count"}, "refund": refund("pending"), "result": "text",
+        "charged": {"absorbedSats": 0, "chargedSats": "count"}, "refund": refund("pending"), "result": "text", "finishReason": "=stop",
         "usage": usage,
     });
     let done = answers(&app.get(&path).await, 200, &job("complete", done));

@@ -89,6 +89,17 @@ impl<'a> Incoming<'a> {
         Ok(Caller { identity })
     }
 
+    /// The secret of an `Authorization: Bearer` header, if there is exactly one: a claim token or a preimage. Whatever else it is
+    /// proves nothing and is ignored.
+    pub(crate) fn bearer(&self) -> Option<&str> {
+        let mut secrets = self.request.headers().get_all(AUTHORIZATION).filter_map(|value| {
+            let (scheme, secret) = value.to_str().ok()?.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("Bearer").then_some(secret.trim())
+        });
+        let secret = secrets.next()?;
+        secrets.next().is_none().then_some(secret)
+    }
+
     fn credentials(&self, state: &AppState) -> Result<Credentials, Problem> {
         let header = only(self.request.headers().get_all(&X_NOSTR_TOKEN), "X-Nostr-Token")?;
         let tokens = header.into_iter().chain(self.body_token).chain(self.query.all(NOSTR_TOKEN));

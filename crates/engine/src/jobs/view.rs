@@ -4,8 +4,8 @@ use super::service::Jobs;
 use crate::books::rows::{self, RowKind};
 use crate::error::EngineError;
 use tithe_jobs::{Job, JobId};
-use tithe_lightning::Invoice;
-use tithe_trust::Tier;
+use tithe_lightning::{Invoice, PaymentHash, Preimage};
+use tithe_trust::{NostrPubkey, Tier};
 
 /// A job with its invoices.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,30 @@ impl Jobs {
             changed |= self.payments.check_on_read(invoice).await;
         }
         if changed { self.view_as_stored(id).await } else { Ok(view) }
+    }
+
+    /// Whether somebody owns a job that `invoice` pays for: the job's identity does, and so does whoever presents, as `secret`,
+    /// the job's claim token or the preimage of the payment. The payment hash alone proves nothing: every node on the way of the
+    /// payment knows it.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`].
+    pub async fn is_owner(
+        &self,
+        id: JobId,
+        invoice: PaymentHash,
+        identity: Option<NostrPubkey>,
+        secret: Option<&str>,
+    ) -> Result<bool, EngineError> {
+        if let Some(secret) = secret {
+            let preimage: Option<Preimage> = secret.parse().ok();
+            if self.tokens.verify(id, secret) || preimage.is_some_and(|it| it.payment_hash() == invoice) {
+                return Ok(true);
+            }
+        }
+        let Some(identity) = identity else { return Ok(false) };
+        let job = self.core.ports.store.job(id).await?;
+        Ok(job.is_some_and(|job| job.identity == Some(identity)))
     }
 
     pub(super) async fn view_as_stored(&self, id: JobId) -> Result<JobView, EngineError> {

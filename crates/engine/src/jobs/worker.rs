@@ -136,7 +136,8 @@ impl Jobs {
             purpose: Purpose::JobWork,
             nth: 0,
             amount: work.amount,
-            description: format!("Tithe: work for job {}", job.id),
+            // Every node on the way of the payment can read it: no id of ours.
+            description: "Tithe: work on a request".to_owned(),
         };
         let invoice = match self.payments.mint(&new).await {
             Ok(invoice) => invoice,

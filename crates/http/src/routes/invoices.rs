@@ -8,13 +8,15 @@ use crate::wire::InvoiceStateBody;
 use actix_web::HttpRequest;
 use actix_web::web::{Data, Json, Path};
 use tithe_engine::EngineError;
+use tithe_jobs::JobId;
 use tithe_lightning::{Invoice, Purpose};
 use tracing::error;
 
 /// Read an invoice
 ///
-/// Returns the state of the invoice and the path of the job that it pays for. A client that lost a response can recover
-/// with the payment hash alone.
+/// Returns the state of the invoice. Its owner also gets the path of the job that it pays for, and so recovers a lost response:
+/// the identity of the job, or whoever sends `Authorization: Bearer` with the job's claim token or the payment's preimage. The
+/// payment hash alone leads to nothing but the state, because every node on the way of the payment knows it.
 #[utoipa::path(
     get, path = "/api/invoices/{paymentHash}", tag = "Invoices", operation_id = "readInvoice",
     params(("paymentHash" = String, Path, description = "the payment hash: 64 hex digits")),
@@ -31,11 +33,17 @@ pub(crate) async fn read(
     hash: Path<String>,
 ) -> Result<Json<InvoiceStateBody>, Problem> {
     let hash = payment_hash(&hash)?;
-    Incoming::without_body(&request)?.authenticate_read(&state)?;
+    let incoming = Incoming::without_body(&request)?;
+    let identity = incoming.authenticate_read(&state)?.identity;
+    let secret = incoming.bearer().map(str::to_owned);
     let payments = state.engine.payments.clone();
     let invoice = state.run(async move { payments.invoice(hash).await }).await?;
-    let owner_path = owner_path(&invoice)?;
-    Ok(Json(InvoiceStateBody::new(&invoice, owner_path)))
+    let path = owner_path(&invoice)?;
+    let (jobs, job) = (state.engine.jobs.clone(), JobId(invoice.owner.0));
+    let is_owner =
+        state.run(async move { jobs.is_owner(job, hash, identity, secret.as_deref()).await }).await?;
+    let body = InvoiceStateBody::new(&invoice, is_owner.then_some(path)).map_err(EngineError::from)?;
+    Ok(Json(body))
 }
 
 /// The path of the owner of an invoice.

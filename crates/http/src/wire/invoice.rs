@@ -45,9 +45,15 @@ pub(crate) struct InvoiceStateBody {
     state: &'static str,
     /// The purpose: `job_eval` or `job_work`.
     purpose: String,
-    /// The path of the job that the invoice pays for.
+    /// The amount, in sats.
+    amount_sats: u64,
+    /// The time of expiry.
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: Timestamp,
+    /// The path of the job that the invoice pays for; only for its owner.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "/api/jobs/019a…")]
-    owner_path: String,
+    owner_path: Option<String>,
     /// The time of payment; absent if the invoice is not paid.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -55,18 +61,20 @@ pub(crate) struct InvoiceStateBody {
 }
 
 impl InvoiceStateBody {
-    /// The state of an invoice whose owner has the path `owner_path`.
-    pub(crate) fn new(invoice: &Invoice, owner_path: String) -> Self {
-        Self {
+    /// The state of an invoice, with the path of its owner if the caller may know it.
+    pub(crate) fn new(invoice: &Invoice, owner_path: Option<String>) -> Result<Self, MoneyError> {
+        Ok(Self {
             payment_hash: invoice.payment_hash.to_string(),
             state: invoice.state.as_str(),
             purpose: invoice.purpose.to_string(),
+            amount_sats: invoice.amount.to_sats_rounding_up()?.get(),
+            expires_at: invoice.expires_at,
             owner_path,
             paid_at: match invoice.state {
                 InvoiceState::Paid { paid_at, .. } => Some(paid_at),
                 _ => None,
             },
-        }
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading invoices, and test payments.
 
-use crate::app::{Answer, Options, TestApp};
+use crate::app::{Answer, Options, TestApp, key};
 use crate::shapes::{answers, has_shape};
 use reqwest::Method;
 use serde_json::json;
@@ -8,13 +8,13 @@ use std::time::Duration;
 use tithe_lightning::{PaymentHash, Preimage};
 
 #[tokio::test]
-async fn an_invoice_links_to_its_job() {
+async fn an_invoice_tells_everybody_its_state_and_nothing_else() {
     let app = TestApp::new();
     let (id, eval) = app.job_create("What does this pay for?").await;
     let path = format!("/api/invoices/{eval}");
     let shape = |state: &str, purpose: &str| {
         json!({
-            "ownerPath": format!("=/api/jobs/{id}"), "paymentHash": "hash", "purpose": format!("={purpose}"),
+            "amountSats": "count", "expiresAt": "time", "paymentHash": "hash", "purpose": format!("={purpose}"),
             "state": format!("={state}"),
         })
     };
@@ -31,6 +31,50 @@ async fn an_invoice_links_to_its_job() {
         200,
         &shape("pending", "job_work"),
     );
+}
+
+#[tokio::test]
+async fn only_its_owner_gets_from_an_invoice_to_its_job() {
+    let app = TestApp::new();
+    let ask = async |path: &str, authorization: Option<&str>| {
+        let request = app.request(Method::GET, path);
+        let request = match authorization {
+            Some(value) => request.header("Authorization", value),
+            None => request,
+        };
+        app.send(request).await.ok(200)
+    };
+    let created = app.post("/api/jobs", json!({"request": "Whose is this?"}).to_string()).await.ok(201);
+    let hash = created["evalInvoice"]["paymentHash"].as_str().unwrap();
+    let (id, claim) = (created["jobId"].as_str().unwrap(), created["claimToken"].as_str().unwrap());
+    let (path, job) = (format!("/api/invoices/{hash}"), format!("/api/jobs/{id}"));
+    let bolt11 = created["evalInvoice"]["paymentRequest"].as_str().unwrap();
+    let described: tithe_lightning::lightning_invoice::Bolt11Invoice = bolt11.parse().unwrap();
+    assert!(!described.description().to_string().contains(id), "no id is in what every node can read");
+
+    assert!(ask(&path, None).await.get("ownerPath").is_none());
+    let by_claim = ask(&path, Some(&format!("Bearer {claim}"))).await;
+    assert_eq!(by_claim["ownerPath"], job);
+    let preimage = app.pay(hash).await["preimage"].as_str().unwrap().to_owned();
+    let by_preimage = ask(&path, Some(&format!("bearer {preimage}"))).await;
+    assert_eq!(by_preimage["ownerPath"], job);
+    let other = app.post("/api/jobs", json!({"request": "Another."}).to_string()).await.ok(201);
+    for wrong in [other["claimToken"].as_str().unwrap(), hash, &"0".repeat(64), "", "v1."] {
+        let answer = ask(&path, Some(&format!("Bearer {wrong}"))).await;
+        assert!(answer.get("ownerPath").is_none(), "{wrong:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_identity_of_a_job_owns_its_invoices() {
+    let app = TestApp::new();
+    let token = app.login(&key(1)).await;
+    let created = app.post_as(&token, "/api/jobs", json!({"request": "Mine."}).to_string()).await.ok(201);
+    let path = format!("/api/invoices/{}", created["evalInvoice"]["paymentHash"].as_str().unwrap());
+    let job = format!("/api/jobs/{}", created["jobId"].as_str().unwrap());
+    assert_eq!(app.get_as(&token, &path).await.ok(200)["ownerPath"], job);
+    let other = app.login(&key(2)).await;
+    assert!(app.get_as(&other, &path).await.ok(200).get("ownerPath").is_none());
 }
 
 #[tokio::test]

@@ -34,8 +34,8 @@ pub struct Settings {
     pub max_attempts: u32,
     /// How long the work of one job may take. Text that was delivered by then is charged, as an answer that is cut.
     pub work_timeout: Duration,
-    /// How long a job waits for a backend that is not available before it fails and is refunded.
-    pub backend_patience: Duration,
+    /// How long a job waits for a backend or a wallet that is not available before it fails and is refunded.
+    pub outage_patience: Duration,
     /// How long one call to the wallet may take.
     pub wallet_timeout: Duration,
     /// How often workers look for jobs when nothing wakes them.
@@ -75,7 +75,7 @@ impl Default for Settings {
             lease: Duration::from_secs(30),
             max_attempts: 5,
             work_timeout: Duration::from_mins(10),
-            backend_patience: Duration::from_hours(24),
+            outage_patience: Duration::from_hours(24),
             wallet_timeout: Duration::from_secs(10),
             claim_interval: Duration::from_millis(500),
             poll_interval: Duration::from_secs(5),

@@ -80,7 +80,7 @@ impl Jobs {
     /// How long a job rests whose backend is not available; `None` if it has waited too long already.
     pub(super) fn backend_rest(&self, job: &Job, retry_after: Option<Duration>) -> Option<Duration> {
         let waited = self.core.now().since(job.updated_at);
-        (waited < self.core.settings.backend_patience)
+        (waited < self.core.settings.outage_patience)
             .then(|| retry_after.unwrap_or(BACKEND_REST).clamp(BACKEND_REST, BACKEND_REST_MAX))
     }
 

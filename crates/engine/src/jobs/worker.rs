@@ -12,7 +12,7 @@ use super::step::{Step, commit_result};
 use super::work_finish::{Fault, WorkOutcome};
 use crate::error::EngineError;
 use crate::error_chain::chain;
-use crate::payments::{InvoiceIssue, NewInvoice};
+use crate::payments::{InvoiceIssue, MintError, NewInvoice};
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_jobs::{Job, JobClaim, JobState, WorkTerms};
@@ -23,6 +23,9 @@ use tracing::{Instrument, debug, info, info_span, warn};
 /// How long a step that failed waits before it is tried again: this, doubled for each attempt, up to the maximum.
 const RETRY_BASE: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// How long a job rests whose work invoice could not be made because the wallet is not available.
+const WALLET_REST: Duration = Duration::from_secs(2);
 
 const EVALUATION_FAILED: &str = "The request could not be evaluated. What was paid is refunded in full.";
 const INVOICE_FAILED: &str = "The invoice for the work could not be made.";
@@ -90,7 +93,7 @@ impl Jobs {
         match &job.state {
             JobState::Evaluating if spent => self.evaluation_end(job, evaluation_failed()).await,
             JobState::Evaluating => self.evaluate(job).await,
-            // Only our wallet has failed, and the fee is earned: more patience is due.
+            // The wallet is available, but makes no such invoice; the fee is earned: more patience is due.
             JobState::Accepted { .. } if job.lease.attempts > max_attempts.saturating_mul(4) => {
                 self.evaluation_end(job, Verdict::Failed(INVOICE_FAILED.to_owned())).await
             }
@@ -143,7 +146,15 @@ impl Jobs {
             Ok(invoice) => invoice,
             Err(failure) => {
                 warn!(%failure, attempt = job.lease.attempts, "the work got no invoice");
-                return Step::TryAgain;
+                let waited = self.core.now().since(job.updated_at);
+                return match failure {
+                    MintError::Unavailable if waited >= self.core.settings.outage_patience => {
+                        self.evaluation_end(job, Verdict::Failed(INVOICE_FAILED.to_owned())).await
+                    }
+                    // The wallet was not asked: that is no attempt.
+                    MintError::Unavailable => Step::HandBack(WALLET_REST),
+                    MintError::Unfit => Step::TryAgain,
+                };
             }
         };
         let owner = Arc::new(JobOwner { job: job.id, identity: job.identity, lease: Some(job.lease) });

@@ -31,13 +31,32 @@ pub struct NewInvoice {
     pub description: String,
 }
 
+/// Why no invoice was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MintError {
+    /// The wallet is not available, or its answers are lost.
+    #[error("wallet unavailable")]
+    Unavailable,
+    /// The wallet refused, or made another invoice than requested.
+    #[error("wallet made no such invoice")]
+    Unfit,
+}
+
+impl From<MintError> for EngineError {
+    fn from(failure: MintError) -> Self {
+        match failure {
+            MintError::Unavailable | MintError::Unfit => Self::NoWallet,
+        }
+    }
+}
+
 impl Payments {
     /// Has the wallet make an invoice, and checks it. Nothing is stored: [`super::InvoiceIssue`] does that. Asking again for
     /// the same invoice harms nobody: it has the same id at the wallet, and only the one that is stored is ever shown.
     ///
     /// # Errors
-    /// [`EngineError::NoWallet`].
-    pub async fn mint(&self, new: &NewInvoice) -> Result<Invoice, EngineError> {
+    /// [`MintError`].
+    pub async fn mint(&self, new: &NewInvoice) -> Result<Invoice, MintError> {
         let NewInvoice { owner, purpose, nth, amount, ref description } = *new;
         let expiry = self.core.settings.invoice_expiry;
         let id = InvoiceId::of(purpose, owner, nth);
@@ -52,15 +71,15 @@ impl Payments {
         };
         if let Err(mismatch) = bolt11.check(&expected) {
             warn!(%owner, %purpose, %mismatch, "the wallet made another invoice than requested");
-            return Err(EngineError::NoWallet);
+            return Err(MintError::Unfit);
         }
         Invoice::issue(&bolt11, purpose, owner).map_err(|failure| {
             warn!(%owner, %purpose, %failure, "the wallet made an invoice without an amount");
-            EngineError::NoWallet
+            MintError::Unfit
         })
     }
 
-    async fn mint_bolt11(&self, request: &InvoiceRequest) -> Result<Bolt11, EngineError> {
+    async fn mint_bolt11(&self, request: &InvoiceRequest) -> Result<Bolt11, MintError> {
         for attempt in 1..=MINT_ATTEMPTS {
             let made = self.core.ports.wallet.invoice_create(request);
             let failure = match tokio::time::timeout(self.core.settings.wallet_timeout, made).await {
@@ -69,10 +88,12 @@ impl Payments {
                 Err(_elapsed) => WalletError::OutcomeUnknown(None),
             };
             warn!(attempt, failure = chain(&failure), "the wallet made no invoice");
-            if !matches!(failure, WalletError::OutcomeUnknown(_)) {
-                break;
+            match failure {
+                WalletError::OutcomeUnknown(_) => {}
+                WalletError::Unavailable(_) => break,
+                _ => return Err(MintError::Unfit),
             }
         }
-        Err(EngineError::NoWallet)
+        Err(MintError::Unavailable)
     }
 }

@@ -19,7 +19,7 @@ mod service;
 
 pub use invoice_expire::{InvoiceExpire, InvoiceExpired};
 pub use invoice_issue::{InvoiceIssue, Issued};
-pub use mint::NewInvoice;
+pub use mint::{MintError, NewInvoice};
 pub use owner::{OwnerIssue, OwnerLookup, PaymentOwner, PaymentStep};
 pub use payment_credit::{Credited, PaymentCredit};
 pub use service::Payments;

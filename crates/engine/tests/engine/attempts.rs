@@ -115,7 +115,7 @@ async fn a_backend_that_is_away_costs_no_attempt_and_no_job() {
 #[tokio::test(start_paused = true)]
 async fn a_job_whose_backend_never_comes_back_ends_after_a_while() {
     let mut scene = Scene::open().await;
-    scene.settings.backend_patience = Duration::from_mins(15);
+    scene.settings.outage_patience = Duration::from_mins(15);
     let server = scene.started();
     let id = server.create("hello").await;
     scene.pay_evaluation(id).await;

@@ -49,7 +49,8 @@ async fn a_job_waits_accepted_while_its_work_invoice_cannot_be_made_and_then_goe
         let scene = Scene::open().await;
         let server = scene.started();
         let id = server.create("hello").await;
-        for _ in 0..12 {
+        // More failures than there are attempts.
+        for _ in 0..60 {
             server.wallet_faults().queue(Operation::InvoiceCreate, fault);
         }
         scene.pay_evaluation(id).await;
@@ -62,7 +63,8 @@ async fn a_job_waits_accepted_while_its_work_invoice_cannot_be_made_and_then_goe
 
 #[tokio::test(start_paused = true)]
 async fn a_work_invoice_that_can_never_be_made_ends_the_job_for_the_fee() {
-    let scene = Scene::open().await;
+    let mut scene = Scene::open().await;
+    scene.settings.outage_patience = Duration::from_mins(10);
     let server = scene.started();
     let id = server.create("hello").await;
     for _ in 0..500 {

@@ -211,7 +211,9 @@ pub async fn many_jobs_of_one_identity_never_pass_its_day(servers: Servers) {
     accepted(servers[0].as_ref(), fund(AccountId::Pool, msats(1_000_000)), START).await;
     let limits = Limits { budget: day * 1_000, offered: None, now: START };
     let ends = run_200(&servers, &rules, limits, 1).await;
-    assert!(ends["free"] >= 10 && ends["partial"] >= 1 && ends["gate"] >= 1, "{ends:?}");
+    // Whether somebody gets the half that is left depends on who comes when.
+    let count = |end: &str| ends.get(end).copied().unwrap_or_default();
+    assert!(count("free") >= 10 && count("partial") + count("gate") >= 1, "{ends:?}");
 }
 
 /// 200 jobs of 40 people, on a pool that is soon empty and filled by their tithes.
@@ -222,7 +224,8 @@ pub async fn many_jobs_of_many_identities_never_pass_the_pool(servers: Servers) 
     accepted(servers[0].as_ref(), fund(AccountId::Pool, msats(12 * full * 1_000 + 2_345)), START).await;
     let limits = Limits { budget: day * 1_000, offered: None, now: START };
     let ends = run_200(&servers, &rules, limits, 40).await;
-    assert!(ends["free"] >= 10 && ends["gate"] >= 1, "{ends:?}");
+    let count = |end: &str| ends.get(end).copied().unwrap_or_default();
+    assert!(count("free") >= 10 && count("gate") >= 1, "{ends:?}");
 }
 
 /// 100 people at once whose day pays a part of one job: what is offered to them is half of the pool and no more, to the last

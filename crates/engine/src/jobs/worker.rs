@@ -151,7 +151,7 @@ impl Jobs {
                     MintError::Unavailable if waited >= self.core.settings.outage_patience => {
                         self.evaluation_end(job, Verdict::Failed(INVOICE_FAILED.to_owned())).await
                     }
-                    // The wallet was not asked: that is no attempt.
+                    // Nothing that was shown to anybody was made: that is no attempt.
                     MintError::Unavailable => Step::HandBack(WALLET_REST),
                     MintError::Unfit => Step::TryAgain,
                 };

@@ -16,7 +16,7 @@ use tithe_engine::charging;
 use tithe_engine::identities::Credentials;
 use tithe_engine::jobs::ClaimTokens;
 use tithe_engine::{Engine, EngineError, Ports, Settings};
-use tithe_http::{AppState, Code, HttpSettings, Problem};
+use tithe_http::{AppState, Code, HttpSettings, LimitSettings, Problem};
 use tithe_inference::{SimInference, SimSettings};
 use tithe_jobs::JobId;
 use tithe_money::{BtcPrice, Msats};
@@ -25,7 +25,6 @@ use tithe_pricing::Catalogue;
 use tithe_trust::{Secret, Secrets};
 use tithe_wallet_sim::SimWallet;
 use tokio::runtime::Runtime;
-use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 /// The options of the server.
@@ -107,14 +106,15 @@ async fn assemble(options: &Options, runtime: &Runtime) -> AppState {
         catalogue: Arc::new(Catalogue::built_in()),
     };
     let settings = Settings { rules: fixture::generous(), ..Settings::default() };
-    AppState {
-        engine: Arc::new(Engine::new(ports, settings, &secrets()).unwrap()),
-        public_url: None,
-        test_payer: None,
-        runtime: runtime.handle().clone(),
-        draining: CancellationToken::new(),
-        stopping: CancellationToken::new(),
-    }
+    let engine = Arc::new(Engine::new(ports, settings, &secrets()).unwrap());
+    // The load comes from one address.
+    let limits = LimitSettings {
+        requests_per_second: None,
+        connections_per_address: usize::MAX,
+        streams_per_address: usize::MAX,
+        ..LimitSettings::default()
+    };
+    AppState::new(engine, runtime.handle().clone(), limits)
 }
 
 fn routes(config: &mut ServiceConfig) {
@@ -169,7 +169,7 @@ async fn grant(
 ) -> Result<HttpResponse, Problem> {
     let charge = Charge::read(body)?;
     let tokens = bearer(request.headers()).into_iter().map(str::to_owned).collect();
-    let identity = state.engine.identities.authenticate_read(&Credentials { tokens, signed: None })?;
+    let identity = state.engine.identities.identify(&Credentials { tokens, signed: None })?;
     let identity = identity.ok_or_else(|| {
         Problem::new(Code::IdentityRequired, "missing token: expected `Authorization: Bearer …`")
     })?;

@@ -13,6 +13,30 @@ pub(crate) fn make_folder(folder: &Path) -> std::io::Result<()> {
     builder.create(folder)
 }
 
+/// Lets nobody but the owner read what this process creates.
+pub(crate) fn keep_new_files_private() {
+    #[cfg(unix)]
+    let _before = rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+}
+
+/// Takes the files in a folder, and in the folders in it, from everybody but their owner. What belongs to another user is left.
+pub(crate) fn restrict(folder: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let about = std::fs::symlink_metadata(&path)?;
+        #[cfg(unix)]
+        if about.is_file() || about.is_dir() {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = about.permissions().mode() & !0o077;
+            let _not_ours = std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode));
+        }
+        if about.is_dir() {
+            restrict(&path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Creates a file atomically: writes and syncs a temporary file beside it, then links it into place. Fails with
 /// `AlreadyExists` if the file exists.
 pub(crate) fn write_new(path: &Path, text: &str, entropy: &dyn Entropy) -> std::io::Result<()> {

@@ -33,6 +33,17 @@ pub(crate) fn secrets(
     Ok(Secrets::new(Secret::new(bytes).map_err(std::io::Error::other)?, Vec::new()))
 }
 
+/// The secrets of claim tokens: those that were configured, or those of all other tokens.
+pub(crate) fn claim_secrets(given: Option<&[String]>, others: &Secrets) -> std::io::Result<Secrets> {
+    let secrets: Result<Vec<Secret>, _> =
+        given.unwrap_or_default().iter().map(|secret| Secret::new(secret.as_bytes())).collect();
+    let mut secrets = secrets.map_err(std::io::Error::other)?.into_iter();
+    Ok(match secrets.next() {
+        Some(first) => Secrets::new(first, secrets.collect()),
+        None => others.clone(),
+    })
+}
+
 /// Generates and stores a secret. If another server was faster, returns that server's secret.
 fn generate(path: &Path, entropy: &dyn Entropy) -> std::io::Result<String> {
     let secret = hex::encode(entropy.bytes::<32>());

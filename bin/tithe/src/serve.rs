@@ -2,7 +2,7 @@
 
 use crate::config::{Backend, Config, LogFormat, PriceSource};
 use crate::database::Database;
-use crate::url::without_password;
+use crate::url::without_secrets;
 use crate::{private, secret};
 use std::io::IsTerminal;
 use std::net::TcpListener;
@@ -15,7 +15,7 @@ use tithe_engine::inference::Inference;
 use tithe_engine::pool::PoolStatus;
 use tithe_engine::{Engine, Ports};
 use tithe_free_tier::Budgets;
-use tithe_http::{AppState, HttpSettings};
+use tithe_http::{AppState, HttpSettings, LimitSettings};
 use tithe_inference::{
     Anthropic, AnthropicSettings, ApiKey, GuardSettings, Guarded, OpenAiCompatible, OpenAiSettings,
     SimInference, SimSettings,
@@ -27,7 +27,7 @@ use tithe_wallet_sim::{SimOptions, SimWallet};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 type Failure = Box<dyn std::error::Error>;
@@ -48,16 +48,21 @@ fn doing<E: Into<Failure>>(what: impl Into<String>) -> impl FnOnce(E) -> While {
     move |source| While { what, source: source.into() }
 }
 
-/// Runs the server until it receives SIGTERM or SIGINT.
+/// Runs the server until it receives SIGTERM, SIGINT or SIGHUP.
 pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     start_log(config)?;
+    private::keep_new_files_private();
     let runtime = Runtime::new()?;
-    private::make_folder(&config.storage.data_dir)
-        .map_err(doing(format!("cannot create the data directory {}", config.storage.data_dir.display())))?;
+    let data_dir = &config.storage.data_dir;
+    private::make_folder(data_dir)
+        .and_then(|()| private::restrict(data_dir))
+        .map_err(doing(format!("cannot use the data directory {}", data_dir.display())))?;
+    warn_of_secrets(config);
+    let limits = limits(config)?;
     let listener = TcpListener::bind(config.server.listen)
         .map_err(doing(format!("cannot listen on {} (TITHE_LISTEN)", config.server.listen)))?;
     let address = listener.local_addr()?;
-    let (state, wallet) = runtime.block_on(assemble(config, &runtime))?;
+    let (state, wallet) = runtime.block_on(assemble(config, &runtime, limits))?;
     let engine = Arc::clone(&state.engine);
     let pool = runtime.block_on(open_pool(&engine))?;
     // Signals are handled before the banner is printed: a reader of the banner may stop the server at once.
@@ -73,6 +78,7 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
         workers: config.server.http_workers,
         cors_origins: config.server.cors_origins.clone(),
         shutdown_timeout: config.server.shutdown.min(Duration::from_secs(10)),
+        keep_alive: config.server.keep_alive,
     };
     actix_web::rt::System::new().block_on(async {
         let server = tithe_http::serve(listener, state, http)?;
@@ -93,8 +99,41 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What the process itself needs descriptors for: the database, the wallet, the backend, files.
+const DESCRIPTORS_RESERVED: u64 = 256;
+
+/// The limits of clients, with as many connections as the process can have descriptors for.
+fn limits(config: &Config) -> Result<LimitSettings, Failure> {
+    let most = rlimit::increase_nofile_limit(u64::MAX)
+        .map_err(doing("cannot find out how many files may be open"))?;
+    let connections = most.saturating_sub(DESCRIPTORS_RESERVED).max(most / 2);
+    let connections = usize::try_from(connections).unwrap_or(usize::MAX).min(100_000);
+    let configured = config.server.limits.clone();
+    Ok(LimitSettings {
+        connections,
+        connections_per_address: configured.connections_per_address.min(connections.div_ceil(2)),
+        // The other half is for everything that is answered at once.
+        streams: connections / 2,
+        ..configured
+    })
+}
+
+/// A generated secret is in this machine's data directory: servers on other machines have another.
+fn warn_of_secrets(config: &Config) {
+    if config.storage.is_shared() && config.storage.token_secret.is_none() {
+        warn!(
+            "TITHE_TOKEN_SECRET is not set: the secret in this data directory is used, and servers with another one refuse \
+             the tokens that this one makes"
+        );
+    }
+}
+
 /// Builds all adapters and the engine that uses them.
-async fn assemble(config: &Config, runtime: &Runtime) -> Result<(AppState, Arc<SimWallet>), Failure> {
+async fn assemble(
+    config: &Config,
+    runtime: &Runtime,
+    limits: LimitSettings,
+) -> Result<(AppState, Arc<SimWallet>), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let stopping = CancellationToken::new();
@@ -120,16 +159,12 @@ async fn assemble(config: &Config, runtime: &Runtime) -> Result<(AppState, Arc<S
     let secrets =
         secret::secrets(config.storage.token_secret.as_deref(), &config.storage.data_dir, entropy.as_ref())
             .map_err(doing("cannot read or create the token secret"))?;
-    let engine = Arc::new(Engine::new(ports, config.engine.clone(), &secrets)?);
-    let test_payer = config.server.dev.then(|| -> Arc<dyn TestPayer> { wallet.clone() });
-    let state = AppState {
-        engine,
-        test_payer,
-        public_url: config.server.public_url.clone(),
-        runtime: runtime.handle().clone(),
-        draining: CancellationToken::new(),
-        stopping,
-    };
+    let claims = secret::claim_secrets(config.storage.claim_secret.as_deref(), &secrets)?;
+    let engine = Arc::new(Engine::with_claim_secrets(ports, config.engine.clone(), &secrets, &claims)?);
+    let mut state = AppState::new(engine, runtime.handle().clone(), limits);
+    state.test_payer = config.server.dev.then(|| -> Arc<dyn TestPayer> { wallet.clone() });
+    state.public_urls.clone_from(&config.server.public_urls);
+    state.stopping = stopping;
     Ok((state, wallet))
 }
 
@@ -156,7 +191,10 @@ fn inference(
     }
     let key = config.inference.api_key.as_deref().map(str::parse::<ApiKey>).transpose();
     let key = key.map_err(doing("invalid TITHE_INFERENCE_API_KEY"))?;
-    let base = |url: &str| url.parse().map_err(doing(format!("invalid TITHE_INFERENCE_URL {url:?}")));
+    let base = |url: &str| {
+        let shown = without_secrets(url).unwrap_or_else(|| url.to_owned());
+        url.parse().map_err(doing(format!("invalid TITHE_INFERENCE_URL {shown:?}")))
+    };
     Ok(match &config.inference.backend {
         Backend::Simulated { latency, delta_delay } => {
             let settings =
@@ -246,7 +284,8 @@ fn banner(config: &Config, address: &str, wallet: &SimWallet, pool: &PoolStatus)
             lines.push("inference  SIMULATED: results are made up, token counts are real".to_owned());
         }
         Backend::OpenAi { url } | Backend::Anthropic { url } => {
-            lines.push(format!("inference  {} and {} at {url}", engine.eval_model, engine.work_model));
+            let shown = without_secrets(url).unwrap_or_else(|| url.clone());
+            lines.push(format!("inference  {} and {} at {shown}", engine.eval_model, engine.work_model));
         }
     }
     lines.push(match config.prices.btc {
@@ -265,7 +304,7 @@ fn banner(config: &Config, address: &str, wallet: &SimWallet, pool: &PoolStatus)
     ));
     let url = config.storage.database();
     if !url.starts_with("sqlite://") {
-        lines.push(format!("database   {}", without_password(&url).unwrap_or(url)));
+        lines.push(format!("database   {}", without_secrets(&url).unwrap_or(url)));
     }
     let folder =
         std::path::absolute(&config.storage.data_dir).unwrap_or_else(|_| config.storage.data_dir.clone());
@@ -286,17 +325,18 @@ fn banner(config: &Config, address: &str, wallet: &SimWallet, pool: &PoolStatus)
     )
 }
 
-/// Starts to listen for SIGTERM and SIGINT; the future resolves when one arrives.
+/// Starts to listen for SIGTERM, SIGINT and SIGHUP; the future resolves when one arrives.
 fn told_to_stop() -> impl Future<Output = ()> {
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
     async {
-        let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = signals else {
             // Without signal handlers only `kill -9` ends the server; no data is lost then.
             return std::future::pending().await;
         };
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Redacted database URLs.
+//! Redacted URLs.
 
 /// Redacts the password of a database URL; `None` if there is none. When in doubt it hides too much, because an invalid URL
 /// may contain a password, too.
@@ -23,9 +23,57 @@ pub(crate) fn without_password(url: &str) -> Option<String> {
     (shown != url).then_some(shown)
 }
 
+/// Redacts whatever may be secret in a value that is a URL or a list of URLs: passwords, and the values of its query. `None` if there is
+/// nothing to redact.
+pub(crate) fn without_secrets(value: &str) -> Option<String> {
+    if !value.contains("://") {
+        return None;
+    }
+    let redacted = value.split(',').map(|url| {
+        let url = without_password(url).unwrap_or_else(|| url.to_owned());
+        let Some((address, query)) = url.split_once('?') else { return without_user(&url) };
+        let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+            Some((name, _)) if !PLAIN_OPTIONS.contains(&name) => format!("{name}=***"),
+            _ => pair.to_owned(),
+        });
+        format!("{}?{}", without_user(address), pairs.collect::<Vec<_>>().join("&"))
+    });
+    let redacted = redacted.collect::<Vec<_>>().join(",");
+    (redacted != value).then_some(redacted)
+}
+
+/// Options of database URLs that are no secrets.
+const PLAIN_OPTIONS: [&str; 4] = ["sslmode", "sslrootcert", "application_name", "connect_timeout"];
+
+/// An HTTP URL without its user, who may be a key.
+fn without_user(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    match rest.rsplit_once('@') {
+        Some((_, host)) if scheme.starts_with("http") => format!("{scheme}://***@{host}"),
+        _ => url.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_in_urls_are_not_shown() {
+        for (url, shown) in [
+            (
+                "https://api.example/v1?key=secret&version=1",
+                Some("https://api.example/v1?key=***&version=***"),
+            ),
+            ("https://sk-secret@api.example/v1", Some("https://***@api.example/v1")),
+            ("https://u:secret@api.example/v1", Some("https://***@api.example/v1")),
+            ("postgres://u:secret@h/d?sslmode=require", Some("postgres://u:***@h/d?sslmode=require")),
+            ("https://api.example/v1", None),
+            ("127.0.0.1:8402", None),
+        ] {
+            assert_eq!(without_secrets(url).as_deref(), shown);
+        }
+    }
 
     #[test]
     fn passwords_are_not_shown() {

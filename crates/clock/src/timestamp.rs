@@ -96,10 +96,15 @@ impl Sub<Duration> for Timestamp {
     }
 }
 
+/// The width of a date and a time up to the seconds, such as `2026-11-20T11:06:00`.
+const SECONDS_WIDTH: usize = 19;
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.to_offset_date_time().format(&Rfc3339).map_err(|_| fmt::Error)?;
-        f.write_str(&text)
+        // Always of the same width, so that times sort as texts.
+        let seconds = text.get(..SECONDS_WIDTH).ok_or(fmt::Error)?;
+        write!(f, "{seconds}.{:06}Z", self.unix_micros().rem_euclid(1_000_000))
     }
 }
 
@@ -124,7 +129,8 @@ mod tests {
 
     #[test]
     fn the_years_1_to_9999_are_in_range() {
-        for (text, micros) in [("0001-01-01T00:00:00Z", FIRST), ("9999-12-31T23:59:59.999999Z", LAST)] {
+        for (text, micros) in [("0001-01-01T00:00:00.000000Z", FIRST), ("9999-12-31T23:59:59.999999Z", LAST)]
+        {
             let at = Timestamp::parse_rfc3339(text).unwrap();
             assert_eq!((at.unix_micros(), at.to_string().as_str()), (micros, text));
         }
@@ -144,7 +150,7 @@ mod tests {
     fn sums_saturate_where_no_year_can_be_written() {
         let far = Timestamp::UNIX_EPOCH + Duration::MAX;
         assert_eq!(far.to_string(), "9999-12-31T23:59:59.999999Z");
-        assert_eq!((Timestamp::UNIX_EPOCH - Duration::MAX).to_string(), "0001-01-01T00:00:00Z");
+        assert_eq!((Timestamp::UNIX_EPOCH - Duration::MAX).to_string(), "0001-01-01T00:00:00.000000Z");
         assert_eq!(Timestamp::from_unix_micros(i64::MAX), Err(TimestampError));
     }
 

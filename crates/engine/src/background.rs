@@ -14,6 +14,9 @@ use tracing::{info, warn};
 /// How long the listener waits before it connects to the wallet again.
 const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 
+/// How long a failing backend is left alone until the next probe: at first, and at most.
+const PROBE_RESTS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
+
 /// How many times less often expired invoices are looked up than pending ones.
 const LATE_POLL_FACTOR: u32 = 12;
 
@@ -34,6 +37,8 @@ enum Task {
     Listen,
     /// Takes in what other servers publish.
     PeerEvents,
+    /// Probes the backend at the start, and while it fails.
+    Probe,
     /// Does something in rounds.
     Rounds(Round),
 }
@@ -57,7 +62,8 @@ impl Engine {
         let (stop, hand_back, tasks) =
             (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let rounds = [Round::Poll, Round::PollLate, Round::Sweep].map(Task::Rounds);
-        for task in [Task::Work, Task::Listen, Task::PeerEvents].into_iter().chain(rounds) {
+        let others = [Task::Work, Task::Listen, Task::PeerEvents, Task::Probe];
+        for task in others.into_iter().chain(rounds) {
             let (engine, stop, hand_back) = (Arc::clone(self), stop.clone(), hand_back.clone());
             let workers = tasks.clone();
             tasks.spawn(async move {
@@ -65,6 +71,7 @@ impl Engine {
                     Task::Work => engine.work_loop(&stop, &hand_back, &workers).await,
                     Task::Listen => engine.listen_loop(&stop).await,
                     Task::PeerEvents => engine.peer_loop(&stop).await,
+                    Task::Probe => engine.probe_loop(&stop).await,
                     Task::Rounds(round) => engine.rounds(round, &stop).await,
                 }
             });
@@ -131,6 +138,26 @@ impl Engine {
                     None => return,
                 }
             }
+        }
+    }
+
+    async fn probe_loop(&self, stop: &CancellationToken) {
+        if !self.backend.is_enabled() {
+            return;
+        }
+        let mut rest = PROBE_RESTS.0;
+        loop {
+            let works = tokio::select! {
+                () = stop.cancelled() => return,
+                works = self.probe_backend() => works,
+            };
+            let next =
+                async { if works { self.backend.suspected().await } else { tokio::time::sleep(rest).await } };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = next => {}
+            }
+            rest = if works { PROBE_RESTS.0 } else { (rest * 2).min(PROBE_RESTS.1) };
         }
     }
 

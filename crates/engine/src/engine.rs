@@ -7,12 +7,14 @@ use crate::core::Core;
 use crate::error::EngineError;
 use crate::idempotency::Idempotency;
 use crate::identities::Identities;
-use crate::jobs::{ClaimTokens, JobFeed, JobOwners, JobServices, Jobs};
+use crate::inference::BackendHealth;
+use crate::jobs::{ClaimTokens, JobFeed, JobOwners, JobServices, JobSteps, Jobs};
 use crate::payments::Payments;
 use crate::pool::Pool;
 use crate::ports::Ports;
 use crate::quotes::{Quotes, UnknownModel};
-use crate::readiness::Readiness;
+use crate::readiness::{LastReadiness, Readiness};
+use crate::retention::Retention;
 use crate::settings::Settings;
 use crate::store::StoreError;
 use std::sync::Arc;
@@ -34,6 +36,9 @@ pub struct Engine {
     pub identities: Arc<Identities>,
     /// Idempotency keys.
     pub idempotency: Arc<Idempotency>,
+    pub(crate) backend: Arc<BackendHealth>,
+    retention: Retention,
+    readiness: LastReadiness,
     core: Arc<Core>,
 }
 
@@ -44,15 +49,31 @@ impl Engine {
     /// # Errors
     /// [`UnknownModel`] when the settings name a model that the catalogue does not have.
     pub fn new(ports: Ports, settings: Settings, secrets: &Secrets) -> Result<Self, UnknownModel> {
-        let feed = Arc::new(JobFeed::new());
+        Self::with_claim_secrets(ports, settings, secrets, secrets)
+    }
+
+    /// Like [`Engine::new`], with other secrets for claim tokens than for everything else: claim tokens prove refunds, and stay valid
+    /// for as long as their secret is among them.
+    ///
+    /// # Errors
+    /// As [`Engine::new`].
+    pub fn with_claim_secrets(
+        ports: Ports,
+        settings: Settings,
+        secrets: &Secrets,
+        claims: &Secrets,
+    ) -> Result<Self, UnknownModel> {
+        let steps = JobSteps { feed: Arc::new(JobFeed::new()), admission: Arc::default() };
         let rules = Arc::new(settings.rules.clone());
-        let committer = Committer::start(ports.store.clone(), ports.clock.clone(), rules, feed.clone());
+        let listener = JobSteps { feed: steps.feed.clone(), admission: steps.admission.clone() };
+        let committer = Committer::start(ports.store.clone(), ports.clock.clone(), rules, Arc::new(listener));
         let core = Arc::new(Core { ports, settings, committer });
+        let backend = Arc::new(backend_health(&core));
         let idempotency = Arc::new(Idempotency::new(core.clone()));
         let identities = Arc::new(Identities::new(core.clone(), idempotency.clone(), secrets));
         let pool = Arc::new(Pool::new(core.clone()));
         let charging = Arc::new(Charging::new(core.clone()));
-        let quotes = Arc::new(Quotes::new(core.clone(), pool.clone())?);
+        let quotes = Arc::new(Quotes::new(core.clone(), pool.clone(), backend.clone())?);
         let job_owners = Arc::new(JobOwners::new(core.ports.store.clone()));
         let payments = Arc::new(Payments::new(core.clone(), vec![job_owners]));
         let services = JobServices {
@@ -60,9 +81,24 @@ impl Engine {
             identities: identities.clone(),
             payments: payments.clone(),
             quotes: quotes.clone(),
+            backend: backend.clone(),
         };
-        let jobs = Arc::new(Jobs::new(core.clone(), services, feed, ClaimTokens::new(secrets)));
-        Ok(Self { quotes, jobs, payments, charging, pool, identities, idempotency, core })
+        let jobs = Arc::new(Jobs::new(core.clone(), services, &steps, ClaimTokens::new(claims)));
+        let retention = Retention::new(core.clone());
+        let readiness = LastReadiness::new(core.clone(), backend.clone());
+        Ok(Self {
+            quotes,
+            jobs,
+            payments,
+            charging,
+            pool,
+            identities,
+            idempotency,
+            backend,
+            retention,
+            readiness,
+            core,
+        })
     }
 
     /// The ports that this engine runs on.
@@ -91,13 +127,23 @@ impl Engine {
         audit(self.core.ports.store.as_ref()).await
     }
 
-    /// Checks everything that the engine needs.
+    /// Whether everything that selling needs works, as it was found out a moment ago at most
+    /// ([`Settings::readiness_interval`]). Takes a few seconds at most.
     pub async fn readiness(&self) -> Readiness {
-        Readiness::check(&self.core).await
+        self.readiness.get().await
     }
 
-    /// Ends everything that has expired: jobs that never got an invoice, holds, reservations, idempotency keys, authentication
-    /// nonces. Several servers may do it at once.
+    /// Probes the backend's models, and books what that has used; returns whether all of them work.
+    pub(crate) async fn probe_backend(&self) -> bool {
+        let (works, probes) = self.backend.probe_all().await;
+        for probe in &probes {
+            self.quotes.book_probe(probe).await;
+        }
+        works
+    }
+
+    /// Ends everything that has expired (jobs that never got an invoice, holds, reservations), and deletes what is no longer needed.
+    /// Several servers may do it at once.
     ///
     /// # Errors
     /// [`EngineError::Busy`] when the database does not answer; the rest is left for the next sweep.
@@ -105,7 +151,14 @@ impl Engine {
         self.jobs.sweep().await?;
         self.charging.sweep().await?;
         self.pool.sweep().await?;
-        self.idempotency.sweep().await?;
-        self.identities.sweep().await
+        self.retention.sweep().await
     }
+}
+
+/// The health of the models that are sold, and of the one that evaluates.
+fn backend_health(core: &Core) -> BackendHealth {
+    let settings = &core.settings;
+    let named = [&settings.eval_model, &settings.work_model].into_iter().chain(&settings.offered_models);
+    let models: Vec<&str> = named.map(String::as_str).collect();
+    BackendHealth::new(core.ports.inference.clone(), &models, settings.probe_backend)
 }

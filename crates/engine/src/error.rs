@@ -4,11 +4,12 @@ use crate::books::Refusal;
 use crate::committer::CommitError;
 use crate::error_chain::chain;
 use crate::store::StoreError;
+use std::time::Duration;
 use tithe_lightning::TestPaymentError;
 use tithe_money::MoneyError;
 use tithe_pricing::{PriceError, QuoteError};
 use tithe_trust::{AuthError, InvalidToken};
-use tracing::error;
+use tracing::{error, warn};
 
 /// What is wrong with a request. `Display` says how to correct it, without the name of the field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,10 +38,12 @@ pub enum RequestError {
         position: usize,
     },
     /// The model is not offered.
-    #[error("not offered by this server: {name:?}")]
+    #[error("not offered by this server: expected one of {offered}; got {name:?}")]
     UnknownModel {
         /// The name in the request.
         name: String,
+        /// The names of the models that are offered.
+        offered: String,
     },
     /// The request cannot be quoted.
     #[error(transparent)]
@@ -69,6 +72,12 @@ pub enum InvalidCredential {
     /// A signed event is invalid.
     #[error(transparent)]
     Event(#[from] AuthError),
+    /// A signed event is for another URL.
+    #[error("wrong URL: expected one `u` tag with {expected}, including the query, without a fragment")]
+    Url {
+        /// The URL of the request, or the URLs that it may have been sent to.
+        expected: String,
+    },
     /// A signed event was used before.
     #[error("signed event used before: sign a new one")]
     Used,
@@ -104,6 +113,19 @@ pub enum EngineError {
     /// Too many invoices are unpaid.
     #[error("too many invoices are waiting to be paid; try again later")]
     TooManyUnpaid,
+    /// Too many jobs of this customer, or of its origin, wait for their first payment.
+    #[error(
+        "too many unpaid invoices: expected at most {most} at once from you or your network; pay one, or wait until one expires"
+    )]
+    TooManyUnpaidOfYours {
+        /// How many may be unpaid at once.
+        most: usize,
+        /// When the next one expires.
+        retry_after: Duration,
+    },
+    /// The AI backend cannot work, so that nothing is sold.
+    #[error("the AI backend is unavailable, so no new work is accepted; try again later")]
+    NoBackend,
     /// No BTC price is known that is recent enough to sell at.
     #[error("no current BTC price is known, so nothing can be priced; try again later")]
     NoPrice(#[source] PriceError),
@@ -137,8 +159,14 @@ impl EngineError {
 impl From<StoreError> for EngineError {
     fn from(cause: StoreError) -> Self {
         match cause {
-            StoreError::Unavailable(_) => Self::Busy,
-            StoreError::OutcomeUnknown(_) => Self::OutcomeUnknown,
+            StoreError::Unavailable(_) => {
+                warn!(cause = chain(&cause), "the database is not available");
+                Self::Busy
+            }
+            StoreError::OutcomeUnknown(_) => {
+                warn!(cause = chain(&cause), "it is not known whether a change was written");
+                Self::OutcomeUnknown
+            }
             StoreError::Corrupt { .. } | StoreError::Failed(_) => {
                 error!(cause = chain(&cause), "the database failed");
                 Self::Internal

@@ -44,6 +44,7 @@ mod ports;
 pub mod quotes;
 mod readiness;
 pub mod records;
+mod retention;
 mod settings;
 pub mod store;
 

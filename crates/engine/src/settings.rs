@@ -22,8 +22,12 @@ pub struct Settings {
     pub fixed_cost: UsdMicros,
     /// How long an invoice can be paid.
     pub invoice_expiry: Duration,
-    /// How many invoices may be unpaid at once, over all customers.
+    /// How many invoices may be unpaid at once, over all customers. A fifth of them is for identities that have trust.
     pub max_unpaid_invoices: u64,
+    /// How many jobs of one origin, such as one address, may wait for their first payment at once.
+    pub max_unpaid_per_origin: usize,
+    /// How many jobs of one identity that has trust may wait for their first payment at once.
+    pub max_unpaid_per_identity: usize,
     /// The longest request, in bytes.
     pub max_request_bytes: usize,
     /// How many jobs this server works on at once.
@@ -38,12 +42,21 @@ pub struct Settings {
     pub outage_patience: Duration,
     /// How long one call to the wallet may take.
     pub wallet_timeout: Duration,
+    /// How long a reader waits for the wallet to say whether an invoice was paid.
+    pub read_patience: Duration,
+    /// Whether the backend is probed, with a small completion, at the start and while it fails.
+    pub probe_backend: bool,
+    /// How long what was found out about readiness is not found out again.
+    pub readiness_interval: Duration,
     /// How often workers look for jobs when nothing wakes them.
     pub claim_interval: Duration,
     /// How often unpaid invoices are looked up at the wallet.
     pub poll_interval: Duration,
-    /// How long payments are looked for after their invoice has expired.
+    /// How long a payment may be in flight when its invoice expires, and how long it is looked for after that.
     pub late_payment_window: Duration,
+    /// How long jobs that nobody paid for are kept, and steps of jobs, and identities without history. Never less than late payments
+    /// are looked for.
+    pub retention: Duration,
     /// How often expired items are swept.
     pub sweep_interval: Duration,
     /// How long a job may be without an evaluation invoice before it is abandoned.
@@ -70,6 +83,8 @@ impl Default for Settings {
             fixed_cost: UsdMicros::ZERO,
             invoice_expiry: Duration::from_mins(10),
             max_unpaid_invoices: 10_000,
+            max_unpaid_per_origin: 100,
+            max_unpaid_per_identity: 100,
             max_request_bytes: 256 * 1024,
             workers: 16,
             lease: Duration::from_secs(30),
@@ -77,9 +92,13 @@ impl Default for Settings {
             work_timeout: Duration::from_mins(10),
             outage_patience: Duration::from_hours(24),
             wallet_timeout: Duration::from_secs(10),
+            read_patience: Duration::from_secs(1),
+            probe_backend: false,
+            readiness_interval: Duration::from_secs(2),
             claim_interval: Duration::from_millis(500),
             poll_interval: Duration::from_secs(5),
             late_payment_window: Duration::from_hours(24),
+            retention: Duration::from_hours(72),
             sweep_interval: Duration::from_secs(10),
             abandon_after: Duration::from_mins(2),
             rules: Rules::default(),
@@ -87,5 +106,12 @@ impl Default for Settings {
             idempotency_keep: Duration::from_hours(24),
             idempotency_lease: Duration::from_secs(30),
         }
+    }
+}
+
+impl Settings {
+    /// How long unpaid things are really kept: late payments must find what they are for.
+    pub(crate) fn retention_in_force(&self) -> Duration {
+        self.retention.max(self.late_payment_window * 2)
     }
 }

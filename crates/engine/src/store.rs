@@ -10,6 +10,7 @@ use tithe_free_tier::{FreeTierRepository, Grant, Identity, PoolCounters, Reserva
 use tithe_jobs::{Job, JobChange, JobId, JobRepository};
 use tithe_ledger::{Account, Hold, LedgerRepository, Transfer};
 use tithe_lightning::{Invoice, InvoiceRepository};
+use tithe_trust::NostrPubkey;
 
 /// What a store can fail with.
 #[derive(Debug, thiserror::Error)]
@@ -124,17 +125,15 @@ pub trait BatchStore: Send + Sync {
     /// The record of an idempotency key, or `None`.
     async fn idempotency(&self, id: &IdempotencyId) -> Result<Option<IdempotencyRecord>, StoreError>;
 
-    /// Deletes idempotency keys that expired at or before `now`; returns how many.
-    async fn idempotency_purge(&self, now: Timestamp) -> Result<u64, StoreError>;
-
-    /// Deletes consumed authentication nonces that expired at or before `now`; returns how many.
-    async fn auth_nonces_purge(&self, now: Timestamp) -> Result<u64, StoreError>;
-
     /// Streams every row that the audit checks, from one consistent view.
     async fn audit_rows(&self) -> Result<AuditRows, StoreError>;
 
     /// Whether the database answers and its tables are as this program expects.
     async fn ready(&self) -> Result<(), StoreError>;
+
+    /// Whether the database takes writes: writes a row of no meaning, and commits. What keeps a batch from being committed (a full
+    /// disk, a read-only database, missing rights, a standby that must confirm and does not) makes this fail.
+    async fn writable(&self) -> Result<(), StoreError>;
 
     /// What other servers on this database do, from now on. A step may come twice, late, or (after a lost connection) only as
     /// [`PeerEvent::Resync`]. The stream never ends. In a store that only one server uses, nothing comes.
@@ -150,9 +149,49 @@ pub trait BatchStore: Send + Sync {
     }
 }
 
+/// Deletes what is no longer needed, in small steps, so that no step keeps others waiting: each deletes at most `limit` rows of a
+/// kind (with what belongs to them) and returns how many it has deleted. Several servers may do it at once. Nothing that money has
+/// moved for is ever deleted.
+#[async_trait]
+pub trait RetentionStore: Send + Sync {
+    /// Idempotency keys that expired at or before `now`.
+    async fn idempotency_purge(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError>;
+
+    /// Consumed authentication nonces that expired at or before `now`.
+    async fn auth_nonces_purge(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError>;
+
+    /// The texts of expired jobs: the job stays, its request becomes empty.
+    async fn expired_texts_purge(&self, limit: usize) -> Result<usize, StoreError>;
+
+    /// Jobs that expired before `before` and that nothing was ever paid for, with their invoices and their steps.
+    async fn unpaid_jobs_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
+
+    /// Steps of jobs that were taken before `before`, oldest first. Followers of such a job see it as it is now.
+    async fn job_changes_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
+
+    /// Looks at `limit` identities after `after`, in the order of their keys, and deletes those that were last seen before `before`,
+    /// have no job, and have never earned or taken anything.
+    async fn identities_purge(
+        &self,
+        after: Option<NostrPubkey>,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<IdentitiesPurged, StoreError>;
+}
+
+/// What [`RetentionStore::identities_purge`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdentitiesPurged {
+    /// How many identities were deleted.
+    pub deleted: usize,
+    /// The last identity that was looked at; `None` when there are no more.
+    pub next: Option<NostrPubkey>,
+}
+
 /// Everything that the engine needs of a database.
 pub trait Store:
     BatchStore
+    + RetentionStore
     + JobRepository<Error = StoreError>
     + InvoiceRepository<Error = StoreError>
     + LedgerRepository<Error = StoreError>
@@ -162,6 +201,7 @@ pub trait Store:
 
 impl<T> Store for T where
     T: BatchStore
+        + RetentionStore
         + JobRepository<Error = StoreError>
         + InvoiceRepository<Error = StoreError>
         + LedgerRepository<Error = StoreError>

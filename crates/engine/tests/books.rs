@@ -127,6 +127,7 @@ fn verdict() -> impl Strategy<Value = Verdict> {
 
 fn outcome() -> impl Strategy<Value = WorkOutcome> {
     let done = |output| WorkOutcome::Completed {
+        estimated: false,
         text: Arc::from("done"),
         usage: usage(output),
         finish: tithe_jobs::FinishReason::Stop,

@@ -25,6 +25,9 @@ pub(crate) async fn middleware(
         uuid::Builder::from_random_bytes(entropy.map(<dyn Entropy>::bytes).unwrap_or_default()).into_uuid();
     let span = info_span!("request", %id);
     let (method, path, began) = (request.method().clone(), request.path().to_owned(), Instant::now());
+    let state = request.app_data::<web::Data<AppState>>();
+    let client = state.and_then(|state| state.limits.client(request.request()));
+    let client = client.map(|client| client.to_string()).unwrap_or_default();
     // Handlers' errors become responses inside this scope, so that the body of a problem contains the request id.
     let answered = request_id::scope(id, next.call(request));
     let mut response = answered.instrument(span.clone()).await?;
@@ -35,8 +38,8 @@ pub(crate) async fn middleware(
     // Logging every successful response costs a busy server a fifth of its throughput, so these are logged at debug
     // level (TITHE_LOG=info,tithe_http=debug).
     span.in_scope(|| match status {
-        500.. => event!(Level::WARN, %method, path, status, ?took, "response sent"),
-        400.. => event!(Level::INFO, %method, path, status, ?took, "response sent"),
+        500.. => event!(Level::WARN, client_ip = client, %method, path, status, ?took, "response sent"),
+        400.. => event!(Level::INFO, client_ip = client, %method, path, status, ?took, "response sent"),
         _ => event!(Level::DEBUG, %method, path, status, ?took, "response sent"),
     });
     Ok(response)

@@ -2,9 +2,11 @@
 
 use crate::problem::{Code, Problem};
 use actix_web::HttpRequest;
-use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::web::{Bytes, Payload};
+use flate2::read::MultiGzDecoder;
 use serde::de::DeserializeOwned;
+use std::io::Read;
 use std::time::Duration;
 
 /// The maximum size of a body, in bytes.
@@ -13,8 +15,10 @@ pub(crate) const LIMIT: usize = 1024 * 1024;
 /// The time limit for receiving a body.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Reads the whole body. Rejects an oversized `Content-Length` immediately, and a slow body after the time limit.
+/// Reads the whole body, decompressed. Rejects an oversized `Content-Length` immediately, and a slow body after the time limit.
 pub(crate) async fn read(request: &HttpRequest, payload: Payload) -> Result<Bytes, Problem> {
+    check_type(request)?;
+    let is_gzip = is_gzip(request)?;
     let too_large =
         || Problem::new(Code::BodyTooLarge, format!("body too large: expected at most {LIMIT} bytes"));
     let stated = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
@@ -23,11 +27,53 @@ pub(crate) async fn read(request: &HttpRequest, payload: Payload) -> Result<Byte
     }
     let invalid = |detail| Err(Problem::new(Code::InvalidBody, detail));
     match tokio::time::timeout(PATIENCE, payload.to_bytes_limited(LIMIT)).await {
+        Ok(Ok(Ok(bytes))) if is_gzip => decompressed(&bytes),
         Ok(Ok(Ok(bytes))) => Ok(bytes),
         Ok(Ok(Err(_broken))) => invalid("incomplete body: the connection closed early"),
         Ok(Err(_limit)) => Err(too_large()),
         Err(_elapsed) => invalid("incomplete body: the read timed out"),
     }
+}
+
+/// Rejects a body that says to be something else than JSON. Without a type it is taken for JSON.
+fn check_type(request: &HttpRequest) -> Result<(), Problem> {
+    let Some(value) = request.headers().get(CONTENT_TYPE) else { return Ok(()) };
+    let text = value.to_str().unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_json =
+        essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"));
+    if is_json {
+        return Ok(());
+    }
+    let detail = format!("unsupported media type: expected application/json, got {text:?}");
+    Err(Problem::new(Code::UnsupportedMediaType, detail))
+}
+
+/// Whether the body is compressed with gzip.
+fn is_gzip(request: &HttpRequest) -> Result<bool, Problem> {
+    let mut encodings = request.headers().get_all(CONTENT_ENCODING);
+    let Some(value) = encodings.next() else { return Ok(false) };
+    match value.to_str().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+        "identity" | "" if encodings.next().is_none() => Ok(false),
+        "gzip" | "x-gzip" if encodings.next().is_none() => Ok(true),
+        other => {
+            let detail = format!("unsupported encoding: expected gzip or none, got {other:?}");
+            Err(Problem::new(Code::UnsupportedMediaType, detail))
+        }
+    }
+}
+
+/// Decompresses a body, at most to the limit.
+fn decompressed(bytes: &[u8]) -> Result<Bytes, Problem> {
+    let mut text = Vec::new();
+    let limit = u64::try_from(LIMIT).unwrap_or(u64::MAX);
+    let read = MultiGzDecoder::new(bytes).take(limit.saturating_add(1)).read_to_end(&mut text);
+    read.map_err(|wrong| Problem::new(Code::InvalidBody, format!("invalid body: not gzip: {wrong}")))?;
+    if text.len() > LIMIT {
+        let detail = format!("body too large: expected at most {LIMIT} bytes when decompressed");
+        return Err(Problem::new(Code::BodyTooLarge, detail));
+    }
+    Ok(text.into())
 }
 
 /// Reads a JSON object.
@@ -41,6 +87,8 @@ pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
             format!("invalid body: expected UTF-8, got an invalid byte at offset {}", wrong.valid_up_to()),
         )
     })?;
+    // Some editors and programs put a byte order mark in front.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let value: serde_json::Value = serde_json::from_str(text)
         .map_err(|wrong| Problem::new(Code::InvalidBody, format!("invalid JSON: {wrong}")))?;
     if !value.is_object() {

@@ -17,8 +17,9 @@ use tithe_trust::{HttpAuth, NostrPubkey};
 /// The header that carries the token.
 pub(crate) const X_NOSTR_TOKEN: HeaderName = HeaderName::from_static("x-nostr-token");
 
-/// The name of the token in queries and bodies.
-const NOSTR_TOKEN: &str = "nostr_token";
+/// The names of the token in queries and bodies: its own, and what it would be called like all other fields. Whoever writes that must
+/// not be served as anonymous.
+const NOSTR_TOKEN_NAMES: [&str; 2] = ["nostr_token", "nostrToken"];
 
 /// The sender of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,9 +32,10 @@ impl Caller {
     /// A caller without credentials.
     pub(crate) const ANONYMOUS: Self = Self { identity: None };
 
-    /// The scope of the caller's idempotency keys. Keys of different callers never collide.
-    pub(crate) fn scope(&self) -> String {
-        self.identity.map_or_else(|| "anonymous".to_owned(), |pubkey| format!("nostr:{pubkey}"))
+    /// The scope of the caller's idempotency keys: keys of different callers never collide. `None` means that callers without
+    /// credentials share one.
+    pub(crate) fn scope(&self) -> Option<String> {
+        self.identity.map(|pubkey| format!("nostr:{pubkey}"))
     }
 }
 
@@ -43,6 +45,7 @@ pub(crate) struct Incoming<'a> {
     query: Query,
     body: &'a [u8],
     body_token: Option<&'a str>,
+    takes_bearer: bool,
 }
 
 impl<'a> Incoming<'a> {
@@ -61,10 +64,12 @@ impl<'a> Incoming<'a> {
             Query::parse(request.query_string()).map_err(|NotUtf8 { parameter }| match parameter {
                 None => Problem::field("query", "expected parameter names in UTF-8"),
                 // A token that is not UTF-8 is an invalid token.
-                Some(name) if name == NOSTR_TOKEN => invalid(format!("{name}: expected UTF-8")),
+                Some(name) if NOSTR_TOKEN_NAMES.contains(&name.as_str()) => {
+                    invalid(format!("{name}: expected UTF-8"))
+                }
                 Some(name) => Problem::field(&name, "expected UTF-8"),
             })?;
-        Ok(Self { request, query, body, body_token })
+        Ok(Self { request, query, body, body_token, takes_bearer: false })
     }
 
     /// The parameters of the query.
@@ -79,14 +84,21 @@ impl<'a> Incoming<'a> {
             return Ok(Caller::ANONYMOUS);
         }
         let identities = state.engine.identities.clone();
-        let identity = state.run(async move { identities.authenticate(&credentials).await }).await?;
+        let identity = state.run_change(async move { identities.authenticate(&credentials).await }).await?;
         Ok(Caller { identity })
     }
 
-    /// Authenticates the caller of a read-only request. Only this server remembers that the signature was used.
-    pub(crate) fn authenticate_read(&self, state: &AppState) -> Result<Caller, Problem> {
-        let identity = state.engine.identities.authenticate_read(&self.credentials(state)?)?;
+    /// Identifies the caller without consuming a signature: of a request that changes nothing, which may be repeated, or before it is
+    /// known whether the request was answered before.
+    pub(crate) fn identify(&self, state: &AppState) -> Result<Caller, Problem> {
+        let identity = state.engine.identities.identify(&self.credentials(state)?)?;
         Ok(Caller { identity })
+    }
+
+    /// Accepts `Authorization: Bearer` too, for [`Self::bearer`].
+    pub(crate) const fn with_bearer(mut self) -> Self {
+        self.takes_bearer = true;
+        self
     }
 
     /// The secret of an `Authorization: Bearer` header, if there is exactly one: a claim token or a preimage. Whatever else it is
@@ -101,9 +113,28 @@ impl<'a> Incoming<'a> {
     }
 
     fn credentials(&self, state: &AppState) -> Result<Credentials, Problem> {
+        self.refuse_other_schemes()?;
         let header = only(self.request.headers().get_all(&X_NOSTR_TOKEN), "X-Nostr-Token")?;
-        let tokens = header.into_iter().chain(self.body_token).chain(self.query.all(NOSTR_TOKEN));
+        let in_query = NOSTR_TOKEN_NAMES.into_iter().flat_map(|name| self.query.all(name));
+        let tokens = header.into_iter().chain(self.body_token).chain(in_query);
         Ok(Credentials { tokens: tokens.map(str::to_owned).collect(), signed: self.signed(state)? })
+    }
+
+    /// Refuses credentials that this server does not know: whoever sends them must not be served as anonymous.
+    fn refuse_other_schemes(&self) -> Result<(), Problem> {
+        for value in self.request.headers().get_all(AUTHORIZATION) {
+            let scheme = value.as_bytes().trim_ascii_start().split(u8::is_ascii_whitespace).next();
+            let is_bearer = scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Bearer"));
+            if HttpAuth::is_meant(value.as_bytes()) || (is_bearer && self.takes_bearer) {
+                continue;
+            }
+            return Err(invalid(if is_bearer {
+                "unexpected credentials: send the token of an identity as X-Nostr-Token, not as Authorization: Bearer"
+            } else {
+                "unexpected credentials: expected Authorization: Nostr <base64 of an event>, or none"
+            }));
+        }
+        Ok(())
     }
 
     /// The signature of the request, if it has one.
@@ -123,18 +154,17 @@ impl<'a> Incoming<'a> {
 
 /// The hosts that a signed login may name, without ports.
 pub(crate) fn hosts(state: &AppState, request: &HttpRequest) -> Vec<String> {
-    let host = match &state.public_url {
-        Some(public) => Some(public.host().to_owned()),
-        None => local_host(request).map(|host| host.host().to_owned()),
-    };
-    host.into_iter().collect()
+    if state.public_urls.is_empty() {
+        return local_host(request).map(|host| host.host().to_owned()).into_iter().collect();
+    }
+    state.public_urls.iter().map(|public| public.host().to_owned()).collect()
 }
 
 /// The absolute URLs that a signature of this request may contain.
 fn urls(state: &AppState, request: &HttpRequest) -> Result<Vec<String>, Problem> {
     let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
-    if let Some(public) = &state.public_url {
-        return Ok(vec![format!("{public}{path}")]);
+    if !state.public_urls.is_empty() {
+        return Ok(state.public_urls.iter().map(|public| format!("{public}{path}")).collect());
     }
     let host = local_host(request).ok_or_else(|| {
         invalid(
@@ -146,10 +176,11 @@ fn urls(state: &AppState, request: &HttpRequest) -> Result<Vec<String>, Problem>
     Ok(["http", "https"].map(|scheme| format!("{scheme}://{host}{path}")).into())
 }
 
-/// The `Host` of the request, if it is this machine. Any other host is an unverified claim of the client: a site that
-/// made a user sign a request to that site could replay it here under the same host name.
+/// The `Host` of the request, if it is this machine and the request comes from this machine. Any other host is an unverified claim of
+/// the client: a site that made a user sign a request to that site could replay it here under the same host name.
 fn local_host(request: &HttpRequest) -> Option<Authority> {
-    let host = host(request)?;
+    let is_near = request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+    let host = host(request).filter(|_| is_near)?;
     let name = host.host().trim_start_matches('[').trim_end_matches(']');
     let is_local = name.eq_ignore_ascii_case("localhost")
         || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());

@@ -1,13 +1,14 @@
 //! The `Idempotency-Key` header.
 
-use crate::credentials::Caller;
+use crate::credentials::{Caller, Incoming};
 use crate::problem::{Code, Problem};
-use actix_web::http::header::CONTENT_TYPE;
+use crate::state::AppState;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use tithe_engine::Settings;
-use tithe_engine::idempotency::KeyedResponse;
+use tithe_engine::idempotency::{KeyedResponse, Seen};
 use tithe_engine::records::{IdempotencyId, IdempotencyRequest};
 
 const HEADER: &str = "Idempotency-Key";
@@ -20,12 +21,59 @@ pub(crate) struct Key {
     lease: Duration,
 }
 
+/// The shortest key that protects the response to a request without credentials, in characters.
+const ANONYMOUS_KEY_MIN: usize = 16;
+
 impl Key {
-    /// Combines the key with the caller.
-    pub(crate) fn of(self, caller: Caller) -> IdempotencyRequest {
-        let scope = caller.scope();
+    /// The keyed request of a caller.
+    ///
+    /// # Errors
+    /// [`Code::WeakIdempotencyKey`]: whoever guesses the key of a caller without credentials reads the response.
+    pub(crate) fn of(self, caller: Caller) -> Result<IdempotencyRequest, Problem> {
+        if let Some(scope) = caller.scope() {
+            return Ok(self.in_scope(scope));
+        }
+        if self.text.len() < ANONYMOUS_KEY_MIN {
+            let detail = format!(
+                "{HEADER}: too short: expected at least {ANONYMOUS_KEY_MIN} characters in a request without credentials, \
+                 such as a random UUID"
+            );
+            return Err(Problem::new(Code::WeakIdempotencyKey, detail));
+        }
+        Ok(self.in_scope("anonymous".to_owned()))
+    }
+
+    /// The keyed request of whoever is known by `scope`.
+    pub(crate) fn in_scope(self, scope: String) -> IdempotencyRequest {
         let Self { text: key, fingerprint, keep, lease } = self;
         IdempotencyRequest { id: IdempotencyId { scope, key }, fingerprint, keep, lease }
+    }
+}
+
+/// How a request that may carry a key begins.
+pub(crate) enum Begun {
+    /// It is to be done, for this caller and under this key.
+    New(Caller, Option<IdempotencyRequest>),
+    /// It was answered before.
+    Answered(KeyedResponse),
+}
+
+/// Authenticates the caller of a request that changes something. The key is looked up first: the same bytes again get the same
+/// response, although their signature has been used.
+pub(crate) async fn begin(
+    incoming: &Incoming<'_>,
+    key: Option<Key>,
+    state: &AppState,
+) -> Result<Begun, Problem> {
+    let Some(key) = key else { return Ok(Begun::New(incoming.authenticate(state).await?, None)) };
+    let caller = incoming.identify(state)?;
+    let request = key.of(caller)?;
+    let (idempotency, asked) = (state.engine.idempotency.clone(), request.clone());
+    match state.run(async move { idempotency.seen(&asked).await }).await? {
+        Seen::Answered(response) => Ok(Begun::Answered(KeyedResponse::replay(response))),
+        // Its signature was consumed when it was begun.
+        Seen::Begun => Ok(Begun::New(caller, Some(request))),
+        Seen::Never => Ok(Begun::New(incoming.authenticate(state).await?, Some(request))),
     }
 }
 
@@ -58,12 +106,13 @@ pub(crate) fn read(request: &HttpRequest, body: &[u8], settings: &Settings) -> R
     }))
 }
 
-/// Builds the HTTP response, new or replayed.
+/// Builds the HTTP response, new or replayed. It may hold what only its receiver may know.
 pub(crate) fn respond(keyed: KeyedResponse) -> HttpResponse {
     let status = actix_web::http::StatusCode::from_u16(keyed.response.status)
         .unwrap_or(actix_web::http::StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::build(status);
     response.insert_header((CONTENT_TYPE, "application/json"));
+    response.insert_header((CACHE_CONTROL, "no-store"));
     if keyed.replayed {
         response.insert_header(("Idempotency-Replayed", "true"));
     }

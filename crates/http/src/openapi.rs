@@ -2,7 +2,11 @@
 
 use crate::routes::{self, for_each_route};
 use utoipa::OpenApi;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, HttpMethod, Ref, RefOr, Response, ResponseBuilder, Server};
 
 macro_rules! document {
     ($($served:ident $module:ident::$handler:ident as $path:ident,)*) => {
@@ -40,6 +44,12 @@ for_each_route!(document);
 /// The OpenAPI document.
 pub(crate) fn document() -> utoipa::openapi::OpenApi {
     let mut document = ApiDocument::openapi();
+    document.servers = Some(vec![Server::new("/")]);
+    for (path, item) in &mut document.paths.paths {
+        for (method, operation) in operations_of(item) {
+            complete(operation, path, method);
+        }
+    }
     let schemes = document.components.get_or_insert_default();
     for (name, scheme) in [
         (
@@ -71,6 +81,80 @@ pub(crate) fn document() -> utoipa::openapi::OpenApi {
         schemes.add_security_scheme(name, SecurityScheme::ApiKey(scheme));
     }
     document
+}
+
+/// The operations of a path, each with whether it sends a body.
+fn operations_of(item: &mut PathItem) -> impl Iterator<Item = (HttpMethod, &mut Operation)> {
+    [
+        (HttpMethod::Get, item.get.as_mut()),
+        (HttpMethod::Post, item.post.as_mut()),
+        (HttpMethod::Delete, item.delete.as_mut()),
+    ]
+    .into_iter()
+    .filter_map(|(method, operation)| Some((method, operation?)))
+}
+
+/// Adds what is the same for all operations: the problems that any request can meet, and the headers of responses.
+fn complete(operation: &mut Operation, path: &str, method: HttpMethod) {
+    for parameter in operation.parameters.iter_mut().flatten() {
+        let RefOr::T(parameter) = parameter else { continue };
+        if let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema {
+            // A parameter is absent, or a value; never null.
+            if let SchemaType::Array(types) = &schema.schema_type
+                && let Some(kind) = types.iter().find(|kind| **kind != Type::Null)
+            {
+                schema.schema_type = SchemaType::Type(kind.clone());
+            }
+        }
+    }
+    let responses = &mut operation.responses.responses;
+    let mut add = |status: &str, description: &str| {
+        if !responses.contains_key(status) {
+            responses.insert(status.to_owned(), RefOr::T(problem(description)));
+        }
+    };
+    if path != "/healthz" {
+        add("414", "URL longer than 64 KiB");
+        add("429", "too many requests from this address");
+    }
+    add("405", "the path does not support this method");
+    add("500", "internal error; the request id is in the body");
+    if method == HttpMethod::Post {
+        add("413", "body larger than 1 MiB");
+        add("415", "the body is not JSON, or is in an unknown encoding");
+    }
+    if path.starts_with("/api/") {
+        add("503", "the server or something that it needs is unavailable");
+    }
+    let is_keyed = operation
+        .parameters
+        .iter()
+        .flatten()
+        .any(|it| matches!(it, RefOr::T(it) if it.name == "Idempotency-Key"));
+    for (status, response) in responses.iter_mut() {
+        let RefOr::T(response) = response else { continue };
+        let mut header = |name: &str, kind: Type, description: &str| {
+            let schema = ObjectBuilder::new().schema_type(kind).build();
+            let header = HeaderBuilder::new().schema(Some(schema)).description(Some(description)).build();
+            response.headers.entry(name.to_owned()).or_insert(RefOr::T(header));
+        };
+        header("X-Request-Id", Type::String, "the id of the request");
+        if matches!(status.as_str(), "409" | "429" | "503") {
+            header("Retry-After", Type::Integer, "after how many seconds to try again");
+        }
+        if is_keyed && status.starts_with('2') {
+            header("Idempotency-Replayed", Type::String, "`true` if the response was given before");
+        }
+    }
+}
+
+/// A problem response.
+fn problem(description: &str) -> Response {
+    let body = Ref::from_schema_name("ProblemBody");
+    ResponseBuilder::new()
+        .description(description)
+        .content("application/problem+json", ContentBuilder::new().schema(Some(body)).build())
+        .build()
 }
 
 /// The OpenAPI document as JSON, with a trailing newline.

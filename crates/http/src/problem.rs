@@ -1,6 +1,7 @@
 //! Problems: error responses in the shape of RFC 9457, with stable codes.
 
 use crate::request_id;
+use crate::wire::ProblemCode;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
@@ -20,6 +21,8 @@ pub enum Code {
     InvalidField,
     /// The `Idempotency-Key` is invalid.
     InvalidIdempotencyKey,
+    /// The `Idempotency-Key` of a request without credentials can be guessed.
+    WeakIdempotencyKey,
     /// The credentials are invalid.
     InvalidIdentity,
     /// The endpoint requires an identity.
@@ -36,14 +39,24 @@ pub enum Code {
     RequestInProgress,
     /// The body is too large.
     BodyTooLarge,
+    /// The URL is too long.
+    UrlTooLong,
+    /// The body is of a type, or in an encoding, that the server does not read.
+    UnsupportedMediaType,
     /// There are too many unpaid invoices.
     TooManyUnpaid,
+    /// The address sends too many requests.
+    RateLimited,
+    /// There are too many event streams.
+    TooManyStreams,
     /// An internal error occurred.
     Internal,
     /// No current BTC price is available.
     NoPrice,
     /// The Lightning wallet is unavailable.
     NoWallet,
+    /// The AI backend is unavailable.
+    NoBackend,
     /// The server is too busy.
     Busy,
     /// The database connection was lost during a commit.
@@ -54,10 +67,11 @@ pub enum Code {
 
 impl Code {
     /// All codes.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 24] = [
         Self::InvalidBody,
         Self::InvalidField,
         Self::InvalidIdempotencyKey,
+        Self::WeakIdempotencyKey,
         Self::InvalidIdentity,
         Self::IdentityRequired,
         Self::NotFound,
@@ -66,10 +80,15 @@ impl Code {
         Self::IdempotencyKeyReused,
         Self::RequestInProgress,
         Self::BodyTooLarge,
+        Self::UrlTooLong,
+        Self::UnsupportedMediaType,
         Self::TooManyUnpaid,
+        Self::RateLimited,
+        Self::TooManyStreams,
         Self::Internal,
         Self::NoPrice,
         Self::NoWallet,
+        Self::NoBackend,
         Self::Busy,
         Self::OutcomeUnknown,
         Self::ShuttingDown,
@@ -96,6 +115,12 @@ impl Code {
                 400,
                 "Invalid idempotency key",
                 "Send 1 to 255 printable ASCII characters. Use a random UUID for each new request.",
+            ),
+            Self::WeakIdempotencyKey => (
+                "weak_idempotency_key",
+                400,
+                "Weak idempotency key",
+                "Without credentials the key alone protects the stored response. Use a random UUID.",
             ),
             Self::InvalidIdentity => (
                 "invalid_identity",
@@ -135,11 +160,35 @@ impl Code {
                 "Repeat the request with the same key after the time in Retry-After to get its response.",
             ),
             Self::BodyTooLarge => ("body_too_large", 413, "Body too large", "Send at most 1 MiB."),
+            Self::UrlTooLong => (
+                "url_too_long",
+                414,
+                "URL too long",
+                "Send long texts in the body, such as to POST /api/estimate.",
+            ),
+            Self::UnsupportedMediaType => (
+                "unsupported_media_type",
+                415,
+                "Unsupported media type",
+                "Send JSON (Content-Type: application/json), plain or compressed with gzip.",
+            ),
             Self::TooManyUnpaid => (
                 "too_many_unpaid",
                 429,
                 "Too many unpaid invoices",
                 "Pay an open invoice, or try again after the time in Retry-After.",
+            ),
+            Self::RateLimited => (
+                "rate_limited",
+                429,
+                "Too many requests",
+                "Try again after the time in Retry-After. Follow a job by its events instead of reading it in a loop.",
+            ),
+            Self::TooManyStreams => (
+                "too_many_streams",
+                429,
+                "Too many event streams",
+                "Close an event stream, or try again after the time in Retry-After.",
             ),
             Self::Internal => (
                 "internal",
@@ -151,6 +200,12 @@ impl Code {
             Self::NoWallet => {
                 ("no_wallet", 503, "Wallet unavailable", "Try again after the time in Retry-After.")
             }
+            Self::NoBackend => (
+                "no_backend",
+                503,
+                "AI backend unavailable",
+                "Try again after the time in Retry-After. Nothing was charged.",
+            ),
             Self::Busy => ("busy", 503, "Server busy", "Try again after the time in Retry-After."),
             Self::OutcomeUnknown => (
                 "outcome_unknown",
@@ -174,11 +229,12 @@ impl Code {
     }
 
     /// The `Retry-After` value in seconds; `None` if a retry does not help.
-    const fn retry_after(self) -> Option<&'static str> {
+    pub(crate) const fn retry_after(self) -> Option<&'static str> {
         match self {
             Self::TooManyUnpaid => Some("60"),
-            Self::NoPrice | Self::NoWallet | Self::ShuttingDown => Some("10"),
-            Self::Busy | Self::OutcomeUnknown | Self::RequestInProgress => Some("1"),
+            Self::NoBackend => Some("30"),
+            Self::NoPrice | Self::NoWallet | Self::ShuttingDown | Self::TooManyStreams => Some("10"),
+            Self::Busy | Self::OutcomeUnknown | Self::RequestInProgress | Self::RateLimited => Some("1"),
             _ => None,
         }
     }
@@ -248,10 +304,13 @@ impl Problem {
     }
 
     /// Creates a problem about a method that the path does not support.
-    pub(crate) fn method(method: &str, allowed: &'static str) -> Self {
+    pub(crate) fn method(method: &str, allowed: &str) -> Self {
         let detail = format!("unsupported method: this path supports {allowed}, got {method}");
-        Self::new(Code::MethodNotAllowed, detail)
-            .with_header(header::ALLOW, HeaderValue::from_static(allowed))
+        let problem = Self::new(Code::MethodNotAllowed, detail);
+        match HeaderValue::from_str(allowed) {
+            Ok(allowed) => problem.with_header(header::ALLOW, allowed),
+            Err(_) => problem,
+        }
     }
 
     /// The body as problem details.
@@ -310,16 +369,18 @@ pub(crate) struct ProblemBody {
     /// A short summary of the kind of problem.
     title: &'static str,
     /// The HTTP status code.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
     /// The explanation of this occurrence of the problem.
     #[schema(example = "request: missing field")]
     detail: String,
     /// The stable code of the problem.
-    #[schema(example = "invalid_field")]
+    #[schema(value_type = ProblemCode, example = "invalid_field")]
     code: &'static str,
     /// The same as `detail`.
     error: String,
     /// The id of the request, to quote to the operator.
+    #[schema(format = "uuid")]
     request_id: String,
 }
 
@@ -343,8 +404,13 @@ impl ResponseError for Problem {
         };
         let mut response = HttpResponse::build(self.status_code());
         response.content_type(content_type);
-        if let Some(seconds) = self.code.retry_after() {
+        let has_own = self.headers.iter().any(|(name, _)| name == header::RETRY_AFTER);
+        if let Some(seconds) = self.code.retry_after().filter(|_| !has_own) {
             response.insert_header((header::RETRY_AFTER, seconds));
+        }
+        if self.code == Code::IdempotencyKeyReused {
+            // OpenAI's clients repeat a 409 otherwise.
+            response.insert_header(("x-should-retry", "false"));
         }
         if matches!(self.code, Code::InvalidIdentity | Code::IdentityRequired) {
             // The authentication scheme for signed requests (NIP-98) has no parameters.
@@ -368,6 +434,12 @@ impl From<EngineError> for Problem {
             EngineError::IdempotencyKeyReused => Code::IdempotencyKeyReused,
             EngineError::RequestInProgress => Code::RequestInProgress,
             EngineError::TooManyUnpaid => Code::TooManyUnpaid,
+            EngineError::TooManyUnpaidOfYours { retry_after, .. } => {
+                let seconds = retry_after.as_secs().saturating_add(1);
+                return Self::new(Code::TooManyUnpaid, failure.to_string())
+                    .with_header(header::RETRY_AFTER, seconds.into());
+            }
+            EngineError::NoBackend => Code::NoBackend,
             EngineError::NoPrice(_) => Code::NoPrice,
             EngineError::NoWallet | EngineError::TestPayment(TestPaymentError::Wallet(_)) => Code::NoWallet,
             EngineError::Busy => Code::Busy,

@@ -1,9 +1,8 @@
 //! The HTTP server.
 
-use crate::openapi;
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
-use crate::{access_log, routes};
+use crate::{access_log, limits, routes};
 use actix_cors::{Cors, CorsError};
 use actix_web::body::MessageBody;
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
@@ -13,22 +12,29 @@ use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, Error, HttpServer, ResponseError};
 use std::net::TcpListener;
 use std::time::Duration;
-use utoipa_swagger_ui::SwaggerUi;
 
 /// The settings of the HTTP server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpSettings {
     /// The number of worker threads.
     pub workers: usize,
-    /// The origins that browsers may call from. An empty list allows any origin.
+    /// The origins that browsers may call from, as browsers write them. An empty list allows any origin.
     pub cors_origins: Vec<String>,
     /// The time that a stopping server waits for running requests.
     pub shutdown_timeout: Duration,
+    /// How long an idle connection is kept open. It should outlive that of a load balancer in front, or the balancer may send a
+    /// request on a connection that is being closed.
+    pub keep_alive: Duration,
 }
 
 impl Default for HttpSettings {
     fn default() -> Self {
-        Self { workers: 2, cors_origins: Vec::new(), shutdown_timeout: Duration::from_secs(10) }
+        Self {
+            workers: 2,
+            cors_origins: Vec::new(),
+            shutdown_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(75),
+        }
     }
 }
 
@@ -51,7 +57,10 @@ pub fn serve_with(
     more: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
 ) -> std::io::Result<Server> {
     let shutdown_seconds = settings.shutdown_timeout.as_secs();
-    let workers = settings.workers;
+    let (workers, keep_alive) = (settings.workers.max(1), settings.keep_alive);
+    let limits = state.limits.clone();
+    limits.prepare(&listener)?;
+    let connections = limits.connections_of_worker(workers);
     let server = HttpServer::new(move || {
         let dev = state.test_payer.is_some();
         App::new()
@@ -59,22 +68,26 @@ pub fn serve_with(
             .app_data(web::PathConfig::default().error_handler(|wrong, _| {
                 Problem::new(Code::InvalidField, format!("invalid path: {wrong}")).into()
             }))
+            .wrap(from_fn(limits::middleware))
             .wrap(cors(&settings.cors_origins))
             .wrap(from_fn(preflight_problems))
             .wrap(
                 DefaultHeaders::new()
                     .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+                    .add((header::X_FRAME_OPTIONS, "DENY"))
+                    .add((header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'"))
                     .add((header::REFERRER_POLICY, "no-referrer")),
             )
             .wrap(from_fn(access_log::middleware))
-            .service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", openapi::document()))
-            .service(web::redirect("/docs", "/docs/"))
             .configure(more.clone())
             .configure(routes::configure(dev))
     });
     Ok(server
         .workers(workers)
+        .max_connections(connections)
+        .keep_alive(keep_alive)
         .tcp_nodelay(true)
+        .on_connect(move |io, extensions| limits.connected(io, extensions))
         .shutdown_timeout(shutdown_seconds)
         .disable_signals()
         .listen(listener)?
@@ -97,18 +110,13 @@ async fn preflight_problems(
 fn cors(origins: &[String]) -> Cors {
     let cors = Cors::default()
         .allowed_methods(["GET", "HEAD", "POST", "DELETE", "OPTIONS"])
-        .allowed_headers([
-            "Authorization",
-            "Content-Type",
-            "Idempotency-Key",
-            "Last-Event-ID",
-            "X-Nostr-Token",
-            "X-Install-Id",
-            "X-License",
-        ])
+        // Every SDK adds headers of its own.
+        .allow_any_header()
         .expose_headers([
             "Idempotency-Replayed",
+            "Location",
             "Payment-Receipt",
+            "Preference-Applied",
             "Retry-After",
             "WWW-Authenticate",
             "X-Nostr-Token",

@@ -1,14 +1,19 @@
 //! The state that handlers share.
 
 use crate::PublicUrl;
+use crate::limits::{LimitSettings, Limits};
 use crate::problem::Problem;
+use crate::shared_text::SharedTexts;
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_engine::{Engine, EngineError};
 use tithe_lightning::TestPayer;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, error};
+use tracing::{Instrument, error, warn};
+
+/// How long a request is worked on before its client is told that the server is too busy.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The state that handlers share. Clones share the same state.
 #[derive(Clone)]
@@ -17,8 +22,12 @@ pub struct AppState {
     pub engine: Arc<Engine>,
     /// The payer for test payments; `None` means that the dev routes do not exist.
     pub test_payer: Option<Arc<dyn TestPayer>>,
-    /// The URL at which clients reach the server; `None` means that only requests from this machine can be signed.
-    pub public_url: Option<PublicUrl>,
+    /// The URLs at which clients reach the server. Without any, only requests from this machine can be signed.
+    pub public_urls: Vec<PublicUrl>,
+    /// The limits of clients.
+    pub(crate) limits: Limits,
+    /// What is being sent to readers of ended jobs.
+    pub(crate) shared: SharedTexts,
     /// The multi-thread runtime that use cases run on.
     pub runtime: Handle,
     /// Rejects new jobs while the server finishes its running work before it stops.
@@ -28,7 +37,23 @@ pub struct AppState {
 }
 
 impl AppState {
-    /// Runs a use case to completion, even if the client disconnects.
+    /// The state of a server.
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, runtime: Handle, limits: LimitSettings) -> Self {
+        Self {
+            engine,
+            test_payer: None,
+            public_urls: Vec::new(),
+            limits: Limits::new(limits),
+            shared: SharedTexts::default(),
+            runtime,
+            draining: CancellationToken::new(),
+            stopping: CancellationToken::new(),
+        }
+    }
+
+    /// Runs a use case that only reads to completion, even if the client disconnects. Its result is waited for until the deadline of
+    /// requests.
     ///
     /// # Errors
     /// Returns the error of the use case, as a problem.
@@ -36,11 +61,35 @@ impl AppState {
         &self,
         use_case: impl Future<Output = Result<T, EngineError>> + Send + 'static,
     ) -> Result<T, Problem> {
-        match self.runtime.spawn(use_case.in_current_span()).await {
-            Ok(outcome) => Ok(outcome?),
-            Err(failure) => {
+        self.within_deadline(EngineError::Busy, use_case).await
+    }
+
+    /// Like [`Self::run`], for a use case that changes something: if it takes too long, its outcome is unknown.
+    ///
+    /// # Errors
+    /// Returns the error of the use case, as a problem.
+    pub async fn run_change<T: Send + 'static>(
+        &self,
+        use_case: impl Future<Output = Result<T, EngineError>> + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.within_deadline(EngineError::OutcomeUnknown, use_case).await
+    }
+
+    async fn within_deadline<T: Send + 'static>(
+        &self,
+        too_late: EngineError,
+        use_case: impl Future<Output = Result<T, EngineError>> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let running = self.runtime.spawn(use_case.in_current_span());
+        match tokio::time::timeout(REQUEST_DEADLINE, running).await {
+            Ok(Ok(outcome)) => Ok(outcome?),
+            Ok(Err(failure)) => {
                 error!(%failure, "use case aborted");
                 Err(Problem::from(EngineError::Internal))
+            }
+            Err(_elapsed) => {
+                warn!(deadline = ?REQUEST_DEADLINE, "use case not finished in time; it goes on without its client");
+                Err(Problem::from(too_late))
             }
         }
     }

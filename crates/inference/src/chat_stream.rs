@@ -2,7 +2,7 @@
 
 use crate::failure::BackendFailure;
 use crate::sse::{Event, Parser};
-use crate::transport::{Answer, ErrorKind, Piece};
+use crate::transport::{Answer, BackendText, ErrorKind, Piece};
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::Value;
 use tithe_engine::inference::{ChatEvent, ChatStream, Completion, FinishReason, InferenceError};
@@ -90,11 +90,12 @@ impl<P: Protocol> Reading<P> {
 
 /// Classifies an error that was reported in the body of a successful response.
 pub(crate) fn reported(error: &Value, delivered: bool) -> InferenceError {
-    let failure = BackendFailure::Reported(crate::transport::excerpt(error.to_string().as_bytes()));
+    let failure = BackendFailure::Reported(BackendText::of_error(error));
     match ErrorKind::of_object(error) {
-        // Whatever the cause, a part of the response was already delivered.
-        _ if delivered => failure.interrupted(),
-        None => failure.interrupted(),
+        // Whatever the cause, a part of the response was already delivered. The transport worked: sending the request again would
+        // only cost the same again.
+        _ if delivered => failure.failed(),
+        None => failure.failed(),
         Some(ErrorKind::Unavailable) => failure.unavailable(None),
         Some(ErrorKind::Failed) => failure.failed(),
         Some(ErrorKind::Refused) => failure.refused(),

@@ -1,12 +1,14 @@
 //! Backend failures, described for the operator.
 
+use crate::transport::{BackendText, position};
 use reqwest::StatusCode;
 use std::time::Duration;
 use tithe_engine::inference::InferenceError;
 
 /// A backend failure: the `source()` of every [`InferenceError`] of this crate that has one.
 ///
-/// Its `Display` contains the backend's own text, so it belongs in the operator's log and nowhere else.
+/// Its `Display` belongs in the operator's log and nowhere else. It tells lengths and codes, not the backend's own words, which may
+/// quote customers and keys.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackendFailure {
@@ -17,23 +19,23 @@ pub enum BackendFailure {
     #[error("connection to the backend lost")]
     Broken(#[source] reqwest::Error),
     /// The response has an error status.
-    #[error("unexpected status from the backend: {status}: {body:?}")]
+    #[error("unexpected status from the backend: {status} ({body})")]
     Status {
         /// The status.
         status: StatusCode,
-        /// The beginning of the body.
-        body: String,
+        /// The body.
+        body: BackendText,
     },
     /// The response reported an error after it had started successfully.
-    #[error("error from the backend: {0:?}")]
-    Reported(String),
+    #[error("error from the backend: {0}")]
+    Reported(BackendText),
     /// The response cannot be parsed.
-    #[error("unreadable response from the backend: {excerpt:?}")]
+    #[error("unreadable response from the backend ({body}): {position}")]
     Unreadable {
-        /// The beginning of the response.
-        excerpt: String,
-        /// The parse error.
-        source: serde_json::Error,
+        /// The response.
+        body: BackendText,
+        /// Where it cannot be read.
+        position: String,
     },
     /// The response violates the API's contract.
     #[error("invalid response from the backend: {0}")]
@@ -103,6 +105,11 @@ impl BackendFailure {
         InferenceError::Interrupted(Some(Box::new(self)))
     }
 
+    /// A response that is not the JSON that it should be.
+    pub(crate) fn unreadable(body: &[u8], wrong: &serde_json::Error) -> InferenceError {
+        Self::Unreadable { body: BackendText::of(body), position: position(wrong) }.nonsense()
+    }
+
     pub(crate) fn nonsense(self) -> InferenceError {
         InferenceError::Nonsense(Some(Box::new(self)))
     }
@@ -139,7 +146,7 @@ mod tests {
             (504, false),
         ] {
             let status = StatusCode::from_u16(status).unwrap();
-            let failure = BackendFailure::Status { status, body: String::new() };
+            let failure = BackendFailure::Status { status, body: BackendText::of(b"") };
             assert_eq!(failure.nothing_was_generated(), harmless, "{status}");
         }
     }

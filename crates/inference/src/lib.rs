@@ -44,4 +44,4 @@ pub use guard::{
 pub use openai::{OpenAiCompatible, OpenAiSettings, OutputLimitField};
 pub use sampling::ZeroTemperature;
 pub use sim::{SimInference, SimSettings};
-pub use transport::{ApiKey, ApiKeyError, BaseUrl, BaseUrlError, Limits, SetupError};
+pub use transport::{ApiKey, ApiKeyError, BackendText, BaseUrl, BaseUrlError, Limits, SetupError};

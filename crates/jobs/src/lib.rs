@@ -44,19 +44,21 @@
 //!
 //! `serde` serializes everything that is stored; `ports` has the repository port (`async-trait`). Neither is on by default.
 
+mod finish_reason;
 mod job;
 mod lease;
 #[cfg(feature = "ports")]
 mod repository;
 mod transition;
 
+pub use finish_reason::{FinishReason, UnknownFinishReason};
 pub use job::{
-    Completion, Evaluation, FinishReason, Job, JobId, JobStart, JobState, NewJob, Refund, StateName,
-    UnknownFinishReason, UnknownState, WorkTerms,
+    Completion, Evaluation, Job, JobId, JobStart, JobState, NewJob, Refund, StateName, UnknownState,
+    WorkTerms,
 };
 pub use lease::{Lease, LeaseOwner};
 #[cfg(feature = "ports")]
-pub use repository::{JobChange, JobClaim, JobRepository};
+pub use repository::{JobChange, JobClaim, JobRepository, JobSummary};
 pub use transition::{InvalidTransition, JobEvent};
 
 pub use tithe_clock;

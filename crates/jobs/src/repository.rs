@@ -1,8 +1,9 @@
 //! The repository port for jobs.
 
-use crate::{Job, JobId, Lease, LeaseOwner, StateName};
+use crate::{Job, JobId, Lease, LeaseOwner, Refund, StateName};
 use async_trait::async_trait;
 use tithe_clock::Timestamp;
+use tithe_trust::NostrPubkey;
 
 /// A worker's request for jobs to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,23 @@ pub struct JobChange {
     pub state: StateName,
     /// When the transition happened.
     pub at: Timestamp,
+}
+
+/// A job without its texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobSummary {
+    /// The job's id.
+    pub id: JobId,
+    /// The job's state.
+    pub state: StateName,
+    /// The model that the work runs on.
+    pub model: String,
+    /// When the job was created.
+    pub created_at: Timestamp,
+    /// When the job last changed its state.
+    pub updated_at: Timestamp,
+    /// What is owed to the customer.
+    pub refund: Refund,
 }
 
 /// Reads jobs and manages leases. Transitions are written by the engine's batches, together with the money they move.
@@ -58,6 +76,14 @@ pub trait JobRepository: Send + Sync {
         lease: &Lease,
         rest_until: Timestamp,
     ) -> Result<bool, Self::Error>;
+
+    /// The jobs of an identity, newest first, at most `limit`; with `before`, those that are older than that job.
+    async fn jobs_of_identity(
+        &self,
+        identity: NostrPubkey,
+        before: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<JobSummary>, Self::Error>;
 
     /// Jobs created before `before` whose evaluation invoice was never created, at most `limit`.
     async fn jobs_never_invoiced(&self, before: Timestamp, limit: usize) -> Result<Vec<JobId>, Self::Error>;

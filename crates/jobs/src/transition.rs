@@ -235,7 +235,13 @@ mod tests {
             JobEvent::WorkInvoiced { invoice: hash(2) },
             JobEvent::WorkPaid,
             JobEvent::Completed {
-                completion: Completion { text: "hi".into(), usage, finish: FinishReason::Stop, settlement },
+                completion: Completion {
+                    text: "hi".into(),
+                    usage,
+                    estimated: false,
+                    finish: FinishReason::Stop,
+                    settlement,
+                },
             },
             JobEvent::Failed { message: "sorry".to_owned() },
             JobEvent::Expired,
@@ -399,8 +405,13 @@ mod tests {
         );
         let paid = asked.apply(JobEvent::WorkPaid, START).unwrap();
         let split = audio().quote.split(&180, audio().amount.to_msats(), Msats::ZERO).unwrap();
-        let completion =
-            Completion { text: "words".into(), usage: 180, finish: FinishReason::Stop, settlement: split };
+        let completion = Completion {
+            text: "words".into(),
+            usage: 180,
+            estimated: false,
+            finish: FinishReason::Stop,
+            settlement: split,
+        };
         let done = paid.apply(JobEvent::Completed { completion }, START).unwrap();
         assert_eq!((done.state.name(), done.state.work_invoice()), (StateName::Complete, Some(hash(2))));
         let expired = job.apply(JobEvent::Expired, START).unwrap();

@@ -38,7 +38,7 @@ pub use invoice::{
     ReceivedPayment,
 };
 #[cfg(feature = "ports")]
-pub use repository::InvoiceRepository;
+pub use repository::{ExpiryWindow, InvoiceRepository};
 #[cfg(feature = "ports")]
 pub use wallet::{
     InvoiceRequest, InvoiceStatus, Payment, PaymentOrder, ReceivedPayments, TestPayer, TestPaymentError,

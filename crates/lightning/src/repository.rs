@@ -4,6 +4,23 @@ use crate::{Invoice, PaymentHash};
 use async_trait::async_trait;
 use tithe_clock::Timestamp;
 
+/// The times after `after` and up to `until`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpiryWindow {
+    /// The time before the window.
+    pub after: Timestamp,
+    /// The last time of the window.
+    pub until: Timestamp,
+}
+
+impl ExpiryWindow {
+    /// Returns true if `at` lies within the window.
+    #[must_use]
+    pub fn contains(&self, at: Timestamp) -> bool {
+        self.after < at && at <= self.until
+    }
+}
+
 /// Reads invoices. They are written by the engine's batches, together with what they pay for.
 #[async_trait]
 pub trait InvoiceRepository: Send + Sync {
@@ -21,12 +38,12 @@ pub trait InvoiceRepository: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Invoice>, Self::Error>;
 
-    /// Invoices that expired unpaid at or after `since`, paged like [`InvoiceRepository::invoices_pending`]: a payment
-    /// that was in flight may still arrive.
+    /// Invoices that are expired unpaid and whose time ended within `window`, ordered by that time, then by hash, at most `limit`;
+    /// with `after`, those that come after it. A payment that was in flight may still arrive.
     async fn invoices_expired(
         &self,
-        since: Timestamp,
-        after: Option<PaymentHash>,
+        window: ExpiryWindow,
+        after: Option<(Timestamp, PaymentHash)>,
         limit: usize,
     ) -> Result<Vec<Invoice>, Self::Error>;
 

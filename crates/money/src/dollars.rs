@@ -243,6 +243,16 @@ impl BtcPrice {
         UsdMicros::parse(dollars).and_then(Self::from_usd_micros)
     }
 
+    /// What an amount of bitcoin is worth at this price, rounded up.
+    ///
+    /// # Errors
+    /// [`MoneyError::TooLarge`].
+    pub fn value_rounding_up(self, amount: Msats) -> Result<UsdMicros, MoneyError> {
+        let product = u128::from(amount.get()) * u128::from(self.usd_micros().get());
+        let micros = product.div_ceil(MSATS_PER_BTC);
+        UsdMicros::new(u64::try_from(micros).map_err(|_| MoneyError::TooLarge)?)
+    }
+
     /// What one bitcoin costs.
     #[must_use]
     pub const fn usd_micros(self) -> UsdMicros {

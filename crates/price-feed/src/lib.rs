@@ -1,7 +1,7 @@
 //! The price of bitcoin: fixed, or the median of several public sources.
 //!
-//! [`FixedPrice`] always returns its configured price. [`LivePriceFeed`] queries the [`Source`]s and keeps their
-//! median:
+//! [`FixedPrice`] always returns its configured price. [`LivePriceFeed`] queries the [`Source`]s and keeps the
+//! median of those that agree within five percent (an outlier is dropped; sources that disagree are no price):
 //!
 //! - While the last price is younger than [`PriceSettings::refresh_after`], it is returned.
 //! - After that, the sources are queried again, once for all waiting callers. If too few respond, the last price stays
@@ -33,10 +33,10 @@
 //! # }
 //! ```
 
+mod agreed;
 mod fetch;
 mod fixed;
 mod live;
-mod median;
 mod number;
 mod settings;
 mod source;

@@ -1,8 +1,8 @@
 //! The live price feed: the median of public sources.
 
 use crate::PriceSettings;
+use crate::agreed::Agreed;
 use crate::fetch::{Limits, SourceError, ask};
-use crate::median::Median;
 use crate::source::Source;
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -160,18 +160,27 @@ impl LivePriceFeed {
     }
 
     async fn ask_all(&self) -> Result<BtcPrice, TooFewAnswers> {
-        let answers = join_all(self.settings.sources.iter().map(|source| self.ask_one(source))).await;
-        let prices: Vec<_> = answers.into_iter().flatten().collect();
-        let too_few = TooFewAnswers { answered: prices.len(), needed: self.settings.answers_min };
-        if too_few.answered < too_few.needed {
-            return Err(too_few);
+        let ask = |source| async move { Some((source, self.ask_one(source).await?)) };
+        let answers = join_all(self.settings.sources.iter().map(ask)).await;
+        let prices: Vec<(&Source, BtcPrice)> = answers.into_iter().flatten().collect();
+        let too_few = |answered| TooFewAnswers { answered, needed: self.settings.answers_min };
+        if prices.len() < self.settings.answers_min {
+            return Err(too_few(prices.len()));
         }
-        let median = Median::of(prices).ok_or(too_few)?;
-        if median.is_spread() {
-            let Median { price, lowest, highest } = median;
-            tracing::warn!(%price, %lowest, %highest, "the BTC price sources are more than 5 % apart");
+        let said: Vec<String> =
+            prices.iter().map(|(source, price)| format!("{} {price}", source.publisher())).collect();
+        let Some(agreed) = Agreed::of(prices) else {
+            tracing::warn!(prices = said.join(", "), "the BTC price sources disagree: there is no price");
+            return Err(too_few(0));
+        };
+        for (source, price) in &agreed.outliers {
+            let agreed = agreed.price;
+            tracing::warn!(source = source.publisher().name(), %price, %agreed, "a BTC price is dropped: it is more than 5 % off");
         }
-        Ok(median.price)
+        if agreed.agreeing.len() < self.settings.answers_min {
+            return Err(too_few(agreed.agreeing.len()));
+        }
+        Ok(agreed.price)
     }
 
     /// The price of this source, if it is usable.

@@ -4,10 +4,9 @@ use crate::notify;
 use crate::store::PostgresStore;
 use async_trait::async_trait;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Text};
+use diesel::sql_types::{Bool, Text};
 use diesel_async::RunQueryDsl;
 use futures_util::stream::BoxStream;
-use tithe_clock::Timestamp;
 use tithe_engine::books::{Batch, Committed};
 use tithe_engine::records::{IdempotencyId, IdempotencyRecord};
 use tithe_engine::store::{AuditRows, BatchStore, PeerEvent, StoreError};
@@ -15,14 +14,9 @@ use tithe_store_sql::rows::{AccountRow, IdempotencyRow, JobRow};
 use tithe_store_sql::schema::{accounts, idempotency_keys, jobs};
 use tracing::{Instrument, debug_span};
 
-/// Expired rows are deleted in parts, so that no statement takes long. A row may be in use again before it is locked.
-const KEYS_PURGE: &str = "\
-    DELETE FROM idempotency_keys WHERE expires_at <= $1 AND ctid = ANY (ARRAY (\
-    SELECT ctid FROM idempotency_keys WHERE expires_at <= $1 LIMIT 10000))";
-const NONCES_PURGE: &str = "\
-    DELETE FROM auth_challenges WHERE expires_at <= $1 AND ctid = ANY (ARRAY (\
-    SELECT ctid FROM auth_challenges WHERE expires_at <= $1 LIMIT 10000))";
-const PURGE_LIMIT: usize = 10_000;
+/// Writes this server's row, without a batch.
+const TOUCH: &str = "\
+    INSERT INTO committers (id, batch) VALUES ($1, 0) ON CONFLICT (id) DO UPDATE SET seen_at = now()";
 
 #[async_trait]
 impl BatchStore for PostgresStore {
@@ -48,14 +42,6 @@ impl BatchStore for PostgresStore {
         .await
     }
 
-    async fn idempotency_purge(&self, now: Timestamp) -> Result<u64, StoreError> {
-        self.purge("idempotency_purge", KEYS_PURGE, now).await
-    }
-
-    async fn auth_nonces_purge(&self, now: Timestamp) -> Result<u64, StoreError> {
-        self.purge("auth_nonces_purge", NONCES_PURGE, now).await
-    }
-
     async fn audit_rows(&self) -> Result<AuditRows, StoreError> {
         Ok(self.stream_audit_rows())
     }
@@ -65,6 +51,17 @@ impl BatchStore for PostgresStore {
             Box::pin(async move {
                 jobs::table.select(JobRow::as_select()).limit(1).load(connection).await?;
                 accounts::table.select(AccountRow::as_select()).limit(1).load(connection).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    async fn writable(&self) -> Result<(), StoreError> {
+        self.statement("writable", |connection| {
+            let server = self.server.as_str().to_owned();
+            Box::pin(async move {
+                diesel::sql_query(TOUCH).bind::<Text, _>(server).execute(connection).await?;
                 Ok(())
             })
         })
@@ -93,30 +90,6 @@ diesel::define_sql_function!(fn set_config(name: Text, value: Text, only_this_tr
 diesel::define_sql_function!(fn pg_notify(channel: Text, message: Text) -> Text);
 
 impl PostgresStore {
-    /// Deletes what `statement` finds, until it finds no more; returns how many rows that were.
-    async fn purge(
-        &self,
-        name: &'static str,
-        statement: &'static str,
-        time: Timestamp,
-    ) -> Result<u64, StoreError> {
-        let time = time.unix_micros();
-        let mut purged = 0;
-        loop {
-            let some = self
-                .statement(name, |connection| {
-                    Box::pin(async move {
-                        Ok(diesel::sql_query(statement).bind::<BigInt, _>(time).execute(connection).await?)
-                    })
-                })
-                .await?;
-            purged += u64::try_from(some).unwrap_or(u64::MAX);
-            if some < PURGE_LIMIT {
-                return Ok(purged);
-            }
-        }
-    }
-
     async fn commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
         let mut writer = self.writer.lock().await;
         // Nobody waits for the result of a batch whose task was aborted.

@@ -128,6 +128,18 @@ impl Connector {
         }
     }
 
+    /// Refuses a database whose encoding cannot hold every text.
+    pub(crate) async fn check_encoding(&self, connection: &mut AsyncPgConnection) -> Result<(), OpenError> {
+        let encoding: Result<String, _> =
+            diesel::select(current_setting("server_encoding")).get_result(connection).await;
+        let at = || self.at.clone();
+        match encoding {
+            Ok(encoding) if encoding == "UTF8" => Ok(()),
+            Ok(encoding) => Err(OpenError::Encoding { at: at(), encoding }),
+            Err(cause) => Err(OpenError::Connect { at: at(), cause: cause.into() }),
+        }
+    }
+
     /// Warns of settings of the database that make money unsafe.
     pub(crate) async fn warn_of_settings(&self, connection: &mut AsyncPgConnection) {
         for name in ["fsync", "full_page_writes"] {

@@ -1,6 +1,9 @@
 //! What a failure of the database means: whether to retry, and what to report.
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel_async::pooled_connection::PoolError;
+use diesel_async::pooled_connection::bb8::RunError;
+use std::sync::{Arc, Mutex, PoisonError};
 use tithe_engine::store::StoreError;
 use tokio_postgres::error::SqlState;
 
@@ -102,12 +105,53 @@ impl From<tokio_postgres::Error> for Failure {
 }
 
 impl Failure {
+    /// Whether the database did not answer in time.
+    pub(crate) fn is_silence(&self) -> bool {
+        match self {
+            Self::Unavailable(cause) | Self::Unknown(cause) => cause.is::<tokio::time::error::Elapsed>(),
+            Self::Conflict(_) | Self::Refused(_) | Self::Row(_) => false,
+        }
+    }
+
     /// The failure when a connection was being made: no command is at fault.
     pub(crate) fn connecting(self) -> Self {
         match self {
             Self::Refused(cause) | Self::Conflict(cause) => Self::Unavailable(cause),
             other => other,
         }
+    }
+}
+
+/// Why the pool's last attempt to connect failed. The pool itself only says that it took too long.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LastFailure(Arc<Mutex<Option<String>>>);
+
+/// The pool has no connection to give.
+#[derive(Debug, thiserror::Error)]
+#[error("no connection to the database: {cause}{}", last.as_ref().map(|last| format!("; the last attempt: {last}")).unwrap_or_default())]
+struct NoConnection {
+    cause: String,
+    last: Option<String>,
+}
+
+impl LastFailure {
+    /// The failure of a pool that gave no connection, with what was behind it.
+    pub(crate) fn behind(&self, cause: RunError) -> Failure {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Failure::Unavailable(Box::new(NoConnection { cause: cause.to_string(), last }))
+    }
+}
+
+impl bb8::ErrorSink<PoolError> for LastFailure {
+    fn sink(&self, error: PoolError) {
+        let error: &dyn std::error::Error = &error;
+        let chain = std::iter::successors(Some(error), |error| error.source());
+        let chain: Vec<String> = chain.map(ToString::to_string).collect();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(chain.join(": "));
+    }
+
+    fn boxed_clone(&self) -> Box<dyn bb8::ErrorSink<PoolError>> {
+        Box::new(self.clone())
     }
 }
 

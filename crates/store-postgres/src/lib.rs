@@ -16,6 +16,7 @@ mod open_error;
 mod parts;
 mod pool;
 mod reads;
+mod retention;
 mod server_id;
 mod settings;
 mod store;

@@ -1,6 +1,7 @@
 //! Receiving other servers' notifications (`LISTEN`).
 
 use crate::connector::{Connector, Purpose};
+use crate::failure::redacted;
 use crate::notify::{Decoded, STEPS, TEXT, WANTED, decode};
 use crate::server_id::ServerId;
 use crate::store::PostgresStore;
@@ -29,9 +30,9 @@ impl PostgresStore {
                     lost = listen_once(&connector, &server, &sender) => match lost {
                         Err(cause) if !warned => {
                             warned = true;
-                            warn!(%cause, "notification connection failed; followers poll the database every second");
+                            warn!(cause = %redacted(&cause), "notification connection failed; followers poll the database every second");
                         }
-                        Err(cause) => debug!(%cause, "notification connection failed again"),
+                        Err(cause) => debug!(cause = %redacted(&cause), "notification connection failed again"),
                         Ok(()) => {
                             warned = false;
                             info!("notification connection lost");
@@ -71,7 +72,7 @@ async fn listen_once(
                 }
                 Ok(_) => {}
                 Err(cause) => {
-                    debug!(%cause, "notification connection failed");
+                    debug!(cause = %redacted(&cause), "notification connection failed");
                     return;
                 }
             }

@@ -21,6 +21,16 @@ pub enum OpenError {
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The database stores texts in an encoding that not every text has a form in.
+    #[error(
+        "unsupported encoding of the database at {at}: expected UTF8, got {encoding}; create it with ENCODING 'UTF8'"
+    )]
+    Encoding {
+        /// Host, port and name of the database.
+        at: String,
+        /// The database's encoding.
+        encoding: String,
+    },
     /// Migrations are missing, and this program was not asked to run them.
     #[error("outdated database at {at}: {pending} migrations are missing; run `tithe migrate`")]
     Outdated {

@@ -12,7 +12,16 @@ pub(crate) type Work<'a, T> = BoxFuture<'a, Result<T, Failure>>;
 
 impl PostgresStore {
     async fn pooled(&self) -> Result<PooledConnection<'_, AsyncPgConnection>, Failure> {
-        self.pool.get().await.map_err(|cause| Failure::Unavailable(cause.into()))
+        self.pool.get().await.map_err(|cause| self.last_failure.behind(cause))
+    }
+
+    /// Runs an attempt for at most as long as the database itself lets a statement run, and a little longer: one that does not even
+    /// say so is frozen, or its network is.
+    async fn in_time<T>(&self, attempt: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let deadline = self.connector.settings.answer_deadline();
+        tokio::time::timeout(deadline, attempt)
+            .await
+            .unwrap_or_else(|late| Err(Failure::Unavailable(late.into())))
     }
 
     /// Runs one statement, or several that need not see the same moment.
@@ -21,7 +30,11 @@ impl PostgresStore {
         name: &'static str,
         work: impl for<'a> Fn(&'a mut AsyncPgConnection) -> Work<'a, T> + Send + Sync,
     ) -> Result<T, StoreError> {
-        self.transactions.run(name, || async { work(&mut *self.pooled().await?).await }).await
+        let attempt = || async {
+            let mut connection = self.pooled().await?;
+            self.in_time(work(&mut *connection)).await
+        };
+        self.transactions.run(name, attempt).await
     }
 
     /// Runs `work` in a transaction. If its future is dropped, the pool drops the connection with what was begun on it.
@@ -30,8 +43,10 @@ impl PostgresStore {
         name: &'static str,
         work: impl for<'a> Fn(&'a mut AsyncPgConnection) -> Work<'a, T> + Send + Sync,
     ) -> Result<T, StoreError> {
-        let attempt =
-            || async { self.pooled().await?.transaction(async |connection| work(connection).await).await };
+        let attempt = || async {
+            let mut connection = self.pooled().await?;
+            self.in_time(connection.transaction(async |connection| work(connection).await)).await
+        };
         self.transactions.run(name, attempt).await
     }
 }

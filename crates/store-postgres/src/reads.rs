@@ -12,12 +12,13 @@ use tithe_engine::store::StoreError;
 use tithe_free_tier::{
     FreeTierRepository, Grant, GrantId, Identity, PoolCounters, Reservation, ReservationId,
 };
-use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, Lease};
+use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, JobSummary, Lease};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository};
-use tithe_lightning::{Invoice, InvoiceRepository, PaymentHash};
+use tithe_lightning::{ExpiryWindow, Invoice, InvoiceRepository, PaymentHash};
+use tithe_store_sql::retention::page_begin;
 use tithe_store_sql::rows::{
-    AccountRow, GrantRow, HoldRow, IdentityRow, InvoiceRow, JOB_TOPIC, JobRow, OutboxRow, POOL_COUNTERS,
-    PoolCountersRow, Reader, ReservationRow, limit_column, readable,
+    AccountRow, GrantRow, HoldRow, IdentityRow, InvoiceRow, JOB_TOPIC, JobRow, JobSummaryRow, OutboxRow,
+    POOL_COUNTERS, PoolCountersRow, Reader, ReservationRow, limit_column, readable,
 };
 use tithe_store_sql::schema::{
     accounts, free_tier_grants, free_tier_pool, free_tier_reservations, holds, invoices, jobs,
@@ -106,6 +107,30 @@ impl JobRepository for PostgresStore {
         rest_until: Timestamp,
     ) -> Result<bool, StoreError> {
         self.change_lease("job_lease_hand_back", id, *lease, rest_until, Lease::handed_back).await
+    }
+
+    async fn jobs_of_identity(
+        &self,
+        identity: NostrPubkey,
+        before: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<JobSummary>, StoreError> {
+        self.statement("jobs_of_identity", |connection| {
+            Box::pin(async move {
+                // No id comes after this text.
+                let before = before.map_or_else(|| "~".to_owned(), |job| job.to_string());
+                let rows = jobs::table
+                    .filter(jobs::nostr_pubkey.eq(identity.to_string()))
+                    .filter(jobs::id.lt(before))
+                    .order(jobs::id.desc())
+                    .limit(limit_column(limit))
+                    .select(JobSummaryRow::as_select())
+                    .load(connection)
+                    .await?;
+                Ok(readable(rows))
+            })
+        })
+        .await
     }
 
     async fn jobs_never_invoiced(&self, before: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
@@ -206,19 +231,21 @@ impl InvoiceRepository for PostgresStore {
 
     async fn invoices_expired(
         &self,
-        since: Timestamp,
-        after: Option<PaymentHash>,
+        window: ExpiryWindow,
+        after: Option<(Timestamp, PaymentHash)>,
         limit: usize,
     ) -> Result<Vec<Invoice>, StoreError> {
-        let after = after.map(|hash| hash.to_string()).unwrap_or_default();
+        let (after, hash) = page_begin(window, after);
         self.statement("invoices_expired", |connection| {
-            let after = after.clone();
+            let hash = hash.clone();
             Box::pin(async move {
+                let same_time = invoices::expires_at.eq(after).and(invoices::payment_hash.gt(hash));
                 let rows = invoices::table
                     .filter(sql::<Bool>("state = 'expired'"))
-                    .filter(invoices::expires_at.ge(since.unix_micros()))
-                    .filter(invoices::payment_hash.gt(after))
-                    .order(invoices::payment_hash)
+                    .filter(invoices::expires_at.ge(after))
+                    .filter(invoices::expires_at.le(window.until.unix_micros()))
+                    .filter(invoices::expires_at.gt(after).or(same_time))
+                    .order((invoices::expires_at, invoices::payment_hash))
                     .limit(limit_column(limit))
                     .select(InvoiceRow::as_select())
                     .load(connection)

@@ -19,3 +19,10 @@ impl Default for PostgresSettings {
         Self { connections: 8, patience: Duration::from_secs(5), statement_timeout: Duration::from_secs(10) }
     }
 }
+
+impl PostgresSettings {
+    /// How long the answer to one statement is waited for. The database ends the statement earlier, unless it is frozen or cut off.
+    pub(crate) fn answer_deadline(&self) -> Duration {
+        self.statement_timeout + Duration::from_secs(1)
+    }
+}

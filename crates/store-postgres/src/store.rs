@@ -1,6 +1,7 @@
 //! The store: opening it.
 
 use crate::connector::{Connector, Purpose};
+use crate::failure::LastFailure;
 use crate::migrate::{self, MigrateError};
 use crate::open_error::OpenError;
 use crate::server_id::ServerId;
@@ -26,6 +27,7 @@ pub struct PostgresStore {
     pub(crate) transactions: Transactions,
     pub(crate) writer: Arc<Mutex<Writer>>,
     pub(crate) server: ServerId,
+    pub(crate) last_failure: LastFailure,
 }
 
 impl PostgresStore {
@@ -52,7 +54,8 @@ impl PostgresStore {
         let connector = Connector::new(url, settings)?;
         let at = || connector.at().to_owned();
         let connection = connector.patiently().await;
-        let connection = connection.map_err(|cause| OpenError::Connect { at: at(), cause })?;
+        let mut connection = connection.map_err(|cause| OpenError::Connect { at: at(), cause })?;
+        connector.check_encoding(&mut connection).await?;
         migrate::run(connection).await.map_err(|MigrateError(cause)| OpenError::Migrate { at: at(), cause })
     }
 
@@ -81,6 +84,7 @@ impl PostgresStore {
         let at = || connector.at().to_owned();
         let unreachable = |cause| OpenError::Connect { at: at(), cause };
         let mut first = connector.patiently().await.map_err(unreachable)?;
+        connector.check_encoding(&mut first).await?;
         connector.warn_of_settings(&mut first).await;
         let name = diesel::select(gen_random_uuid()).get_result::<Uuid>(&mut first).await;
         let server = ServerId::new(&name.map_err(|cause| unreachable(cause.into()))?.to_string());
@@ -97,14 +101,16 @@ impl PostgresStore {
             async move { connector.diesel(Purpose::Short).await }.boxed()
         });
         let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config("", config);
+        let last_failure = LastFailure::default();
         let pool = Pool::builder()
             .max_size(settings.connections.max(1))
             .connection_timeout(settings.patience)
+            .error_sink(Box::new(last_failure.clone()))
             .build(manager)
             .await
             .map_err(|cause| unreachable(cause.into()))?;
         let transactions = Transactions::new(settings.patience);
         let writer = Arc::new(Mutex::new(Writer::new(Arc::clone(&connector), server.clone())));
-        Ok(Self { connector, pool, transactions, writer, server })
+        Ok(Self { connector, pool, transactions, writer, server, last_failure })
     }
 }

@@ -21,6 +21,10 @@ pub enum UrlError {
     Other(String),
 }
 
+/// What the parser says is not passed on: it may quote a part of a password that was not encoded.
+const UNPARSABLE: &str = "expected postgres://user:password@host:port/database with known options; \
+    in the user and the password all but letters, digits, - . _ ~ must be percent-encoded";
+
 /// A parsed database URL.
 pub(crate) struct Address {
     pub(crate) config: tokio_postgres::Config,
@@ -46,7 +50,13 @@ impl Address {
                         "prefer" => (SslMode::Prefer, false),
                         "require" => (SslMode::Require, false),
                         "verify-ca" | "verify-full" => (SslMode::Require, true),
-                        other => return Err(UrlError::SslMode(other.to_owned())),
+                        other
+                            if other.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+                                && other.len() <= 16 =>
+                        {
+                            return Err(UrlError::SslMode(other.to_owned()));
+                        }
+                        _ => return Err(UrlError::SslMode("something else".to_owned())),
                     }
                 }
                 Some(("sslrootcert", path)) => {
@@ -63,7 +73,7 @@ impl Address {
         let verify = verify || roots.is_some();
         let rest = if rest.is_empty() { String::new() } else { format!("?{}", rest.join("&")) };
         let mut config: tokio_postgres::Config =
-            format!("{base}{rest}").parse().map_err(|wrong| UrlError::Other(deepest(&wrong)))?;
+            format!("{base}{rest}").parse().map_err(|_| UrlError::Other(UNPARSABLE.to_owned()))?;
         // Otherwise the text after the @ would be shown as the host name.
         if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
             return Err(UrlError::Other(
@@ -77,10 +87,6 @@ impl Address {
         }
         Ok(Self { config, verify: if verify { Verify::Full { roots } } else { Verify::Nothing } })
     }
-}
-
-fn deepest(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), deepest)
 }
 
 fn percent_decoded(text: &str) -> Result<String, UrlError> {
@@ -121,6 +127,10 @@ mod tests {
             ("postgres://u:secret@h/d?colour=blue", "invalid database URL: "),
             ("postgres://u:1@secret@h/d", "written %40"),
             ("postgres://u:secret@h/d?sslrootcert=/a.pem", "without sslmode=verify-full"),
+            ("postgres://u:1?secret@h/d", "percent-encoded"),
+            ("postgres://u:1#secret@h/d", "percent-encoded"),
+            ("postgres://u:1/secret@h/d", "percent-encoded"),
+            ("postgres://u:1%secret@h/d", "percent-encoded"),
         ] {
             let wrong = Address::parse(url).err().unwrap().to_string();
             assert!(wrong.contains(told) && !wrong.contains("secret"), "{wrong}");

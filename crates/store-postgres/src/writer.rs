@@ -95,7 +95,7 @@ impl Writer {
     /// Tries a batch once. After [`Failure::Unknown`], the next attempt first looks up the outcome of this one.
     pub(crate) async fn attempt(&mut self, batch: &Batch) -> Result<Committed, Failure> {
         // Taken out, so that an interrupted round trip discards its connection.
-        let patience = self.connector.settings.statement_timeout + Duration::from_secs(5);
+        let patience = self.connector.settings.answer_deadline();
         let mut link = match self.link.take() {
             Some(link) if !link.client.is_closed() => link,
             _ => in_time(patience, Link::open(&self.connector, &self.server))
@@ -115,7 +115,7 @@ impl Writer {
         let loaded = match in_time(patience, link.load(batch.keys())).await {
             Ok(loaded) => loaded,
             Err(failure) => {
-                self.keep(link, patience).await;
+                self.keep_after(&failure, link, patience).await;
                 return Err(failure);
             }
         };
@@ -131,7 +131,7 @@ impl Writer {
         let statement = match in_time(patience, link.statement_for(&parts)).await {
             Ok(statement) => statement,
             Err(failure) => {
-                self.keep(link, patience).await;
+                self.keep_after(&failure, link, patience).await;
                 return Err(failure);
             }
         };
@@ -146,7 +146,7 @@ impl Writer {
                 if let Failure::Unknown(_) = failure {
                     self.in_doubt = Some(InDoubtCommit { number: self.batch, committed });
                 } else {
-                    self.keep(link, patience).await;
+                    self.keep_after(&failure, link, patience).await;
                 }
                 Err(failure)
             }
@@ -159,6 +159,14 @@ impl Writer {
         let in_doubt = self.in_doubt.take().is_some();
         self.batch += i64::from(in_doubt);
         in_doubt
+    }
+
+    /// Keeps the connection after a failure, unless the database did not answer on it: it would not answer a rollback either, and
+    /// ends the transaction when the connection is closed.
+    async fn keep_after(&mut self, failure: &Failure, link: Link, patience: Duration) {
+        if !failure.is_silence() {
+            self.keep(link, patience).await;
+        }
     }
 
     /// Ends the transaction and keeps the connection, if it still works.

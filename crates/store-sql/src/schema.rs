@@ -66,6 +66,7 @@ diesel::table! {
         created_at -> BigInt,
         updated_at -> BigInt,
         nostr_pubkey -> Nullable<Text>,
+        usage_estimated -> Bool,
     }
 }
 

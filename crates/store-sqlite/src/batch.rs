@@ -5,16 +5,18 @@ use crate::fault::Fault;
 use crate::tables::{find, insert, update};
 use async_trait::async_trait;
 use diesel::prelude::*;
-use tithe_clock::Timestamp;
 use tithe_engine::books::rows::IdempotencyKeys;
 use tithe_engine::books::{Batch, Changes, Committed, Decided, LoadedRows, RowKeys};
 use tithe_engine::for_each_row_kind;
 use tithe_engine::records::{IdempotencyId, IdempotencyRecord};
 use tithe_engine::store::{AuditRows, BatchStore, StoreError};
 use tithe_store_sql::rows::{AccountRow, GrantRow, JobRow, NewOutboxRow, NewTransferRow};
-use tithe_store_sql::schema::{
-    accounts, auth_challenges, free_tier_grants, idempotency_keys, jobs, outbox, transfers,
-};
+use tithe_store_sql::schema::{accounts, free_tier_grants, jobs, outbox, transfers};
+
+/// Writes the row that exists to be written.
+const TOUCH: &str = "\
+    INSERT INTO server_health (id, checked_at) VALUES (1, unixepoch() * 1000000) \
+    ON CONFLICT (id) DO UPDATE SET checked_at = excluded.checked_at";
 
 #[async_trait]
 impl BatchStore for SqliteStore {
@@ -34,28 +36,6 @@ impl BatchStore for SqliteStore {
         self.read(move |connection| find::<IdempotencyKeys>(connection, &id)).await
     }
 
-    async fn idempotency_purge(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let now = now.unix_micros();
-        let purged = self
-            .write(move |connection| {
-                let old = idempotency_keys::table.filter(idempotency_keys::expires_at.le(now));
-                Ok(diesel::delete(old).execute(connection)?)
-            })
-            .await?;
-        Ok(u64::try_from(purged).unwrap_or(u64::MAX))
-    }
-
-    async fn auth_nonces_purge(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let now = now.unix_micros();
-        let purged = self
-            .write(move |connection| {
-                let old = auth_challenges::table.filter(auth_challenges::expires_at.le(now));
-                Ok(diesel::delete(old).execute(connection)?)
-            })
-            .await?;
-        Ok(u64::try_from(purged).unwrap_or(u64::MAX))
-    }
-
     async fn audit_rows(&self) -> Result<AuditRows, StoreError> {
         Ok(self.stream_audit_rows())
     }
@@ -64,6 +44,14 @@ impl BatchStore for SqliteStore {
         self.read(|connection| {
             jobs::table.select(JobRow::as_select()).limit(1).load(connection)?;
             accounts::table.select(AccountRow::as_select()).limit(1).load(connection)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn writable(&self) -> Result<(), StoreError> {
+        self.write(|connection| {
+            diesel::sql_query(TOUCH).execute(connection)?;
             Ok(())
         })
         .await

@@ -9,6 +9,7 @@ mod batch;
 mod connection;
 mod fault;
 mod reads;
+mod retention;
 mod tables;
 
 pub use connection::{OpenError, SqliteSettings, SqliteStore, Synchronous};

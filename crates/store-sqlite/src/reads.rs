@@ -10,12 +10,13 @@ use tithe_engine::store::StoreError;
 use tithe_free_tier::{
     FreeTierRepository, Grant, GrantId, Identity, PoolCounters, Reservation, ReservationId,
 };
-use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, Lease};
+use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, JobSummary, Lease};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository};
-use tithe_lightning::{Invoice, InvoiceRepository, PaymentHash};
+use tithe_lightning::{ExpiryWindow, Invoice, InvoiceRepository, PaymentHash};
+use tithe_store_sql::retention::page_begin;
 use tithe_store_sql::rows::{
-    AccountRow, GrantRow, HoldRow, IdentityRow, InvoiceRow, JOB_TOPIC, JobRow, OutboxRow, POOL_COUNTERS,
-    PoolCountersRow, Reader, ReservationRow, limit_column, readable,
+    AccountRow, GrantRow, HoldRow, IdentityRow, InvoiceRow, JOB_TOPIC, JobRow, JobSummaryRow, OutboxRow,
+    POOL_COUNTERS, PoolCountersRow, Reader, ReservationRow, limit_column, readable,
 };
 use tithe_store_sql::schema::{
     accounts, free_tier_grants, free_tier_pool, free_tier_reservations, holds, invoices, jobs,
@@ -99,6 +100,27 @@ impl JobRepository for SqliteStore {
         rest_until: Timestamp,
     ) -> Result<bool, StoreError> {
         self.change_lease(id, *lease, move |held| held.handed_back(rest_until)).await
+    }
+
+    async fn jobs_of_identity(
+        &self,
+        identity: NostrPubkey,
+        before: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<JobSummary>, StoreError> {
+        self.read(move |connection| {
+            // No id comes after this text.
+            let before = before.map_or_else(|| "~".to_owned(), |job| job.to_string());
+            let rows = jobs::table
+                .filter(jobs::nostr_pubkey.eq(identity.to_string()))
+                .filter(jobs::id.lt(before))
+                .order(jobs::id.desc())
+                .limit(limit_column(limit))
+                .select(JobSummaryRow::as_select())
+                .load(connection)?;
+            Ok(readable(rows))
+        })
+        .await
     }
 
     async fn jobs_never_invoiced(&self, before: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
@@ -185,17 +207,19 @@ impl InvoiceRepository for SqliteStore {
 
     async fn invoices_expired(
         &self,
-        since: Timestamp,
-        after: Option<PaymentHash>,
+        window: ExpiryWindow,
+        after: Option<(Timestamp, PaymentHash)>,
         limit: usize,
     ) -> Result<Vec<Invoice>, StoreError> {
-        let after = after.map(|hash| hash.to_string()).unwrap_or_default();
+        let (after, hash) = page_begin(window, after);
         self.read(move |connection| {
+            let same_time = invoices::expires_at.eq(after).and(invoices::payment_hash.gt(hash));
             let rows = invoices::table
                 .filter(sql::<Bool>("state = 'expired'"))
-                .filter(invoices::expires_at.ge(since.unix_micros()))
-                .filter(invoices::payment_hash.gt(after))
-                .order(invoices::payment_hash)
+                .filter(invoices::expires_at.ge(after))
+                .filter(invoices::expires_at.le(window.until.unix_micros()))
+                .filter(invoices::expires_at.gt(after).or(same_time))
+                .order((invoices::expires_at, invoices::payment_hash))
                 .limit(limit_column(limit))
                 .select(InvoiceRow::as_select())
                 .load(connection)?;

@@ -5,13 +5,15 @@ use futures_util::stream::BoxStream;
 use tithe_clock::Timestamp;
 use tithe_engine::books::{Batch, Committed};
 use tithe_engine::records::{IdempotencyId, IdempotencyRecord};
-use tithe_engine::store::{AuditRows, BatchStore, PeerEvent, Store, StoreError};
+use tithe_engine::store::{
+    AuditRows, BatchStore, IdentitiesPurged, PeerEvent, RetentionStore, Store, StoreError,
+};
 use tithe_free_tier::{
     FreeTierRepository, Grant, GrantId, Identity, PoolCounters, Reservation, ReservationId,
 };
-use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, Lease};
+use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, JobSummary, Lease};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository};
-use tithe_lightning::{Invoice, InvoiceRepository, PaymentHash};
+use tithe_lightning::{ExpiryWindow, Invoice, InvoiceRepository, PaymentHash};
 use tithe_trust::NostrPubkey;
 
 type StoreResult<T> = Result<T, StoreError>;
@@ -58,14 +60,6 @@ impl<L: StoreLayer> BatchStore for Layered<L> {
         self.0.pass(self.0.inner().idempotency(id)).await
     }
 
-    async fn idempotency_purge(&self, now: Timestamp) -> StoreResult<u64> {
-        self.0.pass(self.0.inner().idempotency_purge(now)).await
-    }
-
-    async fn auth_nonces_purge(&self, now: Timestamp) -> StoreResult<u64> {
-        self.0.pass(self.0.inner().auth_nonces_purge(now)).await
-    }
-
     async fn audit_rows(&self) -> StoreResult<AuditRows> {
         self.0.pass(self.0.inner().audit_rows()).await
     }
@@ -74,12 +68,48 @@ impl<L: StoreLayer> BatchStore for Layered<L> {
         self.0.pass(self.0.inner().ready()).await
     }
 
+    async fn writable(&self) -> StoreResult<()> {
+        self.0.pass(self.0.inner().writable()).await
+    }
+
     fn peer_events(&self) -> BoxStream<'static, PeerEvent> {
         self.0.inner().peer_events()
     }
 
     async fn publish(&self, event: &PeerEvent) -> StoreResult<()> {
         self.0.pass(self.0.inner().publish(event)).await
+    }
+}
+
+#[async_trait]
+impl<L: StoreLayer> RetentionStore for Layered<L> {
+    async fn idempotency_purge(&self, now: Timestamp, limit: usize) -> StoreResult<usize> {
+        self.0.pass(self.0.inner().idempotency_purge(now, limit)).await
+    }
+
+    async fn auth_nonces_purge(&self, now: Timestamp, limit: usize) -> StoreResult<usize> {
+        self.0.pass(self.0.inner().auth_nonces_purge(now, limit)).await
+    }
+
+    async fn expired_texts_purge(&self, limit: usize) -> StoreResult<usize> {
+        self.0.pass(self.0.inner().expired_texts_purge(limit)).await
+    }
+
+    async fn unpaid_jobs_purge(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
+        self.0.pass(self.0.inner().unpaid_jobs_purge(before, limit)).await
+    }
+
+    async fn job_changes_purge(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
+        self.0.pass(self.0.inner().job_changes_purge(before, limit)).await
+    }
+
+    async fn identities_purge(
+        &self,
+        after: Option<NostrPubkey>,
+        before: Timestamp,
+        limit: usize,
+    ) -> StoreResult<IdentitiesPurged> {
+        self.0.pass(self.0.inner().identities_purge(after, before, limit)).await
     }
 }
 
@@ -116,6 +146,15 @@ impl<L: StoreLayer> JobRepository for Layered<L> {
         self.0.pass(self.0.inner().job_lease_hand_back(id, lease, rest_until)).await
     }
 
+    async fn jobs_of_identity(
+        &self,
+        identity: NostrPubkey,
+        before: Option<JobId>,
+        limit: usize,
+    ) -> StoreResult<Vec<JobSummary>> {
+        self.0.pass(self.0.inner().jobs_of_identity(identity, before, limit)).await
+    }
+
     async fn jobs_never_invoiced(&self, before: Timestamp, limit: usize) -> StoreResult<Vec<JobId>> {
         self.0.pass(self.0.inner().jobs_never_invoiced(before, limit)).await
     }
@@ -135,11 +174,11 @@ impl<L: StoreLayer> InvoiceRepository for Layered<L> {
 
     async fn invoices_expired(
         &self,
-        since: Timestamp,
-        after: Option<PaymentHash>,
+        window: ExpiryWindow,
+        after: Option<(Timestamp, PaymentHash)>,
         limit: usize,
     ) -> StoreResult<Vec<Invoice>> {
-        self.0.pass(self.0.inner().invoices_expired(since, after, limit)).await
+        self.0.pass(self.0.inner().invoices_expired(window, after, limit)).await
     }
 
     async fn invoices_pending_count(&self) -> StoreResult<u64> {

@@ -3,20 +3,23 @@
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use tithe_clock::Timestamp;
 use tithe_engine::books::{Batch, Changes, Committed, LoadedRows, RowKeys, RowKind};
 use tithe_engine::for_each_row_kind;
 use tithe_engine::records::{IdempotencyId, IdempotencyRecord};
-use tithe_engine::store::{AuditRow, AuditRows, BatchStore, PeerEvent, StoreError};
-use tithe_free_tier::{
-    FreeTierRepository, Grant, GrantId, Identity, PoolCounters, Reservation, ReservationId, ReservationState,
+use tithe_engine::store::{
+    AuditRow, AuditRows, BatchStore, IdentitiesPurged, PeerEvent, RetentionStore, StoreError,
 };
-use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, JobState, Lease};
+use tithe_free_tier::{
+    BudgetWindow, FreeTierRepository, Grant, GrantId, Identity, PoolCounters, Reservation, ReservationId,
+    ReservationState,
+};
+use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, JobState, JobSummary, Lease, Refund};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, HoldState, LedgerRepository, Transfer, TransferKey};
-use tithe_lightning::{Invoice, InvoiceRepository, InvoiceState, PaymentHash};
+use tithe_lightning::{ExpiryWindow, Invoice, InvoiceRepository, InvoiceState, PaymentHash};
 use tithe_trust::NostrPubkey;
 use tokio::sync::broadcast;
 
@@ -123,20 +126,6 @@ impl BatchStore for MemoryStore {
         Ok(self.tables().idempotency_keys.get(id).cloned())
     }
 
-    async fn idempotency_purge(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let mut tables = self.tables();
-        let before = tables.idempotency_keys.len();
-        tables.idempotency_keys.retain(|_, record| record.expires_at > now);
-        Ok(u64::try_from(before - tables.idempotency_keys.len()).unwrap())
-    }
-
-    async fn auth_nonces_purge(&self, now: Timestamp) -> Result<u64, StoreError> {
-        let mut tables = self.tables();
-        let before = tables.auth_nonces.len();
-        tables.auth_nonces.retain(|_, nonce| nonce.expires_at > now);
-        Ok(u64::try_from(before - tables.auth_nonces.len()).unwrap())
-    }
-
     async fn audit_rows(&self) -> Result<AuditRows, StoreError> {
         let tables = self.tables();
         let transfers = tables.transfers.iter().cloned().map(AuditRow::Transfer);
@@ -164,6 +153,10 @@ impl BatchStore for MemoryStore {
         Ok(())
     }
 
+    async fn writable(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn peer_events(&self) -> BoxStream<'static, PeerEvent> {
         let next = async |mut events: broadcast::Receiver<PeerEvent>| {
             let event = match events.recv().await {
@@ -183,6 +176,82 @@ impl BatchStore for MemoryStore {
         }
         let _nobody_listens = self.events.send(event.clone());
         Ok(())
+    }
+}
+
+/// Removes the first `limit` rows that are `gone`, and returns their keys.
+fn remove<K: Clone + Ord, V>(
+    rows: &mut BTreeMap<K, V>,
+    limit: usize,
+    gone: impl Fn(&V) -> bool,
+) -> BTreeSet<K> {
+    let gone = rows.iter().filter(|(_, row)| gone(row)).map(|(key, _)| key.clone());
+    let gone: BTreeSet<K> = gone.take(limit).collect();
+    rows.retain(|key, _| !gone.contains(key));
+    gone
+}
+
+#[async_trait]
+impl RetentionStore for MemoryStore {
+    async fn idempotency_purge(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        Ok(remove(&mut self.tables().idempotency_keys, limit, |record| record.expires_at <= now).len())
+    }
+
+    async fn auth_nonces_purge(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        Ok(remove(&mut self.tables().auth_nonces, limit, |nonce| nonce.expires_at <= now).len())
+    }
+
+    async fn expired_texts_purge(&self, limit: usize) -> Result<usize, StoreError> {
+        let mut tables = self.tables();
+        let has_text =
+            |job: &&mut Job| matches!(job.state, JobState::Expired { .. }) && !job.request.is_empty();
+        let texts = tables.jobs.values_mut().filter(has_text).take(limit);
+        Ok(texts.map(|job| job.request = "".into()).count())
+    }
+
+    async fn unpaid_jobs_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let mut tables = self.tables();
+        let Tables { jobs, invoices, accounts, job_changes, .. } = &mut *tables;
+        let gone = remove(jobs, limit, |job| {
+            matches!(job.state, JobState::Expired { work: None, .. })
+                && job.refund == Refund::NotApplicable
+                && job.updated_at < before
+                && !accounts.contains_key(&AccountId::Job(job.id.0))
+        });
+        invoices.retain(|_, invoice| !gone.contains(&JobId(invoice.owner.0)));
+        job_changes.retain(|change| !gone.contains(&change.job));
+        Ok(gone.len())
+    }
+
+    async fn job_changes_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let mut tables = self.tables();
+        let (count, mut looked_at) = (tables.job_changes.len(), 0);
+        tables.job_changes.retain(|change| {
+            looked_at += 1;
+            looked_at > limit || change.at >= before
+        });
+        Ok(count - tables.job_changes.len())
+    }
+
+    async fn identities_purge(
+        &self,
+        after: Option<NostrPubkey>,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<IdentitiesPurged, StoreError> {
+        let mut tables = self.tables();
+        let Tables { identities, jobs, .. } = &mut *tables;
+        let page = identities.keys().filter(|key| after.is_none_or(|after| **key > after));
+        let page: Vec<NostrPubkey> = page.take(limit).copied().collect();
+        let next = page.last().filter(|_| page.len() >= limit).copied();
+        let deleted = remove(identities, limit, |identity| {
+            page.contains(&identity.pubkey())
+                && identity.trust.last_seen < before
+                && identity.trust.interactions == 0
+                && identity.window == BudgetWindow::default()
+                && !jobs.values().any(|job| job.identity == Some(identity.pubkey()))
+        });
+        Ok(IdentitiesPurged { deleted: deleted.len(), next })
     }
 }
 
@@ -242,6 +311,26 @@ impl JobRepository for MemoryStore {
         Ok(true)
     }
 
+    async fn jobs_of_identity(
+        &self,
+        identity: NostrPubkey,
+        before: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<JobSummary>, StoreError> {
+        let tables = self.tables();
+        let theirs = tables.jobs.values().rev().filter(|job| job.identity == Some(identity));
+        let older = theirs.filter(|job| before.is_none_or(|before| job.id < before));
+        let summary = |job: &Job| JobSummary {
+            id: job.id,
+            state: job.state.name(),
+            model: job.model.clone(),
+            created_at: job.created_at,
+            updated_at: job.updated_at,
+            refund: job.refund,
+        };
+        Ok(older.take(limit).map(summary).collect())
+    }
+
     async fn jobs_never_invoiced(&self, before: Timestamp, limit: usize) -> Result<Vec<JobId>, StoreError> {
         let tables = self.tables();
         let waits =
@@ -271,14 +360,21 @@ impl InvoiceRepository for MemoryStore {
 
     async fn invoices_expired(
         &self,
-        since: Timestamp,
-        after: Option<PaymentHash>,
+        window: ExpiryWindow,
+        after: Option<(Timestamp, PaymentHash)>,
         limit: usize,
     ) -> Result<Vec<Invoice>, StoreError> {
         let tables = self.tables();
-        let lapsed = tables.invoices.values().filter(|invoice| invoice.state == InvoiceState::Expired);
-        let recent = lapsed.filter(|invoice| invoice.expires_at >= since);
-        Ok(recent.filter(|invoice| Some(invoice.payment_hash) > after).take(limit).cloned().collect())
+        let expired = tables.invoices.values().filter(|invoice| invoice.state == InvoiceState::Expired);
+        let place = |invoice: &Invoice| (invoice.expires_at, invoice.payment_hash);
+        let mut expired: Vec<Invoice> = expired
+            .filter(|invoice| window.contains(invoice.expires_at))
+            .filter(|invoice| after.is_none_or(|after| place(invoice) > after))
+            .cloned()
+            .collect();
+        expired.sort_by_key(place);
+        expired.truncate(limit);
+        Ok(expired)
     }
 
     async fn invoices_pending_count(&self) -> Result<u64, StoreError> {

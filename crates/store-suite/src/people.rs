@@ -199,6 +199,7 @@ pub fn accept(n: u8, who: u32, lease: Lease) -> Command {
 pub fn finish(n: u8, who: u32, lease: Lease, output_tokens: u64) -> Command {
     let outcome = WorkOutcome::Completed {
         text: Arc::from("an answer"),
+        estimated: false,
         usage: usage(output_tokens),
         finish: tithe_jobs::FinishReason::Stop,
     };

@@ -208,6 +208,7 @@ pub async fn job_at(store: &dyn Store, n: u8, stage: Stage, now: Timestamp) -> J
         let lease = claim_job(store, id, now).await;
         let outcome = WorkOutcome::Completed {
             text: Arc::from("an answer: ☃"),
+            estimated: true,
             usage: usage(50),
             finish: tithe_jobs::FinishReason::Length,
         };

@@ -175,7 +175,13 @@ fn finish(store: &mut Store, rules: &Rules, id: JobId, audio: &[u8]) -> Done {
     let settlement =
         CostSplit::new(price, CostShares { absorbed, charged, uncollected }, account.available())?;
     let done = JobEvent::Completed {
-        completion: Completion { text: text.into(), usage: seconds, finish: FinishReason::Stop, settlement },
+        completion: Completion {
+            text: text.into(),
+            usage: seconds,
+            estimated: false,
+            finish: FinishReason::Stop,
+            settlement,
+        },
     };
     let mut job = job.apply(done, now)?;
     if !refund.is_zero() {

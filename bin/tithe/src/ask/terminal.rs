@@ -2,6 +2,7 @@
 //! the result can be piped.
 
 use crate::client::{Created, Delta, Estimate, FreeTier, Invoice, Job, Verified};
+use anstream::adapter::StripStr;
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 use std::io::{IsTerminal as _, Write as _};
@@ -9,6 +10,8 @@ use std::process::ExitCode;
 
 pub(crate) struct Terminal {
     qr: bool,
+    /// Takes control sequences out of the text that is streamed, also those that two parts share.
+    plain: PlainText,
     /// Whether the result is streamed. A file or a pipe gets it as a whole at the end.
     live: bool,
     streamed: String,
@@ -20,6 +23,7 @@ impl Terminal {
     pub(crate) fn new(qr: bool) -> Self {
         Self {
             qr,
+            plain: PlainText::default(),
             live: std::io::stdout().is_terminal(),
             streamed: String::new(),
             attempt: 0,
@@ -117,8 +121,9 @@ impl Terminal {
             }
             self.attempt = delta.attempt;
             self.streamed.clear();
+            self.plain = PlainText::default();
         }
-        say(&delta.text);
+        say(&self.plain.next(&delta.text));
         self.streamed.push_str(&delta.text);
     }
 
@@ -142,11 +147,11 @@ impl Terminal {
                 0
             }
             "rejected" => {
-                eprintln!("\nThe request was rejected: {}", job.reason.as_deref().unwrap_or_default());
+                eprintln!("\nThe request was rejected: {}", plain(job.reason.as_deref().unwrap_or_default()));
                 3
             }
             "failed" => {
-                eprintln!("\nThe job failed: {}", job.error_message.as_deref().unwrap_or_default());
+                eprintln!("\nThe job failed: {}", plain(job.error_message.as_deref().unwrap_or_default()));
                 4
             }
             _ => {
@@ -173,9 +178,25 @@ impl Terminal {
         if !self.streamed.is_empty() {
             eprintln!("\n[the complete result]\n");
         }
-        say(result);
+        say(&plain(result));
         say("\n");
     }
+}
+
+/// Text without what controls a terminal: an answer must not move the cursor, retitle the window or write the clipboard.
+#[derive(Default)]
+struct PlainText(StripStr);
+
+impl PlainText {
+    /// The next part of the text.
+    fn next(&mut self, text: &str) -> String {
+        let visible = self.0.strip_next(text).collect::<String>();
+        visible.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+    }
+}
+
+fn plain(text: &str) -> String {
+    PlainText::default().next(text)
 }
 
 /// Writes to standard output. Ignores a closed pipe, so that the purchase continues.
@@ -187,4 +208,25 @@ fn say(text: &str) {
 /// Formats an amount with its unit.
 fn sats(amount: u64) -> String {
     format!("{amount} {}", if amount == 1 { "sat" } else { "sats" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_cannot_control_the_terminal() {
+        for (text, shown) in [
+            ("plain\n\ttext: \u{2603}", "plain\n\ttext: \u{2603}"),
+            ("\u{1b}[31mred\u{1b}[0m", "red"),
+            ("\u{1b}]0;title\u{7}after", "after"),
+            ("\u{1b}]52;c;c2VjcmV0\u{1b}\\after", "after"),
+            ("a\rb\u{8}c\u{7}", "abc"),
+            ("\u{9b}2Jx", "2Jx"),
+        ] {
+            assert_eq!(plain(text), shown, "{text:?}");
+        }
+        let mut parts = PlainText::default();
+        assert_eq!(["a\u{1b}[3", "1mb"].map(|part| parts.next(part)).concat(), "ab");
+    }
 }

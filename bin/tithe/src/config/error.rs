@@ -5,8 +5,9 @@
 pub(crate) enum ConfigError {
     #[error("unreadable configuration file {path}")]
     File { path: String, source: std::io::Error },
-    #[error("invalid configuration file {path}: expected TOML")]
-    Toml { path: String, source: Box<toml::de::Error> },
+    // Without the line itself, which may hold a secret.
+    #[error("invalid configuration file {path}: line {line}: {problem}")]
+    Toml { path: String, line: usize, problem: String },
     #[error("unknown setting {key:?} in {path}; `tithe config check` lists all settings")]
     UnknownKey { key: String, path: String },
     #[error("unknown setting {0} in the environment; `tithe config check` lists all settings")]

@@ -251,7 +251,7 @@ mod tests {
             }
         );
         assert_eq!(config.engine.identity_token_life, Duration::from_mins(1));
-        assert_eq!(config.server.public_url.unwrap().to_string(), "https://tithe.example");
+        assert_eq!(config.server.public_urls[0].to_string(), "https://tithe.example");
     }
 
     #[test]

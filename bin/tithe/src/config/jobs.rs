@@ -19,6 +19,30 @@ pub(super) const SETTINGS: &[Setting] = &[
         "The most invoices that may be unpaid at once",
     ),
     Setting::new(
+        "TITHE_MAX_UNPAID_PER_ADDRESS",
+        "max_unpaid_per_address",
+        "100",
+        "The most jobs of one address (IPv6: one /56) that may wait for their first payment at once, on one server",
+    ),
+    Setting::new(
+        "TITHE_MAX_UNPAID_PER_IDENTITY",
+        "max_unpaid_per_identity",
+        "100",
+        "The most jobs of one identity with trust that may wait for their first payment at once, on one server; they do not count for its address",
+    ),
+    Setting::new(
+        "TITHE_LATE_PAYMENT_SECONDS",
+        "late_payment_seconds",
+        "86400",
+        "How long a payment may be in flight when its invoice expires, and how long it is looked for after that, in seconds",
+    ),
+    Setting::new(
+        "TITHE_RETENTION_SECONDS",
+        "retention_seconds",
+        "259200",
+        "How long jobs are kept that nobody has paid for, steps of jobs, and identities without history, in seconds; at least twice TITHE_LATE_PAYMENT_SECONDS",
+    ),
+    Setting::new(
         "TITHE_POLL_SECONDS",
         "poll_seconds",
         "5",
@@ -43,6 +67,10 @@ pub(super) const SETTINGS: &[Setting] = &[
 pub(super) struct Jobs {
     pub(super) invoice_expiry: Duration,
     pub(super) max_unpaid_invoices: u64,
+    pub(super) max_unpaid_per_address: usize,
+    pub(super) max_unpaid_per_identity: usize,
+    pub(super) late_payment_window: Duration,
+    pub(super) retention: Duration,
     pub(super) poll_interval: Duration,
     pub(super) workers: usize,
     pub(super) lease: Duration,
@@ -54,6 +82,10 @@ impl Jobs {
         Ok(Self {
             invoice_expiry: values.seconds("TITHE_INVOICE_EXPIRY_SECONDS")?,
             max_unpaid_invoices: values.number("TITHE_MAX_UNPAID_INVOICES", 1, u64::MAX)?,
+            max_unpaid_per_address: values.count("TITHE_MAX_UNPAID_PER_ADDRESS", 1_000_000)?,
+            max_unpaid_per_identity: values.count("TITHE_MAX_UNPAID_PER_IDENTITY", 1_000_000)?,
+            late_payment_window: values.seconds("TITHE_LATE_PAYMENT_SECONDS")?,
+            retention: values.seconds("TITHE_RETENTION_SECONDS")?,
             poll_interval: values.seconds("TITHE_POLL_SECONDS")?,
             workers: values.count("TITHE_WORKERS", 10_000)?,
             lease: values.seconds("TITHE_LEASE_SECONDS")?,

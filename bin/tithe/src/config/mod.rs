@@ -20,7 +20,7 @@ pub(crate) use log::LogFormat;
 pub(crate) use prices::PriceSource;
 pub(crate) use storage::Storage;
 
-use crate::url::without_password;
+use crate::url::without_secrets;
 use free_tier::FreeTier;
 use inference::Inference;
 use jobs::Jobs;
@@ -87,6 +87,12 @@ impl Config {
                 "TITHE_ENV=production does not run on the simulated wallet, and there is no other wallet yet";
             return Err(ConfigError::Together(problem.to_owned()));
         }
+        let is_public = !self.server.listen.ip().is_loopback();
+        if self.server.dev && is_public && !matches!(self.inference.backend, Backend::Simulated { .. }) {
+            let problem = "TITHE_DEV=1 lets anybody pay with play money, so with a real AI backend it serves only on a loopback \
+                           address (TITHE_LISTEN)";
+            return Err(ConfigError::Together(problem.to_owned()));
+        }
         Ok(self)
     }
 
@@ -99,8 +105,8 @@ impl Config {
             let line = if *secret && !value.is_empty() {
                 // Not a line that could be taken for a value.
                 format!("# {key} is set, and hidden")
-            } else if let Some(shown) = without_password(value).filter(|_| *name == "DATABASE_URL") {
-                format!("# {key} = {shown:?}, with its password")
+            } else if let Some(shown) = without_secrets(value) {
+                format!("# {key} = {shown:?}, with what is hidden here")
             } else {
                 format!("{key} = {value:?}")
             };
@@ -126,6 +132,11 @@ fn engine_settings(
         fixed_cost: prices.fixed_cost,
         invoice_expiry: jobs.invoice_expiry,
         max_unpaid_invoices: jobs.max_unpaid_invoices,
+        max_unpaid_per_origin: jobs.max_unpaid_per_address,
+        max_unpaid_per_identity: jobs.max_unpaid_per_identity,
+        late_payment_window: jobs.late_payment_window,
+        retention: jobs.retention,
+        probe_backend: !matches!(inference.backend, Backend::Simulated { .. }),
         poll_interval: jobs.poll_interval,
         workers: jobs.workers,
         lease: jobs.lease,
@@ -182,6 +193,25 @@ mod tests {
             (&[("TITHE_LISTN", "x")], "unknown setting TITHE_LISTN in the environment"),
             (&[("TITHE_ENV", "production")], "TITHE_ENV=production does not run on the simulated wallet"),
             (&[("TITHE_TOKEN_SECRET", "short")], "at least 16 bytes, got one of 5"),
+            (
+                &[("TITHE_CLAIM_SECRET", "short")],
+                "invalid TITHE_CLAIM_SECRET: expected secrets of at least 16 bytes",
+            ),
+            (
+                &[("TITHE_TRUSTED_PROXIES", "10.0.0.0/33")],
+                "invalid TITHE_TRUSTED_PROXIES (from the environment): ",
+            ),
+            (
+                &[
+                    ("TITHE_DEV", "1"),
+                    ("TITHE_LISTEN", "0.0.0.0:1"),
+                    ("TITHE_INFERENCE", "openai"),
+                    ("TITHE_INFERENCE_URL", "http://127.0.0.1:1/v1"),
+                    ("TITHE_EVAL_MODEL", "m"),
+                    ("TITHE_WORK_MODEL", "m"),
+                ],
+                "TITHE_DEV=1 lets anybody pay with play money",
+            ),
             (&[("TITHE_CORS_ORIGINS", "https://a.b/")], "invalid origin \"https://a.b/\""),
             (
                 &[("TITHE_WALLET_SIM_FAULTS", "lose=x")],

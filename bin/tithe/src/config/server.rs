@@ -3,9 +3,12 @@
 use super::error::ConfigError;
 use super::setting::Setting;
 use super::values::Values;
-use std::net::SocketAddr;
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::time::Duration;
-use tithe_http::PublicUrl;
+use tithe_http::{InvalidPublicUrl, LimitSettings, PublicUrl};
+use url::Url;
 
 pub(super) const SETTINGS: &[Setting] = &[
     Setting::new(
@@ -25,7 +28,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "TITHE_PUBLIC_URL",
         "public_url",
         "",
-        "The URL at which customers reach the server, such as https://tithe.example; signed requests must name it. Empty: signed requests are accepted only from this machine",
+        "The URLs at which customers reach the server, such as https://tithe.example, separated by commas; signed requests must name one. Empty: signed requests are accepted only from this machine",
     ),
     Setting::new("TITHE_HTTP_WORKERS", "http_workers", "2", "The number of threads that answer requests"),
     Setting::new(
@@ -33,6 +36,48 @@ pub(super) const SETTINGS: &[Setting] = &[
         "cors_origins",
         "",
         "The origins that browsers may call from, separated by commas. Empty: any",
+    ),
+    Setting::new(
+        "TITHE_TRUSTED_PROXIES",
+        "trusted_proxies",
+        "",
+        "The reverse proxies in front of the server, as addresses or networks (127.0.0.1, 10.0.0.0/8) separated by commas: what they say of their clients in X-Forwarded-For is believed",
+    ),
+    Setting::new(
+        "TITHE_REQUESTS_PER_SECOND",
+        "requests_per_second",
+        "50",
+        "The most requests that one address may send in a second on average; ten times as many at once. 0: no limit",
+    ),
+    Setting::new(
+        "TITHE_MAX_CONNECTIONS_PER_ADDRESS",
+        "max_connections_per_address",
+        "1000",
+        "The most connections of one address; at most a half of all that the process may have",
+    ),
+    Setting::new(
+        "TITHE_MAX_STREAMS_PER_ADDRESS",
+        "max_streams_per_address",
+        "200",
+        "The most event streams of one address",
+    ),
+    Setting::new(
+        "TITHE_MAX_STREAMS_PER_JOB",
+        "max_streams_per_job",
+        "100",
+        "The most event streams of one job",
+    ),
+    Setting::new(
+        "TITHE_WRITE_TIMEOUT_SECONDS",
+        "write_timeout_seconds",
+        "30",
+        "After how long a connection is closed that takes nothing of what is sent to it, in seconds",
+    ),
+    Setting::new(
+        "TITHE_KEEP_ALIVE_SECONDS",
+        "keep_alive_seconds",
+        "75",
+        "How long an idle connection is kept open, in seconds; longer than a load balancer in front keeps it",
     ),
     Setting::new(
         "TITHE_SHUTDOWN_SECONDS",
@@ -54,10 +99,12 @@ pub(crate) struct Server {
     pub(crate) environment: Environment,
     pub(crate) dev: bool,
     pub(crate) listen: SocketAddr,
-    pub(crate) public_url: Option<PublicUrl>,
+    pub(crate) public_urls: Vec<PublicUrl>,
     pub(crate) http_workers: usize,
     pub(crate) cors_origins: Vec<String>,
     pub(crate) shutdown: Duration,
+    pub(crate) keep_alive: Duration,
+    pub(crate) limits: LimitSettings,
 }
 
 impl Server {
@@ -71,28 +118,99 @@ impl Server {
             listen: values.parse("TITHE_LISTEN", |text| {
                 text.parse().map_err(|_| "expected an address and port, such as 127.0.0.1:8402 or [::1]:8402")
             })?,
-            public_url: match values.text("TITHE_PUBLIC_URL") {
-                "" => None,
-                _ => Some(values.parse("TITHE_PUBLIC_URL", str::parse)?),
-            },
+            public_urls: values.parse("TITHE_PUBLIC_URL", |_| {
+                values
+                    .list("TITHE_PUBLIC_URL")
+                    .iter()
+                    .map(|url| url.parse())
+                    .collect::<Result<_, InvalidPublicUrl>>()
+            })?,
             http_workers: values.count("TITHE_HTTP_WORKERS", 1_024)?,
             cors_origins: values
                 .parse("TITHE_CORS_ORIGINS", |_| origins(values.list("TITHE_CORS_ORIGINS")))?,
             shutdown: values.seconds("TITHE_SHUTDOWN_SECONDS")?,
+            keep_alive: values.seconds("TITHE_KEEP_ALIVE_SECONDS")?,
+            limits: limits(values)?,
         })
     }
 }
 
-/// Checks origins: a scheme, a host, perhaps a port; no path.
+/// The limits of clients. How many connections there may be in all is known when the process starts.
+fn limits(values: &Values) -> Result<LimitSettings, ConfigError> {
+    let rate = values.number("TITHE_REQUESTS_PER_SECOND", 0, 1_000_000)?;
+    Ok(LimitSettings {
+        trusted_proxies: values.parse("TITHE_TRUSTED_PROXIES", |_| {
+            let networks = values.list("TITHE_TRUSTED_PROXIES");
+            networks.iter().map(|text| network(text)).collect::<Result<_, String>>()
+        })?,
+        requests_per_second: u32::try_from(rate).ok().and_then(NonZeroU32::new),
+        connections_per_address: values.count("TITHE_MAX_CONNECTIONS_PER_ADDRESS", 1_000_000)?,
+        streams_per_address: values.count("TITHE_MAX_STREAMS_PER_ADDRESS", 1_000_000)?,
+        streams_per_job: values.count("TITHE_MAX_STREAMS_PER_JOB", 1_000_000)?,
+        write_timeout: values.seconds("TITHE_WRITE_TIMEOUT_SECONDS")?,
+        ..LimitSettings::default()
+    })
+}
+
+/// An address or a network.
+fn network(text: &str) -> Result<IpNet, String> {
+    let address = || text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical())).ok();
+    let network = text.parse().ok().or_else(address);
+    network.ok_or_else(|| format!("expected an address or a network such as 10.0.0.0/8, got {text:?}"))
+}
+
+/// Checks origins (a scheme, a host, perhaps a port; no path), and writes them as browsers do: without a default port, and with
+/// international names encoded.
 fn origins(list: Vec<String>) -> Result<Vec<String>, String> {
-    let is_origin = |text: &str| {
-        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-        host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', ' ', '*']))
+    let origin = |text: String| {
+        let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let is_bare = |url: &Url| {
+            let alone = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+            alone && url.username().is_empty() && url.password().is_none() && !text.ends_with('/')
+        };
+        let url = url.filter(|url| is_bare(url) && !text.contains('*'));
+        url.map(|url| url.origin().ascii_serialization()).ok_or_else(|| {
+            format!("invalid origin {text:?}: expected https://host or https://host:port without a path")
+        })
     };
-    match list.iter().find(|text| !is_origin(text)) {
-        Some(wrong) => Err(format!(
-            "invalid origin {wrong:?}: expected https://host or https://host:port without a path"
-        )),
-        None => Ok(list),
+    list.into_iter().map(origin).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_written_as_browsers_send_them() {
+        for (text, origin) in [
+            ("https://a.example", Some("https://a.example")),
+            ("https://A.example:443", Some("https://a.example")),
+            ("http://a.example:80", Some("http://a.example")),
+            ("http://a.example:8080", Some("http://a.example:8080")),
+            ("https://b\u{fc}cher.example", Some("https://xn--bcher-kva.example")),
+            ("https://a.example/", None),
+            ("https://a.example/x", None),
+            ("https://*.example", None),
+            ("https://me@a.example", None),
+            ("ftp://a.example", None),
+            ("a.example", None),
+        ] {
+            let found = origins(vec![text.to_owned()]).ok();
+            assert_eq!(
+                found.as_deref(),
+                origin.map(|origin| [origin.to_owned()]).as_ref().map(|it| &it[..]),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn addresses_and_networks_are_proxies() {
+        for (text, network) in
+            [("127.0.0.1", "127.0.0.1/32"), ("10.0.0.0/8", "10.0.0.0/8"), ("::1", "::1/128")]
+        {
+            assert_eq!(super::network(text).unwrap().to_string(), network);
+        }
+        assert!(network("localhost").is_err() && network("10.0.0.0/33").is_err());
     }
 }

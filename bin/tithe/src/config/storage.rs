@@ -30,6 +30,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         "token_secret",
         "The secrets for tokens, separated by commas: the first one makes tokens, all of them check tokens. Empty: a secret is generated and kept in the data directory",
     ),
+    Setting::secret(
+        "TITHE_CLAIM_SECRET",
+        "claim_secret",
+        "The secrets for claim tokens, which prove refunds, separated by commas: the first one makes them, all of them check them. Keep an old one for as long as its refunds may be claimed. Empty: those of TITHE_TOKEN_SECRET",
+    ),
 ];
 
 /// The data directory, the database, and the secrets that are kept.
@@ -38,23 +43,27 @@ pub(crate) struct Storage {
     database_url: String,
     pub(crate) database_connections: u32,
     pub(crate) token_secret: Option<Vec<String>>,
+    pub(crate) claim_secret: Option<Vec<String>>,
 }
 
 impl Storage {
     pub(super) fn read(values: &Values) -> Result<Self, ConfigError> {
-        let secrets = values.list("TITHE_TOKEN_SECRET");
-        if let Some(short) = secrets.iter().find(|secret| secret.len() < Secret::BYTES_MIN) {
-            let length = short.len();
-            return Err(ConfigError::Together(format!(
-                "invalid TITHE_TOKEN_SECRET: expected secrets of at least {} bytes, got one of {length}",
-                Secret::BYTES_MIN
-            )));
-        }
+        let secrets = |name| {
+            let secrets = values.list(name);
+            if let Some(short) = secrets.iter().find(|secret| secret.len() < Secret::BYTES_MIN) {
+                let (least, length) = (Secret::BYTES_MIN, short.len());
+                return Err(ConfigError::Together(format!(
+                    "invalid {name}: expected secrets of at least {least} bytes, got one of {length}"
+                )));
+            }
+            Ok(Some(secrets).filter(|secrets| !secrets.is_empty()))
+        };
         Ok(Self {
             data_dir: PathBuf::from(values.text("TITHE_DATA_DIR")),
             database_url: values.text("DATABASE_URL").to_owned(),
             database_connections: values.whole("TITHE_DATABASE_CONNECTIONS", 1_000)?,
-            token_secret: Some(secrets).filter(|secrets| !secrets.is_empty()),
+            token_secret: secrets("TITHE_TOKEN_SECRET")?,
+            claim_secret: secrets("TITHE_CLAIM_SECRET")?,
         })
     }
 
@@ -64,5 +73,10 @@ impl Storage {
             Some(path) if !path.is_empty() => format!("sqlite://{}", self.data_dir.join(path).display()),
             _ => self.database_url.clone(),
         }
+    }
+
+    /// Whether servers on other machines may use the database, too.
+    pub(crate) fn is_shared(&self) -> bool {
+        !self.database_url.starts_with("sqlite://")
     }
 }

@@ -47,8 +47,11 @@ impl Values {
             |setting: &Setting| (setting.name, (setting.default.to_owned(), "the default".to_owned()));
         let mut values: HashMap<_, _> = groups.iter().copied().flatten().map(default).collect();
         if let Some((path, text)) = file {
-            let table: toml::Table = toml::from_str(&text)
-                .map_err(|source| ConfigError::Toml { path: path.clone(), source: Box::new(source) })?;
+            let table: toml::Table = toml::from_str(&text).map_err(|wrong: toml::de::Error| {
+                let before = wrong.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+                let (line, problem) = (before.matches('\n').count() + 1, wrong.message().to_owned());
+                ConfigError::Toml { path: path.clone(), line, problem }
+            })?;
             for (key, value) in table {
                 let Some(setting) = groups.iter().copied().flatten().find(|setting| setting.key == key)
                 else {
@@ -57,7 +60,7 @@ impl Values {
                 let text = text_of(&value).ok_or_else(|| ConfigError::Value {
                     name: setting.name,
                     origin: path.clone(),
-                    value: value.to_string(),
+                    value: if setting.secret { "a hidden value".to_owned() } else { value.to_string() },
                     problem: "expected a text, a number, a boolean or a list of texts".to_owned(),
                 })?;
                 values.insert(setting.name, (text, path.clone()));

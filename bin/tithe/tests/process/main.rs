@@ -11,6 +11,8 @@ mod audit;
 mod buying;
 mod configuration;
 mod events;
+mod fake_backend;
+mod faults;
 mod first_steps;
 mod free_tier;
 mod identity;

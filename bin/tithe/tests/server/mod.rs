@@ -62,9 +62,14 @@ impl Server {
     /// Asks it to stop, and waits until it has.
     pub fn stop(&mut self) -> bool {
         self.assert_runs();
-        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        let asked = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap();
         assert!(asked.success());
         self.child.wait().unwrap().success()
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// The URL of a path.

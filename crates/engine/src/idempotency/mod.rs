@@ -9,4 +9,4 @@ mod service;
 pub use begin::{IdempotencyBegin, KeyBegun};
 pub use finish::IdempotencyFinish;
 pub use release::IdempotencyRelease;
-pub use service::{Idempotency, KeyedResponse};
+pub use service::{Idempotency, KeyedResponse, Seen};

@@ -7,7 +7,7 @@ use crate::core::Core;
 use crate::error::EngineError;
 use crate::records::{IdempotencyId, IdempotencyRequest, IdempotencyState, StoredResponse};
 use std::sync::Arc;
-use tracing::{info, warn};
+use tracing::warn;
 
 /// A response to a request that may carry a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,9 +23,22 @@ impl KeyedResponse {
         Self { response, replayed: false }
     }
 
-    pub(crate) const fn replay(response: StoredResponse) -> Self {
+    /// A response that was given before.
+    #[must_use]
+    pub const fn replay(response: StoredResponse) -> Self {
         Self { response, replayed: true }
     }
+}
+
+/// What is known of a keyed request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// Nothing.
+    Never,
+    /// It was begun, and whoever began it has given up or died: it may be continued.
+    Begun,
+    /// It was answered.
+    Answered(StoredResponse),
 }
 
 /// The use cases of idempotency keys.
@@ -55,6 +68,27 @@ impl Idempotency {
             IdempotencyState::Done(response) => Some(response),
             IdempotencyState::InProgress { .. } => None,
         })
+    }
+
+    /// What is known of a keyed request, before anything of it is consumed or done: the same bytes again must not fail because they
+    /// were used before.
+    ///
+    /// # Errors
+    /// [`EngineError::IdempotencyKeyReused`], [`EngineError::RequestInProgress`], [`EngineError::Busy`].
+    pub async fn seen(&self, request: &IdempotencyRequest) -> Result<Seen, EngineError> {
+        let now = self.core.now();
+        let stored = self.core.ports.store.idempotency(&request.id).await?;
+        let Some(stored) = stored.filter(|stored| now < stored.expires_at) else { return Ok(Seen::Never) };
+        if stored.fingerprint != request.fingerprint {
+            return Err(EngineError::IdempotencyKeyReused);
+        }
+        match stored.state {
+            IdempotencyState::Done(response) => Ok(Seen::Answered(response)),
+            IdempotencyState::InProgress { lease_until } if now < lease_until => {
+                Err(EngineError::RequestInProgress)
+            }
+            IdempotencyState::InProgress { .. } => Ok(Seen::Begun),
+        }
     }
 
     /// Does `work` once for its key and stores the response; repeating the request returns the same response. When `work`
@@ -95,17 +129,5 @@ impl Idempotency {
         if let Err(error) = self.core.committer.commit(IdempotencyRelease { id }).await {
             warn!(%error, "the idempotency key stays in use until its lease runs out");
         }
-    }
-
-    /// Deletes expired keys. Several servers may do it at once.
-    ///
-    /// # Errors
-    /// [`EngineError::Busy`] when the database does not answer.
-    pub async fn sweep(&self) -> Result<(), EngineError> {
-        let deleted = self.core.ports.store.idempotency_purge(self.core.now()).await?;
-        if deleted > 0 {
-            info!(deleted, "expired idempotency keys deleted");
-        }
-        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use super::auth_nonce_consume::AuthNonceConsume;
 use super::service::Identities;
 use crate::error::{EngineError, InvalidCredential};
 use crate::records::{AuthNonceId, AuthNonceKind};
-use tithe_trust::{HttpAuth, NostrPubkey, RequestAuth, SignedRequest, check_http_auth};
+use tithe_trust::{AuthError, HttpAuth, NostrPubkey, RequestAuth, SignedRequest, check_http_auth};
 
 /// Everything that a request presents to prove an identity.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -49,17 +49,13 @@ impl Identities {
         Ok(Some(presented.pubkey))
     }
 
-    /// The identity that a request presents which must change nothing: only this server remembers that a signature was used.
+    /// The identity that a request presents, without consuming a signature: for requests that change nothing, which may be repeated
+    /// while the signature is valid, and for finding out whether a request was answered before.
     ///
     /// # Errors
-    /// As [`Identities::authenticate`].
-    pub fn authenticate_read(&self, credentials: &Credentials) -> Result<Option<NostrPubkey>, EngineError> {
-        let Some(presented) = self.presented(credentials)? else { return Ok(None) };
-        if let Some(signature) = presented.signature {
-            let nonce = AuthNonceId(signature.event_id);
-            self.recent_nonces.consume(nonce, signature.expires_at, self.core.now())?;
-        }
-        Ok(Some(presented.pubkey))
+    /// [`EngineError::InvalidIdentity`] when a credential is invalid: it is never taken for anonymous.
+    pub fn identify(&self, credentials: &Credentials) -> Result<Option<NostrPubkey>, EngineError> {
+        Ok(self.presented(credentials)?.map(|presented| presented.pubkey))
     }
 
     /// Checks every credential, so that no invalid one hides behind a valid one.
@@ -73,7 +69,11 @@ impl Identities {
         if let Some(signed) = &credentials.signed {
             let SignedCredential { authorization, urls, method, body } = signed;
             let request = SignedRequest { urls, method, body };
-            let checked = check_http_auth(&HttpAuth::parse(authorization)?, &request, now)?;
+            let checked = check_http_auth(&HttpAuth::parse(authorization)?, &request, now);
+            let checked = checked.map_err(|wrong| match wrong {
+                AuthError::Url => InvalidCredential::Url { expected: urls.join(" or ") },
+                other => other.into(),
+            })?;
             keys.push(checked.pubkey);
             signature = Some(checked);
         }

@@ -6,7 +6,6 @@
 mod auth_nonce_consume;
 mod authenticate;
 mod login;
-mod recent_nonces;
 mod rows;
 mod service;
 mod view;

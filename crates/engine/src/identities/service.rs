@@ -1,13 +1,11 @@
 //! The use cases of identities.
 
-use super::recent_nonces::RecentNonces;
 use super::view::IdentityView;
 use crate::core::Core;
 use crate::error::EngineError;
 use crate::idempotency::Idempotency;
 use std::sync::Arc;
 use tithe_trust::{Audience, Challenges, IdentityTokens, NostrPubkey, Secrets, Tier};
-use tracing::info;
 
 /// The audience of Tithe's tokens.
 const AUDIENCE: Audience = Audience::literal("tithe");
@@ -18,14 +16,13 @@ pub struct Identities {
     pub(super) idempotency: Arc<Idempotency>,
     pub(super) tokens: IdentityTokens,
     pub(super) challenges: Challenges,
-    pub(super) recent_nonces: RecentNonces,
 }
 
 impl Identities {
     pub(crate) fn new(core: Arc<Core>, idempotency: Arc<Idempotency>, secrets: &Secrets) -> Self {
         let tokens = IdentityTokens::new(secrets, AUDIENCE, core.settings.identity_token_life);
         let challenges = Challenges::new(secrets, Challenges::LIFE);
-        Self { core, idempotency, tokens, challenges, recent_nonces: RecentNonces::default() }
+        Self { core, idempotency, tokens, challenges }
     }
 
     /// The identity of a key: its trust and its budget, now.
@@ -43,17 +40,5 @@ impl Identities {
             Some(pubkey) => Ok(self.view(pubkey).await?.tier),
             None => Ok(Tier::Anonymous),
         }
-    }
-
-    /// Deletes consumed nonces that have expired. Several servers may do it at once.
-    ///
-    /// # Errors
-    /// [`EngineError::Busy`] when the database does not answer.
-    pub async fn sweep(&self) -> Result<(), EngineError> {
-        let deleted = self.core.ports.store.auth_nonces_purge(self.core.now()).await?;
-        if deleted > 0 {
-            info!(deleted, "expired authentication nonces deleted");
-        }
-        Ok(())
     }
 }

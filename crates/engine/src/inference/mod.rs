@@ -1,9 +1,14 @@
 //! AI backends: the port to them, and the one function that runs a model.
 
+mod health;
 mod port;
 mod run;
 
+pub use health::BackendHealth;
+pub(crate) use health::{PROBE_OUTPUT_MAX, PROBE_TEXT, ProbeUsage};
 pub use port::{
     ChatEvent, ChatRequest, ChatStream, Completion, FinishReason, Inference, InferenceError, Message, Role,
+    TEXT_BYTES_MAX,
 };
+pub(crate) use run::count;
 pub use run::{Answer, Listener, run};

@@ -5,6 +5,9 @@ use futures_util::stream::BoxStream;
 use std::time::Duration;
 use tithe_pricing::Usage;
 
+/// The longest text of an answer that a backend's adapter reads, in bytes: what is longer is cut there, as at an output limit.
+pub const TEXT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
 /// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {

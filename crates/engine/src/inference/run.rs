@@ -17,6 +17,8 @@ pub struct Answer {
     pub text: String,
     /// The tokens that were used: the backend's report, or a count when it made none.
     pub usage: Usage,
+    /// Whether the tokens were counted here, because the backend reported none.
+    pub estimated: bool,
     /// How the answer ended.
     pub finish: FinishReason,
 }
@@ -43,8 +45,12 @@ pub async fn run(
     };
     // With text, a report of nothing is a missing report.
     let usage = usage.filter(|usage| text.is_empty() || *usage != Usage::default());
+    let estimated = usage.is_none();
+    if estimated {
+        warn!(model = request.model, "the backend has reported no usage; tokens are counted");
+    }
     let usage = usage.unwrap_or_else(|| count(catalogue, request, &text));
-    Ok(Answer { text, usage, finish })
+    Ok(Answer { text, usage, estimated, finish })
 }
 
 async fn stream(
@@ -79,9 +85,8 @@ fn storable(text: String) -> String {
     if text.contains('\0') { text.replace('\0', "\u{FFFD}") } else { text }
 }
 
-/// The usage of a backend that has reported none.
-fn count(catalogue: &Catalogue, request: &ChatRequest, text: &str) -> Usage {
-    warn!(model = request.model, "the backend has reported no usage; tokens are counted");
+/// The usage of a request and the text of its answer, counted by the model's tokenizer.
+pub(crate) fn count(catalogue: &Catalogue, request: &ChatRequest, text: &str) -> Usage {
     let tokenizer = catalogue.model(&request.model).map_or(Tokenizer::Bytes, |model| model.tokenizer);
     let input = request.messages.iter().map(|message| tokenizer.count(&message.text));
     Usage {

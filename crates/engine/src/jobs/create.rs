@@ -10,6 +10,7 @@
 //! abandons it. A crash after 2 leaves an invoice at the wallet that nobody was shown. No money can be lost, because an
 //! invoice is shown only after 3.
 
+use super::admission::{Asker, Origin};
 use super::job_create::{JobCreate, JobCreated};
 use super::owner::JobOwner;
 use super::service::Jobs;
@@ -27,6 +28,9 @@ use tithe_pricing::Priced;
 use tithe_trust::{NostrPubkey, Tier};
 use tracing::{info, warn};
 
+/// The part of all unpaid invoices that is kept for identities that have trust.
+const RESERVE_PARTS: u64 = 5;
+
 /// How many jobs may be without an invoice at once, because the wallet makes none.
 const UNINVOICED_MAX: usize = 1_000;
 
@@ -41,6 +45,8 @@ pub struct NewJobRequest {
     pub max_output_tokens: Option<u64>,
     /// The customer's identity; `None` means anonymous.
     pub identity: Option<NostrPubkey>,
+    /// Where the request comes from; `None` means that the limits of one origin do not apply.
+    pub origin: Option<Origin>,
 }
 
 /// A job that was created.
@@ -75,13 +81,32 @@ impl Jobs {
         {
             return Ok(KeyedResponse::replay(response));
         }
+        let origin = new.origin.clone();
         let job = Box::new(self.new_job(new).await?);
+        self.admit(&job, origin).await?;
+        let created = self.create_admitted(job.clone(), idempotency, render).await;
+        // Only a new job whose invoice is shown waits for its payment.
+        if created.as_ref().map_or(true, |response| response.replayed) {
+            self.admission.release(job.id);
+        }
+        created
+    }
+
+    async fn create_admitted(
+        &self,
+        job: Box<Job>,
+        idempotency: Option<IdempotencyRequest>,
+        render: RenderJob<'_>,
+    ) -> Result<KeyedResponse, EngineError> {
         let key = idempotency.as_ref().map(|request| request.id.clone());
         let create =
             |instead_of| JobCreate { job: job.clone(), idempotency: idempotency.clone(), instead_of };
         let begun = match self.core.committer.commit(create(None)).await? {
             JobCreated::Replayed(response) => return Ok(KeyedResponse::replay(response)),
-            JobCreated::Resumed { subject } => self.resumed(subject).await?,
+            JobCreated::Resumed { subject } => {
+                self.admission.release(job.id);
+                self.resumed(subject).await?
+            }
             JobCreated::New => {
                 info!(job = %job.id, model = job.model, bytes = job.request.len(), "job created");
                 *job.clone()
@@ -96,6 +121,28 @@ impl Jobs {
             return self.invoice_or_release(*job, key, render).await;
         }
         self.invoice_or_release(begun, key, render).await
+    }
+
+    /// Counts a job that is to be created among those that nobody has paid for yet.
+    async fn admit(&self, job: &Job, origin: Option<Origin>) -> Result<(), EngineError> {
+        let settings = &self.core.settings;
+        let trusted = self.identities.tier_of(job.identity).await? >= Tier::Established;
+        let most = settings.max_unpaid_invoices;
+        // Whoever has trust finds room even when strangers have taken all of theirs.
+        let most = if trusted { most } else { most - most / RESERVE_PARTS };
+        let store = &self.core.ports.store;
+        let uninvoiced = store.jobs_never_invoiced(self.core.now(), UNINVOICED_MAX).await?;
+        if uninvoiced.len() >= UNINVOICED_MAX || store.invoices_pending_count().await? >= most {
+            return Err(EngineError::TooManyUnpaid);
+        }
+        let (asker, most) = match (job.identity.filter(|_| trusted), origin) {
+            (Some(pubkey), _) => (Asker::Identity(pubkey), settings.max_unpaid_per_identity),
+            (None, Some(origin)) => (Asker::Origin(origin), settings.max_unpaid_per_origin),
+            (None, None) => return Ok(()),
+        };
+        let now = self.core.now();
+        let admitted = self.admission.admit(job.id, asker, most, now + settings.invoice_expiry, now);
+        admitted.map_err(|retry_after| EngineError::TooManyUnpaidOfYours { most, retry_after })
     }
 
     /// The job that an earlier request with the same key has made.
@@ -115,15 +162,9 @@ impl Jobs {
     async fn new_job(&self, new: NewJobRequest) -> Result<Job, EngineError> {
         let model = self.quotes.work_model(new.model.as_deref())?;
         self.quotes.check_text(&new.request)?;
-        let store = &self.core.ports.store;
-        let uninvoiced = store.jobs_never_invoiced(self.core.now(), UNINVOICED_MAX).await?;
-        if uninvoiced.len() >= UNINVOICED_MAX
-            || store.invoices_pending_count().await? >= self.core.settings.max_unpaid_invoices
-        {
-            return Err(EngineError::TooManyUnpaid);
-        }
+        self.quotes.check_backend(&model.name)?;
         let terms = self.quotes.terms().await?;
-        let _fits = model.quote(&[&new.request], new.max_output_tokens, &terms)?;
+        let _fits = self.quotes.work(model, &new.request, new.max_output_tokens, &terms)?;
         let evaluation = self.quotes.evaluation(&new.request, &terms)?;
         Ok(Job::new(NewJob {
             id: JobId(self.core.new_id()),

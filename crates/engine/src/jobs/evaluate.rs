@@ -44,8 +44,9 @@ impl Jobs {
                 inference::run(ports.inference.as_ref(), &ports.catalogue, &chat, patience, None).await;
             let answer = match answered {
                 Ok(answer) => answer,
-                Err(failure) => return self.evaluation_failed(job, failure).await,
+                Err(failure) => return self.evaluation_failed(job, &quote.model, failure).await,
             };
+            self.backend.answered(&quote.model);
             match evaluation::read(&answer.text) {
                 Ok(judgement) => break judgement,
                 Err(failure) => {
@@ -57,6 +58,9 @@ impl Jobs {
             if unreadable >= EVALUATION_RUNS_MAX {
                 return self.evaluation_end(job, Verdict::Unreadable(EVALUATION_UNREADABLE.to_owned())).await;
             }
+            // The fee pays for one run.
+            let occasion = format!("evaluation:{}:{unreadable}", job.lease.claims);
+            self.quotes.book_uncollected(quote, &answer.usage, job.id.0, &occasion).await;
         };
         let verdict = match judgement {
             Judgement::Reject(reason) => Verdict::Rejected(reason),
@@ -76,9 +80,12 @@ impl Jobs {
     }
 
     /// What follows when the model has not answered.
-    async fn evaluation_failed(&self, job: &Job, failure: InferenceError) -> Step {
+    async fn evaluation_failed(&self, job: &Job, model: &str, failure: InferenceError) -> Step {
         let attempt = job.lease.attempts;
         warn!(failure = chain(&failure), attempt, "the evaluation failed");
+        if let Some(rest) = self.rest_while_refused(job, model, &failure).await {
+            return Step::HandBack(rest);
+        }
         match failure {
             // Nothing was generated: that is no attempt.
             InferenceError::Unavailable { retry_after, .. } => match self.backend_rest(job, retry_after) {
@@ -100,7 +107,7 @@ impl Jobs {
             error!(model = job.model, "the model of a job is no longer in the catalogue");
             return Err(EngineError::Internal);
         };
-        Ok(WorkTerms::in_full(model.quote(&[&job.request], job.max_output_tokens, &terms)?)?)
+        Ok(WorkTerms::in_full(self.quotes.work(model, &job.request, job.max_output_tokens, &terms)?)?)
     }
 
     pub(super) async fn evaluation_end(&self, job: &Job, verdict: Verdict) -> Step {

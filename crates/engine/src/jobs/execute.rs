@@ -6,7 +6,7 @@ use super::work_finish::{Fault, WorkFinish, WorkOutcome};
 use super::worker::work_failed;
 use crate::error_chain::chain;
 use crate::inference::{self, ChatRequest, InferenceError, Message, Role};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tithe_jobs::{FinishReason, Job, WorkTerms};
 use tracing::{info, warn};
@@ -14,6 +14,9 @@ use tracing::{info, warn};
 /// How long a job rests whose backend is not available: what the backend asks for, but at least and at most this.
 const BACKEND_REST: Duration = Duration::from_secs(1);
 const BACKEND_REST_MAX: Duration = Duration::from_mins(10);
+
+/// How long a job rests whose backend refuses the server itself.
+const REFUSED_REST: Duration = Duration::from_secs(15);
 
 /// Why the output of a job ended. A backend's own reasons are not known to customers; the output is complete.
 const fn finish(reason: inference::FinishReason) -> FinishReason {
@@ -35,9 +38,9 @@ impl Jobs {
             deterministic: false,
         };
         let ports = &self.core.ports;
-        let begun = AtomicBool::new(false);
+        let delivered = Mutex::new(String::new());
         let listen = |delta: &str| {
-            begun.store(true, Ordering::Relaxed);
+            delivered.lock().unwrap_or_else(PoisonError::into_inner).push_str(delta);
             self.feed.add_text(job.id, job.lease.claims, delta);
         };
         let patience = self.core.settings.work_timeout;
@@ -46,9 +49,11 @@ impl Jobs {
                 .await;
         let failure = match answered {
             Ok(answer) => {
+                self.backend.answered(&job.model);
                 let outcome = WorkOutcome::Completed {
                     text: answer.text.into(),
                     usage: answer.usage,
+                    estimated: answer.estimated,
                     finish: finish(answer.finish),
                 };
                 return self.work_end(job, outcome).await;
@@ -56,7 +61,16 @@ impl Jobs {
             Err(failure) => failure,
         };
         warn!(failure = chain(&failure), attempt, "the work failed");
-        let begun = begun.load(Ordering::Relaxed);
+        let delivered = delivered.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let begun = !delivered.is_empty();
+        if begun {
+            // What was generated is the operator's loss.
+            let usage = inference::count(&ports.catalogue, &request, &delivered);
+            let occasion = format!("work:{}", job.lease.claims);
+            self.quotes.book_uncollected(&work.quote, &usage, job.id.0, &occasion).await;
+        } else if let Some(rest) = self.rest_while_refused(job, &job.model, &failure).await {
+            return Step::HandBack(rest);
+        }
         match failure {
             // Nothing was generated: that is no attempt.
             InferenceError::Unavailable { retry_after, .. } if !begun => {
@@ -75,6 +89,25 @@ impl Jobs {
             }
             _ => Step::TryAgain,
         }
+    }
+
+    /// How long a job rests because the backend refuses the server itself: waiting is not trying. `None` if it does not, or the job has
+    /// waited too long already.
+    pub(super) async fn rest_while_refused(
+        &self,
+        job: &Job,
+        model: &str,
+        failure: &InferenceError,
+    ) -> Option<Duration> {
+        self.backend.suspect(failure);
+        if !matches!(failure, InferenceError::Misconfigured(_) | InferenceError::Nonsense(_)) {
+            return None;
+        }
+        let (refuses, probed) = self.backend.refuses(model).await;
+        if let Some(probed) = &probed {
+            self.quotes.book_probe(probed).await;
+        }
+        if refuses { self.backend_rest(job, Some(REFUSED_REST)) } else { None }
     }
 
     /// How long a job rests whose backend is not available; `None` if it has waited too long already.

@@ -4,7 +4,6 @@
 //! text is kept here: that of work on this server until the work ends, and that of work on another server for as long as
 //! somebody follows it here.
 
-use crate::committer::CommitListener;
 use crate::store::TextPart;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +11,9 @@ use std::time::Duration;
 use tithe_jobs::{JobChange, JobId, StateName};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+
+/// The most text that a follower is given at once, in bytes: what is on its way to a slow reader is a copy.
+const TEXT_PART_MAX: usize = 64 * 1024;
 
 /// The state of a job that runs or is followed on this server.
 #[derive(Debug, Clone, Default)]
@@ -176,12 +178,6 @@ impl JobFeed {
     }
 }
 
-impl CommitListener for JobFeed {
-    fn committed(&self, changes: &[JobChange]) {
-        self.publish(changes);
-    }
-}
-
 /// A subscription to a job. Dropping it ends the subscription.
 pub(crate) struct Follow {
     job: JobId,
@@ -243,12 +239,13 @@ impl Follow {
         (!over).then_some(wanted)
     }
 
-    /// The attempt, and its text from `offset` on; empty when there is nothing new.
+    /// The attempt, and its text from `offset` on, at most [`TEXT_PART_MAX`] bytes; empty when there is nothing new.
     pub(crate) fn text_from(&mut self, attempt: u32, offset: usize) -> (u32, String) {
         let Some(receiver) = &mut self.receiver else { return (attempt, String::new()) };
         let live = receiver.borrow_and_update();
         let from = if live.attempt == attempt { offset } else { 0 };
-        (live.attempt, live.text.get(from..).unwrap_or_default().to_owned())
+        let to = live.text.floor_char_boundary(from.saturating_add(TEXT_PART_MAX));
+        (live.attempt, live.text.get(from..to).unwrap_or_default().to_owned())
     }
 }
 

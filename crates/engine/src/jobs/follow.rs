@@ -130,10 +130,19 @@ impl JobFollower {
     async fn load(&mut self) -> Result<(), EngineError> {
         self.read_at = Instant::now();
         let changes = self.jobs.core.ports.store.job_changes(self.job, self.cursor.revision).await?;
-        if !changes.is_empty() {
+        if !changes.is_empty() || self.read {
             self.view = Some(self.jobs.view_as_stored(self.job).await?);
         }
         self.steps = changes.into();
+        // The steps of a job are deleted long after its end; then its last one is what can be told.
+        let ended = self.view.as_ref().map(|view| &view.job).filter(|job| job.state.name().is_terminal());
+        if let Some(job) = ended
+            && self.steps.is_empty()
+            && job.revision > self.cursor.revision
+        {
+            let (job, revision, state, at) = (job.id, job.revision, job.state.name(), job.updated_at);
+            self.steps.push_back(JobChange { job, revision, state, at });
+        }
         Ok(())
     }
 

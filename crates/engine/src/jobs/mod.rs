@@ -1,5 +1,6 @@
 //! Jobs: one request each, paid in two steps, evaluated and worked on by leased workers.
 
+mod admission;
 mod claim_token;
 mod create;
 mod evaluate;
@@ -19,6 +20,7 @@ mod view;
 mod work_finish;
 mod worker;
 
+pub use admission::Origin;
 pub use claim_token::ClaimTokens;
 pub use create::{CreatedJob, NewJobRequest, RenderJob};
 pub use evaluation_finish::{EvaluationFinish, Verdict};
@@ -27,7 +29,7 @@ pub use follow::{JobCursor, JobFollower, JobUpdate};
 pub use job_abandon::{Abandoned, JobAbandon};
 pub use job_create::{JobCreate, JobCreated};
 pub use owner::{JobOwner, JobOwners};
-pub(crate) use service::JobServices;
 pub use service::Jobs;
+pub(crate) use service::{JobServices, JobSteps};
 pub use view::JobView;
 pub use work_finish::{Fault, WorkFinish, WorkOutcome};

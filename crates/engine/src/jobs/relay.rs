@@ -26,7 +26,10 @@ impl Jobs {
     /// Takes in what has happened on another server.
     pub(crate) fn peer_event(self: &Arc<Self>, event: PeerEvent) {
         match event {
-            PeerEvent::Steps(steps) => self.feed.publish(&steps),
+            PeerEvent::Steps(steps) => {
+                self.admission.observe(&steps);
+                self.feed.publish(&steps);
+            }
             PeerEvent::Resync => self.feed.resync(),
             PeerEvent::TextWanted { job, from } => self.text_requested(job, from),
             PeerEvent::Text(part) => self.feed.receive_text(&part),
@@ -59,7 +62,11 @@ impl Jobs {
                 (attempt, offset) = (now_attempt, 0);
             }
             let Some(wanted) = follow.take_wanted(Instant::now()) else {
-                self.text_publish_parts(job, attempt, offset, &text).await;
+                while !text.is_empty() {
+                    self.text_publish_parts(job, attempt, offset, &text).await;
+                    offset += text.len();
+                    (_, text) = follow.text_from(attempt, offset);
+                }
                 return;
             };
             if let Some(from) = wanted.from.filter(|from| *from < offset) {

@@ -1,14 +1,17 @@
 //! The use cases of jobs.
 
+use super::admission::Admission;
 use super::claim_token::ClaimTokens;
 use super::feed::JobFeed;
+use crate::committer::CommitListener;
 use crate::core::Core;
 use crate::idempotency::Idempotency;
 use crate::identities::Identities;
+use crate::inference::BackendHealth;
 use crate::payments::Payments;
 use crate::quotes::Quotes;
 use std::sync::Arc;
-use tithe_jobs::LeaseOwner;
+use tithe_jobs::{JobChange, LeaseOwner};
 
 /// The use cases of jobs.
 pub struct Jobs {
@@ -19,6 +22,8 @@ pub struct Jobs {
     pub(super) quotes: Arc<Quotes>,
     pub(super) feed: Arc<JobFeed>,
     pub(super) tokens: ClaimTokens,
+    pub(super) admission: Arc<Admission>,
+    pub(super) backend: Arc<BackendHealth>,
     /// The name of this run of this server, in leases.
     pub(super) lease_owner: LeaseOwner,
 }
@@ -29,19 +34,40 @@ pub(crate) struct JobServices {
     pub(crate) identities: Arc<Identities>,
     pub(crate) payments: Arc<Payments>,
     pub(crate) quotes: Arc<Quotes>,
+    pub(crate) backend: Arc<BackendHealth>,
+}
+
+/// Wakes the followers of jobs, and stops counting jobs that have been paid for, when steps are committed.
+pub(crate) struct JobSteps {
+    pub(crate) feed: Arc<JobFeed>,
+    pub(crate) admission: Arc<Admission>,
+}
+
+impl CommitListener for JobSteps {
+    fn committed(&self, changes: &[JobChange]) {
+        self.admission.observe(changes);
+        self.feed.publish(changes);
+    }
 }
 
 impl Jobs {
-    pub(crate) fn new(
-        core: Arc<Core>,
-        services: JobServices,
-        feed: Arc<JobFeed>,
-        tokens: ClaimTokens,
-    ) -> Self {
-        let JobServices { idempotency, identities, payments, quotes } = services;
+    pub(crate) fn new(core: Arc<Core>, services: JobServices, steps: &JobSteps, tokens: ClaimTokens) -> Self {
+        let JobServices { idempotency, identities, payments, quotes, backend } = services;
+        let (feed, admission) = (steps.feed.clone(), steps.admission.clone());
         let random = core.ports.entropy.bytes();
         let lease_owner = LeaseOwner(uuid::Builder::from_random_bytes(random).into_uuid());
-        Self { core, idempotency, identities, payments, quotes, feed, tokens, lease_owner }
+        Self {
+            core,
+            idempotency,
+            identities,
+            payments,
+            quotes,
+            feed,
+            tokens,
+            admission,
+            backend,
+            lease_owner,
+        }
     }
 
     /// What wakes the followers and workers of this server.

@@ -3,7 +3,7 @@
 use super::service::Jobs;
 use crate::books::rows::{self, RowKind};
 use crate::error::EngineError;
-use tithe_jobs::{Job, JobId};
+use tithe_jobs::{Job, JobId, JobSummary};
 use tithe_lightning::{Invoice, PaymentHash, Preimage};
 use tithe_trust::{NostrPubkey, Tier};
 
@@ -32,6 +32,19 @@ impl Jobs {
             changed |= self.payments.check_on_read(invoice).await;
         }
         if changed { self.view_as_stored(id).await } else { Ok(view) }
+    }
+
+    /// The jobs of an identity, newest first, at most `limit`; with `before`, those that are older than that job.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`].
+    pub async fn of_identity(
+        &self,
+        identity: NostrPubkey,
+        before: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<JobSummary>, EngineError> {
+        Ok(self.core.ports.store.jobs_of_identity(identity, before, limit).await?)
     }
 
     /// Whether somebody owns a job that `invoice` pays for: the job's identity does, and so does whoever presents, as `secret`,

@@ -21,6 +21,8 @@ pub enum WorkOutcome {
         text: Arc<str>,
         /// The tokens that it used.
         usage: Usage,
+        /// Whether the tokens were counted here, because the backend reported none.
+        estimated: bool,
         /// Why it ended.
         finish: FinishReason,
     },
@@ -78,11 +80,10 @@ impl Command for WorkFinish {
             return Err(InvalidTransition { from: job.state.name().as_str(), event: "work finished" }.into());
         };
         let event = match &self.outcome {
-            WorkOutcome::Completed { text, usage, finish } => {
+            WorkOutcome::Completed { text, usage, estimated, finish } => {
                 let settlement = self.settle(books, &job, work, usage)?;
-                JobEvent::Completed {
-                    completion: Completion { text: text.clone(), usage: *usage, finish: *finish, settlement },
-                }
+                let (text, usage, estimated, finish) = (text.clone(), *usage, *estimated, *finish);
+                JobEvent::Completed { completion: Completion { text, usage, estimated, finish, settlement } }
             }
             WorkOutcome::Failed { message, fault } => {
                 if *fault == Fault::Request {

@@ -6,13 +6,10 @@ use crate::books::Refusal;
 use crate::committer::CommitError;
 use crate::error::EngineError;
 use crate::error_chain::chain;
+use std::sync::Arc;
 use std::time::Duration;
-use tithe_clock::Timestamp;
 use tithe_lightning::{Invoice, InvoiceError, InvoiceState, InvoiceStatus, PaymentHash, Preimage, TestPayer};
 use tracing::{debug, info, warn};
-
-/// How long an expired invoice is kept open when the wallet still calls it pending: a payment may be in flight.
-const IN_FLIGHT_PATIENCE: Duration = Duration::from_hours(24);
 
 /// What looking an invoice up has led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +26,7 @@ impl Payments {
     ///
     /// # Errors
     /// [`EngineError::NotFound`], [`EngineError::Busy`].
-    pub async fn invoice(&self, hash: PaymentHash) -> Result<Invoice, EngineError> {
+    pub async fn invoice(self: &Arc<Self>, hash: PaymentHash) -> Result<Invoice, EngineError> {
         let invoice = self.stored(hash).await?;
         if self.check_on_read(&invoice).await { self.stored(hash).await } else { Ok(invoice) }
     }
@@ -55,24 +52,32 @@ impl Payments {
     }
 
     /// Looks an unpaid invoice up for a reader; returns whether anything has changed. A wallet that does not answer is no
-    /// reason to refuse the reader.
-    pub(crate) async fn check_on_read(&self, invoice: &Invoice) -> bool {
+    /// reason to refuse the reader, nor to let them wait: the look-up goes on without them.
+    pub(crate) async fn check_on_read(self: &Arc<Self>, invoice: &Invoice) -> bool {
         // An expired one may have been paid at the last moment.
         let may_be_paid = match invoice.state {
             InvoiceState::Pending => true,
-            InvoiceState::Expired => invoice.expires_at >= self.late_since(),
+            InvoiceState::Expired => invoice.expires_at >= self.core.now() - self.late_until(),
             InvoiceState::Paid { .. } => false,
         };
         let hash = invoice.payment_hash;
         if !may_be_paid || !self.recently_checked.is_due(hash, self.core.now()) {
             return false;
         }
-        match self.check(invoice).await {
-            Ok(lookup) => lookup == Lookup::Changed,
-            Err(failure) => {
+        let Ok(permit) = Arc::clone(&self.read_checks).try_acquire_owned() else { return false };
+        let (payments, invoice) = (Arc::clone(self), invoice.clone());
+        let checking = tokio::spawn(async move {
+            let checked = payments.check(&invoice).await;
+            drop(permit);
+            checked
+        });
+        match tokio::time::timeout(self.core.settings.read_patience, checking).await {
+            Ok(Ok(Ok(lookup))) => lookup == Lookup::Changed,
+            Ok(Ok(Err(failure))) => {
                 debug!(payment = %hash, %failure, "the invoice could not be looked up for a reader");
                 false
             }
+            Ok(Err(_)) | Err(_) => false,
         }
     }
 
@@ -90,17 +95,19 @@ impl Payments {
         };
         let now = self.core.now();
         let expired_for = now.since(invoice.expires_at);
+        let in_flight_patience = self.core.settings.late_payment_window;
         let is_over = match status {
             Some(InvoiceStatus::Settled(payment)) => {
                 self.credit_invoice(invoice, payment).await?;
                 return Ok(Lookup::Changed);
             }
             Some(InvoiceStatus::Expired) => now >= invoice.expires_at,
-            Some(InvoiceStatus::Pending) => expired_for >= IN_FLIGHT_PATIENCE,
+            // A payment may be in flight.
+            Some(InvoiceStatus::Pending) => expired_for >= in_flight_patience,
             // The wallet made it, so this is another wallet or an old backup. Whether the invoice was paid is unknown.
             None => {
                 warn!(payment = %hash, "the wallet does not know one of our invoices");
-                expired_for >= IN_FLIGHT_PATIENCE
+                expired_for >= in_flight_patience
             }
         };
         if !is_over || invoice.state != InvoiceState::Pending {
@@ -117,9 +124,8 @@ impl Payments {
         Ok(Lookup::Changed)
     }
 
-    /// Invoices that expired before this time are no longer looked up. Expiring may have taken [`IN_FLIGHT_PATIENCE`], so
-    /// they are looked up for that much longer.
-    pub(super) fn late_since(&self) -> Timestamp {
-        self.core.now() - self.core.settings.late_payment_window - IN_FLIGHT_PATIENCE
+    /// How long after its expiry an invoice is looked up: as long as payments are looked for, after as long as one may be in flight.
+    pub(super) fn late_until(&self) -> Duration {
+        self.core.settings.late_payment_window * 2
     }
 }

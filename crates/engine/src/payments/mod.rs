@@ -15,6 +15,7 @@ mod owner;
 mod payment_credit;
 mod poll;
 mod recently_checked;
+mod schedule;
 mod service;
 
 pub use invoice_expire::{InvoiceExpire, InvoiceExpired};

@@ -1,65 +1,90 @@
-//! Looking up all unpaid invoices.
+//! Looking up unpaid invoices in rounds.
 
+use super::schedule::{is_due, late_windows};
 use super::service::Payments;
 use crate::error::EngineError;
 use futures_util::StreamExt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tithe_clock::Timestamp;
+use tithe_lightning::Invoice;
 use tracing::warn;
 
 /// How many invoices one page of a poll has, and how many of them are looked up at once.
 const POLL_PAGE: usize = 200;
 const POLL_PARALLEL: usize = 8;
 
-/// Which invoices a poll looks up.
-#[derive(Debug, Clone, Copy)]
-enum Unpaid {
-    /// Those that can be paid.
-    Pending,
-    /// Those that have expired at or after this time.
-    Expired { since: Timestamp },
+/// When polls were last finished on this server.
+#[derive(Default)]
+pub(super) struct FinishedPolls {
+    pending: Mutex<Option<Timestamp>>,
+    late: Mutex<Option<Timestamp>>,
+}
+
+fn locked(time: &Mutex<Option<Timestamp>>) -> MutexGuard<'_, Option<Timestamp>> {
+    time.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Payments {
-    /// Looks all pending invoices up once.
+    /// Looks up the pending invoices that are due ([`super::schedule`]).
     ///
     /// # Errors
     /// [`EngineError::Busy`] when the database does not answer. What the wallet does not answer is left for the next time.
     pub async fn poll(&self) -> Result<(), EngineError> {
-        self.poll_all(Unpaid::Pending).await
+        let (store, now) = (&self.core.ports.store, self.core.now());
+        let last = *locked(&self.polls.pending);
+        let (mut after, mut answered) = (None, true);
+        while answered {
+            let mut invoices = store.invoices_pending(after, POLL_PAGE).await?;
+            let Some(page_end) = invoices.last() else {
+                *locked(&self.polls.pending) = Some(now);
+                return Ok(());
+            };
+            after = Some(page_end.payment_hash);
+            invoices.retain(|invoice| is_due(invoice, last, now));
+            answered = self.look_up(&invoices).await;
+        }
+        Ok(())
     }
 
-    /// Looks up invoices that expired recently: a payment may have been in flight.
+    /// Looks up expired invoices for which it is time to look for a late payment ([`super::schedule`]).
     ///
     /// # Errors
     /// As [`Payments::poll`].
     pub async fn poll_late(&self) -> Result<(), EngineError> {
-        self.poll_all(Unpaid::Expired { since: self.late_since() }).await
-    }
-
-    /// Looks up every invoice of all pages, until the wallet no longer answers.
-    async fn poll_all(&self, which: Unpaid) -> Result<(), EngineError> {
-        let store = &self.core.ports.store;
-        let mut after = None;
-        loop {
-            let invoices = match which {
-                Unpaid::Pending => store.invoices_pending(after, POLL_PAGE).await?,
-                Unpaid::Expired { since } => store.invoices_expired(since, after, POLL_PAGE).await?,
-            };
-            let Some(last) = invoices.last() else { return Ok(()) };
-            after = Some(last.payment_hash);
-            let answered = AtomicBool::new(false);
-            futures_util::stream::iter(&invoices)
-                .for_each_concurrent(POLL_PARALLEL, |invoice| async {
-                    if self.check(invoice).await.is_ok() {
-                        answered.store(true, Ordering::Relaxed);
-                    }
-                })
-                .await;
-            if !answered.load(Ordering::Relaxed) {
-                warn!("the wallet does not answer; unpaid invoices will be looked up later");
-                return Ok(());
+        let (store, now) = (&self.core.ports.store, self.core.now());
+        let last = *locked(&self.polls.late);
+        let in_flight = self.core.settings.late_payment_window;
+        for window in late_windows(self.late_until(), in_flight, last, now) {
+            let mut after = None;
+            loop {
+                let invoices = store.invoices_expired(window, after, POLL_PAGE).await?;
+                let Some(page_end) = invoices.last() else { break };
+                after = Some((page_end.expires_at, page_end.payment_hash));
+                if !self.look_up(&invoices).await {
+                    return Ok(());
+                }
             }
         }
+        *locked(&self.polls.late) = Some(now);
+        Ok(())
+    }
+
+    /// Looks invoices up, several at once; returns whether the wallet answers at all. One that it has no answer for is looked up
+    /// again at its next time.
+    async fn look_up(&self, invoices: &[Invoice]) -> bool {
+        let answers = AtomicUsize::new(0);
+        futures_util::stream::iter(invoices)
+            .for_each_concurrent(POLL_PARALLEL, |invoice| async {
+                if self.check(invoice).await.is_ok() {
+                    answers.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+            .await;
+        let (asked, answers) = (invoices.len(), answers.load(Ordering::Relaxed));
+        if answers < asked {
+            warn!(asked, answers, "not all unpaid invoices could be looked up");
+        }
+        answers > 0 || asked == 0
     }
 }

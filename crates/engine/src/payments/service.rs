@@ -2,25 +2,35 @@
 
 use super::owner::{OwnerLookup, PaymentOwner};
 use super::payment_credit::{Credited, PaymentCredit};
+use super::poll::FinishedPolls;
 use super::recently_checked::RecentlyChecked;
 use crate::books::rows::{Invoices, RowKind};
 use crate::core::Core;
 use crate::error::EngineError;
 use std::sync::Arc;
 use tithe_lightning::{Invoice, PaymentHash, ReceivedPayment};
+use tokio::sync::Semaphore;
 use tracing::{error, info};
+
+/// How many readers may make this server wait for the wallet at once. Others read what is stored.
+const READ_CHECKS_MAX: usize = 64;
 
 /// The use cases of payments.
 pub struct Payments {
     pub(super) core: Arc<Core>,
     owners: Vec<Arc<dyn OwnerLookup>>,
     pub(super) recently_checked: RecentlyChecked,
+    pub(super) polls: FinishedPolls,
+    /// The checks for readers that may wait for the wallet at once.
+    pub(super) read_checks: Arc<Semaphore>,
 }
 
 impl Payments {
     /// The payments of these owners.
     pub(crate) fn new(core: Arc<Core>, owners: Vec<Arc<dyn OwnerLookup>>) -> Self {
-        Self { core, owners, recently_checked: RecentlyChecked::default() }
+        let read_checks = Arc::new(Semaphore::new(READ_CHECKS_MAX));
+        let (recently_checked, polls) = (RecentlyChecked::default(), FinishedPolls::default());
+        Self { core, owners, recently_checked, polls, read_checks }
     }
 
     /// Credits a payment that the wallet reports, once, whoever else reports it too.

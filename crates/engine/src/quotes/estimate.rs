@@ -19,7 +19,7 @@ pub struct Estimate {
     pub min: Msats,
     /// What both are expected to cost.
     pub expected: Msats,
-    /// What both are expected to cost, in dollars.
+    /// The same amount in dollars.
     pub expected_usd: UsdMicros,
     /// The most that both cost: what is invoiced before the unused part is refunded.
     pub max: Msats,
@@ -62,7 +62,7 @@ impl Quotes {
         let model = self.work_model(model)?;
         self.check_text(request)?;
         let terms = self.terms().await?;
-        let work = model.quote(&[request], max_output_tokens, &terms)?;
+        let work = self.work(model, request, max_output_tokens, &terms)?;
         let evaluation = self.evaluation(request, &terms)?;
         let evaluation_fee = evaluation.full_amount()?;
         let fee = evaluation_fee.to_msats();
@@ -83,7 +83,7 @@ impl Quotes {
             tier,
             free_tier,
             pool: self.pool.status().await?,
-            expected_usd: evaluation.max.usd.checked_add(work.expected.usd)?,
+            expected_usd: terms.btc.price.value_rounding_up(expected)?,
             max: fee.checked_add(work.full_amount()?.to_msats())?,
             work,
             btc: terms.btc,

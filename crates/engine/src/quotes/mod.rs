@@ -2,7 +2,10 @@
 
 mod estimate;
 pub(crate) mod evaluation;
+mod price_list;
 mod service;
+mod unpaid;
 
 pub use estimate::{Estimate, FreeTierPreview};
+pub use price_list::OfferedModel;
 pub use service::{Quotes, UnknownModel};

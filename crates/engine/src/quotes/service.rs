@@ -3,10 +3,17 @@
 use super::evaluation::INSTRUCTIONS;
 use crate::core::Core;
 use crate::error::{EngineError, RequestError};
+use crate::inference::{BackendHealth, TEXT_BYTES_MAX};
 use crate::pool::Pool;
 use std::sync::Arc;
 use tithe_pricing::{Model, Quote, QuoteError, Terms};
 use tracing::error;
+
+/// The longest token of a known vocabulary, in bytes.
+const TOKEN_BYTES_MAX: u64 = 128;
+
+/// The most output that the limit of an answer's text certainly lets through, in tokens.
+const OUTPUT_TOKENS_MAX: u64 = TEXT_BYTES_MAX / TOKEN_BYTES_MAX;
 
 /// A model that the settings name is not in the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,12 +29,17 @@ pub struct UnknownModel {
 pub struct Quotes {
     pub(super) core: Arc<Core>,
     pub(super) pool: Arc<Pool>,
+    pub(super) backend: Arc<BackendHealth>,
 }
 
 impl Quotes {
     /// # Errors
     /// [`UnknownModel`] when the settings name a model that the catalogue does not have.
-    pub(crate) fn new(core: Arc<Core>, pool: Arc<Pool>) -> Result<Self, UnknownModel> {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        pool: Arc<Pool>,
+        backend: Arc<BackendHealth>,
+    ) -> Result<Self, UnknownModel> {
         let settings = &core.settings;
         let named =
             [("the evaluation model", &settings.eval_model), ("the work model", &settings.work_model)];
@@ -37,7 +49,7 @@ impl Quotes {
                 return Err(UnknownModel { role, name: name.clone() });
             }
         }
-        Ok(Self { core, pool })
+        Ok(Self { core, pool, backend })
     }
 
     /// The models that customers may choose, by name.
@@ -59,7 +71,44 @@ impl Quotes {
         let name = wanted.unwrap_or(&settings.work_model);
         let offered = name == settings.work_model || settings.offered_models.contains(name);
         let model = self.core.ports.catalogue.model(name).filter(|_| offered);
-        model.ok_or_else(|| RequestError::UnknownModel { name: name.chars().take(100).collect() })
+        model.ok_or_else(|| {
+            let mut offered: Vec<&str> = settings.offered_models.iter().map(String::as_str).collect();
+            if !settings.offered_models.contains(&settings.work_model) {
+                offered.push(&settings.work_model);
+            }
+            RequestError::UnknownModel { name: name.chars().take(100).collect(), offered: offered.join(", ") }
+        })
+    }
+
+    /// Refuses to sell what the backend cannot do: work on this model, and its evaluation.
+    pub(crate) fn check_backend(&self, model: &str) -> Result<(), EngineError> {
+        let can_sell = |model: &str| self.backend.can_sell(model);
+        if can_sell(&self.core.settings.eval_model) && can_sell(model) {
+            Ok(())
+        } else {
+            Err(EngineError::NoBackend)
+        }
+    }
+
+    /// The most output that can be asked of a model.
+    pub(super) fn output_limit(model: &Model) -> u64 {
+        model.max_output_tokens.min(OUTPUT_TOKENS_MAX)
+    }
+
+    /// The price of the work. No more output is quoted than the limits of this server let through.
+    pub(crate) fn work(
+        &self,
+        model: &Model,
+        request: &str,
+        wanted: Option<u64>,
+        terms: &Terms,
+    ) -> Result<Quote, QuoteError> {
+        let most = Self::output_limit(model);
+        if let Some(asked) = wanted.filter(|asked| *asked > most) {
+            return Err(QuoteError::OutputLimit { asked, limit: most, model: model.name.clone() });
+        }
+        let wanted = wanted.or_else(|| Some(most).filter(|most| *most < model.default_max_output_tokens));
+        model.quote(&[request], wanted, terms)
     }
 
     /// The price of evaluating a request.

@@ -10,7 +10,10 @@
 
 mod scene;
 
+mod admission;
 mod attempts;
+mod backend_health;
+mod costs;
 mod crashes;
 mod fencing;
 mod following;
@@ -21,6 +24,7 @@ mod life;
 mod outages;
 mod prices;
 mod reports;
+mod retention;
 mod soak;
 mod stopping;
 mod sweeps;

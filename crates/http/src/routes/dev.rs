@@ -2,6 +2,7 @@
 
 use super::payment_hash;
 use crate::credentials::Incoming;
+use crate::idempotency::Begun;
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::state::AppState;
 use crate::wire::TestPaymentBody;
@@ -38,8 +39,11 @@ pub(crate) async fn pay(
     let payer =
         state.test_payer.clone().ok_or_else(|| Problem::new(Code::NotFound, "test payments are disabled"))?;
     let key = idempotency::read(&request, &bytes, state.engine.settings())?;
-    let caller = Incoming::with_body(&request, &bytes, None)?.authenticate(&state).await?;
-    let key = key.map(|key| key.of(caller));
+    let incoming = Incoming::with_body(&request, &bytes, None)?;
+    let key = match idempotency::begin(&incoming, key, &state).await? {
+        Begun::New(_, key) => key,
+        Begun::Answered(keyed) => return Ok(idempotency::respond(keyed)),
+    };
     let engine = state.engine.clone();
     let paying = async move {
         let work = async {
@@ -51,5 +55,5 @@ pub(crate) async fn pay(
         };
         engine.idempotency.once(key, work).await
     };
-    Ok(idempotency::respond(state.run(paying).await?))
+    Ok(idempotency::respond(state.run_change(paying).await?))
 }

@@ -4,15 +4,17 @@ use super::jobs::job_id;
 use super::written;
 use crate::credentials::Incoming;
 use crate::problem::{Problem, ProblemBody};
+use crate::shared_text::{Parts, SharedTexts, TextKey};
 use crate::state::AppState;
-use crate::wire::JobBody;
+use crate::wire::{DeltaBody, JobBody, JobEventBody};
+use actix_web::http::Method;
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Bytes, Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
-use serde_json::json;
 use std::convert::Infallible;
 use std::time::Duration;
 use tithe_engine::jobs::{JobCursor, JobFollower, JobUpdate};
+use tithe_jobs::JobId;
 use tokio::sync::mpsc;
 use tracing::debug;
 
@@ -34,13 +36,16 @@ const RECONNECT_MS: u32 = 1_000;
 #[utoipa::path(
     get, path = "/api/jobs/{jobId}/events", tag = "Jobs", operation_id = "followJob",
     params(
-        ("jobId" = String, Path, description = "the job's id"),
-        ("Last-Event-ID" = Option<String>, Header, description = "the id of the last event received"),
+        ("jobId" = Uuid, Path, description = "the job's id"),
+        ("Last-Event-ID" = Option<String>, Header, description = "the id of the last event received; one of another stream is ignored"),
     ),
     responses(
-        (status = 200, description = "the event stream", content_type = "text/event-stream", body = String),
+        (
+            status = 200, content_type = "text/event-stream", body = JobEventBody,
+            description = "the event stream: the `data` of `event: state` is a `JobBody`, that of `event: delta` a `DeltaBody`",
+        ),
         (status = 204, description = "the job has ended and no events remain"),
-        (status = 400, description = "malformed job id or event id", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 400, description = "malformed job id", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "invalid credentials", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "job not found", body = ProblemBody, content_type = "application/problem+json"),
     )
@@ -51,102 +56,158 @@ pub(crate) async fn events(
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let id = job_id(&id)?;
-    let cursor = match request.headers().get("Last-Event-ID").map(|value| value.to_str()) {
-        None => JobCursor::default(),
-        Some(text) => text
-            .ok()
-            .and_then(cursor_of)
-            .ok_or_else(|| Problem::field("Last-Event-ID", "expected the id of an event of this stream"))?,
-    };
-    Incoming::without_body(&request)?.authenticate_read(&state)?;
+    // The id of an event of another stream says nothing about this one.
+    let last = request.headers().get("Last-Event-ID").and_then(|value| value.to_str().ok());
+    let cursor = last.and_then(|last| cursor_of(id, last)).unwrap_or_default();
+    Incoming::without_body(&request)?.identify(&state)?;
+    let mut response = HttpResponse::Ok();
+    response
+        .content_type("text/event-stream")
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header(("X-Accel-Buffering", "no"));
     let jobs = state.engine.jobs.clone();
-    let mut follower = state.run(async move { jobs.follow(id, cursor).await }).await?;
+    if request.method() == Method::HEAD {
+        state.run(async move { jobs.view(id).await }).await?;
+        return Ok(response.finish());
+    }
+    let slot = state.limits.stream(&request, id)?;
+    let follower = state.run(async move { jobs.follow(id, cursor).await }).await?;
     if follower.is_over() {
         // This is the only response that stops a browser's EventSource from reconnecting.
         return Ok(HttpResponse::NoContent().finish());
     }
     // A task on the main runtime reads the events; the response only forwards them.
-    let (sender, receiver) = mpsc::channel(16);
-    let stopping = state.stopping.clone();
+    let (sender, receiver) = mpsc::channel(2);
+    let (stopping, shared) = (state.stopping.clone(), state.shared.clone());
     state.runtime.spawn(async move {
-        let reconnect = format!("retry: {RECONNECT_MS}\n\n");
-        if sender.send(reconnect).await.is_err() {
-            return;
-        }
+        let reconnect = Bytes::from(format!("retry: {RECONNECT_MS}\n\n"));
+        let mut forwarder = Forwarder { job: id, follower: Some(follower), unsent: Parts(reconnect), shared };
         tokio::select! {
             () = stopping.cancelled() => {}
             () = sender.closed() => return,
-            () = forward(&mut follower, &sender) => return,
+            () = forwarder.run(&sender) => return,
         }
         // Send the events that have already happened, without waiting for new ones.
-        let _cut_off = tokio::time::timeout(LAST_WORDS, forward(&mut follower, &sender)).await;
+        let _cut_off = tokio::time::timeout(LAST_WORDS, forwarder.run(&sender)).await;
     });
-    let stream = futures_util::stream::unfold(receiver, async |mut receiver| {
-        receiver.recv().await.map(|text: String| (Ok::<_, Infallible>(Bytes::from(text)), receiver))
+    let stream = futures_util::stream::unfold((receiver, slot), async |(mut receiver, slot)| {
+        receiver.recv().await.map(|part: Bytes| (Ok::<_, Infallible>(part), (receiver, slot)))
     });
-    Ok(HttpResponse::Ok()
-        .content_type("text/event-stream")
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .insert_header(("X-Accel-Buffering", "no"))
-        .streaming(stream))
+    Ok(response.streaming(stream))
 }
 
-async fn forward(follower: &mut JobFollower, sender: &mpsc::Sender<String>) {
-    loop {
-        let text = match tokio::time::timeout(KEEP_ALIVE, follower.next()).await {
-            Err(_nothing_new) => ": still here\n\n".to_owned(),
-            Ok(Ok(Some((cursor, update)))) => match event(cursor, &update) {
-                Ok(text) => text,
-                Err(_logged) => return,
-            },
-            Ok(Ok(None)) => return,
-            Ok(Err(failure)) => {
-                debug!(%failure, "event stream ended early; its client will reconnect");
-                return;
+/// Forwards the events of a job. It can be interrupted at any moment, and goes on where it was.
+struct Forwarder {
+    job: JobId,
+    /// Dropped as soon as it has nothing more to tell: it holds the job.
+    follower: Option<JobFollower>,
+    /// What is left of the event that is being sent.
+    unsent: Parts,
+    shared: SharedTexts,
+}
+
+impl Forwarder {
+    async fn run(&mut self, sender: &mpsc::Sender<Bytes>) {
+        loop {
+            while !self.unsent.is_empty() {
+                let Ok(permit) = sender.reserve().await else { return };
+                if let Some(part) = self.unsent.next() {
+                    permit.send(part);
+                }
             }
-        };
-        if sender.send(text).await.is_err() {
-            return;
+            let Some(follower) = &mut self.follower else { return };
+            let text = match tokio::time::timeout(KEEP_ALIVE, follower.next()).await {
+                Err(_nothing_new) => Ok(Bytes::from_static(b": still here\n\n")),
+                Ok(Ok(Some((cursor, update)))) => {
+                    let over = follower.is_over();
+                    if over {
+                        self.follower = None;
+                    }
+                    event(self.job, cursor, &update, over.then_some(&self.shared))
+                }
+                Ok(Ok(None)) => return,
+                Ok(Err(failure)) => {
+                    debug!(%failure, "event stream ended early; its client will reconnect");
+                    return;
+                }
+            };
+            match text {
+                Ok(text) => self.unsent = Parts(text),
+                Err(_logged) => return,
+            }
         }
     }
 }
 
-fn event(cursor: JobCursor, update: &JobUpdate) -> Result<String, Problem> {
-    let (name, data) = match update {
+/// The text of an event. The last one of a job may be long, and is shared by all who read it.
+fn event(
+    job: JobId,
+    cursor: JobCursor,
+    update: &JobUpdate,
+    shared: Option<&SharedTexts>,
+) -> Result<Bytes, Problem> {
+    let internal = |_| Problem::from(tithe_engine::EngineError::Internal);
+    match update {
         JobUpdate::Step { change, view } => {
-            let body = written(JobBody::after(view, change))?;
-            ("state", serde_json::to_string(&body))
+            let render = || {
+                let body = written(JobBody::after(view, change))?;
+                let mut text = format!("event: state\nid: {}\ndata: ", id_of(job, cursor)).into_bytes();
+                // JSON contains no raw line breaks, so the data fits on one line.
+                serde_json::to_writer(&mut text, &body).map_err(internal)?;
+                text.extend_from_slice(b"\n\n");
+                Ok(text)
+            };
+            // The id of the event depends on how much text its reader has read.
+            let key = TextKey { kind: "event", job, revision: change.revision, tier: view.tier.as_str() };
+            match shared.filter(|_| cursor.attempt == 0) {
+                Some(shared) => shared.get(key, render),
+                None => render().map(Bytes::from),
+            }
         }
         JobUpdate::Text(text) => {
-            ("delta", serde_json::to_string(&json!({ "text": text, "attempt": cursor.attempt })))
+            let data = serde_json::to_string(&DeltaBody { text: text.clone(), attempt: cursor.attempt });
+            let data = data.map_err(internal)?;
+            Ok(format!("event: delta\nid: {}\ndata: {data}\n\n", id_of(job, cursor)).into())
         }
-    };
-    // JSON contains no raw line breaks, so the data fits on one line.
-    let data = data.map_err(|_| Problem::from(tithe_engine::EngineError::Internal))?;
-    let JobCursor { revision, attempt, offset } = cursor;
-    Ok(format!("event: {name}\nid: {revision}-{attempt}-{offset}\ndata: {data}\n\n"))
+    }
 }
 
-fn cursor_of(id: &str) -> Option<JobCursor> {
+/// The id of an event: how far its reader has come, and in which stream.
+fn id_of(job: JobId, cursor: JobCursor) -> String {
+    let JobCursor { revision, attempt, offset } = cursor;
+    format!("{revision}-{attempt}-{offset}-{}", stream_name(job))
+}
+
+/// What tells the stream of one job from those of others: the random end of its id.
+fn stream_name(job: JobId) -> String {
+    let id = job.0.simple().to_string();
+    id.get(20..).unwrap_or_default().to_owned()
+}
+
+fn cursor_of(job: JobId, id: &str) -> Option<JobCursor> {
     let mut parts = id.split('-');
     let cursor = JobCursor {
         revision: parts.next()?.parse().ok()?,
         attempt: parts.next()?.parse().ok()?,
         offset: parts.next()?.parse().ok()?,
     };
-    parts.next().is_none().then_some(cursor)
+    (parts.next()? == stream_name(job) && parts.next().is_none()).then_some(cursor)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use uuid::Uuid;
 
     #[test]
-    fn event_ids_are_parsed_and_malformed_ids_are_rejected() {
+    fn ids_of_other_streams_and_malformed_ones_say_nothing() {
+        let (job, other) = (JobId(Uuid::from_u128(7)), JobId(Uuid::from_u128(8)));
         let cursor = JobCursor { revision: 3, attempt: 1, offset: 512 };
-        assert_eq!(cursor_of("3-1-512"), Some(cursor));
-        for wrong in ["", "3", "3-1", "3-1-5-1", "-3-1-5", "a-b-c", "99999999999-0-0"] {
-            assert_eq!(cursor_of(wrong), None, "{wrong:?}");
+        let id = id_of(job, cursor);
+        assert_eq!(cursor_of(job, &id), Some(cursor));
+        assert_eq!(cursor_of(other, &id), None);
+        for wrong in ["", "3", "3-1", "3-1-512", "-3-1-5", "a-b-c", "99999999999-0-0", &format!("{id}-1")] {
+            assert_eq!(cursor_of(job, wrong), None, "{wrong:?}");
         }
     }
 }

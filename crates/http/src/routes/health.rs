@@ -2,6 +2,7 @@
 
 use crate::state::AppState;
 use actix_web::HttpResponse;
+use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER};
 use actix_web::web::{Data, Json};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -33,7 +34,7 @@ pub(crate) struct CheckBody {
 pub(crate) struct ReadyBody {
     /// `ready` or `not_ready`.
     status: &'static str,
-    /// The checks by name: `database`, `migrations`, `wallet` and `price`.
+    /// The checks by name: `database`, `migrations`, `writes`, `wallet`, `backend`, `price` and `accepting` (not shutting down).
     checks: BTreeMap<&'static str, CheckBody>,
 }
 
@@ -63,14 +64,23 @@ pub(crate) async fn ready(state: Data<AppState>) -> HttpResponse {
         let ok = ok.unwrap_or(false);
         (name, CheckBody { ok, problem: (!ok).then_some(problem) })
     };
+    let draining = state.draining.is_cancelled();
     let checks = BTreeMap::from([
         named("database", checks.database, "the database is unavailable or has an unexpected schema"),
         // The database check reads every column that the program expects.
         named("migrations", checks.database, "the database schema could not be confirmed as current"),
+        named("writes", checks.writes, "the database does not take writes"),
         named("wallet", checks.wallet, "the Lightning wallet is unavailable"),
+        named("backend", checks.backend, "the AI backend is unavailable or refuses this server"),
         named("price", checks.price, "no current BTC price is available"),
+        named("accepting", Some(!draining), "the server is shutting down"),
     ]);
     let ready = checks.values().all(|check| check.ok);
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    response.json(ReadyBody { status: if ready { "ready" } else { "not_ready" }, checks })
+    if !ready {
+        response.insert_header((RETRY_AFTER, "5"));
+    }
+    response
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(ReadyBody { status: if ready { "ready" } else { "not_ready" }, checks })
 }

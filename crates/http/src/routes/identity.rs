@@ -3,7 +3,7 @@
 //! Challenges and logins ignore credentials, so that a client with an expired token can get a new one.
 
 use super::written;
-use crate::credentials::{self, Caller, Incoming, X_NOSTR_TOKEN};
+use crate::credentials::{self, Incoming, X_NOSTR_TOKEN};
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::state::AppState;
 use crate::wire::{ChallengeBody, MeBody, VerifiedBody, VerifyBody};
@@ -66,11 +66,12 @@ pub(crate) async fn verify(
     let event = verified(&signed)?;
     let hosts = credentials::hosts(&state, &request);
     let idempotency = idempotency::read(&request, &bytes, state.engine.settings())?;
-    let idempotency = idempotency.map(|key| key.of(Caller::ANONYMOUS));
+    // Only whoever has signed the event can repeat the request.
+    let idempotency = idempotency.map(|key| key.in_scope(format!("login:{}", event.pubkey())));
     let identities = state.engine.identities.clone();
-    let site_required = state.public_url.is_some();
+    let site_required = !state.public_urls.is_empty();
     let login = LoginRequest { event, hosts, site_required, idempotency };
-    let keyed = state.run(async move { identities.login(login, render).await }).await?;
+    let keyed = state.run_change(async move { identities.login(login, render).await }).await?;
     let token = token_in(&keyed);
     let mut response = idempotency::respond(keyed);
     if let Some(token) = token {
@@ -92,7 +93,7 @@ pub(crate) async fn verify(
     )
 )]
 pub(crate) async fn me(state: Data<AppState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    let caller = Incoming::without_body(&request)?.authenticate(&state).await?;
+    let caller = Incoming::without_body(&request)?.identify(&state)?;
     let pubkey = caller
         .identity
         .ok_or_else(|| Problem::new(Code::IdentityRequired, "this endpoint requires an identity"))?;

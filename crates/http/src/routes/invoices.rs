@@ -5,8 +5,9 @@ use crate::credentials::Incoming;
 use crate::problem::{Problem, ProblemBody};
 use crate::state::AppState;
 use crate::wire::InvoiceStateBody;
-use actix_web::HttpRequest;
-use actix_web::web::{Data, Json, Path};
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::web::{Data, Path};
+use actix_web::{HttpRequest, HttpResponse};
 use tithe_engine::EngineError;
 use tithe_jobs::JobId;
 use tithe_lightning::{Invoice, Purpose};
@@ -31,10 +32,10 @@ pub(crate) async fn read(
     state: Data<AppState>,
     request: HttpRequest,
     hash: Path<String>,
-) -> Result<Json<InvoiceStateBody>, Problem> {
+) -> Result<HttpResponse, Problem> {
     let hash = payment_hash(&hash)?;
-    let incoming = Incoming::without_body(&request)?;
-    let identity = incoming.authenticate_read(&state)?.identity;
+    let incoming = Incoming::without_body(&request)?.with_bearer();
+    let identity = incoming.identify(&state)?.identity;
     let secret = incoming.bearer().map(str::to_owned);
     let payments = state.engine.payments.clone();
     let invoice = state.run(async move { payments.invoice(hash).await }).await?;
@@ -43,7 +44,7 @@ pub(crate) async fn read(
     let is_owner =
         state.run(async move { jobs.is_owner(job, hash, identity, secret.as_deref()).await }).await?;
     let body = InvoiceStateBody::new(&invoice, is_owner.then_some(path)).map_err(EngineError::from)?;
-    Ok(Json(body))
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(body))
 }
 
 /// The path of the owner of an invoice.

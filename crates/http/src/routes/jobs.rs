@@ -2,13 +2,20 @@
 
 use super::written;
 use crate::credentials::Incoming;
+use crate::idempotency::Begun;
 use crate::problem::{Code, Problem, ProblemBody};
+use crate::shared_text::{Parts, TextKey};
 use crate::state::AppState;
-use crate::wire::{CreatedJobBody, JobBody, NewJobBody};
+use crate::wire::{CreatedJobBody, JobBody, JobListBody, JobSummaryBody, NewJobBody};
 use crate::{body, idempotency};
-use actix_web::web::{Data, Json, Path, Payload};
+use actix_web::http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
+use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use tithe_engine::jobs::{CreatedJob, NewJobRequest};
+use serde::Deserialize;
+use std::time::Duration;
+use tithe_engine::EngineError;
+use tithe_engine::idempotency::KeyedResponse;
+use tithe_engine::jobs::{CreatedJob, JobCursor, JobUpdate, JobView, NewJobRequest, Origin};
 use tithe_engine::records::StoredResponse;
 use tithe_jobs::JobId;
 use tithe_lightning::PaymentHash;
@@ -24,13 +31,16 @@ use tithe_lightning::PaymentHash;
     params(("Idempotency-Key" = Option<String>, Header, description = "repeating the request with the same key returns the same response for 24 hours; use a random UUID")),
     request_body = NewJobBody,
     responses(
-        (status = 201, description = "the created job", body = CreatedJobBody),
+        (
+            status = 201, description = "the created job", body = CreatedJobBody,
+            headers(("Location" = String, description = "the path of the job")),
+        ),
         (status = 400, description = "invalid body; `detail` names the field", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "invalid credentials", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "idempotency key already used with a different request, or its first request is still in progress", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "body larger than 1 MiB", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "too many unpaid invoices", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "no BTC price, wallet unavailable, server too busy or shutting down, or `outcome_unknown`: repeat the request with the same Idempotency-Key to get its result", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "too many unpaid invoices, or too many requests", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "no BTC price, wallet or AI backend unavailable, server too busy or shutting down, or `outcome_unknown`: repeat the request with the same Idempotency-Key to get its result", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn create(
@@ -45,13 +55,16 @@ pub(crate) async fn create(
         return Err(Problem::new(Code::ShuttingDown, "the server is shutting down and accepts no new jobs"));
     }
     let incoming = Incoming::with_body(&request, &bytes, new.nostr_token.as_deref())?;
-    let caller = incoming.authenticate(&state).await?;
-    let key = key.map(|key| key.of(caller));
-    let NewJobBody { request, model, max_output_tokens, .. } = new;
-    let new = NewJobRequest { request, model, max_output_tokens, identity: caller.identity };
+    let (caller, key) = match idempotency::begin(&incoming, key, &state).await? {
+        Begun::New(caller, key) => (caller, key),
+        Begun::Answered(keyed) => return Ok(created(keyed)),
+    };
+    let NewJobBody { request: text, model, max_output_tokens, .. } = new;
+    let origin = state.limits.client(&request).map(|client| Origin::new(client.to_string()));
+    let new = NewJobRequest { request: text, model, max_output_tokens, identity: caller.identity, origin };
     let jobs = state.engine.jobs.clone();
-    let keyed = state.run(async move { jobs.create(new, key, &render).await }).await?;
-    Ok(idempotency::respond(keyed))
+    let keyed = state.run_change(async move { jobs.create(new, key, &render).await }).await?;
+    Ok(created(keyed))
 }
 
 fn render(created: &CreatedJob) -> StoredResponse {
@@ -59,12 +72,36 @@ fn render(created: &CreatedJob) -> StoredResponse {
     StoredResponse { status: 201, body: body.unwrap_or_default() }
 }
 
+/// The response to the creation of a job, new or replayed, with the path of the job.
+fn created(keyed: KeyedResponse) -> HttpResponse {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Created {
+        job_id: JobId,
+    }
+    let created = serde_json::from_str(&keyed.response.body).ok();
+    let location = created.and_then(|Created { job_id }| HeaderValue::from_str(&path(job_id)).ok());
+    let mut response = idempotency::respond(keyed);
+    if let Some(location) = location {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
 /// Read a job
+///
+/// With `Prefer: wait=20`, the response comes at the next change of the job's state, or after that many seconds (at most 60).
 #[utoipa::path(
     get, path = "/api/jobs/{jobId}", tag = "Jobs", operation_id = "readJob",
-    params(("jobId" = String, Path, description = "the job's id")),
+    params(
+        ("jobId" = Uuid, Path, description = "the job's id"),
+        ("Prefer" = Option<String>, Header, description = "`wait=20` waits for the next change, at most 20 seconds"),
+    ),
     responses(
-        (status = 200, description = "the job", body = JobBody),
+        (
+            status = 200, description = "the job", body = JobBody,
+            headers(("Preference-Applied" = String, description = "`wait=20` if the preference was followed")),
+        ),
         (status = 400, description = "malformed job id", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "invalid credentials", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "job not found", body = ProblemBody, content_type = "application/problem+json"),
@@ -74,13 +111,112 @@ pub(crate) async fn read(
     state: Data<AppState>,
     request: HttpRequest,
     id: Path<String>,
-) -> Result<Json<JobBody>, Problem> {
+) -> Result<HttpResponse, Problem> {
     let id = job_id(&id)?;
-    Incoming::without_body(&request)?.authenticate_read(&state)?;
+    Incoming::without_body(&request)?.identify(&state)?;
+    let wait = wait_wanted(&request);
     let jobs = state.engine.jobs.clone();
-    let view = state.run(async move { jobs.view(id).await }).await?;
-    written(JobBody::now(&view)).map(Json)
+    let mut view = state.run(async move { jobs.view(id).await }).await?;
+    if let Some(wait) = wait.filter(|_| !view.job.state.name().is_terminal()) {
+        let _slot = state.limits.stream(&request, id)?;
+        view = changed(&state, view, wait).await?;
+    }
+    let mut response = HttpResponse::Ok();
+    response.content_type("application/json").insert_header((CACHE_CONTROL, "no-store"));
+    if let Some(wait) = wait {
+        response.insert_header(("Preference-Applied", format!("wait={}", wait.as_secs())));
+    }
+    let render = || {
+        let body = written(JobBody::now(&view))?;
+        serde_json::to_vec(&body).map_err(|_| Problem::from(EngineError::Internal))
+    };
+    if !view.job.state.name().is_terminal() {
+        return Ok(response.body(render()?));
+    }
+    let key = TextKey { kind: "job", job: id, revision: view.job.revision, tier: view.tier.as_str() };
+    Ok(response.body(Parts(state.shared.get(key, render)?)))
 }
+
+/// The longest wait for a change, in seconds.
+const WAIT_MAX: u64 = 60;
+
+/// The wait that the client prefers (RFC 7240, section 4.3).
+fn wait_wanted(request: &HttpRequest) -> Option<Duration> {
+    let lines = request.headers().get_all("Prefer").filter_map(|line| line.to_str().ok());
+    let mut preferences = lines.flat_map(|line| line.split([',', ';']));
+    let wait = preferences.find_map(|preference| preference.trim().strip_prefix("wait=")?.parse().ok());
+    wait.map(|seconds: u64| Duration::from_secs(seconds.min(WAIT_MAX)))
+}
+
+/// Waits until the job has changed since `view`, and returns the job as it is then.
+async fn changed(state: &AppState, view: JobView, wait: Duration) -> Result<JobView, Problem> {
+    let (id, revision) = (view.job.id, view.job.revision);
+    let (jobs, again) = (state.engine.jobs.clone(), state.engine.jobs.clone());
+    let stopping = state.stopping.clone();
+    let waiting = state.runtime.spawn(async move {
+        let mut follower = jobs.follow(id, JobCursor { revision, ..JobCursor::default() }).await?;
+        let next_step = async {
+            while let Some((_, update)) = follower.next().await? {
+                if matches!(update, JobUpdate::Step { .. }) {
+                    break;
+                }
+            }
+            Ok::<_, EngineError>(())
+        };
+        tokio::select! {
+            () = stopping.cancelled() => Ok(()),
+            stepped = tokio::time::timeout(wait, next_step) => stepped.unwrap_or(Ok(())),
+        }
+    });
+    waiting.await.map_err(|_| Problem::from(EngineError::Internal))??;
+    state.run(async move { again.view(id).await }).await
+}
+
+/// List your jobs
+///
+/// The jobs of the caller's identity, newest first, without their texts.
+#[utoipa::path(
+    get, path = "/api/jobs", tag = "Jobs", operation_id = "listJobs",
+    security(("NostrToken" = []), ("NostrTokenInQuery" = []), ("NostrSignature" = [])),
+    params(
+        ("limit" = Option<u64>, Query, description = "the number of jobs on a page; defaults to 20", minimum = 1, maximum = 100),
+        ("cursor" = Option<Uuid>, Query, description = "`nextCursor` of the page before"),
+        ("nostr_token" = Option<String>, Query, description = "the token of an identity"),
+    ),
+    responses(
+        (status = 200, description = "a page of jobs", body = JobListBody),
+        (status = 400, description = "invalid limit or cursor", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "missing or invalid credentials", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn list(state: Data<AppState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let incoming = Incoming::without_body(&request)?;
+    let limit = match incoming.query().get("limit") {
+        None => PAGE_DEFAULT,
+        Some(text) => text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit)).ok_or_else(|| {
+            Problem::field("limit", format!("expected a whole number from 1 to {PAGE_MAX}"))
+        })?,
+    };
+    let cursor = incoming.query().get("cursor").map(str::parse::<JobId>).transpose();
+    let cursor = cursor.map_err(|_| Problem::field("cursor", "expected the nextCursor of a page"))?;
+    let caller = incoming.identify(&state)?;
+    let identity = caller
+        .identity
+        .ok_or_else(|| Problem::new(Code::IdentityRequired, "this endpoint requires an identity"))?;
+    let jobs = state.engine.jobs.clone();
+    // One more shows whether there is another page.
+    let mut page = state.run(async move { jobs.of_identity(identity, cursor, limit + 1).await }).await?;
+    let more = page.len() > limit;
+    page.truncate(limit);
+    let next = page.last().filter(|_| more).map(|job| job.id.to_string());
+    Ok(HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(JobListBody { jobs: page.iter().map(JobSummaryBody::from).collect(), next_cursor: next }))
+}
+
+/// How many jobs a page has.
+const PAGE_DEFAULT: usize = 20;
+const PAGE_MAX: usize = 100;
 
 /// The path of a job.
 pub(super) fn path(id: impl std::fmt::Display) -> String {

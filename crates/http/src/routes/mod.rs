@@ -1,12 +1,14 @@
 //! The routes. [`for_each_route`] lists them; the `utoipa::path` of each handler defines its path and method.
 
 pub(crate) mod dev;
+mod docs;
 pub(crate) mod estimate;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod identity;
 pub(crate) mod invoices;
 pub(crate) mod jobs;
+pub(crate) mod models;
 pub(crate) mod pool;
 pub(crate) mod problems;
 
@@ -21,15 +23,17 @@ use utoipa::openapi::HttpMethod;
 
 /// Calls a macro with every route: how it is served, its handler, and the type that `utoipa::path` generates for it.
 ///
-/// A `read` route accepts GET and HEAD, a `stream` route only GET, and a `written` route its own method. A `dev` route
-/// exists only in development.
+/// A `read` route accepts GET and HEAD, a `written` route its own method. A `dev` route exists only in development.
 macro_rules! for_each_route {
     ($callback:ident) => {
         $callback! {
             read estimate::estimate as __path_estimate,
+            written estimate::estimate_text as __path_estimate_text,
+            read models::list as __path_list,
             written jobs::create as __path_create,
+            read jobs::list as __path_list,
             read jobs::read as __path_read,
-            stream events::events as __path_events,
+            read events::events as __path_events,
             written identity::challenge as __path_challenge,
             written identity::verify as __path_verify,
             read identity::me as __path_me,
@@ -38,6 +42,7 @@ macro_rules! for_each_route {
             dev dev::pay as __path_pay,
             read health::alive as __path_alive,
             read health::ready as __path_ready,
+            read problems::list as __path_list,
             read problems::read as __path_read,
         }
     };
@@ -48,7 +53,6 @@ pub(crate) use for_each_route;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Served {
     Read,
-    Stream,
     Written,
     Dev,
 }
@@ -58,12 +62,15 @@ macro_rules! configure_routes {
         /// Registers all routes; the development routes only if `dev` is set.
         pub(crate) fn configure(dev: bool) -> impl FnOnce(&mut ServiceConfig) {
             move |config| {
+                docs::configure(config);
+                let mut resources = Resources::default();
                 $(
                     let served = served!($served);
                     if dev || served != Served::Dev {
-                        config.service(resource::<$module::$path, _, _>(served, $module::$handler));
+                        resources.add::<$module::$path, _, _>(served, $module::$handler);
                     }
                 )*
+                resources.register(config);
                 config.default_service(web::to(nothing_here));
             }
         }
@@ -73,9 +80,6 @@ macro_rules! configure_routes {
 macro_rules! served {
     (read) => {
         Served::Read
-    };
-    (stream) => {
-        Served::Stream
     };
     (written) => {
         Served::Written
@@ -87,26 +91,59 @@ macro_rules! served {
 
 for_each_route!(configure_routes);
 
-/// The resource of a documented handler. Requests with other methods get a problem response.
-fn resource<P, F, Args>(served: Served, handler: F) -> Resource
-where
-    P: utoipa::Path,
-    F: Handler<Args>,
-    Args: FromRequest + 'static,
-    F::Output: Responder + 'static,
-{
-    let (route, allowed) = match (served, P::methods().as_slice()) {
-        // A server must support HEAD wherever it supports GET (RFC 9110, section 9.1).
-        (Served::Read, _) => (web::route().guard(guard::Any(guard::Get()).or(guard::Head())), "GET, HEAD"),
-        (Served::Stream, _) => (web::get(), "GET"),
-        (_, [HttpMethod::Delete]) => (web::delete(), "DELETE"),
-        (_, _) => (web::post(), "POST"),
-    };
-    let route: Route = route.to(handler);
-    let other = move |request: HttpRequest| async move {
-        Err::<HttpResponse, _>(Problem::method(request.method().as_str(), allowed))
-    };
-    web::resource(P::path()).route(route).default_service(web::to(other))
+/// The resources of the documented handlers, one for each path.
+#[derive(Default)]
+struct Resources(Vec<PathRoutes>);
+
+/// The routes of one path.
+struct PathRoutes {
+    path: String,
+    resource: Resource,
+    allowed: Vec<&'static str>,
+}
+
+impl Resources {
+    fn add<P, F, Args>(&mut self, served: Served, handler: F)
+    where
+        P: utoipa::Path,
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        let (route, methods): (Route, &[&'static str]) = match (served, P::methods().as_slice()) {
+            // A server must support HEAD wherever it supports GET (RFC 9110, section 9.1).
+            (Served::Read, _) => {
+                (web::route().guard(guard::Any(guard::Get()).or(guard::Head())), &["GET", "HEAD"])
+            }
+            (_, [HttpMethod::Delete]) => (web::delete(), &["DELETE"]),
+            (_, _) => (web::post(), &["POST"]),
+        };
+        let (path, route) = (P::path(), route.to(handler));
+        match self.0.iter().position(|routes| routes.path == path) {
+            Some(n) => {
+                let mut routes = self.0.swap_remove(n);
+                routes.resource = routes.resource.route(route);
+                routes.allowed.extend(methods);
+                self.0.push(routes);
+            }
+            None => {
+                let resource = web::resource(path.as_str()).route(route);
+                self.0.push(PathRoutes { path, resource, allowed: methods.to_vec() });
+            }
+        }
+    }
+
+    /// Requests with methods that a path does not have get a problem response.
+    fn register(self, config: &mut ServiceConfig) {
+        for PathRoutes { resource, allowed, .. } in self.0 {
+            let allowed = allowed.join(", ");
+            let other = move |request: HttpRequest| {
+                let problem = Problem::method(request.method().as_str(), &allowed);
+                async move { Err::<HttpResponse, _>(problem) }
+            };
+            config.service(resource.default_service(web::to(other)));
+        }
+    }
 }
 
 async fn nothing_here(request: HttpRequest) -> Result<HttpResponse, Problem> {

@@ -19,7 +19,7 @@ use actix_web::web::{Data, Json};
     )
 )]
 pub(crate) async fn read(state: Data<AppState>, request: HttpRequest) -> Result<Json<PoolBody>, Problem> {
-    Incoming::without_body(&request)?.authenticate_read(&state)?;
+    Incoming::without_body(&request)?.identify(&state)?;
     let pool = state.engine.pool.clone();
     let status = state.run(async move { pool.status().await }).await?;
     written(PoolBody::try_from(&status)).map(Json)

@@ -1,5 +1,6 @@
 //! The body of an estimate.
 
+use super::vocabulary::{ServeName, TierName};
 use super::{Decimal, PoolSummaryBody};
 use serde::Serialize;
 use tithe_engine::quotes::{Estimate, FreeTierPreview};
@@ -33,6 +34,7 @@ struct TokenEstimateBody {
 #[serde(rename_all = "camelCase")]
 struct FreeTierBody {
     /// `free`, `partial` or `gate` (the pool pays nothing). The decision is based on the maximum price of the work.
+    #[schema(value_type = ServeName)]
     serve: &'static str,
     /// The amount that the pool is expected to pay, in sats. Together with `chargeSats`, it equals `estimatedSats`.
     absorb_sats: u64,
@@ -59,6 +61,7 @@ impl FreeTierBody {
 #[derive(Debug, Serialize, ToSchema)]
 struct IdentityBody {
     /// The trust tier of the caller; `anonymous` without an identity.
+    #[schema(value_type = TierName)]
     trust_tier: &'static str,
     /// The public key: 64 hex digits. Absent without an identity.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,7 +79,7 @@ pub(crate) struct EstimateBody {
     estimated_sats: u64,
     /// The expected price, in msats.
     estimated_msats: u64,
-    /// The expected price, in US dollars, including the margin.
+    /// The same price in US dollars, including the margin.
     #[schema(value_type = f64)]
     estimated_cost_usd: Decimal,
     /// The evaluation fee, in sats, as a part of the price. It is paid first, and not refunded once the evaluation has

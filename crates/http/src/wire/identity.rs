@@ -1,6 +1,7 @@
 //! The bodies of logins and identities.
 
 use super::Decimal;
+use super::vocabulary::TierName;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tithe_clock::Timestamp;
@@ -14,6 +15,7 @@ use utoipa::ToSchema;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ChallengeBody {
     /// The nonce to sign: 64 hex digits. It is valid for one login.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     nonce: String,
     /// The time at which the nonce expires.
     #[schema(value_type = String, format = DateTime)]
@@ -26,13 +28,40 @@ impl From<Challenge> for ChallengeBody {
     }
 }
 
+/// A signed event (NIP-01).
+#[derive(Debug, ToSchema)]
+#[expect(
+    dead_code,
+    reason = "this type exists for the API's document only; events are read by `tithe-trust`"
+)]
+pub(crate) struct NostrEventBody {
+    /// The SHA-256 of the serialized event.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    id: String,
+    /// The public key.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    pubkey: String,
+    /// The time of the signature, in seconds since 1970.
+    created_at: u64,
+    /// The kind: 22242 or 27235.
+    #[schema(minimum = 0, maximum = 65535)]
+    kind: u16,
+    /// The tags.
+    tags: Vec<Vec<String>>,
+    /// The content.
+    content: String,
+    /// The Schnorr signature of the id.
+    #[schema(pattern = "^[0-9a-f]{128}$")]
+    sig: String,
+}
+
 /// A signed challenge.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct VerifyBody {
     /// The signed event (NIP-01), an object with `id`, `pubkey`, `created_at`, `kind`, `tags`, `content` and `sig`. Its
     /// kind is 22242 with the nonce in a `challenge` tag (NIP-42), or 27235 with the nonce in such a tag or as the
     /// content.
-    #[schema(value_type = Object)]
+    #[schema(value_type = NostrEventBody)]
     pub(crate) event: Value,
     /// The expected public key, as hex or npub. The login is rejected if the event is signed by a different key.
     pub(crate) pubkey: Option<String>,
@@ -43,6 +72,7 @@ pub(crate) struct VerifyBody {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TrustBody {
     /// The tier: `new`, `established`, `trusted` or `elite`.
+    #[schema(value_type = TierName)]
     tier: &'static str,
     /// The trust score, in points.
     #[schema(value_type = f64)]
@@ -108,7 +138,7 @@ struct WholeTrustBody {
 /// The free-tier budget of an identity.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct FreeTierBody {
+struct BudgetBody {
     /// The budget per budget window, in sats, which depends on the tier.
     daily_budget_sats: u64,
     /// The amount that the pool has paid in the current budget window, in sats, rounded up.
@@ -134,7 +164,7 @@ pub(crate) struct MeBody {
     /// The trust of the identity.
     trust: WholeTrustBody,
     /// The free-tier budget of the identity.
-    free_tier: FreeTierBody,
+    free_tier: BudgetBody,
 }
 
 impl TryFrom<&IdentityView> for MeBody {
@@ -151,7 +181,7 @@ impl TryFrom<&IdentityView> for MeBody {
                 next_tier: next.map(|(tier, _)| tier.as_str()),
                 points_to_next_tier: next.map(|(_, missing)| missing.into()),
             },
-            free_tier: FreeTierBody {
+            free_tier: BudgetBody {
                 daily_budget_sats: identity.budget.to_sats_rounding_down().get(),
                 absorbed_today_sats: identity.absorbed_today.to_sats_rounding_up()?.get(),
                 reserved_sats: identity.reserved.to_sats_rounding_up()?.get(),

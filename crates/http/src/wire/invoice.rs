@@ -1,5 +1,6 @@
 //! The bodies of invoices and test payments.
 
+use super::vocabulary::InvoiceStateName;
 use serde::Serialize;
 use tithe_clock::Timestamp;
 use tithe_lightning::{Invoice, InvoiceState};
@@ -14,8 +15,10 @@ pub(crate) struct InvoiceBody {
     #[schema(example = "lnbc20n1…")]
     payment_request: String,
     /// The payment hash: 64 hex digits.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     payment_hash: String,
     /// The amount, in sats.
+    #[schema(minimum = 1)]
     amount_sats: u64,
     /// The time at which the invoice expires.
     #[schema(value_type = String, format = DateTime)]
@@ -40,8 +43,10 @@ impl TryFrom<&Invoice> for InvoiceBody {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct InvoiceStateBody {
     /// The payment hash: 64 hex digits.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     payment_hash: String,
     /// `pending`, `paid` or `expired`.
+    #[schema(value_type = InvoiceStateName)]
     state: &'static str,
     /// The purpose: `job_eval` or `job_work`.
     purpose: String,

@@ -1,10 +1,11 @@
 //! The bodies of jobs.
 
+use super::vocabulary::{FinishReasonName, JobStateName, RefundStateName, TierName};
 use super::{Decimal, InvoiceBody};
 use serde::{Deserialize, Serialize};
 use tithe_clock::Timestamp;
 use tithe_engine::jobs::{CreatedJob, JobView};
-use tithe_jobs::{Job, JobChange, JobState, Refund, StateName, WorkTerms};
+use tithe_jobs::{Job, JobChange, JobState, JobSummary, Refund, StateName, WorkTerms};
 use tithe_lightning::InvoiceState;
 use tithe_money::{MoneyError, Msats};
 use utoipa::ToSchema;
@@ -12,16 +13,18 @@ use utoipa::ToSchema;
 /// A request to create a job.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(example = json!({ "request": "Why is the sky blue?", "maxOutputTokens": 500 }))]
 pub(crate) struct NewJobBody {
     /// The text of the request. Tabs and line breaks are allowed, other control characters are not.
-    #[schema(example = "Why is the sky blue?")]
+    #[schema(min_length = 1, max_length = 262_144)]
     pub(crate) request: String,
     /// The model to use. Defaults to the server's choice.
     pub(crate) model: Option<String>,
     /// The maximum length of the output, in tokens. A lower limit reduces the invoice; anything unused is refunded.
+    #[schema(minimum = 1)]
     pub(crate) max_output_tokens: Option<u64>,
     /// The token of an identity.
-    #[serde(rename = "nostr_token")]
+    #[serde(rename = "nostr_token", alias = "nostrToken")]
     pub(crate) nostr_token: Option<String>,
 }
 
@@ -30,8 +33,10 @@ pub(crate) struct NewJobBody {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CreatedJobBody {
     /// The id of the job. Anyone who knows it can read the job.
+    #[schema(format = "uuid")]
     job_id: String,
     /// The state: `awaiting_eval_payment`.
+    #[schema(value_type = JobStateName)]
     state: &'static str,
     /// The invoice for the evaluation.
     eval_invoice: InvoiceBody,
@@ -42,6 +47,7 @@ pub(crate) struct CreatedJobBody {
     created_at: Timestamp,
     /// The trust tier of the identity that created the job.
     #[serde(rename = "trust_tier")]
+    #[schema(value_type = TierName)]
     trust_tier: &'static str,
 }
 
@@ -94,6 +100,9 @@ struct UsageBody {
     cost_usd: Decimal,
     /// The price of the work, in sats, rounded up.
     cost_sats: u64,
+    /// True if the backend reported no usage, so that the tokens were counted; absent otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    estimated: bool,
 }
 
 /// The shares of the price that you and the pool paid.
@@ -112,6 +121,7 @@ struct ChargedBody {
 #[serde(rename_all = "camelCase")]
 struct RefundBody {
     /// The state: `not_applicable`, `pending`, `paying` or `paid`.
+    #[schema(value_type = RefundStateName)]
     state: &'static str,
     /// The refunded amount, in sats.
     amount_sats: u64,
@@ -123,14 +133,84 @@ impl From<Refund> for RefundBody {
     }
 }
 
+/// A job in a list.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct JobSummaryBody {
+    /// The id of the job.
+    #[schema(format = "uuid")]
+    job_id: String,
+    /// The state.
+    #[schema(value_type = JobStateName)]
+    state: &'static str,
+    /// The model that the work runs on.
+    model: String,
+    /// The time of creation.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// The time of the last state change.
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+    /// The refund of an ended job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refund: Option<RefundBody>,
+}
+
+impl From<&JobSummary> for JobSummaryBody {
+    fn from(job: &JobSummary) -> Self {
+        Self {
+            job_id: job.id.to_string(),
+            state: job.state.as_str(),
+            model: job.model.clone(),
+            created_at: job.created_at,
+            updated_at: job.updated_at,
+            refund: job.state.is_terminal().then(|| job.refund.into()),
+        }
+    }
+}
+
+/// A page of jobs.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct JobListBody {
+    /// The jobs, newest first.
+    pub(crate) jobs: Vec<JobSummaryBody>,
+    /// The `cursor` of the next page; absent on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "uuid")]
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// More of the text of running work.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeltaBody {
+    /// The text.
+    pub(crate) text: String,
+    /// The attempt that the text belongs to. A new attempt starts the text anew.
+    pub(crate) attempt: u32,
+}
+
+/// The data of an event of a job.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "this type exists for the API's document only")]
+pub(crate) enum JobEventBody {
+    /// Of `event: state`.
+    State(Box<JobBody>),
+    /// Of `event: delta`.
+    Delta(DeltaBody),
+}
+
 /// A job.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct JobBody {
     /// The id of the job.
+    #[schema(format = "uuid")]
     job_id: String,
     /// The state: `awaiting_eval_payment`, `evaluating`, `awaiting_work_payment`, `executing`, `rejected`,
     /// `complete`, `failed` or `expired`.
+    #[schema(value_type = JobStateName)]
     state: &'static str,
     /// The time of creation.
     #[schema(value_type = String, format = DateTime)]
@@ -140,6 +220,7 @@ pub(crate) struct JobBody {
     updated_at: Timestamp,
     /// The trust tier of the identity that created the job.
     #[serde(rename = "trust_tier")]
+    #[schema(value_type = TierName)]
     trust_tier: &'static str,
     /// Whether the pool pays for the work in full or in part.
     #[serde(rename = "free_tier")]
@@ -166,6 +247,7 @@ pub(crate) struct JobBody {
     /// `complete`: why the result ended: `stop` (it is whole), `length` (it was cut by a limit; it may be empty if the model's
     /// reasoning took all of it), `content_filter` or `interrupted`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<FinishReasonName>)]
     finish_reason: Option<&'static str>,
     /// `complete`: the resources that the work used.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -243,6 +325,7 @@ impl JobBody {
                     output_tokens: completion.usage.output_tokens,
                     cost_usd: settlement.price.usd.into(),
                     cost_sats: settlement.price.msats.to_sats_rounding_up()?.get(),
+                    estimated: completion.estimated,
                 });
                 let paid = view.work_invoice.as_ref().map_or(0, |invoice| match invoice.state {
                     InvoiceState::Paid { received, .. } => received.to_sats_rounding_down().get(),

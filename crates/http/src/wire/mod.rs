@@ -4,13 +4,19 @@ mod estimate;
 mod identity;
 mod invoice;
 mod job;
+mod model;
 mod pool;
+mod vocabulary;
 
 pub(crate) use estimate::EstimateBody;
 pub(crate) use identity::{ChallengeBody, MeBody, VerifiedBody, VerifyBody};
 pub(crate) use invoice::{InvoiceBody, InvoiceStateBody, TestPaymentBody};
-pub(crate) use job::{CreatedJobBody, JobBody, NewJobBody};
+pub(crate) use job::{
+    CreatedJobBody, DeltaBody, JobBody, JobEventBody, JobListBody, JobSummaryBody, NewJobBody,
+};
+pub(crate) use model::{ModelBody, ModelListBody};
 pub(crate) use pool::{PoolBody, PoolSummaryBody};
+pub(crate) use vocabulary::ProblemCode;
 
 use serde::Serialize;
 use serde_json::value::RawValue;

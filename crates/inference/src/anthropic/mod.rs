@@ -57,7 +57,7 @@ impl Anthropic {
         let path: &[&str] =
             if base_url.last_segment() == Some("v1") { &["messages"] } else { &["v1", "messages"] };
         Ok(Self {
-            transport: Transport::new(base_url.endpoint(path), headers, api_key, limits)?,
+            transport: Transport::new(base_url.endpoint(path), headers, limits)?,
             zero_temperature: AtomicBool::new(zero_temperature.resolve(&base_url, VENDOR_HOST)),
         })
     }

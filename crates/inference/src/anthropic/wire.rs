@@ -3,7 +3,7 @@
 use crate::chat_stream::{Protocol, Step, reported};
 use crate::failure::BackendFailure;
 use crate::sse::Event;
-use crate::transport::{Delivery, excerpt};
+use crate::transport::Delivery;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use tithe_engine::inference::{ChatEvent, ChatRequest, Completion, FinishReason, InferenceError, Role};
@@ -197,9 +197,8 @@ impl Protocol for Events {
         if matches!(event.data.trim(), "" | "null" | "[DONE]") {
             return Ok(Step::Silent);
         }
-        let data: Data = serde_json::from_str(&event.data).map_err(|source| {
-            BackendFailure::Unreadable { excerpt: excerpt(event.data.as_bytes()), source }.nonsense()
-        })?;
+        let data: Data = serde_json::from_str(&event.data)
+            .map_err(|source| BackendFailure::unreadable(event.data.as_bytes(), &source))?;
         Ok(match data {
             Data::MessageStart { message } => {
                 // It is not done yet, so what it says of the output is not the count.

@@ -87,7 +87,7 @@ impl OpenAiCompatible {
         };
         let headers: HeaderMap = api_key.iter().map(|key| (AUTHORIZATION, key.header("Bearer "))).collect();
         let url = base_url.endpoint(&["chat", "completions"]);
-        Ok(Self { transport: Transport::new(url, headers, api_key, limits)?, dialect: Mutex::new(dialect) })
+        Ok(Self { transport: Transport::new(url, headers, limits)?, dialect: Mutex::new(dialect) })
     }
 
     /// Sends the request. If the backend names a parameter that it does not take, the request is sent once more without it, and

@@ -6,7 +6,7 @@ use crate::chat_stream::{Protocol, Step, reported};
 use crate::counts::larger;
 use crate::failure::BackendFailure;
 use crate::sse::Event;
-use crate::transport::{Delivery, excerpt};
+use crate::transport::Delivery;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use tithe_engine::inference::{
@@ -265,9 +265,7 @@ impl Protocol for Chunks {
             self.finish.get_or_insert(FinishReason::Other);
             return Ok(Step::Last);
         }
-        let unreadable = |source| {
-            BackendFailure::Unreadable { excerpt: excerpt(event.data.as_bytes()), source }.nonsense()
-        };
+        let unreadable = |source| BackendFailure::unreadable(event.data.as_bytes(), &source);
         // Some servers keep the connection alive with empty events.
         if event.data.trim().is_empty() {
             return Ok(Step::Silent);

@@ -1,6 +1,6 @@
 //! A response in progress.
 
-use super::{Limits, excerpt};
+use super::Limits;
 use crate::failure::BackendFailure;
 use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
@@ -78,7 +78,7 @@ impl Answer {
             }
         }
         serde_json::from_slice(body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&body))
-            .map_err(|source| BackendFailure::Unreadable { excerpt: excerpt(&body), source }.nonsense())
+            .map_err(|source| BackendFailure::unreadable(&body, &source))
     }
 
     /// The beginning of the body: at most `bytes_max` bytes, as far as they arrive within `wait`.

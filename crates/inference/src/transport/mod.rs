@@ -8,7 +8,8 @@ mod retry_after;
 
 pub use address::{ApiKey, ApiKeyError, BaseUrl, BaseUrlError};
 pub(crate) use answer::{Answer, Piece};
-pub(crate) use excerpt::excerpt;
+pub use excerpt::BackendText;
+pub(crate) use excerpt::position;
 pub(crate) use refusal::ErrorKind;
 
 use crate::failure::BackendFailure;
@@ -16,7 +17,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, redirect};
 use serde::Serialize;
 use std::time::Duration;
-use tithe_engine::inference::InferenceError;
+use tithe_engine::inference::{InferenceError, TEXT_BYTES_MAX};
 use tokio::time::{Instant, timeout_at};
 
 /// The limits of a backend's responses.
@@ -45,7 +46,7 @@ impl Default for Limits {
             first_byte: Duration::from_mins(2),
             idle: Duration::from_mins(2),
             overall: Duration::from_mins(10),
-            answer_bytes_max: 16 * 1024 * 1024,
+            answer_bytes_max: usize::try_from(TEXT_BYTES_MAX).unwrap_or(usize::MAX),
         }
     }
 }
@@ -69,19 +70,12 @@ pub(crate) enum Delivery {
 pub(crate) struct Transport {
     client: Client,
     url: reqwest::Url,
-    key: Option<ApiKey>,
     limits: Limits,
 }
 
 impl Transport {
-    /// Connections to the endpoint `url`, each request with `headers`. The `key` must be among them; it is named apart
-    /// so that it can be struck out of what the backend says.
-    pub(crate) fn new(
-        url: reqwest::Url,
-        headers: HeaderMap,
-        key: Option<ApiKey>,
-        limits: Limits,
-    ) -> Result<Self, SetupError> {
+    /// Connections to the endpoint `url`, each request with `headers`.
+    pub(crate) fn new(url: reqwest::Url, headers: HeaderMap, limits: Limits) -> Result<Self, SetupError> {
         let client = Client::builder()
             .user_agent(concat!("tithe/", env!("CARGO_PKG_VERSION")))
             .default_headers(headers)
@@ -92,7 +86,7 @@ impl Transport {
             .redirect(redirect::Policy::none())
             .build()
             .map_err(SetupError)?;
-        Ok(Self { client, url, key, limits })
+        Ok(Self { client, url, limits })
     }
 
     /// Posts `body` as JSON; an error status is returned as an error.
@@ -116,7 +110,7 @@ impl Transport {
         if status.is_success() {
             return Ok(answer);
         }
-        Err(refusal::read(answer, status, self.key.as_ref()).await)
+        Err(refusal::read(answer, status).await)
     }
 }
 

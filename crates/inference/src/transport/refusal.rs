@@ -1,7 +1,7 @@
 //! Classification of error responses.
 
-use super::excerpt::excerpt;
-use super::{Answer, ApiKey, retry_after};
+use super::excerpt::BackendText;
+use super::{Answer, retry_after};
 use crate::failure::BackendFailure;
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -99,7 +99,7 @@ const CONTENT_OR_LENGTH: [&str; 10] = [
 ];
 
 /// Reads the error body and classifies the error.
-pub(super) async fn read(answer: Answer, status: StatusCode, key: Option<&ApiKey>) -> InferenceError {
+pub(super) async fn read(answer: Answer, status: StatusCode) -> InferenceError {
     let retry_after = retry_after::read(answer.headers());
     let body = answer.beginning(READ_BYTES_MAX, READ_WAIT).await;
     let object: Option<Value> = serde_json::from_slice(&body).ok();
@@ -110,11 +110,7 @@ pub(super) async fn read(answer: Answer, status: StatusCode, key: Option<&ApiKey
         (_, Some(by_object)) if ErrorKind::is_vague(status) => by_object,
         (by_status, _) => by_status,
     };
-    let body = match key {
-        // Some backends repeat the rejected key in the error message.
-        Some(key) => excerpt(String::from_utf8_lossy(&body).replace(key.expose(), "[key]").as_bytes()),
-        None => excerpt(&body),
-    };
+    let body = BackendText::of(&body);
     let failure = BackendFailure::Status { status, body };
     match kind {
         ErrorKind::Unavailable => failure.unavailable(retry_after),

@@ -5,7 +5,8 @@ use crate::schema::jobs;
 use diesel::prelude::*;
 use tithe_engine::store::StoreError;
 use tithe_jobs::{
-    Completion, Evaluation, FinishReason, Job, JobId, JobState, Lease, LeaseOwner, Refund, WorkTerms,
+    Completion, Evaluation, FinishReason, Job, JobId, JobState, JobSummary, Lease, LeaseOwner, Refund,
+    StateName, WorkTerms,
 };
 use tithe_lightning::PaymentHash;
 use tithe_money::Sats;
@@ -43,6 +44,38 @@ pub struct JobRow {
     pub created_at: i64,
     pub updated_at: i64,
     pub nostr_pubkey: Option<String>,
+    pub usage_estimated: bool,
+}
+
+/// A job without its texts.
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = jobs)]
+pub struct JobSummaryRow {
+    pub id: String,
+    pub state: String,
+    pub model: String,
+    pub created_at: i64,
+    pub updated_at: i64,
+    pub refund_state: String,
+    pub refund_amount_msats: i64,
+}
+
+impl TryFrom<JobSummaryRow> for JobSummary {
+    type Error = StoreError;
+
+    fn try_from(row: JobSummaryRow) -> Result<Self, StoreError> {
+        let read = Reader::new("job", &row.id);
+        // The step that is not seen from outside.
+        let state = if row.state == "accepted" { StateName::Evaluating.as_str() } else { row.state.as_str() };
+        Ok(Self {
+            id: JobId(read.column("id", row.id.parse())?),
+            state: read.column("state", state.parse())?,
+            model: row.model,
+            created_at: read.time("created_at", row.created_at)?,
+            updated_at: read.time("updated_at", row.updated_at)?,
+            refund: read.refund(&row.refund_state, row.refund_amount_msats)?,
+        })
+    }
 }
 
 const fn state_column(state: &JobState) -> &'static str {
@@ -101,6 +134,7 @@ impl TryFrom<&Job> for JobRow {
             created_at: job.created_at.unix_micros(),
             updated_at: job.updated_at.unix_micros(),
             nostr_pubkey: job.identity.map(|pubkey| pubkey.to_string()),
+            usage_estimated: completion.is_some_and(|completion| completion.estimated),
         })
     }
 }
@@ -114,12 +148,7 @@ impl TryFrom<JobRow> for Job {
         let until = row.lease_until.map(|until| read.time("lease_until", until)).transpose()?;
         let identity =
             row.nostr_pubkey.as_deref().map(|pubkey| read.pubkey("nostr_pubkey", pubkey)).transpose()?;
-        let refund_amount = read.sats("refund_amount_msats", row.refund_amount_msats)?;
-        let refund = match row.refund_state.as_str() {
-            "not_applicable" => Refund::NotApplicable,
-            "pending" => Refund::Pending { amount: refund_amount },
-            other => return Err(read.corrupt(format!("refund_state is {other:?}"))),
-        };
+        let refund = read.refund(&row.refund_state, row.refund_amount_msats)?;
         Ok(Self {
             id: JobId(read.column("id", row.id.parse())?),
             max_output_tokens: row
@@ -197,6 +226,7 @@ impl JobRow {
                 cached_input_tokens: count("actual_cached_input_tokens", self.actual_cached_input_tokens)?,
                 output_tokens: count("actual_output_tokens", self.actual_output_tokens)?,
             },
+            estimated: self.usage_estimated,
             finish: self
                 .finish_reason
                 .as_deref()
@@ -215,6 +245,15 @@ impl Reader {
             return Ok(sats);
         }
         Err(self.corrupt(format!("{column} is {msats}, not whole sats")))
+    }
+
+    fn refund(&self, state: &str, msats: i64) -> Result<Refund, StoreError> {
+        let amount = self.sats("refund_amount_msats", msats)?;
+        match state {
+            "not_applicable" => Ok(Refund::NotApplicable),
+            "pending" => Ok(Refund::Pending { amount }),
+            other => Err(self.corrupt(format!("refund_state is {other:?}"))),
+        }
     }
 
     fn hash(&self, column: &str, hash: Option<&str>) -> Result<Option<PaymentHash>, StoreError> {

@@ -14,7 +14,7 @@ pub use free_tier::{GrantRow, POOL_COUNTERS, PoolCountersRow, ReservationRow};
 pub use idempotency::IdempotencyRow;
 pub use identity::{AuthNonceRow, IdentityRow, auth_nonce_column};
 pub use invoice::InvoiceRow;
-pub use job::JobRow;
+pub use job::{JobRow, JobSummaryRow};
 pub use ledger::{AccountRow, HoldRow, NewTransferRow, TransferRow};
 pub use outbox::{JOB_TOPIC, NewOutboxRow, OutboxRow};
 

@@ -218,7 +218,7 @@ pub async fn a_batch_of_the_pool_that_cannot_be_written_leaves_nothing_behind(st
         assert!(store.batch_commit(&crate::command::batch(commands, START)).await.is_err());
         assert_eq!(rows(&store).await, before);
     }
-    assert_eq!(store.auth_nonces_purge(START + DAY).await.unwrap(), 0);
+    assert_eq!(store.auth_nonces_purge(START + DAY, 100).await.unwrap(), 0);
     // Without the fault all of it can be done.
     let outcomes = commit(store.as_ref(), others(START), START).await;
     assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");

@@ -71,14 +71,14 @@ pub async fn a_proof_is_used_once_and_never_after_its_time(store: FreshStore) {
     let long = Command::AuthNonceConsume { nonce, kind, identity, expires_at: START + HOUR };
     accepted(store.as_ref(), long.clone(), START).await;
     let expiry = START + Duration::from_mins(1);
-    assert_eq!(store.auth_nonces_purge(expiry - INSTANT).await.unwrap(), 0);
+    assert_eq!(store.auth_nonces_purge(expiry - INSTANT, 100).await.unwrap(), 0);
     let again = |at| commit(store.as_ref(), vec![prove(1, AuthNonceKind::HttpAuth, 3, START)], at);
     assert_eq!(again(expiry - INSTANT).await[0], used);
-    assert_eq!(store.auth_nonces_purge(expiry).await.unwrap(), 2);
-    assert_eq!(store.auth_nonces_purge(expiry).await.unwrap(), 0);
+    assert_eq!(store.auth_nonces_purge(expiry, 100).await.unwrap(), 2);
+    assert_eq!(store.auth_nonces_purge(expiry, 100).await.unwrap(), 0);
     assert_eq!(again(expiry).await[0], used, "what is forgotten has expired");
     assert_eq!(commit(store.as_ref(), vec![long], expiry).await, [used], "its time has not come");
-    assert_eq!(store.auth_nonces_purge(START + HOUR).await.unwrap(), 1);
+    assert_eq!(store.auth_nonces_purge(START + HOUR, 100).await.unwrap(), 1);
     // A name that is free again is free: whatever it names then is another proof.
     let another = prove(1, AuthNonceKind::Login, 1, expiry);
     assert_eq!(accepted(store.as_ref(), another, expiry).await, Reply::Done);

@@ -4,7 +4,7 @@ use super::FreshStore;
 use crate::command::Command;
 use crate::scene::{EXPIRY, START, Stage, accepted, invoice, job_at, job_id, pay, preimage};
 use std::time::Duration;
-use tithe_lightning::{InvoiceState, PaymentHash, Purpose};
+use tithe_lightning::{ExpiryWindow, Invoice, InvoiceState, PaymentHash, Purpose};
 
 /// However small the pages, every pending invoice is on exactly one of them.
 pub async fn pages_show_every_pending_invoice_once(store: FreshStore) {
@@ -33,7 +33,7 @@ pub async fn pages_show_every_pending_invoice_once(store: FreshStore) {
         paid_at: START,
         preimage: Some(preimage(22, Purpose::JobEval)),
     };
-    assert_eq!(paid, tithe_lightning::Invoice { state, ..wanted });
+    assert_eq!(paid, Invoice { state, ..wanted });
 }
 
 /// A payment may still arrive for a while after its invoice lapsed, not for ever.
@@ -49,13 +49,20 @@ pub async fn only_recent_lapses_are_looked_at(store: FreshStore) {
         )
         .await;
     }
-    let lapsed = async |since| store.invoices_expired(since, None, 10).await.unwrap().len();
-    assert_eq!(lapsed(START).await, 2);
-    assert_eq!(lapsed(START + day).await, 1);
-    assert_eq!(lapsed(START + day * 2).await, 0);
+    let window = |after, until| ExpiryWindow { after: START + after, until: START + until };
+    let found = async |window, after, limit| store.invoices_expired(window, after, limit).await.unwrap();
+    let place = |invoice: &Invoice| (invoice.expires_at, invoice.payment_hash);
+    // The window is half-open: what expired at its beginning is in the one before.
+    assert_eq!(found(window(Duration::ZERO, day * 2), None, 10).await.len(), 2);
+    assert_eq!(found(window(Duration::ZERO, EXPIRY), None, 10).await.len(), 1);
+    assert_eq!(found(window(EXPIRY, day + EXPIRY - Duration::from_micros(1)), None, 10).await.len(), 0);
+    assert_eq!(found(window(EXPIRY, day + EXPIRY), None, 10).await.len(), 1);
     assert_eq!(store.invoices_pending_count().await.unwrap(), 0);
-    let first = store.invoices_expired(START, None, 1).await.unwrap().remove(0);
-    let second = store.invoices_expired(START, Some(first.payment_hash), 10).await.unwrap();
+    let all = window(Duration::ZERO, day * 2);
+    let first = found(all, None, 1).await.remove(0);
+    assert_eq!(first.expires_at, START + EXPIRY, "oldest first");
+    let second = found(all, Some(place(&first)), 10).await;
     assert_eq!(second.len(), 1);
-    assert_ne!(second[0].payment_hash, first.payment_hash);
+    assert_eq!(second[0].expires_at, START + day + EXPIRY);
+    assert_eq!(found(all, Some(place(&second[0])), 10).await, []);
 }

@@ -2,6 +2,7 @@
 
 use super::FreshStore;
 use crate::command::{Command, Reply};
+use crate::people::pubkey;
 use crate::scene::{
     EXPIRY, START, Stage, accepted, claim, invoice, job_at, job_id, new_job, preimage, usage, work,
 };
@@ -132,4 +133,27 @@ pub async fn a_job_that_never_got_an_invoice_is_found(store: FreshStore) {
     let job = Arc::new(store.job(job_id(1)).await.unwrap().unwrap());
     assert_eq!(job.state, JobState::Expired { work: None, invoice: None });
     assert_eq!(store.jobs_never_invoiced(later, 10).await.unwrap(), []);
+}
+
+/// Newest first, in pages, and nobody else's.
+pub async fn the_jobs_of_an_identity_are_listed_newest_first(store: FreshStore) {
+    for n in 1..=5 {
+        let mut job = new_job(n, START);
+        job.identity = (n != 3).then(|| pubkey(u32::from(n == 4)));
+        let create = Command::JobCreate { job: Box::new(job), idempotency: None, instead_of: None };
+        accepted(store.as_ref(), create, START).await;
+    }
+    accepted(store.as_ref(), Command::JobAbandon { job: job_id(5) }, START + EXPIRY).await;
+    let page = async |before, limit| {
+        let page = store.jobs_of_identity(pubkey(0), before, limit).await.unwrap();
+        page.iter().map(|job| (job.id, job.state)).collect::<Vec<_>>()
+    };
+    let (waits, expired) = (StateName::AwaitingEvalPayment, StateName::Expired);
+    assert_eq!(page(None, 2).await, [(job_id(5), expired), (job_id(2), waits)]);
+    assert_eq!(page(Some(job_id(2)), 2).await, [(job_id(1), waits)]);
+    assert_eq!(page(Some(job_id(1)), 2).await, []);
+    let whole = store.job(job_id(5)).await.unwrap().unwrap();
+    let listed = store.jobs_of_identity(pubkey(0), None, 1).await.unwrap().remove(0);
+    assert_eq!((listed.created_at, listed.updated_at), (whole.created_at, whole.updated_at));
+    assert_eq!((listed.model, listed.refund), (whole.model, whole.refund));
 }

@@ -52,8 +52,8 @@ pub async fn an_answer_is_kept_and_replayed(store: FreshStore) {
 pub async fn old_keys_are_forgotten(store: FreshStore) {
     accepted(store.as_ref(), Command::IdempotencyBegin(request("a", 1)), START).await;
     accepted(store.as_ref(), Command::IdempotencyBegin(request("b", 1)), START + LEASE).await;
-    assert_eq!(store.idempotency_purge(START + DAY - LEASE).await.unwrap(), 0);
-    assert_eq!(store.idempotency_purge(START + DAY).await.unwrap(), 1);
+    assert_eq!(store.idempotency_purge(START + DAY - LEASE, 100).await.unwrap(), 0);
+    assert_eq!(store.idempotency_purge(START + DAY, 100).await.unwrap(), 1);
     let release = Command::IdempotencyRelease { id: request("b", 1).id };
     assert_eq!(accepted(store.as_ref(), release, START + LEASE).await, Reply::Done);
     let retried = accepted(store.as_ref(), Command::IdempotencyBegin(request("b", 1)), START + LEASE).await;

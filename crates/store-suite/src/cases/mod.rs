@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod pool;
 pub mod pool_jobs;
 pub mod random;
+pub mod retention;
 pub mod servers;
 pub mod vocabulary;
 mod watch;

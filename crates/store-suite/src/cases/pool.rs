@@ -215,7 +215,7 @@ pub async fn a_auth_nonce_consumed_64_times_at_once_is_used_once(servers: Server
         }
         assert_eq!(won.len(), 1, "{kind:?}");
     }
-    assert_eq!(servers[0].auth_nonces_purge(START + Duration::from_hours(1)).await.unwrap(), 12);
+    assert_eq!(servers[0].auth_nonces_purge(START + Duration::from_hours(1), 100).await.unwrap(), 12);
 }
 
 /// Whatever two servers do first for a stranger, both of it is in the one row that they make.

@@ -367,6 +367,7 @@ impl Step {
             Self::Finish(ends) => {
                 let outcome = match ends {
                     WorkEnds::Done(output_tokens) => WorkOutcome::Completed {
+                        estimated: false,
                         finish: tithe_jobs::FinishReason::Stop,
                         text: Arc::from("done"),
                         usage: Usage { input_tokens: 9, cached_input_tokens: 2, output_tokens },

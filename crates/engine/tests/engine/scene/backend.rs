@@ -71,6 +71,8 @@ pub enum Ends {
     Finished(Option<Usage>),
     /// With no word of its end.
     CutOff,
+    /// With an error in the middle.
+    FailedAfter,
     /// The request is refused, before anything is said.
     Refused,
     /// The backend says that it is not set up.
@@ -102,6 +104,8 @@ pub struct Backend {
     evaluations: AtomicU32,
     works: AtomicU32,
     gates: Mutex<VecDeque<(Point, GateEnd)>>,
+    /// The first message of the last evaluation.
+    instructions: Mutex<String>,
     to_evaluations: Mutex<VecDeque<Answer>>,
     to_work: Mutex<VecDeque<Answer>>,
 }
@@ -120,6 +124,11 @@ impl Backend {
 
     pub fn say_to_work(&self, answer: Answer) {
         self.to_work.lock().unwrap().push_back(answer);
+    }
+
+    /// What the last evaluation was told to do.
+    pub fn instructions(&self) -> String {
+        self.instructions.lock().unwrap().clone()
     }
 
     /// How many evaluations were asked for.
@@ -149,6 +158,7 @@ async fn said(answer: Answer) -> Result<Vec<Result<ChatEvent, InferenceError>>, 
     match answer.ends {
         Ends::Finished(usage) => events.push(Ok(ChatEvent::Finished { finish: FinishReason::Stop, usage })),
         Ends::CutOff | Ends::Silent => {}
+        Ends::FailedAfter => events.push(Err(InferenceError::Failed(None))),
         Ends::Away(wait) => {
             return Err(InferenceError::Unavailable { retry_after: Some(wait), source: None });
         }
@@ -167,6 +177,7 @@ impl Inference for Shared {
     async fn complete(&self, request: &ChatRequest) -> Result<Completion, InferenceError> {
         assert!(request.deterministic, "evaluations must not depend on luck");
         self.0.evaluations.fetch_add(1, Ordering::SeqCst);
+        self.0.instructions.lock().unwrap().clone_from(&request.messages[0].text);
         self.0.pass(Point::Evaluation).await;
         let scripted = self.0.to_evaluations.lock().unwrap().pop_front();
         let Some(answer) = scripted else { return self.0.sim.complete(request).await };

@@ -247,7 +247,13 @@ pub fn somebody(n: u8) -> NostrPubkey {
 
 /// A request for a job.
 pub fn asking(request: &str) -> NewJobRequest {
-    NewJobRequest { request: request.to_owned(), model: None, max_output_tokens: None, identity: None }
+    NewJobRequest {
+        request: request.to_owned(),
+        model: None,
+        max_output_tokens: None,
+        identity: None,
+        origin: None,
+    }
 }
 
 /// Looks up all pending invoices, and those that expired recently.

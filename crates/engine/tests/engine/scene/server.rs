@@ -7,6 +7,7 @@ use super::{Scene, asking};
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tithe_engine::idempotency::KeyedResponse;
 use tithe_engine::inference::{ChatRequest, ChatStream, Completion, Inference, InferenceError};
@@ -31,12 +32,14 @@ pub struct Server {
     pub engine: Arc<Engine>,
     pub power: Arc<Power>,
     wallet: Arc<SimWallet>,
+    lookups: Arc<AtomicU32>,
     running: Option<Running>,
 }
 
 impl Server {
     pub fn new(scene: &Scene, wallet: Arc<SimWallet>) -> Self {
         let power = Arc::new(Power::default());
+        let lookups = Arc::<AtomicU32>::default();
         let layer = ServerLayer {
             inner: scene.store.clone(),
             faults: scene.store_faults.clone(),
@@ -44,7 +47,11 @@ impl Server {
         };
         let ports = Ports {
             store: Arc::new(Layered(layer)),
-            wallet: Arc::new(PoweredWallet { inner: wallet.clone(), power: power.clone() }),
+            wallet: Arc::new(PoweredWallet {
+                inner: wallet.clone(),
+                power: power.clone(),
+                lookups: lookups.clone(),
+            }),
             inference: Arc::new(PoweredInference {
                 inner: Shared(scene.backend.clone()),
                 power: power.clone(),
@@ -56,7 +63,7 @@ impl Server {
         };
         let secrets = Secrets::new(Secret::new("a secret of the test's").unwrap(), vec![]);
         let engine = Arc::new(Engine::new(ports, scene.settings.clone(), &secrets).unwrap());
-        Self { engine, power, wallet, running: None }
+        Self { engine, power, wallet, lookups, running: None }
     }
 
     pub fn start(&mut self) {
@@ -66,6 +73,11 @@ impl Server {
 
     pub async fn stop(&mut self, patience: Duration) {
         self.running.take().unwrap().stop(patience).await;
+    }
+
+    /// How often this server has looked an invoice up at the wallet.
+    pub fn lookups(&self) -> u32 {
+        self.lookups.load(Ordering::SeqCst)
     }
 
     pub fn wallet_faults(&self) -> &Faults {
@@ -143,6 +155,7 @@ impl Inference for PoweredInference {
 }
 
 struct PoweredWallet {
+    lookups: Arc<AtomicU32>,
     inner: Arc<SimWallet>,
     power: Arc<Power>,
 }
@@ -162,6 +175,7 @@ impl Wallet for PoweredWallet {
     }
 
     async fn invoice_status(&self, payment_hash: PaymentHash) -> Result<Option<InvoiceStatus>, WalletError> {
+        self.lookups.fetch_add(1, Ordering::SeqCst);
         self.power.through(Op::Other, self.inner.invoice_status(payment_hash)).await
     }
 

@@ -11,8 +11,9 @@ impl TestApp {
         self.post("/api/jobs", json!({ "request": request }).to_string()).await
     }
 
-    /// Creates a job with an idempotency key.
+    /// Creates a job with an idempotency key, which is made long enough.
     pub(crate) async fn job_ask_keyed(&self, request: &str, key: &str) -> Answer {
+        let key = format!("{key:_<16}");
         let body = json!({ "request": request }).to_string();
         self.send(self.request(Method::POST, "/api/jobs").header("Idempotency-Key", key).body(body)).await
     }

@@ -23,7 +23,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tithe_clock::{Clock, Entropy, ManualClock, SystemClock, SystemEntropy, Timestamp};
 use tithe_engine::{Engine, Ports, Running, Settings};
-use tithe_http::{AppState, HttpSettings, PublicUrl};
+use tithe_http::{AppState, HttpSettings, LimitSettings, PublicUrl};
 use tithe_inference::SimInference;
 use tithe_lightning::TestPayer;
 use tithe_pricing::Catalogue;
@@ -51,10 +51,22 @@ pub(crate) struct Options {
     pub(crate) dev: bool,
     /// The origins that browsers may call from.
     pub(crate) cors_origins: Vec<String>,
-    /// The public URL of the server.
-    pub(crate) public_url: Option<PublicUrl>,
+    /// The public URLs of the server.
+    pub(crate) public_urls: Vec<PublicUrl>,
     /// The retired token secrets that the server still accepts.
     pub(crate) retired: Vec<Secret>,
+    /// The limits of clients.
+    pub(crate) limits: LimitSettings,
+}
+
+/// No limit on the rate of requests: tests send many from one address.
+pub(crate) fn unlimited() -> LimitSettings {
+    LimitSettings { requests_per_second: None, ..LimitSettings::default() }
+}
+
+/// Readiness is found out anew for each request.
+pub(crate) fn settings() -> Settings {
+    Settings { readiness_interval: Duration::ZERO, max_unpaid_per_origin: 100_000, ..Settings::default() }
 }
 
 /// The token secret of test servers.
@@ -65,13 +77,14 @@ pub(crate) fn secret() -> Secret {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            settings: Settings::default(),
+            settings: settings(),
             started: true,
             manual_clock: false,
             dev: true,
             cors_origins: Vec::new(),
-            public_url: None,
+            public_urls: Vec::new(),
             retired: Vec::new(),
+            limits: unlimited(),
         }
     }
 }
@@ -145,14 +158,11 @@ impl TestApp {
             (Arc::new(engine), wallet, kept)
         });
         let (draining, stopping) = (CancellationToken::new(), CancellationToken::new());
-        let state = AppState {
-            draining: draining.clone(),
-            engine: engine.clone(),
-            public_url: options.public_url,
-            test_payer: options.dev.then(|| -> Arc<dyn TestPayer> { wallet.clone() }),
-            runtime: runtime.handle().clone(),
-            stopping: stopping.clone(),
-        };
+        let mut state = AppState::new(engine.clone(), runtime.handle().clone(), options.limits);
+        state.draining = draining.clone();
+        state.public_urls = options.public_urls;
+        state.test_payer = options.dev.then(|| -> Arc<dyn TestPayer> { wallet.clone() });
+        state.stopping = stopping.clone();
         let running = options.started.then(|| runtime.block_on(async { engine.start() }));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

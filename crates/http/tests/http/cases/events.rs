@@ -22,7 +22,7 @@ fn steps(events: &[Event]) -> Vec<(u64, Value)> {
 
 /// The numbers in an event id.
 fn numbers(id: &str) -> [u64; 3] {
-    let numbers: Vec<u64> = id.split('-').map(|part| part.parse().unwrap()).collect();
+    let numbers: Vec<u64> = id.split('-').take(3).map(|part| part.parse().unwrap()).collect();
     numbers.try_into().unwrap()
 }
 

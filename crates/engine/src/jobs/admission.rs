@@ -1,0 +1,174 @@
+//! How many jobs one customer may have that wait for their first payment.
+//!
+//! Creating a job costs the customer nothing and the server an invoice and a row. So whoever pays nothing has only so many at once: an
+//! identity that has trust by its key, everybody else by where the request comes from, because keys are free. The counts are this
+//! server's own and end with the job's first step or with its invoice; the limit over all customers is counted in the store.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tithe_clock::Timestamp;
+use tithe_jobs::{JobChange, JobId, StateName};
+use tithe_trust::NostrPubkey;
+
+/// Where a request comes from, such as a block of addresses. Requests of one origin share the limits of strangers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Origin(String);
+
+impl Origin {
+    /// The origin of this name.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Who a job is counted for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Asker {
+    /// An identity that has trust.
+    Identity(NostrPubkey),
+    /// Everybody of one origin.
+    Origin(Origin),
+}
+
+/// The jobs that wait for their first payment, by whom they are counted for.
+#[derive(Default)]
+pub(crate) struct Admission(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    jobs: HashMap<JobId, (Asker, Timestamp)>,
+    /// The jobs of each asker, by when their invoices expire.
+    by_asker: HashMap<Asker, BTreeSet<(Timestamp, JobId)>>,
+}
+
+impl Waiting {
+    fn remove(&mut self, job: JobId) {
+        let Some((asker, until)) = self.jobs.remove(&job) else { return };
+        if let Some(waiting) = self.by_asker.get_mut(&asker) {
+            waiting.remove(&(until, job));
+            if waiting.is_empty() {
+                self.by_asker.remove(&asker);
+            }
+        }
+    }
+}
+
+impl Admission {
+    /// Counts a job that waits at most `until`, unless its asker has `most` already: then the time is returned after which there is
+    /// room again.
+    pub(super) fn admit(
+        &self,
+        job: JobId,
+        asker: Asker,
+        most: usize,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), Duration> {
+        let mut waiting = self.lock();
+        let of_asker = waiting.by_asker.get(&asker).into_iter().flatten();
+        let over: Vec<JobId> = of_asker.take_while(|(until, _)| *until <= now).map(|(_, job)| *job).collect();
+        for job in over {
+            waiting.remove(job);
+        }
+        let of_asker = waiting.by_asker.entry(asker.clone()).or_default();
+        if of_asker.len() >= most {
+            let first = of_asker.first().map(|(until, _)| until.since(now));
+            return Err(first.unwrap_or_default());
+        }
+        of_asker.insert((until, job));
+        waiting.jobs.insert(job, (asker, until));
+        Ok(())
+    }
+
+    /// Stops counting a job.
+    pub(super) fn release(&self, job: JobId) {
+        self.lock().remove(job);
+    }
+
+    /// Stops counting jobs that have been paid for, or have ended.
+    pub(super) fn observe(&self, changes: &[JobChange]) {
+        let mut waiting = self.lock();
+        for change in changes.iter().filter(|change| change.state != StateName::AwaitingEvalPayment) {
+            waiting.remove(change.job);
+        }
+    }
+
+    /// Stops counting jobs whose invoices have expired.
+    pub(super) fn sweep(&self, now: Timestamp) {
+        let mut waiting = self.lock();
+        let over = waiting.jobs.iter().filter(|(_, (_, until))| *until <= now).map(|(job, _)| *job);
+        for job in over.collect::<Vec<_>>() {
+            waiting.remove(job);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+    const START: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn job(n: u128) -> JobId {
+        JobId(Uuid::from_u128(n))
+    }
+
+    fn here() -> Asker {
+        Asker::Origin(Origin::new("192.0.2.1"))
+    }
+
+    fn counted(admission: &Admission) -> usize {
+        let waiting = admission.lock();
+        let sum = waiting.by_asker.values().map(BTreeSet::len).sum();
+        assert_eq!(waiting.jobs.len(), sum);
+        sum
+    }
+
+    #[test]
+    fn one_asker_takes_no_room_of_another_and_is_told_when_there_is_room_again() {
+        let admission = Admission::default();
+        for n in 0..3 {
+            let until = START + MINUTE * u32::try_from(n + 1).unwrap();
+            assert_eq!(admission.admit(job(n), here(), 3, until, START), Ok(()));
+        }
+        assert_eq!(admission.admit(job(3), here(), 3, START + MINUTE, START), Err(MINUTE));
+        let there = Asker::Origin(Origin::new("192.0.2.2"));
+        assert_eq!(admission.admit(job(4), there, 3, START + MINUTE, START), Ok(()));
+        assert_eq!(counted(&admission), 4);
+    }
+
+    #[test]
+    fn a_count_ends_with_the_invoice_with_a_payment_and_with_the_job() {
+        let admission = Admission::default();
+        let admit = |n, now| admission.admit(job(n), here(), 1, now + MINUTE, now);
+        assert_eq!(admit(1, START), Ok(()));
+        assert!(admit(2, START).is_err());
+        assert_eq!(admit(2, START + MINUTE), Ok(()), "the invoice of the first has expired");
+        let change = |state| [JobChange { job: job(2), revision: 3, state, at: START }];
+        admission.observe(&change(StateName::AwaitingEvalPayment));
+        assert!(admit(3, START + MINUTE).is_err());
+        admission.observe(&change(StateName::Evaluating));
+        assert_eq!(admit(3, START + MINUTE), Ok(()));
+        admission.release(job(3));
+        assert_eq!(admit(4, START + MINUTE), Ok(()));
+        admission.sweep(START + MINUTE);
+        assert_eq!(counted(&admission), 1);
+        admission.sweep(START + MINUTE * 2);
+        assert_eq!(counted(&admission), 0);
+    }
+}

@@ -1,0 +1,104 @@
+//! Addresses of clients.
+
+use actix_web::http::header::HeaderMap;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::fmt;
+use std::net::IpAddr;
+
+/// How many leading bits of an IPv6 address belong to one customer of a provider (RFC 6177).
+const IPV6_PREFIX: u8 = 56;
+
+/// The addresses that count as one client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct AddressBlock(IpNet);
+
+impl AddressBlock {
+    /// The block of an address.
+    pub(crate) fn of(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V4(address) => IpNet::V4(Ipv4Net::from(address)),
+            IpAddr::V6(address) => {
+                IpNet::V6(Ipv6Net::new(address, IPV6_PREFIX).unwrap_or_else(|_| address.into()).trunc())
+            }
+        })
+    }
+}
+
+impl fmt::Display for AddressBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpNet::V4(network) => network.addr().fmt(f),
+            IpNet::V6(network) => network.fmt(f),
+        }
+    }
+}
+
+/// The address of the client: the peer's own, or, if the peer is a trusted proxy, the last one in `X-Forwarded-For` that is not a
+/// trusted proxy. What a client has written in front of that is not believed.
+pub(super) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+    let mut client = peer.to_canonical();
+    if !is_trusted(&client) {
+        return client;
+    }
+    let lines: Vec<&str> = headers.get_all("X-Forwarded-For").filter_map(|line| line.to_str().ok()).collect();
+    for text in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+        let Some(address) = parse(text.trim()) else { break };
+        client = address;
+        if !is_trusted(&client) {
+            break;
+        }
+    }
+    client
+}
+
+/// An address as proxies write it: alone, in brackets, or with a port.
+fn parse(text: &str) -> Option<IpAddr> {
+    let with_port = || text.parse::<std::net::SocketAddr>().map(|address| address.ip()).ok();
+    let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    text.parse().ok().or_else(with_port).or_else(in_brackets).map(|address: IpAddr| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_ipv4_address_or_an_ipv6_network_of_56_bits_is_one_client() {
+        let shown = |text: &str| AddressBlock::of(address(text)).to_string();
+        assert_eq!(shown("192.0.2.7"), "192.0.2.7");
+        assert_eq!(shown("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(shown("2001:db8:1:22ff::1"), "2001:db8:1:2200::/56");
+        assert_eq!(AddressBlock::of(address("2001:db8::1")), AddressBlock::of(address("2001:db8:0:ff::2")));
+        assert_ne!(AddressBlock::of(address("2001:db8::1")), AddressBlock::of(address("2001:db8:0:100::1")));
+    }
+
+    #[test]
+    fn only_what_trusted_proxies_have_added_is_believed() {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "127.0.0.1/32".parse().unwrap()];
+        for (peer, forwarded, expected) in [
+            ("192.0.2.1", &["198.51.100.9"][..], "192.0.2.1"),
+            ("127.0.0.1", &[], "127.0.0.1"),
+            ("127.0.0.1", &["198.51.100.9"], "198.51.100.9"),
+            ("::ffff:127.0.0.1", &["198.51.100.9"], "198.51.100.9"),
+            ("127.0.0.1", &["203.0.113.5, 198.51.100.9, 10.1.2.3"], "198.51.100.9"),
+            ("127.0.0.1", &["203.0.113.5", "198.51.100.9"], "198.51.100.9"),
+            ("127.0.0.1", &["198.51.100.9:4711"], "198.51.100.9"),
+            ("127.0.0.1", &["[2001:db8::1]:4711"], "2001:db8::1"),
+            ("127.0.0.1", &["[2001:db8::1]"], "2001:db8::1"),
+            ("127.0.0.1", &["198.51.100.9, unknown"], "127.0.0.1"),
+            ("127.0.0.1", &["10.0.0.1, 10.0.0.2"], "10.0.0.1"),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in forwarded {
+                headers.append(HeaderName::from_static("x-forwarded-for"), HeaderValue::from_static(line));
+            }
+            assert_eq!(client(address(peer), &headers, &trusted), address(expected), "{peer} {forwarded:?}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The API's document, and its rendering.
+
+use crate::openapi;
+use crate::problem::{Code, Problem};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_ENCODING, ETAG, IF_NONE_MATCH};
+use actix_web::middleware::Compress;
+use actix_web::web::{self, Path, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, Resource, guard};
+use sha2::{Digest, Sha256};
+use std::sync::{Arc, LazyLock};
+use utoipa_swagger_ui::Config;
+
+/// For how long a page need not be requested again, and that it must be looked at again then.
+const CACHED: &str = "public, max-age=300, must-revalidate";
+
+static DOCUMENT: LazyLock<(Vec<u8>, String)> = LazyLock::new(|| {
+    let text = openapi::openapi_json().into_bytes();
+    let tag = tag_of(&text);
+    (text, tag)
+});
+
+static PAGES: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(Config::from("/openapi.json")));
+
+/// Registers the document and its pages.
+pub(super) fn configure(config: &mut ServiceConfig) {
+    config
+        .service(readable("/openapi.json").wrap(Compress::default()).route(reading().to(document)))
+        .service(web::redirect("/docs", "/docs/"))
+        .service(readable("/docs/{file:.*}").wrap(Compress::default()).route(reading().to(page)));
+}
+
+fn readable(path: &str) -> Resource {
+    let other = |request: HttpRequest| async move {
+        Err::<HttpResponse, _>(Problem::method(request.method().as_str(), "GET, HEAD"))
+    };
+    web::resource(path).default_service(web::to(other))
+}
+
+fn reading() -> actix_web::Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+async fn document(request: HttpRequest) -> HttpResponse {
+    let (text, tag) = &*DOCUMENT;
+    cached(&request, tag, "application/json", text.clone())
+}
+
+async fn page(request: HttpRequest, file: Path<String>) -> Result<HttpResponse, Problem> {
+    let found = utoipa_swagger_ui::serve(&file, Arc::clone(&PAGES)).ok().flatten();
+    let found = found.ok_or_else(|| Problem::new(Code::NotFound, "unknown page of the documentation"))?;
+    let mut text = found.bytes.into_owned();
+    if found.content_type.starts_with("text/html") {
+        let page = String::from_utf8_lossy(&text);
+        text = page.replace("<title>Swagger UI</title>", "<title>Tithe API</title>").into_bytes();
+    }
+    let mut response = cached(&request, &tag_of(&text), &found.content_type, text);
+    if found.gzpipped {
+        response
+            .headers_mut()
+            .insert(CONTENT_ENCODING, actix_web::http::header::HeaderValue::from_static("gzip"));
+    }
+    Ok(response)
+}
+
+fn tag_of(text: &[u8]) -> String {
+    let hash = Sha256::digest(text);
+    format!("W/\"{}\"", hex::encode(hash.get(..16).unwrap_or_default()))
+}
+
+fn cached(request: &HttpRequest, tag: &str, content_type: &str, text: Vec<u8>) -> HttpResponse {
+    let known = request.headers().get(IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).unwrap_or_default();
+    let is_known = known.split(',').any(|known| known.trim() == tag);
+    let mut response = if is_known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    response.insert_header((CACHE_CONTROL, CACHED)).insert_header((ETAG, tag));
+    if is_known { response.finish() } else { response.content_type(content_type).body(text) }
+}

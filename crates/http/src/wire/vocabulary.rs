@@ -1,0 +1,121 @@
+//! The names that the API's document enumerates. Bodies carry them as the domain writes them; tests compare the two.
+
+#![expect(dead_code, reason = "these types exist for the API's document only")]
+
+use utoipa::ToSchema;
+
+/// The state of a job.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum JobStateName {
+    AwaitingEvalPayment,
+    Evaluating,
+    AwaitingWorkPayment,
+    Executing,
+    Rejected,
+    Complete,
+    Failed,
+    Expired,
+}
+
+/// The state of an invoice.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum InvoiceStateName {
+    Pending,
+    Paid,
+    Expired,
+}
+
+/// The trust tier of a caller.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum TierName {
+    Anonymous,
+    New,
+    Established,
+    Trusted,
+    Elite,
+}
+
+/// How the pool takes part in a payment.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum ServeName {
+    Free,
+    Partial,
+    Gate,
+}
+
+/// Why a result ended.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum FinishReasonName {
+    Stop,
+    Length,
+    ContentFilter,
+    Interrupted,
+}
+
+/// The state of a refund.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum RefundStateName {
+    NotApplicable,
+    Pending,
+    Paying,
+    Paid,
+}
+
+/// The stable code of a problem.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum ProblemCode {
+    InvalidBody,
+    InvalidField,
+    InvalidIdempotencyKey,
+    WeakIdempotencyKey,
+    InvalidIdentity,
+    IdentityRequired,
+    NotFound,
+    MethodNotAllowed,
+    NotPayable,
+    IdempotencyKeyReused,
+    RequestInProgress,
+    BodyTooLarge,
+    UrlTooLong,
+    UnsupportedMediaType,
+    TooManyUnpaid,
+    RateLimited,
+    TooManyStreams,
+    Internal,
+    NoPrice,
+    NoWallet,
+    NoBackend,
+    Busy,
+    OutcomeUnknown,
+    ShuttingDown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Code;
+    use tithe_jobs::{FinishReason, StateName};
+    use tithe_trust::Tier;
+    use utoipa::PartialSchema;
+
+    fn names<T: PartialSchema>() -> Vec<String> {
+        let schema = serde_json::to_value(T::schema()).unwrap();
+        let names = schema["enum"].as_array().unwrap().iter();
+        names.map(|name| name.as_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn documented_names_are_those_of_the_domain() {
+        assert_eq!(names::<JobStateName>(), StateName::ALL.map(|name| name.as_str()));
+        assert_eq!(names::<TierName>(), Tier::ALL.map(Tier::as_str));
+        assert_eq!(names::<FinishReasonName>(), FinishReason::ALL.map(FinishReason::as_str));
+        assert_eq!(names::<ProblemCode>(), Code::ALL.map(Code::as_str));
+    }
+}

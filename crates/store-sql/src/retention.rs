@@ -1,0 +1,32 @@
+//! What is deleted after a while. The conditions are written out in the statements, so that both stores use the partial indexes that
+//! the migrations make for them.
+
+use tithe_clock::Timestamp;
+use tithe_lightning::{ExpiryWindow, PaymentHash};
+
+/// Expired jobs that still have their text.
+pub const EXPIRED_TEXTS: &str = "state = 'expired' AND request <> ''";
+
+/// Jobs that expired before their evaluation, and that nothing is owed for.
+pub const UNPAID_JOBS: &str = "state = 'expired' AND work_terms IS NULL AND refund_state = 'not_applicable'";
+
+/// No money has ever moved for the job: its account was never used.
+pub const NOTHING_PAID: &str = "NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.id = 'job:' || jobs.id)";
+
+/// Identities that have never earned or taken anything.
+pub const UNPROVEN: &str = "\
+    interaction_count = 0 AND trust_score_millis = 0 AND absorbed_reset_at IS NULL AND reserved_msats = 0 \
+    AND open_offer IS NULL";
+
+/// No job belongs to the identity.
+pub const NO_JOBS: &str = "NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.nostr_pubkey = nostr_identities.pubkey)";
+
+/// Where a page of expired invoices begins: after this time, or at it and after this hash.
+#[must_use]
+pub fn page_begin(window: ExpiryWindow, after: Option<(Timestamp, PaymentHash)>) -> (i64, String) {
+    match after {
+        Some((time, hash)) => (time.unix_micros(), hash.to_string()),
+        // No hash comes after this text.
+        None => (window.after.unix_micros(), "~".to_owned()),
+    }
+}

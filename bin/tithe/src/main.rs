@@ -17,6 +17,10 @@ use config::Config;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// Gives memory back that many clients have used at once; the system's allocator keeps most of it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Sells AI work for sats over Bitcoin Lightning, and puts a tenth of what customers pay into a pool for free work.
 #[derive(Parser)]
 #[command(

@@ -27,7 +27,7 @@ pub(crate) fn without_password(url: &str) -> Option<String> {
 /// nothing to redact.
 pub(crate) fn without_secrets(value: &str) -> Option<String> {
     if !value.contains("://") {
-        return None;
+        return without_password(value);
     }
     let redacted = value.split(',').map(|url| {
         let url = without_password(url).unwrap_or_else(|| url.to_owned());

@@ -91,7 +91,7 @@ impl Default for Settings {
             max_attempts: 5,
             work_timeout: Duration::from_mins(10),
             outage_patience: Duration::from_hours(24),
-            wallet_timeout: Duration::from_secs(10),
+            wallet_timeout: Duration::from_secs(8),
             read_patience: Duration::from_secs(1),
             probe_backend: false,
             readiness_interval: Duration::from_secs(2),

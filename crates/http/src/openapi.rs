@@ -113,8 +113,8 @@ fn complete(operation: &mut Operation, path: &str, method: HttpMethod) {
             responses.insert(status.to_owned(), RefOr::T(problem(description)));
         }
     };
-    if path != "/healthz" {
-        add("414", "URL longer than 64 KiB");
+    if path != "/healthz" && path != "/readyz" {
+        add("414", "URL longer than 32 KiB");
         add("429", "too many requests from this address");
     }
     add("405", "the path does not support this method");

@@ -45,6 +45,8 @@ mod catalogue;
 #[cfg(feature = "toml")]
 mod catalogue_file;
 mod cost;
+#[cfg(feature = "tokenizers")]
+mod dictionary;
 mod model;
 mod price;
 #[cfg(feature = "ports")]

@@ -1,5 +1,7 @@
 //! Counting tokens.
 
+#[cfg(feature = "tokenizers")]
+use crate::dictionary::{CL100K_BASE, O200K_BASE};
 use std::fmt;
 use std::str::FromStr;
 
@@ -38,8 +40,8 @@ impl Tokenizer {
     #[cfg(feature = "tokenizers")]
     fn count_usize(self, text: &str) -> usize {
         match self {
-            Self::O200kBase => bpe_openai::o200k_base().count(text),
-            Self::Cl100kBase => bpe_openai::cl100k_base().count(text),
+            Self::O200kBase => O200K_BASE.count(text),
+            Self::Cl100kBase => CL100K_BASE.count(text),
             Self::Bytes => text.len(),
         }
     }
@@ -107,6 +109,16 @@ mod tests {
         {
             assert_eq!(Tokenizer::Cl100kBase.count(text), cl100k, "{text}");
             assert_eq!(Tokenizer::O200kBase.count(text), o200k, "{text}");
+        }
+    }
+
+    #[cfg(feature = "tokenizers")]
+    proptest! {
+        #[test]
+        fn counts_are_those_of_the_crate_that_the_dictionaries_come_from(text in "(\\PC|[ \\n\\r\\t]){0,200}") {
+            let count = |count: usize| u64::try_from(count).unwrap();
+            prop_assert_eq!(Tokenizer::O200kBase.count(&text), count(bpe_openai::o200k_base().count(text.as_str())));
+            prop_assert_eq!(Tokenizer::Cl100kBase.count(&text), count(bpe_openai::cl100k_base().count(text.as_str())));
         }
     }
 

@@ -41,6 +41,8 @@ pub struct ClusterOptions {
     pub tls: Option<TlsFiles>,
     /// Further settings (`postgresql.conf`), which win over the cluster's own.
     pub settings: Vec<(String, String)>,
+    /// The folder of the server's programs. Without it they are looked for: `TITHE_TEST_POSTGRES_BIN`, then where systems install them.
+    pub programs: Option<PathBuf>,
 }
 
 impl ClusterOptions {
@@ -69,7 +71,7 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a cluster and waits until it accepts connections, which takes half a second.
     pub fn start(options: ClusterOptions) -> Result<Self, ClusterError> {
-        let bin = programs::folder()?;
+        let bin = options.programs.clone().map_or_else(programs::folder, Ok)?;
         let run_as = RunAs::choose()?;
         let folder = tempfile::Builder::new()
             .prefix("tithe-postgres-")

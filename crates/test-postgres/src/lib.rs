@@ -12,6 +12,7 @@ mod cluster;
 mod database;
 mod error;
 mod guardian;
+mod install;
 mod janitor;
 mod programs;
 mod run_as;
@@ -20,6 +21,13 @@ mod sql;
 pub use cluster::{Cluster, ClusterOptions, TlsFiles};
 pub use database::TestDatabase;
 pub use error::ClusterError;
+
+/// Installs PostgreSQL's server programs where a machine has none: by the system's package manager, or below Cargo's target folder.
+/// Returns their folder; `None` if there is no way.
+#[must_use]
+pub fn install_programs() -> Option<std::path::PathBuf> {
+    install::install(&install::folder())
+}
 
 /// The environment variable with the URL of the administrative database of this run's server.
 pub const URL_VARIABLE: &str = "TITHE_TEST_POSTGRES_URL";

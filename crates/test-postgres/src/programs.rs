@@ -67,7 +67,7 @@ fn version(name: &OsStr) -> Vec<u32> {
         .collect()
 }
 
-fn has_programs(folder: &Path) -> bool {
+pub fn has_programs(folder: &Path) -> bool {
     ["initdb", "postgres"].iter().all(|program| folder.join(program).is_file())
 }
 

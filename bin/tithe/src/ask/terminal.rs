@@ -2,7 +2,6 @@
 //! the result can be piped.
 
 use crate::client::{Created, Delta, Estimate, FreeTier, Invoice, Job, Verified};
-use anstream::adapter::StripStr;
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 use std::io::{IsTerminal as _, Write as _};
@@ -183,15 +182,37 @@ impl Terminal {
     }
 }
 
-/// Text without what controls a terminal: an answer must not move the cursor, retitle the window or write the clipboard.
+/// Text without what controls a terminal: an answer must not move the cursor, retitle the window or write the clipboard. A control
+/// sequence may begin in one part of the text and end in another.
 #[derive(Default)]
-struct PlainText(StripStr);
+struct PlainText {
+    parser: vte::Parser,
+    visible: Visible,
+}
+
+/// What is visible of a text.
+#[derive(Default)]
+struct Visible(String);
+
+impl vte::Perform for Visible {
+    fn print(&mut self, c: char) {
+        if !c.is_control() {
+            self.0.push(c);
+        }
+    }
+
+    fn execute(&mut self, byte: u8) {
+        if matches!(byte, b'\n' | b'\t') {
+            self.0.push(byte.into());
+        }
+    }
+}
 
 impl PlainText {
     /// The next part of the text.
     fn next(&mut self, text: &str) -> String {
-        let visible = self.0.strip_next(text).collect::<String>();
-        visible.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+        self.parser.advance(&mut self.visible, text.as_bytes());
+        std::mem::take(&mut self.visible.0)
     }
 }
 

@@ -43,7 +43,8 @@ fn a_customer_buys_in_the_terminal(env: &TestEnv) {
     let wrong = ask(&server, &["hello", "--model", "gpt-none"]);
     assert_eq!(wrong.status.code(), Some(1));
     assert!(
-        text(&wrong.stderr).contains("not offered by this server: \"gpt-none\""),
+        text(&wrong.stderr)
+            .contains("not offered by this server: expected one of sim-large, sim-small; got \"gpt-none\""),
         "{}",
         text(&wrong.stderr)
     );

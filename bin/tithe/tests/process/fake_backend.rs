@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,8 +18,6 @@ pub(crate) enum Reply {
     Status(u16, String),
     /// A status with a header and no body.
     Busy { retry_after: u32 },
-    /// The connection is closed without an answer.
-    HangUp,
 }
 
 impl Reply {
@@ -54,7 +52,6 @@ struct Shared {
     script: Mutex<Script>,
     asked: Mutex<Vec<Asked>>,
     stopped: AtomicBool,
-    open: AtomicUsize,
 }
 
 /// The backend. It listens until it is dropped.
@@ -72,7 +69,6 @@ impl FakeBackend {
             script: Mutex::new(Box::new(script)),
             asked: Mutex::default(),
             stopped: AtomicBool::new(false),
-            open: AtomicUsize::new(0),
         });
         let accepting = Arc::clone(&shared);
         std::thread::spawn(move || {
@@ -119,9 +115,7 @@ impl Drop for FakeBackend {
 
 impl Shared {
     fn serve(&self, stream: TcpStream) {
-        self.open.fetch_add(1, Ordering::SeqCst);
         let _gone = self.requests(stream);
-        self.open.fetch_sub(1, Ordering::SeqCst);
     }
 
     fn requests(&self, stream: TcpStream) -> std::io::Result<()> {
@@ -176,7 +170,6 @@ fn send(stream: &mut TcpStream, reply: &Reply, streamed: bool) -> std::io::Resul
         )
     };
     match reply {
-        Reply::HangUp => return Ok(false),
         Reply::Busy { retry_after } => whole(503, &format!("Retry-After: {retry_after}\r\n"), "{}")?,
         Reply::Status(status, body) => whole(*status, "", body)?,
         Reply::Text { parts, finish, usage } if !streamed => {

@@ -325,7 +325,7 @@ fn a_client_that_never_pays_keeps_nobody_out_and_leaves_nothing() {
         ("TITHE_LATE_PAYMENT_SECONDS", "1"),
         ("TITHE_RETENTION_SECONDS", "1"),
         ("TITHE_POLL_SECONDS", "1"),
-        ("TITHE_MAX_UNPAID_PER_ADDRESS", "50"),
+        ("TITHE_MAX_UNPAID_PER_ADDRESS", "10"),
     ]);
     let text = "a stranger's text ".repeat(2_000);
     let (created, refused) = block_on(async {
@@ -352,7 +352,7 @@ fn a_client_that_never_pays_keeps_nobody_out_and_leaves_nothing() {
         };
         tokio::join!(flood, honest).0
     });
-    assert!(created >= 50 && created <= 250 && refused > 100, "{created} created, {refused} refused");
+    assert!((10..=60).contains(&created) && refused > 50, "{created} created, {refused} refused");
     // Their invoices expire, late payments are looked for, and then the next sweep deletes them.
     let began = Instant::now();
     while env.audit()["jobs"] != 3 {

@@ -65,7 +65,8 @@ async fn a_repeated_request_is_answered_alike_by_whichever_server_it_reaches() {
     let servers = three(&env);
     let mut answers = Vec::new();
     for server in &servers {
-        let request = Client::new().post(server.url("/api/jobs")).header("Idempotency-Key", "once");
+        let request =
+            Client::new().post(server.url("/api/jobs")).header("Idempotency-Key", "once, and not again");
         let answer = request.json(&json!({ "request": "hello" })).send().await.unwrap();
         assert_eq!(answer.status(), 201);
         answers.push(answer.json::<Value>().await.unwrap());

@@ -21,8 +21,9 @@ pub(crate) const PROBE_OUTPUT_MAX: u64 = 16;
 /// How long a probe may take.
 const PROBE_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long the result of a probe is not questioned.
-const PROBE_FRESH: Duration = Duration::from_secs(5);
+/// How long the result of a probe is not questioned: that the model works, and that it does not.
+const WORKS_FRESH: Duration = Duration::from_secs(1);
+const FAILS_FRESH: Duration = Duration::from_secs(5);
 
 /// How long a backend may be away before nothing is sold any more: what is short disturbs nobody, because jobs wait.
 const AWAY_PATIENCE: Duration = Duration::from_secs(30);
@@ -119,7 +120,9 @@ impl BackendHealth {
     /// Probes a model, unless that was just done.
     async fn probe(&self, model: &str) -> Option<ProbeUsage> {
         let mut last = self.probing.lock().await;
-        if last.as_ref().is_some_and(|(at, name)| name == model && at.elapsed() < PROBE_FRESH) {
+        let works = self.lock().get(model) == Some(&Health::Works);
+        let fresh = if works { WORKS_FRESH } else { FAILS_FRESH };
+        if last.as_ref().is_some_and(|(at, name)| name == model && at.elapsed() < fresh) {
             return None;
         }
         let request = ChatRequest {

@@ -81,13 +81,18 @@ impl Jobs {
         {
             return Ok(KeyedResponse::replay(response));
         }
-        let origin = new.origin.clone();
-        let job = Box::new(self.new_job(new).await?);
-        self.admit(&job, origin).await?;
-        let created = self.create_admitted(job.clone(), idempotency, render).await;
+        // What is cheap comes first: whoever has too many unpaid jobs does not make the server count tokens.
+        self.quotes.check_text(&new.request)?;
+        let id = JobId(self.core.new_id());
+        self.admit(id, &new).await?;
+        let creating = async {
+            let job = Box::new(self.new_job(id, new).await?);
+            self.create_admitted(job, idempotency, render).await
+        };
+        let created = creating.await;
         // Only a new job whose invoice is shown waits for its payment.
         if created.as_ref().map_or(true, |response| response.replayed) {
-            self.admission.release(job.id);
+            self.admission.release(id);
         }
         created
     }
@@ -124,9 +129,9 @@ impl Jobs {
     }
 
     /// Counts a job that is to be created among those that nobody has paid for yet.
-    async fn admit(&self, job: &Job, origin: Option<Origin>) -> Result<(), EngineError> {
+    async fn admit(&self, job: JobId, new: &NewJobRequest) -> Result<(), EngineError> {
         let settings = &self.core.settings;
-        let trusted = self.identities.tier_of(job.identity).await? >= Tier::Established;
+        let trusted = self.identities.tier_of(new.identity).await? >= Tier::Established;
         let most = settings.max_unpaid_invoices;
         // Whoever has trust finds room even when strangers have taken all of theirs.
         let most = if trusted { most } else { most - most / RESERVE_PARTS };
@@ -135,13 +140,13 @@ impl Jobs {
         if uninvoiced.len() >= UNINVOICED_MAX || store.invoices_pending_count().await? >= most {
             return Err(EngineError::TooManyUnpaid);
         }
-        let (asker, most) = match (job.identity.filter(|_| trusted), origin) {
+        let (asker, most) = match (new.identity.filter(|_| trusted), new.origin.clone()) {
             (Some(pubkey), _) => (Asker::Identity(pubkey), settings.max_unpaid_per_identity),
             (None, Some(origin)) => (Asker::Origin(origin), settings.max_unpaid_per_origin),
             (None, None) => return Ok(()),
         };
         let now = self.core.now();
-        let admitted = self.admission.admit(job.id, asker, most, now + settings.invoice_expiry, now);
+        let admitted = self.admission.admit(job, asker, most, now + settings.invoice_expiry, now);
         admitted.map_err(|retry_after| EngineError::TooManyUnpaidOfYours { most, retry_after })
     }
 
@@ -159,15 +164,14 @@ impl Jobs {
 
     /// Checks a request, and prices its evaluation. The work is priced too, so that what can never run is refused before
     /// anybody pays.
-    async fn new_job(&self, new: NewJobRequest) -> Result<Job, EngineError> {
+    async fn new_job(&self, id: JobId, new: NewJobRequest) -> Result<Job, EngineError> {
         let model = self.quotes.work_model(new.model.as_deref())?;
-        self.quotes.check_text(&new.request)?;
         self.quotes.check_backend(&model.name)?;
         let terms = self.quotes.terms().await?;
         let _fits = self.quotes.work(model, &new.request, new.max_output_tokens, &terms)?;
         let evaluation = self.quotes.evaluation(&new.request, &terms)?;
         Ok(Job::new(NewJob {
-            id: JobId(self.core.new_id()),
+            id,
             request: Arc::from(new.request),
             model: model.name.clone(),
             max_output_tokens: new.max_output_tokens,
@@ -208,7 +212,7 @@ impl Jobs {
         if job.evaluation_invoice().is_none() {
             let owner = Arc::new(JobOwner { job: id, identity: job.identity, lease: None });
             let invoice = self.payments.mint(&eval_invoice(&job)).await?;
-            let tier = self.identities.tier_of(job.identity).await?;
+            let tier = self.identities.tier_of(new.identity).await?;
             let created = CreatedJob { job, invoice, claim_token: claim_token.clone(), tier };
             let response = render(&created);
             let finish = key.map(|key| (key.clone(), response.clone()));

@@ -8,7 +8,6 @@ use tithe_lightning::{
     Bolt11, ExpectedInvoice, Invoice, InvoiceId, InvoiceRequest, OwnerId, Purpose, WalletError,
 };
 use tithe_money::Sats;
-use tokio::time::Instant;
 use tracing::warn;
 
 /// How often the wallet is asked again when its answer was lost.
@@ -81,18 +80,16 @@ impl Payments {
     }
 
     async fn mint_bolt11(&self, request: &InvoiceRequest) -> Result<Bolt11, MintError> {
-        let until = Instant::now() + self.core.settings.wallet_timeout;
         for attempt in 1..=MINT_ATTEMPTS {
             let made = self.core.ports.wallet.invoice_create(request);
-            let failure = match tokio::time::timeout_at(until, made).await {
+            let failure = match tokio::time::timeout(self.core.settings.wallet_timeout, made).await {
                 Ok(Ok(bolt11)) => return Ok(bolt11),
                 Ok(Err(failure)) => failure,
                 Err(_elapsed) => WalletError::OutcomeUnknown(None),
             };
             warn!(attempt, failure = chain(&failure), "the wallet made no invoice");
             match failure {
-                WalletError::OutcomeUnknown(_) if Instant::now() < until => {}
-                WalletError::OutcomeUnknown(_) => break,
+                WalletError::OutcomeUnknown(_) => {}
                 WalletError::Unavailable(_) => break,
                 _ => return Err(MintError::Unfit),
             }

@@ -57,6 +57,7 @@ async fn a_paid_job_waits_while_the_backend_refuses_the_server_and_no_attempt_is
     scene.settings.max_attempts = 1;
     let server = scene.started();
     eventually("both models were probed", async || (scene.backend.evaluations() >= 2).then_some(())).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
     let id = server.create("hello").await;
     // The evaluation, and the probes that follow.
     for _ in 0..4 {

@@ -128,6 +128,8 @@ async fn a_late_payment_of_a_lapsed_offer_is_owed_back_and_takes_nothing_of_the_
     scene.clock.advance(scene.settings.invoice_expiry + Duration::from_secs(1));
     scene.until_state(id, StateName::Expired).await;
     slow.pay(&invoice.payment_request.parse().unwrap()).await.unwrap();
+    // The first look for late payments.
+    scene.clock.advance(Duration::from_mins(1));
     poll_all(&server.engine).await;
     let moved = scene.moved(id).await;
     assert_eq!((moved.owed, moved.absorbed), (invoice.amount.get(), 0));

@@ -158,6 +158,7 @@ async fn readiness_tells_what_is_away() {
     let server = scene.server();
     let all = |readiness: tithe_engine::Readiness| (readiness.database, readiness.wallet, readiness.price);
     assert_eq!(all(server.engine.readiness().await), (Some(true), Some(true), Some(true)));
+    tokio::time::sleep(scene.settings.readiness_interval).await;
     scene.prices.set(None);
     scene.store_faults.take_away();
     let slow = tithe_wallet_sim::Fault::Delay(Duration::from_mins(1));

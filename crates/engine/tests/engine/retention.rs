@@ -25,7 +25,7 @@ async fn the_text_of_an_expired_job_goes_at_once_and_the_job_after_the_retention
     scene.clock.advance(scene.settings.retention - SECOND * 2);
     server.engine.sweep().await.unwrap();
     assert_eq!(scene.state(id).await, StateName::Expired);
-    scene.clock.advance(SECOND * 2);
+    scene.clock.advance(SECOND * 3);
     server.engine.sweep().await.unwrap();
     assert_eq!(scene.store.job(id).await.unwrap(), None);
     assert_eq!(scene.store.invoice(invoice).await.unwrap(), None);

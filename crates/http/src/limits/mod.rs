@@ -29,8 +29,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tithe_jobs::JobId;
 
-/// The longest path and query of a request, in bytes. Longer texts are for bodies.
-const URL_BYTES_MAX: usize = 64 * 1024;
+/// The longest path and query of a request, in bytes. Longer texts are for bodies. (What is longer than 65 534 bytes is refused before it
+/// gets here: 400, with an empty body.)
+const URL_BYTES_MAX: usize = 32 * 1024;
 
 /// The limits of the HTTP server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,12 +165,13 @@ impl Limits {
     }
 }
 
-/// Applies the limits to a request. Liveness is always told.
+/// Applies the limits to a request. Health is always told: a load balancer asks often, and the answers cost little.
 pub(crate) async fn middleware(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody + 'static>, Error> {
-    let state = request.app_data::<Data<AppState>>().filter(|_| request.path() != "/healthz");
+    let state =
+        request.app_data::<Data<AppState>>().filter(|_| !["/healthz", "/readyz"].contains(&request.path()));
     let refused = state.and_then(|state| state.limits.admit(request.request()).err());
     Ok(match refused {
         Some(problem) => request.into_response(problem.error_response()).map_into_right_body(),

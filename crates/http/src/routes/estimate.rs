@@ -13,7 +13,7 @@ use tithe_trust::NostrPubkey;
 /// Estimate a price
 ///
 /// An estimate is free and has no side effects. With an identity, it includes the amount that the pool would currently
-/// pay. A URL has room for about 60 kB of text; `POST /api/estimate` accepts more.
+/// pay. A URL has room for about 30 kB of text; `POST /api/estimate` accepts more.
 #[utoipa::path(
     get, path = "/api/estimate", tag = "Jobs", operation_id = "estimate",
     params(

@@ -135,7 +135,8 @@ impl Resources {
 
     /// Requests with methods that a path does not have get a problem response.
     fn register(self, config: &mut ServiceConfig) {
-        for PathRoutes { resource, allowed, .. } in self.0 {
+        for PathRoutes { resource, mut allowed, .. } in self.0 {
+            allowed.sort_unstable();
             let allowed = allowed.join(", ");
             let other = move |request: HttpRequest| {
                 let problem = Problem::method(request.method().as_str(), &allowed);

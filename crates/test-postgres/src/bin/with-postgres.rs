@@ -9,7 +9,9 @@ use std::io::{self, IsTerminal};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{self, ExitCode, ExitStatus, Stdio};
 
-use tithe_test_postgres::{Cluster, ClusterOptions, URL_VARIABLE};
+use tithe_test_postgres::{
+    BIN_VARIABLE, Cluster, ClusterError, ClusterOptions, URL_VARIABLE, install_programs,
+};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -23,7 +25,7 @@ fn main() -> ExitCode {
     if env::var_os(URL_VARIABLE).is_some_and(|url| !url.is_empty()) {
         return not_started(&program, &process::Command::new(&program).args(arguments).exec());
     }
-    let cluster = match Cluster::start(ClusterOptions::shared()) {
+    let cluster = match start() {
         Ok(cluster) => cluster,
         Err(error) => {
             eprintln!("{error}");
@@ -32,9 +34,22 @@ fn main() -> ExitCode {
     };
     let mut command = Command::new(&program);
     command.args(arguments).env(URL_VARIABLE, cluster.url("postgres"));
+    // Tests that start servers of their own find the programs there, too.
+    command.env(BIN_VARIABLE, cluster.bin());
     match run(command) {
         Ok(status) => code(status),
         Err(error) => not_started(&program, &error),
+    }
+}
+
+/// Starts a server, and installs the programs for it first if there are none.
+fn start() -> Result<Cluster, ClusterError> {
+    match Cluster::start(ClusterOptions::shared()) {
+        Err(ClusterError::NotFound) => {
+            let folder = install_programs().ok_or(ClusterError::NotFound)?;
+            Cluster::start(ClusterOptions { programs: Some(folder), ..ClusterOptions::shared() })
+        }
+        started => started,
     }
 }
 

@@ -227,7 +227,11 @@ async fn an_event_for_another_site_is_rejected() {
     }
     login(&app, &nonce, &["relay", "ws://127.0.0.1:1"]).await.ok(200);
     let public_url = Some("https://tithe.example".parse().unwrap());
-    let app = TestApp::with(Options { public_url, started: false, ..Options::default() });
+    let app = TestApp::with(Options {
+        public_urls: public_url.into_iter().collect(),
+        started: false,
+        ..Options::default()
+    });
     let nonce = app.nonce().await;
     refused(&login(&app, &nonce, &["relay", "ws://127.0.0.1"]).await, "wrong site");
     refused(&login(&app, &nonce, &["t", "no site"]).await, "missing site");
@@ -349,12 +353,12 @@ async fn an_identity_can_read_its_trust_and_budget() {
 #[tokio::test]
 async fn a_request_without_credentials_is_told_how_to_authenticate() {
     let app = TestApp::standing();
-    for request in [
-        app.request(Method::GET, "/api/identity/me"),
-        app.request(Method::GET, "/api/identity/me").header("Authorization", "Bearer x"),
-    ] {
+    let me = || app.request(Method::GET, "/api/identity/me");
+    for (request, code) in
+        [(me(), "identity_required"), (me().header("Authorization", "Bearer x"), "invalid_identity")]
+    {
         let answer = app.send(request).await;
-        answer.is_problem(401, "identity_required");
+        answer.is_problem(401, code);
         assert_eq!(answer.header("www-authenticate"), "Nostr");
     }
 }

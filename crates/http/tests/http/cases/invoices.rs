@@ -103,8 +103,9 @@ async fn a_test_payment_repeated_with_its_key_gets_the_same_response() {
     let app = TestApp::standing();
     let (_, hash) = app.job_create("pay me twice").await;
     let pay = async || {
-        let request =
-            app.request(Method::POST, &format!("/dev/stub/pay/{hash}")).header("Idempotency-Key", "once");
+        let request = app
+            .request(Method::POST, &format!("/dev/stub/pay/{hash}"))
+            .header("Idempotency-Key", "once, and not again");
         Answer::read(request.send().await.unwrap()).await
     };
     let (first, second) = (pay().await, pay().await);

@@ -137,8 +137,11 @@ async fn a_signed_request_is_accepted_once() {
     for path in [ME, "/api/estimate?request=a", "/api/pool"] {
         let signature = app.signature(&alice, "GET", path, "");
         app.send(read(&app, path, &signature)).await.ok(200);
+        // A read may be repeated while its signature is valid.
         app.clock.advance(Duration::from_mins(1));
-        refused(&app.send(read(&app, path, &signature)).await, "used before");
+        app.send(read(&app, path, &signature)).await.ok(200);
+        app.clock.advance(Duration::from_secs(1));
+        refused(&app.send(read(&app, path, &signature)).await, "too old");
     }
 }
 
@@ -148,22 +151,10 @@ async fn of_many_concurrent_copies_of_a_signed_request_one_is_accepted() {
     let alice = key(1);
     for round in 0..4 {
         let jobs = app.signature(&alice, "POST", "/api/jobs", BODY);
-        let me = app.signature(&alice, "GET", ME, "");
-        let estimate = "/api/estimate?request=a";
-        let reading = app.signature(&alice, "GET", estimate, "");
-        let all = (0..36).map(|n| match n % 3 {
-            0 => app.send(job(&app, &jobs)),
-            1 => app.send(read(&app, ME, &me)),
-            _ => app.send(read(&app, estimate, &reading)),
-        });
-        let answers = futures_util::future::join_all(all).await;
-        for which in 0..3 {
-            let answers: Vec<_> = answers.iter().skip(which).step_by(3).collect();
-            let taken = answers.iter().filter(|answer| matches!(answer.status, 200 | 201)).count();
-            assert_eq!(taken, 1);
-            for answer in answers.iter().filter(|answer| !matches!(answer.status, 200 | 201)) {
-                refused(answer, "used before");
-            }
+        let answers = futures_util::future::join_all((0..12).map(|_| app.send(job(&app, &jobs)))).await;
+        assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 1);
+        for answer in answers.iter().filter(|answer| answer.status != 201) {
+            refused(answer, "used before");
         }
         assert_eq!(app.jobs_count().await, round + 1);
     }
@@ -185,15 +176,14 @@ async fn a_signed_request_is_valid_within_a_minute_of_its_time() {
 }
 
 #[tokio::test]
-async fn a_bearer_token_beside_a_signature_is_ignored() {
+async fn another_credential_beside_a_signature_is_refused() {
     let app = TestApp::standing();
     let alice = key(1);
     let bearer = |signature: &str| read(&app, ME, signature).header("Authorization", "Bearer of news");
-    app.send(bearer(&app.signature(&alice, "GET", ME, ""))).await.ok(200);
-    refused(&app.send(bearer("Nostr e30=")).await, "`id`");
+    refused(&app.send(bearer(&app.signature(&alice, "GET", ME, ""))).await, "unexpected credentials");
     let first = app.request(Method::GET, ME).header("Authorization", "Bearer of news");
     let answer = app.send(first.header("Authorization", app.signature(&alice, "GET", ME, ""))).await;
-    assert_eq!(answer.ok(200)["pubkey"], alice.pubkey().to_string());
+    refused(&answer, "unexpected credentials");
     let twice = read(&app, ME, &app.signature(&alice, "GET", ME, ""));
     let twice = twice.header("Authorization", app.signature(&alice, "GET", ME, ""));
     refused(&app.send(twice).await, "at most once");
@@ -219,7 +209,11 @@ async fn a_rejected_request_does_not_consume_its_signature_and_body_errors_come_
 #[tokio::test]
 async fn the_public_url_is_the_url_that_is_signed() {
     let public_url = Some("https://tithe.example/".parse().unwrap());
-    let app = TestApp::with(Options { public_url, started: false, ..Options::default() });
+    let app = TestApp::with(Options {
+        public_urls: public_url.into_iter().collect(),
+        started: false,
+        ..Options::default()
+    });
     let sign = |url: &str| signature_of(&key(1), &[&["u", url], &["method", "GET"]], "", app.now());
     let path = "/api/identity/me?a=%20b";
     refused(&app.send(read(&app, path, &sign(&app.url(path)))).await, "`u` tag");

@@ -13,9 +13,8 @@ async fn a_healthy_server_is_alive_and_ready() {
     let app = TestApp::standing();
     answers(&app.get("/healthz").await, 200, &json!({"status": "=ok"}));
     let ok = json!({"ok": true});
-    let ready =
-        json!({"checks": {"database": ok, "migrations": ok, "price": ok, "wallet": ok}, "status": "=ready"});
-    answers(&app.get("/readyz").await, 200, &ready);
+    let checks = json!({"accepting": ok, "backend": ok, "database": ok, "migrations": ok, "price": ok, "wallet": ok, "writes": ok});
+    answers(&app.get("/readyz").await, 200, &json!({"checks": checks, "status": "=ready"}));
 }
 
 #[tokio::test]
@@ -23,13 +22,18 @@ async fn unavailable_dependencies_are_named() {
     let app = TestApp::standing();
     app.wallet.faults().queue(Operation::Balance, Fault::Fail);
     let (ok, not) = (json!({"ok": true}), json!({"ok": false, "problem": "text"}));
-    let shape = |wallet: &Value, price: &Value| json!({"checks": {"database": ok, "migrations": ok, "price": price, "wallet": wallet}, "status": "=not_ready"});
+    let shape = |wallet: &Value, price: &Value| json!({"checks": {"accepting": ok, "backend": ok, "database": ok, "migrations": ok, "price": price, "wallet": wallet, "writes": ok}, "status": "=not_ready"});
     answers(&app.get("/readyz").await, 503, &shape(&not, &ok));
     app.prices.switch_off(true);
     answers(&app.get("/readyz").await, 503, &shape(&ok, &not));
     answers(&app.get("/healthz").await, 200, &json!({"status": "=ok"}));
     app.prices.switch_off(false);
     app.get("/readyz").await.ok(200);
+    // A load balancer learns first that a server is being stopped.
+    app.draining.cancel();
+    let draining = app.get("/readyz").await;
+    assert_eq!((draining.status, &draining.json()["checks"]["accepting"]["ok"]), (503, &json!(false)));
+    answers(&app.get("/healthz").await, 200, &json!({"status": "=ok"}));
 }
 
 #[tokio::test]
@@ -37,10 +41,13 @@ async fn the_type_of_each_problem_links_to_its_documentation() {
     let app = TestApp::standing();
     for code in Code::ALL {
         let (name, status, title, help) = code.facts();
-        let answer = app.get(&format!("/problems/{}", name.replace('_', "-"))).await.ok(200);
-        assert_eq!(answer, json!({"code": name, "status": status, "title": title, "help": help}));
+        let kind = json!({"code": name, "status": status, "title": title, "help": help});
+        for path in [name.replace('_', "-"), name.to_owned()] {
+            assert_eq!(app.get(&format!("/problems/{path}")).await.ok(200), kind);
+        }
+        assert!(app.get("/problems").await.ok(200)["problems"].as_array().unwrap().contains(&kind));
     }
-    for unknown in ["x", "invalid_field", "INTERNAL", "%FF", ""] {
+    for unknown in ["x", "INTERNAL", "%FF", ""] {
         app.get(&format!("/problems/{unknown}")).await.is_problem(404, "not_found");
     }
 }
@@ -84,9 +91,9 @@ async fn every_documented_route_accepts_exactly_its_documented_methods() {
         assert!(!real.contains('{'), "{path}");
         let answer = app.send(app.request(Method::TRACE, &real)).await;
         answer.is_problem(405, "method_not_allowed");
-        let said: Vec<_> = methods.as_object().unwrap().keys().map(|name| name.to_uppercase()).collect();
+        let said: BTreeSet<_> = methods.as_object().unwrap().keys().map(|name| name.to_uppercase()).collect();
         // HEAD is GET without a response body, and is not documented separately.
-        let taken: Vec<_> = answer
+        let taken: BTreeSet<_> = answer
             .header("allow")
             .split(", ")
             .filter(|method| *method != "HEAD")

@@ -183,7 +183,10 @@ async fn idempotency_keys_are_scoped_to_the_identity() {
     let again = app.login(&key(1)).await;
     let ask = async |token: Option<&str>, request: &str| {
         let body = json!({ "request": request }).to_string();
-        let asked = app.request(Method::POST, "/api/jobs").header("Idempotency-Key", "mine").body(body);
+        let asked = app
+            .request(Method::POST, "/api/jobs")
+            .header("Idempotency-Key", "mine and mine alone")
+            .body(body);
         app.send(token.into_iter().fold(asked, |asked, token| asked.header("X-Nostr-Token", token))).await
     };
     let mut first = Vec::new();
@@ -200,7 +203,7 @@ async fn idempotency_keys_are_scoped_to_the_identity() {
     // All authentication methods of an identity share its keys.
     assert_eq!(ask(Some(&again), "hello").await.text, first[1].text);
     let body = json!({"request": "hello"}).to_string();
-    let signed = app.request(Method::POST, "/api/jobs").header("Idempotency-Key", "mine");
+    let signed = app.request(Method::POST, "/api/jobs").header("Idempotency-Key", "mine and mine alone");
     let signature = app.signature(&key(2), "POST", "/api/jobs", &body);
     assert_eq!(app.send(signed.header("Authorization", signature).body(body)).await.text, first[2].text);
     assert_eq!(app.jobs_count().await, 3);

@@ -212,7 +212,7 @@ impl Jobs {
         if job.evaluation_invoice().is_none() {
             let owner = Arc::new(JobOwner { job: id, identity: job.identity, lease: None });
             let invoice = self.payments.mint(&eval_invoice(&job)).await?;
-            let tier = self.identities.tier_of(new.identity).await?;
+            let tier = self.identities.tier_of(job.identity).await?;
             let created = CreatedJob { job, invoice, claim_token: claim_token.clone(), tier };
             let response = render(&created);
             let finish = key.map(|key| (key.clone(), response.clone()));

@@ -63,6 +63,15 @@ test-nostr:
     target/nostr/venv/bin/pip install --quiet --disable-pip-version-check nostr-sdk==0.44.8
     TITHE_TEST_NOSTR="$PWD/target/nostr" cargo test --package tithe --test process nostr -- --ignored --nocapture
 
+# Test the API's document: its style, requests that are generated from it, and a client that is generated from it
+test-api:
+    npm install --silent --no-audit --no-fund --prefix target/api @redocly/cli@2
+    target/api/node_modules/.bin/redocly lint docs/openapi.json
+    python3 -m venv target/api/venv
+    target/api/venv/bin/pip install --quiet --disable-pip-version-check schemathesis==4.32.5 openapi-python-client==0.29.1
+    target/api/venv/bin/openapi-python-client generate --path docs/openapi.json --output-path target/api/generated --overwrite --meta none
+    TITHE_TEST_API="$PWD/target/api" cargo test --package tithe --test process api:: -- --ignored --nocapture
+
 # Measure debits against the floor of the database; `just bench --help` lists what else
 bench *args:
     cargo run --release --package tithe-bench -- {{ args }}

@@ -1,17 +1,23 @@
-//! The cost of a debit as the tables grow.
+//! The cost of a debit as the tables grow; [`expired`](crate::expired) has the cost of jobs that nobody paid for.
 
 use crate::figures::{Figures, median, millis, print_table, rate};
 use crate::fixture::{self, FUNDS};
 use crate::load::{Load, Target};
 use crate::process::{self, Machine, Server};
-use crate::{Rounds, versus};
-use clap::Args;
+use crate::{Rounds, expired, versus};
+use clap::{Args, ValueEnum};
 use tithe_test_postgres::Cluster;
 use tokio::runtime::Runtime;
 
 /// The options of the measurement.
 #[derive(Args, Clone)]
 pub(crate) struct Options {
+    /// What grows (default: one after the other)
+    #[arg(value_enum)]
+    case: Option<Case>,
+    /// Number of expired jobs in the largest database
+    #[arg(long, default_value_t = 1_000_000)]
+    pub(crate) max_expired: u32,
     /// Number of accounts in the largest database
     #[arg(long, default_value_t = 1_000_000)]
     max_accounts: u32,
@@ -22,7 +28,16 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 32)]
     connections: u32,
     #[command(flatten)]
-    rounds: Rounds,
+    pub(crate) rounds: Rounds,
+}
+
+/// What grows.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
+enum Case {
+    /// Accounts and transfers, while sessions are debited
+    Debits,
+    /// Jobs that nobody paid for, while nothing happens
+    Expired,
 }
 
 /// A database of one size, with a server on it.
@@ -37,8 +52,18 @@ struct Place {
     cpu: Vec<f64>,
 }
 
-/// Runs the measurement, in rounds that visit every size.
+/// Runs the measurements.
 pub(crate) fn run(options: &Options) {
+    if options.case != Some(Case::Expired) {
+        debits(options);
+    }
+    if options.case != Some(Case::Debits) {
+        expired::run(options);
+    }
+}
+
+/// Runs the measurement of debits, in rounds that visit every size.
+fn debits(options: &Options) {
     let runtime = Runtime::new().unwrap();
     let cluster = fixture::cluster();
     let folder = tempfile::tempdir_in(cluster.folder()).unwrap();

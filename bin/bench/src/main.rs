@@ -21,7 +21,8 @@
 //!   rows of a grant: identity and budget window, pool, pool counters, ledger, audit log. With `--halves` a session pays the
 //!   other half, which adds its account, the charge and the tithe: eight rows where the floor has four. With `--servers 2`
 //!   two servers share the pool.
-//! - `growth` measures what a debit costs as the tables grow, on databases of several sizes that are measured in turn.
+//! - `growth` measures what a debit costs as the tables grow, on databases of several sizes that are measured in turn; and what
+//!   an idle server costs, and how fast it starts, as jobs that nobody paid for pile up.
 //! - `trivial` measures a trivial JSON response, and the refusal of an invalid credential.
 //!
 //! Every measurement ends with a check that nothing was lost: there are as many charges as 200 responses, the balances add
@@ -47,6 +48,7 @@
 )]
 
 mod debit;
+mod expired;
 mod figures;
 mod fixture;
 mod floor;
@@ -76,7 +78,8 @@ enum Measure {
     Debit(debit::Options),
     /// Grants from one pool over HTTP, by one or several servers, against the floor of the database
     Grants(grants::Options),
-    /// The cost of a debit as the tables grow to 10⁶ accounts and 10⁷ transfers (takes some minutes and 8 GB)
+    /// The cost of a debit as the tables grow to 10⁶ accounts and 10⁷ transfers, and of an idle server with 10⁶ expired jobs (takes
+    /// some minutes and 8 GB)
     Growth(growth::Options),
     /// A trivial response, and the refusal of an invalid credential
     Trivial(trivial::Options),

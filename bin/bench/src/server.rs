@@ -45,6 +45,9 @@ pub(crate) struct Options {
     /// Number of threads that serve HTTP requests
     #[arg(long, default_value_t = 2)]
     workers: usize,
+    /// Number of seconds between polls of the wallet (default: the engine's own)
+    #[arg(long)]
+    poll_seconds: Option<u64>,
 }
 
 /// The secret that signs the benchmark's tokens.
@@ -105,7 +108,10 @@ async fn assemble(options: &Options, runtime: &Runtime) -> AppState {
         entropy,
         catalogue: Arc::new(Catalogue::built_in()),
     };
-    let settings = Settings { rules: fixture::generous(), ..Settings::default() };
+    let mut settings = Settings { rules: fixture::generous(), ..Settings::default() };
+    if let Some(seconds) = options.poll_seconds {
+        settings.poll_interval = Duration::from_secs(seconds);
+    }
     let engine = Arc::new(Engine::new(ports, settings, &secrets()).unwrap());
     // The load comes from one address.
     let limits = LimitSettings {

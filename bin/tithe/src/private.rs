@@ -19,11 +19,12 @@ pub(crate) fn keep_new_files_private() {
     let _before = rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
 }
 
-/// Takes the files in a folder, and in the folders in it, from everybody but their owner. What belongs to another user is left.
+/// Takes the files of ours in a folder, and in the folders in it, from everybody but their owner. What belongs to another user is left,
+/// and so is what others remove meanwhile.
 pub(crate) fn restrict(folder: &Path) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let about = std::fs::symlink_metadata(&path)?;
+    for entry in std::fs::read_dir(folder)?.flatten() {
+        let path = entry.path();
+        let Ok(about) = std::fs::symlink_metadata(&path) else { continue };
         #[cfg(unix)]
         if about.is_file() || about.is_dir() {
             use std::os::unix::fs::PermissionsExt as _;
@@ -31,7 +32,7 @@ pub(crate) fn restrict(folder: &Path) -> std::io::Result<()> {
             let _not_ours = std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode));
         }
         if about.is_dir() {
-            restrict(&path)?;
+            let _not_ours = restrict(&path);
         }
     }
     Ok(())

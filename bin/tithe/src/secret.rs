@@ -26,21 +26,39 @@ pub(crate) fn secrets(
         Err(missing) if missing.kind() == ErrorKind::NotFound => generate(&path, entropy)?,
         Err(other) => return Err(other),
     };
+    Ok(Secrets::new(parse(&text, &path)?, Vec::new()))
+}
+
+fn parse(text: &str, path: &Path) -> std::io::Result<Secret> {
     let bytes = hex::decode(text.trim()).ok().filter(|bytes| bytes.len() == 32).ok_or_else(|| {
         let problem = format!("invalid secret in {}: expected 64 hex digits", path.display());
         std::io::Error::new(ErrorKind::InvalidData, problem)
     })?;
-    Ok(Secrets::new(Secret::new(bytes).map_err(std::io::Error::other)?, Vec::new()))
+    Secret::new(bytes).map_err(std::io::Error::other)
 }
 
-/// The secrets of claim tokens: those that were configured, or those of all other tokens.
-pub(crate) fn claim_secrets(given: Option<&[String]>, others: &Secrets) -> std::io::Result<Secrets> {
+/// The secrets of claim tokens: those that were configured, or those of all other tokens. A secret that was generated before one was
+/// configured still proves the claims that were made with it.
+pub(crate) fn claim_secrets(
+    given: Option<&[String]>,
+    others: &Secrets,
+    data_dir: &Path,
+) -> std::io::Result<Secrets> {
     let secrets: Result<Vec<Secret>, _> =
         given.unwrap_or_default().iter().map(|secret| Secret::new(secret.as_bytes())).collect();
     let mut secrets = secrets.map_err(std::io::Error::other)?.into_iter();
+    let path = data_dir.join(FILE);
+    let generated = match std::fs::read_to_string(&path) {
+        Ok(text) => Some(parse(&text, &path)?),
+        Err(missing) if missing.kind() == ErrorKind::NotFound => None,
+        Err(other) => return Err(other),
+    };
     Ok(match secrets.next() {
-        Some(first) => Secrets::new(first, secrets.collect()),
-        None => others.clone(),
+        Some(first) => Secrets::new(first, secrets.chain(generated).collect()),
+        None => {
+            let former = others.iter().skip(1).cloned().chain(generated);
+            Secrets::new(others.first().clone(), former.collect())
+        }
     })
 }
 

@@ -159,7 +159,9 @@ async fn assemble(
     let secrets =
         secret::secrets(config.storage.token_secret.as_deref(), &config.storage.data_dir, entropy.as_ref())
             .map_err(doing("cannot read or create the token secret"))?;
-    let claims = secret::claim_secrets(config.storage.claim_secret.as_deref(), &secrets)?;
+    let data_dir = &config.storage.data_dir;
+    let claims = secret::claim_secrets(config.storage.claim_secret.as_deref(), &secrets, data_dir)
+        .map_err(doing("cannot read the token secret"))?;
     let engine = Arc::new(Engine::with_claim_secrets(ports, config.engine.clone(), &secrets, &claims)?);
     let mut state = AppState::new(engine, runtime.handle().clone(), limits);
     state.test_payer = config.server.dev.then(|| -> Arc<dyn TestPayer> { wallet.clone() });

@@ -29,7 +29,9 @@ pub(crate) fn without_secrets(value: &str) -> Option<String> {
     if !value.contains("://") {
         return without_password(value);
     }
-    let redacted = value.split(',').map(|url| {
+    let urls: Vec<&str> =
+        if value.starts_with("postgres") { vec![value] } else { value.split(',').collect() };
+    let redacted = urls.into_iter().map(|url| {
         let url = without_password(url).unwrap_or_else(|| url.to_owned());
         let Some((address, query)) = url.split_once('?') else { return without_user(&url) };
         let pairs = query.split('&').map(|pair| match pair.split_once('=') {
@@ -68,6 +70,11 @@ mod tests {
             ("https://sk-secret@api.example/v1", Some("https://***@api.example/v1")),
             ("https://u:secret@api.example/v1", Some("https://***@api.example/v1")),
             ("postgres://u:secret@h/d?sslmode=require", Some("postgres://u:***@h/d?sslmode=require")),
+            ("postgres://u:12,secret@h/d", Some("postgres://u:***@h/d")),
+            (
+                "https://a.example?key=secret,https://u@b.example",
+                Some("https://a.example?key=***,https://***@b.example"),
+            ),
             ("https://api.example/v1", None),
             ("127.0.0.1:8402", None),
         ] {

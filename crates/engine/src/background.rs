@@ -17,9 +17,6 @@ const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 /// How long a failing backend is left alone until the next probe: at first, and at most.
 const PROBE_RESTS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
 
-/// How many times less often expired invoices are looked up than pending ones.
-const LATE_POLL_FACTOR: u32 = 12;
-
 /// The engine at work. Dropping it leaves the tasks running; [`Running::stop`] ends them.
 pub struct Running {
     engine: Arc<Engine>,
@@ -166,7 +163,7 @@ impl Engine {
         let settings = self.settings();
         let mut tick = interval(match round {
             Round::Poll => settings.poll_interval,
-            Round::PollLate => settings.poll_interval * LATE_POLL_FACTOR,
+            Round::PollLate => settings.late_poll_interval(),
             Round::Sweep => settings.sweep_interval,
         });
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

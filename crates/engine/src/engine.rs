@@ -7,7 +7,7 @@ use crate::core::Core;
 use crate::error::EngineError;
 use crate::idempotency::Idempotency;
 use crate::identities::Identities;
-use crate::inference::BackendHealth;
+use crate::inference::{BackendHealth, ModelsInUse};
 use crate::jobs::{ClaimTokens, JobFeed, JobOwners, JobServices, JobSteps, Jobs};
 use crate::payments::Payments;
 use crate::pool::Pool;
@@ -135,7 +135,7 @@ impl Engine {
 
     /// Probes the backend's models, and books what that has used; returns whether all of them work.
     pub(crate) async fn probe_backend(&self) -> bool {
-        let (works, probes) = self.backend.probe_all().await;
+        let (works, probes) = self.backend.probe_due().await;
         for probe in &probes {
             self.quotes.book_probe(probe).await;
         }
@@ -158,7 +158,7 @@ impl Engine {
 /// The health of the models that are sold, and of the one that evaluates.
 fn backend_health(core: &Core) -> BackendHealth {
     let settings = &core.settings;
-    let named = [&settings.eval_model, &settings.work_model].into_iter().chain(&settings.offered_models);
-    let models: Vec<&str> = named.map(String::as_str).collect();
+    let work = std::iter::once(&settings.work_model).chain(&settings.offered_models);
+    let models = ModelsInUse { evaluation: &settings.eval_model, work: work.map(String::as_str).collect() };
     BackendHealth::new(core.ports.inference.clone(), &models, settings.probe_backend)
 }

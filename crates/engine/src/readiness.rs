@@ -1,11 +1,14 @@
 //! Readiness: whether everything that selling needs works.
 
 use crate::core::Core;
+use crate::error_chain::chain;
 use crate::inference::BackendHealth;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 use tracing::{info, warn};
 
 /// How long a check may take.
@@ -40,7 +43,7 @@ impl Readiness {
     }
 
     /// Checks everything at once.
-    async fn check(core: &Core, backend: &BackendHealth) -> Self {
+    async fn check(core: &Core, backend: &BackendHealth) -> (Self, Causes) {
         let patience = core.settings.wallet_timeout.min(PATIENCE);
         let store = &core.ports.store;
         let (database, writes, wallet, price) = tokio::join!(
@@ -49,12 +52,36 @@ impl Readiness {
             tokio::time::timeout(patience, core.ports.wallet.balance()),
             tokio::time::timeout(patience, core.ports.prices.btc_price()),
         );
-        Self {
-            database: database.ok().map(|answer| answer.is_ok()),
-            writes: writes.ok().map(|answer| answer.is_ok()),
-            wallet: wallet.ok().map(|answer| answer.is_ok()),
-            backend: Some(backend.can_sell_all()),
-            price: price.ok().map(|answer| answer.is_ok()),
+        let mut causes = Causes::new();
+        let readiness = Self {
+            database: passed("database", database, &mut causes),
+            writes: passed("writes", writes, &mut causes),
+            wallet: passed("wallet", wallet, &mut causes),
+            backend: Some(backend.can_sell_any()),
+            price: passed("price", price, &mut causes),
+        };
+        (readiness, causes)
+    }
+}
+
+/// Why checks have failed, by the name of the part.
+type Causes = BTreeMap<&'static str, String>;
+
+/// Whether a check has passed; `None` if no answer came in time.
+fn passed<T, E: std::error::Error + 'static>(
+    part: &'static str,
+    answer: Result<Result<T, E>, Elapsed>,
+    causes: &mut Causes,
+) -> Option<bool> {
+    match answer {
+        Ok(Ok(_)) => Some(true),
+        Ok(Err(failure)) => {
+            causes.insert(part, chain(&failure));
+            Some(false)
+        }
+        Err(elapsed) => {
+            causes.insert(part, elapsed.to_string());
+            None
         }
     }
 }
@@ -78,14 +105,17 @@ impl LastReadiness {
         {
             return readiness;
         }
-        let now = Readiness::check(&self.core, &self.backend).await;
+        let (now, causes) = Readiness::check(&self.core, &self.backend).await;
         let before = found.map(|(_, readiness)| readiness);
         *found = Some((Instant::now(), now));
         for (n, (name, passed)) in now.parts().into_iter().enumerate() {
             let passed_before = before.and_then(|before| before.parts().get(n).map(|(_, passed)| *passed));
             match (passed_before, passed) {
                 (Some(false), true) => info!(part = name, "ready again"),
-                (None | Some(true), false) => warn!(part = name, "not ready"),
+                (None | Some(true), false) => {
+                    let cause = causes.get(name).map_or("it was logged before", String::as_str);
+                    warn!(part = name, cause, "not ready");
+                }
                 _ => {}
             }
         }

@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tithe_money::{BasisPoints, UsdMicros};
 
+/// How many times less often expired invoices are looked up than pending ones.
+const LATE_POLL_FACTOR: u32 = 12;
+
 /// The operator's settings of the engine. [`Default`] is what runs without any configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -110,8 +113,14 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// How often late payments are looked for.
+    pub(crate) fn late_poll_interval(&self) -> Duration {
+        self.poll_interval * LATE_POLL_FACTOR
+    }
+
     /// How long unpaid things are really kept: late payments must find what they are for.
     pub(crate) fn retention_in_force(&self) -> Duration {
-        self.retention.max(self.late_payment_window * 2)
+        // The last look for a late payment is that of a later poll.
+        self.retention.max(self.late_payment_window * 2 + self.late_poll_interval() * 2)
     }
 }

@@ -6,6 +6,7 @@ use crate::transport::{Answer, BackendText, ErrorKind, Piece};
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::Value;
 use tithe_engine::inference::{ChatEvent, ChatStream, Completion, FinishReason, InferenceError};
+use tithe_pricing::Usage;
 
 /// The content of one server-sent event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,9 @@ pub(crate) trait Protocol: Send + 'static {
 
     /// The end of the completion, if it was part of the events so far. Later events only add to it.
     fn ending(&self) -> Option<ChatEvent>;
+
+    /// What the backend has said so far that it used.
+    fn used(&self) -> Option<Usage>;
 }
 
 struct Reading<P> {
@@ -35,15 +39,28 @@ struct Reading<P> {
     protocol: P,
     /// The bytes of text that were delivered.
     delivered: usize,
+    /// What was last passed on of what the backend has used.
+    used: Option<Usage>,
+    /// Whether any event has come.
+    begun: bool,
     ended: bool,
 }
 
 impl<P: Protocol> Reading<P> {
     async fn next(&mut self) -> Result<ChatEvent, InferenceError> {
         loop {
+            if let Some(used) = self.protocol.used().filter(|used| self.used != Some(*used)) {
+                self.used = Some(used);
+                return Ok(ChatEvent::Used(used));
+            }
             let Some(event) = self.parser.next() else {
                 if std::mem::take(&mut self.ended) {
-                    return self.ending().ok_or_else(|| BackendFailure::CutShort.interrupted());
+                    let cut_short = if self.begun {
+                        BackendFailure::CutShort.interrupted()
+                    } else {
+                        BackendFailure::Wrong("it has no events").nonsense()
+                    };
+                    return self.ending().ok_or(cut_short);
                 }
                 let too_long = |_| BackendFailure::Wrong("an event is longer than any of a chat").nonsense();
                 match self.answer.piece().await {
@@ -60,6 +77,7 @@ impl<P: Protocol> Reading<P> {
                 }
                 continue;
             };
+            self.begun = true;
             match self.protocol.step(&event)? {
                 Step::Delta(text) if !text.is_empty() => {
                     if self.delivered.saturating_add(text.len()) > self.answer.text_bytes_max() {
@@ -105,11 +123,12 @@ pub(crate) fn reported(error: &Value, delivered: bool) -> InferenceError {
 
 /// Streams `answer`. Nothing is read ahead, and dropping the stream drops the response.
 pub(crate) fn read(answer: Answer, protocol: impl Protocol) -> ChatStream {
-    let reading = Reading { answer, parser: Parser::default(), protocol, delivered: 0, ended: false };
+    let parser = Parser::default();
+    let reading = Reading { answer, parser, protocol, delivered: 0, used: None, begun: false, ended: false };
     stream::unfold(Some(reading), |reading| async move {
         let mut reading = reading?;
         let event = reading.next().await;
-        let more = matches!(event, Ok(ChatEvent::Delta(_)));
+        let more = matches!(event, Ok(ChatEvent::Delta(_) | ChatEvent::Used(_)));
         Some((event, more.then_some(reading)))
     })
     .boxed()

@@ -84,6 +84,11 @@ impl BackendFailure {
         }
     }
 
+    /// Whether the backend refuses because it has used up the allowed output before it could answer: OpenAI's models that reason do.
+    pub(crate) fn reached_output_limit(&self) -> bool {
+        self.names_parameter("output limit was reached")
+    }
+
     /// The failure behind an error of this crate.
     pub(crate) fn behind(error: &InferenceError) -> Option<&Self> {
         std::error::Error::source(error)?.downcast_ref()

@@ -72,6 +72,7 @@ async fn streams_say_what_completions_say() {
         assert_eq!(usage.input_tokens, whole.usage.unwrap().input_tokens, "{api}: cached or not");
         let deltas = events.into_iter().map(|event| match event {
             ChatEvent::Delta(text) => text,
+            ChatEvent::Used(_) => String::new(),
             ChatEvent::Finished { .. } => unreachable!("{api}: there is one end"),
         });
         assert_eq!(deltas.collect::<String>(), whole.text, "{api}");

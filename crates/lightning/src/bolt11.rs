@@ -301,7 +301,7 @@ pub(crate) mod tests {
             ),
             (
                 ExpectedInvoice { expires_after: later, ..expected() },
-                "expires too early: expected 2017-06-01T10:58:39Z or later, got 2017-06-01T10:58:38Z",
+                "expires too early: expected 2017-06-01T10:58:39.000000Z or later, got 2017-06-01T10:58:38.000000Z",
             ),
         ];
         for (wanted, message) in cases {

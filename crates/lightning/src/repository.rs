@@ -47,6 +47,6 @@ pub trait InvoiceRepository: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Invoice>, Self::Error>;
 
-    /// The number of pending invoices.
-    async fn invoices_pending_count(&self) -> Result<u64, Self::Error>;
+    /// The number of pending invoices whose time is not over at `now`.
+    async fn invoices_open_count(&self, now: Timestamp) -> Result<u64, Self::Error>;
 }

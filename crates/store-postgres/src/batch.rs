@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Bool, Text};
 use diesel_async::RunQueryDsl;
 use futures_util::stream::BoxStream;
+use std::sync::Arc;
 use tithe_engine::books::{Batch, Committed};
 use tithe_engine::records::{IdempotencyId, IdempotencyRecord};
 use tithe_engine::store::{AuditRows, BatchStore, PeerEvent, StoreError};
@@ -58,14 +59,22 @@ impl BatchStore for PostgresStore {
     }
 
     async fn writable(&self) -> Result<(), StoreError> {
-        self.statement("writable", |connection| {
-            let server = self.server.as_str().to_owned();
-            Box::pin(async move {
-                diesel::sql_query(TOUCH).bind::<Text, _>(server).execute(connection).await?;
-                Ok(())
-            })
-        })
-        .await
+        // A commit may wait for a standby without end. Whoever asks may give up; the check goes on, on one connection, and until it
+        // has ended nobody begins another.
+        let Ok(turn) = Arc::clone(&self.write_check).try_lock_owned() else {
+            return Err(StoreError::Unavailable("an earlier write still waits for its commit".into()));
+        };
+        let store = self.clone();
+        let checked = tokio::spawn(async move {
+            let _turn = turn;
+            let attempt = || async {
+                let mut connection = store.pooled().await?;
+                let touch = diesel::sql_query(TOUCH).bind::<Text, _>(store.server.as_str());
+                Ok(touch.execute(&mut *connection).await.map(drop)?)
+            };
+            store.transactions.run("writable", attempt).await
+        });
+        checked.await.map_err(|panicked| StoreError::Unavailable(Box::new(panicked)))?
     }
 
     fn peer_events(&self) -> BoxStream<'static, PeerEvent> {

@@ -256,12 +256,13 @@ impl InvoiceRepository for PostgresStore {
         .await
     }
 
-    async fn invoices_pending_count(&self) -> Result<u64, StoreError> {
+    async fn invoices_open_count(&self, now: Timestamp) -> Result<u64, StoreError> {
         let count: i64 = self
-            .statement("invoices_pending_count", |connection| {
+            .statement("invoices_open_count", |connection| {
                 Box::pin(async move {
-                    let pending = invoices::table.filter(sql::<Bool>("state = 'pending'"));
-                    Ok(pending.count().get_result(connection).await?)
+                    let open =
+                        sql::<Bool>("state = 'pending'").and(invoices::expires_at.gt(now.unix_micros()));
+                    Ok(invoices::table.filter(open).count().get_result(connection).await?)
                 })
             })
             .await?;

@@ -26,6 +26,8 @@ pub struct PostgresStore {
     pub(crate) pool: Pool<AsyncPgConnection>,
     pub(crate) transactions: Transactions,
     pub(crate) writer: Arc<Mutex<Writer>>,
+    /// Held while it is found out whether the database takes writes.
+    pub(crate) write_check: Arc<Mutex<()>>,
     pub(crate) server: ServerId,
     pub(crate) last_failure: LastFailure,
 }
@@ -111,6 +113,7 @@ impl PostgresStore {
             .map_err(|cause| unreachable(cause.into()))?;
         let transactions = Transactions::new(settings.patience);
         let writer = Arc::new(Mutex::new(Writer::new(Arc::clone(&connector), server.clone())));
-        Ok(Self { connector, pool, transactions, writer, server, last_failure })
+        let write_check = Arc::default();
+        Ok(Self { connector, pool, transactions, writer, write_check, server, last_failure })
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::tls::Verify;
 use std::path::PathBuf;
-use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 
 /// The reason why a URL is not a PostgreSQL URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,9 +36,8 @@ impl Address {
     /// verifying the server (`require` with `sslrootcert` does verify), `verify-ca` and `verify-full` also verify the
     /// server's identity (both check the host name here), against the certificates in `sslrootcert` or the system's.
     pub(crate) fn parse(url: &str) -> Result<Self, UrlError> {
-        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-            return Err(UrlError::Scheme);
-        }
+        let after = ["postgres://", "postgresql://"].into_iter().find_map(|scheme| url.strip_prefix(scheme));
+        check_credentials(after.ok_or(UrlError::Scheme)?)?;
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
         let (mut mode, mut roots, mut rest) = (SslMode::Prefer, None, Vec::new());
         let mut verify = false;
@@ -74,12 +73,6 @@ impl Address {
         let rest = if rest.is_empty() { String::new() } else { format!("?{}", rest.join("&")) };
         let mut config: tokio_postgres::Config =
             format!("{base}{rest}").parse().map_err(|_| UrlError::Other(UNPARSABLE.to_owned()))?;
-        // Otherwise the text after the @ would be shown as the host name.
-        if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
-            return Err(UrlError::Other(
-                "the user or the password has a @ in it, which must be written %40".to_owned(),
-            ));
-        }
         config.ssl_mode(mode);
         // With several hosts, connect to the one that accepts writes: the others may lag behind.
         if config.get_hosts().len() > 1 && config.get_target_session_attrs() == TargetSessionAttrs::Any {
@@ -87,6 +80,28 @@ impl Address {
         }
         Ok(Self { config, verify: if verify { Verify::Full { roots } } else { Verify::Nothing } })
     }
+}
+
+/// Refuses a user or a password with characters that mean something in a URL: they would be taken for a host, a database or an option,
+/// and shown as such. `after` is the URL without its scheme.
+fn check_credentials(after: &str) -> Result<(), UrlError> {
+    let (base, query) = after.split_once('?').unwrap_or((after, ""));
+    let Some((credentials, _)) = base.rsplit_once('@') else {
+        // A password with a question mark in it looks like a URL without a database, and with odd options.
+        let cut = !base.contains('/') && query.contains('@');
+        return if cut { Err(UrlError::Other(UNPARSABLE.to_owned())) } else { Ok(()) };
+    };
+    if credentials.contains('@') {
+        return Err(UrlError::Other(
+            "the user or the password has a @ in it, which must be written %40".to_owned(),
+        ));
+    }
+    let encoded =
+        |rest: &str| rest.get(..2).is_some_and(|code| code.bytes().all(|digit| digit.is_ascii_hexdigit()));
+    if credentials.contains(['/', '#']) || !credentials.split('%').skip(1).all(encoded) {
+        return Err(UrlError::Other(UNPARSABLE.to_owned()));
+    }
+    Ok(())
 }
 
 fn percent_decoded(text: &str) -> Result<String, UrlError> {

@@ -228,11 +228,11 @@ impl InvoiceRepository for SqliteStore {
         .await
     }
 
-    async fn invoices_pending_count(&self) -> Result<u64, StoreError> {
+    async fn invoices_open_count(&self, now: Timestamp) -> Result<u64, StoreError> {
         let count: i64 = self
-            .read(|connection| {
-                let pending = invoices::table.filter(sql::<Bool>("state = 'pending'"));
-                Ok(pending.count().get_result(connection)?)
+            .read(move |connection| {
+                let open = sql::<Bool>("state = 'pending'").and(invoices::expires_at.gt(now.unix_micros()));
+                Ok(invoices::table.filter(open).count().get_result(connection)?)
             })
             .await?;
         Ok(u64::try_from(count).unwrap_or(0))

@@ -181,8 +181,8 @@ impl<L: StoreLayer> InvoiceRepository for Layered<L> {
         self.0.pass(self.0.inner().invoices_expired(window, after, limit)).await
     }
 
-    async fn invoices_pending_count(&self) -> StoreResult<u64> {
-        self.0.pass(self.0.inner().invoices_pending_count()).await
+    async fn invoices_open_count(&self, now: Timestamp) -> StoreResult<u64> {
+        self.0.pass(self.0.inner().invoices_open_count(now)).await
     }
 }
 

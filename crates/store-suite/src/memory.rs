@@ -377,11 +377,10 @@ impl InvoiceRepository for MemoryStore {
         Ok(expired)
     }
 
-    async fn invoices_pending_count(&self) -> Result<u64, StoreError> {
+    async fn invoices_open_count(&self, now: Timestamp) -> Result<u64, StoreError> {
         let tables = self.tables();
-        let pending =
-            tables.invoices.values().filter(|invoice| invoice.state == InvoiceState::Pending).count();
-        Ok(u64::try_from(pending).unwrap())
+        let is_open = |invoice: &&Invoice| invoice.state == InvoiceState::Pending && invoice.expires_at > now;
+        Ok(u64::try_from(tables.invoices.values().filter(is_open).count()).unwrap())
     }
 }
 

@@ -246,7 +246,7 @@ mod tests {
             assert_eq!(tokens().verify(&token.text, at), Err(InvalidToken::Expired { at: end }));
         }
         let error = tokens().verify(&token.text, end).unwrap_err();
-        assert_eq!(error.to_string(), "identity token expired at 2026-02-01T12:00:00Z: log in again");
+        assert_eq!(error.to_string(), "identity token expired at 2026-02-01T12:00:00.000000Z: log in again");
     }
 
     #[test]

@@ -2,6 +2,9 @@
 DROP INDEX invoices_lapsed;
 CREATE INDEX invoices_expired ON invoices (expires_at, payment_hash) WHERE state = 'expired';
 
+-- Unpaid invoices whose time is not over: they are counted when a job is created.
+CREATE INDEX invoices_open ON invoices (expires_at) WHERE state = 'pending';
+
 -- What is deleted: the texts of expired jobs, and jobs that nothing was paid for.
 CREATE INDEX jobs_expired_texts ON jobs (id) WHERE state = 'expired' AND request <> '';
 CREATE INDEX jobs_unpaid ON jobs (updated_at)

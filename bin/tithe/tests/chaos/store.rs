@@ -77,6 +77,9 @@ impl Store {
                 ("TITHE_SIM_DELTA_MS", "3"),
                 ("TITHE_WALLET_SIM_FAULTS", "lose=20,fail=20,delay_ms=20"),
                 ("TITHE_INVOICE_EXPIRY_SECONDS", "10"),
+                // The customers share an address.
+                ("TITHE_REQUESTS_PER_SECOND", "0"),
+                ("TITHE_MAX_UNPAID_PER_ADDRESS", "1000"),
                 ("TITHE_IDENTITY_TOKEN_SECONDS", "5"),
                 ("FREE_TIER_POOL_INITIAL_SATS", &pool),
                 ("FREE_TIER_POOL_CREDIT_PCT", "50"),

@@ -7,6 +7,7 @@
     reason = "a panic is how a test fails"
 )]
 
+mod api;
 mod audit;
 mod buying;
 mod configuration;

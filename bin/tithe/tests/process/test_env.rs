@@ -108,6 +108,21 @@ impl TestEnv {
     }
 }
 
+/// A test that fails shows what its servers said.
+impl Drop for TestEnv {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Ok(log) = std::fs::read_to_string(self.path().join("server.log"))
+        {
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!(
+                "the end of the server's log:\n{}",
+                lines[lines.len().saturating_sub(200)..].join("\n")
+            );
+        }
+    }
+}
+
 fn on_postgres(url: &str, statements: &str) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

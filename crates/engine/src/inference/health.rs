@@ -19,7 +19,7 @@ pub(crate) const PROBE_TEXT: &str = "Answer with the word: ok";
 pub(crate) const PROBE_OUTPUT_MAX: u64 = 16;
 
 /// How long a probe may take.
-const PROBE_PATIENCE: Duration = Duration::from_secs(30);
+const PROBE_PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long the result of a probe is not questioned: that the model works, and that it does not.
 const WORKS_FRESH: Duration = Duration::from_secs(1);
@@ -39,13 +39,39 @@ enum Health {
     Refuses,
 }
 
+/// One model, and what is to be found out.
+struct Model {
+    health: Health,
+    /// When it was last probed.
+    probed: Option<Instant>,
+    /// Whether a request has failed since.
+    suspected: bool,
+}
+
+impl Model {
+    /// Whether it is worth a probe: it was never probed, or it fails, or seems to.
+    fn is_due(&self) -> bool {
+        self.probed.is_none() || self.suspected || self.health != Health::Works
+    }
+}
+
+/// The models that the backend must serve.
+pub(crate) struct ModelsInUse<'a> {
+    /// The one that evaluates.
+    pub(crate) evaluation: &'a str,
+    /// The ones that work is sold on.
+    pub(crate) work: Vec<&'a str>,
+}
+
 /// Which models of the backend can work.
 pub struct BackendHealth {
     backend: Arc<dyn Inference>,
     enabled: bool,
-    models: Mutex<BTreeMap<String, Health>>,
-    /// Held while a model is probed; the time and the model of the last probe.
-    probing: tokio::sync::Mutex<Option<(Instant, String)>>,
+    evaluation: String,
+    work: Vec<String>,
+    models: Mutex<BTreeMap<String, Model>>,
+    /// Held while a model is probed.
+    probing: tokio::sync::Mutex<()>,
     suspected: Notify,
 }
 
@@ -57,22 +83,26 @@ pub(crate) struct ProbeUsage {
 
 impl BackendHealth {
     /// Nothing is known yet. Without `enabled` nothing is ever probed, and every model counts as working.
-    pub(crate) fn new(backend: Arc<dyn Inference>, models: &[&str], enabled: bool) -> Self {
-        let models = models.iter().map(|name| ((*name).to_owned(), Health::Works)).collect();
+    pub(crate) fn new(backend: Arc<dyn Inference>, models: &ModelsInUse<'_>, enabled: bool) -> Self {
+        let (evaluation, work) = (models.evaluation.to_owned(), &models.work);
+        let work: Vec<String> = work.iter().map(|name| (*name).to_owned()).collect();
+        let unknown =
+            |name: &String| (name.clone(), Model { health: Health::Works, probed: None, suspected: false });
+        let models = work.iter().chain([&evaluation]).map(unknown).collect();
         let (probing, suspected) = (tokio::sync::Mutex::default(), Notify::new());
-        Self { backend, enabled, models: Mutex::new(models), probing, suspected }
+        Self { backend, enabled, evaluation, work, models: Mutex::new(models), probing, suspected }
     }
 
     /// Whether work on a model can be sold.
     #[must_use]
     pub fn can_sell(&self, model: &str) -> bool {
-        self.lock().get(model).is_none_or(Health::can_sell)
+        self.lock().get(model).is_none_or(|model| model.health.can_sell())
     }
 
-    /// Whether work on every model can be sold.
+    /// Whether work on any model can be sold: one that fails does not stop the others.
     #[must_use]
-    pub fn can_sell_all(&self) -> bool {
-        self.lock().values().all(Health::can_sell)
+    pub fn can_sell_any(&self) -> bool {
+        self.can_sell(&self.evaluation) && self.work.iter().any(|model| self.can_sell(model))
     }
 
     /// A request was answered: whatever was wrong with the model is over.
@@ -81,8 +111,11 @@ impl BackendHealth {
     }
 
     /// A request has failed: the model is probed soon, unless the failure says nothing of it.
-    pub(crate) fn suspect(&self, failure: &InferenceError) {
+    pub(crate) fn suspect(&self, model: &str, failure: &InferenceError) {
         if self.enabled && !matches!(failure, InferenceError::Refused(_)) {
+            if let Some(model) = self.lock().get_mut(model) {
+                model.suspected = true;
+            }
             self.suspected.notify_one();
         }
     }
@@ -104,25 +137,28 @@ impl BackendHealth {
             return (false, None);
         }
         let used = self.probe(model).await;
-        (self.lock().get(model) == Some(&Health::Refuses), used)
+        (self.lock().get(model).is_some_and(|model| model.health == Health::Refuses), used)
     }
 
-    /// Probes every model; returns whether all work.
-    pub(crate) async fn probe_all(&self) -> (bool, Vec<ProbeUsage>) {
-        let models: Vec<String> = self.lock().keys().cloned().collect();
+    /// Probes every model that may not work; returns whether all do.
+    pub(crate) async fn probe_due(&self) -> (bool, Vec<ProbeUsage>) {
+        let due: Vec<String> =
+            self.lock().iter().filter(|(_, model)| model.is_due()).map(|(name, _)| name.clone()).collect();
         let mut used = Vec::new();
-        for model in models {
+        for model in due {
             used.extend(self.probe(&model).await);
         }
-        (self.lock().values().all(|health| *health == Health::Works), used)
+        (self.lock().values().all(|model| model.health == Health::Works), used)
     }
 
     /// Probes a model, unless that was just done.
     async fn probe(&self, model: &str) -> Option<ProbeUsage> {
-        let mut last = self.probing.lock().await;
-        let works = self.lock().get(model) == Some(&Health::Works);
-        let fresh = if works { WORKS_FRESH } else { FAILS_FRESH };
-        if last.as_ref().is_some_and(|(at, name)| name == model && at.elapsed() < fresh) {
+        let _one_at_a_time = self.probing.lock().await;
+        let is_fresh = self.lock().get(model).is_some_and(|model| {
+            let fresh = if model.health == Health::Works { WORKS_FRESH } else { FAILS_FRESH };
+            model.probed.is_some_and(|at| at.elapsed() < fresh)
+        });
+        if is_fresh {
             return None;
         }
         let request = ChatRequest {
@@ -132,7 +168,10 @@ impl BackendHealth {
             deterministic: true,
         };
         let answered = timeout(PROBE_PATIENCE, self.backend.complete(&request)).await;
-        *last = Some((Instant::now(), model.to_owned()));
+        if let Some(model) = self.lock().get_mut(model) {
+            model.probed = Some(Instant::now());
+            model.suspected = false;
+        }
         let failure = match answered {
             Ok(Ok(completion)) => {
                 self.set(model, Health::Works, None);
@@ -141,6 +180,10 @@ impl BackendHealth {
             Ok(Err(failure)) => failure,
             Err(_elapsed) => InferenceError::TimedOut,
         };
+        let may_have_worked = matches!(
+            failure,
+            InferenceError::TimedOut | InferenceError::Interrupted(_) | InferenceError::Nonsense(_)
+        );
         match failure {
             // It judges what it is asked: it works.
             InferenceError::Refused(_) => self.set(model, Health::Works, None),
@@ -149,18 +192,18 @@ impl BackendHealth {
             }
             _ => self.set(model, Health::Away { since: Instant::now() }, Some(&failure)),
         }
-        None
+        may_have_worked.then(|| ProbeUsage { model: model.to_owned(), usage: None })
     }
 
     fn set(&self, model: &str, found: Health, failure: Option<&InferenceError>) {
         let mut models = self.lock();
-        let Some(health) = models.get_mut(model) else { return };
-        let before = *health;
-        *health = match (before, found) {
+        let Some(known) = models.get_mut(model) else { return };
+        let before = known.health;
+        let after = match (before, found) {
             (Health::Away { since }, Health::Away { .. }) => Health::Away { since },
             (_, found) => found,
         };
-        let after = *health;
+        known.health = after;
         drop(models);
         let cause = failure.map(|failure| chain(failure)).unwrap_or_default();
         match (before, after) {
@@ -182,7 +225,7 @@ impl BackendHealth {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Health>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Model>> {
         self.models.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,10 +5,9 @@ mod port;
 mod run;
 
 pub use health::BackendHealth;
-pub(crate) use health::{PROBE_OUTPUT_MAX, PROBE_TEXT, ProbeUsage};
+pub(crate) use health::{ModelsInUse, PROBE_OUTPUT_MAX, PROBE_TEXT, ProbeUsage};
 pub use port::{
     ChatEvent, ChatRequest, ChatStream, Completion, FinishReason, Inference, InferenceError, Message, Role,
     TEXT_BYTES_MAX,
 };
-pub(crate) use run::count;
-pub use run::{Answer, Listener, run};
+pub use run::{Answer, Listener, Meter, run};

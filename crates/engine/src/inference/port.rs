@@ -51,7 +51,7 @@ pub enum FinishReason {
     Length,
     /// The backend's content filter ended it.
     Filtered,
-    /// Another reason.
+    /// A reason that is not known. The answer may not be whole.
     Other,
 }
 
@@ -71,6 +71,8 @@ pub struct Completion {
 pub enum ChatEvent {
     /// More text. Never empty.
     Delta(String),
+    /// What the backend says that it has used so far. Only what is known when an answer fails needs it: the end repeats it.
+    Used(Usage),
     /// The end; nothing follows. A stream that stops without it was cut off.
     Finished {
         /// Why it ended.

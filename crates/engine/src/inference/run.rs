@@ -2,6 +2,7 @@
 
 use super::port::{ChatEvent, ChatRequest, FinishReason, Inference, InferenceError};
 use futures_util::StreamExt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tithe_pricing::{Catalogue, Tokenizer, Usage};
 use tokio::time::{Instant, timeout_at};
@@ -9,6 +10,60 @@ use tracing::warn;
 
 /// Receives the text of an answer as it is generated.
 pub type Listener<'a> = &'a (dyn Fn(&str) + Send + Sync);
+
+/// What a run has used so far, as far as is known. It can be read when the run has failed, and when nobody waits for it any more.
+#[derive(Debug, Default)]
+pub struct Meter(Mutex<Metered>);
+
+#[derive(Debug, Default)]
+struct Metered {
+    text: String,
+    reported: Option<Usage>,
+}
+
+impl Meter {
+    fn lock(&self) -> MutexGuard<'_, Metered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the backend has begun to answer.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        !self.lock().text.is_empty()
+    }
+
+    /// What a run used that ended without an answer: by this failure, or because nobody waits for it any more. `None` if the backend
+    /// has certainly done nothing.
+    pub(crate) fn lost(
+        &self,
+        catalogue: &Catalogue,
+        request: &ChatRequest,
+        failure: Option<&InferenceError>,
+    ) -> Option<Usage> {
+        let metered = self.lock();
+        let may_have_worked = match failure {
+            None => true,
+            Some(failure) => matches!(
+                failure,
+                InferenceError::TimedOut | InferenceError::Interrupted(_) | InferenceError::Nonsense(_)
+            ),
+        };
+        if metered.text.is_empty() && metered.reported.is_none() && !may_have_worked {
+            return None;
+        }
+        let counted = count(catalogue, request, &metered.text);
+        let Some(reported) = metered.reported else { return Some(counted) };
+        Some(Usage {
+            input_tokens: if reported.input_tokens == 0 {
+                counted.input_tokens
+            } else {
+                reported.input_tokens
+            },
+            cached_input_tokens: reported.cached_input_tokens,
+            output_tokens: reported.output_tokens.max(counted.output_tokens),
+        })
+    }
+}
 
 /// A finished answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +79,7 @@ pub struct Answer {
 }
 
 /// Runs a model for at most `patience`. The text goes to `listener` as it is generated; without a listener, it is only
-/// returned. An answer that is not complete when the time is over is cut: what was delivered is an answer that ended at a length.
+/// returned. `meter` knows at any time what has been used. An answer that is not complete when the time is over is cut: what was delivered is an answer that ended at a length.
 ///
 /// # Errors
 /// [`InferenceError`]; text may have gone to `listener` before.
@@ -33,11 +88,12 @@ pub async fn run(
     catalogue: &Catalogue,
     request: &ChatRequest,
     patience: Duration,
+    meter: &Meter,
     listener: Option<Listener<'_>>,
 ) -> Result<Answer, InferenceError> {
     let until = Instant::now() + patience;
     let (text, usage, finish) = if let Some(listener) = listener {
-        stream(backend, request, until, listener).await?
+        stream(backend, request, until, meter, listener).await?
     } else {
         let completion =
             timeout_at(until, backend.complete(request)).await.map_err(|_| InferenceError::TimedOut)??;
@@ -57,6 +113,7 @@ async fn stream(
     backend: &dyn Inference,
     request: &ChatRequest,
     until: Instant,
+    meter: &Meter,
     listener: Listener<'_>,
 ) -> Result<(String, Option<Usage>, FinishReason), InferenceError> {
     let started = timeout_at(until, backend.stream(request)).await;
@@ -72,9 +129,11 @@ async fn stream(
         match event? {
             ChatEvent::Delta(delta) => {
                 let delta = storable(delta);
+                meter.lock().text.push_str(&delta);
                 listener(&delta);
                 text.push_str(&delta);
             }
+            ChatEvent::Used(used) => meter.lock().reported = Some(used),
             ChatEvent::Finished { finish, usage } => return Ok((text, usage, finish)),
         }
     }
@@ -86,7 +145,7 @@ fn storable(text: String) -> String {
 }
 
 /// The usage of a request and the text of its answer, counted by the model's tokenizer.
-pub(crate) fn count(catalogue: &Catalogue, request: &ChatRequest, text: &str) -> Usage {
+fn count(catalogue: &Catalogue, request: &ChatRequest, text: &str) -> Usage {
     let tokenizer = catalogue.model(&request.model).map_or(Tokenizer::Bytes, |model| model.tokenizer);
     let input = request.messages.iter().map(|message| tokenizer.count(&message.text));
     Usage {

@@ -137,7 +137,7 @@ impl Jobs {
         let most = if trusted { most } else { most - most / RESERVE_PARTS };
         let store = &self.core.ports.store;
         let uninvoiced = store.jobs_never_invoiced(self.core.now(), UNINVOICED_MAX).await?;
-        if uninvoiced.len() >= UNINVOICED_MAX || store.invoices_pending_count().await? >= most {
+        if uninvoiced.len() >= UNINVOICED_MAX || store.invoices_open_count(self.core.now()).await? >= most {
             return Err(EngineError::TooManyUnpaid);
         }
         let (asker, most) = match (new.identity.filter(|_| trusted), new.origin.clone()) {

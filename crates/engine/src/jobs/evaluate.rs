@@ -7,6 +7,7 @@ use super::worker::evaluation_failed;
 use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::inference::{self, InferenceError};
+use crate::quotes::UnpaidRun;
 use crate::quotes::evaluation::{self, Judgement};
 use std::time::Duration;
 use tithe_jobs::{Evaluation, Job, WorkTerms};
@@ -20,11 +21,14 @@ const PRICE_REST: Duration = Duration::from_secs(5);
 const EVALUATION_RUNS_MAX: u32 = 2;
 const EVALUATION_UNREADABLE: &str = "The request could not be evaluated: the evaluation model gave no clear answer. Only the evaluation fee is charged.";
 
+const WORK_UNPRICED: &str =
+    "The request was accepted, but the work on it could not be priced. Only the evaluation fee is charged.";
+
 impl Jobs {
     pub(super) async fn evaluate(&self, job: &Job) -> Step {
         // Without a price the work could not be quoted: no reason to run the model, nor to use up an attempt.
         if let Err(failure) = self.quotes.terms().await {
-            warn!(%failure, "the evaluation waits for a price");
+            warn!(failure = chain(&failure), "the evaluation waits for a price");
             if self.core.now().since(job.updated_at) >= PRICE_PATIENCE {
                 return self.evaluation_end(job, evaluation_failed()).await;
             }
@@ -38,45 +42,59 @@ impl Jobs {
         let ports = &self.core.ports;
         let chat = evaluation::chat(&quote.model, &job.request, quote.tokens.max_output);
         let patience = self.core.settings.work_timeout;
-        let mut unreadable = 0;
-        let judgement = loop {
+        let mut runs = 0;
+        let (judgement, run, usage) = loop {
+            runs += 1;
+            let occasion = format!("evaluation:{}:{runs}", job.lease.claims);
+            let run = UnpaidRun::new(&self.quotes, quote, chat.clone(), job.id.0, occasion);
+            let (backend, catalogue) = (ports.inference.as_ref(), &ports.catalogue);
             let answered =
-                inference::run(ports.inference.as_ref(), &ports.catalogue, &chat, patience, None).await;
+                inference::run(backend, catalogue, run.request(), patience, run.meter(), None).await;
             let answer = match answered {
                 Ok(answer) => answer,
-                Err(failure) => return self.evaluation_failed(job, &quote.model, failure).await,
+                Err(failure) => {
+                    run.failed(&failure).await;
+                    return self.evaluation_failed(job, &quote.model, failure).await;
+                }
             };
             self.backend.answered(&quote.model);
             match evaluation::read(&answer.text) {
-                Ok(judgement) => break judgement,
+                Ok(judgement) => break (Some(judgement), run, answer.usage),
                 Err(failure) => {
-                    unreadable += 1;
-                    warn!(%failure, chars = answer.text.chars().count(), unreadable, "the evaluation is unreadable");
+                    let chars = answer.text.chars().count();
+                    warn!(failure = chain(&failure), chars, runs, "the evaluation is unreadable");
                 }
             }
             // The model has done its work each time: it is asked once more, and then the fee is earned.
-            if unreadable >= EVALUATION_RUNS_MAX {
-                return self.evaluation_end(job, Verdict::Unreadable(EVALUATION_UNREADABLE.to_owned())).await;
+            if runs >= EVALUATION_RUNS_MAX {
+                break (None, run, answer.usage);
             }
             // The fee pays for one run.
-            let occasion = format!("evaluation:{}:{unreadable}", job.lease.claims);
-            self.quotes.book_uncollected(quote, &answer.usage, job.id.0, &occasion).await;
+            run.unpaid(&answer.usage).await;
         };
         let verdict = match judgement {
-            Judgement::Reject(reason) => Verdict::Rejected(reason),
-            Judgement::Accept => match self.work_terms(job).await {
+            None => Verdict::Unreadable(EVALUATION_UNREADABLE.to_owned()),
+            Some(Judgement::Reject(reason)) => Verdict::Rejected(reason),
+            Some(Judgement::Accept) => match self.work_terms(job).await {
                 Ok(work) => Verdict::Accepted(work),
                 Err(failure @ EngineError::NoPrice(_)) => {
-                    warn!(%failure, "the evaluation will be repeated");
+                    warn!(failure = chain(&failure), "the evaluation will be repeated");
+                    run.unpaid(&usage).await;
                     return Step::HandBack(PRICE_REST);
                 }
                 Err(failure) => {
-                    warn!(%failure, "the work could not be priced");
-                    return Step::TryAgain;
+                    warn!(failure = chain(&failure), "the work could not be priced");
+                    Verdict::Unreadable(WORK_UNPRICED.to_owned())
                 }
             },
         };
-        self.evaluation_end(job, verdict).await
+        let step = self.evaluation_end(job, verdict).await;
+        if step.is_committed() {
+            run.paid();
+        } else {
+            run.unpaid(&usage).await;
+        }
+        step
     }
 
     /// What follows when the model has not answered.
@@ -93,6 +111,8 @@ impl Jobs {
                 None => self.evaluation_end(job, evaluation_failed()).await,
             },
             InferenceError::Refused(_) => self.evaluation_end(job, evaluation_failed()).await,
+            // The model may have done its work, which costs the operator as much as an answer.
+            InferenceError::TimedOut if attempt > 1 => self.evaluation_end(job, evaluation_failed()).await,
             _ if attempt >= self.core.settings.max_attempts => {
                 self.evaluation_end(job, evaluation_failed()).await
             }

@@ -3,10 +3,10 @@
 use super::service::Jobs;
 use super::step::{Step, commit_result};
 use super::work_finish::{Fault, WorkFinish, WorkOutcome};
-use super::worker::work_failed;
+use super::worker::{work_failed, work_without_answer};
 use crate::error_chain::chain;
-use crate::inference::{self, ChatRequest, InferenceError, Message, Role};
-use std::sync::{Mutex, PoisonError};
+use crate::inference::{self, Answer, ChatRequest, InferenceError, Message, Role};
+use crate::quotes::UnpaidRun;
 use std::time::Duration;
 use tithe_jobs::{FinishReason, Job, WorkTerms};
 use tracing::{info, warn};
@@ -18,12 +18,13 @@ const BACKEND_REST_MAX: Duration = Duration::from_mins(10);
 /// How long a job rests whose backend refuses the server itself.
 const REFUSED_REST: Duration = Duration::from_secs(15);
 
-/// Why the output of a job ended. A backend's own reasons are not known to customers; the output is complete.
+/// Why the output of a job ended. A reason that nobody knows may be a bad one.
 const fn finish(reason: inference::FinishReason) -> FinishReason {
     match reason {
-        inference::FinishReason::Stop | inference::FinishReason::Other => FinishReason::Stop,
+        inference::FinishReason::Stop => FinishReason::Stop,
         inference::FinishReason::Length => FinishReason::Length,
         inference::FinishReason::Filtered => FinishReason::ContentFilter,
+        inference::FinishReason::Other => FinishReason::Interrupted,
     }
 }
 
@@ -37,38 +38,22 @@ impl Jobs {
             max_output_tokens: work.quote.tokens.max_output,
             deterministic: false,
         };
+        let occasion = format!("work:{}", job.lease.claims);
+        let run = UnpaidRun::new(&self.quotes, &work.quote, request, job.id.0, occasion);
         let ports = &self.core.ports;
-        let delivered = Mutex::new(String::new());
-        let listen = |delta: &str| {
-            delivered.lock().unwrap_or_else(PoisonError::into_inner).push_str(delta);
-            self.feed.add_text(job.id, job.lease.claims, delta);
-        };
+        let listen = |delta: &str| self.feed.add_text(job.id, job.lease.claims, delta);
         let patience = self.core.settings.work_timeout;
+        let (backend, catalogue) = (ports.inference.as_ref(), &ports.catalogue);
         let answered =
-            inference::run(ports.inference.as_ref(), &ports.catalogue, &request, patience, Some(&listen))
-                .await;
+            inference::run(backend, catalogue, run.request(), patience, run.meter(), Some(&listen)).await;
         let failure = match answered {
-            Ok(answer) => {
-                self.backend.answered(&job.model);
-                let outcome = WorkOutcome::Completed {
-                    text: answer.text.into(),
-                    usage: answer.usage,
-                    estimated: answer.estimated,
-                    finish: finish(answer.finish),
-                };
-                return self.work_end(job, outcome).await;
-            }
+            Ok(answer) => return self.work_answered(job, answer, run).await,
             Err(failure) => failure,
         };
         warn!(failure = chain(&failure), attempt, "the work failed");
-        let delivered = delivered.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let begun = !delivered.is_empty();
-        if begun {
-            // What was generated is the operator's loss.
-            let usage = inference::count(&ports.catalogue, &request, &delivered);
-            let occasion = format!("work:{}", job.lease.claims);
-            self.quotes.book_uncollected(&work.quote, &usage, job.id.0, &occasion).await;
-        } else if let Some(rest) = self.rest_while_refused(job, &job.model, &failure).await {
+        let begun = run.meter().has_begun();
+        run.failed(&failure).await;
+        if !begun && let Some(rest) = self.rest_while_refused(job, &job.model, &failure).await {
             return Step::HandBack(rest);
         }
         match failure {
@@ -84,11 +69,36 @@ impl Jobs {
             _ if begun && (attempt > 1 || !matches!(failure, InferenceError::Interrupted(_))) => {
                 self.work_end(job, work_failed(Fault::Server)).await
             }
+            // So may work have that did not answer in time.
+            InferenceError::TimedOut if attempt > 1 => self.work_end(job, work_failed(Fault::Server)).await,
             _ if attempt >= self.core.settings.max_attempts => {
                 self.work_end(job, work_failed(Fault::Server)).await
             }
             _ => Step::TryAgain,
         }
+    }
+
+    /// Ends the work with an answer. One without any text is none: it is not paid for, and not asked for again.
+    async fn work_answered(&self, job: &Job, answer: Answer, run: UnpaidRun) -> Step {
+        self.backend.answered(&job.model);
+        let usage = answer.usage;
+        if answer.text.trim().is_empty() {
+            run.unpaid(&usage).await;
+            return self.work_end(job, work_without_answer(answer.finish)).await;
+        }
+        let outcome = WorkOutcome::Completed {
+            text: answer.text.into(),
+            usage,
+            estimated: answer.estimated,
+            finish: finish(answer.finish),
+        };
+        let step = self.work_end(job, outcome).await;
+        if step.is_committed() {
+            run.paid();
+        } else {
+            run.unpaid(&usage).await;
+        }
+        step
     }
 
     /// How long a job rests because the backend refuses the server itself: waiting is not trying. `None` if it does not, or the job has
@@ -99,7 +109,7 @@ impl Jobs {
         model: &str,
         failure: &InferenceError,
     ) -> Option<Duration> {
-        self.backend.suspect(failure);
+        self.backend.suspect(model, failure);
         if !matches!(failure, InferenceError::Misconfigured(_) | InferenceError::Nonsense(_)) {
             return None;
         }

@@ -2,6 +2,7 @@
 
 use crate::books::{Command, Refusal};
 use crate::committer::{CommitError, Committer};
+use crate::error_chain::chain;
 use std::time::Duration;
 use tithe_jobs::Job;
 use tracing::warn;
@@ -13,14 +14,23 @@ const COMMIT_FAILURES_MAX: u32 = 10;
 
 /// What a worker does next with a job.
 pub(super) enum Step {
-    /// Nothing: the job is no longer ours, or waits for something else.
+    /// Nothing: the job waits for something else.
     Over,
+    /// Nothing: another worker has taken the job over, and the result was dropped.
+    Lost,
     /// The next step, with the job as it is now.
     Next(Box<Job>),
     /// The same step again, after a while.
     TryAgain,
     /// The step was not tried: the job is given back as it was, and rests for this long.
     HandBack(Duration),
+}
+
+impl Step {
+    /// Whether the result of the step was written.
+    pub(super) const fn is_committed(&self) -> bool {
+        matches!(self, Self::Over | Self::Next(_))
+    }
 }
 
 /// Commits the end of a step. A database that is unavailable for a while costs no finished work: the commit is retried until
@@ -36,7 +46,7 @@ pub(super) async fn commit_result<C: Command + Clone>(
             Ok(reply) => return next(reply),
             Err(CommitError::Refused(refusal @ Refusal::LeaseLost { .. })) => {
                 warn!(%refusal, "result dropped");
-                return Step::Over;
+                return Step::Lost;
             }
             Err(CommitError::Refused(refusal)) => {
                 warn!(%refusal, "result refused");
@@ -48,7 +58,7 @@ pub(super) async fn commit_result<C: Command + Clone>(
             }
             Err(failure) => {
                 failures += u32::from(matches!(failure, CommitError::Failed));
-                warn!(%failure, "the result is not committed yet");
+                warn!(failure = chain(&failure), "the result is not committed yet");
                 tokio::time::sleep(COMMIT_RETRY_INTERVAL).await;
             }
         }

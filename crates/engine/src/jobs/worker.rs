@@ -12,6 +12,7 @@ use super::step::{Step, commit_result};
 use super::work_finish::{Fault, WorkOutcome};
 use crate::error::EngineError;
 use crate::error_chain::chain;
+use crate::inference::FinishReason;
 use crate::payments::{InvoiceIssue, MintError, NewInvoice};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,19 @@ const WORK_FAILED: &str = "The work could not be done. What was paid for it is r
 /// The verdict on a request that could not be evaluated.
 pub(super) fn evaluation_failed() -> Verdict {
     Verdict::Failed(EVALUATION_FAILED.to_owned())
+}
+
+/// The outcome of work that has no answer.
+pub(super) fn work_without_answer(finish: FinishReason) -> WorkOutcome {
+    let why = match finish {
+        FinishReason::Length => "The model used up its output limit before it answered.",
+        FinishReason::Filtered => "The model's content filter let no answer through.",
+        FinishReason::Stop | FinishReason::Other => "The model gave no answer.",
+    };
+    WorkOutcome::Failed {
+        message: format!("{why} What was paid for the work is refunded in full."),
+        fault: Fault::Server,
+    }
 }
 
 /// The outcome of work that could not be done.
@@ -62,13 +76,13 @@ impl Jobs {
                 step = self.step(&job) => step,
                 () = self.lease_keep(&job) => {
                     warn!("the job was taken over by another worker");
-                    Step::Over
+                    Step::Lost
                 }
                 () = hand_back.cancelled() => Step::HandBack(Duration::ZERO),
             };
             match step {
                 Step::Next(next) if next.state.is_runnable() => job = *next,
-                Step::Over | Step::Next(_) => break,
+                Step::Over | Step::Lost | Step::Next(_) => break,
                 Step::TryAgain => {
                     self.postpone(&job).await;
                     break;
@@ -145,7 +159,7 @@ impl Jobs {
         let invoice = match self.payments.mint(&new).await {
             Ok(invoice) => invoice,
             Err(failure) => {
-                warn!(%failure, attempt = job.lease.attempts, "the work got no invoice");
+                warn!(failure = chain(&failure), attempt = job.lease.attempts, "the work got no invoice");
                 let waited = self.core.now().since(job.updated_at);
                 return match failure {
                     MintError::Unavailable if waited >= self.core.settings.outage_patience => {

@@ -9,3 +9,4 @@ mod unpaid;
 pub use estimate::{Estimate, FreeTierPreview};
 pub use price_list::OfferedModel;
 pub use service::{Quotes, UnknownModel};
+pub(crate) use unpaid::UnpaidRun;

@@ -2,13 +2,91 @@
 
 use super::service::Quotes;
 use crate::books::{Post, Posting};
+use crate::committer::CommitError;
 use crate::error_chain::chain;
-use crate::inference::{PROBE_OUTPUT_MAX, PROBE_TEXT, ProbeUsage};
+use crate::inference::{ChatRequest, InferenceError, Meter, PROBE_OUTPUT_MAX, PROBE_TEXT, ProbeUsage};
+use std::sync::Arc;
+use std::time::Duration;
 use tithe_ledger::{AccountId, TransferKey, TransferKind};
 use tithe_money::Msats;
 use tithe_pricing::{Priced, Quote, Usage};
 use tracing::warn;
 use uuid::Uuid;
+
+/// How long a booking waits for a database that is busy, and how often it tries.
+const BOOKING_RETRY_INTERVAL: Duration = Duration::from_millis(200);
+const BOOKING_TRIES_MAX: u32 = 300;
+
+/// A run of a model that nobody has paid for yet. What it has used is booked as the operator's loss, unless a result pays for it: also
+/// when nobody waits for it any more, because another worker has taken the job over or the server stops.
+pub(crate) struct UnpaidRun {
+    quotes: Arc<Quotes>,
+    quote: Quote,
+    request: ChatRequest,
+    meter: Arc<Meter>,
+    concerns: Uuid,
+    occasion: String,
+    open: bool,
+}
+
+impl UnpaidRun {
+    /// Begins a run at the rates of `quote`. `occasion` makes it unique for what it `concerns`.
+    pub(crate) fn new(
+        quotes: &Arc<Quotes>,
+        quote: &Quote,
+        request: ChatRequest,
+        concerns: Uuid,
+        occasion: String,
+    ) -> Self {
+        let (quotes, quote, meter) = (Arc::clone(quotes), quote.clone(), Arc::default());
+        Self { quotes, quote, request, meter, concerns, occasion, open: true }
+    }
+
+    pub(crate) fn request(&self) -> &ChatRequest {
+        &self.request
+    }
+
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// A result pays for it.
+    pub(crate) fn paid(mut self) {
+        self.open = false;
+    }
+
+    /// It has answered, and nobody pays for the answer.
+    pub(crate) async fn unpaid(mut self, usage: &Usage) {
+        self.open = false;
+        self.quotes.book_uncollected(&self.quote, usage, self.concerns, &self.occasion).await;
+    }
+
+    /// It has failed.
+    pub(crate) async fn failed(mut self, failure: &InferenceError) {
+        self.open = false;
+        if let Some(usage) = self.lost(Some(failure)) {
+            self.quotes.book_uncollected(&self.quote, &usage, self.concerns, &self.occasion).await;
+        }
+    }
+
+    fn lost(&self, failure: Option<&InferenceError>) -> Option<Usage> {
+        self.meter.lost(&self.quotes.core.ports.catalogue, &self.request, failure)
+    }
+}
+
+impl Drop for UnpaidRun {
+    fn drop(&mut self) {
+        if !self.open {
+            return;
+        }
+        let (Some(usage), Ok(runtime)) = (self.lost(None), tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        let (quotes, quote) = (Arc::clone(&self.quotes), self.quote.clone());
+        let (concerns, occasion) = (self.concerns, std::mem::take(&mut self.occasion));
+        runtime.spawn(async move { quotes.book_uncollected(&quote, &usage, concerns, &occasion).await });
+    }
+}
 
 impl Quotes {
     /// Books the price of `usage`, at the rates of `quote`, as uncollected. `occasion` makes the booking unique for what it
@@ -52,8 +130,15 @@ impl Quotes {
             kind: TransferKind::Uncollected,
             reference,
         };
-        if let Err(failure) = self.core.committer.commit(Post(posting)).await {
-            warn!(failure = chain(&failure), %amount, "what nobody pays for could not be booked");
+        let mut tries = 1;
+        // The key makes it one booking, however often it is tried.
+        while let Err(failure) = self.core.committer.commit(Post(posting.clone())).await {
+            if matches!(failure, CommitError::Refused(_)) || tries >= BOOKING_TRIES_MAX {
+                warn!(failure = chain(&failure), %amount, "what nobody pays for could not be booked");
+                return;
+            }
+            tries += 1;
+            tokio::time::sleep(BOOKING_RETRY_INTERVAL).await;
         }
     }
 }

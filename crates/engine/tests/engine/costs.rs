@@ -1,6 +1,7 @@
 //! No cost of the operator is hidden: what a backend has generated is charged, absorbed, or booked as uncollected.
 
-use crate::scene::{Answer, Ends, Scene};
+use crate::scene::{Answer, Ends, Scene, eventually};
+use std::time::Duration;
 use tithe_jobs::{Job, StateName};
 use tithe_ledger::TransferKind;
 use tithe_pricing::{Catalogue, Priced, Quote, Usage};
@@ -28,10 +29,13 @@ impl Run {
     }
 }
 
-async fn uncollected(scene: &Scene, job: &Job) -> u64 {
-    let transfers = scene.transfers().await;
-    let of_job = transfers.iter().filter(|it| it.reference == job.id.0);
-    of_job.filter(|it| it.kind == TransferKind::Uncollected).map(|it| it.amount.get()).sum()
+impl Scene {
+    /// What was booked of a job that nobody pays for.
+    pub(crate) async fn uncollected(&self, job: &Job) -> u64 {
+        let transfers = self.transfers().await;
+        let of_job = transfers.iter().filter(|it| it.reference == job.id.0);
+        of_job.filter(|it| it.kind == TransferKind::Uncollected).map(|it| it.amount.get()).sum()
+    }
 }
 
 /// What the customer and the pool have paid for the work: without the evaluation fee.
@@ -66,11 +70,12 @@ async fn what_work_has_generated_is_paid_for_or_booked() {
         let job = scene.pay_through(id).await;
         assert_eq!(job.state.name(), state, "{name}");
         let quote = &job.state.work().unwrap().quote;
-        let runs = answers.iter().filter(|answer| !answer.deltas.is_empty());
+        // One that breaks off before any text has read the prompt.
+        let runs = answers.iter();
         let runs =
             runs.map(|answer| Run { messages: vec!["Count to seven.".into()], text: answer.deltas.concat() });
         let generated: u64 = runs.map(|run| run.price(quote)).sum();
-        let accounted = paid_for_work(&scene, &job).await + uncollected(&scene, &job).await;
+        let accounted = paid_for_work(&scene, &job).await + scene.uncollected(&job).await;
         assert_eq!(accounted, generated, "{name}");
         if state == StateName::Failed {
             assert_eq!(paid_for_work(&scene, &job).await, 0, "{name}: nobody is charged for what failed");
@@ -102,7 +107,26 @@ async fn evaluations_beyond_the_one_that_the_fee_pays_are_booked() {
                 Run { messages, text: answer.deltas.concat() }.price(quote)
             })
             .collect();
-        assert_eq!(uncollected(&scene, &job).await, unpaid.iter().sum::<u64>());
+        assert_eq!(scene.uncollected(&job).await, unpaid.iter().sum::<u64>());
         scene.finish().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stopping_server_cuts_short_is_booked() {
+    let scene = Scene::open().await;
+    let mut first = scene.started();
+    let id = first.create("Count to seven.").await;
+    scene.backend.say_to_work(Answer::of(&["One, two,"], Ends::Silent));
+    let stopped = async {
+        let begun = async || (scene.backend.works() == 1).then_some(());
+        eventually("the work has begun", begun).await;
+        first.stop(Duration::from_secs(1)).await;
+        scene.started()
+    };
+    let (job, _second) = tokio::join!(scene.pay_through(id), stopped);
+    assert_eq!(job.state.name(), StateName::Complete);
+    let cut = Run { messages: vec!["Count to seven.".into()], text: "One, two,".into() };
+    assert_eq!(scene.uncollected(&job).await, cut.price(&job.state.work().unwrap().quote));
+    scene.finish().await;
 }

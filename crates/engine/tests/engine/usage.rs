@@ -2,7 +2,7 @@
 
 use crate::scene::{Answer, Ends, Moved, Scene};
 use tithe_jobs::{Completion, Job, JobState, WorkTerms};
-use tithe_pricing::{Tokenizer, Usage};
+use tithe_pricing::{Priced, Tokenizer, Usage};
 
 async fn answered(scene: &Scene, deltas: &[&str], ends: Ends) -> Job {
     let server = scene.started();
@@ -45,10 +45,7 @@ async fn a_report_of_nothing_is_a_missing_report_if_there_is_text() {
 
     let scene = Scene::open().await;
     let job = answered(&scene, &[], nothing).await;
-    let (work, completion) = completed(&job);
-    assert_eq!(completion.usage, Usage::default());
-    let (fee, owed) = (job.evaluation_fee().to_msats().get(), work.amount.to_msats().get());
-    assert_eq!(scene.moved(job.id).await, Moved { paid: fee + owed, charged: fee, owed, ..Moved::default() });
+    assert_eq!(scene.uncollected(&job).await, 0);
     scene.finish().await;
 }
 
@@ -85,10 +82,28 @@ async fn the_character_that_no_store_keeps_is_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_empty_answer_is_an_answer() {
-    let scene = Scene::open().await;
-    let job = answered(&scene, &[], Ends::Finished(None)).await;
-    let (_, completion) = completed(&job);
-    assert_eq!((&*completion.text, completion.usage.output_tokens), ("", 0));
-    scene.finish().await;
+async fn an_answer_without_text_is_refunded_and_not_asked_for_again() {
+    let reasoning = Usage { input_tokens: 7, cached_input_tokens: 0, output_tokens: 900 };
+    for (deltas, usage) in
+        [(&[][..], Some(reasoning)), (&[][..], None), (&[" \n", "\t"][..], Some(reasoning))]
+    {
+        let scene = Scene::open().await;
+        let job = answered(&scene, deltas, Ends::Finished(usage)).await;
+        let JobState::Failed { message, .. } = &job.state else { panic!("{:?}", job.state) };
+        assert!(message.contains("no answer") && message.contains("refunded"), "{message}");
+        let work = job.state.work().unwrap();
+        let (fee, owed) = (job.evaluation_fee().to_msats().get(), work.amount.to_msats().get());
+        let moved = Moved { paid: fee + owed, charged: fee, owed, ..Moved::default() };
+        assert_eq!(scene.moved(job.id).await, moved);
+        assert_eq!(scene.backend.works(), 1);
+        // What the backend has used is the operator's loss.
+        let counted = Usage {
+            input_tokens: Tokenizer::O200kBase.count("Why is the sky blue?"),
+            cached_input_tokens: 0,
+            output_tokens: Tokenizer::O200kBase.count(&deltas.concat()),
+        };
+        let lost = work.quote.price(&usage.unwrap_or(counted)).unwrap().msats.get();
+        assert_eq!(scene.uncollected(&job).await, lost);
+        scene.finish().await;
+    }
 }

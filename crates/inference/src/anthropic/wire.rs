@@ -2,6 +2,7 @@
 
 use crate::chat_stream::{Protocol, Step, reported};
 use crate::failure::BackendFailure;
+use crate::finish;
 use crate::sse::Event;
 use crate::transport::Delivery;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -63,11 +64,11 @@ pub(super) struct Whole {
 }
 
 /// A part of the model's output. Only text is shown to customers.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct Block {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", default)]
     kind: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "absent")]
     text: String,
 }
 
@@ -85,13 +86,13 @@ struct Counts {
 }
 
 impl Counts {
-    /// These counts, completed by the `older` ones.
-    fn or(self, older: Self) -> Self {
+    /// These counts and the `older` ones: of two reports of one count, the larger is the total.
+    fn and(self, older: Self) -> Self {
         Self {
-            fresh: self.fresh.or(older.fresh),
-            cached: self.cached.or(older.cached),
-            newly_cached: self.newly_cached.or(older.newly_cached),
-            output: self.output.or(older.output),
+            fresh: self.fresh.max(older.fresh),
+            cached: self.cached.max(older.cached),
+            newly_cached: self.newly_cached.max(older.newly_cached),
+            output: self.output.max(older.output),
         }
     }
 
@@ -107,18 +108,14 @@ impl Counts {
     }
 }
 
+/// What is `null` is as good as absent.
+fn absent<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
 /// Inconsistent counts are ignored: the tokenizer then counts instead, and a good response is not discarded.
 fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Counts, D::Error> {
     Ok(Counts::deserialize(Value::deserialize(deserializer)?).unwrap_or_default())
-}
-
-fn finish_reason(name: &str) -> FinishReason {
-    match name {
-        "end_turn" | "stop_sequence" => FinishReason::Stop,
-        "max_tokens" | "model_context_window_exceeded" => FinishReason::Length,
-        "refusal" => FinishReason::Filtered,
-        _ => FinishReason::Other,
-    }
 }
 
 impl Whole {
@@ -129,7 +126,8 @@ impl Whole {
         let blocks = self.content.ok_or_else(|| BackendFailure::Wrong("it has no content").nonsense())?;
         Ok(Completion {
             text: blocks.into_iter().filter(|block| block.kind == "text").map(|block| block.text).collect(),
-            finish: self.stop_reason.as_deref().map_or(FinishReason::Other, finish_reason),
+            // A whole answer without a reason is whole.
+            finish: self.stop_reason.as_deref().and_then(finish::reason).unwrap_or(FinishReason::Stop),
             usage: self.usage.usage(),
         })
     }
@@ -140,15 +138,19 @@ impl Whole {
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Data {
     MessageStart {
+        #[serde(default, deserialize_with = "absent")]
         message: Start,
     },
     ContentBlockStart {
+        #[serde(default, deserialize_with = "absent")]
         content_block: Block,
     },
     ContentBlockDelta {
+        #[serde(default, deserialize_with = "absent")]
         delta: Delta,
     },
     MessageDelta {
+        #[serde(default, deserialize_with = "absent")]
         delta: Change,
         #[serde(default, deserialize_with = "lenient")]
         usage: Counts,
@@ -162,24 +164,26 @@ enum Data {
     Other,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct Start {
     #[serde(default, deserialize_with = "lenient")]
     usage: Counts,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Delta {
     TextDelta {
+        #[serde(default, deserialize_with = "absent")]
         text: String,
     },
     /// Thinking and its signature, citations, tool input.
+    #[default]
     #[serde(other)]
     Other,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct Change {
     stop_reason: Option<String>,
 }
@@ -210,12 +214,12 @@ impl Protocol for Events {
             }
             Data::ContentBlockDelta { delta: Delta::TextDelta { text } } => Step::Delta(text),
             Data::MessageDelta { delta, usage } => {
-                self.counts = usage.or(self.counts);
-                self.finish = delta.stop_reason.as_deref().map(finish_reason).or(self.finish);
+                self.counts = usage.and(self.counts);
+                self.finish = delta.stop_reason.as_deref().and_then(finish::reason).or(self.finish);
                 Step::Silent
             }
             Data::MessageStop => {
-                self.finish.get_or_insert(FinishReason::Other);
+                self.finish.get_or_insert(FinishReason::Stop);
                 Step::Last
             }
             Data::Error { error } => Step::Error(error),
@@ -227,6 +231,10 @@ impl Protocol for Events {
 
     fn ending(&self) -> Option<ChatEvent> {
         Some(ChatEvent::Finished { finish: self.finish?, usage: self.counts.usage() })
+    }
+
+    fn used(&self) -> Option<Usage> {
+        Counts { output: self.counts.output.or(Some(0)), ..self.counts }.usage()
     }
 }
 
@@ -283,7 +291,8 @@ mod tests {
             (json!("model_context_window_exceeded"), FinishReason::Length),
             (json!("refusal"), FinishReason::Filtered),
             (json!("pause_turn"), FinishReason::Other),
-            (json!(null), FinishReason::Other),
+            (json!(""), FinishReason::Stop),
+            (json!(null), FinishReason::Stop),
         ] {
             assert_eq!(completion(json!({"content": [], "stop_reason": name})).finish, finish);
         }

@@ -4,19 +4,25 @@
 use std::time::Duration;
 use tithe_clock::Timestamp;
 
+/// The most requests that are remembered.
+const COUNTED_MAX: usize = 64;
+
 /// The settings of a circuit breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerSettings {
     /// The number of consecutive failures that opens it; 0 counts as 1. What one request causes, however often it is repeated,
     /// counts once. Default: 5.
     pub failures_max: u32,
-    /// How long it stays open before one request may try again. Default: 20 seconds.
+    /// How long it stays open before one request may try again, when it has opened for the first time since a success. Each time
+    /// after that it is twice as long. Default: 1 second.
     pub cooling: Duration,
+    /// The longest time that it stays open. Default: 20 seconds.
+    pub cooling_max: Duration,
 }
 
 impl Default for BreakerSettings {
     fn default() -> Self {
-        Self { failures_max: 5, cooling: Duration::from_secs(20) }
+        Self { failures_max: 5, cooling: Duration::from_secs(1), cooling_max: Duration::from_secs(20) }
     }
 }
 
@@ -55,7 +61,9 @@ enum State {
 pub struct Breaker {
     settings: BreakerSettings,
     state: State,
-    /// The requests whose failures were counted since the last success; at most as many as open the breaker.
+    /// How often it has opened since the last success.
+    opened: u32,
+    /// The last requests whose failures were counted since the last success.
     counted: Vec<RequestId>,
 }
 
@@ -76,7 +84,23 @@ impl Breaker {
     /// Creates a closed breaker.
     #[must_use]
     pub const fn new(settings: BreakerSettings) -> Self {
-        Self { settings, state: State::Closed { failures: 0 }, counted: Vec::new() }
+        Self { settings, state: State::Closed { failures: 0 }, opened: 0, counted: Vec::new() }
+    }
+
+    /// How long it stays open this time.
+    fn cooling(&self) -> Duration {
+        let doubled = 2_u32.saturating_pow(self.opened.saturating_sub(1));
+        self.settings.cooling.saturating_mul(doubled).min(self.settings.cooling_max)
+    }
+
+    fn open(&mut self, now: Timestamp) {
+        self.opened = self.opened.saturating_add(1);
+        self.state = State::Open { since: now };
+    }
+
+    /// Admits everybody; but the next failure, of a request whose failure was not counted yet, opens it again.
+    const fn on_probation(&self) -> State {
+        State::Closed { failures: self.settings.failures_max.saturating_sub(1) }
     }
 
     /// The current state. A breaker whose cooldown has ended becomes half open with the next request.
@@ -94,12 +118,13 @@ impl Breaker {
     /// # Errors
     /// The time until a retry may help, if the breaker is open.
     pub fn admit(&mut self, now: Timestamp) -> Result<Admission, Duration> {
+        let cooling = self.cooling();
         match &mut self.state {
             State::Closed { .. } => Ok(Admission::Ordinary),
             State::Open { since } => {
                 // A clock that was set back must not keep the breaker open until it catches up.
                 *since = now.min(*since);
-                let left = self.settings.cooling.saturating_sub(now.since(*since));
+                let left = cooling.saturating_sub(now.since(*since));
                 if !left.is_zero() {
                     return Err(left);
                 }
@@ -107,7 +132,7 @@ impl Breaker {
                 Ok(Admission::Probe)
             }
             // The duration of the probe is unknown; retry after a second.
-            State::HalfOpen { probing: true } => Err(self.settings.cooling.min(Duration::from_secs(1))),
+            State::HalfOpen { probing: true } => Err(cooling.min(Duration::from_secs(1))),
             State::HalfOpen { probing } => {
                 *probing = true;
                 Ok(Admission::Probe)
@@ -120,7 +145,7 @@ impl Breaker {
     #[must_use = "a probe that answers is a probe no longer"]
     pub fn answering(&mut self, admission: Admission) -> Admission {
         if admission == Admission::Probe {
-            self.state = State::Closed { failures: self.settings.failures_max.saturating_sub(1) };
+            self.state = self.on_probation();
         }
         Admission::Ordinary
     }
@@ -130,6 +155,7 @@ impl Breaker {
         match (admission, self.state) {
             (Admission::Probe, _) | (Admission::Ordinary, State::Closed { .. }) => {
                 self.state = State::Closed { failures: 0 };
+                self.opened = 0;
                 self.counted.clear();
             }
             // It started before the breaker opened: later results take precedence.
@@ -139,22 +165,37 @@ impl Breaker {
 
     /// An admitted request has failed.
     pub fn failed(&mut self, admission: Admission, blame: Blame, now: Timestamp) {
-        if let (Blame::Request(request), State::Closed { .. }) = (blame, self.state) {
-            if self.counted.contains(&request) {
-                return;
+        match (admission, blame, self.state) {
+            (Admission::Probe, Blame::Backend, _) => self.open(now),
+            // The backend takes requests again. Whether it serves others is for the others to find out.
+            (Admission::Probe, Blame::Request(request), _) => {
+                self.state = self.on_probation();
+                self.count(request);
+            }
+            (Admission::Ordinary, blame, State::Closed { failures }) => {
+                if matches!(blame, Blame::Request(request) if !self.count(request)) {
+                    return;
+                }
+                let failures = failures.saturating_add(1);
+                self.state = State::Closed { failures };
+                if failures >= self.settings.failures_max {
+                    self.open(now);
+                }
+            }
+            (Admission::Ordinary, _, State::Open { .. } | State::HalfOpen { .. }) => {}
+        }
+    }
+
+    /// Remembers that this request has failed; returns whether that is new.
+    fn count(&mut self, request: RequestId) -> bool {
+        let new = !self.counted.contains(&request);
+        if new {
+            if self.counted.len() >= COUNTED_MAX {
+                self.counted.remove(0);
             }
             self.counted.push(request);
         }
-        match (admission, &mut self.state) {
-            (Admission::Ordinary, State::Closed { failures }) => {
-                *failures = failures.saturating_add(1);
-                if *failures >= self.settings.failures_max {
-                    self.state = State::Open { since: now };
-                }
-            }
-            (Admission::Probe, _) => self.state = State::Open { since: now },
-            (Admission::Ordinary, State::Open { .. } | State::HalfOpen { .. }) => {}
-        }
+        new
     }
 
     /// An admitted request was cancelled before it had a result. Another request may become the probe.
@@ -173,7 +214,7 @@ mod tests {
     const COOLING: Duration = Duration::from_secs(20);
 
     fn breaker() -> (Breaker, ManualClock) {
-        let settings = BreakerSettings { failures_max: 3, cooling: COOLING };
+        let settings = BreakerSettings { failures_max: 3, cooling: COOLING, cooling_max: 3 * COOLING };
         (Breaker::new(settings), ManualClock::at(Timestamp::UNIX_EPOCH + Duration::from_secs(1_000)))
     }
 
@@ -233,14 +274,36 @@ mod tests {
         clock.advance(COOLING);
         assert_eq!(breaker.admit(clock.now()), Ok(Admission::Probe));
         assert_eq!(breaker.admit(clock.now()), Err(Duration::from_secs(1)));
-        breaker.failed(Admission::Probe, Blame::Backend, clock.now());
-        assert_eq!(breaker.admit(clock.now()), Err(COOLING));
-        clock.advance(COOLING);
-        assert_eq!(breaker.admit(clock.now()), Ok(Admission::Probe));
+        // Each time it stays open for twice as long, up to the limit.
+        for cooling in [2 * COOLING, 3 * COOLING, 3 * COOLING] {
+            breaker.failed(Admission::Probe, Blame::Backend, clock.now());
+            assert_eq!(breaker.admit(clock.now()), Err(cooling));
+            clock.advance(cooling);
+            assert_eq!(breaker.admit(clock.now()), Ok(Admission::Probe));
+        }
         breaker.succeeded(Admission::Probe);
         assert_eq!(breaker.admit(clock.now()), Ok(Admission::Ordinary));
         fail(&mut breaker, &clock, 2);
         assert_eq!(breaker.state(), BreakerState::Closed);
+        fail(&mut breaker, &clock, 1);
+        assert_eq!(breaker.admit(clock.now()), Err(COOLING));
+    }
+
+    #[test]
+    fn a_request_that_fails_by_its_own_fault_is_no_reason_to_keep_the_others_out() {
+        let (mut breaker, clock) = opened();
+        clock.advance(COOLING);
+        let poison = Blame::Request(RequestId(1));
+        let admission = breaker.admit(clock.now()).unwrap();
+        breaker.failed(admission, poison, clock.now());
+        for _ in 0..20 {
+            let admission = breaker.admit(clock.now()).unwrap();
+            assert_eq!(admission, Admission::Ordinary);
+            breaker.failed(admission, poison, clock.now());
+        }
+        let admission = breaker.admit(clock.now()).unwrap();
+        breaker.failed(admission, Blame::Request(RequestId(2)), clock.now());
+        assert_eq!(breaker.state(), BreakerState::Open, "two requests fail: that is still the backend");
     }
 
     #[test]

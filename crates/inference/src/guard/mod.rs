@@ -110,7 +110,7 @@ fn watched(events: ChatStream, permit: Permit) -> ChatStream {
     stream::unfold((events, Some(permit)), |(mut events, mut permit)| async move {
         let event = events.next().await?;
         match &event {
-            Ok(ChatEvent::Delta(_)) => permit.iter_mut().for_each(Permit::answering),
+            Ok(ChatEvent::Delta(_) | ChatEvent::Used(_)) => permit.iter_mut().for_each(Permit::answering),
             Ok(ChatEvent::Finished { .. }) => permit.take().into_iter().for_each(Permit::succeed),
             Err(error) => permit.take().into_iter().for_each(|permit| permit.close(error)),
         }

@@ -9,7 +9,7 @@ use crate::transport::{Answer, ApiKey, BaseUrl, Delivery, Limits, SetupError, Tr
 use async_trait::async_trait;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tithe_engine::inference::{ChatRequest, ChatStream, Completion, Inference, InferenceError};
+use tithe_engine::inference::{ChatRequest, ChatStream, Completion, FinishReason, Inference, InferenceError};
 
 const VENDOR_HOST: &str = "api.openai.com";
 
@@ -98,8 +98,9 @@ impl OpenAiCompatible {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
-        let Some(adapted) = BackendFailure::behind(&error).and_then(|failure| dialect.adapted(failure))
-        else {
+        let adaptable = |failure: &&BackendFailure| !failure.reached_output_limit();
+        let failure = BackendFailure::behind(&error).filter(adaptable);
+        let Some(adapted) = failure.and_then(|failure| dialect.adapted(failure)) else {
             return Err(error);
         };
         let answer = self.transport.post(&adapted.body(request, delivery), delivery).await?;
@@ -117,14 +118,28 @@ async fn whole(answer: Answer) -> Result<Completion, InferenceError> {
     answer.json::<wire::Whole>().await?.completion()
 }
 
+/// The completion whose output limit was used up before any text: an answer, not a mistake in the request.
+fn without_text(error: InferenceError) -> Result<Completion, InferenceError> {
+    if BackendFailure::behind(&error).is_some_and(BackendFailure::reached_output_limit) {
+        return Ok(Completion { text: String::new(), finish: FinishReason::Length, usage: None });
+    }
+    Err(error)
+}
+
 #[async_trait]
 impl Inference for OpenAiCompatible {
     async fn complete(&self, request: &ChatRequest) -> Result<Completion, InferenceError> {
-        whole(self.ask(request, Delivery::Whole).await?).await
+        match self.ask(request, Delivery::Whole).await {
+            Ok(answer) => whole(answer).await,
+            Err(error) => without_text(error),
+        }
     }
 
     async fn stream(&self, request: &ChatRequest) -> Result<ChatStream, InferenceError> {
-        let answer = self.ask(request, Delivery::Streamed).await?;
+        let answer = match self.ask(request, Delivery::Streamed).await {
+            Ok(answer) => answer,
+            Err(error) => return Ok(chat_stream::of_whole(without_text(error)?)),
+        };
         if answer.is_json() {
             return Ok(chat_stream::of_whole(whole(answer).await?));
         }

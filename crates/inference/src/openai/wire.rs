@@ -5,6 +5,7 @@
 use crate::chat_stream::{Protocol, Step, reported};
 use crate::counts::larger;
 use crate::failure::BackendFailure;
+use crate::finish;
 use crate::sse::Event;
 use crate::transport::Delivery;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -225,17 +226,6 @@ fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<WireUsag
     Ok(WireUsage::deserialize(Value::deserialize(deserializer)?).ok())
 }
 
-/// The reason of this name. An empty name, which some servers send while they generate, is none.
-fn finish_reason(name: &str) -> Option<FinishReason> {
-    Some(match name {
-        "" => return None,
-        "stop" => FinishReason::Stop,
-        "length" | "max_tokens" => FinishReason::Length,
-        "content_filter" => FinishReason::Filtered,
-        _ => FinishReason::Other,
-    })
-}
-
 impl Whole {
     pub(super) fn completion(self) -> Result<Completion, InferenceError> {
         if let Some(error) = self.error {
@@ -243,8 +233,13 @@ impl Whole {
         }
         let no_choice = || BackendFailure::Wrong("it has no choices").nonsense();
         let choice = self.choices.into_iter().next().ok_or_else(no_choice)?;
+        let name = choice.finish_reason.unwrap_or_default();
+        if finish::is_failure(&name) {
+            return Err(reported(&Value::String(name), false));
+        }
         Ok(Completion {
-            finish: choice.finish_reason.as_deref().and_then(finish_reason).unwrap_or(FinishReason::Other),
+            // A whole answer without a reason is whole.
+            finish: finish::reason(&name).unwrap_or(FinishReason::Stop),
             text: choice.message.text(),
             usage: self.usage.map(Usage::from),
         })
@@ -262,7 +257,7 @@ impl Protocol for Chunks {
     fn step(&mut self, event: &Event) -> Result<Step, InferenceError> {
         if event.data == "[DONE]" {
             // Servers that never report a finish reason at least send this.
-            self.finish.get_or_insert(FinishReason::Other);
+            self.finish.get_or_insert(FinishReason::Stop);
             return Ok(Step::Last);
         }
         let unreadable = |source| BackendFailure::unreadable(event.data.as_bytes(), &source);
@@ -283,8 +278,16 @@ impl Protocol for Chunks {
         let chunk = Chunk::deserialize(value).map_err(unreadable)?;
         self.usage = larger(chunk.usage.map(Usage::from), self.usage);
         let Some(choice) = chunk.choices.into_iter().next() else { return Ok(Step::Silent) };
-        self.finish = choice.finish_reason.as_deref().and_then(finish_reason).or(self.finish);
+        let name = choice.finish_reason.unwrap_or_default();
+        if finish::is_failure(&name) {
+            return Ok(Step::Error(Value::String(name)));
+        }
+        self.finish = finish::reason(&name).or(self.finish);
         Ok(Step::Delta(choice.delta.text()))
+    }
+
+    fn used(&self) -> Option<Usage> {
+        self.usage
     }
 
     fn ending(&self) -> Option<ChatEvent> {
@@ -454,12 +457,28 @@ mod tests {
             (json!("length"), FinishReason::Length),
             (json!("content_filter"), FinishReason::Filtered),
             (json!("max_tokens"), FinishReason::Length),
-            (json!("tool_calls"), FinishReason::Other),
-            (json!(""), FinishReason::Other),
-            (json!(null), FinishReason::Other),
+            (json!("tool_calls"), FinishReason::Stop),
+            (json!("STOP"), FinishReason::Stop),
+            (json!("MAX_TOKENS"), FinishReason::Length),
+            (json!("something new"), FinishReason::Other),
+            (json!(""), FinishReason::Stop),
+            (json!(null), FinishReason::Stop),
         ] {
             let whole = json!({"choices": [{"message": {"content": "x"}, "finish_reason": name}]});
             assert_eq!(completion(whole).finish, finish);
+        }
+    }
+
+    #[test]
+    fn a_failure_that_is_reported_as_a_reason_is_a_failure() {
+        for name in ["error", "abort", "insufficient_system_resource"] {
+            let whole = json!({"choices": [{"message": {"content": "half"}, "finish_reason": name}]});
+            let error = Whole::deserialize(whole).unwrap().completion().unwrap_err();
+            assert!(matches!(error, InferenceError::Failed(_)), "{error:?}");
+            let data =
+                json!({"choices": [{"delta": {"content": "half"}, "finish_reason": name}]}).to_string();
+            let step = Chunks::default().step(&Event { name: String::new(), data }).unwrap();
+            assert!(matches!(step, Step::Error(_)), "{step:?}");
         }
     }
 

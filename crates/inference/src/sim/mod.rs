@@ -157,6 +157,7 @@ impl Inference for SimInference {
                     completion.finish = finish;
                     completion.usage = usage;
                 }
+                ChatEvent::Used(_) => {}
             }
         }
         Ok(completion)

@@ -33,6 +33,7 @@ async fn read(mut stream: ChatStream) -> (Vec<String>, Result<ChatEvent, Inferen
                 assert!(!text.is_empty(), "deltas are never empty");
                 deltas.push(text);
             }
+            Some(Ok(ChatEvent::Used(_))) => {}
             Some(end) => {
                 assert!(stream.next().await.is_none(), "nothing follows the end");
                 return (deltas, end);

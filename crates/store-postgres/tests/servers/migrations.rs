@@ -1,6 +1,7 @@
 //! Tables are brought up to date once, by whoever comes first.
 
 use crate::server;
+use std::path::Path;
 use tithe_engine::store::BatchStore;
 use tithe_store_postgres::{OpenError, PostgresSettings, PostgresStore};
 use tithe_test_postgres::TestDatabase;
@@ -48,12 +49,11 @@ async fn tables_that_a_newer_program_has_changed_are_opened() {
 async fn all_steps_back_leave_nothing_behind() {
     let database = crate::database().await;
     let client = crate::client(database.url()).await;
-    for step in [
-        include_str!("../../../../migrations/postgres/2026-11-25-150000_finish_reason/down.sql"),
-        include_str!("../../../../migrations/postgres/2026-11-21-120000_identities/down.sql"),
-        include_str!("../../../../migrations/postgres/2026-11-21-000000_initial/down.sql"),
-    ] {
-        client.batch_execute(step).await.unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations/postgres");
+    let mut steps: Vec<_> = std::fs::read_dir(folder).unwrap().map(|step| step.unwrap().path()).collect();
+    steps.sort();
+    for step in steps.iter().rev() {
+        client.batch_execute(&std::fs::read_to_string(step.join("down.sql")).unwrap()).await.unwrap();
     }
     let left =
         "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename NOT LIKE '\\_\\_diesel%'";

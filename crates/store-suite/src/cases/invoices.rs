@@ -12,7 +12,9 @@ pub async fn pages_show_every_pending_invoice_once(store: FreshStore) {
         job_at(store.as_ref(), n, Stage::Invoiced, START).await;
     }
     accepted(store.as_ref(), pay(22, Purpose::JobEval, START), START).await;
-    assert_eq!(store.invoices_pending_count().await.unwrap(), 22);
+    assert_eq!(store.invoices_open_count(START).await.unwrap(), 22);
+    // Whoever is late keeps nobody out.
+    assert_eq!(store.invoices_open_count(START + EXPIRY).await.unwrap(), 0);
     for size in [1, 5, 22, 100] {
         let mut seen: Vec<PaymentHash> = Vec::new();
         loop {
@@ -57,7 +59,7 @@ pub async fn only_recent_lapses_are_looked_at(store: FreshStore) {
     assert_eq!(found(window(Duration::ZERO, EXPIRY), None, 10).await.len(), 1);
     assert_eq!(found(window(EXPIRY, day + EXPIRY - Duration::from_micros(1)), None, 10).await.len(), 0);
     assert_eq!(found(window(EXPIRY, day + EXPIRY), None, 10).await.len(), 1);
-    assert_eq!(store.invoices_pending_count().await.unwrap(), 0);
+    assert_eq!(store.invoices_open_count(START).await.unwrap(), 0);
     let all = window(Duration::ZERO, day * 2);
     let first = found(all, None, 1).await.remove(0);
     assert_eq!(first.expires_at, START + EXPIRY, "oldest first");

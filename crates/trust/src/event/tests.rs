@@ -57,7 +57,7 @@ fn published_events_are_proved() {
     assert_eq!(VerifiedEvent::parse(NIP_98), Err(InvalidEvent::Id));
     let event = VerifiedEvent::parse(&NIP_98.replace(r#"["u","#, r#"["url","#)).unwrap();
     assert_eq!((event.kind(), event.tag("method")), (27235, Some("GET")));
-    assert_eq!(event.created_at().to_string(), "2023-04-24T09:17:32Z");
+    assert_eq!(event.created_at().to_string(), "2023-04-24T09:17:32.000000Z");
     assert_eq!(VerifiedEvent::parse(KEPT).unwrap().kind(), 4);
 }
 

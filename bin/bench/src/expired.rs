@@ -46,7 +46,7 @@ pub(crate) fn run(options: &Options) {
     Machine::settle(FIRST_LOOK);
     for _round in 0..options.rounds.rounds {
         for (place, (_, cluster)) in places.iter_mut().zip(&sizes) {
-            place.measure(cluster, options.rounds.seconds);
+            place.measure(cluster, &runtime, options.rounds.seconds);
         }
     }
     print(&places, options);
@@ -58,11 +58,11 @@ pub(crate) fn run(options: &Options) {
 }
 
 impl Place {
-    fn measure(&mut self, cluster: &Cluster, seconds: u64) {
+    fn measure(&mut self, cluster: &Cluster, runtime: &Runtime, seconds: u64) {
         Machine::settle(versus::PATIENCE);
         let used = || self.server.cpu_seconds() + process::cluster_cpu_seconds(cluster.folder());
         let before = used();
-        std::thread::sleep(Duration::from_secs(seconds));
+        runtime.block_on(async { tokio::time::sleep(Duration::from_secs(seconds)).await });
         let millis = (used() - before) * 1e3 / seconds as f64;
         eprintln!("{} expired jobs: {millis:.1} ms of CPU per second", self.jobs);
         self.cpu.push(millis);

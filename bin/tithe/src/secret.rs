@@ -53,12 +53,11 @@ pub(crate) fn claim_secrets(
         Err(missing) if missing.kind() == ErrorKind::NotFound => None,
         Err(other) => return Err(other),
     };
-    Ok(match secrets.next() {
-        Some(first) => Secrets::new(first, secrets.chain(generated).collect()),
-        None => {
-            let former = others.iter().skip(1).cloned().chain(generated);
-            Secrets::new(others.first().clone(), former.collect())
-        }
+    Ok(if let Some(first) = secrets.next() {
+        Secrets::new(first, secrets.chain(generated).collect())
+    } else {
+        let former = others.iter().skip(1).cloned().chain(generated);
+        Secrets::new(others.first().clone(), former.collect())
     })
 }
 

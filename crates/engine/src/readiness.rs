@@ -31,7 +31,7 @@ pub struct Readiness {
 
 impl Readiness {
     /// The checks by name, and whether each has passed.
-    fn parts(&self) -> [(&'static str, bool); 5] {
+    fn parts(self) -> [(&'static str, bool); 5] {
         [
             ("database", self.database),
             ("writes", self.writes),

@@ -47,7 +47,7 @@ pub(crate) fn document() -> utoipa::openapi::OpenApi {
     document.servers = Some(vec![Server::new("/")]);
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations_of(item) {
-            complete(operation, path, method);
+            complete(operation, path, &method);
         }
     }
     let schemes = document.components.get_or_insert_default();
@@ -95,7 +95,7 @@ fn operations_of(item: &mut PathItem) -> impl Iterator<Item = (HttpMethod, &mut 
 }
 
 /// Adds what is the same for all operations: the problems that any request can meet, and the headers of responses.
-fn complete(operation: &mut Operation, path: &str, method: HttpMethod) {
+fn complete(operation: &mut Operation, path: &str, method: &HttpMethod) {
     for parameter in operation.parameters.iter_mut().flatten() {
         let RefOr::T(parameter) = parameter else { continue };
         if let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema {
@@ -119,7 +119,7 @@ fn complete(operation: &mut Operation, path: &str, method: HttpMethod) {
     }
     add("405", "the path does not support this method");
     add("500", "internal error; the request id is in the body");
-    if method == HttpMethod::Post {
+    if *method == HttpMethod::Post {
         add("413", "body larger than 1 MiB");
         add("415", "the body is not JSON, or is in an unknown encoding");
     }

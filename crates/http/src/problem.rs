@@ -96,6 +96,7 @@ impl Code {
 
     /// The code as text, its HTTP status, its title, and its help text.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     pub const fn facts(self) -> (&'static str, u16, &'static str, &'static str) {
         match self {
             Self::InvalidBody => (

@@ -136,7 +136,7 @@ struct NoConnection {
 
 impl LastFailure {
     /// The failure of a pool that gave no connection, with what was behind it.
-    pub(crate) fn behind(&self, cause: RunError) -> Failure {
+    pub(crate) fn behind(&self, cause: &RunError) -> Failure {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         Failure::Unavailable(Box::new(NoConnection { cause: cause.to_string(), last }))
     }

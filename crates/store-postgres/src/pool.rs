@@ -13,7 +13,7 @@ pub(crate) type Work<'a, T> = BoxFuture<'a, Result<T, Failure>>;
 
 impl PostgresStore {
     pub(crate) async fn pooled(&self) -> Result<PooledConnection<'_, AsyncPgConnection>, Failure> {
-        self.pool.get().await.map_err(|cause| self.last_failure.behind(cause))
+        self.pool.get().await.map_err(|cause| self.last_failure.behind(&cause))
     }
 
     /// Runs an attempt for at most as long as the database itself lets a statement run, and a little longer: one that does not even
@@ -33,7 +33,7 @@ impl PostgresStore {
     ) -> Result<T, StoreError> {
         let attempt = || async {
             let mut connection = self.pooled().await?;
-            let in_time = self.in_time(work(&mut *connection)).await;
+            let in_time = self.in_time(work(&mut connection)).await;
             in_time.unwrap_or_else(|late| Err(discard(&mut connection, late)))
         };
         self.transactions.run(name, attempt).await

@@ -119,7 +119,7 @@ impl Shared {
     }
 
     fn requests(&self, stream: TcpStream) -> std::io::Result<()> {
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.set_read_timeout(Some(Duration::from_mins(1)))?;
         let mut reader = BufReader::new(stream.try_clone()?);
         let mut stream = stream;
         loop {

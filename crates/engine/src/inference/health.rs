@@ -214,7 +214,7 @@ impl BackendHealth {
                 error!(model, cause, "the AI backend cannot work: new jobs are refused until it can");
             }
             (Health::Away { .. }, Health::Away { .. }) => {
-                debug!(model, cause, "the AI backend is still away")
+                debug!(model, cause, "the AI backend is still away");
             }
             (_, Health::Away { .. }) => {
                 error!(

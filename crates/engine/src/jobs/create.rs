@@ -20,6 +20,7 @@ use crate::committer::CommitError;
 use crate::error::EngineError;
 use crate::idempotency::{IdempotencyFinish, KeyedResponse};
 use crate::payments::{InvoiceIssue, Issued, NewInvoice};
+use crate::quotes::Quotes;
 use crate::records::{IdempotencyId, IdempotencyRequest, StoredResponse};
 use std::sync::Arc;
 use tithe_jobs::{Job, JobId, JobStart, NewJob};
@@ -168,7 +169,7 @@ impl Jobs {
         let model = self.quotes.work_model(new.model.as_deref())?;
         self.quotes.check_backend(&model.name)?;
         let terms = self.quotes.terms().await?;
-        let _fits = self.quotes.work(model, &new.request, new.max_output_tokens, &terms)?;
+        let _fits = Quotes::work(model, &new.request, new.max_output_tokens, &terms)?;
         let evaluation = self.quotes.evaluation(&new.request, &terms)?;
         Ok(Job::new(NewJob {
             id,

@@ -7,8 +7,8 @@ use super::worker::evaluation_failed;
 use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::inference::{self, InferenceError};
-use crate::quotes::UnpaidRun;
 use crate::quotes::evaluation::{self, Judgement};
+use crate::quotes::{Quotes, UnpaidRun};
 use std::time::Duration;
 use tithe_jobs::{Evaluation, Job, WorkTerms};
 use tracing::{error, info, warn};
@@ -127,7 +127,7 @@ impl Jobs {
             error!(model = job.model, "the model of a job is no longer in the catalogue");
             return Err(EngineError::Internal);
         };
-        Ok(WorkTerms::in_full(self.quotes.work(model, &job.request, job.max_output_tokens, &terms)?)?)
+        Ok(WorkTerms::in_full(Quotes::work(model, &job.request, job.max_output_tokens, &terms)?)?)
     }
 
     pub(super) async fn evaluation_end(&self, job: &Job, verdict: Verdict) -> Step {

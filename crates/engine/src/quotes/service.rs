@@ -97,7 +97,6 @@ impl Quotes {
 
     /// The price of the work. No more output is quoted than the limits of this server let through.
     pub(crate) fn work(
-        &self,
         model: &Model,
         request: &str,
         wanted: Option<u64>,

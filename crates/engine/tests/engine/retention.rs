@@ -6,7 +6,7 @@ use tithe_clock::Clock;
 use tithe_engine::jobs::{JobCursor, JobUpdate};
 use tithe_engine::store::RetentionStore;
 use tithe_jobs::{JobRepository, StateName};
-use tithe_lightning::InvoiceRepository;
+use tithe_lightning::{InvoiceRepository, TestPayer};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -22,7 +22,7 @@ async fn the_text_of_an_expired_job_goes_at_once_and_the_job_after_the_retention
     poll_all(&server.engine).await;
     server.engine.sweep().await.unwrap();
     assert_eq!((scene.state(id).await, &*scene.job(id).await.request), (StateName::Expired, ""));
-    scene.clock.advance(scene.settings.retention - SECOND * 2);
+    scene.clock.advance(scene.settings.retention.saturating_sub(SECOND * 2));
     server.engine.sweep().await.unwrap();
     assert_eq!(scene.state(id).await, StateName::Expired);
     scene.clock.advance(SECOND * 3);
@@ -43,9 +43,8 @@ async fn nothing_is_deleted_that_a_late_payment_could_still_be_for() {
     let payment_request = scene.invoice(hash).await.payment_request;
     scene.clock.advance(scene.settings.invoice_expiry + SECOND);
     poll_all(&server.engine).await;
-    scene.clock.advance(scene.settings.late_payment_window * 2 - SECOND * 2);
+    scene.clock.advance((scene.settings.late_payment_window * 2).saturating_sub(SECOND * 2));
     server.engine.sweep().await.unwrap();
-    use tithe_lightning::TestPayer;
     slow.pay(&payment_request.parse().unwrap()).await.unwrap();
     poll_all(&scene.server().engine).await;
     assert!(!scene.job(id).await.refund.amount().is_zero());
@@ -104,7 +103,7 @@ async fn a_reader_does_not_wait_for_a_wallet_that_hangs() {
     let hash = scene.job(id).await.evaluation_invoice().unwrap();
     let hang = tithe_wallet_sim::Fault::Delay(Duration::from_hours(1));
     for _ in 0..2 {
-        server.wallet_faults().queue(tithe_wallet_sim::Operation::InvoiceStatus, hang.clone());
+        server.wallet_faults().queue(tithe_wallet_sim::Operation::InvoiceStatus, hang);
     }
     let began = tokio::time::Instant::now();
     server.engine.jobs.view(id).await.unwrap();

@@ -119,17 +119,14 @@ impl Resources {
             (_, _) => (web::post(), &["POST"]),
         };
         let (path, route) = (P::path(), route.to(handler));
-        match self.0.iter().position(|routes| routes.path == path) {
-            Some(n) => {
-                let mut routes = self.0.swap_remove(n);
-                routes.resource = routes.resource.route(route);
-                routes.allowed.extend(methods);
-                self.0.push(routes);
-            }
-            None => {
-                let resource = web::resource(path.as_str()).route(route);
-                self.0.push(PathRoutes { path, resource, allowed: methods.to_vec() });
-            }
+        if let Some(n) = self.0.iter().position(|routes| routes.path == path) {
+            let mut routes = self.0.swap_remove(n);
+            routes.resource = routes.resource.route(route);
+            routes.allowed.extend(methods);
+            self.0.push(routes);
+        } else {
+            let resource = web::resource(path.as_str()).route(route);
+            self.0.push(PathRoutes { path, resource, allowed: methods.to_vec() });
         }
     }
 

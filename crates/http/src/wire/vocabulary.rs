@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn documented_names_are_those_of_the_domain() {
-        assert_eq!(names::<JobStateName>(), StateName::ALL.map(|name| name.as_str()));
+        assert_eq!(names::<JobStateName>(), StateName::ALL.map(StateName::as_str));
         assert_eq!(names::<TierName>(), Tier::ALL.map(Tier::as_str));
         assert_eq!(names::<FinishReasonName>(), FinishReason::ALL.map(FinishReason::as_str));
         assert_eq!(names::<ProblemCode>(), Code::ALL.map(Code::as_str));

@@ -231,3 +231,36 @@ async fn old_clients_and_upgrades_get_well_formed_answers() {
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{upgrade}: {answer}");
     }
 }
+
+#[test]
+fn no_two_schemas_have_one_name() {
+    // Of two, the document would show one for both.
+    fn collect(folder: &std::path::Path, names: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, names);
+                continue;
+            }
+            let source = std::fs::read_to_string(&path).unwrap();
+            let mut is_schema = false;
+            for line in source.lines().map(str::trim) {
+                is_schema |= line.starts_with("#[derive(") && line.contains("ToSchema");
+                let item = line.trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ");
+                let item = item.trim_start_matches("pub ");
+                let begun = item.strip_prefix("struct ").or_else(|| item.strip_prefix("enum "));
+                if let Some(item) = begun.filter(|_| is_schema) {
+                    names.push(item.chars().take_while(|c| c.is_alphanumeric()).collect());
+                    is_schema = false;
+                }
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    assert!(found.len() > 30, "{found:?}");
+    found.sort();
+    for pair in found.windows(2) {
+        assert_ne!(pair[0], pair[1]);
+    }
+}

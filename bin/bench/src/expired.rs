@@ -2,9 +2,8 @@
 
 use crate::figures::{median, print_table};
 use crate::fixture;
-use crate::growth::Options;
 use crate::process::{self, Machine, Server};
-use crate::versus;
+use crate::{Rounds, versus};
 use std::time::{Duration, Instant};
 use tithe_clock::{Clock, SystemClock};
 use tithe_test_postgres::Cluster;
@@ -26,11 +25,11 @@ struct Place {
 }
 
 /// Runs the measurement, in rounds that visit every size.
-pub(crate) fn run(options: &Options) {
+pub(crate) fn run(jobs_max: u32, rounds: Rounds) {
     let runtime = Runtime::new().unwrap();
     let mut places = Vec::new();
     // A cluster each: the CPU time of a cluster is that of one size.
-    let sizes = [1_000, options.max_expired].map(|jobs| (jobs, fixture::cluster()));
+    let sizes = [1_000, jobs_max].map(|jobs| (jobs, fixture::cluster()));
     for (jobs, cluster) in &sizes {
         let jobs = *jobs;
         eprintln!("creating {jobs} expired jobs");
@@ -44,12 +43,12 @@ pub(crate) fn run(options: &Options) {
         places.push(Place { jobs, server, started_in: began.elapsed(), cpu: Vec::new() });
     }
     Machine::settle(FIRST_LOOK);
-    for _round in 0..options.rounds.rounds {
+    for _round in 0..rounds.rounds {
         for (place, (_, cluster)) in places.iter_mut().zip(&sizes) {
-            place.measure(cluster, &runtime, options.rounds.seconds);
+            place.measure(cluster, &runtime, rounds.seconds);
         }
     }
-    print(&places, options);
+    print(&places, rounds);
     for (place, (jobs, cluster)) in places.into_iter().zip(&sizes) {
         place.server.stop();
         let left = runtime.block_on(fixture::number(&cluster.url("expired"), "SELECT count(*) FROM jobs"));
@@ -92,10 +91,10 @@ async fn fill(url: &str, jobs: u32) {
     fixture::execute(url, "CHECKPOINT").await;
 }
 
-fn print(places: &[Place], options: &Options) {
+fn print(places: &[Place], rounds: Rounds) {
     println!(
         "an idle server that polls every second; medians of {} rounds of {} s; CPU of server and database in ms per second",
-        options.rounds.rounds, options.rounds.seconds
+        rounds.rounds, rounds.seconds
     );
     let smallest = median(places[0].cpu.iter().copied());
     let row = |place: &Place| {

@@ -17,7 +17,7 @@ pub(crate) struct Options {
     case: Option<Case>,
     /// Number of expired jobs in the largest database
     #[arg(long, default_value_t = 1_000_000)]
-    pub(crate) max_expired: u32,
+    max_expired: u32,
     /// Number of accounts in the largest database
     #[arg(long, default_value_t = 1_000_000)]
     max_accounts: u32,
@@ -28,7 +28,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 32)]
     connections: u32,
     #[command(flatten)]
-    pub(crate) rounds: Rounds,
+    rounds: Rounds,
 }
 
 /// What grows.
@@ -58,7 +58,7 @@ pub(crate) fn run(options: &Options) {
         debits(options);
     }
     if options.case != Some(Case::Debits) {
-        expired::run(options);
+        expired::run(options.max_expired, options.rounds);
     }
 }
 

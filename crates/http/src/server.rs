@@ -65,6 +65,7 @@ pub fn serve_with(
         let dev = state.test_payer.is_some();
         App::new()
             .app_data(Data::new(state.clone()))
+            .app_data(Data::new(state.limits.clone()))
             .app_data(web::PathConfig::default().error_handler(|wrong, _| {
                 Problem::new(Code::InvalidField, format!("invalid path: {wrong}")).into()
             }))

@@ -5,6 +5,7 @@
 //! ([`PaymentOwner`]). Payments are learned of from the wallet's events, from polling, and when a customer asks; whichever
 //! comes first is credited.
 
+mod finished_polls;
 mod invoice_expire;
 mod invoice_issue;
 mod invoices;

@@ -14,13 +14,6 @@ use tracing::warn;
 const POLL_PAGE: usize = 200;
 const POLL_PARALLEL: usize = 8;
 
-/// When polls were last finished on this server.
-#[derive(Default)]
-pub(super) struct FinishedPolls {
-    pending: Mutex<Option<Timestamp>>,
-    late: Mutex<Option<Timestamp>>,
-}
-
 fn locked(time: &Mutex<Option<Timestamp>>) -> MutexGuard<'_, Option<Timestamp>> {
     time.lock().unwrap_or_else(PoisonError::into_inner)
 }

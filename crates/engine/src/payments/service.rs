@@ -1,8 +1,8 @@
 //! The use cases of payments.
 
+use super::finished_polls::FinishedPolls;
 use super::owner::{OwnerLookup, PaymentOwner};
 use super::payment_credit::{Credited, PaymentCredit};
-use super::poll::FinishedPolls;
 use super::recently_checked::RecentlyChecked;
 use crate::books::rows::{Invoices, RowKind};
 use crate::core::Core;

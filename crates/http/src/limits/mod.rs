@@ -10,7 +10,6 @@ pub(crate) use address::AddressBlock;
 pub(crate) use slots::Slot;
 
 use crate::problem::{Code, Problem};
-use crate::state::AppState;
 use actix_web::body::MessageBody;
 use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderMap, RETRY_AFTER};
@@ -170,9 +169,9 @@ pub(crate) async fn middleware(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody + 'static>, Error> {
-    let state =
-        request.app_data::<Data<AppState>>().filter(|_| !["/healthz", "/readyz"].contains(&request.path()));
-    let refused = state.and_then(|state| state.limits.admit(request.request()).err());
+    let limits =
+        request.app_data::<Data<Limits>>().filter(|_| !["/healthz", "/readyz"].contains(&request.path()));
+    let refused = limits.and_then(|limits| limits.admit(request.request()).err());
     Ok(match refused {
         Some(problem) => request.into_response(problem.error_response()).map_into_right_body(),
         None => next.call(request).await?.map_into_left_body(),

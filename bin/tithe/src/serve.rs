@@ -197,6 +197,7 @@ fn inference(
         let shown = without_secrets(url).unwrap_or_else(|| url.to_owned());
         url.parse().map_err(doing(format!("invalid TITHE_INFERENCE_URL {shown:?}")))
     };
+    let parameters = config.inference.parameters;
     Ok(match &config.inference.backend {
         Backend::Simulated { latency, delta_delay } => {
             let settings =
@@ -204,10 +205,16 @@ fn inference(
             Arc::new(SimInference::new(settings))
         }
         Backend::OpenAi { url } => {
-            guarded(OpenAiCompatible::new(OpenAiSettings::new(base(url)?, key))?, clock, entropy)
+            let mut settings = OpenAiSettings::new(base(url)?, key);
+            settings.output_limit_field = parameters.output_limit_field;
+            settings.zero_temperature = parameters.zero_temperature;
+            settings.stream_options = parameters.stream_options;
+            guarded(OpenAiCompatible::new(settings)?, clock, entropy)
         }
         Backend::Anthropic { url } => {
-            guarded(Anthropic::new(AnthropicSettings::new(base(url)?, key))?, clock, entropy)
+            let mut settings = AnthropicSettings::new(base(url)?, key);
+            settings.zero_temperature = parameters.zero_temperature;
+            guarded(Anthropic::new(settings)?, clock, entropy)
         }
     })
 }

@@ -90,8 +90,14 @@ async fn a_job_on_a_real_model_is_charged_exactly_its_priced_usage() {
 
     let render = |created: &CreatedJob| StoredResponse { status: 201, body: created.job.id.to_string() };
     let request = "Tell me of the first people.".to_owned();
-    let new =
-        NewJobRequest { request, model: None, max_output_tokens: Some(48), identity: None, origin: None };
+    let new = NewJobRequest {
+        request,
+        model: None,
+        max_output_tokens: Some(48),
+        identity: None,
+        credentials: None,
+        origin: None,
+    };
     let id: JobId = engine.jobs.create(new, None, &render).await.unwrap().response.body.parse().unwrap();
     let eval = engine.jobs.view(id).await.unwrap().eval_invoice.unwrap().payment_hash;
     engine.payments.pay_for_test(wallet.as_ref(), eval).await.unwrap();

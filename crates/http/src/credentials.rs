@@ -29,9 +29,6 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// A caller without credentials.
-    pub(crate) const ANONYMOUS: Self = Self { identity: None };
-
     /// The scope of the caller's idempotency keys: keys of different callers never collide. `None` means that callers without
     /// credentials share one.
     pub(crate) fn scope(&self) -> Option<String> {
@@ -77,17 +74,6 @@ impl<'a> Incoming<'a> {
         &self.query
     }
 
-    /// Authenticates the caller. This consumes the signature of a signed request.
-    pub(crate) async fn authenticate(&self, state: &AppState) -> Result<Caller, Problem> {
-        let credentials = self.credentials(state)?;
-        if credentials == Credentials::default() {
-            return Ok(Caller::ANONYMOUS);
-        }
-        let identities = state.engine.identities.clone();
-        let identity = state.run_change(async move { identities.authenticate(&credentials).await }).await?;
-        Ok(Caller { identity })
-    }
-
     /// Identifies the caller without consuming a signature: of a request that changes nothing, which may be repeated, or before it is
     /// known whether the request was answered before.
     pub(crate) fn identify(&self, state: &AppState) -> Result<Caller, Problem> {
@@ -112,7 +98,7 @@ impl<'a> Incoming<'a> {
         secrets.next().is_none().then_some(secret)
     }
 
-    fn credentials(&self, state: &AppState) -> Result<Credentials, Problem> {
+    pub(crate) fn credentials(&self, state: &AppState) -> Result<Credentials, Problem> {
         self.refuse_other_schemes()?;
         let header = only(self.request.headers().get_all(&X_NOSTR_TOKEN), "X-Nostr-Token")?;
         let in_query = NOSTR_TOKEN_NAMES.into_iter().flat_map(|name| self.query.all(name));

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use std::time::Duration;
 use tithe_engine::Settings;
 use tithe_engine::idempotency::{KeyedResponse, Seen};
+use tithe_engine::identities::Credentials;
 use tithe_engine::records::{IdempotencyId, IdempotencyRequest};
 
 const HEADER: &str = "Idempotency-Key";
@@ -52,28 +53,30 @@ impl Key {
 
 /// How a request that may carry a key begins.
 pub(crate) enum Begun {
-    /// It is to be done, for this caller and under this key.
-    New(Caller, Option<IdempotencyRequest>),
+    /// It is to be done, for this caller and under this key. The signature of the credentials is still to be consumed.
+    New(Caller, Option<Box<IdempotencyRequest>>, Option<Box<Credentials>>),
     /// It was answered before.
     Answered(KeyedResponse),
 }
 
-/// Authenticates the caller of a request that changes something. The key is looked up first: the same bytes again get the same
+/// Identifies the caller of a request that changes something. The key is looked up first: the same bytes again get the same
 /// response, although their signature has been used.
 pub(crate) async fn begin(
     incoming: &Incoming<'_>,
     key: Option<Key>,
     state: &AppState,
 ) -> Result<Begun, Problem> {
-    let Some(key) = key else { return Ok(Begun::New(incoming.authenticate(state).await?, None)) };
     let caller = incoming.identify(state)?;
+    let credentials = incoming.credentials(state)?;
+    let credentials = (credentials != Credentials::default()).then(|| Box::new(credentials));
+    let Some(key) = key else { return Ok(Begun::New(caller, None, credentials)) };
     let request = key.of(caller)?;
     let (idempotency, asked) = (state.engine.idempotency.clone(), request.clone());
     match state.run(async move { idempotency.seen(&asked).await }).await? {
         Seen::Answered(response) => Ok(Begun::Answered(KeyedResponse::replay(response))),
         // Its signature was consumed when it was begun.
-        Seen::Begun => Ok(Begun::New(caller, Some(request))),
-        Seen::Never => Ok(Begun::New(incoming.authenticate(state).await?, Some(request))),
+        Seen::Begun => Ok(Begun::New(caller, Some(Box::new(request)), None)),
+        Seen::Never => Ok(Begun::New(caller, Some(Box::new(request)), credentials)),
     }
 }
 

@@ -6,6 +6,7 @@ use super::values::Values;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
+use tithe_inference::{OutputLimitField, ZeroTemperature};
 
 pub(super) const SETTINGS: &[Setting] = &[
     Setting::new(
@@ -21,6 +22,24 @@ pub(super) const SETTINGS: &[Setting] = &[
         "The base URL of the backend, such as https://api.openai.com/v1",
     ),
     Setting::secret("TITHE_INFERENCE_API_KEY", "inference_api_key", "The API key of the backend"),
+    Setting::new(
+        "TITHE_INFERENCE_OUTPUT_LIMIT",
+        "inference_output_limit",
+        "auto",
+        "The field that limits the output: max_tokens, max_completion_tokens, or auto: by the host, and as the backend shows",
+    ),
+    Setting::new(
+        "TITHE_INFERENCE_TEMPERATURE",
+        "inference_temperature",
+        "auto",
+        "Whether evaluations are asked for with a temperature of 0: send, omit, or auto: by the host, and as the backend shows",
+    ),
+    Setting::new(
+        "TITHE_INFERENCE_STREAM_OPTIONS",
+        "inference_stream_options",
+        "send",
+        "Whether usage is requested by stream_options: send (left out once the backend refuses it) or omit",
+    ),
     Setting::new(
         "TITHE_EVAL_MODEL",
         "eval_model",
@@ -73,9 +92,18 @@ pub(crate) enum Backend {
     Anthropic { url: String },
 }
 
+/// What requests to the backend contain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Parameters {
+    pub(crate) output_limit_field: OutputLimitField,
+    pub(crate) zero_temperature: ZeroTemperature,
+    pub(crate) stream_options: bool,
+}
+
 /// The AI backend and its models.
 pub(crate) struct Inference {
     pub(crate) backend: Backend,
+    pub(crate) parameters: Parameters,
     pub(crate) api_key: Option<String>,
     pub(crate) models: Option<PathBuf>,
     pub(super) eval_model: String,
@@ -113,8 +141,24 @@ impl Inference {
             _ if simulated => BTreeSet::from(["sim-small".to_owned(), "sim-large".to_owned()]),
             _ => BTreeSet::from([work_model.clone()]),
         };
+        let parameters = Parameters {
+            output_limit_field: match values
+                .one_of("TITHE_INFERENCE_OUTPUT_LIMIT", &["auto", "max_tokens", "max_completion_tokens"])?
+            {
+                "max_tokens" => OutputLimitField::MaxTokens,
+                "max_completion_tokens" => OutputLimitField::MaxCompletionTokens,
+                _ => OutputLimitField::Auto,
+            },
+            zero_temperature: match values.one_of("TITHE_INFERENCE_TEMPERATURE", &["auto", "send", "omit"])? {
+                "send" => ZeroTemperature::Send,
+                "omit" => ZeroTemperature::Omit,
+                _ => ZeroTemperature::Auto,
+            },
+            stream_options: values.one_of("TITHE_INFERENCE_STREAM_OPTIONS", &["send", "omit"])? == "send",
+        };
         Ok(Self {
             backend,
+            parameters,
             api_key: values.optional("TITHE_INFERENCE_API_KEY"),
             models: values.optional("TITHE_MODELS").map(PathBuf::from),
             eval_model,

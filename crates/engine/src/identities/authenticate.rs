@@ -3,7 +3,8 @@
 use super::auth_nonce_consume::AuthNonceConsume;
 use super::service::Identities;
 use crate::error::{EngineError, InvalidCredential};
-use crate::records::{AuthNonceId, AuthNonceKind};
+use crate::idempotency::Seen;
+use crate::records::{AuthNonceId, AuthNonceKind, IdempotencyRequest};
 use tithe_trust::{AuthError, HttpAuth, NostrPubkey, RequestAuth, SignedRequest, check_http_auth};
 
 /// Everything that a request presents to prove an identity.
@@ -47,6 +48,27 @@ impl Identities {
             self.core.committer.commit(AuthNonceConsume { nonce, kind, pubkey, expires_at }).await?;
         }
         Ok(Some(presented.pubkey))
+    }
+
+    /// Consumes the signature of a request, if it has one. Of copies of a request with an idempotency key that arrive at once, the
+    /// first does; the others find its key.
+    ///
+    /// # Errors
+    /// [`EngineError::InvalidIdentity`] when the signature was used before, for something else.
+    pub async fn consume(
+        &self,
+        credentials: &Credentials,
+        request: Option<&IdempotencyRequest>,
+    ) -> Result<(), EngineError> {
+        match (self.authenticate(credentials).await, request) {
+            (Err(used @ EngineError::InvalidIdentity(_)), Some(request)) => {
+                match self.idempotency.seen(request).await? {
+                    Seen::Never => Err(used),
+                    Seen::Begun | Seen::Answered(_) => Ok(()),
+                }
+            }
+            (consumed, _) => consumed.map(drop),
+        }
     }
 
     /// The identity that a request presents, without consuming a signature: for requests that change nothing, which may be repeated

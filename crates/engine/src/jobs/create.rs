@@ -19,6 +19,7 @@ use crate::books::rows::{self, RowKind};
 use crate::committer::CommitError;
 use crate::error::EngineError;
 use crate::idempotency::{IdempotencyFinish, KeyedResponse};
+use crate::identities::Credentials;
 use crate::payments::{InvoiceIssue, Issued, NewInvoice};
 use crate::quotes::Quotes;
 use crate::records::{IdempotencyId, IdempotencyRequest, StoredResponse};
@@ -46,6 +47,9 @@ pub struct NewJobRequest {
     pub max_output_tokens: Option<u64>,
     /// The customer's identity; `None` means anonymous.
     pub identity: Option<NostrPubkey>,
+    /// The credentials whose signature is consumed once everything else about the request is in order, so that the same request can
+    /// be sent again after a refusal; `None` if there is none, or it was consumed before.
+    pub credentials: Option<Credentials>,
     /// Where the request comes from; `None` means that the limits of one origin do not apply.
     pub origin: Option<Origin>,
 }
@@ -86,8 +90,12 @@ impl Jobs {
         self.quotes.check_text(&new.request)?;
         let id = JobId(self.core.new_id());
         self.admit(id, &new).await?;
+        let credentials = new.credentials.clone();
         let creating = async {
             let job = Box::new(self.new_job(id, new).await?);
+            if let Some(credentials) = credentials {
+                self.identities.consume(&credentials, idempotency.as_ref()).await?;
+            }
             self.create_admitted(job, idempotency, render).await
         };
         let created = creating.await;

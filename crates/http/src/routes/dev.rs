@@ -40,12 +40,15 @@ pub(crate) async fn pay(
         state.test_payer.clone().ok_or_else(|| Problem::new(Code::NotFound, "test payments are disabled"))?;
     let key = idempotency::read(&request, &bytes, state.engine.settings())?;
     let incoming = Incoming::with_body(&request, &bytes, None)?;
-    let key = match idempotency::begin(&incoming, key, &state).await? {
-        Begun::New(_, key) => key,
+    let (key, credentials) = match idempotency::begin(&incoming, key, &state).await? {
+        Begun::New(_, key, credentials) => (key, credentials),
         Begun::Answered(keyed) => return Ok(idempotency::respond(keyed)),
     };
     let engine = state.engine.clone();
     let paying = async move {
+        if let Some(credentials) = credentials {
+            engine.identities.consume(&credentials, key.as_deref()).await?;
+        }
         let work = async {
             let preimage = engine.payments.pay_for_test(payer.as_ref(), hash).await?;
             let paid =
@@ -53,7 +56,7 @@ pub(crate) async fn pay(
             let body = serde_json::to_string(&paid).map_err(|_| tithe_engine::EngineError::Internal)?;
             Ok(StoredResponse { status: 200, body })
         };
-        engine.idempotency.once(key, work).await
+        engine.idempotency.once(key.map(|key| *key), work).await
     };
     Ok(idempotency::respond(state.run_change(paying).await?))
 }

@@ -47,6 +47,8 @@ pub struct OpenAiSettings {
     pub output_limit_field: OutputLimitField,
     /// How deterministic completions are requested.
     pub zero_temperature: ZeroTemperature,
+    /// Whether usage is requested by `stream_options`. A backend that refuses it is not asked again.
+    pub stream_options: bool,
     /// The timeouts and size limits.
     pub limits: Limits,
 }
@@ -60,6 +62,7 @@ impl OpenAiSettings {
             api_key,
             output_limit_field: OutputLimitField::default(),
             zero_temperature: ZeroTemperature::default(),
+            stream_options: true,
             limits: Limits::default(),
         }
     }
@@ -79,11 +82,18 @@ impl OpenAiCompatible {
     /// # Errors
     /// [`SetupError`] if the system provides no secure way to connect.
     pub fn new(settings: OpenAiSettings) -> Result<Self, SetupError> {
-        let OpenAiSettings { base_url, api_key, output_limit_field, zero_temperature, limits } = settings;
+        let OpenAiSettings {
+            base_url,
+            api_key,
+            output_limit_field,
+            zero_temperature,
+            stream_options,
+            limits,
+        } = settings;
         let dialect = wire::Dialect {
             max_completion_tokens: output_limit_field.is_newer(&base_url),
             zero_temperature: zero_temperature.resolve(&base_url, VENDOR_HOST),
-            stream_options: true,
+            stream_options,
         };
         let headers: HeaderMap = api_key.iter().map(|key| (AUTHORIZATION, key.header("Bearer "))).collect();
         let url = base_url.endpoint(&["chat", "completions"]);

@@ -252,6 +252,7 @@ pub fn asking(request: &str) -> NewJobRequest {
         model: None,
         max_output_tokens: None,
         identity: None,
+        credentials: None,
         origin: None,
     }
 }

@@ -82,7 +82,7 @@ async fn every_response_exposes_the_headers_of_the_contract() {
 #[tokio::test]
 async fn a_rejected_preflight_request_is_a_problem() {
     let app = TestApp::standing();
-    for (method, header) in [("PUT", "authorization"), ("TRACE", "authorization"), ("POST", "☃")] {
+    for (method, header) in [("PUT", "authorization"), ("TRACE", "authorization")] {
         let answer = preflight(&app, ORIGIN, method, header).await;
         assert_eq!(answer.status, 400, "{method} {header}: {answer:?}");
         answer.check();

@@ -55,6 +55,35 @@ async fn the_same_signed_bytes_with_a_key_get_the_same_response() {
 }
 
 #[tokio::test]
+async fn a_signature_is_not_used_up_by_a_refusal() {
+    let app = TestApp::standing();
+    let signature = app.signature(&key(1), "POST", "/api/jobs", HELLO);
+    for name in [Some("a"), None] {
+        let send = async || {
+            let request = app.request(Method::POST, "/api/jobs").header("Authorization", &signature);
+            let request =
+                if let Some(name) = name { request.header("Idempotency-Key", name) } else { request };
+            app.send(request.body(HELLO)).await
+        };
+        app.prices.switch_off(true);
+        send().await.is_problem(503, "no_price");
+        app.prices.switch_off(false);
+        if name.is_some() {
+            let (one, other) = tokio::join!(send(), send());
+            // Of two at once, one is done, and the other is told to wait, or gets the same.
+            assert!([one.status, other.status].contains(&201), "{one:?} {other:?}");
+            assert!(
+                [one.status, other.status].iter().all(|status| [201, 409].contains(status)),
+                "{one:?} {other:?}"
+            );
+            send().await.ok(201);
+        } else {
+            send().await.is_problem(401, "invalid_identity");
+        }
+    }
+}
+
+#[tokio::test]
 async fn signed_reads_may_be_repeated() {
     let app = TestApp::standing();
     let signature = app.signature(&key(1), "GET", "/api/identity/me", "");

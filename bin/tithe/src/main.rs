@@ -94,6 +94,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn main() -> ExitCode {
+    private::keep_new_files_private();
     let outcome = match Cli::parse().command {
         Command::Serve(args) => load(&args).and_then(|config| serve::run(&config)),
         Command::Migrate(args) => load(&args).and_then(|config| migrate::run(&config)),

@@ -19,11 +19,19 @@ pub(crate) fn keep_new_files_private() {
     let _before = rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
 }
 
-/// Takes the files of ours in a folder, and in the folders in it, from everybody but their owner. What belongs to another user is left,
-/// and so is what others remove meanwhile.
-pub(crate) fn restrict(folder: &Path) -> std::io::Result<()> {
+/// Takes Tithe's files in a data directory from everybody but their owner. What else is there is left, and so is what belongs to another
+/// user.
+pub(crate) fn restrict(data_dir: &Path) -> std::io::Result<()> {
+    let is_ours = |name: &str| ["tithe.db", "token.", "wallet-sim"].iter().any(|ours| name.starts_with(ours));
+    restrict_those(data_dir, &is_ours)
+}
+
+fn restrict_those(folder: &Path, is_ours: &dyn Fn(&str) -> bool) -> std::io::Result<()> {
     for entry in std::fs::read_dir(folder)?.flatten() {
         let path = entry.path();
+        if !entry.file_name().to_str().is_some_and(is_ours) {
+            continue;
+        }
         let Ok(about) = std::fs::symlink_metadata(&path) else { continue };
         #[cfg(unix)]
         if about.is_file() || about.is_dir() {
@@ -32,7 +40,7 @@ pub(crate) fn restrict(folder: &Path) -> std::io::Result<()> {
             let _not_ours = std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode));
         }
         if about.is_dir() {
-            let _not_ours = restrict(&path);
+            let _not_ours = restrict_those(&path, &|_| true);
         }
     }
     Ok(())

@@ -37,8 +37,8 @@ fn parse(text: &str, path: &Path) -> std::io::Result<Secret> {
     Secret::new(bytes).map_err(std::io::Error::other)
 }
 
-/// The secrets of claim tokens: those that were configured, or those of all other tokens. A secret that was generated before one was
-/// configured still proves the claims that were made with it.
+/// The secrets of claim tokens: those that were configured, or those of all other tokens. Claims that were made with another secret,
+/// before one was configured for them, are still proved.
 pub(crate) fn claim_secrets(
     given: Option<&[String]>,
     others: &Secrets,
@@ -54,7 +54,7 @@ pub(crate) fn claim_secrets(
         Err(other) => return Err(other),
     };
     Ok(if let Some(first) = secrets.next() {
-        Secrets::new(first, secrets.chain(generated).collect())
+        Secrets::new(first, secrets.chain(others.iter().cloned()).chain(generated).collect())
     } else {
         let former = others.iter().skip(1).cloned().chain(generated);
         Secrets::new(others.first().clone(), former.collect())

@@ -51,7 +51,6 @@ fn doing<E: Into<Failure>>(what: impl Into<String>) -> impl FnOnce(E) -> While {
 /// Runs the server until it receives SIGTERM, SIGINT or SIGHUP.
 pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     start_log(config)?;
-    private::keep_new_files_private();
     let runtime = Runtime::new()?;
     let data_dir = &config.storage.data_dir;
     private::make_folder(data_dir)
@@ -72,7 +71,8 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     };
     print!("{}", banner(config, &address.to_string(), wallet.as_ref(), &pool));
 
-    let (draining, stopping) = (state.draining.clone(), state.stopping.clone());
+    let (leaving, draining, stopping) =
+        (state.leaving.clone(), state.draining.clone(), state.stopping.clone());
     let running = runtime.block_on(async { engine.start() });
     let http = HttpSettings {
         workers: config.server.http_workers,
@@ -83,9 +83,14 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     actix_web::rt::System::new().block_on(async {
         let server = tithe_http::serve(listener, state, http)?;
         let handle = server.handle();
-        let patience = config.server.shutdown;
+        let (notice, patience) = (config.server.notice, config.server.shutdown);
         runtime.spawn(async move {
             told_to_stop.await;
+            leaving.cancel();
+            if !notice.is_zero() {
+                info!(?notice, "stopping: not ready from now on; everything is served for a while");
+                tokio::time::sleep(notice).await;
+            }
             info!("stopping: accepting no new jobs, waiting for running work to finish");
             draining.cancel();
             running.stop(patience).await;

@@ -141,7 +141,7 @@ impl<'a> Incoming<'a> {
 /// The hosts that a signed login may name, without ports.
 pub(crate) fn hosts(state: &AppState, request: &HttpRequest) -> Vec<String> {
     if state.public_urls.is_empty() {
-        return local_host(request).map(|host| host.host().to_owned()).into_iter().collect();
+        return local_host(request, state).map(|host| host.host().to_owned()).into_iter().collect();
     }
     state.public_urls.iter().map(|public| public.host().to_owned()).collect()
 }
@@ -152,7 +152,7 @@ fn urls(state: &AppState, request: &HttpRequest) -> Result<Vec<String>, Problem>
     if !state.public_urls.is_empty() {
         return Ok(state.public_urls.iter().map(|public| format!("{public}{path}")).collect());
     }
-    let host = local_host(request).ok_or_else(|| {
+    let host = local_host(request, state).ok_or_else(|| {
         invalid(
             "unknown server address: signed requests are accepted only from this machine until the operator sets \
              TITHE_PUBLIC_URL",
@@ -164,8 +164,8 @@ fn urls(state: &AppState, request: &HttpRequest) -> Result<Vec<String>, Problem>
 
 /// The `Host` of the request, if it is this machine and the request comes from this machine. Any other host is an unverified claim of
 /// the client: a site that made a user sign a request to that site could replay it here under the same host name.
-fn local_host(request: &HttpRequest) -> Option<Authority> {
-    let is_near = request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+fn local_host(request: &HttpRequest, state: &AppState) -> Option<Authority> {
+    let is_near = state.limits.address(request).is_some_and(|client| client.is_loopback());
     let host = host(request).filter(|_| is_near)?;
     let name = host.host().trim_start_matches('[').trim_end_matches(']');
     let is_local = name.eq_ignore_ascii_case("localhost")

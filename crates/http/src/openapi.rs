@@ -16,8 +16,9 @@ macro_rules! document {
                 title = "Tithe",
                 description = "AI work for sats. Amounts in `…Sats` fields are whole satoshis, amounts in `…Msats` \
                     fields are exact millisatoshis, and amounts in `…Usd` fields are decimal US dollars. Times are \
-                    RFC 3339 in UTC. Every response has an `X-Request-Id` header, except the empty 400 response \
-                    to a malformed HTTP request. Errors are problem details (RFC 9457) with a stable `code`.",
+                    RFC 3339 in UTC. Every response has an `X-Request-Id` header, except the empty responses \
+                    to a malformed HTTP request (400), one whose headers do not come in time (408) and one with too large \
+                    headers (431). Errors are problem details (RFC 9457) with a stable `code`.",
                 license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
             ),
             tags(
@@ -124,6 +125,9 @@ fn complete(operation: &mut Operation, path: &str, method: &HttpMethod) {
         add("415", "the body is not JSON, or is in an unknown encoding");
     }
     if path.starts_with("/api/") {
+        add("400", "malformed query");
+    }
+    if path.starts_with("/api/") || path.starts_with("/dev/") {
         add("503", "the server or something that it needs is unavailable");
     }
     let is_keyed = operation

@@ -6,7 +6,7 @@ use crate::{access_log, limits, routes};
 use actix_cors::{Cors, CorsError};
 use actix_web::body::MessageBody;
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
-use actix_web::http::header;
+use actix_web::http::{ConnectionType, Version, header};
 use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, Error, HttpServer, ResponseError};
@@ -79,6 +79,7 @@ pub fn serve_with(
                     .add((header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'"))
                     .add((header::REFERRER_POLICY, "no-referrer")),
             )
+            .wrap(from_fn(without_chunks))
             .wrap(from_fn(access_log::middleware))
             .configure(more.clone())
             .configure(routes::configure(dev))
@@ -93,6 +94,21 @@ pub fn serve_with(
         .disable_signals()
         .listen(listener)?
         .run())
+}
+
+/// An HTTP/1.0 client knows no chunks: the end of the connection ends a body whose length is not known.
+async fn without_chunks(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody + 'static>, Error> {
+    let is_old = request.version() < Version::HTTP_11;
+    let mut response = next.call(request).await?;
+    if is_old {
+        let head = response.response_mut().head_mut();
+        head.no_chunking(true);
+        head.set_connection_type(ConnectionType::Close);
+    }
+    Ok(response)
 }
 
 /// Turns CORS rejections, which are plain text, into problem responses.

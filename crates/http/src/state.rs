@@ -32,6 +32,8 @@ pub struct AppState {
     pub runtime: Handle,
     /// Rejects new jobs while the server finishes its running work before it stops.
     pub draining: CancellationToken,
+    /// Cancelled before that: readiness then fails, so that load balancers send no more, while everything is still served.
+    pub leaving: CancellationToken,
     /// Ends event streams when the server stops.
     pub stopping: CancellationToken,
 }
@@ -48,6 +50,7 @@ impl AppState {
             shared: SharedTexts::default(),
             runtime,
             draining: CancellationToken::new(),
+            leaving: CancellationToken::new(),
             stopping: CancellationToken::new(),
         }
     }

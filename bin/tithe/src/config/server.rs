@@ -80,6 +80,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         "How long an idle connection is kept open, in seconds; longer than a load balancer in front keeps it",
     ),
     Setting::new(
+        "TITHE_STOP_NOTICE_SECONDS",
+        "stop_notice_seconds",
+        "5",
+        "How long /readyz fails before a stopping server accepts no more, so that load balancers notice, in seconds. 0 with TITHE_DEV",
+    ),
+    Setting::new(
         "TITHE_SHUTDOWN_SECONDS",
         "shutdown_seconds",
         "30",
@@ -103,6 +109,7 @@ pub(crate) struct Server {
     pub(crate) http_workers: usize,
     pub(crate) cors_origins: Vec<String>,
     pub(crate) shutdown: Duration,
+    pub(crate) notice: Duration,
     pub(crate) keep_alive: Duration,
     pub(crate) limits: LimitSettings,
 }
@@ -129,6 +136,11 @@ impl Server {
             cors_origins: values
                 .parse("TITHE_CORS_ORIGINS", |_| origins(values.list("TITHE_CORS_ORIGINS")))?,
             shutdown: values.seconds("TITHE_SHUTDOWN_SECONDS")?,
+            notice: if values.one_of("TITHE_DEV", &["0", "1"])? == "1" {
+                Duration::ZERO
+            } else {
+                Duration::from_secs(values.number("TITHE_STOP_NOTICE_SECONDS", 0, 3_600)?)
+            },
             keep_alive: values.seconds("TITHE_KEEP_ALIVE_SECONDS")?,
             limits: limits(values)?,
         })

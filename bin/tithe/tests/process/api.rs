@@ -47,7 +47,7 @@ fn whatever_the_document_allows_is_answered_as_it_says() {
         &std::env::var("TITHE_TEST_API_EXAMPLES").unwrap_or_else(|_| "50".to_owned()),
     ]);
     // A followed job's events end with the job, which nobody pays for.
-    schemathesis.args(["--exclude-operation-id", "follow_job", "--request-timeout", "90", "--no-color"]);
+    schemathesis.args(["--exclude-operation-id", "followJob", "--request-timeout", "90", "--no-color"]);
     // A sequence of requests would create a job and then wait for it, as the document says that it can: a minute each time.
     schemathesis.args(["--phases", "examples,coverage,fuzzing"]);
     // What is not allowed by the document may be allowed by the server: it ignores unknown fields, as its clients expect.

@@ -11,6 +11,7 @@ mod api;
 mod audit;
 mod buying;
 mod configuration;
+mod database_faults;
 mod events;
 mod fake_backend;
 mod faults;

@@ -3,10 +3,16 @@
 use actix_web::http::header::HeaderMap;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// How many leading bits of an IPv6 address belong to one customer of a provider (RFC 6177).
 const IPV6_PREFIX: u8 = 56;
+
+/// The IPv4 address that a translator has written as an IPv6 one (RFC 6052): all of them have one prefix.
+fn translated(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [0x64, 0xff9b, 0, 0, 0, 0, high, low] = address.segments() else { return None };
+    Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
+}
 
 /// The addresses that count as one client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,9 +23,12 @@ impl AddressBlock {
     pub(crate) fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V4(address) => IpNet::V4(Ipv4Net::from(address)),
-            IpAddr::V6(address) => {
-                IpNet::V6(Ipv6Net::new(address, IPV6_PREFIX).unwrap_or_else(|_| address.into()).trunc())
-            }
+            IpAddr::V6(address) => match translated(address) {
+                Some(address) => IpNet::V4(Ipv4Net::from(address)),
+                None => {
+                    IpNet::V6(Ipv6Net::new(address, IPV6_PREFIX).unwrap_or_else(|_| address.into()).trunc())
+                }
+            },
         })
     }
 }
@@ -41,9 +50,10 @@ pub(super) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Ip
     if !is_trusted(&client) {
         return client;
     }
-    let lines: Vec<&str> = headers.get_all("X-Forwarded-For").filter_map(|line| line.to_str().ok()).collect();
-    for text in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
-        let Some(address) = parse(text.trim()) else { break };
+    // What cannot be read in a line ends the search there, like what is no address: what comes before it may be the client's words.
+    let lines: Vec<_> = headers.get_all("X-Forwarded-For").collect();
+    for text in lines.iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')) {
+        let Some(address) = std::str::from_utf8(text).ok().and_then(|text| parse(text.trim())) else { break };
         client = address;
         if !is_trusted(&client) {
             break;
@@ -73,6 +83,7 @@ mod tests {
         let shown = |text: &str| AddressBlock::of(address(text)).to_string();
         assert_eq!(shown("192.0.2.7"), "192.0.2.7");
         assert_eq!(shown("::ffff:192.0.2.7"), "192.0.2.7");
+        assert_eq!(shown("64:ff9b::192.0.2.7"), "192.0.2.7");
         assert_eq!(shown("2001:db8:1:22ff::1"), "2001:db8:1:2200::/56");
         assert_eq!(AddressBlock::of(address("2001:db8::1")), AddressBlock::of(address("2001:db8:0:ff::2")));
         assert_ne!(AddressBlock::of(address("2001:db8::1")), AddressBlock::of(address("2001:db8:0:100::1")));

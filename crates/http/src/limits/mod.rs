@@ -12,7 +12,7 @@ pub(crate) use slots::Slot;
 use crate::problem::{Code, Problem};
 use actix_web::body::MessageBody;
 use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderMap, RETRY_AFTER};
+use actix_web::http::header::RETRY_AFTER;
 use actix_web::middleware::Next;
 use actix_web::rt::net::TcpStream;
 use actix_web::web::Data;
@@ -107,12 +107,13 @@ impl Limits {
 
     /// The block of addresses that the client of a request is in.
     pub(crate) fn client(&self, request: &HttpRequest) -> Option<AddressBlock> {
-        let peer = request.peer_addr()?.ip();
-        Some(AddressBlock::of(self.client_address(peer, request.headers())))
+        self.address(request).map(AddressBlock::of)
     }
 
-    fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        address::client(peer, headers, &self.settings.trusted_proxies)
+    /// The address of the client of a request.
+    pub(crate) fn address(&self, request: &HttpRequest) -> Option<IpAddr> {
+        let peer = request.peer_addr()?.ip();
+        Some(address::client(peer, request.headers(), &self.settings.trusted_proxies))
     }
 
     /// Counts a new connection for its address; one too many is closed.

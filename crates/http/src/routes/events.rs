@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tracing::debug;
 
 /// The interval between comments on an idle stream. They show both ends that the connection is alive.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// How long a stopping server keeps its streams open to send the events that have already happened.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -74,14 +74,15 @@ pub(crate) async fn events(
     let follower = state.run(async move { jobs.follow(id, cursor).await }).await?;
     if follower.is_over() {
         // This is the only response that stops a browser's EventSource from reconnecting.
-        return Ok(HttpResponse::NoContent().finish());
+        return Ok(HttpResponse::NoContent().insert_header((CACHE_CONTROL, "no-store")).finish());
     }
     // A task on the main runtime reads the events; the response only forwards them.
     let (sender, receiver) = mpsc::channel(2);
     let (stopping, shared) = (state.stopping.clone(), state.shared.clone());
     state.runtime.spawn(async move {
         let reconnect = Bytes::from(format!("retry: {RECONNECT_MS}\n\n"));
-        let mut forwarder = Forwarder { job: id, follower: Some(follower), unsent: Parts(reconnect), shared };
+        let unsent = [Parts(reconnect), Parts(Bytes::new())];
+        let mut forwarder = Forwarder { job: id, follower: Some(follower), unsent, shared };
         tokio::select! {
             () = stopping.cancelled() => {}
             () = sender.closed() => return,
@@ -101,23 +102,25 @@ struct Forwarder {
     job: JobId,
     /// Dropped as soon as it has nothing more to tell: it holds the job.
     follower: Option<JobFollower>,
-    /// What is left of the event that is being sent.
-    unsent: Parts,
+    /// What is left of the event that is being sent: what comes before the data, and the data.
+    unsent: [Parts; 2],
     shared: SharedTexts,
 }
 
 impl Forwarder {
     async fn run(&mut self, sender: &mpsc::Sender<Bytes>) {
         loop {
-            while !self.unsent.is_empty() {
-                let Ok(permit) = sender.reserve().await else { return };
-                if let Some(part) = self.unsent.next() {
-                    permit.send(part);
+            for unsent in &mut self.unsent {
+                while !unsent.is_empty() {
+                    let Ok(permit) = sender.reserve().await else { return };
+                    if let Some(part) = unsent.next() {
+                        permit.send(part);
+                    }
                 }
             }
             let Some(follower) = &mut self.follower else { return };
             let text = match tokio::time::timeout(KEEP_ALIVE, follower.next()).await {
-                Err(_nothing_new) => Ok(Bytes::from_static(b": still here\n\n")),
+                Err(_nothing_new) => Ok([Bytes::from_static(b": still here\n\n"), Bytes::new()]),
                 Ok(Ok(Some((cursor, update)))) => {
                     let over = follower.is_over();
                     if over {
@@ -132,42 +135,44 @@ impl Forwarder {
                 }
             };
             match text {
-                Ok(text) => self.unsent = Parts(text),
+                Ok(text) => self.unsent = text.map(Parts),
                 Err(_logged) => return,
             }
         }
     }
 }
 
-/// The text of an event. The last one of a job may be long, and is shared by all who read it.
+/// The text of an event: what comes before the data, which depends on how much its reader has read, and the data. That of the last event
+/// of a job may be long, and is shared by all who read it.
 fn event(
     job: JobId,
     cursor: JobCursor,
     update: &JobUpdate,
     shared: Option<&SharedTexts>,
-) -> Result<Bytes, Problem> {
+) -> Result<[Bytes; 2], Problem> {
     let internal = |_| Problem::from(tithe_engine::EngineError::Internal);
     match update {
         JobUpdate::Step { change, view } => {
             let render = || {
                 let body = written(JobBody::after(view, change))?;
-                let mut text = format!("event: state\nid: {}\ndata: ", id_of(job, cursor)).into_bytes();
                 // JSON contains no raw line breaks, so the data fits on one line.
-                serde_json::to_writer(&mut text, &body).map_err(internal)?;
-                text.extend_from_slice(b"\n\n");
-                Ok(text)
+                let mut data = serde_json::to_vec(&body).map_err(internal)?;
+                data.extend_from_slice(b"\n\n");
+                Ok(data)
             };
-            // The id of the event depends on how much text its reader has read.
+            let head = format!("event: state\nid: {}\ndata: ", id_of(job, cursor));
             let key = TextKey { kind: "event", job, revision: change.revision, tier: view.tier.as_str() };
-            match shared.filter(|_| cursor.attempt == 0) {
+            let data: Result<Bytes, Problem> = match shared {
                 Some(shared) => shared.get(key, render),
                 None => render().map(Bytes::from),
-            }
+            };
+            Ok([head.into(), data?])
         }
         JobUpdate::Text(text) => {
             let data = serde_json::to_string(&DeltaBody { text: text.clone(), attempt: cursor.attempt });
             let data = data.map_err(internal)?;
-            Ok(format!("event: delta\nid: {}\ndata: {data}\n\n", id_of(job, cursor)).into())
+            let text = format!("event: delta\nid: {}\ndata: {data}\n\n", id_of(job, cursor));
+            Ok([text.into(), Bytes::new()])
         }
     }
 }

@@ -64,7 +64,7 @@ pub(crate) async fn ready(state: Data<AppState>) -> HttpResponse {
         let ok = ok.unwrap_or(false);
         (name, CheckBody { ok, problem: (!ok).then_some(problem) })
     };
-    let draining = state.draining.is_cancelled();
+    let draining = state.leaving.is_cancelled() || state.draining.is_cancelled();
     let checks = BTreeMap::from([
         named("database", checks.database, "the database is unavailable or has an unexpected schema"),
         // The database check reads every column that the program expects.

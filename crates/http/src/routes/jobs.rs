@@ -3,6 +3,7 @@
 use super::written;
 use crate::credentials::Incoming;
 use crate::idempotency::Begun;
+use crate::limits::StreamSlot;
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::shared_text::{Parts, TextKey};
 use crate::state::AppState;
@@ -120,8 +121,8 @@ pub(crate) async fn read(
     let jobs = state.engine.jobs.clone();
     let mut view = state.run(async move { jobs.view(id).await }).await?;
     if let Some(wait) = wait.filter(|_| !view.job.state.name().is_terminal()) {
-        let _slot = state.limits.stream(&request, id)?;
-        view = changed(&state, view, wait).await?;
+        let slot = state.limits.stream(&request, id)?;
+        view = changed(&state, view, wait, slot).await?;
     }
     let mut response = HttpResponse::Ok();
     response.content_type("application/json").insert_header((CACHE_CONTROL, "no-store"));
@@ -150,12 +151,19 @@ fn wait_wanted(request: &HttpRequest) -> Option<Duration> {
     wait.map(|seconds: u64| Duration::from_secs(seconds.min(WAIT_MAX)))
 }
 
-/// Waits until the job has changed since `view`, and returns the job as it is then.
-async fn changed(state: &AppState, view: JobView, wait: Duration) -> Result<JobView, Problem> {
+/// Waits until the job has changed since `view`, and returns the job as it is then. The slot is taken for as long as somebody waits,
+/// also when the client has gone.
+async fn changed(
+    state: &AppState,
+    view: JobView,
+    wait: Duration,
+    slot: Option<StreamSlot>,
+) -> Result<JobView, Problem> {
     let (id, revision) = (view.job.id, view.job.revision);
     let (jobs, again) = (state.engine.jobs.clone(), state.engine.jobs.clone());
     let stopping = state.stopping.clone();
     let waiting = state.runtime.spawn(async move {
+        let _slot = slot;
         let mut follower = jobs.follow(id, JobCursor { revision, ..JobCursor::default() }).await?;
         let next_step = async {
             while let Some((_, update)) = follower.next().await? {

@@ -223,6 +223,10 @@ async fn old_clients_and_upgrades_get_well_formed_answers() {
         old.to_ascii_lowercase().contains("content-length: 15") && old.ends_with(r#"{"status":"ok"}"#),
         "{old}"
     );
+    // A body whose length is not known beforehand comes without chunks, and ends with the connection.
+    let old = app.raw(b"GET /openapi.json HTTP/1.0\r\nAccept-Encoding: gzip\r\n\r\n").await;
+    let head = old.split("\r\n\r\n").next().unwrap().to_ascii_lowercase();
+    assert!(head.contains(" 200 ok") && !head.contains("transfer-encoding"), "{head}");
     for upgrade in ["h2c", "websocket"] {
         let asked = format!(
             "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, close\r\nUpgrade: {upgrade}\r\n\r\n"

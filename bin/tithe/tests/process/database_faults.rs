@@ -15,7 +15,7 @@ fn send(server: &Server, path: &str, body: Option<&'static str>) -> u16 {
         Some(body) => client.post(server.url(path)).header("Content-Type", "application/json").body(body),
         None => client.get(server.url(path)),
     };
-    runtime.block_on(request.send()).unwrap().status().as_u16()
+    runtime.block_on(async { request.send().await }).unwrap().status().as_u16()
 }
 
 fn status(server: &Server, path: &str) -> u16 {

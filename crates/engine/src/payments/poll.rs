@@ -19,7 +19,7 @@ fn locked(time: &Mutex<Option<Timestamp>>) -> MutexGuard<'_, Option<Timestamp>> 
 }
 
 impl Payments {
-    /// Looks up the pending invoices that are due ([`super::schedule`]).
+    /// Looks up the pending invoices that are due: the older they are, the more seldom.
     ///
     /// # Errors
     /// [`EngineError::Busy`] when the database does not answer. What the wallet does not answer is left for the next time.
@@ -40,7 +40,7 @@ impl Payments {
         Ok(())
     }
 
-    /// Looks up expired invoices for which it is time to look for a late payment ([`super::schedule`]).
+    /// Looks up expired invoices for which it is time to look for a late payment.
     ///
     /// # Errors
     /// As [`Payments::poll`].

@@ -1,4 +1,4 @@
-//! The cost of a debit as the tables grow; [`expired`](crate::expired) has the cost of jobs that nobody paid for.
+//! The cost of a debit as the tables grow; [`crate::expired`] has the cost of jobs that nobody paid for.
 
 use crate::figures::{Figures, median, millis, print_table, rate};
 use crate::fixture::{self, FUNDS};

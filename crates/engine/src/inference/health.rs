@@ -180,10 +180,7 @@ impl BackendHealth {
             Ok(Err(failure)) => failure,
             Err(_elapsed) => InferenceError::TimedOut,
         };
-        let may_have_worked = matches!(
-            failure,
-            InferenceError::TimedOut | InferenceError::Interrupted(_) | InferenceError::Nonsense(_)
-        );
+        let may_have_worked = failure.may_have_worked();
         match failure {
             // It judges what it is asked: it works.
             InferenceError::Refused(_) => self.set(model, Health::Works, None),

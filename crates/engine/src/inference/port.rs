@@ -120,6 +120,12 @@ pub enum InferenceError {
 }
 
 impl InferenceError {
+    /// Whether the backend may have done some of the work, although no text has come: it may have read the prompt, and reasoned.
+    #[must_use]
+    pub const fn may_have_worked(&self) -> bool {
+        matches!(self, Self::TimedOut | Self::Interrupted(_) | Self::Nonsense(_))
+    }
+
     /// Whether the backend refused this request for what it asks.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {

@@ -26,6 +26,11 @@ impl Meter {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The text of an answer that has ended. It was held only once until here: it may be long.
+    fn take_text(&self) -> String {
+        std::mem::take(&mut self.lock().text)
+    }
+
     /// Whether the backend has begun to answer.
     #[must_use]
     pub fn has_begun(&self) -> bool {
@@ -41,13 +46,7 @@ impl Meter {
         failure: Option<&InferenceError>,
     ) -> Option<Usage> {
         let metered = self.lock();
-        let may_have_worked = match failure {
-            None => true,
-            Some(failure) => matches!(
-                failure,
-                InferenceError::TimedOut | InferenceError::Interrupted(_) | InferenceError::Nonsense(_)
-            ),
-        };
+        let may_have_worked = failure.is_none_or(InferenceError::may_have_worked);
         if metered.text.is_empty() && metered.reported.is_none() && !may_have_worked {
             return None;
         }
@@ -106,6 +105,8 @@ pub async fn run(
         warn!(model = request.model, "the backend has reported no usage; tokens are counted");
     }
     let usage = usage.unwrap_or_else(|| count(catalogue, request, &text));
+    // From here on that is what the run has used, whoever pays for it.
+    meter.lock().reported = Some(usage);
     Ok(Answer { text, usage, estimated, finish })
 }
 
@@ -118,23 +119,21 @@ async fn stream(
 ) -> Result<(String, Option<Usage>, FinishReason), InferenceError> {
     let started = timeout_at(until, backend.stream(request)).await;
     let mut events = started.map_err(|_| InferenceError::TimedOut)??;
-    let mut text = String::new();
     loop {
         let event = match timeout_at(until, events.next()).await {
             Ok(Some(event)) => event,
             Ok(None) => return Err(InferenceError::Interrupted(None)),
-            Err(_elapsed) if text.is_empty() => return Err(InferenceError::TimedOut),
-            Err(_elapsed) => return Ok((text, None, FinishReason::Length)),
+            Err(_elapsed) if !meter.has_begun() => return Err(InferenceError::TimedOut),
+            Err(_elapsed) => return Ok((meter.take_text(), None, FinishReason::Length)),
         };
         match event? {
             ChatEvent::Delta(delta) => {
                 let delta = storable(delta);
-                meter.lock().text.push_str(&delta);
                 listener(&delta);
-                text.push_str(&delta);
+                meter.lock().text.push_str(&delta);
             }
             ChatEvent::Used(used) => meter.lock().reported = Some(used),
-            ChatEvent::Finished { finish, usage } => return Ok((text, usage, finish)),
+            ChatEvent::Finished { finish, usage } => return Ok((meter.take_text(), usage, finish)),
         }
     }
 }

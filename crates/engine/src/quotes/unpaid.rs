@@ -57,16 +57,17 @@ impl UnpaidRun {
 
     /// It has answered, and nobody pays for the answer.
     pub(crate) async fn unpaid(mut self, usage: &Usage) {
-        self.open = false;
         self.quotes.book_uncollected(&self.quote, usage, self.concerns, &self.occasion).await;
+        // Only now: if this was cut short, it is booked when the run is dropped, under the same key.
+        self.open = false;
     }
 
     /// It has failed.
     pub(crate) async fn failed(mut self, failure: &InferenceError) {
-        self.open = false;
         if let Some(usage) = self.lost(Some(failure)) {
             self.quotes.book_uncollected(&self.quote, &usage, self.concerns, &self.occasion).await;
         }
+        self.open = false;
     }
 
     fn lost(&self, failure: Option<&InferenceError>) -> Option<Usage> {

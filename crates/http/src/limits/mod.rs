@@ -7,7 +7,6 @@ mod rate;
 mod slots;
 
 pub(crate) use address::AddressBlock;
-pub(crate) use slots::Slot;
 
 use crate::problem::{Code, Problem};
 use actix_web::body::MessageBody;
@@ -19,7 +18,7 @@ use actix_web::web::Data;
 use actix_web::{Error, HttpRequest, ResponseError};
 use ipnet::IpNet;
 use rate::RateLimit;
-use slots::Slots;
+use slots::{Slot, Slots};
 use socket2::SockRef;
 use std::any::Any;
 use std::net::{IpAddr, Shutdown, TcpListener};

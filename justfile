@@ -52,6 +52,10 @@ chaos *which:
     @[[ "{{ which }}" =~ ^(sqlite|postgres)?\ ?(long|short)?$ ]] || { echo "chaos is [sqlite|postgres] [long|short]" >&2; exit 2; }
     TITHE_TEST_CHAOS_STORE={{ if which =~ 'postgres' { "postgres" } else { "sqlite" } }} TITHE_TEST_CHAOS={{ if which =~ 'short' { "short" } else { "long" } }} cargo test --package tithe --test chaos -- --ignored --nocapture
 
+# A client that never pays, at full speed for a minute, while others buy; the tests run it for a few seconds
+test-flood seconds="60":
+    TITHE_TEST_FLOOD_SECONDS={{ seconds }} cargo test --package tithe --test process a_client_that_never_pays -- --nocapture
+
 # Run a job on a real llama-server, which is fetched from Debian's packages if there is none
 test-llama:
     .ci/with-llama cargo test --package tithe-inference --package tithe --test llama -- --ignored --nocapture

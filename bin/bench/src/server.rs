@@ -182,7 +182,8 @@ async fn grant(
     let engine = Arc::clone(&state.engine);
     let granting = async move {
         let Ports { clock, entropy, .. } = engine.ports();
-        let command = fixture::grant(payer, charge.session, identity, clock.as_ref(), entropy.as_ref());
+        let command =
+            fixture::grant(payer, charge.session, identity.pubkey, clock.as_ref(), entropy.as_ref());
         engine.committer().commit(command).await.map_err(EngineError::from)
     };
     match state.run(granting).await? {

@@ -95,7 +95,7 @@ async fn a_job_on_a_real_model_is_charged_exactly_its_priced_usage() {
         model: None,
         max_output_tokens: Some(48),
         identity: None,
-        credentials: None,
+        signature: tithe_engine::identities::RequestSignature(None),
         origin: None,
     };
     let id: JobId = engine.jobs.create(new, None, &render).await.unwrap().response.body.parse().unwrap();

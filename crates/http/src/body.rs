@@ -5,6 +5,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::web::{Bytes, Payload};
 use flate2::read::MultiGzDecoder;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::io::Read;
 use std::time::Duration;
@@ -105,6 +106,16 @@ pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
             None => Problem::field(&path, message),
         }
     })
+}
+
+/// The token of an identity in a body that carries nothing else that matters, and may be empty.
+pub(crate) fn token(bytes: &[u8]) -> Result<Option<String>, Problem> {
+    #[derive(Deserialize)]
+    struct Token {
+        #[serde(alias = "nostrToken")]
+        nostr_token: Option<String>,
+    }
+    if bytes.is_empty() { Ok(None) } else { Ok(json::<Token>(bytes)?.nostr_token) }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::state::AppState;
 use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
 use actix_web::http::uri::{Authority, PathAndQuery};
-use tithe_engine::identities::{Credentials, SignedCredential};
+use tithe_engine::identities::{Credentials, Presented, RequestSignature, SignedCredential};
 use tithe_trust::{HttpAuth, NostrPubkey};
 
 /// The header that carries the token.
@@ -26,13 +26,22 @@ const NOSTR_TOKEN_NAMES: [&str; 2] = ["nostr_token", "nostrToken"];
 pub(crate) struct Caller {
     /// The identity; `None` means anonymous.
     pub(crate) identity: Option<NostrPubkey>,
+    /// The signature of the request, for the command that begins it.
+    pub(crate) signature: RequestSignature,
+}
+
+impl From<Option<Presented>> for Caller {
+    fn from(presented: Option<Presented>) -> Self {
+        let signature = presented.map_or_else(RequestSignature::default, |presented| presented.signature);
+        Self { identity: presented.map(|presented| presented.pubkey), signature }
+    }
 }
 
 impl Caller {
     /// The scope of the caller's idempotency keys: keys of different callers never collide. `None` means that callers without
     /// credentials share one.
-    pub(crate) fn scope(&self) -> Option<String> {
-        self.identity.map(|pubkey| format!("nostr:{pubkey}"))
+    pub(crate) fn scope(identity: Option<NostrPubkey>) -> Option<String> {
+        identity.map(|pubkey| format!("nostr:{pubkey}"))
     }
 }
 
@@ -74,11 +83,10 @@ impl<'a> Incoming<'a> {
         &self.query
     }
 
-    /// Identifies the caller without consuming a signature: of a request that changes nothing, which may be repeated, or before it is
-    /// known whether the request was answered before.
+    /// Identifies the caller. A signature is not consumed here: a request that changes nothing may be repeated.
     pub(crate) fn identify(&self, state: &AppState) -> Result<Caller, Problem> {
-        let identity = state.engine.identities.identify(&self.credentials(state)?)?;
-        Ok(Caller { identity })
+        let presented = state.engine.identities.identify(&self.credentials(state)?)?;
+        Ok(Caller::from(presented))
     }
 
     /// Accepts `Authorization: Bearer` too, for [`Self::bearer`].

@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use std::time::Duration;
 use tithe_engine::Settings;
 use tithe_engine::idempotency::{KeyedResponse, Seen};
-use tithe_engine::identities::Credentials;
 use tithe_engine::records::{IdempotencyId, IdempotencyRequest};
+use tithe_trust::NostrPubkey;
 
 const HEADER: &str = "Idempotency-Key";
 
@@ -30,8 +30,8 @@ impl Key {
     ///
     /// # Errors
     /// [`Code::WeakIdempotencyKey`]: whoever guesses the key of a caller without credentials reads the response.
-    pub(crate) fn of(self, caller: Caller) -> Result<IdempotencyRequest, Problem> {
-        if let Some(scope) = caller.scope() {
+    pub(crate) fn of(self, identity: Option<NostrPubkey>) -> Result<IdempotencyRequest, Problem> {
+        if let Some(scope) = Caller::scope(identity) {
             return Ok(self.in_scope(scope));
         }
         if self.text.len() < ANONYMOUS_KEY_MIN {
@@ -53,8 +53,8 @@ impl Key {
 
 /// How a request that may carry a key begins.
 pub(crate) enum Begun {
-    /// It is to be done, for this caller and under this key. The signature of the credentials is still to be consumed.
-    New(Caller, Option<Box<IdempotencyRequest>>, Option<Box<Credentials>>),
+    /// It is to be done, for this caller and under this key.
+    New(Caller, Option<Box<IdempotencyRequest>>),
     /// It was answered before.
     Answered(KeyedResponse),
 }
@@ -66,17 +66,24 @@ pub(crate) async fn begin(
     key: Option<Key>,
     state: &AppState,
 ) -> Result<Begun, Problem> {
-    let caller = incoming.identify(state)?;
+    let Some(key) = key else { return Ok(Begun::New(incoming.identify(state)?, None)) };
     let credentials = incoming.credentials(state)?;
-    let credentials = (credentials != Credentials::default()).then(|| Box::new(credentials));
-    let Some(key) = key else { return Ok(Begun::New(caller, None, credentials)) };
-    let request = key.of(caller)?;
+    let identities = &state.engine.identities;
+    let request = key.of(identities.identify_repeated(&credentials)?)?;
     let (idempotency, asked) = (state.engine.idempotency.clone(), request.clone());
     match state.run(async move { idempotency.seen(&asked).await }).await? {
         Seen::Answered(response) => Ok(Begun::Answered(KeyedResponse::replay(response))),
-        // Its signature was consumed when it was begun.
-        Seen::Begun => Ok(Begun::New(caller, Some(Box::new(request)), None)),
-        Seen::Never => Ok(Begun::New(caller, Some(Box::new(request)), credentials)),
+        // A signature that was fresh when the request began continues it.
+        Seen::Begun => {
+            let identity = identities.identify_repeated(&credentials)?;
+            let signature = identities.identify(&credentials).ok().flatten();
+            let signature = Caller::from(signature).signature;
+            Ok(Begun::New(Caller { identity, signature }, Some(Box::new(request))))
+        }
+        Seen::Never => {
+            let caller = Caller::from(identities.identify(&credentials)?);
+            Ok(Begun::New(caller, Some(Box::new(request))))
+        }
     }
 }
 

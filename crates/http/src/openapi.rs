@@ -3,9 +3,10 @@
 use crate::routes::{self, for_each_route};
 use utoipa::OpenApi;
 use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::link::Link;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, HttpMethod, Ref, RefOr, Response, ResponseBuilder, Server};
 
 macro_rules! document {
@@ -49,6 +50,7 @@ pub(crate) fn document() -> utoipa::openapi::OpenApi {
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations_of(item) {
             complete(operation, path, &method);
+            link(operation);
         }
     }
     let schemes = document.components.get_or_insert_default();
@@ -81,6 +83,12 @@ pub(crate) fn document() -> utoipa::openapi::OpenApi {
     ] {
         schemes.add_security_scheme(name, SecurityScheme::ApiKey(scheme));
     }
+    let mut owner_secret = Http::new(HttpAuthScheme::Bearer);
+    owner_secret.description = Some(
+        "`Bearer <secret>`: the claim token of the job, which `POST /api/jobs` returns, or the preimage of the payment."
+            .to_owned(),
+    );
+    schemes.add_security_scheme("OwnerSecret", SecurityScheme::Http(owner_secret));
     document
 }
 
@@ -100,6 +108,11 @@ fn complete(operation: &mut Operation, path: &str, method: &HttpMethod) {
     for parameter in operation.parameters.iter_mut().flatten() {
         let RefOr::T(parameter) = parameter else { continue };
         if let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema {
+            match parameter.name.as_str() {
+                "Idempotency-Key" => (schema.min_length, schema.max_length) = (Some(1), Some(255)),
+                "paymentHash" => schema.pattern = Some("^[0-9a-fA-F]{64}$".to_owned()),
+                _ => {}
+            }
             // A parameter is absent, or a value; never null.
             if let SchemaType::Array(types) = &schema.schema_type
                 && let Some(kind) = types.iter().find(|kind| **kind != Type::Null)
@@ -146,9 +159,35 @@ fn complete(operation: &mut Operation, path: &str, method: &HttpMethod) {
         if matches!(status.as_str(), "409" | "429" | "503") {
             header("Retry-After", Type::Integer, "after how many seconds to try again");
         }
+        if status == "401" {
+            header("WWW-Authenticate", Type::String, "`Nostr`: the scheme of signed requests (NIP-98)");
+        }
+        if status == "405" {
+            header("Allow", Type::String, "the methods that the path supports");
+        }
         if is_keyed && status.starts_with('2') {
             header("Idempotency-Replayed", Type::String, "`true` if the response was given before");
         }
+    }
+}
+
+/// Adds what a client can do next with a response: the operation that takes something of its body.
+fn link(operation: &mut Operation) {
+    const JOB: (&str, &str) = ("jobId", "$response.body#/jobId");
+    let by_operation: &[(&str, &str, &str, (&str, &str))] = &[
+        ("createJob", "201", "readJob", JOB),
+        ("createJob", "201", "followJob", JOB),
+        ("createJob", "201", "readInvoice", ("paymentHash", "$response.body#/evalInvoice/paymentHash")),
+        ("createJob", "201", "payForTest", ("paymentHash", "$response.body#/evalInvoice/paymentHash")),
+        ("readJob", "200", "readInvoice", ("paymentHash", "$response.body#/workInvoice/paymentHash")),
+        ("readJob", "200", "payForTest", ("paymentHash", "$response.body#/workInvoice/paymentHash")),
+        ("readJob", "200", "followJob", JOB),
+    ];
+    let id = operation.operation_id.as_deref().unwrap_or_default();
+    for (_, status, to, (parameter, value)) in by_operation.iter().filter(|(from, ..)| *from == id) {
+        let Some(RefOr::T(response)) = operation.responses.responses.get_mut(*status) else { continue };
+        let link = Link::builder().operation_id(*to).parameter(*parameter, *value).build();
+        response.links.insert((*to).to_owned(), RefOr::T(link));
     }
 }
 

@@ -8,7 +8,7 @@ use tithe_engine::charging::{
     Absorb, Charged, FinishedWork, HoldExpire, HoldPlace, HoldRelease, HoldRenew, Payer, WorkCharge,
 };
 use tithe_engine::idempotency::{IdempotencyBegin, IdempotencyFinish, IdempotencyRelease, KeyBegun};
-use tithe_engine::identities::AuthNonceConsume;
+use tithe_engine::identities::{AuthNonceConsume, RequestSignature};
 use tithe_engine::jobs::{
     Abandoned, EvaluationFinish, JobAbandon, JobCreate, JobCreated, JobOwner, Verdict, WorkFinish,
     WorkOutcome,
@@ -196,7 +196,7 @@ macro_rules! with_command {
     ($command:expr, $use:ident, $($arguments:tt)*) => {
         match $command.clone() {
             Command::JobCreate { job, idempotency, instead_of } => {
-                $use!(JobCreate { job, idempotency, instead_of }, job_created, $($arguments)*)
+                $use!(JobCreate { job, idempotency, signature: RequestSignature(None), instead_of }, job_created, $($arguments)*)
             }
             Command::InvoiceIssue { job, identity, invoice, lease, finish } => {
                 let owner = Arc::new(JobOwner { job, identity, lease });
@@ -254,7 +254,7 @@ macro_rules! with_command {
             }
             Command::Post(posting) => $use!(Post(posting), posted, $($arguments)*),
             Command::IdempotencyBegin(request) => {
-                $use!(IdempotencyBegin(request), key_begun, $($arguments)*)
+                $use!(IdempotencyBegin { request, signature: RequestSignature(None) }, key_begun, $($arguments)*)
             }
             Command::IdempotencyFinish { id, response } => {
                 $use!(IdempotencyFinish { id, response }, done, $($arguments)*)

@@ -93,10 +93,21 @@ pub fn check_http_auth(
     request: &SignedRequest<'_>,
     now: Timestamp,
 ) -> Result<RequestAuth, AuthError> {
-    if event.kind() != HTTP_AUTH {
-        return Err(AuthError::Kind { found: event.kind(), taken: "27235" });
-    }
+    check_kind(event)?;
     check_age(event, WINDOW, now)?;
+    check_signed_request(event, request)
+}
+
+/// Verifies that the event signs the request, at whatever time. This is enough only for finding the response that the same
+/// bytes were given before; a request that is to be done needs [`check_http_auth`].
+///
+/// # Errors
+/// [`AuthError`] if the event has the wrong kind, or signs a different URL, method or body.
+pub fn check_signed_request(
+    event: &VerifiedEvent,
+    request: &SignedRequest<'_>,
+) -> Result<RequestAuth, AuthError> {
+    check_kind(event)?;
     if !event.only_tag("u").is_some_and(|url| is_one_of(url, request.urls)) {
         return Err(AuthError::Url);
     }
@@ -107,6 +118,14 @@ pub fn check_http_auth(
     check_payload(event, request.body)?;
     let expires_at = event.created_at() + WINDOW + REMEMBER;
     Ok(RequestAuth { pubkey: event.pubkey(), event_id: event.id(), expires_at })
+}
+
+fn check_kind(event: &VerifiedEvent) -> Result<(), AuthError> {
+    if event.kind() == HTTP_AUTH {
+        Ok(())
+    } else {
+        Err(AuthError::Kind { found: event.kind(), taken: "27235" })
+    }
 }
 
 /// Returns true if both URLs are equal after normalization (lower-case host, default port omitted, and so on).
@@ -176,12 +195,25 @@ mod tests {
     }
 
     #[test]
+    fn an_old_request_is_still_known_to_be_signed() {
+        let old = NOW - WINDOW * 100;
+        let event = HttpAuth::parse(&alice().http_auth(URL, "POST", BODY, old, [0; 32])).unwrap();
+        let urls = [URL.to_owned()];
+        let request = SignedRequest { urls: &urls, method: "POST", body: BODY };
+        assert!(check_http_auth(&event, &request, NOW).is_err());
+        assert_eq!(check_signed_request(&event, &request).map(|auth| auth.pubkey), Ok(alice().pubkey()));
+        let other = SignedRequest { body: b"other", ..request };
+        assert_eq!(check_signed_request(&event, &other), Err(AuthError::Payload));
+    }
+
+    #[test]
     fn only_kind_27235_signs_requests() {
         for kind in [1, 22242, 27234, 27236] {
             let event = event(kind, &[&["u", URL], &["method", "GET"]], "", NOW);
             let request = SignedRequest { urls: &[URL.to_owned()], method: "GET", body: b"" };
             let error = Err(AuthError::Kind { found: kind, taken: "27235" });
             assert_eq!(check_http_auth(&event, &request, NOW), error);
+            assert_eq!(check_signed_request(&event, &request), error);
         }
     }
 

@@ -75,7 +75,7 @@ mod trust_score;
 pub use auth_error::AuthError;
 pub use challenge::{Challenge, Challenges, InvalidNonce, Nonce};
 pub use event::{InvalidEvent, VerifiedEvent};
-pub use http_auth::{HttpAuth, RequestAuth, SignedRequest, check_http_auth};
+pub use http_auth::{HttpAuth, RequestAuth, SignedRequest, check_http_auth, check_signed_request};
 pub use login::{Login, Site};
 pub use policy::TrustPolicy;
 pub use pubkey::{InvalidPubkey, NostrPubkey};

@@ -47,7 +47,7 @@ impl Terminal {
         );
         if let Some(FreeTier { serve, absorb_sats, up_front_sats }) = &identity.free_tier {
             let absorbed = sats(*absorb_sats);
-            match serve.as_str() {
+            match &**serve {
                 "free" => eprintln!("The pool would pay for the work, about {absorbed}."),
                 "partial" => eprintln!(
                     "The pool would pay about {absorbed} of it; the work's invoice would be {}.",
@@ -91,7 +91,7 @@ impl Terminal {
 
     pub(crate) fn state(&mut self, job: &Job, paid_work: bool) {
         self.told_waiting = false;
-        match job.state.as_str() {
+        match &*job.state {
             "evaluating" => eprintln!("Your request is being evaluated …"),
             "executing" => {
                 if job.absorbed_sats > 0 && !paid_work {
@@ -128,7 +128,7 @@ impl Terminal {
 
     /// Prints the job's outcome and returns the exit code.
     pub(crate) fn end(&self, job: &Job, created: &Created) -> ExitCode {
-        let code = match job.state.as_str() {
+        let code = match &*job.state {
             "complete" => {
                 self.result(job.result.as_deref().unwrap_or_default());
                 if let (Some(usage), Some(charged)) = (&job.usage, &job.charged) {

@@ -1,19 +1,20 @@
 //! The server's response bodies.
 
 use super::failure::Failure;
+use super::line::Line;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Number;
 
 #[derive(Deserialize)]
 pub(super) struct ProblemBody {
-    pub(super) code: String,
-    pub(super) detail: String,
+    pub(super) code: Line,
+    pub(super) detail: Line,
 }
 
 #[derive(Deserialize)]
 pub(super) struct Challenge {
-    pub(super) nonce: String,
+    pub(super) nonce: Line,
 }
 
 /// The response to a successful login.
@@ -21,17 +22,17 @@ pub(super) struct Challenge {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Verified {
     #[serde(rename = "nostr_token")]
-    pub(crate) token: String,
-    pub(crate) expires_at: String,
+    pub(crate) token: Line,
+    pub(crate) expires_at: Line,
     pub(crate) trust: Trust,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Trust {
-    pub(crate) tier: String,
+    pub(crate) tier: Line,
     pub(crate) score: Number,
-    pub(crate) next_tier: Option<String>,
+    pub(crate) next_tier: Option<Line>,
     pub(crate) points_to_next_tier: Option<Number>,
 }
 
@@ -49,7 +50,7 @@ pub(crate) struct Me {
 pub(crate) struct Day {
     pub(crate) daily_budget_sats: u64,
     pub(crate) remaining_today_sats: u64,
-    pub(crate) resets_at: Option<String>,
+    pub(crate) resets_at: Option<Line>,
 }
 
 #[derive(Deserialize)]
@@ -73,7 +74,7 @@ pub(crate) struct Range {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TokenEstimate {
-    pub(crate) model: String,
+    pub(crate) model: Line,
 }
 
 /// The identity for which an estimate was made.
@@ -86,7 +87,7 @@ pub(crate) struct Asking {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FreeTier {
-    pub(crate) serve: String,
+    pub(crate) serve: Line,
     pub(crate) absorb_sats: u64,
     pub(crate) up_front_sats: u64,
 }
@@ -94,24 +95,24 @@ pub(crate) struct FreeTier {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Created {
-    pub(crate) job_id: String,
+    pub(crate) job_id: Line,
     pub(crate) eval_invoice: Invoice,
-    pub(crate) claim_token: String,
+    pub(crate) claim_token: Line,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Invoice {
-    pub(crate) payment_request: String,
-    pub(crate) payment_hash: String,
+    pub(crate) payment_request: Line,
+    pub(crate) payment_hash: Line,
     pub(crate) amount_sats: u64,
-    pub(crate) expires_at: String,
+    pub(crate) expires_at: Line,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Job {
-    pub(crate) state: String,
+    pub(crate) state: Line,
     #[serde(rename = "absorbed_sats")]
     pub(crate) absorbed_sats: u64,
     pub(crate) work_invoice: Option<Invoice>,
@@ -153,7 +154,7 @@ pub(crate) struct Charged {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Refund {
-    pub(crate) state: String,
+    pub(crate) state: Line,
     pub(crate) amount_sats: u64,
 }
 

@@ -1,5 +1,7 @@
 //! Why a request to a server failed.
 
+use super::line::Line;
+
 /// The reasons for which a request can fail.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -8,7 +10,7 @@ pub(crate) enum Failure {
     #[error("invalid server URL: expected http://host:port, got {server:?}")]
     Url { server: String },
     #[error("the server responded: {detail} ({status}, {code})")]
-    Problem { status: u16, code: String, detail: String },
+    Problem { status: u16, code: Line, detail: Line },
     #[error("unexpected response from the server")]
     Nonsense(#[source] serde_json::Error),
     #[error("invalid challenge from the server: expected 64 lowercase hex digits")]

@@ -14,7 +14,7 @@ impl Client {
     /// Logs in; later requests are authenticated as this identity.
     pub(crate) async fn log_in(&mut self, key: SecretKey) -> Result<Verified, Failure> {
         let verified = self.verify(&key).await?;
-        self.session = Some(Session { key, token: RefCell::new(verified.token.clone()) });
+        self.session = Some(Session { key, token: RefCell::new(verified.token.to_string()) });
         Ok(verified)
     }
 
@@ -38,7 +38,7 @@ impl Client {
             other => return other,
         }
         let renewed = self.verify(&session.key).await?;
-        session.token.replace(renewed.token);
+        session.token.replace(renewed.token.to_string());
         ask().await
     }
 

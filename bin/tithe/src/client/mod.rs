@@ -3,6 +3,7 @@
 mod bodies;
 mod failure;
 mod identity;
+mod line;
 mod requests;
 mod session;
 mod sse;

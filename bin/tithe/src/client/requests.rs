@@ -92,7 +92,7 @@ impl Client {
                 Err(Failure::Problem { status: 404, code, .. }) => {
                     let detail =
                         "the server does not accept play money; start it with TITHE_DEV=1".to_owned();
-                    return Err(Failure::Problem { status: 404, code, detail });
+                    return Err(Failure::Problem { status: 404, code, detail: detail.into() });
                 }
                 Err(failure) if failure.may_pass() && tries < TRIES => tries += 1,
                 Err(failure) => return Err(failure),
@@ -134,8 +134,8 @@ impl Client {
         }
         let text = response.text().await.unwrap_or_default();
         let problem = serde_json::from_str(&text).unwrap_or_else(|_| ProblemBody {
-            code: "unknown".to_owned(),
-            detail: status.canonical_reason().unwrap_or("unknown error").to_owned(),
+            code: "unknown".to_owned().into(),
+            detail: status.canonical_reason().unwrap_or("unknown error").to_owned().into(),
         });
         Err(Failure::Problem { status: status.as_u16(), code: problem.code, detail: problem.detail })
     }

@@ -1,12 +1,18 @@
 //! Begins a keyed request.
 
 use crate::books::{Books, Command, Refusal, RowKeys};
+use crate::identities::RequestSignature;
 use crate::records::{IdempotencyRequest, StoredResponse};
 use uuid::Uuid;
 
 /// Begins a keyed request that has no command of its own.
 #[derive(Debug, Clone)]
-pub struct IdempotencyBegin(pub IdempotencyRequest);
+pub struct IdempotencyBegin {
+    /// The request.
+    pub request: IdempotencyRequest,
+    /// Its signature.
+    pub signature: RequestSignature,
+}
 
 /// How a keyed request has begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,10 +33,17 @@ impl Command for IdempotencyBegin {
     const NAME: &'static str = "idempotency_begin";
 
     fn declare(&self, keys: &mut RowKeys) {
-        keys.idempotency_keys.insert(self.0.id.clone());
+        keys.idempotency_keys.insert(self.request.id.clone());
+        self.signature.declare(keys);
     }
 
     fn decide(&self, books: &mut Books<'_>) -> Result<KeyBegun, Refusal> {
-        books.key_begin(&self.0, None, None)
+        let begun = books.key_begin(&self.request, None, None)?;
+        match &begun {
+            KeyBegun::New => self.signature.consume(books)?,
+            KeyBegun::Resumed { .. } => self.signature.consume_again(books)?,
+            KeyBegun::Replayed(_) => {}
+        }
+        Ok(begun)
     }
 }

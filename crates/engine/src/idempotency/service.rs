@@ -5,6 +5,7 @@ use super::finish::IdempotencyFinish;
 use super::release::IdempotencyRelease;
 use crate::core::Core;
 use crate::error::EngineError;
+use crate::identities::{AuthNonceConsume, RequestSignature};
 use crate::records::{IdempotencyId, IdempotencyRequest, IdempotencyState, StoredResponse};
 use std::sync::Arc;
 use tracing::warn;
@@ -92,20 +93,26 @@ impl Idempotency {
     }
 
     /// Does `work` once for its key and stores the response; repeating the request returns the same response. When `work`
-    /// fails, a retry may begin at once. Without a key, `work` is simply done.
+    /// fails, a retry may begin at once. Without a key, `work` is simply done. The signature of the request is consumed when it
+    /// begins.
     ///
     /// # Errors
     /// What `work` fails with; [`EngineError::IdempotencyKeyReused`], [`EngineError::RequestInProgress`].
     pub async fn once(
         &self,
         request: Option<IdempotencyRequest>,
+        signature: RequestSignature,
         work: impl Future<Output = Result<StoredResponse, EngineError>>,
     ) -> Result<KeyedResponse, EngineError> {
         let Some(request) = request else {
+            if let Some(auth) = signature.0 {
+                self.core.committer.commit(AuthNonceConsume::from(auth)).await?;
+            }
             return Ok(KeyedResponse::new(work.await?));
         };
         let id = request.id.clone();
-        if let KeyBegun::Replayed(response) = self.core.committer.commit(IdempotencyBegin(request)).await? {
+        let begin = IdempotencyBegin { request, signature };
+        if let KeyBegun::Replayed(response) = self.core.committer.commit(begin).await? {
             return Ok(KeyedResponse::replay(response));
         }
         match work.await {

@@ -4,7 +4,7 @@ use crate::books::{Books, Command, Refusal, RowKeys};
 use crate::records::{AuthNonce, AuthNonceId, AuthNonceKind};
 use tithe_clock::Timestamp;
 use tithe_free_tier::Identity;
-use tithe_trust::NostrPubkey;
+use tithe_trust::{NostrPubkey, RequestAuth};
 
 /// Consumes an authentication nonce, once.
 ///
@@ -34,19 +34,57 @@ impl Command for AuthNonceConsume {
     }
 
     fn decide(&self, books: &mut Books<'_>) -> Result<Option<Box<Identity>>, Refusal> {
-        let &Self { nonce: id, kind, pubkey, expires_at } = self;
         let used_at = books.now();
-        // A nonce that expired while the command was queued may have been consumed and deleted.
-        if books.rows.auth_nonces.contains(&id)? || expires_at <= used_at {
-            return Err(Refusal::AuthNonceUsed);
-        }
-        books.rows.auth_nonces.put(AuthNonce { id, kind, pubkey, used_at, expires_at })?;
-        if kind != AuthNonceKind::Login {
+        consume(books, self)?;
+        if self.kind != AuthNonceKind::Login {
             return Ok(None);
         }
+        let pubkey = self.pubkey;
         let Some(known) = books.rows.identities.get(&pubkey)? else { return Ok(None) };
         let seen = Identity { trust: known.trust.seen(used_at), window: known.window.clone() };
         books.rows.identities.put(seen.clone())?;
         Ok(Some(Box::new(seen)))
+    }
+}
+
+impl From<RequestAuth> for AuthNonceConsume {
+    fn from(RequestAuth { pubkey, event_id, expires_at }: RequestAuth) -> Self {
+        Self { nonce: AuthNonceId(event_id), kind: AuthNonceKind::HttpAuth, pubkey, expires_at }
+    }
+}
+
+/// Consumes a nonce whose row the command has declared.
+fn consume(books: &mut Books<'_>, nonce: &AuthNonceConsume) -> Result<(), Refusal> {
+    let &AuthNonceConsume { nonce: id, kind, pubkey, expires_at } = nonce;
+    let used_at = books.now();
+    // A nonce that expired while the command was queued may have been consumed and deleted.
+    if books.rows.auth_nonces.contains(&id)? || expires_at <= used_at {
+        return Err(Refusal::AuthNonceUsed);
+    }
+    books.rows.auth_nonces.put(AuthNonce { id, kind, pubkey, used_at, expires_at })
+}
+
+/// The signature of a request, which is consumed by the command that begins what the request asks for: either both happen, or
+/// neither does and the same bytes can be sent again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RequestSignature(pub Option<RequestAuth>);
+
+impl RequestSignature {
+    /// Declares the row of the nonce.
+    pub(crate) fn declare(&self, keys: &mut RowKeys) {
+        keys.auth_nonces.extend(self.0.map(|auth| AuthNonceId(auth.event_id)));
+    }
+
+    /// Consumes the signature of a request that begins now.
+    pub(crate) fn consume(self, books: &mut Books<'_>) -> Result<(), Refusal> {
+        self.0.map_or(Ok(()), |auth| consume(books, &auth.into()))
+    }
+
+    /// Consumes the signature of a request that continues an abandoned one: the same bytes may have begun that.
+    pub(crate) fn consume_again(self, books: &mut Books<'_>) -> Result<(), Refusal> {
+        match self.consume(books) {
+            Err(Refusal::AuthNonceUsed) => Ok(()),
+            other => other,
+        }
     }
 }

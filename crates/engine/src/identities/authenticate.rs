@@ -1,11 +1,9 @@
 //! Authentication: the identity that a request presents.
 
-use super::auth_nonce_consume::AuthNonceConsume;
+use super::auth_nonce_consume::RequestSignature;
 use super::service::Identities;
 use crate::error::{EngineError, InvalidCredential};
-use crate::idempotency::Seen;
-use crate::records::{AuthNonceId, AuthNonceKind, IdempotencyRequest};
-use tithe_trust::{AuthError, HttpAuth, NostrPubkey, RequestAuth, SignedRequest, check_http_auth};
+use tithe_trust::{AuthError, HttpAuth, NostrPubkey, SignedRequest, check_http_auth, check_signed_request};
 
 /// Everything that a request presents to prove an identity.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,59 +27,44 @@ pub struct SignedCredential {
     pub body: Vec<u8>,
 }
 
-/// An identity whose credentials are all valid, unless the signature was used before.
-struct Presented {
-    pubkey: NostrPubkey,
-    signature: Option<RequestAuth>,
+/// The identity that a request presents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Presented {
+    /// The identity.
+    pub pubkey: NostrPubkey,
+    /// The signature of the request, which the command that begins the request consumes. Others have not checked whether it was
+    /// used before.
+    pub signature: RequestSignature,
+}
+
+/// Whether a signature must be fresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Age {
+    Fresh,
+    Any,
 }
 
 impl Identities {
-    /// The identity that a request presents; `None` when it presents nothing. The signature of a request is consumed, once on
-    /// all servers.
-    ///
-    /// # Errors
-    /// [`EngineError::InvalidIdentity`] when a credential is invalid or was used before: it is never taken for anonymous.
-    pub async fn authenticate(&self, credentials: &Credentials) -> Result<Option<NostrPubkey>, EngineError> {
-        let Some(presented) = self.presented(credentials)? else { return Ok(None) };
-        if let Some(RequestAuth { pubkey, event_id, expires_at }) = presented.signature {
-            let (nonce, kind) = (AuthNonceId(event_id), AuthNonceKind::HttpAuth);
-            self.core.committer.commit(AuthNonceConsume { nonce, kind, pubkey, expires_at }).await?;
-        }
-        Ok(Some(presented.pubkey))
-    }
-
-    /// Consumes the signature of a request, if it has one. Of copies of a request with an idempotency key that arrive at once, the
-    /// first does; the others find its key.
-    ///
-    /// # Errors
-    /// [`EngineError::InvalidIdentity`] when the signature was used before, for something else.
-    pub async fn consume(
-        &self,
-        credentials: &Credentials,
-        request: Option<&IdempotencyRequest>,
-    ) -> Result<(), EngineError> {
-        match (self.authenticate(credentials).await, request) {
-            (Err(used @ EngineError::InvalidIdentity(_)), Some(request)) => {
-                match self.idempotency.seen(request).await? {
-                    Seen::Never => Err(used),
-                    Seen::Begun | Seen::Answered(_) => Ok(()),
-                }
-            }
-            (consumed, _) => consumed.map(drop),
-        }
-    }
-
-    /// The identity that a request presents, without consuming a signature: for requests that change nothing, which may be repeated
-    /// while the signature is valid, and for finding out whether a request was answered before.
+    /// The identity that a request presents; `None` when it presents nothing. A signature is not consumed: a request that changes
+    /// nothing may be repeated while its signature is fresh.
     ///
     /// # Errors
     /// [`EngineError::InvalidIdentity`] when a credential is invalid: it is never taken for anonymous.
-    pub fn identify(&self, credentials: &Credentials) -> Result<Option<NostrPubkey>, EngineError> {
-        Ok(self.presented(credentials)?.map(|presented| presented.pubkey))
+    pub fn identify(&self, credentials: &Credentials) -> Result<Option<Presented>, EngineError> {
+        Ok(self.presented(credentials, Age::Fresh)?)
+    }
+
+    /// Like [`Self::identify`], with signatures of any age: enough for finding out whether the same request was answered before,
+    /// and for nothing else.
+    ///
+    /// # Errors
+    /// [`EngineError::InvalidIdentity`] when a credential is invalid.
+    pub fn identify_repeated(&self, credentials: &Credentials) -> Result<Option<NostrPubkey>, EngineError> {
+        Ok(self.presented(credentials, Age::Any)?.map(|presented| presented.pubkey))
     }
 
     /// Checks every credential, so that no invalid one hides behind a valid one.
-    fn presented(&self, credentials: &Credentials) -> Result<Option<Presented>, InvalidCredential> {
+    fn presented(&self, credentials: &Credentials, age: Age) -> Result<Option<Presented>, InvalidCredential> {
         let now = self.core.now();
         let mut keys = Vec::new();
         for token in &credentials.tokens {
@@ -91,7 +74,11 @@ impl Identities {
         if let Some(signed) = &credentials.signed {
             let SignedCredential { authorization, urls, method, body } = signed;
             let request = SignedRequest { urls, method, body };
-            let checked = check_http_auth(&HttpAuth::parse(authorization)?, &request, now);
+            let event = HttpAuth::parse(authorization)?;
+            let checked = match age {
+                Age::Fresh => check_http_auth(&event, &request, now),
+                Age::Any => check_signed_request(&event, &request),
+            };
             let checked = checked.map_err(|wrong| match wrong {
                 AuthError::Url => InvalidCredential::Url { expected: urls.join(" or ") },
                 other => other.into(),
@@ -103,6 +90,6 @@ impl Identities {
         if others.iter().any(|other| other != pubkey) {
             return Err(InvalidCredential::Several);
         }
-        Ok(Some(Presented { pubkey: *pubkey, signature }))
+        Ok(Some(Presented { pubkey: *pubkey, signature: RequestSignature(signature) }))
     }
 }

@@ -1,6 +1,6 @@
 //! Logging in: a signed challenge for a token.
 
-use super::auth_nonce_consume::AuthNonceConsume;
+use super::auth_nonce_consume::{AuthNonceConsume, RequestSignature};
 use super::service::Identities;
 use super::view::IdentityView;
 use crate::error::EngineError;
@@ -57,7 +57,9 @@ impl Identities {
         let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
         let site = if site_required { Site::Named(&hosts) } else { Site::NamedOrUnnamed(&hosts) };
         let login = self.challenges.login(&event, site, self.core.now())?;
-        self.idempotency.once(idempotency, async { render(&self.log_in(login).await?) }).await
+        self.idempotency
+            .once(idempotency, RequestSignature(None), async { render(&self.log_in(login).await?) })
+            .await
     }
 
     async fn log_in(&self, login: Login) -> Result<LoggedIn, EngineError> {

@@ -10,8 +10,8 @@ mod rows;
 mod service;
 mod view;
 
-pub use auth_nonce_consume::AuthNonceConsume;
-pub use authenticate::{Credentials, SignedCredential};
+pub use auth_nonce_consume::{AuthNonceConsume, RequestSignature};
+pub use authenticate::{Credentials, Presented, SignedCredential};
 pub use login::{LoggedIn, LoginRequest};
 pub use service::Identities;
 pub use view::IdentityView;

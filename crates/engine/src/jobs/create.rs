@@ -19,7 +19,7 @@ use crate::books::rows::{self, RowKind};
 use crate::committer::CommitError;
 use crate::error::EngineError;
 use crate::idempotency::{IdempotencyFinish, KeyedResponse};
-use crate::identities::Credentials;
+use crate::identities::RequestSignature;
 use crate::payments::{InvoiceIssue, Issued, NewInvoice};
 use crate::quotes::Quotes;
 use crate::records::{IdempotencyId, IdempotencyRequest, StoredResponse};
@@ -47,9 +47,9 @@ pub struct NewJobRequest {
     pub max_output_tokens: Option<u64>,
     /// The customer's identity; `None` means anonymous.
     pub identity: Option<NostrPubkey>,
-    /// The credentials whose signature is consumed once everything else about the request is in order, so that the same request can
-    /// be sent again after a refusal; `None` if there is none, or it was consumed before.
-    pub credentials: Option<Credentials>,
+    /// The signature of the request. It is consumed when the job is recorded, so that the same request can be sent again after a
+    /// refusal.
+    pub signature: RequestSignature,
     /// Where the request comes from; `None` means that the limits of one origin do not apply.
     pub origin: Option<Origin>,
 }
@@ -90,13 +90,10 @@ impl Jobs {
         self.quotes.check_text(&new.request)?;
         let id = JobId(self.core.new_id());
         self.admit(id, &new).await?;
-        let credentials = new.credentials.clone();
+        let signature = new.signature;
         let creating = async {
             let job = Box::new(self.new_job(id, new).await?);
-            if let Some(credentials) = credentials {
-                self.identities.consume(&credentials, idempotency.as_ref()).await?;
-            }
-            self.create_admitted(job, idempotency, render).await
+            self.create_admitted(job, signature, idempotency, render).await
         };
         let created = creating.await;
         // Only a new job whose invoice is shown waits for its payment.
@@ -109,13 +106,18 @@ impl Jobs {
     async fn create_admitted(
         &self,
         job: Box<Job>,
+        signature: RequestSignature,
         idempotency: Option<IdempotencyRequest>,
         render: RenderJob<'_>,
     ) -> Result<KeyedResponse, EngineError> {
         let key = idempotency.as_ref().map(|request| request.id.clone());
-        let create =
-            |instead_of| JobCreate { job: job.clone(), idempotency: idempotency.clone(), instead_of };
-        let begun = match self.core.committer.commit(create(None)).await? {
+        let create = |signature, instead_of| JobCreate {
+            job: job.clone(),
+            idempotency: idempotency.clone(),
+            signature,
+            instead_of,
+        };
+        let begun = match self.core.committer.commit(create(signature, None)).await? {
             JobCreated::Replayed(response) => return Ok(KeyedResponse::replay(response)),
             JobCreated::Resumed { subject } => {
                 self.admission.release(job.id);
@@ -128,7 +130,7 @@ impl Jobs {
         };
         if begun.state.name().is_terminal() && begun.evaluation_invoice().is_none() {
             info!(job = %begun.id, instead = %job.id, "abandoned job replaced by a new one");
-            let again = create(Some(begun.id));
+            let again = create(RequestSignature(None), Some(begun.id));
             if let JobCreated::Replayed(response) = self.core.committer.commit(again).await? {
                 return Ok(KeyedResponse::replay(response));
             }

@@ -3,6 +3,7 @@
 use crate::books::rows::{self, RowKind};
 use crate::books::{Books, Command, Refusal, RowKeys};
 use crate::idempotency::KeyBegun;
+use crate::identities::RequestSignature;
 use crate::records::{IdempotencyRequest, StoredResponse};
 use tithe_jobs::{Job, JobId};
 use uuid::Uuid;
@@ -14,6 +15,8 @@ pub struct JobCreate {
     pub job: Box<Job>,
     /// The client's idempotency key, if it gave one.
     pub idempotency: Option<IdempotencyRequest>,
+    /// The signature of the request.
+    pub signature: RequestSignature,
     /// The job that the key had made before, which was abandoned before it was shown to anybody: the key begins anew, once.
     pub instead_of: Option<JobId>,
 }
@@ -40,6 +43,7 @@ impl Command for JobCreate {
         keys.jobs.insert(self.job.id);
         keys.identities.extend(self.job.identity);
         keys.idempotency_keys.extend(self.idempotency.iter().map(|request| request.id.clone()));
+        self.signature.declare(keys);
     }
 
     fn decide(&self, books: &mut Books<'_>) -> Result<JobCreated, Refusal> {
@@ -47,10 +51,14 @@ impl Command for JobCreate {
         if let Some(request) = &self.idempotency {
             match books.key_begin(request, Some(job.id.0), self.instead_of.map(|job| job.0))? {
                 KeyBegun::New => {}
-                KeyBegun::Resumed { subject } => return Ok(JobCreated::Resumed { subject }),
+                KeyBegun::Resumed { subject } => {
+                    self.signature.consume_again(books)?;
+                    return Ok(JobCreated::Resumed { subject });
+                }
                 KeyBegun::Replayed(response) => return Ok(JobCreated::Replayed(response)),
             }
         }
+        self.signature.consume(books)?;
         if books.rows.jobs.contains(&job.id)? {
             return Err(Refusal::exists(rows::Jobs::NAME, &job.id));
         }

@@ -4,6 +4,7 @@ use crate::scene::{Op, Scene, When, asking, eventually, job_of, keyed};
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_engine::EngineError;
+use tithe_engine::identities::RequestSignature;
 use tithe_jobs::StateName;
 use tithe_wallet_sim::{Fault, Operation};
 
@@ -159,7 +160,7 @@ async fn work_of_other_kinds_is_done_once_for_its_key_and_again_when_it_failed()
                 None => Err(EngineError::NoWallet),
             }
         };
-        server.engine.idempotency.once(Some(keyed("ask", "k")), work).await
+        server.engine.idempotency.once(Some(keyed("ask", "k")), RequestSignature(None), work).await
     };
     assert!(matches!(once(None).await, Err(EngineError::NoWallet)));
     assert_eq!(once(Some("first")).await.unwrap().response, answer("first"));

@@ -39,16 +39,14 @@ pub(crate) async fn pay(
     let payer =
         state.test_payer.clone().ok_or_else(|| Problem::new(Code::NotFound, "test payments are disabled"))?;
     let key = idempotency::read(&request, &bytes, state.engine.settings())?;
-    let incoming = Incoming::with_body(&request, &bytes, None)?;
-    let (key, credentials) = match idempotency::begin(&incoming, key, &state).await? {
-        Begun::New(_, key, credentials) => (key, credentials),
+    let token = body::token(&bytes)?;
+    let incoming = Incoming::with_body(&request, &bytes, token.as_deref())?;
+    let (caller, key) = match idempotency::begin(&incoming, key, &state).await? {
+        Begun::New(caller, key) => (caller, key),
         Begun::Answered(keyed) => return Ok(idempotency::respond(keyed)),
     };
     let engine = state.engine.clone();
     let paying = async move {
-        if let Some(credentials) = credentials {
-            engine.identities.consume(&credentials, key.as_deref()).await?;
-        }
         let work = async {
             let preimage = engine.payments.pay_for_test(payer.as_ref(), hash).await?;
             let paid =
@@ -56,7 +54,7 @@ pub(crate) async fn pay(
             let body = serde_json::to_string(&paid).map_err(|_| tithe_engine::EngineError::Internal)?;
             Ok(StoredResponse { status: 200, body })
         };
-        engine.idempotency.once(key.map(|key| *key), work).await
+        engine.idempotency.once(key.map(|key| *key), caller.signature, work).await
     };
     Ok(idempotency::respond(state.run_change(paying).await?))
 }

@@ -2,10 +2,14 @@
 
 use crate::openapi;
 use crate::problem::{Code, Problem};
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_ENCODING, ETAG, IF_NONE_MATCH};
-use actix_web::middleware::Compress;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{
+    ACCEPT_ENCODING, AcceptEncoding, CACHE_CONTROL, CONTENT_ENCODING, ETAG, Encoding, Header, IF_NONE_MATCH,
+};
+use actix_web::middleware::{Compress, Next, from_fn};
 use actix_web::web::{self, Path, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, Resource, guard};
+use actix_web::{Error, HttpRequest, HttpResponse, Resource, guard};
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, LazyLock};
 use utoipa_swagger_ui::Config;
@@ -24,9 +28,32 @@ static PAGES: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(Config:
 /// Registers the document and its pages.
 pub(super) fn configure(config: &mut ServiceConfig) {
     config
-        .service(readable("/openapi.json").wrap(Compress::default()).route(reading().to(document)))
+        .service(
+            readable("/openapi.json")
+                .wrap(Compress::default())
+                .wrap(from_fn(always_acceptable))
+                .route(reading().to(document)),
+        )
         .service(web::redirect("/docs", "/docs/"))
-        .service(readable("/docs/{file:.*}").wrap(Compress::default()).route(reading().to(page)));
+        .service(
+            readable("/docs/{file:.*}")
+                .wrap(Compress::default())
+                .wrap(from_fn(always_acceptable))
+                .route(reading().to(page)),
+        );
+}
+
+/// A client that excludes every encoding of ours, plain text too, gets plain text (RFC 9110, section 12.5.3).
+async fn always_acceptable(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody + 'static>, Error> {
+    let ours = [Encoding::identity(), Encoding::gzip()];
+    let accepted = AcceptEncoding::parse(&request);
+    if accepted.is_ok_and(|accepted| accepted.negotiate(ours.iter()).is_none()) {
+        request.headers_mut().remove(ACCEPT_ENCODING);
+    }
+    next.call(request).await
 }
 
 fn readable(path: &str) -> Resource {

@@ -1,6 +1,7 @@
 //! Liveness and readiness checks.
 
 use crate::state::AppState;
+use crate::wire::ReadyName;
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, RETRY_AFTER};
 use actix_web::web::{Data, Json};
@@ -32,7 +33,8 @@ pub(crate) struct CheckBody {
 /// The readiness of the server.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ReadyBody {
-    /// `ready` or `not_ready`.
+    /// `ready` if every check is ok.
+    #[schema(value_type = ReadyName)]
     status: &'static str,
     /// The checks by name: `database`, `migrations`, `writes`, `wallet`, `backend`, `price` and `accepting` (not shutting down).
     checks: BTreeMap<&'static str, CheckBody>,

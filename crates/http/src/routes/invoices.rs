@@ -20,6 +20,7 @@ use tracing::error;
 /// payment hash alone leads to nothing but the state, because every node on the way of the payment knows it.
 #[utoipa::path(
     get, path = "/api/invoices/{paymentHash}", tag = "Invoices", operation_id = "readInvoice",
+    security((), ("NostrToken" = []), ("NostrTokenInQuery" = []), ("NostrSignature" = []), ("OwnerSecret" = [])),
     params(("paymentHash" = String, Path, description = "the payment hash: 64 hex digits")),
     responses(
         (status = 200, description = "the invoice", body = InvoiceStateBody),

@@ -1,7 +1,7 @@
 //! Creating and reading jobs.
 
 use super::written;
-use crate::credentials::Incoming;
+use crate::credentials::{Caller, Incoming};
 use crate::idempotency::Begun;
 use crate::limits::StreamSlot;
 use crate::problem::{Code, Problem, ProblemBody};
@@ -56,15 +56,14 @@ pub(crate) async fn create(
         return Err(Problem::new(Code::ShuttingDown, "the server is shutting down and accepts no new jobs"));
     }
     let incoming = Incoming::with_body(&request, &bytes, new.nostr_token.as_deref())?;
-    let (caller, key, credentials) = match idempotency::begin(&incoming, key, &state).await? {
-        Begun::New(caller, key, credentials) => (caller, key, credentials),
+    let (caller, key) = match idempotency::begin(&incoming, key, &state).await? {
+        Begun::New(caller, key) => (caller, key),
         Begun::Answered(keyed) => return Ok(created(keyed)),
     };
     let NewJobBody { request: text, model, max_output_tokens, .. } = new;
     let origin = state.limits.client(&request).map(|client| Origin::new(client.to_string()));
-    let identity = caller.identity;
-    let credentials = credentials.map(|credentials| *credentials);
-    let new = NewJobRequest { request: text, model, max_output_tokens, identity, credentials, origin };
+    let Caller { identity, signature } = caller;
+    let new = NewJobRequest { request: text, model, max_output_tokens, identity, signature, origin };
     let jobs = state.engine.jobs.clone();
     let keyed = state.run_change(async move { jobs.create(new, key.map(|key| *key), &render).await }).await?;
     Ok(created(keyed))

@@ -65,6 +65,7 @@ struct IdentityBody {
     trust_tier: &'static str,
     /// The public key: 64 hex digits. Absent without an identity.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     pubkey: Option<String>,
     /// The amount that the pool would pay. Absent without an identity.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -64,6 +64,7 @@ pub(crate) struct VerifyBody {
     #[schema(value_type = NostrEventBody)]
     pub(crate) event: Value,
     /// The expected public key, as hex or npub. The login is rejected if the event is signed by a different key.
+    #[schema(pattern = "^([0-9a-fA-F]{64}|npub1[02-9ac-hj-np-z]{58})$")]
     pub(crate) pubkey: Option<String>,
 }
 
@@ -102,6 +103,7 @@ pub(crate) struct VerifiedBody {
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
     /// The public key: 64 hex digits.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     pubkey: String,
     /// The trust of the identity.
     trust: TrustBody,
@@ -129,6 +131,7 @@ struct WholeTrustBody {
     #[schema(value_type = Option<String>, format = DateTime)]
     last_seen: Option<Timestamp>,
     /// The next higher tier; null at the top tier.
+    #[schema(value_type = Option<TierName>)]
     next_tier: Option<&'static str>,
     /// The number of points to the next tier; null at the top tier.
     #[schema(value_type = Option<f64>)]
@@ -158,8 +161,10 @@ struct BudgetBody {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct MeBody {
     /// The public key: 64 hex digits.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     pubkey: String,
     /// The public key in the npub format.
+    #[schema(pattern = "^npub1[02-9ac-hj-np-z]{58}$")]
     npub: String,
     /// The trust of the identity.
     trust: WholeTrustBody,

@@ -1,6 +1,6 @@
 //! The bodies of invoices and test payments.
 
-use super::vocabulary::InvoiceStateName;
+use super::vocabulary::{InvoiceStateName, PurposeName};
 use serde::Serialize;
 use tithe_clock::Timestamp;
 use tithe_lightning::{Invoice, InvoiceState};
@@ -48,7 +48,8 @@ pub(crate) struct InvoiceStateBody {
     /// `pending`, `paid` or `expired`.
     #[schema(value_type = InvoiceStateName)]
     state: &'static str,
-    /// The purpose: `job_eval` or `job_work`.
+    /// What the invoice pays for.
+    #[schema(value_type = PurposeName)]
     purpose: String,
     /// The amount, in sats.
     amount_sats: u64,
@@ -90,7 +91,9 @@ pub(crate) struct TestPaymentBody {
     /// Always true.
     pub(crate) ok: bool,
     /// The payment hash: 64 hex digits.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     pub(crate) payment_hash: String,
     /// The preimage, which is the proof of payment: 64 hex digits.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
     pub(crate) preimage: String,
 }

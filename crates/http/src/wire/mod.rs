@@ -16,7 +16,7 @@ pub(crate) use job::{
 };
 pub(crate) use model::{ModelBody, ModelListBody};
 pub(crate) use pool::{PoolBody, PoolSummaryBody};
-pub(crate) use vocabulary::ProblemCode;
+pub(crate) use vocabulary::{ProblemCode, ReadyName};
 
 use serde::Serialize;
 use serde_json::value::RawValue;

@@ -27,6 +27,22 @@ pub(crate) enum InvoiceStateName {
     Expired,
 }
 
+/// What an invoice pays for.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum PurposeName {
+    JobEval,
+    JobWork,
+}
+
+/// Whether the server takes work.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum ReadyName {
+    Ready,
+    NotReady,
+}
+
 /// The trust tier of a caller.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
@@ -102,6 +118,7 @@ mod tests {
     use super::*;
     use crate::Code;
     use tithe_jobs::{FinishReason, StateName};
+    use tithe_lightning::Purpose;
     use tithe_trust::Tier;
     use utoipa::PartialSchema;
 
@@ -114,6 +131,7 @@ mod tests {
     #[test]
     fn documented_names_are_those_of_the_domain() {
         assert_eq!(names::<JobStateName>(), StateName::ALL.map(StateName::as_str));
+        assert_eq!(names::<PurposeName>(), Purpose::BUILT_IN.map(|purpose| purpose.to_string()));
         assert_eq!(names::<TierName>(), Tier::ALL.map(Tier::as_str));
         assert_eq!(names::<FinishReasonName>(), FinishReason::ALL.map(FinishReason::as_str));
         assert_eq!(names::<ProblemCode>(), Code::ALL.map(Code::as_str));

@@ -7,6 +7,7 @@ use tithe_clock::ManualClock;
 use tithe_engine::audit::audit;
 use tithe_engine::books::{Books, Post, Posted, Posting, Refusal, RowKeys};
 use tithe_engine::committer::Committer;
+use tithe_engine::identities::RequestSignature;
 use tithe_engine::jobs::JobCreate;
 use tithe_engine::payments::{
     Credited, InvoiceIssue, Issued, OwnerIssue, PaymentCredit, PaymentOwner, PaymentStep,
@@ -123,7 +124,12 @@ pub async fn a_job_without_an_evaluation_comes_back_as_it_was_written(store: Fre
         created_at: START,
     });
     assert_eq!(job.state, JobState::AwaitingWorkPayment { work: work(), invoice: None });
-    let create = JobCreate { job: Box::new(job.clone()), idempotency: None, instead_of: None };
+    let create = JobCreate {
+        job: Box::new(job.clone()),
+        idempotency: None,
+        signature: RequestSignature(None),
+        instead_of: None,
+    };
     committer.commit(create).await.unwrap();
     assert_eq!(store.job(job.id).await.unwrap(), Some(job));
 }

@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 use tithe_clock::{Clock, ManualClock, SeededEntropy};
+use tithe_engine::identities::RequestSignature;
 use tithe_engine::jobs::NewJobRequest;
 use tithe_engine::store::{AuditRow, BatchStore};
 use tithe_engine::{Engine, Settings, audit};
@@ -252,7 +253,7 @@ pub fn asking(request: &str) -> NewJobRequest {
         model: None,
         max_output_tokens: None,
         identity: None,
-        credentials: None,
+        signature: RequestSignature(None),
         origin: None,
     }
 }

@@ -57,6 +57,26 @@ async fn bodies_are_json_by_whatever_name() {
 }
 
 #[tokio::test]
+async fn a_client_that_excludes_every_encoding_gets_plain_text() {
+    let app = TestApp::standing();
+    for path in ["/openapi.json", "/docs/"] {
+        for (accepted, encoding) in [
+            ("identity;q=0", ""),
+            ("*;q=0", ""),
+            ("br, identity;q=0", ""),
+            ("gzip, identity;q=0", "gzip"),
+            ("gzip;q=0", ""),
+            ("gzip;q=wrong, ,", ""),
+        ] {
+            let request = app.request(Method::GET, path).header("Accept-Encoding", accepted);
+            let answer = app.send(request).await;
+            assert_eq!(answer.status, 200, "{accepted}");
+            assert_eq!(answer.header("content-encoding"), encoding, "{accepted}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn pages_are_readable_cached_compressed_and_framed_by_nobody() {
     let app = TestApp::standing();
     for path in ["/docs/", "/docs/index.html", "/openapi.json", "/docs/swagger-ui-bundle.js"] {

@@ -4,6 +4,7 @@ use crate::app::{Options, TestApp, key};
 use reqwest::Method;
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 const HELLO: &str = r#"{"request":"hello"}"#;
 
@@ -42,6 +43,17 @@ async fn the_same_signed_bytes_with_a_key_get_the_same_response() {
     assert_eq!(second.header("idempotency-replayed"), "true");
     // Under another key it is another request, and the signature has been used.
     send("b").await.is_problem(401, "invalid_identity");
+    // The response is kept for longer than the signature is fresh, and only the signer gets it.
+    app.clock.advance(Duration::from_hours(1));
+    assert_eq!(send("a").await.text, first.text);
+    send("b").await.is_problem(401, "invalid_identity");
+    let stranger = app.request(Method::POST, "/api/jobs").header("Idempotency-Key", "a");
+    let stranger = stranger.header("Authorization", app.signature(&key(2), "POST", "/api/jobs", HELLO));
+    assert_ne!(app.send(stranger.body(HELLO)).await.text, first.text);
+    let other = app.request(Method::POST, "/api/jobs").header("Idempotency-Key", "a");
+    let other = app.send(other.header("Authorization", &signature).body(r#"{"request":"other"}"#)).await;
+    other.is_problem(401, "invalid_identity");
+    assert_eq!(app.jobs_count().await, 2);
     let (_, hash) = app.job_create("pay").await;
     let path = format!("/dev/stub/pay/{hash}");
     let signature = app.signature(&key(1), "POST", &path, "");
@@ -81,6 +93,22 @@ async fn a_signature_is_not_used_up_by_a_refusal() {
             send().await.is_problem(401, "invalid_identity");
         }
     }
+}
+
+#[tokio::test]
+async fn a_test_payment_takes_a_token_in_its_body() {
+    let app = TestApp::standing();
+    let token = app.login(&key(1)).await;
+    let (_, hash) = app.job_create("pay").await;
+    let pay = async |body: String| {
+        let request = app.request(Method::POST, &format!("/dev/stub/pay/{hash}"));
+        app.send(request.header("Idempotency-Key", "1").body(body)).await
+    };
+    pay(r#"{"nostr_token":"forged"}"#.to_owned()).await.is_problem(401, "invalid_identity");
+    pay(r#"{"nostr_token":5}"#.to_owned()).await.is_problem(400, "invalid_field");
+    // The key of an identity may be short.
+    pay("{}".to_owned()).await.is_problem(400, "weak_idempotency_key");
+    pay(json!({ "nostr_token": token }).to_string()).await.ok(200);
 }
 
 #[tokio::test]

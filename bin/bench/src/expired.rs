@@ -76,7 +76,7 @@ async fn fill(url: &str, jobs: u32) {
     let hash = "lpad(to_hex(n), 64, '0')";
     let expired = format!("{now} - 1000000 - n::bigint * {oldest} / {jobs}");
     let series = format!("generate_series(0, {jobs} - 1) AS n");
-    let quote = "the evaluation's quote, which nobody reads any more";
+    let quote = "a quote that nobody reads any more";
     let statements = format!(
         "INSERT INTO jobs (id, model, state, eval_quote, eval_amount_msats, eval_invoice, refund_state, refund_amount_msats,
              revision, attempts, claims, created_at, updated_at, request)

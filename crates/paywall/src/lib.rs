@@ -9,6 +9,7 @@ mod macaroon;
 mod period;
 #[cfg(test)]
 mod testing;
+mod usage;
 mod verified;
 
 pub use caveat::{Caveat, Expiry, InvalidCaveat, Models};
@@ -17,6 +18,7 @@ pub use key::{InvalidKeyId, Key, KeyId};
 pub use limit::Limit;
 pub use macaroon::{InvalidMacaroon, Macaroon, VerifyError};
 pub use period::{Period, UnknownPeriod};
+pub use usage::{KeyUsage, LimitReached, UsageError};
 pub use verified::Verified;
 
 pub use tithe_clock;

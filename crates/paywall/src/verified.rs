@@ -98,3 +98,59 @@ impl Verified {
         self.models.as_ref().is_none_or(|models| models.contains(name))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Limit;
+    use crate::chain::Signature;
+    use std::time::Duration;
+    use tithe_money::Msats;
+
+    fn verified(caveats: &[&str]) -> Verified {
+        let id = |n: usize| KeyId::of(&Signature([u8::try_from(n).unwrap(); 32]));
+        let narrowed = caveats.iter().enumerate().map(|(n, caveat)| (caveat.as_bytes(), id(n + 1)));
+        Verified::new(b"session:1".to_vec(), id(0), narrowed).unwrap()
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_macaroon_without_caveats_allows_everything() {
+        let verified = verified(&[]);
+        assert_eq!((verified.expires_at(), verified.models(), verified.keys().len()), (None, None, 1));
+        assert!(verified.allows_model("any") && !verified.is_expired(at(u64::MAX)));
+    }
+
+    #[test]
+    fn a_macaroon_expires_at_the_earliest_time_to_the_microsecond() {
+        let verified = verified(&["expires=200", "expires=100", "expires=300"]);
+        assert_eq!(verified.expires_at(), Some(at(100)));
+        assert!(!verified.is_expired(at(100) - Duration::from_micros(1)));
+        assert!(verified.is_expired(at(100)) && verified.is_expired(at(101)));
+    }
+
+    #[test]
+    fn only_models_that_every_caveat_names_are_allowed() {
+        let first = verified(&["model=a,b", "model=c,b,a", "model=b,d"]);
+        assert_eq!(first.models(), Some(&BTreeSet::from(["b".to_owned()])));
+        assert!(first.allows_model("b"));
+        for model in ["a", "c", "d", "", "B", "b,d", "b "] {
+            assert!(!first.allows_model(model), "{model:?}");
+        }
+        // Nothing in common: no model, rather than any.
+        let none = verified(&["model=a", "model=b"]);
+        assert_eq!(none.models(), Some(&BTreeSet::new()));
+        assert!(!none.allows_model("a") && !none.allows_model("b") && !none.allows_model(""));
+    }
+
+    #[test]
+    fn each_limit_is_on_the_key_after_its_caveat() {
+        let verified = verified(&["max_requests=9", "expires=100", "max_spend_msats=5", "max_requests=20"]);
+        let limits: Vec<_> = verified.keys().iter().map(|key| key.limit).collect();
+        let total = Limit::Total(Msats::new(5).unwrap());
+        assert_eq!(limits, [None, Some(Limit::Requests(9)), None, Some(total), Some(Limit::Requests(20))]);
+    }
+}

@@ -4,17 +4,9 @@ use crate::chain::Signature;
 use crate::format::{self, FormatError, Parts};
 use crate::{Caveat, InvalidCaveat, KeyId, RootKey, Verified};
 use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use std::fmt;
 use std::str::FromStr;
-
-/// Writes no padding, and reads with or without it. Only the canonical encoding of the last bytes is read.
-const CONFIG: GeneralPurposeConfig = GeneralPurposeConfig::new()
-    .with_encode_padding(false)
-    .with_decode_padding_mode(DecodePaddingMode::Indifferent);
-const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, CONFIG);
-const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, CONFIG);
 
 /// A macaroon in the format of libmacaroons, version 2, with caveats that this server checks itself.
 ///
@@ -85,8 +77,11 @@ impl Macaroon {
         if text.len() > Self::TEXT_MAX {
             return Err(InvalidMacaroon::TooLong);
         }
-        let base64 = if text.contains(['+', '/']) { STANDARD } else { URL_SAFE };
-        let bytes = base64.decode(text).map_err(|_| InvalidMacaroon::NotBase64)?;
+        // Padding is complete or absent.
+        let unpadded =
+            text.strip_suffix("==").or_else(|| text.strip_suffix('=')).filter(|_| text.len() % 4 == 0);
+        let base64 = if text.contains(['+', '/']) { STANDARD_NO_PAD } else { URL_SAFE_NO_PAD };
+        let bytes = base64.decode(unpadded.unwrap_or(text)).map_err(|_| InvalidMacaroon::NotBase64)?;
         let parts = format::decode(&bytes).map_err(|error| match error {
             FormatError::Malformed => InvalidMacaroon::Malformed,
             FormatError::ThirdPartyCaveat => InvalidMacaroon::ThirdPartyCaveat,
@@ -97,7 +92,7 @@ impl Macaroon {
     /// The text of the macaroon: base64url without padding.
     #[must_use]
     pub fn encode(&self) -> String {
-        URL_SAFE.encode(format::encode(&self.0))
+        URL_SAFE_NO_PAD.encode(format::encode(&self.0))
     }
 
     /// Where to present the macaroon: a hint, not covered by the signature; empty if there is none.
@@ -213,6 +208,7 @@ pub enum VerifyError {
 mod tests {
     use super::*;
     use crate::{Limit, testing};
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE};
     use proptest::prelude::*;
     use tithe_money::Msats;
 
@@ -256,22 +252,20 @@ mod tests {
         // A signature whose text has the two digits in which the alphabets differ.
         macaroon.0.signature = Signature([0xfb; 32]);
         let bytes = format::encode(&macaroon.0);
-        let engines = [
-            base64::engine::general_purpose::URL_SAFE,
-            base64::engine::general_purpose::URL_SAFE_NO_PAD,
-            base64::engine::general_purpose::STANDARD,
-            base64::engine::general_purpose::STANDARD_NO_PAD,
-        ];
-        for engine in engines {
+        for engine in [URL_SAFE, URL_SAFE_NO_PAD, STANDARD, STANDARD_NO_PAD] {
             let text = engine.encode(&bytes);
             assert_eq!(Macaroon::parse(&text).unwrap().encode(), macaroon.encode(), "{text}");
         }
         let text = macaroon.encode();
-        assert_eq!(text, base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&bytes));
+        assert_eq!(text, URL_SAFE_NO_PAD.encode(&bytes));
         let mixed = text.replacen('-', "+", 1);
-        for wrong in
-            [mixed.as_str(), &format!("{text}=="), &format!("{text}A="), &format!("{text} "), "é", "*"]
-        {
+        let padded = URL_SAFE.encode(&bytes);
+        assert!(padded.ends_with("=="), "{padded}");
+        let partly_padded = &padded[..padded.len() - 1];
+        let not_canonical = format!("{}x", &text[..text.len() - 1]);
+        let more = ["=", "==", "===", "====", " ", "\n"].map(|more| format!("{padded}{more}"));
+        let wrong = [&mixed, partly_padded, &not_canonical, "é", "*", "=", "==", "===="];
+        for wrong in wrong.into_iter().chain(more.iter().map(String::as_str)) {
             assert_eq!(Macaroon::parse(wrong).unwrap_err(), InvalidMacaroon::NotBase64, "{wrong}");
         }
         for wrong in ["", "AA", "Ag", "AgEA"] {
@@ -288,7 +282,7 @@ mod tests {
         // As another implementation would make it.
         let mut parts = full.0;
         parts.caveats = vec![vec![]; 33];
-        let text = URL_SAFE.encode(format::encode(&parts));
+        let text = URL_SAFE_NO_PAD.encode(format::encode(&parts));
         assert!(text.len() < Macaroon::TEXT_MAX);
         assert_eq!(Macaroon::parse(&text).unwrap_err(), InvalidMacaroon::TooManyCaveats);
     }
@@ -320,7 +314,7 @@ mod tests {
         let mut bytes = format::encode(&minted().0);
         let end = bytes.len() - 35;
         bytes.splice(end..end, *b"\x01\x01l\x02\x01c\x04\x01v\0");
-        let refused = Macaroon::parse(&URL_SAFE.encode(bytes)).unwrap_err();
+        let refused = Macaroon::parse(&URL_SAFE_NO_PAD.encode(bytes)).unwrap_err();
         assert_eq!(refused, InvalidMacaroon::ThirdPartyCaveat);
     }
 
@@ -410,7 +404,7 @@ mod tests {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             let judged =
-                Macaroon::parse(&URL_SAFE.encode(flipped)).map(|flipped| flipped.verify(&root_key()));
+                Macaroon::parse(&URL_SAFE_NO_PAD.encode(flipped)).map(|flipped| flipped.verify(&root_key()));
             if is_in_location(bit / 8, &macaroon) {
                 // A hint that nothing depends on.
                 assert!(judged.is_err() || judged == Ok(Ok(verified.clone())), "bit {bit}");
@@ -476,7 +470,7 @@ mod tests {
             let at = at.index(bytes.len());
             prop_assume!(bytes[at] != byte && !is_in_location(at, &macaroon));
             bytes[at] = byte;
-            let judged = Macaroon::parse(&URL_SAFE.encode(bytes)).map(|altered| altered.verify(&root_key()));
+            let judged = Macaroon::parse(&URL_SAFE_NO_PAD.encode(bytes)).map(|altered| altered.verify(&root_key()));
             prop_assert!(!matches!(judged, Ok(Ok(_))));
         }
 

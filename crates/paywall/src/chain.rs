@@ -71,7 +71,7 @@ impl fmt::Debug for Signature {
 #[expect(clippy::expect_used, reason = "HMAC takes a key of any length; the error cannot occur")]
 fn hmac(key: &[u8], parts: &[&[u8]]) -> HmacSha256 {
     let hmac = HmacSha256::new_from_slice(key).expect("HMAC takes any key");
-    parts.iter().fold(hmac, |hmac, part| hmac.chain_update(part))
+    parts.iter().fold(hmac, Mac::chain_update)
 }
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
 //! Payment credentials: macaroons that their holders can narrow, and what has been spent with each of them.
 //!
 //! A [`Macaroon`] is minted for something that was paid for, such as a prepaid session. Its holder can narrow it by
-//! [`Caveat`]s, without the server, and hand it on: until a time, for some models, up to an amount. The server verifies it with a
-//! [`RootKey`] that it derives from its secret, and learns from [`Verified`] what the macaroon allows.
+//! [`Caveat`]s, without the server, and hand it on: until a time, for some models, up to an amount. The server verifies
+//! it with a [`RootKey`] that it derives from its secret, and learns from [`Verified`] what the macaroon allows.
 //!
 //! Each macaroon that a macaroon was narrowed from is a [`Key`]. A limit belongs to the key that its caveat made, so
 //! macaroons narrowed from a common one share its limits, and are revoked with it. [`KeyUsage`] is what a key has spent; it
 //! is stored by [`KeyId`].
 //!
 //! Nothing here reads a clock or stores anything. The caller checks [`Verified::is_expired`],
-//! [`Verified::allows_model`] and whether a key is revoked, and stores the [`KeyUsage`] of all keys that have limits in one transaction.
+//! [`Verified::allows_model`] and whether a key is revoked, and stores the [`KeyUsage`] of all keys that have limits in
+//! one transaction.
 //!
 //! ```
 //! use std::time::Duration;
@@ -45,7 +46,7 @@
 //! assert_eq!((first.id, first.limit), (minted.key_id(), None));
 //! assert_eq!(limited.limit, Some(hourly));
 //!
-//! // A request reserves the most that it may cost, and settles at what it did cost.
+//! // A request reserves its maximum cost, and settles at its actual cost.
 //! let usage = KeyUsage::default(); // In earnest: loaded by the key's id.
 //! assert_eq!(usage.available(limited.limit, now), Some(Msats::new(5_000_000)?));
 //! let reserved = Msats::new(3_000_000)?;
@@ -70,6 +71,9 @@ mod period;
 #[cfg(test)]
 mod testing;
 mod usage;
+mod usage_error;
+#[cfg(test)]
+mod usage_model;
 mod verified;
 
 pub use caveat::{Caveat, Expiry, InvalidCaveat, Models};
@@ -78,7 +82,8 @@ pub use key::{InvalidKeyId, Key, KeyId};
 pub use limit::Limit;
 pub use macaroon::{InvalidMacaroon, Macaroon, VerifyError};
 pub use period::{Period, UnknownPeriod};
-pub use usage::{KeyUsage, LimitReached, UsageError};
+pub use usage::KeyUsage;
+pub use usage_error::{LimitReached, UsageError};
 pub use verified::Verified;
 
 pub use tithe_clock;

@@ -78,8 +78,10 @@ impl Macaroon {
             return Err(InvalidMacaroon::TooLong);
         }
         // Padding is complete or absent.
-        let unpadded =
-            text.strip_suffix("==").or_else(|| text.strip_suffix('=')).filter(|_| text.len() % 4 == 0);
+        let unpadded = text
+            .strip_suffix("==")
+            .or_else(|| text.strip_suffix('='))
+            .filter(|_| text.len().is_multiple_of(4));
         let base64 = if text.contains(['+', '/']) { STANDARD_NO_PAD } else { URL_SAFE_NO_PAD };
         let bytes = base64.decode(unpadded.unwrap_or(text)).map_err(|_| InvalidMacaroon::NotBase64)?;
         let parts = format::decode(&bytes).map_err(|error| match error {

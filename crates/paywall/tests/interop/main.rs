@@ -3,6 +3,13 @@
 //! `TITHE_TEST_MACAROONS` names a folder with the package macaroon in `node_modules`, and pymacaroons in the Python
 //! environment `venv`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails; the exemption for tests does not reach their helpers"
+)]
+
 use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -191,7 +191,7 @@ fn minutes() -> impl Strategy<Value = i64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn no_limit_is_passed_in_any_period_by_either_accounting(limits in limits(), steps in steps(minutes())) {

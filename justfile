@@ -31,7 +31,7 @@ layers:
 
 # Build each domain crate alone, as another service would, with the features it has by default, and with none
 alone:
-    for crate in label money clock pricing trust ledger lightning free-tier jobs; do cargo build --quiet --package "tithe-$crate"; done
+    for crate in label money clock pricing trust ledger lightning free-tier paywall jobs; do cargo build --quiet --package "tithe-$crate"; done
     cargo build --quiet --package tithe-pricing --no-default-features
 
 # Package the domain crates, and run the example of another service on the packages
@@ -41,7 +41,7 @@ package:
 # Compare the public API of the domain crates with that of a Git revision, by the rules of semantic versioning
 semver revision="HEAD":
     command -v cargo-semver-checks >/dev/null || cargo install --locked cargo-semver-checks
-    cargo semver-checks --baseline-rev {{ revision }} --package tithe-label --package tithe-money --package tithe-clock --package tithe-pricing --package tithe-trust --package tithe-ledger --package tithe-lightning --package tithe-free-tier --package tithe-jobs
+    cargo semver-checks --baseline-rev {{ revision }} --package tithe-label --package tithe-money --package tithe-clock --package tithe-pricing --package tithe-trust --package tithe-ledger --package tithe-lightning --package tithe-free-tier --package tithe-paywall --package tithe-jobs
 
 # Write docs/openapi.json anew
 openapi:
@@ -66,6 +66,13 @@ test-nostr:
     python3 -m venv target/nostr/venv
     target/nostr/venv/bin/pip install --quiet --disable-pip-version-check nostr-sdk==0.44.8
     TITHE_TEST_NOSTR="$PWD/target/nostr" cargo test --package tithe --test process nostr -- --ignored --nocapture
+
+# Narrow and mint macaroons with other implementations: pymacaroons (PyPI) and macaroon (npm)
+test-macaroons:
+    npm install --silent --no-audit --no-fund --prefix target/macaroons macaroon@3
+    python3 -m venv target/macaroons/venv
+    target/macaroons/venv/bin/pip install --quiet --disable-pip-version-check pymacaroons==0.13.0
+    TITHE_TEST_MACAROONS="$PWD/target/macaroons" cargo test --package tithe-paywall --test interop -- --ignored --nocapture
 
 # Test the API's document: its style, requests that are generated from it, and a client that is generated from it
 test-api:

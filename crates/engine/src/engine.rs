@@ -1,5 +1,6 @@
 //! The engine: an assembly of services.
 
+use crate::admission::Admission;
 use crate::audit::{AuditReport, audit};
 use crate::charging::Charging;
 use crate::committer::Committer;
@@ -15,6 +16,7 @@ use crate::ports::Ports;
 use crate::quotes::{Quotes, UnknownModel};
 use crate::readiness::{LastReadiness, Readiness};
 use crate::retention::Retention;
+use crate::sessions::{MacaroonKeys, SessionOwners, SessionServices, Sessions};
 use crate::settings::Settings;
 use crate::store::StoreError;
 use std::sync::Arc;
@@ -26,6 +28,8 @@ pub struct Engine {
     pub quotes: Arc<Quotes>,
     /// Jobs.
     pub jobs: Arc<Jobs>,
+    /// Sessions.
+    pub sessions: Arc<Sessions>,
     /// Invoices and payments.
     pub payments: Arc<Payments>,
     /// Holds and the charging of finished work.
@@ -63,32 +67,45 @@ impl Engine {
         secrets: &Secrets,
         claims: &Secrets,
     ) -> Result<Self, UnknownModel> {
-        let steps = JobSteps { feed: Arc::new(JobFeed::new()), admission: Arc::default() };
+        let steps = JobSteps { feed: Arc::new(JobFeed::new()), unpaid: Arc::default() };
         let rules = Arc::new(settings.rules.clone());
-        let listener = JobSteps { feed: steps.feed.clone(), admission: steps.admission.clone() };
+        let listener = JobSteps { feed: steps.feed.clone(), unpaid: steps.unpaid.clone() };
         let committer = Committer::start(ports.store.clone(), ports.clock.clone(), rules, Arc::new(listener));
         let core = Arc::new(Core { ports, settings, committer });
         let backend = Arc::new(backend_health(&core));
         let idempotency = Arc::new(Idempotency::new(core.clone()));
         let identities = Arc::new(Identities::new(core.clone(), idempotency.clone(), secrets));
         let pool = Arc::new(Pool::new(core.clone()));
-        let charging = Arc::new(Charging::new(core.clone()));
         let quotes = Arc::new(Quotes::new(core.clone(), pool.clone(), backend.clone())?);
         let job_owners = Arc::new(JobOwners::new(core.ports.store.clone()));
-        let payments = Arc::new(Payments::new(core.clone(), vec![job_owners]));
+        let session_owners = Arc::new(SessionOwners::new(core.ports.store.clone(), steps.unpaid.clone()));
+        let payments = Arc::new(Payments::new(core.clone(), vec![job_owners, session_owners]));
+        let admission = Arc::new(Admission::new(core.clone(), identities.clone(), steps.unpaid.clone()));
         let services = JobServices {
             idempotency: idempotency.clone(),
             identities: identities.clone(),
             payments: payments.clone(),
             quotes: quotes.clone(),
             backend: backend.clone(),
+            admission: admission.clone(),
         };
+        let of_sessions = SessionServices {
+            idempotency: idempotency.clone(),
+            identities: identities.clone(),
+            payments: payments.clone(),
+            quotes: quotes.clone(),
+            backend: backend.clone(),
+            admission,
+        };
+        let sessions = Arc::new(Sessions::new(core.clone(), of_sessions, MacaroonKeys::new(claims)));
+        let charging = Arc::new(Charging::new(core.clone(), vec![sessions.clone()]));
         let jobs = Arc::new(Jobs::new(core.clone(), services, &steps, ClaimTokens::new(claims)));
         let retention = Retention::new(core.clone());
         let readiness = LastReadiness::new(core.clone(), backend.clone());
         Ok(Self {
             quotes,
             jobs,
+            sessions,
             payments,
             charging,
             pool,
@@ -149,6 +166,7 @@ impl Engine {
     /// [`EngineError::Busy`] when the database does not answer; the rest is left for the next sweep.
     pub async fn sweep(&self) -> Result<(), EngineError> {
         self.jobs.sweep().await?;
+        self.sessions.sweep().await?;
         self.charging.sweep().await?;
         self.pool.sweep().await?;
         self.retention.sweep().await

@@ -5,9 +5,11 @@ use crate::committer::CommitError;
 use crate::error_chain::chain;
 use crate::store::StoreError;
 use std::time::Duration;
-use tithe_lightning::TestPaymentError;
-use tithe_money::MoneyError;
+use tithe_lightning::{Invoice, TestPaymentError};
+use tithe_money::{MoneyError, Msats, Sats};
+use tithe_paywall::LimitReached;
 use tithe_pricing::{PriceError, QuoteError};
+use tithe_sessions::SessionError;
 use tithe_trust::{AuthError, InvalidToken};
 use tracing::{error, warn};
 
@@ -45,6 +47,16 @@ pub enum RequestError {
         /// The names of the models that are offered.
         offered: String,
     },
+    /// The amount of a deposit or a top-up is out of range.
+    #[error("out of range: expected {least} to {most}, got {asked}")]
+    Amount {
+        /// The amount.
+        asked: Sats,
+        /// The least that is accepted.
+        least: Sats,
+        /// The most that is accepted.
+        most: Sats,
+    },
     /// The request cannot be quoted.
     #[error(transparent)]
     Quote(QuoteError),
@@ -56,6 +68,7 @@ impl RequestError {
     pub const fn field(&self) -> &'static str {
         match self {
             Self::UnknownModel { .. } => "model",
+            Self::Amount { .. } => "amountSats",
             Self::Quote(QuoteError::OutputLimit { .. }) => "maxOutputTokens",
             Self::Empty | Self::TooLong { .. } | Self::ControlCharacter { .. } | Self::Quote(_) => "request",
         }
@@ -81,6 +94,15 @@ pub enum InvalidCredential {
     /// A signed event was used before.
     #[error("signed event used before: sign a new one")]
     Used,
+    /// A macaroon is malformed, forged, expired, or has caveats that this server does not know.
+    #[error("{0}")]
+    Macaroon(String),
+    /// A genuine macaroon is not a session's.
+    #[error("invalid macaroon: expected one of a session")]
+    NotASession,
+    /// The macaroon was revoked, or one that it was narrowed from.
+    #[error("the macaroon was revoked by the owner of the session")]
+    Revoked,
     /// The credentials belong to different identities.
     #[error("several identities: expected credentials of one identity")]
     Several,
@@ -123,6 +145,35 @@ pub enum EngineError {
         /// When the next one expires.
         retry_after: Duration,
     },
+    /// The session has less than the request may cost. Nothing was held.
+    #[error("the session has {available} available; this request needs {required}")]
+    InsufficientBalance {
+        /// What the request may cost.
+        required: Msats,
+        /// What the session has, less what requests that run may cost.
+        available: Msats,
+    },
+    /// A limit of the macaroon does not allow the request. Nothing was held.
+    #[error(transparent)]
+    KeyLimit(LimitReached),
+    /// The macaroon is not for this model.
+    #[error("the macaroon is not for the model {model}")]
+    KeyModel {
+        /// The model.
+        model: String,
+    },
+    /// The session is in a state that does not allow this.
+    #[error(transparent)]
+    SessionState(SessionError),
+    /// A top-up of the session is unpaid.
+    #[error("a top-up is waiting to be paid already: pay it, or wait until its invoice expires")]
+    TopUpPending(Box<Invoice>),
+    /// The work on a request could not be done; nothing was charged.
+    #[error("the work could not be done; nothing was charged")]
+    WorkFailed,
+    /// The backend refused the request for its content or its length; nothing was charged.
+    #[error("the AI backend refused the request for its content or its length; nothing was charged")]
+    WorkRefused,
     /// The AI backend cannot work, so that nothing is sold.
     #[error("the AI backend is unavailable, so no new work is accepted; try again later")]
     NoBackend,
@@ -192,6 +243,8 @@ impl From<Refusal> for EngineError {
             Refusal::IdempotencyKeyReused => Self::IdempotencyKeyReused,
             Refusal::RequestInProgress => Self::RequestInProgress,
             Refusal::AuthNonceUsed => InvalidCredential::Used.into(),
+            Refusal::Session(refused) => Self::SessionState(refused),
+            Refusal::KeyRevoked(_) => InvalidCredential::Revoked.into(),
             Refusal::NotFound { kind, key } => Self::NotFound { kind, key },
             Refusal::Exists { .. }
             | Refusal::OtherOwner(_)
@@ -199,6 +252,7 @@ impl From<Refusal> for EngineError {
             | Refusal::LeaseLost { .. }
             | Refusal::NotFree(_)
             | Refusal::FreeTier(_)
+            | Refusal::KeyUsage(_)
             | Refusal::Transition(_)
             | Refusal::Invoice(_)
             | Refusal::Ledger(_)

@@ -25,6 +25,7 @@
 //! # }
 //! ```
 
+mod admission;
 pub mod audit;
 mod background;
 pub mod books;
@@ -45,6 +46,7 @@ pub mod quotes;
 mod readiness;
 pub mod records;
 mod retention;
+pub mod sessions;
 mod settings;
 pub mod store;
 

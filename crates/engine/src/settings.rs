@@ -3,7 +3,7 @@
 use crate::books::Rules;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use tithe_money::{BasisPoints, UsdMicros};
+use tithe_money::{BasisPoints, Sats, UsdMicros};
 
 /// How many times less often expired invoices are looked up than pending ones.
 const LATE_POLL_FACTOR: u32 = 12;
@@ -66,6 +66,16 @@ pub struct Settings {
     pub abandon_after: Duration,
     /// How trust is earned, and what the pool pays for.
     pub rules: Rules,
+    /// Whether requests of sessions are evaluated before the work.
+    pub session_evaluation: bool,
+    /// The least that one deposit or top-up of a session is.
+    pub session_payment_min: Sats,
+    /// The most that one deposit or top-up of a session is.
+    pub session_payment_max: Sats,
+    /// A session with less than this is called exhausted.
+    pub session_minimum: Sats,
+    /// How long a session may be unused before it ends and is refunded.
+    pub session_idle: Duration,
     /// How long an identity's token is valid.
     pub identity_token_life: Duration,
     /// How long a response is stored for its idempotency key.
@@ -105,6 +115,11 @@ impl Default for Settings {
             sweep_interval: Duration::from_secs(10),
             abandon_after: Duration::from_mins(2),
             rules: Rules::default(),
+            session_evaluation: true,
+            session_payment_min: Sats::new(100).unwrap_or(Sats::ZERO),
+            session_payment_max: Sats::new(1_000_000).unwrap_or(Sats::ZERO),
+            session_minimum: Sats::new(1).unwrap_or(Sats::ZERO),
+            session_idle: Duration::from_hours(30 * 24),
             identity_token_life: Duration::from_hours(24),
             idempotency_keep: Duration::from_hours(24),
             idempotency_lease: Duration::from_secs(30),

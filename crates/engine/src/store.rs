@@ -10,6 +10,7 @@ use tithe_free_tier::{FreeTierRepository, Grant, Identity, PoolCounters, Reserva
 use tithe_jobs::{Job, JobChange, JobId, JobRepository};
 use tithe_ledger::{Account, Hold, LedgerRepository, Transfer};
 use tithe_lightning::{Invoice, InvoiceRepository};
+use tithe_sessions::{Session, SessionRepository, SessionRequest};
 use tithe_trust::NostrPubkey;
 
 /// What a store can fail with.
@@ -55,6 +56,10 @@ pub enum AuditRow {
     Invoice(Invoice),
     /// A job.
     Job(Box<Job>),
+    /// A session.
+    Session(Box<Session>),
+    /// A request of a session.
+    SessionRequest(Box<SessionRequest>),
     /// An identity.
     Identity(Box<Identity>),
     /// A reservation of the pool.
@@ -166,11 +171,14 @@ pub trait RetentionStore: Send + Sync {
     /// Jobs that expired before `before` and that nothing was ever paid for, with their invoices and their steps.
     async fn unpaid_jobs_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 
+    /// Sessions that expired before `before` and that nothing was ever paid for, with their invoices.
+    async fn unpaid_sessions_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
+
     /// Steps of jobs that were taken before `before`, oldest first. Followers of such a job see it as it is now.
     async fn job_changes_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 
     /// Looks at `limit` identities after `after`, in the order of their keys, and deletes those that were last seen before `before`,
-    /// have no job, and have never earned or taken anything.
+    /// have no job and no session, and have never earned or taken anything.
     async fn identities_purge(
         &self,
         after: Option<NostrPubkey>,
@@ -196,6 +204,7 @@ pub trait Store:
     + InvoiceRepository<Error = StoreError>
     + LedgerRepository<Error = StoreError>
     + FreeTierRepository<Error = StoreError>
+    + SessionRepository<Error = StoreError>
 {
 }
 
@@ -206,6 +215,7 @@ impl<T> Store for T where
         + InvoiceRepository<Error = StoreError>
         + LedgerRepository<Error = StoreError>
         + FreeTierRepository<Error = StoreError>
+        + SessionRepository<Error = StoreError>
         + ?Sized
 {
 }

@@ -12,6 +12,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
 use actix_web::http::uri::{Authority, PathAndQuery};
 use tithe_engine::identities::{Credentials, Presented, RequestSignature, SignedCredential};
+use tithe_lightning::Preimage;
 use tithe_trust::{HttpAuth, NostrPubkey};
 
 /// The header that carries the token.
@@ -106,6 +107,24 @@ impl<'a> Incoming<'a> {
         secrets.next().is_none().then_some(secret)
     }
 
+    /// The macaroon of an `Authorization` header: `Bearer <macaroon>`, or `L402 <macaroon>:<preimage>`; `None` without one.
+    pub(crate) fn macaroon(&self) -> Result<Option<&str>, Problem> {
+        let values = self.request.headers().get_all(AUTHORIZATION);
+        let ours = values.filter(|value| is_macaroon_scheme(value.as_bytes()));
+        let Some(text) = only(ours, "a macaroon")? else { return Ok(None) };
+        let (scheme, secret) = text.trim().split_once(' ').unwrap_or((text, ""));
+        let secret = secret.trim();
+        if scheme.eq_ignore_ascii_case("Bearer") {
+            return Ok(Some(secret));
+        }
+        let (macaroon, preimage) = secret.split_once(':').unwrap_or((secret, ""));
+        if preimage.parse::<Preimage>().is_err() {
+            let detail = "invalid credentials: expected L402 <macaroon>:<preimage of 64 hex digits>";
+            return Err(Problem::new(Code::InvalidMacaroon, detail));
+        }
+        Ok(Some(macaroon))
+    }
+
     pub(crate) fn credentials(&self, state: &AppState) -> Result<Credentials, Problem> {
         self.refuse_other_schemes()?;
         let header = only(self.request.headers().get_all(&X_NOSTR_TOKEN), "X-Nostr-Token")?;
@@ -119,7 +138,8 @@ impl<'a> Incoming<'a> {
         for value in self.request.headers().get_all(AUTHORIZATION) {
             let scheme = value.as_bytes().trim_ascii_start().split(u8::is_ascii_whitespace).next();
             let is_bearer = scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Bearer"));
-            if HttpAuth::is_meant(value.as_bytes()) || (is_bearer && self.takes_bearer) {
+            let is_macaroon = is_macaroon_scheme(value.as_bytes());
+            if HttpAuth::is_meant(value.as_bytes()) || ((is_bearer || is_macaroon) && self.takes_bearer) {
                 continue;
             }
             return Err(invalid(if is_bearer {
@@ -201,6 +221,12 @@ fn only<'a>(
     let text =
         value.to_str().map_err(|_| invalid(format!("invalid header: expected {name} in printable ASCII")));
     text.map(Some)
+}
+
+/// Whether a header value uses a scheme that carries a macaroon.
+fn is_macaroon_scheme(value: &[u8]) -> bool {
+    let scheme = value.trim_ascii_start().split(u8::is_ascii_whitespace).next().unwrap_or_default();
+    ["Bearer", "L402", "LSAT"].iter().any(|ours| scheme.eq_ignore_ascii_case(ours.as_bytes()))
 }
 
 fn invalid(detail: impl Into<String>) -> Problem {

@@ -24,6 +24,8 @@ macro_rules! document {
             ),
             tags(
                 (name = "Jobs", description = "Jobs are paid in two steps: a small evaluation fee, then the work."),
+                (name = "Sessions", description = "A session is a prepaid balance that many requests draw on. Its macaroon is \
+                    the credential."),
                 (name = "Identity", description = "Identities and the trust that they have earned. Every endpoint accepts \
                     an identity; a request without one is anonymous, and a request with invalid credentials is \
                     rejected with 401 `invalid_identity`. If a request carries several credentials, all must be valid \
@@ -89,6 +91,13 @@ pub(crate) fn document() -> utoipa::openapi::OpenApi {
             .to_owned(),
     );
     schemes.add_security_scheme("OwnerSecret", SecurityScheme::Http(owner_secret));
+    let mut macaroon = Http::new(HttpAuthScheme::Bearer);
+    macaroon.description = Some(
+        "`Bearer <macaroon>`: the macaroon that `POST /api/sessions` returned, or one that was narrowed from it. \
+         `L402 <macaroon>:<preimage>` works too."
+            .to_owned(),
+    );
+    schemes.add_security_scheme("Macaroon", SecurityScheme::Http(macaroon));
     document
 }
 
@@ -110,6 +119,7 @@ fn complete(operation: &mut Operation, path: &str, method: &HttpMethod) {
         if let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema {
             match parameter.name.as_str() {
                 "Idempotency-Key" => (schema.min_length, schema.max_length) = (Some(1), Some(255)),
+                "keyId" => schema.pattern = Some("^[0-9a-f]{32}$".to_owned()),
                 "paymentHash" => schema.pattern = Some("^[0-9a-fA-F]{64}$".to_owned()),
                 _ => {}
             }
@@ -160,7 +170,11 @@ fn complete(operation: &mut Operation, path: &str, method: &HttpMethod) {
             header("Retry-After", Type::Integer, "after how many seconds to try again");
         }
         if status == "401" {
-            header("WWW-Authenticate", Type::String, "`Nostr`: the scheme of signed requests (NIP-98)");
+            header(
+                "WWW-Authenticate",
+                Type::String,
+                "the scheme of the credentials: `Nostr` for signed requests (NIP-98), `Bearer` for macaroons",
+            );
         }
         if status == "405" {
             header("Allow", Type::String, "the methods that the path supports");

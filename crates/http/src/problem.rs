@@ -1,15 +1,18 @@
 //! Problems: error responses in the shape of RFC 9457, with stable codes.
 
 use crate::request_id;
-use crate::wire::ProblemCode;
+use crate::wire::{InvoiceBody, ProblemCode};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::fmt;
-use tithe_engine::EngineError;
+use tithe_engine::{EngineError, InvalidCredential};
 use tithe_lightning::TestPaymentError;
+use tithe_money::{Msats, Sats};
+use tithe_paywall::LimitReached;
+use tithe_sessions::{SessionError, StateName};
 use utoipa::ToSchema;
 
 /// The kind of a problem, as a stable code.
@@ -27,7 +30,23 @@ pub enum Code {
     InvalidIdentity,
     /// The endpoint requires an identity.
     IdentityRequired,
-    /// There is no such job, invoice or route.
+    /// The macaroon is invalid, expired or revoked.
+    InvalidMacaroon,
+    /// The endpoint requires a macaroon.
+    MacaroonRequired,
+    /// The session has less than the request may cost.
+    InsufficientBalance,
+    /// A limit of the macaroon is reached.
+    KeyLimitReached,
+    /// The deposit of the session is not paid.
+    SessionUnpaid,
+    /// The macaroon is of another session.
+    WrongSession,
+    /// Only the session's own macaroon allows this.
+    OwnerRequired,
+    /// The macaroon is not for this model.
+    ModelNotAllowed,
+    /// There is no such job, session, invoice or route.
     NotFound,
     /// The route does not support this method.
     MethodNotAllowed,
@@ -37,12 +56,20 @@ pub enum Code {
     IdempotencyKeyReused,
     /// The first request with this idempotency key is still in progress.
     RequestInProgress,
+    /// A top-up of the session is unpaid.
+    TopUpPending,
+    /// The session is closed or has expired.
+    SessionEnded,
     /// The body is too large.
     BodyTooLarge,
     /// The URL is too long.
     UrlTooLong,
     /// The body is of a type, or in an encoding, that the server does not read.
     UnsupportedMediaType,
+    /// The evaluation rejected the request.
+    RequestRejected,
+    /// The backend refused the request.
+    RequestRefused,
     /// There are too many unpaid invoices.
     TooManyUnpaid,
     /// The address sends too many requests.
@@ -51,6 +78,8 @@ pub enum Code {
     TooManyStreams,
     /// An internal error occurred.
     Internal,
+    /// The work could not be done.
+    WorkFailed,
     /// No current BTC price is available.
     NoPrice,
     /// The Lightning wallet is unavailable.
@@ -67,25 +96,38 @@ pub enum Code {
 
 impl Code {
     /// All codes.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 37] = [
         Self::InvalidBody,
         Self::InvalidField,
         Self::InvalidIdempotencyKey,
         Self::WeakIdempotencyKey,
         Self::InvalidIdentity,
         Self::IdentityRequired,
+        Self::InvalidMacaroon,
+        Self::MacaroonRequired,
+        Self::InsufficientBalance,
+        Self::KeyLimitReached,
+        Self::SessionUnpaid,
+        Self::WrongSession,
+        Self::OwnerRequired,
+        Self::ModelNotAllowed,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::NotPayable,
         Self::IdempotencyKeyReused,
         Self::RequestInProgress,
+        Self::TopUpPending,
+        Self::SessionEnded,
         Self::BodyTooLarge,
         Self::UrlTooLong,
         Self::UnsupportedMediaType,
+        Self::RequestRejected,
+        Self::RequestRefused,
         Self::TooManyUnpaid,
         Self::RateLimited,
         Self::TooManyStreams,
         Self::Internal,
+        Self::WorkFailed,
         Self::NoPrice,
         Self::NoWallet,
         Self::NoBackend,
@@ -135,6 +177,48 @@ impl Code {
                 "Identity required",
                 "Log in with POST /api/identity/challenge and /api/identity/verify, or sign the request (NIP-98).",
             ),
+            Self::InvalidMacaroon => (
+                "invalid_macaroon",
+                401,
+                "Invalid macaroon",
+                "Send a macaroon of this server that has neither expired nor been revoked.",
+            ),
+            Self::MacaroonRequired => (
+                "macaroon_required",
+                401,
+                "Macaroon required",
+                "Send the macaroon that POST /api/sessions returned, or one that was narrowed from it, as Authorization: Bearer.",
+            ),
+            Self::InsufficientBalance => (
+                "insufficient_balance",
+                402,
+                "Insufficient balance",
+                "Top the session up, or ask for less output (maxOutputTokens). Nothing was charged.",
+            ),
+            Self::KeyLimitReached => (
+                "key_limit_reached",
+                402,
+                "Limit of the macaroon reached",
+                "Ask the owner of the session for another macaroon, or try again in the next period. Nothing was charged.",
+            ),
+            Self::SessionUnpaid => (
+                "session_unpaid",
+                402,
+                "Session unpaid",
+                "Pay the invoice of the session. Reading the session shows it.",
+            ),
+            Self::WrongSession => {
+                ("wrong_session", 403, "Wrong session", "Send the macaroon of the session in the path.")
+            }
+            Self::OwnerRequired => (
+                "owner_required",
+                403,
+                "Owner required",
+                "Send the macaroon that POST /api/sessions returned, as it was returned.",
+            ),
+            Self::ModelNotAllowed => {
+                ("model_not_allowed", 403, "Model not allowed", "Use a model that the macaroon is for.")
+            }
             Self::NotFound => ("not_found", 404, "Not found", "Check the path and the id that it contains."),
             Self::MethodNotAllowed => (
                 "method_not_allowed",
@@ -160,6 +244,18 @@ impl Code {
                 "Request in progress",
                 "Repeat the request with the same key after the time in Retry-After to get its response.",
             ),
+            Self::TopUpPending => (
+                "top_up_pending",
+                409,
+                "Top-up pending",
+                "Pay the invoice in pendingTopup, or wait until it expires.",
+            ),
+            Self::SessionEnded => (
+                "session_ended",
+                409,
+                "Session ended",
+                "Create another session. What this one had left is refunded.",
+            ),
             Self::BodyTooLarge => ("body_too_large", 413, "Body too large", "Send at most 1 MiB."),
             Self::UrlTooLong => (
                 "url_too_long",
@@ -172,6 +268,15 @@ impl Code {
                 415,
                 "Unsupported media type",
                 "Send JSON (Content-Type: application/json), plain or compressed with gzip.",
+            ),
+            Self::RequestRejected => {
+                ("request_rejected", 422, "Request rejected", "See reason. Only the evaluation was charged.")
+            }
+            Self::RequestRefused => (
+                "request_refused",
+                422,
+                "Request refused",
+                "The AI backend refused the request for its content or its length. Nothing was charged.",
             ),
             Self::TooManyUnpaid => (
                 "too_many_unpaid",
@@ -197,6 +302,9 @@ impl Code {
                 "Internal error",
                 "Report the request id to the operator. Repeating the request with its Idempotency-Key is safe.",
             ),
+            Self::WorkFailed => {
+                ("work_failed", 502, "Work failed", "Repeating the request is safe: nothing was charged.")
+            }
             Self::NoPrice => ("no_price", 503, "No BTC price", "Try again after the time in Retry-After."),
             Self::NoWallet => {
                 ("no_wallet", 503, "Wallet unavailable", "Try again after the time in Retry-After.")
@@ -314,8 +422,18 @@ impl Problem {
         }
     }
 
+    /// The body as problem details, as text.
+    pub(crate) fn body_text(&self) -> String {
+        self.details(request_id::current()).to_string()
+    }
+
+    /// The body as problem details, as text, for another request than the current one.
+    pub(crate) fn body_text_of(&self, request_id: &str) -> String {
+        self.details(request_id.to_owned()).to_string()
+    }
+
     /// The body as problem details.
-    fn details(&self) -> Value {
+    fn details(&self, request_id: String) -> Value {
         let (code, status, title, _) = self.code.facts();
         let body = ProblemBody {
             r#type: format!("/problems/{}", code.replace('_', "-")),
@@ -324,7 +442,7 @@ impl Problem {
             detail: self.detail.clone(),
             code,
             error: self.detail.clone(),
-            request_id: request_id::current(),
+            request_id,
         };
         let mut body = serde_json::to_value(&body).unwrap_or_default();
         if let Value::Object(fields) = &mut body {
@@ -400,7 +518,9 @@ impl ResponseError for Problem {
 
     fn error_response(&self) -> HttpResponse {
         let (content_type, body) = match self.format {
-            ProblemFormat::ProblemDetails => ("application/problem+json", self.details()),
+            ProblemFormat::ProblemDetails => {
+                ("application/problem+json", self.details(request_id::current()))
+            }
             ProblemFormat::OpenAi => ("application/json", self.open_ai()),
         };
         let mut response = HttpResponse::build(self.status_code());
@@ -417,6 +537,9 @@ impl ResponseError for Problem {
             // The authentication scheme for signed requests (NIP-98) has no parameters.
             response.append_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Nostr")));
         }
+        if matches!(self.code, Code::InvalidMacaroon | Code::MacaroonRequired) {
+            response.append_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+        }
         for (name, value) in &self.headers {
             response.append_header((name.clone(), value.clone()));
         }
@@ -428,7 +551,28 @@ impl From<EngineError> for Problem {
     fn from(failure: EngineError) -> Self {
         let code = match &failure {
             EngineError::Request(invalid) => return Self::field(invalid.field(), invalid),
+            EngineError::InvalidIdentity(
+                InvalidCredential::Macaroon(_) | InvalidCredential::NotASession | InvalidCredential::Revoked,
+            ) => Code::InvalidMacaroon,
             EngineError::InvalidIdentity(_) => Code::InvalidIdentity,
+            EngineError::InsufficientBalance { required, available } => {
+                return insufficient_balance(&failure, *required, *available);
+            }
+            EngineError::KeyLimit(reached) => return key_limit(*reached),
+            EngineError::KeyModel { .. } => Code::ModelNotAllowed,
+            EngineError::SessionState(SessionError::NotActive(StateName::AwaitingPayment)) => {
+                return Self::new(Code::SessionUnpaid, failure.to_string())
+                    .with_extension("reason", "no_payment");
+            }
+            EngineError::SessionState(_) => Code::SessionEnded,
+            EngineError::TopUpPending(invoice) => {
+                let pending = InvoiceBody::try_from(invoice.as_ref()).ok();
+                let pending = pending.and_then(|invoice| serde_json::to_value(invoice).ok());
+                return Self::new(Code::TopUpPending, failure.to_string())
+                    .with_extension("pendingTopup", pending.unwrap_or_default());
+            }
+            EngineError::WorkFailed => Code::WorkFailed,
+            EngineError::WorkRefused => Code::RequestRefused,
             EngineError::NotFound { .. } | EngineError::TestPayment(TestPaymentError::Unknown(_)) => {
                 Code::NotFound
             }
@@ -451,6 +595,30 @@ impl From<EngineError> for Problem {
             EngineError::Internal => Code::Internal,
         };
         Self::new(code, failure.to_string())
+    }
+}
+
+/// What a program needs to know that has too little, so that it stops or tops up.
+fn insufficient_balance(failure: &EngineError, required: Msats, available: Msats) -> Problem {
+    let required = required.to_sats_rounding_up().map_or(u64::MAX, Sats::get);
+    let available = available.to_sats_rounding_down().get();
+    Problem::new(Code::InsufficientBalance, failure.to_string())
+        .with_extension("reason", "balance")
+        .with_extension("requiredSats", required)
+        .with_extension("balanceSats", available)
+        .with_extension(
+            "topUp",
+            json!({ "method": "POST", "path": "topup", "amountSats": required.saturating_sub(available) }),
+        )
+}
+
+fn key_limit(reached: LimitReached) -> Problem {
+    let problem = Problem::new(Code::KeyLimitReached, reached.to_string()).with_extension("reason", "cap");
+    match reached {
+        LimitReached::Spend { left, amount, .. } => problem
+            .with_extension("requiredSats", amount.to_sats_rounding_up().map_or(u64::MAX, Sats::get))
+            .with_extension("balanceSats", left.to_sats_rounding_down().get()),
+        _ => problem,
     }
 }
 
@@ -485,7 +653,7 @@ mod tests {
         let response = problem.error_response();
         let challenges: Vec<_> = response.headers().get_all(header::WWW_AUTHENTICATE).collect();
         assert_eq!(challenges, ["L402 x", "Payment y"]);
-        let body = problem.details();
+        let body = problem.details(String::new());
         assert_eq!((&body["balanceMsats"], &body["code"]), (&json!(5), &json!("busy")));
         let response = problem.clone().in_format(ProblemFormat::OpenAi).error_response();
         assert_eq!(response.headers().get(header::CONTENT_TYPE).unwrap(), "application/json");

@@ -1,13 +1,13 @@
 //! The data of a job.
 
-use crate::{FinishReason, Lease};
+use crate::Lease;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use tithe_clock::{Entropy, Timestamp};
 use tithe_lightning::PaymentHash;
 use tithe_money::{MoneyError, Msats, Sats};
-use tithe_pricing::{CostSplit, Priced, Quote};
+use tithe_pricing::{CostSplit, FinishReason, Priced, Quote};
 use tithe_trust::NostrPubkey;
 use uuid::Uuid;
 

@@ -44,14 +44,12 @@
 //!
 //! `serde` serializes everything that is stored; `ports` has the repository port (`async-trait`). Neither is on by default.
 
-mod finish_reason;
 mod job;
 mod lease;
 #[cfg(feature = "ports")]
 mod repository;
 mod transition;
 
-pub use finish_reason::{FinishReason, UnknownFinishReason};
 pub use job::{
     Completion, Evaluation, Job, JobId, JobStart, JobState, NewJob, Refund, StateName, UnknownState,
     WorkTerms,
@@ -60,6 +58,8 @@ pub use lease::{Lease, LeaseOwner};
 #[cfg(feature = "ports")]
 pub use repository::{JobChange, JobClaim, JobRepository, JobSummary};
 pub use transition::{InvalidTransition, JobEvent};
+
+pub use tithe_pricing::{FinishReason, UnknownFinishReason};
 
 pub use tithe_clock;
 pub use tithe_lightning;

@@ -59,7 +59,7 @@ impl AccountId {
 /// use tithe_ledger::{AccountKind, AccountName, Chart, KindName, TransferKind};
 ///
 /// const CUSTOMER: AccountKind = AccountKind::Owned(AccountName::literal("customer"));
-/// const DEPOSIT: TransferKind = TransferKind::Custom(KindName::literal("deposit"));
+/// const DEPOSIT: TransferKind = TransferKind::Custom(KindName::literal("card_deposit"));
 ///
 /// let chart = Chart::default().allow(DEPOSIT, AccountKind::Wallet, CUSTOMER).allow_customer(CUSTOMER);
 /// assert!(chart.allows(DEPOSIT, AccountKind::Wallet, CUSTOMER));
@@ -112,6 +112,8 @@ impl Default for Chart {
         Self(BTreeSet::new())
             .allow(TransferKind::JobPayment, AccountKind::Wallet, AccountKind::Job)
             .allow_customer(AccountKind::Job)
+            .allow(TransferKind::Deposit, AccountKind::Wallet, AccountKind::Session)
+            .allow(TransferKind::TopUp, AccountKind::Wallet, AccountKind::Session)
             .allow_customer(AccountKind::Session)
             .allow(TransferKind::Uncollected, AccountKind::Operator, AccountKind::Revenue)
             .allow(TransferKind::Grant, AccountKind::Pool, AccountKind::Revenue)

@@ -18,7 +18,7 @@
 //!
 //! // A service names its own accounts and kinds of transfers.
 //! const CUSTOMER: AccountName = AccountName::literal("customer");
-//! const DEPOSIT: TransferKind = TransferKind::Custom(KindName::literal("deposit"));
+//! const DEPOSIT: TransferKind = TransferKind::Custom(KindName::literal("card_deposit"));
 //!
 //! let now = Timestamp::UNIX_EPOCH;
 //! let customer = AccountId::Owned(CUSTOMER, Uuid::nil());

@@ -27,6 +27,8 @@ pub struct KindNames;
 impl Vocabulary for KindNames {
     const RESERVED: &'static [&'static str] = &[
         "job_payment",
+        "deposit",
+        "top_up",
         "charge",
         "refund_accrued",
         "rounding",
@@ -41,5 +43,5 @@ impl Vocabulary for KindNames {
 /// The name of an account that a service adds, such as `customer`.
 pub type AccountName = Label<AccountNames>;
 
-/// The name of a kind of transfer that a service adds, such as `deposit`.
+/// The name of a kind of transfer that a service adds, such as `card_deposit`.
 pub type KindName = Label<KindNames>;

@@ -15,6 +15,10 @@ use uuid::Uuid;
 pub enum TransferKind {
     /// A customer paid an invoice of a job: `wallet → job`.
     JobPayment,
+    /// A customer paid the deposit of a session: `wallet → session`.
+    Deposit,
+    /// A customer paid a top-up of a session: `wallet → session`.
+    TopUp,
     /// Work was charged: from the customer's account to `revenue`, minus the pool's share.
     Charge,
     /// A payment in excess of the charge is refunded: from the customer's account to `refunds_due`.
@@ -37,8 +41,10 @@ pub enum TransferKind {
 
 impl TransferKind {
     /// The kinds that Tithe uses itself.
-    pub const BUILT_IN: [Self; 9] = [
+    pub const BUILT_IN: [Self; 11] = [
         Self::JobPayment,
+        Self::Deposit,
+        Self::TopUp,
         Self::Charge,
         Self::RefundAccrued,
         Self::Rounding,
@@ -54,6 +60,8 @@ impl TransferKind {
     pub fn as_str(&self) -> &str {
         match self {
             Self::JobPayment => "job_payment",
+            Self::Deposit => "deposit",
+            Self::TopUp => "top_up",
             Self::Charge => "charge",
             Self::RefundAccrued => "refund_accrued",
             Self::Rounding => "rounding",
@@ -163,8 +171,8 @@ mod tests {
             assert_eq!(kind.to_string().parse(), Ok(kind));
             assert_eq!(kind.as_str().parse::<KindName>(), Err(InvalidLabel::Reserved));
         }
-        let deposit = TransferKind::Custom(KindName::literal("deposit"));
-        assert_eq!("deposit".parse(), Ok(deposit));
+        let deposit = TransferKind::Custom(KindName::literal("card_deposit"));
+        assert_eq!("card_deposit".parse(), Ok(deposit));
         assert!("De posit".parse::<TransferKind>().is_err());
     }
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 pub struct PurposeNames;
 
 impl Vocabulary for PurposeNames {
-    const RESERVED: &'static [&'static str] = &["job_eval", "job_work"];
+    const RESERVED: &'static [&'static str] = &["job_eval", "job_work", "session_deposit", "session_top_up"];
 }
 
 /// The name of a purpose that a service adds, such as `deposit`.
@@ -28,13 +28,17 @@ pub enum Purpose {
     JobEval,
     /// A job's work.
     JobWork,
+    /// The deposit of a session.
+    SessionDeposit,
+    /// A top-up of a session.
+    SessionTopUp,
     /// A purpose of the service's own.
     Custom(PurposeName),
 }
 
 impl Purpose {
     /// The purposes that Tithe uses itself.
-    pub const BUILT_IN: [Self; 2] = [Self::JobEval, Self::JobWork];
+    pub const BUILT_IN: [Self; 4] = [Self::JobEval, Self::JobWork, Self::SessionDeposit, Self::SessionTopUp];
 
     /// The name used by the API and the stores.
     #[must_use]
@@ -42,6 +46,8 @@ impl Purpose {
         match self {
             Self::JobEval => "job_eval",
             Self::JobWork => "job_work",
+            Self::SessionDeposit => "session_deposit",
+            Self::SessionTopUp => "session_top_up",
             Self::Custom(name) => name.as_str(),
         }
     }
@@ -225,6 +231,15 @@ impl Invoice {
             created_at: request.created_at(),
             expires_at: request.expires_at(),
         })
+    }
+
+    /// What was received for the invoice; `None` while it is not paid.
+    #[must_use]
+    pub const fn received(&self) -> Option<Msats> {
+        match self.state {
+            InvoiceState::Paid { received, .. } => Some(received),
+            InvoiceState::Pending | InvoiceState::Expired => None,
+        }
     }
 
     /// Credits `payment` to the invoice and reports whether it is in time and enough. Whatever it is, the money has arrived:

@@ -47,6 +47,7 @@ mod catalogue_file;
 mod cost;
 #[cfg(feature = "tokenizers")]
 mod dictionary;
+mod finish_reason;
 mod model;
 mod price;
 #[cfg(feature = "ports")]
@@ -62,6 +63,7 @@ pub use catalogue::Catalogue;
 #[cfg(feature = "toml")]
 pub use catalogue_file::CatalogueError;
 pub use cost::{CostShares, CostSplit};
+pub use finish_reason::{FinishReason, UnknownFinishReason};
 pub use model::{Model, ModelRates};
 pub use price::{Price, Terms};
 #[cfg(feature = "ports")]

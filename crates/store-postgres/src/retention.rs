@@ -13,9 +13,11 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::collections::HashSet;
 use tithe_clock::Timestamp;
 use tithe_engine::store::{IdentitiesPurged, RetentionStore, StoreError};
-use tithe_store_sql::retention::{EXPIRED_TEXTS, NO_JOBS, NOTHING_PAID, UNPAID_JOBS, UNPROVEN};
+use tithe_store_sql::retention::{
+    EXPIRED_TEXTS, NO_JOBS, NO_SESSIONS, NOTHING_PAID, UNPAID_JOBS, UNPAID_SESSIONS, UNPROVEN,
+};
 use tithe_store_sql::rows::{JOB_TOPIC, Reader, limit_column};
-use tithe_store_sql::schema::{accounts, invoices, jobs, nostr_identities, outbox};
+use tithe_store_sql::schema::{accounts, invoices, jobs, nostr_identities, outbox, sessions};
 use tithe_trust::NostrPubkey;
 
 /// An expired key may be in use again before it is locked.
@@ -60,6 +62,28 @@ impl RetentionStore for PostgresStore {
         .await
     }
 
+    async fn unpaid_sessions_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.transaction("unpaid_sessions_purge", |connection| {
+            Box::pin(async move {
+                // A payment that arrives meanwhile locks its session first: it finds it paid for, or gone.
+                let unpaid = sessions::table
+                    .filter(sql::<Bool>(UNPAID_SESSIONS))
+                    .filter(sessions::updated_at.lt(before.unix_micros()));
+                let unpaid = unpaid.order(sessions::updated_at).limit(limit_column(limit));
+                let columns = (sessions::id, sessions::deposit_invoice);
+                let unpaid: Vec<(String, Option<String>)> =
+                    unpaid.for_update().skip_locked().select(columns).load(connection).await?;
+                let (ids, hashes): (Vec<_>, Vec<_>) = unpaid.into_iter().unzip();
+                let hashes: Vec<String> = hashes.into_iter().flatten().collect();
+                let invoices = invoices::table.filter(invoices::payment_hash.eq_any(hashes));
+                diesel::delete(invoices).execute(connection).await?;
+                let gone = sessions::table.filter(sessions::id.eq_any(&ids));
+                Ok(diesel::delete(gone).execute(connection).await?)
+            })
+        })
+        .await
+    }
+
     async fn job_changes_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
         self.purge("job_changes_purge", STEPS, before, limit).await
     }
@@ -92,7 +116,8 @@ impl RetentionStore for PostgresStore {
                         .await?;
                     let unproven = nostr_identities::table
                         .filter(nostr_identities::pubkey.eq_any(unproven))
-                        .filter(sql::<Bool>(NO_JOBS));
+                        .filter(sql::<Bool>(NO_JOBS))
+                        .filter(sql::<Bool>(NO_SESSIONS));
                     Ok((diesel::delete(unproven).execute(connection).await?, next))
                 })
             })

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use tithe_store_sql::rows::{
     AccountRow, AuthNonceRow, HoldRow, IdempotencyRow, IdentityRow, InvoiceRow, JobRow, PoolCountersRow,
-    ReservationRow,
+    ReservationRow, SessionKeyRow, SessionRequestRow, SessionRow,
 };
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, Statement};
@@ -162,6 +162,38 @@ table! {
         actual_output_tokens: bigint, finish_reason: text, settlement: text, refund_state: text, refund_amount_msats: bigint,
         revision: bigint, lease_owner: text, lease_until: bigint, attempts: bigint, claims: bigint,
         updated_at: bigint, usage_estimated: boolean
+    }
+}
+
+table! {
+    SessionRow in "sessions", locked by "sessions.id";
+    key { id: text }
+    fixed { nostr_pubkey: text, deposit_msats: bigint, created_at: bigint }
+    changing {
+        state: text, deposit_invoice: text, top_up_invoice: text, top_ups: bigint, paid_in_msats: bigint,
+        refund_amount_msats: bigint, rounding_msats: bigint, last_used_at: bigint, updated_at: bigint
+    }
+}
+
+table! {
+    SessionKeyRow in "session_keys", locked by "session_keys.session_id, session_keys.key_id";
+    key { session_id: text, key_id: text }
+    fixed { parent_key_id: text, caveats: text, first_used_at: bigint }
+    changing {
+        spent_msats: bigint, requests: bigint, counted_at: bigint, hour_spent_msats: bigint,
+        day_spent_msats: bigint, month_spent_msats: bigint, reserved_msats: bigint, running: bigint,
+        revoked_at: bigint, last_used_at: bigint
+    }
+}
+
+table! {
+    SessionRequestRow in "session_requests", locked by "session_requests.id";
+    key { id: text }
+    fixed { session_id: text, model: text, limit_msats: bigint, key_ids: text, created_at: bigint }
+    changing {
+        state: text, cost_msats: bigint, charged_msats: bigint, absorbed_msats: bigint,
+        actual_input_tokens: bigint, actual_cached_input_tokens: bigint, actual_output_tokens: bigint,
+        usage_estimated: boolean, finish_reason: text, reason: text, updated_at: bigint, result: text
     }
 }
 

@@ -13,6 +13,13 @@ pub const UNPAID_JOBS: &str = "state = 'expired' AND work_terms IS NULL AND refu
 /// No money has ever moved for the job: its account was never used.
 pub const NOTHING_PAID: &str = "NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.id = 'job:' || jobs.id)";
 
+/// Sessions that nobody has paid for.
+pub const UNPAID_SESSIONS: &str = "state = 'expired' AND paid_in_msats = 0";
+
+/// No session belongs to the identity.
+pub const NO_SESSIONS: &str =
+    "NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.nostr_pubkey = nostr_identities.pubkey)";
+
 /// Identities that have never earned or taken anything.
 pub const UNPROVEN: &str = "\
     interaction_count = 0 AND trust_score_millis = 0 AND absorbed_reset_at IS NULL AND reserved_msats = 0 \

@@ -71,6 +71,67 @@ diesel::table! {
 }
 
 diesel::table! {
+    sessions (id) {
+        id -> Text,
+        nostr_pubkey -> Nullable<Text>,
+        deposit_msats -> BigInt,
+        state -> Text,
+        deposit_invoice -> Nullable<Text>,
+        top_up_invoice -> Nullable<Text>,
+        top_ups -> BigInt,
+        paid_in_msats -> BigInt,
+        refund_amount_msats -> BigInt,
+        rounding_msats -> BigInt,
+        last_used_at -> BigInt,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    session_keys (session_id, key_id) {
+        session_id -> Text,
+        key_id -> Text,
+        parent_key_id -> Nullable<Text>,
+        caveats -> Text,
+        spent_msats -> BigInt,
+        requests -> BigInt,
+        counted_at -> Nullable<BigInt>,
+        hour_spent_msats -> BigInt,
+        day_spent_msats -> BigInt,
+        month_spent_msats -> BigInt,
+        reserved_msats -> BigInt,
+        running -> BigInt,
+        revoked_at -> Nullable<BigInt>,
+        first_used_at -> BigInt,
+        last_used_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    session_requests (id) {
+        id -> Text,
+        session_id -> Text,
+        model -> Text,
+        limit_msats -> BigInt,
+        key_ids -> Text,
+        state -> Text,
+        cost_msats -> Nullable<BigInt>,
+        charged_msats -> Nullable<BigInt>,
+        absorbed_msats -> Nullable<BigInt>,
+        actual_input_tokens -> Nullable<BigInt>,
+        actual_cached_input_tokens -> Nullable<BigInt>,
+        actual_output_tokens -> Nullable<BigInt>,
+        usage_estimated -> Bool,
+        finish_reason -> Nullable<Text>,
+        reason -> Nullable<Text>,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+        result -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     invoices (payment_hash) {
         payment_hash -> Text,
         purpose -> Text,

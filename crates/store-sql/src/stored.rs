@@ -2,11 +2,12 @@
 
 use crate::rows::{
     AccountRow, AuthNonceRow, HoldRow, IdempotencyRow, IdentityRow, InvoiceRow, JobRow, POOL_COUNTERS,
-    PoolCountersRow, ReservationRow, auth_nonce_column,
+    PoolCountersRow, ReservationRow, SessionKeyRow, SessionRequestRow, SessionRow, auth_nonce_column,
 };
 use tithe_engine::books::RowKind;
 use tithe_engine::books::rows::{
     Accounts, AuthNonces, Counters, Holds, IdempotencyKeys, Identities, Invoices, Jobs, Reservations,
+    SessionKeys, SessionRequests, Sessions,
 };
 use tithe_engine::store::StoreError;
 
@@ -58,6 +59,9 @@ macro_rules! stored {
 stored! {
     Identities as IdentityRow, key [String; 1] of pubkey => [pubkey.to_string()];
     Jobs as JobRow, key [String; 1] of id => [id.to_string()];
+    Sessions as SessionRow, key [String; 1] of id => [id.to_string()];
+    SessionKeys as SessionKeyRow, key [String; 2] of key => [key.0.to_string(), key.1.to_string()];
+    SessionRequests as SessionRequestRow, key [String; 1] of id => [id.to_string()];
     Invoices as InvoiceRow, key [String; 1] of hash => [hash.to_string()];
     IdempotencyKeys as IdempotencyRow, key [String; 2] of id => [id.scope.clone(), id.key.clone()];
     AuthNonces as AuthNonceRow, key [String; 1] of id => [auth_nonce_column(id)];

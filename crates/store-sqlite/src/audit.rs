@@ -8,11 +8,11 @@ use tithe_engine::store::{AuditRow, AuditRows, StoreError};
 use tithe_ledger::Transfer;
 use tithe_store_sql::rows::{
     AccountRow, GrantRow, HoldRow, IdentityRow, InvoiceRow, JobRow, PoolCountersRow, ReservationRow,
-    TransferRow,
+    SessionRequestRow, SessionRow, TransferRow,
 };
 use tithe_store_sql::schema::{
     accounts, free_tier_grants, free_tier_pool, free_tier_reservations, holds, invoices, jobs,
-    nostr_identities, transfers,
+    nostr_identities, session_requests, sessions, transfers,
 };
 use tokio::sync::mpsc;
 
@@ -85,6 +85,8 @@ fn send_all(connection: &mut SqliteConnection, sender: &Sender) -> Result<(), Fa
     send_table!(free_tier_grants, id, GrantRow, AuditRow::Grant);
     send_table!(invoices, payment_hash, InvoiceRow, AuditRow::Invoice);
     send_table!(jobs, id, JobRow, |job| AuditRow::Job(Box::new(job)));
+    send_table!(sessions, id, SessionRow, |session| AuditRow::Session(Box::new(session)));
+    send_table!(session_requests, id, SessionRequestRow, |row| AuditRow::SessionRequest(Box::new(row)));
     Ok(())
 }
 

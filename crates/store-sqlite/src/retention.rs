@@ -10,9 +10,13 @@ use diesel::prelude::*;
 use diesel::sql_types::Bool;
 use tithe_clock::Timestamp;
 use tithe_engine::store::{IdentitiesPurged, RetentionStore, StoreError};
-use tithe_store_sql::retention::{EXPIRED_TEXTS, NO_JOBS, NOTHING_PAID, UNPAID_JOBS, UNPROVEN};
+use tithe_store_sql::retention::{
+    EXPIRED_TEXTS, NO_JOBS, NO_SESSIONS, NOTHING_PAID, UNPAID_JOBS, UNPAID_SESSIONS, UNPROVEN,
+};
 use tithe_store_sql::rows::{JOB_TOPIC, Reader, limit_column};
-use tithe_store_sql::schema::{auth_challenges, idempotency_keys, invoices, jobs, nostr_identities, outbox};
+use tithe_store_sql::schema::{
+    auth_challenges, idempotency_keys, invoices, jobs, nostr_identities, outbox, sessions,
+};
 use tithe_trust::NostrPubkey;
 
 #[async_trait]
@@ -80,6 +84,26 @@ impl RetentionStore for SqliteStore {
         .await
     }
 
+    async fn unpaid_sessions_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let find = move |connection: &mut SqliteConnection| {
+            let unpaid = sessions::table
+                .filter(sql::<Bool>(UNPAID_SESSIONS))
+                .filter(sessions::updated_at.lt(before.unix_micros()));
+            let unpaid = unpaid.order(sessions::updated_at).limit(limit_column(limit));
+            let columns = (sessions::id, sessions::deposit_invoice);
+            Ok(unpaid.select(columns).load::<(String, Option<String>)>(connection)?)
+        };
+        self.purge(find, |connection, unpaid| {
+            let (ids, hashes): (Vec<_>, Vec<_>) = unpaid.into_iter().unzip();
+            let hashes: Vec<String> = hashes.into_iter().flatten().collect();
+            diesel::delete(invoices::table.filter(invoices::payment_hash.eq_any(hashes)))
+                .execute(connection)?;
+            diesel::delete(sessions::table.filter(sessions::id.eq_any(&ids))).execute(connection)?;
+            Ok(())
+        })
+        .await
+    }
+
     async fn job_changes_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let find = move |connection: &mut SqliteConnection| {
             // The oldest come first, so that no more than these are looked at.
@@ -119,7 +143,8 @@ impl RetentionStore for SqliteStore {
                 .filter(nostr_identities::pubkey.eq_any(&page))
                 .filter(nostr_identities::last_seen.lt(before.unix_micros()))
                 .filter(sql::<Bool>(UNPROVEN))
-                .filter(sql::<Bool>(NO_JOBS));
+                .filter(sql::<Bool>(NO_JOBS))
+                .filter(sql::<Bool>(NO_SESSIONS));
             Ok(unproven.select(nostr_identities::pubkey).load::<String>(connection)?)
         };
         let deleted = self.purge(find, |connection, unproven| {

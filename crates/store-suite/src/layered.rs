@@ -14,6 +14,9 @@ use tithe_free_tier::{
 use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, JobSummary, Lease};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository};
 use tithe_lightning::{ExpiryWindow, Invoice, InvoiceRepository, PaymentHash};
+use tithe_sessions::{
+    RequestCursor, RequestId, Session, SessionId, SessionKey, SessionRepository, SessionRequest,
+};
 use tithe_trust::NostrPubkey;
 
 type StoreResult<T> = Result<T, StoreError>;
@@ -97,6 +100,10 @@ impl<L: StoreLayer> RetentionStore for Layered<L> {
 
     async fn unpaid_jobs_purge(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
         self.0.pass(self.0.inner().unpaid_jobs_purge(before, limit)).await
+    }
+
+    async fn unpaid_sessions_purge(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
+        self.0.pass(self.0.inner().unpaid_sessions_purge(before, limit)).await
     }
 
     async fn job_changes_purge(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
@@ -225,5 +232,39 @@ impl<L: StoreLayer> FreeTierRepository for Layered<L> {
 
     async fn grant(&self, id: GrantId) -> StoreResult<Option<Grant>> {
         self.0.pass(self.0.inner().grant(id)).await
+    }
+}
+
+#[async_trait]
+impl<L: StoreLayer> SessionRepository for Layered<L> {
+    type Error = StoreError;
+
+    async fn session(&self, id: SessionId) -> StoreResult<Option<Session>> {
+        self.0.pass(self.0.inner().session(id)).await
+    }
+
+    async fn session_request(&self, id: RequestId) -> StoreResult<Option<SessionRequest>> {
+        self.0.pass(self.0.inner().session_request(id)).await
+    }
+
+    async fn session_requests(
+        &self,
+        session: SessionId,
+        before: Option<RequestCursor>,
+        limit: usize,
+    ) -> StoreResult<Vec<SessionRequest>> {
+        self.0.pass(self.0.inner().session_requests(session, before, limit)).await
+    }
+
+    async fn session_keys(&self, session: SessionId) -> StoreResult<Vec<SessionKey>> {
+        self.0.pass(self.0.inner().session_keys(session)).await
+    }
+
+    async fn sessions_never_invoiced(&self, before: Timestamp, limit: usize) -> StoreResult<Vec<SessionId>> {
+        self.0.pass(self.0.inner().sessions_never_invoiced(before, limit)).await
+    }
+
+    async fn sessions_idle(&self, before: Timestamp, limit: usize) -> StoreResult<Vec<SessionId>> {
+        self.0.pass(self.0.inner().sessions_idle(before, limit)).await
     }
 }

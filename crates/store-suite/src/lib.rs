@@ -71,6 +71,9 @@ macro_rules! store_suite {
             retention::unpaid_jobs_are_deleted_and_paid_ones_stay,
             retention::old_steps_of_jobs_are_deleted,
             retention::identities_without_history_are_deleted,
+            sessions::sessions_come_back_as_they_were_written,
+            sessions::late_payments_of_sessions_are_credited_or_refunded,
+            sessions::unpaid_sessions_are_deleted_and_paid_ones_stay,
             declarations::a_command_that_declares_one_key_too_few_fails_and_changes_nothing,
             audits::a_sound_store_has_no_findings,
             audits::every_row_is_seen_once,
@@ -96,6 +99,9 @@ macro_rules! store_suite {
             pool_jobs::many_jobs_of_many_identities_never_pass_the_pool,
             pool_jobs::offers_together_hold_no_more_than_their_share_of_the_pool,
             pool_jobs::servers_whose_clocks_disagree_never_pass_a_day_together,
+            sessions::a_hundred_requests_at_once_begin_exactly_as_often_as_the_balance_covers,
+            sessions::a_request_ends_once_whoever_ends_it,
+            sessions::random_steps_of_sessions_match_the_reference,
             random::random_commands_from_two_servers_at_once_match_the_reference,
         );
     };

@@ -20,6 +20,10 @@ use tithe_free_tier::{
 use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, JobState, JobSummary, Lease, Refund};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, HoldState, LedgerRepository, Transfer, TransferKey};
 use tithe_lightning::{ExpiryWindow, Invoice, InvoiceRepository, InvoiceState, PaymentHash};
+use tithe_sessions::{
+    RequestCursor, RequestId, Session, SessionId, SessionKey, SessionRepository, SessionRequest,
+    SessionState, StateName,
+};
 use tithe_trust::NostrPubkey;
 use tokio::sync::broadcast;
 
@@ -133,6 +137,9 @@ impl BatchStore for MemoryStore {
         let holds = tables.holds.values().cloned().map(AuditRow::Hold);
         let invoices = tables.invoices.values().cloned().map(AuditRow::Invoice);
         let jobs = tables.jobs.values().cloned().map(|job| AuditRow::Job(Box::new(job)));
+        let sessions = tables.sessions.values().cloned().map(|row| AuditRow::Session(Box::new(row)));
+        let requests =
+            tables.session_requests.values().cloned().map(|row| AuditRow::SessionRequest(Box::new(row)));
         let identities = tables.identities.values().cloned().map(|row| AuditRow::Identity(Box::new(row)));
         let reservations = tables.reservations.values().cloned().map(AuditRow::Reservation);
         let counters = tables.pool_counters.values().copied().map(AuditRow::PoolCounters);
@@ -144,6 +151,8 @@ impl BatchStore for MemoryStore {
             .chain(free_tier)
             .chain(invoices)
             .chain(jobs)
+            .chain(sessions)
+            .chain(requests)
             .map(Ok)
             .collect();
         Ok(futures_util::stream::iter(rows).boxed())
@@ -223,6 +232,18 @@ impl RetentionStore for MemoryStore {
         Ok(gone.len())
     }
 
+    async fn unpaid_sessions_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let mut tables = self.tables();
+        let Tables { sessions, invoices, .. } = &mut *tables;
+        let gone = remove(sessions, limit, |session| {
+            session.stored_state_name() == StateName::Expired
+                && session.paid_in.is_zero()
+                && session.updated_at < before
+        });
+        invoices.retain(|_, invoice| !gone.contains(&SessionId(invoice.owner.0)));
+        Ok(gone.len())
+    }
+
     async fn job_changes_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let mut tables = self.tables();
         let (count, mut looked_at) = (tables.job_changes.len(), 0);
@@ -240,7 +261,7 @@ impl RetentionStore for MemoryStore {
         limit: usize,
     ) -> Result<IdentitiesPurged, StoreError> {
         let mut tables = self.tables();
-        let Tables { identities, jobs, .. } = &mut *tables;
+        let Tables { identities, jobs, sessions, .. } = &mut *tables;
         let page = identities.keys().filter(|key| after.is_none_or(|after| **key > after));
         let page: Vec<NostrPubkey> = page.take(limit).copied().collect();
         let next = page.last().filter(|_| page.len() >= limit).copied();
@@ -250,6 +271,7 @@ impl RetentionStore for MemoryStore {
                 && identity.trust.interactions == 0
                 && identity.window == BudgetWindow::default()
                 && !jobs.values().any(|job| job.identity == Some(identity.pubkey()))
+                && !sessions.values().any(|session| session.identity == Some(identity.pubkey()))
         });
         Ok(IdentitiesPurged { deleted: deleted.len(), next })
     }
@@ -445,5 +467,60 @@ impl FreeTierRepository for MemoryStore {
 
     async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {
         Ok(self.tables().grants.get(&id).cloned())
+    }
+}
+
+#[async_trait]
+impl SessionRepository for MemoryStore {
+    type Error = StoreError;
+
+    async fn session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        Ok(self.tables().sessions.get(&id).cloned())
+    }
+
+    async fn session_request(&self, id: RequestId) -> Result<Option<SessionRequest>, StoreError> {
+        Ok(self.tables().session_requests.get(&id).cloned())
+    }
+
+    async fn session_requests(
+        &self,
+        session: SessionId,
+        before: Option<RequestCursor>,
+        limit: usize,
+    ) -> Result<Vec<SessionRequest>, StoreError> {
+        let tables = self.tables();
+        let theirs = tables.session_requests.values().rev().filter(|request| request.session == session);
+        let older = theirs.filter(|request| before.is_none_or(|RequestCursor(before)| request.id < before));
+        Ok(older.take(limit).cloned().collect())
+    }
+
+    async fn session_keys(&self, session: SessionId) -> Result<Vec<SessionKey>, StoreError> {
+        let tables = self.tables();
+        let theirs = tables.session_keys.values().filter(|key| key.session == session);
+        let mut keys: Vec<SessionKey> = theirs.cloned().collect();
+        keys.sort_by_key(|key| (key.first_used_at, key.id));
+        Ok(keys)
+    }
+
+    async fn sessions_never_invoiced(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let tables = self.tables();
+        let waits = |session: &&Session| {
+            session.state == SessionState::AwaitingPayment && session.deposit_invoice.is_none()
+        };
+        let old = tables.sessions.values().filter(waits).filter(|session| session.created_at < before);
+        Ok(old.take(limit).map(|session| session.id).collect())
+    }
+
+    async fn sessions_idle(&self, before: Timestamp, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+        let tables = self.tables();
+        let idle =
+            |session: &&Session| session.state == SessionState::Active && session.last_used_at < before;
+        let mut idle: Vec<&Session> = tables.sessions.values().filter(idle).collect();
+        idle.sort_by_key(|session| session.last_used_at);
+        Ok(idle.into_iter().take(limit).map(|session| session.id).collect())
     }
 }

@@ -35,7 +35,7 @@ pub fn preimage(n: u8, purpose: Purpose) -> Preimage {
     let kind = match purpose {
         Purpose::JobEval => 1,
         Purpose::JobWork => 2,
-        Purpose::Custom(_) => 3,
+        Purpose::Custom(_) | Purpose::SessionDeposit | Purpose::SessionTopUp => 3,
     };
     let mut bytes = [kind; 32];
     bytes[0] = n;
@@ -91,7 +91,7 @@ pub fn new_job(n: u8, now: Timestamp) -> Job {
 pub fn invoice(n: u8, purpose: Purpose, now: Timestamp) -> Invoice {
     let amount = match purpose {
         Purpose::JobEval => Sats::new(FEE_SATS).unwrap(),
-        Purpose::JobWork | Purpose::Custom(_) => work().amount,
+        _ => work().amount,
     };
     let payment_hash = preimage(n, purpose).payment_hash();
     Invoice {

@@ -1,12 +1,15 @@
 //! The audit: proves the invariants on live data.
 
+mod sessions;
+
 use crate::store::{AuditRow, Store, StoreError};
 use futures_util::StreamExt;
+use sessions::SessionAudit;
 use std::collections::HashMap;
 use tithe_free_tier::PoolAuditor;
 use tithe_jobs::{Job, JobState, WorkTerms};
 use tithe_ledger::{AccountId, AccountKind, Auditor, Finding, Invariant, Transfer, TransferKind};
-use tithe_lightning::{Invoice, InvoiceState};
+use tithe_lightning::{Invoice, InvoiceState, Purpose};
 use tithe_money::Msats;
 use uuid::Uuid;
 
@@ -17,6 +20,8 @@ pub struct AuditReport {
     pub transfers: u64,
     /// Jobs seen.
     pub jobs: u64,
+    /// Sessions seen.
+    pub sessions: u64,
     /// Invoices seen.
     pub invoices: u64,
     /// Grants seen.
@@ -25,6 +30,8 @@ pub struct AuditReport {
     pub balances: Vec<(AccountId, i128)>,
     /// What is in all jobs' accounts together, in msats.
     pub jobs_msats: i128,
+    /// What is in all sessions' accounts together, in msats.
+    pub sessions_msats: i128,
     /// Everything that is wrong, in order.
     pub findings: Vec<Finding>,
 }
@@ -48,6 +55,7 @@ struct Audit {
     payments: HashMap<String, Transfer>,
     money: HashMap<Uuid, JobMoney>,
     jobs: Vec<JobFacts>,
+    sessions: SessionAudit,
     invoices: Vec<Invoice>,
 }
 
@@ -91,6 +99,8 @@ impl Audit {
             AuditRow::Hold(hold) => self.ledger.hold(&hold),
             AuditRow::Invoice(invoice) => self.invoices.push(invoice),
             AuditRow::Job(job) => self.jobs.push(facts(&job)),
+            AuditRow::Session(session) => self.sessions.session(&session),
+            AuditRow::SessionRequest(request) => self.sessions.request(&request),
             AuditRow::Identity(identity) => self.free_tier.identity(&identity),
             AuditRow::Reservation(reservation) => self.free_tier.reservation(&reservation, &mut self.ledger),
             AuditRow::PoolCounters(counters) => self.free_tier.counters(counters),
@@ -102,6 +112,7 @@ impl Audit {
     fn transfer(&mut self, transfer: Transfer) {
         self.ledger.transfer(&transfer);
         self.free_tier.transfer(&transfer);
+        self.sessions.transfer(&transfer);
         let amount = i128::from(transfer.amount.get());
         if let AccountId::Job(job) = transfer.debit {
             let money = self.money.entry(job).or_default();
@@ -119,7 +130,7 @@ impl Audit {
             // Whether it is a job's is known when the jobs have come in.
             self.money.entry(transfer.reference).or_default().absorbed += amount;
         }
-        if transfer.kind == TransferKind::JobPayment {
+        if matches!(transfer.kind, TransferKind::JobPayment | TransferKind::Deposit | TransferKind::TopUp) {
             if let AccountId::Job(job) = transfer.credit {
                 self.money.entry(job).or_default().paid += amount;
             }
@@ -131,13 +142,21 @@ impl Audit {
         let invoices = std::mem::take(&mut self.invoices);
         let jobs = std::mem::take(&mut self.jobs);
         self.check_payments(&invoices);
-        self.check_jobs(&jobs);
+        let owed = self.check_jobs(&jobs);
+        let sessions = std::mem::take(&mut self.sessions);
+        let seen = sessions.seen();
+        let owed = owed + sessions.check(&mut self.ledger);
+        self.check_refunds(owed);
         let grants = self.free_tier.grants();
         std::mem::take(&mut self.free_tier).finish(&mut self.ledger);
-        let is_job = |id: &AccountId| id.kind() == AccountKind::Job;
+        let sum = |kind: AccountKind| -> i128 {
+            self.ledger.balances().filter(|(id, _)| id.kind() == kind).map(|(_, sum)| sum).sum()
+        };
+        let (jobs_msats, sessions_msats) = (sum(AccountKind::Job), sum(AccountKind::Session));
         AuditReport {
             transfers: self.ledger.transfers(),
             jobs: u64::try_from(jobs.len()).unwrap_or(u64::MAX),
+            sessions: seen,
             invoices: u64::try_from(invoices.len()).unwrap_or(u64::MAX),
             grants,
             balances: self
@@ -145,7 +164,8 @@ impl Audit {
                 .balances()
                 .filter(|(id, _)| !id.is_guarded() || *id == AccountId::Pool)
                 .collect(),
-            jobs_msats: self.ledger.balances().filter(|(id, _)| is_job(id)).map(|(_, sum)| sum).sum(),
+            jobs_msats,
+            sessions_msats,
             findings: self.ledger.finish(),
         }
     }
@@ -161,7 +181,7 @@ impl Audit {
                     arrived += i128::from(received.get());
                     if credit.amount != *received {
                         Some(format!("{received} arrived, but {} were credited", credit.amount))
-                    } else if credit.credit != AccountId::Job(invoice.owner.0) {
+                    } else if credit.credit != account_of(invoice) {
                         Some(format!("it is of {}, but {} was credited", invoice.owner, credit.credit))
                     } else if preimage.is_some_and(|preimage| preimage.payment_hash() != invoice.payment_hash)
                     {
@@ -197,7 +217,9 @@ impl Audit {
 
     /// I8: what an ended job was paid is charged, refunded or rounded, to the last millisat, and as the job says; and so is
     /// what the pool has paid for it. What is reserved for a job is reserved while it may need it, and no longer.
-    fn check_jobs(&mut self, jobs: &[JobFacts]) {
+    ///
+    /// Returns what the jobs say is owed, in msats.
+    fn check_jobs(&mut self, jobs: &[JobFacts]) -> i128 {
         let mut owed = 0_i128;
         for job in jobs {
             let money = self.money.remove(&job.id).unwrap_or_default();
@@ -250,11 +272,24 @@ impl Audit {
                 "money moved for it, but it does not exist".to_owned(),
             );
         }
+        owed
+    }
+
+    /// I8: what is due is what jobs and sessions say is owed.
+    fn check_refunds(&mut self, owed: i128) {
         let due = self.ledger.balance(AccountId::RefundsDue);
         if due != owed {
-            let detail = format!("the ledger says that {due} msat are due, the jobs {owed} msat");
+            let detail = format!("the ledger says that {due} msat are due, jobs and sessions {owed} msat");
             self.ledger.find(Invariant::I8, "refunds_due".to_owned(), detail);
         }
+    }
+}
+
+/// The account that payments of an invoice are credited to.
+const fn account_of(invoice: &Invoice) -> AccountId {
+    match invoice.purpose {
+        Purpose::SessionDeposit | Purpose::SessionTopUp => AccountId::Session(invoice.owner.0),
+        Purpose::JobEval | Purpose::JobWork | Purpose::Custom(_) => AccountId::Job(invoice.owner.0),
     }
 }
 

@@ -6,6 +6,8 @@ use tithe_jobs::InvalidTransition;
 use tithe_ledger::LedgerError;
 use tithe_lightning::{InvoiceError, PaymentHash};
 use tithe_money::MoneyError;
+use tithe_paywall::{KeyId, UsageError};
+use tithe_sessions::SessionError;
 
 /// A command has touched a row that it did not declare: a bug in the command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +76,15 @@ pub enum Refusal {
     /// The job cannot take that step.
     #[error(transparent)]
     Transition(#[from] InvalidTransition),
+    /// The session cannot take that step.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The key was revoked, or what it was narrowed from.
+    #[error("key {0} was revoked")]
+    KeyRevoked(KeyId),
+    /// A limit of a key does not allow the request.
+    #[error(transparent)]
+    KeyUsage(#[from] UsageError),
     /// The invoice cannot change in that way.
     #[error(transparent)]
     Invoice(#[from] InvoiceError),

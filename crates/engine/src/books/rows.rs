@@ -11,6 +11,7 @@ use tithe_free_tier::{Grant, Identity, PoolCounters, Reservation, ReservationId}
 use tithe_jobs::{Job, JobChange, JobId};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, Transfer, TransferKey};
 use tithe_lightning::{Invoice, PaymentHash};
+use tithe_sessions::{RequestId, Session, SessionId, SessionKey, SessionKeyId, SessionRequest};
 use tithe_trust::NostrPubkey;
 
 /// Calls a macro with every kind of row, as `field: Kind` pairs, in the order in which stores lock them.
@@ -23,6 +24,7 @@ macro_rules! for_each_row_kind {
         $callback! {
             identities: $crate::books::rows::Identities,
             jobs: $crate::books::rows::Jobs,
+            sessions: $crate::books::rows::Sessions,
             invoices: $crate::books::rows::Invoices,
             idempotency_keys: $crate::books::rows::IdempotencyKeys,
             auth_nonces: $crate::books::rows::AuthNonces,
@@ -30,6 +32,8 @@ macro_rules! for_each_row_kind {
             pool_counters: $crate::books::rows::Counters,
             holds: $crate::books::rows::Holds,
             reservations: $crate::books::rows::Reservations,
+            session_keys: $crate::books::rows::SessionKeys,
+            session_requests: $crate::books::rows::SessionRequests,
         }
     };
 }
@@ -58,6 +62,8 @@ row_kinds! {
     Identities: NostrPubkey => Identity, named "identity", by Identity::pubkey;
     /// Jobs.
     Jobs: JobId => Job, named "job", by |job| job.id;
+    /// Sessions.
+    Sessions: SessionId => Session, named "session", by |session| session.id;
     /// Invoices that were issued to customers.
     Invoices: PaymentHash => Invoice, named "invoice", by |invoice| invoice.payment_hash;
     /// Idempotency keys, with what is known of their requests.
@@ -72,6 +78,10 @@ row_kinds! {
     Holds: HoldId => Hold, named "hold", by |hold| hold.id;
     /// Reservations of the pool.
     Reservations: ReservationId => Reservation, named "reservation", by |reservation| reservation.id;
+    /// Keys of sessions.
+    SessionKeys: SessionKeyId => SessionKey, named "session key", by |key| (key.session, key.id);
+    /// Requests of sessions.
+    SessionRequests: RequestId => SessionRequest, named "session request", by |request| request.id;
 }
 
 macro_rules! row_structs {

@@ -18,6 +18,6 @@ pub use hold_expire::HoldExpire;
 pub use hold_place::HoldPlace;
 pub use hold_release::HoldRelease;
 pub use hold_renew::HoldRenew;
-pub use service::Charging;
+pub use service::{Charging, HoldOwner};
 pub use settle::{Absorb, FinishedWork, Payer};
 pub use work_charge::{Charged, WorkCharge};

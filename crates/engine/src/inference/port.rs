@@ -55,6 +55,18 @@ pub enum FinishReason {
     Other,
 }
 
+/// A reason that nobody knows may be a bad one.
+impl From<FinishReason> for tithe_pricing::FinishReason {
+    fn from(reason: FinishReason) -> Self {
+        match reason {
+            FinishReason::Stop => Self::Stop,
+            FinishReason::Length => Self::Length,
+            FinishReason::Filtered => Self::ContentFilter,
+            FinishReason::Other => Self::Interrupted,
+        }
+    }
+}
+
 /// A whole completion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completion {

@@ -37,6 +37,15 @@ impl Meter {
         !self.lock().text.is_empty()
     }
 
+    /// What a customer has got of an answer who left in the middle: the text so far, what that is by our count, and what the backend has
+    /// used, as far as is known.
+    pub(crate) fn delivered(&self, catalogue: &Catalogue, request: &ChatRequest) -> (String, Usage, Usage) {
+        let text = self.lock().text.clone();
+        let delivered = count(catalogue, request, &text);
+        let used = self.lost(catalogue, request, None).unwrap_or(delivered);
+        (text, delivered, used)
+    }
+
     /// What a run used that ended without an answer: by this failure, or because nobody waits for it any more. `None` if the backend
     /// has certainly done nothing.
     pub(crate) fn lost(

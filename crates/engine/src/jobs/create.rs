@@ -10,10 +10,10 @@
 //! abandons it. A crash after 2 leaves an invoice at the wallet that nobody was shown. No money can be lost, because an
 //! invoice is shown only after 3.
 
-use super::admission::{Asker, Origin};
 use super::job_create::{JobCreate, JobCreated};
 use super::owner::JobOwner;
 use super::service::Jobs;
+use crate::admission::Origin;
 use crate::books::Refusal;
 use crate::books::rows::{self, RowKind};
 use crate::committer::CommitError;
@@ -29,12 +29,6 @@ use tithe_lightning::{Invoice, OwnerId, Purpose};
 use tithe_pricing::Priced;
 use tithe_trust::{NostrPubkey, Tier};
 use tracing::{info, warn};
-
-/// The part of all unpaid invoices that is kept for identities that have trust.
-const RESERVE_PARTS: u64 = 5;
-
-/// How many jobs may be without an invoice at once, because the wallet makes none.
-const UNINVOICED_MAX: usize = 1_000;
 
 /// A request for a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,7 +83,7 @@ impl Jobs {
         // What is cheap comes first: whoever has too many unpaid jobs does not make the server count tokens.
         self.quotes.check_text(&new.request)?;
         let id = JobId(self.core.new_id());
-        self.admit(id, &new).await?;
+        self.admission.admit(id.0, new.identity, new.origin.clone()).await?;
         let signature = new.signature;
         let creating = async {
             let job = Box::new(self.new_job(id, new).await?);
@@ -98,7 +92,7 @@ impl Jobs {
         let created = creating.await;
         // Only a new job whose invoice is shown waits for its payment.
         if created.as_ref().map_or(true, |response| response.replayed) {
-            self.admission.release(id);
+            self.admission.release(id.0);
         }
         created
     }
@@ -120,7 +114,7 @@ impl Jobs {
         let begun = match self.core.committer.commit(create(signature, None)).await? {
             JobCreated::Replayed(response) => return Ok(KeyedResponse::replay(response)),
             JobCreated::Resumed { subject } => {
-                self.admission.release(job.id);
+                self.admission.release(job.id.0);
                 self.resumed(subject).await?
             }
             JobCreated::New => {
@@ -137,28 +131,6 @@ impl Jobs {
             return self.invoice_or_release(*job, key, render).await;
         }
         self.invoice_or_release(begun, key, render).await
-    }
-
-    /// Counts a job that is to be created among those that nobody has paid for yet.
-    async fn admit(&self, job: JobId, new: &NewJobRequest) -> Result<(), EngineError> {
-        let settings = &self.core.settings;
-        let trusted = self.identities.tier_of(new.identity).await? >= Tier::Established;
-        let most = settings.max_unpaid_invoices;
-        // Whoever has trust finds room even when strangers have taken all of theirs.
-        let most = if trusted { most } else { most - most / RESERVE_PARTS };
-        let store = &self.core.ports.store;
-        let uninvoiced = store.jobs_never_invoiced(self.core.now(), UNINVOICED_MAX).await?;
-        if uninvoiced.len() >= UNINVOICED_MAX || store.invoices_open_count(self.core.now()).await? >= most {
-            return Err(EngineError::TooManyUnpaid);
-        }
-        let (asker, most) = match (new.identity.filter(|_| trusted), new.origin.clone()) {
-            (Some(pubkey), _) => (Asker::Identity(pubkey), settings.max_unpaid_per_identity),
-            (None, Some(origin)) => (Asker::Origin(origin), settings.max_unpaid_per_origin),
-            (None, None) => return Ok(()),
-        };
-        let now = self.core.now();
-        let admitted = self.admission.admit(job, asker, most, now + settings.invoice_expiry, now);
-        admitted.map_err(|retry_after| EngineError::TooManyUnpaidOfYours { most, retry_after })
     }
 
     /// The job that an earlier request with the same key has made.

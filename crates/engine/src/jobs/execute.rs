@@ -8,7 +8,7 @@ use crate::error_chain::chain;
 use crate::inference::{self, Answer, ChatRequest, InferenceError, Message, Role};
 use crate::quotes::UnpaidRun;
 use std::time::Duration;
-use tithe_jobs::{FinishReason, Job, WorkTerms};
+use tithe_jobs::{Job, WorkTerms};
 use tracing::{info, warn};
 
 /// How long a job rests whose backend is not available: what the backend asks for, but at least and at most this.
@@ -17,16 +17,6 @@ const BACKEND_REST_MAX: Duration = Duration::from_mins(10);
 
 /// How long a job rests whose backend refuses the server itself.
 const REFUSED_REST: Duration = Duration::from_secs(15);
-
-/// Why the output of a job ended. A reason that nobody knows may be a bad one.
-const fn finish(reason: inference::FinishReason) -> FinishReason {
-    match reason {
-        inference::FinishReason::Stop => FinishReason::Stop,
-        inference::FinishReason::Length => FinishReason::Length,
-        inference::FinishReason::Filtered => FinishReason::ContentFilter,
-        inference::FinishReason::Other => FinishReason::Interrupted,
-    }
-}
 
 impl Jobs {
     pub(super) async fn execute(&self, job: &Job, work: &WorkTerms) -> Step {
@@ -90,7 +80,7 @@ impl Jobs {
             text: answer.text.into(),
             usage,
             estimated: answer.estimated,
-            finish: finish(answer.finish),
+            finish: answer.finish.into(),
         };
         let step = self.work_end(job, outcome).await;
         if step.is_committed() {

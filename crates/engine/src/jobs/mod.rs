@@ -1,6 +1,5 @@
 //! Jobs: one request each, paid in two steps, evaluated and worked on by leased workers.
 
-mod admission;
 mod claim_token;
 mod create;
 mod evaluate;
@@ -20,7 +19,7 @@ mod view;
 mod work_finish;
 mod worker;
 
-pub use admission::Origin;
+pub use crate::admission::Origin;
 pub use claim_token::ClaimTokens;
 pub use create::{CreatedJob, NewJobRequest, RenderJob};
 pub use evaluation_finish::{EvaluationFinish, Verdict};

@@ -32,7 +32,7 @@ impl PaymentOwner for JobOwner {
         AccountId::Job(self.job.0)
     }
 
-    fn payment_kind(&self) -> TransferKind {
+    fn payment_kind(&self, _purpose: Purpose) -> TransferKind {
         TransferKind::JobPayment
     }
 
@@ -56,7 +56,9 @@ impl PaymentOwner for JobOwner {
                 check_lease(&job, self.lease.as_ref())?;
                 JobEvent::WorkInvoiced { invoice: invoice.payment_hash }
             }
-            Purpose::Custom(_) => return Err(Refusal::OtherOwner(invoice.payment_hash)),
+            Purpose::SessionDeposit | Purpose::SessionTopUp | Purpose::Custom(_) => {
+                return Err(Refusal::OtherOwner(invoice.payment_hash));
+            }
         };
         books.job_advance(&job, event)?;
         Ok(OwnerIssue::Taken)
@@ -79,7 +81,7 @@ impl PaymentOwner for JobOwner {
             (InvoiceChange::PaidShort | InvoiceChange::PaidLate, _) => JobEvent::Expired,
             (InvoiceChange::Paid, Purpose::JobEval) => JobEvent::EvalPaid,
             (InvoiceChange::Paid, Purpose::JobWork) => JobEvent::WorkPaid,
-            (InvoiceChange::Paid, Purpose::Custom(_)) => {
+            (InvoiceChange::Paid, Purpose::SessionDeposit | Purpose::SessionTopUp | Purpose::Custom(_)) => {
                 return Err(Refusal::OtherOwner(invoice.payment_hash));
             }
         };

@@ -1,8 +1,8 @@
 //! The use cases of jobs.
 
-use super::admission::Admission;
 use super::claim_token::ClaimTokens;
 use super::feed::JobFeed;
+use crate::admission::{Admission, UnpaidCounts};
 use crate::committer::CommitListener;
 use crate::core::Core;
 use crate::idempotency::Idempotency;
@@ -35,25 +35,26 @@ pub(crate) struct JobServices {
     pub(crate) payments: Arc<Payments>,
     pub(crate) quotes: Arc<Quotes>,
     pub(crate) backend: Arc<BackendHealth>,
+    pub(crate) admission: Arc<Admission>,
 }
 
 /// Wakes the followers of jobs, and stops counting jobs that have been paid for, when steps are committed.
 pub(crate) struct JobSteps {
     pub(crate) feed: Arc<JobFeed>,
-    pub(crate) admission: Arc<Admission>,
+    pub(crate) unpaid: Arc<UnpaidCounts>,
 }
 
 impl CommitListener for JobSteps {
     fn committed(&self, changes: &[JobChange]) {
-        self.admission.observe(changes);
+        self.unpaid.observe(changes);
         self.feed.publish(changes);
     }
 }
 
 impl Jobs {
     pub(crate) fn new(core: Arc<Core>, services: JobServices, steps: &JobSteps, tokens: ClaimTokens) -> Self {
-        let JobServices { idempotency, identities, payments, quotes, backend } = services;
-        let (feed, admission) = (steps.feed.clone(), steps.admission.clone());
+        let JobServices { idempotency, identities, payments, quotes, backend, admission } = services;
+        let feed = steps.feed.clone();
         let random = core.ports.entropy.bytes();
         let lease_owner = LeaseOwner(uuid::Builder::from_random_bytes(random).into_uuid());
         Self {

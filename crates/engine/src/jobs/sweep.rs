@@ -11,7 +11,7 @@ impl Jobs {
     /// # Errors
     /// [`EngineError::Busy`] when the database does not answer.
     pub async fn sweep(&self) -> Result<(), EngineError> {
-        self.admission.sweep(self.core.now());
+        self.admission.sweep();
         let before = self.core.now() - self.core.settings.abandon_after;
         let store = &self.core.ports.store;
         for job in store.jobs_never_invoiced(before, Core::SWEEP_LIMIT).await? {

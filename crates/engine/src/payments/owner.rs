@@ -38,8 +38,8 @@ pub trait PaymentOwner: Debug + Send + Sync + 'static {
     /// The account that payments are credited to.
     fn account(&self) -> AccountId;
 
-    /// The kind of the transfers that credit payments.
-    fn payment_kind(&self) -> TransferKind;
+    /// The kind of the transfers that credit payments of this purpose.
+    fn payment_kind(&self, purpose: Purpose) -> TransferKind;
 
     /// Declares the owner's rows. [`PaymentOwner::account`] is declared already where a payment is credited.
     fn declare(&self, step: PaymentStep, keys: &mut RowKeys);
@@ -85,4 +85,9 @@ pub trait OwnerLookup: Send + Sync {
     /// # Errors
     /// [`EngineError::Busy`].
     async fn owner(&self, id: OwnerId) -> Result<Option<Arc<dyn PaymentOwner>>, EngineError>;
+
+    /// A payment of the owner was credited on this server.
+    fn credited(&self, id: OwnerId) {
+        let _nothing_waits_for_it = id;
+    }
 }

@@ -48,7 +48,7 @@ impl Command for PaymentCredit {
             debit: AccountId::Wallet,
             credit: owner.account(),
             amount: payment.amount,
-            kind: owner.payment_kind(),
+            kind: owner.payment_kind(invoice.purpose),
             reference: owner.id().0,
         })?;
         books.rows.invoices.put(paid.clone())?;

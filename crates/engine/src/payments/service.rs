@@ -52,6 +52,9 @@ impl Payments {
         if let Credited::Now(arrival) = self.core.committer.commit(PaymentCredit { owner, payment }).await? {
             let (payment, purpose) = (invoice.payment_hash, invoice.purpose);
             info!(%payment, %purpose, %amount, ?arrival, "payment credited");
+            if let Some(lookup) = self.owners.iter().find(|lookup| lookup.purposes().contains(&purpose)) {
+                lookup.credited(invoice.owner);
+            }
         }
         Ok(())
     }

@@ -103,6 +103,11 @@ impl Quotes {
         self.book(price.msats, concerns, format!("uncollected:{concerns}:{occasion}")).await;
     }
 
+    /// Books an amount that a request has cost beyond what its customer got.
+    pub(crate) async fn book_lost(&self, amount: Msats, request: Uuid) {
+        self.book(amount, request, format!("uncollected:{request}:undelivered")).await;
+    }
+
     /// Books what a probe used.
     pub(crate) async fn book_probe(&self, probe: &ProbeUsage) {
         let Some(model) = self.core.ports.catalogue.model(&probe.model) else { return };

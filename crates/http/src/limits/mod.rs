@@ -25,7 +25,7 @@ use std::net::{IpAddr, Shutdown, TcpListener};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
-use tithe_jobs::JobId;
+use uuid::Uuid;
 
 /// The longest path and query of a request, in bytes. Longer texts are for bodies. (What is longer than 65 534 bytes is refused before it
 /// gets here: 400, with an empty body.)
@@ -74,12 +74,12 @@ pub(crate) struct Limits {
     requests: Option<Arc<RateLimit>>,
     connections: Arc<Slots<AddressBlock>>,
     streams_by_address: Arc<Slots<AddressBlock>>,
-    streams_by_job: Arc<Slots<JobId>>,
+    streams_by_job: Arc<Slots<Uuid>>,
 }
 
 /// An open event stream: while it lives, it counts for its address and its job.
 pub(crate) struct StreamSlot(
-    #[expect(dead_code, reason = "held, not read")] (Slot<AddressBlock>, Slot<JobId>),
+    #[expect(dead_code, reason = "held, not read")] (Slot<AddressBlock>, Slot<Uuid>),
 );
 
 impl Limits {
@@ -129,8 +129,12 @@ impl Limits {
         }
     }
 
-    /// Counts an event stream.
-    pub(crate) fn stream(&self, request: &HttpRequest, job: JobId) -> Result<Option<StreamSlot>, Problem> {
+    /// Counts an event stream of a job or a session.
+    pub(crate) fn stream(
+        &self,
+        request: &HttpRequest,
+        followed: Uuid,
+    ) -> Result<Option<StreamSlot>, Problem> {
         let Some(client) = self.client(request) else { return Ok(None) };
         let too_many = |whose: &str, most: usize| {
             let detail = format!("too many event streams: expected at most {most} of {whose}");
@@ -142,8 +146,8 @@ impl Limits {
         }
         let by_address = self.streams_by_address.take(client, most.streams_per_address);
         let by_address = by_address.ok_or_else(|| too_many("one address", most.streams_per_address))?;
-        let by_job = self.streams_by_job.take(job, most.streams_per_job);
-        let by_job = by_job.ok_or_else(|| too_many("one job", most.streams_per_job))?;
+        let by_job = self.streams_by_job.take(followed, most.streams_per_job);
+        let by_job = by_job.ok_or_else(|| too_many("one job or session", most.streams_per_job))?;
         Ok(Some(StreamSlot((by_address, by_job))))
     }
 

@@ -70,7 +70,7 @@ pub(crate) async fn events(
         state.run(async move { jobs.view(id).await }).await?;
         return Ok(response.finish());
     }
-    let slot = state.limits.stream(&request, id)?;
+    let slot = state.limits.stream(&request, id.0)?;
     let follower = state.run(async move { jobs.follow(id, cursor).await }).await?;
     if follower.is_over() {
         // This is the only response that stops a browser's EventSource from reconnecting.

@@ -15,8 +15,8 @@ use tracing::error;
 
 /// Read an invoice
 ///
-/// Returns the state of the invoice. Its owner also gets the path of the job that it pays for, and so recovers a lost response:
-/// the identity of the job, or whoever sends `Authorization: Bearer` with the job's claim token or the payment's preimage. The
+/// Returns the state of the invoice. Its owner also gets the path of the job or session that it pays for, and so recovers a lost response:
+/// the identity of the job, or whoever sends `Authorization: Bearer` with the job's claim token, the session's macaroon or the payment's preimage. The
 /// payment hash alone leads to nothing but the state, because every node on the way of the payment knows it.
 #[utoipa::path(
     get, path = "/api/invoices/{paymentHash}", tag = "Invoices", operation_id = "readInvoice",
@@ -41,9 +41,15 @@ pub(crate) async fn read(
     let payments = state.engine.payments.clone();
     let invoice = state.run(async move { payments.invoice(hash).await }).await?;
     let path = owner_path(&invoice)?;
-    let (jobs, job) = (state.engine.jobs.clone(), JobId(invoice.owner.0));
-    let is_owner =
-        state.run(async move { jobs.is_owner(job, hash, identity, secret.as_deref()).await }).await?;
+    let opens = |secret: &str| {
+        state.engine.sessions.access(secret).is_ok_and(|access| access.session.0 == invoice.owner.0)
+    };
+    let is_owner = if secret.as_deref().is_some_and(opens) {
+        true
+    } else {
+        let (jobs, job) = (state.engine.jobs.clone(), JobId(invoice.owner.0));
+        state.run(async move { jobs.is_owner(job, hash, identity, secret.as_deref()).await }).await?
+    };
     let body = InvoiceStateBody::new(&invoice, is_owner.then_some(path)).map_err(EngineError::from)?;
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(body))
 }
@@ -52,6 +58,7 @@ pub(crate) async fn read(
 fn owner_path(invoice: &Invoice) -> Result<String, Problem> {
     match invoice.purpose {
         Purpose::JobEval | Purpose::JobWork => Ok(jobs::path(invoice.owner)),
+        Purpose::SessionDeposit | Purpose::SessionTopUp => Ok(format!("/api/sessions/{}", invoice.owner)),
         Purpose::Custom(purpose) => {
             error!(payment = %invoice.payment_hash, %purpose, "an invoice of an unknown purpose is stored");
             Err(EngineError::Internal.into())

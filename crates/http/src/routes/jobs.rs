@@ -120,7 +120,7 @@ pub(crate) async fn read(
     let jobs = state.engine.jobs.clone();
     let mut view = state.run(async move { jobs.view(id).await }).await?;
     if let Some(wait) = wait.filter(|_| !view.job.state.name().is_terminal()) {
-        let slot = state.limits.stream(&request, id)?;
+        let slot = state.limits.stream(&request, id.0)?;
         view = changed(&state, view, wait, slot).await?;
     }
     let mut response = HttpResponse::Ok();

@@ -11,6 +11,8 @@ pub(crate) mod jobs;
 pub(crate) mod models;
 pub(crate) mod pool;
 pub(crate) mod problems;
+pub(crate) mod session_work;
+pub(crate) mod sessions;
 
 use crate::problem::{Code, Problem};
 use actix_web::web::{self, ServiceConfig};
@@ -34,6 +36,14 @@ macro_rules! for_each_route {
             read jobs::list as __path_list,
             read jobs::read as __path_read,
             read events::events as __path_events,
+            written sessions::create as __path_create,
+            read sessions::read as __path_read,
+            written session_work::request as __path_request,
+            read sessions::requests as __path_requests,
+            written sessions::top_up as __path_top_up,
+            written sessions::close as __path_close,
+            read sessions::keys as __path_keys,
+            written sessions::revoke as __path_revoke,
             written identity::challenge as __path_challenge,
             written identity::verify as __path_verify,
             read identity::me as __path_me,

@@ -6,6 +6,7 @@ mod invoice;
 mod job;
 mod model;
 mod pool;
+mod session;
 mod vocabulary;
 
 pub(crate) use estimate::EstimateBody;
@@ -16,6 +17,11 @@ pub(crate) use job::{
 };
 pub(crate) use model::{ModelBody, ModelListBody};
 pub(crate) use pool::{PoolBody, PoolSummaryBody};
+pub(crate) use session::{
+    AnswerDeltaBody, ClosedSessionBody, CreatedSessionBody, NewSessionBody, SessionBody, SessionKeyBody,
+    SessionKeyListBody, SessionReplyBody, SessionRequestBody, SessionRequestListBody, SessionWorkBody,
+    TopUpBody, ToppedUpBody,
+};
 pub(crate) use vocabulary::{ProblemCode, ReadyName};
 
 use serde::Serialize;

@@ -33,6 +33,8 @@ pub(crate) enum InvoiceStateName {
 pub(crate) enum PurposeName {
     JobEval,
     JobWork,
+    SessionDeposit,
+    SessionTopUp,
 }
 
 /// Whether the server takes work.
@@ -73,6 +75,27 @@ pub(crate) enum FinishReasonName {
     Interrupted,
 }
 
+/// The state of a session.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum SessionStateName {
+    AwaitingPayment,
+    Active,
+    Exhausted,
+    Closed,
+    Expired,
+}
+
+/// The state of a request of a session.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum RequestStateName {
+    Running,
+    Complete,
+    Rejected,
+    Failed,
+}
+
 /// The state of a refund.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
@@ -93,18 +116,31 @@ pub(crate) enum ProblemCode {
     WeakIdempotencyKey,
     InvalidIdentity,
     IdentityRequired,
+    InvalidMacaroon,
+    MacaroonRequired,
+    InsufficientBalance,
+    KeyLimitReached,
+    SessionUnpaid,
+    WrongSession,
+    OwnerRequired,
+    ModelNotAllowed,
     NotFound,
     MethodNotAllowed,
     NotPayable,
     IdempotencyKeyReused,
     RequestInProgress,
+    TopUpPending,
+    SessionEnded,
     BodyTooLarge,
     UrlTooLong,
     UnsupportedMediaType,
+    RequestRejected,
+    RequestRefused,
     TooManyUnpaid,
     RateLimited,
     TooManyStreams,
     Internal,
+    WorkFailed,
     NoPrice,
     NoWallet,
     NoBackend,
@@ -132,6 +168,14 @@ mod tests {
     fn documented_names_are_those_of_the_domain() {
         assert_eq!(names::<JobStateName>(), StateName::ALL.map(StateName::as_str));
         assert_eq!(names::<PurposeName>(), Purpose::BUILT_IN.map(|purpose| purpose.to_string()));
+        assert_eq!(
+            names::<SessionStateName>(),
+            tithe_sessions::StateName::ALL.map(tithe_sessions::StateName::as_str)
+        );
+        assert_eq!(
+            names::<RequestStateName>(),
+            tithe_sessions::RequestStateName::ALL.map(tithe_sessions::RequestStateName::as_str)
+        );
         assert_eq!(names::<TierName>(), Tier::ALL.map(Tier::as_str));
         assert_eq!(names::<FinishReasonName>(), FinishReason::ALL.map(FinishReason::as_str));
         assert_eq!(names::<ProblemCode>(), Code::ALL.map(Code::as_str));

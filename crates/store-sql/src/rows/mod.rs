@@ -9,6 +9,7 @@ mod invoice;
 mod job;
 mod ledger;
 mod outbox;
+mod session;
 
 pub use free_tier::{GrantRow, POOL_COUNTERS, PoolCountersRow, ReservationRow};
 pub use idempotency::IdempotencyRow;
@@ -17,6 +18,7 @@ pub use invoice::InvoiceRow;
 pub use job::{JobRow, JobSummaryRow};
 pub use ledger::{AccountRow, HoldRow, NewTransferRow, TransferRow};
 pub use outbox::{JOB_TOPIC, NewOutboxRow, OutboxRow};
+pub use session::{SessionKeyRow, SessionRequestRow, SessionRow};
 
 use std::fmt::Display;
 use tithe_clock::Timestamp;

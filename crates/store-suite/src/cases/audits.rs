@@ -59,6 +59,8 @@ pub async fn every_row_is_seen_once(store: FreshStore) {
             AuditRow::Reservation(_) => 6,
             AuditRow::PoolCounters(_) => 7,
             AuditRow::Grant(_) => 8,
+            AuditRow::Session(row) => panic!("{row:?}"),
+            AuditRow::SessionRequest(row) => panic!("{row:?}"),
             AuditRow::Unreadable { subject, problem } => panic!("{subject}: {problem}"),
         };
         assert!(

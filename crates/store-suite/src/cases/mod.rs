@@ -14,6 +14,7 @@ pub mod pool_jobs;
 pub mod random;
 pub mod retention;
 pub mod servers;
+pub mod sessions;
 pub mod vocabulary;
 mod watch;
 

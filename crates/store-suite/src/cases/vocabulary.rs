@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 const CUSTOMER: AccountId = AccountId::Owned(AccountName::literal("customer"), Uuid::from_u128(7));
 const TIPS: AccountId = AccountId::Custom(AccountName::literal("tips"));
-const DEPOSIT: TransferKind = TransferKind::Custom(KindName::literal("deposit"));
+const DEPOSIT: TransferKind = TransferKind::Custom(KindName::literal("card_deposit"));
 const TIP: TransferKind = TransferKind::Custom(KindName::literal("tip"));
 const TOP_UP: Purpose = Purpose::Custom(PurposeName::literal("customer_top_up"));
 
@@ -37,7 +37,7 @@ impl PaymentOwner for Customer {
         CUSTOMER
     }
 
-    fn payment_kind(&self) -> TransferKind {
+    fn payment_kind(&self, _purpose: Purpose) -> TransferKind {
         DEPOSIT
     }
 

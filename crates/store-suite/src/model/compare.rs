@@ -199,6 +199,9 @@ impl World {
                     let wanted = self.invoices.get(&row.payment_hash).map(|paper| paper.state);
                     assert_eq!(Some(row.state.as_str()), wanted, "{context}: {row:?}");
                 }
+                // The model has none.
+                AuditRow::Session(row) => panic!("{context}: {row:?}"),
+                AuditRow::SessionRequest(row) => panic!("{context}: {row:?}"),
                 AuditRow::Account(row) => {
                     let wanted = self.balances.get(&row.id()).copied().unwrap_or(0);
                     assert_eq!(plain(row.balance()), wanted, "{context}: {row:?}");

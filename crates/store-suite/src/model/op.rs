@@ -313,8 +313,8 @@ impl Step {
         let identity = job_of(n);
         let asked = |purpose| match (purpose, view.and_then(|job| job.state.work())) {
             (Purpose::JobEval, _) => Sats::new(FEE_SATS).unwrap().to_msats(),
-            (Purpose::JobWork | Purpose::Custom(_), Some(work)) => work.amount.to_msats(),
-            (Purpose::JobWork | Purpose::Custom(_), None) => work(n).full_amount.to_msats(),
+            (_, Some(work)) => work.amount.to_msats(),
+            (_, None) => work(n).full_amount.to_msats(),
         };
         match *self {
             Self::Next(tokens) => Self::next(tokens, view).command(n, id, view, now),

@@ -18,4 +18,5 @@ mod nip98;
 mod operations;
 mod raw_requests;
 mod scopes;
+mod sessions;
 mod tokens;

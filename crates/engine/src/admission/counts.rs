@@ -1,16 +1,14 @@
-//! How many jobs one customer may have that wait for their first payment.
-//!
-//! Creating a job costs the customer nothing and the server an invoice and a row. So whoever pays nothing has only so many at once: an
-//! identity that has trust by its key, everybody else by where the request comes from, because keys are free. The counts are this
-//! server's own and end with the job's first step or with its invoice; the limit over all customers is counted in the store.
+//! What waits for its first payment, by customer. The counts are this server's own and end with the first payment or with the
+//! invoice.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tithe_clock::Timestamp;
-use tithe_jobs::{JobChange, JobId, StateName};
+use tithe_jobs::{JobChange, StateName};
 use tithe_trust::NostrPubkey;
+use uuid::Uuid;
 
 /// Where a request comes from, such as a block of addresses. Requests of one origin share the limits of strangers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,7 +28,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Who a job is counted for.
+/// Who a job or a session is counted for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Asker {
     /// An identity that has trust.
@@ -39,22 +37,22 @@ pub(super) enum Asker {
     Origin(Origin),
 }
 
-/// The jobs that wait for their first payment, by whom they are counted for.
+/// The jobs and sessions that wait for their first payment, by whom they are counted for.
 #[derive(Default)]
-pub(crate) struct Admission(Mutex<Waiting>);
+pub(crate) struct UnpaidCounts(Mutex<Waiting>);
 
 #[derive(Default)]
 struct Waiting {
-    jobs: HashMap<JobId, (Asker, Timestamp)>,
-    /// The jobs of each asker, by when their invoices expire.
-    by_asker: HashMap<Asker, BTreeSet<(Timestamp, JobId)>>,
+    items: HashMap<Uuid, (Asker, Timestamp)>,
+    /// The items of each asker, by when their invoices expire.
+    by_asker: HashMap<Asker, BTreeSet<(Timestamp, Uuid)>>,
 }
 
 impl Waiting {
-    fn remove(&mut self, job: JobId) {
-        let Some((asker, until)) = self.jobs.remove(&job) else { return };
+    fn remove(&mut self, item: Uuid) {
+        let Some((asker, until)) = self.items.remove(&item) else { return };
         if let Some(waiting) = self.by_asker.get_mut(&asker) {
-            waiting.remove(&(until, job));
+            waiting.remove(&(until, item));
             if waiting.is_empty() {
                 self.by_asker.remove(&asker);
             }
@@ -62,12 +60,12 @@ impl Waiting {
     }
 }
 
-impl Admission {
-    /// Counts a job that waits at most `until`, unless its asker has `most` already: then the time is returned after which there is
+impl UnpaidCounts {
+    /// Counts a job or a session that waits at most `until`, unless its asker has `most` already: then the time is returned after which there is
     /// room again.
     pub(super) fn admit(
         &self,
-        job: JobId,
+        item: Uuid,
         asker: Asker,
         most: usize,
         until: Timestamp,
@@ -75,39 +73,40 @@ impl Admission {
     ) -> Result<(), Duration> {
         let mut waiting = self.lock();
         let of_asker = waiting.by_asker.get(&asker).into_iter().flatten();
-        let over: Vec<JobId> = of_asker.take_while(|(until, _)| *until <= now).map(|(_, job)| *job).collect();
-        for job in over {
-            waiting.remove(job);
+        let over: Vec<Uuid> =
+            of_asker.take_while(|(until, _)| *until <= now).map(|(_, item)| *item).collect();
+        for item in over {
+            waiting.remove(item);
         }
         let of_asker = waiting.by_asker.entry(asker.clone()).or_default();
         if of_asker.len() >= most {
             let first = of_asker.first().map(|(until, _)| until.since(now));
             return Err(first.unwrap_or_default());
         }
-        of_asker.insert((until, job));
-        waiting.jobs.insert(job, (asker, until));
+        of_asker.insert((until, item));
+        waiting.items.insert(item, (asker, until));
         Ok(())
     }
 
-    /// Stops counting a job.
-    pub(super) fn release(&self, job: JobId) {
-        self.lock().remove(job);
+    /// Stops counting a job or a session.
+    pub(crate) fn release(&self, item: Uuid) {
+        self.lock().remove(item);
     }
 
     /// Stops counting jobs that have been paid for, or have ended.
-    pub(super) fn observe(&self, changes: &[JobChange]) {
+    pub(crate) fn observe(&self, changes: &[JobChange]) {
         let mut waiting = self.lock();
         for change in changes.iter().filter(|change| change.state != StateName::AwaitingEvalPayment) {
-            waiting.remove(change.job);
+            waiting.remove(change.job.0);
         }
     }
 
-    /// Stops counting jobs whose invoices have expired.
-    pub(super) fn sweep(&self, now: Timestamp) {
+    /// Stops counting what has an expired invoice.
+    pub(crate) fn sweep(&self, now: Timestamp) {
         let mut waiting = self.lock();
-        let over = waiting.jobs.iter().filter(|(_, (_, until))| *until <= now).map(|(job, _)| *job);
-        for job in over.collect::<Vec<_>>() {
-            waiting.remove(job);
+        let over = waiting.items.iter().filter(|(_, (_, until))| *until <= now).map(|(item, _)| *item);
+        for item in over.collect::<Vec<_>>() {
+            waiting.remove(item);
         }
     }
 
@@ -119,29 +118,29 @@ impl Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use uuid::Uuid;
+    use tithe_jobs::JobId;
 
     const MINUTE: Duration = Duration::from_mins(1);
     const START: Timestamp = Timestamp::UNIX_EPOCH;
 
-    fn job(n: u128) -> JobId {
-        JobId(Uuid::from_u128(n))
+    fn job(n: u128) -> Uuid {
+        Uuid::from_u128(n)
     }
 
     fn here() -> Asker {
         Asker::Origin(Origin::new("192.0.2.1"))
     }
 
-    fn counted(admission: &Admission) -> usize {
+    fn counted(admission: &UnpaidCounts) -> usize {
         let waiting = admission.lock();
         let sum = waiting.by_asker.values().map(BTreeSet::len).sum();
-        assert_eq!(waiting.jobs.len(), sum);
+        assert_eq!(waiting.items.len(), sum);
         sum
     }
 
     #[test]
     fn one_asker_takes_no_room_of_another_and_is_told_when_there_is_room_again() {
-        let admission = Admission::default();
+        let admission = UnpaidCounts::default();
         for n in 0..3 {
             let until = START + MINUTE * u32::try_from(n + 1).unwrap();
             assert_eq!(admission.admit(job(n), here(), 3, until, START), Ok(()));
@@ -154,12 +153,12 @@ mod tests {
 
     #[test]
     fn a_count_ends_with_the_invoice_with_a_payment_and_with_the_job() {
-        let admission = Admission::default();
+        let admission = UnpaidCounts::default();
         let admit = |n, now| admission.admit(job(n), here(), 1, now + MINUTE, now);
         assert_eq!(admit(1, START), Ok(()));
         assert!(admit(2, START).is_err());
         assert_eq!(admit(2, START + MINUTE), Ok(()), "the invoice of the first has expired");
-        let change = |state| [JobChange { job: job(2), revision: 3, state, at: START }];
+        let change = |state| [JobChange { job: JobId(job(2)), revision: 3, state, at: START }];
         admission.observe(&change(StateName::AwaitingEvalPayment));
         assert!(admit(3, START + MINUTE).is_err());
         admission.observe(&change(StateName::Evaluating));

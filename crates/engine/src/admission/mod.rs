@@ -1,0 +1,12 @@
+//! How many jobs and sessions one customer may have that wait for their first payment.
+//!
+//! Creating one costs the customer nothing and the server an invoice and a row. So whoever pays nothing has only so many at once: an
+//! identity that has trust by its key, everybody else by where the request comes from, because keys are free. The limit over all
+//! customers is counted in the store.
+
+mod counts;
+mod service;
+
+pub use counts::Origin;
+pub(crate) use counts::UnpaidCounts;
+pub(crate) use service::Admission;

@@ -1,0 +1,84 @@
+//! Admitting what nobody has paid for yet.
+
+use super::counts::{Asker, Origin, UnpaidCounts};
+use crate::core::Core;
+use crate::error::EngineError;
+use crate::identities::Identities;
+use std::sync::Arc;
+use tithe_jobs::JobChange;
+use tithe_trust::{NostrPubkey, Tier};
+use uuid::Uuid;
+
+/// The part of the unpaid invoices that only identities with trust may have: one of so many.
+const RESERVE_PARTS: u64 = 5;
+
+/// How many jobs, and how many sessions, may wait for the wallet to make their first invoices.
+const UNINVOICED_MAX: usize = 1_000;
+
+/// Admits what nobody has paid for yet.
+pub(crate) struct Admission {
+    core: Arc<Core>,
+    identities: Arc<Identities>,
+    counts: Arc<UnpaidCounts>,
+}
+
+impl Admission {
+    pub(crate) const fn new(core: Arc<Core>, identities: Arc<Identities>, counts: Arc<UnpaidCounts>) -> Self {
+        Self { core, identities, counts }
+    }
+
+    /// Counts a job or a session that is to be created, unless too many invoices are unpaid already.
+    ///
+    /// # Errors
+    /// [`EngineError::TooManyUnpaid`], [`EngineError::TooManyUnpaidOfYours`].
+    pub(crate) async fn admit(
+        &self,
+        item: Uuid,
+        identity: Option<NostrPubkey>,
+        origin: Option<Origin>,
+    ) -> Result<(), EngineError> {
+        let settings = &self.core.settings;
+        let trusted = self.check_all(identity).await?;
+        let (asker, most) = match (identity.filter(|_| trusted), origin) {
+            (Some(pubkey), _) => (Asker::Identity(pubkey), settings.max_unpaid_per_identity),
+            (None, Some(origin)) => (Asker::Origin(origin), settings.max_unpaid_per_origin),
+            (None, None) => return Ok(()),
+        };
+        let now = self.core.now();
+        let admitted = self.counts.admit(item, asker, most, now + settings.invoice_expiry, now);
+        admitted.map_err(|retry_after| EngineError::TooManyUnpaidOfYours { most, retry_after })
+    }
+
+    /// Checks the limit over all customers. Returns whether the identity has trust.
+    ///
+    /// # Errors
+    /// [`EngineError::TooManyUnpaid`].
+    pub(crate) async fn check_all(&self, identity: Option<NostrPubkey>) -> Result<bool, EngineError> {
+        let trusted = self.identities.tier_of(identity).await? >= Tier::Established;
+        let most = self.core.settings.max_unpaid_invoices;
+        // Whoever has trust finds room even when strangers have taken all of theirs.
+        let most = if trusted { most } else { most - most / RESERVE_PARTS };
+        let (store, now) = (&self.core.ports.store, self.core.now());
+        let waits_for_wallet = store.jobs_never_invoiced(now, UNINVOICED_MAX).await?.len() >= UNINVOICED_MAX
+            || store.sessions_never_invoiced(now, UNINVOICED_MAX).await?.len() >= UNINVOICED_MAX;
+        if waits_for_wallet || store.invoices_open_count(now).await? >= most {
+            return Err(EngineError::TooManyUnpaid);
+        }
+        Ok(trusted)
+    }
+
+    /// Stops counting what was not created after all, or has been paid for.
+    pub(crate) fn release(&self, item: Uuid) {
+        self.counts.release(item);
+    }
+
+    /// Stops counting jobs that have been paid for, or have ended.
+    pub(crate) fn observe(&self, changes: &[JobChange]) {
+        self.counts.observe(changes);
+    }
+
+    /// Stops counting what has an expired invoice.
+    pub(crate) fn sweep(&self) {
+        self.counts.sweep(self.core.now());
+    }
+}

@@ -1,0 +1,119 @@
+//! Auditing sessions: what was paid in is charged, refunded, rounded or still there, as the session and its requests say.
+
+use std::collections::HashMap;
+use tithe_ledger::{AccountId, Auditor, Invariant, Transfer, TransferKind};
+use tithe_money::Msats;
+use tithe_sessions::{RequestState, Session, SessionRequest};
+use uuid::Uuid;
+
+/// What moved for one session, in msats.
+#[derive(Debug, Clone, Copy, Default)]
+struct SessionMoney {
+    paid: i128,
+    /// With the tithe.
+    charged: i128,
+    refunded: i128,
+    rounding: i128,
+}
+
+/// What the requests of one session say, in msats.
+#[derive(Debug, Clone, Copy, Default)]
+struct Requests {
+    charged: i128,
+    running: u64,
+}
+
+/// What the audit keeps of a session.
+struct SessionFacts {
+    id: Uuid,
+    state: &'static str,
+    ended: bool,
+    paid_in: Msats,
+    refund: Msats,
+    rounding: Msats,
+}
+
+#[derive(Default)]
+pub(super) struct SessionAudit {
+    sessions: Vec<SessionFacts>,
+    requests: HashMap<Uuid, Requests>,
+    money: HashMap<Uuid, SessionMoney>,
+}
+
+impl SessionAudit {
+    pub(super) fn session(&mut self, session: &Session) {
+        let end = session.end();
+        let of_end = end.unwrap_or_default();
+        self.sessions.push(SessionFacts {
+            id: session.id.0,
+            state: session.stored_state_name().as_str(),
+            ended: end.is_some(),
+            paid_in: session.paid_in,
+            refund: of_end.refund.to_msats(),
+            rounding: of_end.rounding,
+        });
+    }
+
+    pub(super) fn request(&mut self, request: &SessionRequest) {
+        let requests = self.requests.entry(request.session.0).or_default();
+        requests.running += u64::from(matches!(request.state, RequestState::Running));
+        requests.charged += request.cost().map_or(0, |ended| i128::from(ended.charged.get()));
+    }
+
+    pub(super) fn transfer(&mut self, transfer: &Transfer) {
+        let amount = i128::from(transfer.amount.get());
+        if let AccountId::Session(session) = transfer.debit {
+            let money = self.money.entry(session).or_default();
+            match transfer.kind {
+                TransferKind::Charge | TransferKind::Tithe => money.charged += amount,
+                TransferKind::RefundAccrued => money.refunded += amount,
+                TransferKind::Rounding => money.rounding += amount,
+                // The chart of accounts says what may come from a session.
+                _ => {}
+            }
+        }
+        if let (AccountId::Session(session), TransferKind::Deposit | TransferKind::TopUp) =
+            (transfer.credit, transfer.kind)
+        {
+            self.money.entry(session).or_default().paid += amount;
+        }
+    }
+
+    /// How many sessions were seen.
+    pub(super) fn seen(&self) -> u64 {
+        u64::try_from(self.sessions.len()).unwrap_or(u64::MAX)
+    }
+
+    /// I8: what was paid into a session is charged, refunded, rounded or still in its account, as the session and its requests say,
+    /// to the last millisat; nothing is left of one that has ended. Returns what the sessions say is owed, in msats.
+    pub(super) fn check(mut self, ledger: &mut Auditor) -> i128 {
+        let mut owed = 0;
+        for session in &self.sessions {
+            let money = self.money.remove(&session.id).unwrap_or_default();
+            let requests = self.requests.remove(&session.id).unwrap_or_default();
+            let subject = format!("session {}", session.id);
+            owed += i128::from(session.refund.get());
+            for (what, says, booked) in [
+                ("was paid", i128::from(session.paid_in.get()), money.paid),
+                ("was charged", requests.charged, money.charged),
+                ("is refunded", i128::from(session.refund.get()), money.refunded),
+                ("is rounded", i128::from(session.rounding.get()), money.rounding),
+            ] {
+                if says != booked {
+                    let detail = format!("it {what} {says} msat, but {booked} msat are booked");
+                    ledger.find(Invariant::I8, subject.clone(), detail);
+                }
+            }
+            let left = money.paid - money.charged - money.refunded - money.rounding;
+            if session.ended && requests.running == 0 && left != 0 {
+                let detail = format!("it is {}, and {left} msat are left over", session.state);
+                ledger.find(Invariant::I8, subject, detail);
+            }
+        }
+        for (id, money) in self.money.into_iter().filter(|(_, money)| money.paid != 0) {
+            let detail = format!("{} msat were paid for it, but it does not exist", money.paid);
+            ledger.find(Invariant::I8, format!("session {id}"), detail);
+        }
+        owed
+    }
+}

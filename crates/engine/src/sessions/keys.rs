@@ -1,0 +1,114 @@
+//! Macaroons: the credentials of sessions. Checking one needs no look-up.
+
+use super::service::Sessions;
+use crate::error::{EngineError, InvalidCredential};
+use std::collections::BTreeSet;
+use tithe_clock::Timestamp;
+use tithe_paywall::{Macaroon, RootKey, Verified, VerifyError};
+use tithe_sessions::{PresentedKey, SessionId};
+use tithe_trust::Secrets;
+
+/// What the identifier of a session's macaroon begins with.
+const IDENTIFIER: &str = "session:";
+
+/// Makes and checks the macaroons of sessions: the root keys derive from the server's secrets and the session's id.
+pub(crate) struct MacaroonKeys {
+    secrets: Vec<Vec<u8>>,
+    location: String,
+}
+
+impl MacaroonKeys {
+    /// Macaroons made with the first secret and checked with any.
+    pub(crate) fn new(secrets: &Secrets) -> Self {
+        let secrets = secrets.iter().map(|secret| secret.bytes().to_vec()).collect();
+        Self { secrets, location: "tithe".to_owned() }
+    }
+
+    fn root_keys<'a>(&'a self, identifier: &'a [u8]) -> impl Iterator<Item = RootKey> + 'a {
+        self.secrets.iter().map(move |secret| RootKey::derive(secret, identifier))
+    }
+
+    /// The macaroon of a session. The same session always has the same one.
+    pub(super) fn mint(&self, session: SessionId) -> Result<String, EngineError> {
+        let identifier = format!("{IDENTIFIER}{session}");
+        let root_key = self.root_keys(identifier.as_bytes()).next().ok_or(EngineError::Internal)?;
+        let minted = Macaroon::mint(&root_key, &self.location, identifier.as_bytes());
+        minted.map(|macaroon| macaroon.encode()).map_err(|_| EngineError::Internal)
+    }
+
+    fn verify(&self, text: &str) -> Result<(SessionId, Verified), InvalidCredential> {
+        let macaroon =
+            Macaroon::parse(text).map_err(|wrong| InvalidCredential::Macaroon(wrong.to_string()))?;
+        let identifier = macaroon.identifier();
+        let root_keys: Vec<RootKey> = self.root_keys(identifier).collect();
+        let verified = macaroon.verify_any(&root_keys);
+        let verified =
+            verified.map_err(|wrong: VerifyError| InvalidCredential::Macaroon(wrong.to_string()))?;
+        let session = std::str::from_utf8(identifier).ok().and_then(|text| text.strip_prefix(IDENTIFIER));
+        let session = session.and_then(|id| id.parse().ok()).ok_or(InvalidCredential::NotASession)?;
+        Ok((session, verified))
+    }
+}
+
+/// What a macaroon allows its holder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionAccess {
+    /// The session.
+    pub session: SessionId,
+    /// The keys: the macaroon, and those that it was narrowed from, oldest first, without the session's own.
+    pub keys: Vec<PresentedKey>,
+    /// When it expires.
+    pub expires_at: Option<Timestamp>,
+    /// The models that it may be used for; `None` means all.
+    pub models: Option<BTreeSet<String>>,
+}
+
+impl SessionAccess {
+    /// Whether it is the session's own macaroon, without any caveat: its holder owns the session.
+    #[must_use]
+    pub fn is_owner(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The scope of idempotency keys: the holders of two macaroons of one session do not see each other's responses.
+    #[must_use]
+    pub fn scope(&self) -> String {
+        match self.keys.last() {
+            Some(key) => format!("session:{}:{}", self.session, key.id),
+            None => format!("session:{}", self.session),
+        }
+    }
+}
+
+impl Sessions {
+    /// Checks a macaroon: its signature, that its caveats are known, and its time. Whether it was revoked, and whether its limits
+    /// allow a request, is decided when a request begins.
+    ///
+    /// # Errors
+    /// [`EngineError::InvalidIdentity`].
+    pub fn access(&self, macaroon: &str) -> Result<SessionAccess, EngineError> {
+        let (session, verified) = self.macaroons.verify(macaroon)?;
+        if verified.is_expired(self.core.now()) {
+            return Err(InvalidCredential::Macaroon("the macaroon has expired".to_owned()).into());
+        }
+        let caveats: Vec<String> = verified.caveats().iter().map(ToString::to_string).collect();
+        let (keys, last) = (verified.keys(), caveats.len());
+        let present = |n: usize| {
+            let key = keys.get(n)?;
+            let parent = n.checked_sub(1).filter(|parent| *parent > 0).and_then(|parent| keys.get(parent));
+            Some(PresentedKey {
+                id: key.id,
+                parent: parent.map(|parent| parent.id),
+                caveats: caveats.get(..n).unwrap_or_default().join("\n"),
+                limit: key.limit,
+                is_last: n == last,
+            })
+        };
+        Ok(SessionAccess {
+            session,
+            keys: (1..=last).filter_map(present).collect(),
+            expires_at: verified.expires_at(),
+            models: verified.models().cloned(),
+        })
+    }
+}

@@ -1,0 +1,49 @@
+//! Sessions: prepaid balances that many requests draw on.
+//!
+//! Creating a session is a saga as creating a job is: `SessionCreate`, the wallet, `InvoiceIssue`. A request is two commands around
+//! the work:
+//!
+//! 1. `SessionRequestBegin`: the most that the request can cost is held on the session's account, the request is recorded, and its
+//!    idempotency key points at it.
+//! 2. The evaluation and the work run. The hold's lease is renewed meanwhile.
+//! 3. `SessionRequestFinish`: the hold ends, and what was done is settled (charge, grant, tithe, trust); the request is recorded with
+//!    its answer, and the response is stored for its key.
+//!
+//! A crash between 1 and 3 charges nothing: the lease runs out, and `SessionRequestAbandon` releases the hold. Nobody can be charged
+//! twice, because a request ends once. When a session ends while requests run, what is available is refunded at once, and what
+//! their holds leave when they end.
+
+mod create;
+mod key_revoke;
+mod keys;
+mod owner;
+mod request;
+mod request_abandon;
+mod request_begin;
+mod request_finish;
+mod service;
+mod session_abandon;
+mod session_close;
+mod session_create;
+mod session_lapse;
+mod steps;
+mod sweep;
+mod top_up;
+mod view;
+
+pub use create::{CreatedSession, NewSessionRequest, RenderSession};
+pub use key_revoke::SessionKeyRevoke;
+pub(crate) use keys::MacaroonKeys;
+pub use keys::SessionAccess;
+pub use owner::{SessionOwner, SessionOwners};
+pub use request::{Listener, NewWork};
+pub use request_abandon::SessionRequestAbandon;
+pub use request_begin::{SessionRequestBegin, SessionRequestBegun};
+pub use request_finish::{FinishedRequest, RenderRequest, RequestOutcome, SessionRequestFinish};
+pub(crate) use service::SessionServices;
+pub use service::Sessions;
+pub use session_abandon::SessionAbandon;
+pub use session_close::SessionClose;
+pub use session_create::{SessionCreate, SessionCreated};
+pub use session_lapse::SessionLapse;
+pub use view::SessionView;

@@ -1,0 +1,97 @@
+//! Begins a request of a session.
+
+use super::steps::account_of;
+use crate::books::rows::{RowKind, SessionRequests};
+use crate::books::{Books, Command, Refusal, RowKeys};
+use crate::idempotency::KeyBegun;
+use crate::records::{IdempotencyRequest, StoredResponse};
+use std::time::Duration;
+use tithe_ledger::{Hold, HoldId};
+use tithe_paywall::KeyId;
+use tithe_sessions::{PresentedKey, SessionKey, SessionRequest};
+
+/// Begins a request of a session: holds the most that it can cost, records it, and begins its idempotency key.
+#[derive(Debug, Clone)]
+pub struct SessionRequestBegin {
+    /// The request, running.
+    pub request: Box<SessionRequest>,
+    /// The keys of the macaroon that it was made with, oldest first.
+    pub keys: Vec<PresentedKey>,
+    /// How long the hold lives unless it is renewed.
+    pub lease: Duration,
+    /// The client's idempotency key, if it gave one.
+    pub idempotency: Option<IdempotencyRequest>,
+}
+
+/// How [`SessionRequestBegin`] ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionRequestBegun {
+    /// The request has begun.
+    New,
+    /// The request was answered before; nothing has changed.
+    Replayed(StoredResponse),
+}
+
+impl Command for SessionRequestBegin {
+    type Reply = SessionRequestBegun;
+    const NAME: &'static str = "session_request_begin";
+
+    fn declare(&self, keys: &mut RowKeys) {
+        keys.declare_session(self.request.session);
+        keys.holds.insert(HoldId(self.request.id.0));
+        keys.session_requests.insert(self.request.id);
+        keys.session_keys.extend(self.keys.iter().map(|key| (self.request.session, key.id)));
+        keys.idempotency_keys.extend(self.idempotency.iter().map(|request| request.id.clone()));
+    }
+
+    fn decide(&self, books: &mut Books<'_>) -> Result<SessionRequestBegun, Refusal> {
+        let (request, now) = (self.request.as_ref(), books.now());
+        if let Some(keyed) = &self.idempotency {
+            match books.key_begin(keyed, Some(request.id.0), None)? {
+                // What an abandoned request held is released by its lease; it was charged nothing, and this one is another.
+                KeyBegun::New | KeyBegun::Resumed { .. } => {}
+                KeyBegun::Replayed(response) => return Ok(SessionRequestBegun::Replayed(response)),
+            }
+        }
+        let session = books.session(request.session)?;
+        session.check_active()?;
+        let hold = HoldId(request.id.0);
+        if books.rows.session_requests.contains(&request.id)? || books.rows.holds.contains(&hold)? {
+            return Err(Refusal::exists(SessionRequests::NAME, &request.id));
+        }
+        let account = books.account(account_of(session.id))?;
+        let (hold, account) = Hold::place(&account, hold, request.limit, now, self.lease)?;
+        books.hold_write(hold, account)?;
+        let used = session.used(now);
+        if used != session {
+            books.rows.sessions.put(used)?;
+        }
+        let keys = books.session_keys_reserve(request, &self.keys)?;
+        books.rows.session_requests.put(SessionRequest { keys, ..request.clone() })?;
+        Ok(SessionRequestBegun::New)
+    }
+}
+
+impl Books<'_> {
+    /// Reserves what a request can cost on every key that has a limit, and records the use of the last one. Returns these keys.
+    fn session_keys_reserve(
+        &mut self,
+        request: &SessionRequest,
+        keys: &[PresentedKey],
+    ) -> Result<Vec<KeyId>, Refusal> {
+        let now = self.now();
+        let mut recorded = Vec::new();
+        for key in keys {
+            let stored = self.rows.session_keys.get(&(request.session, key.id))?.cloned();
+            if stored.as_ref().is_some_and(|stored| stored.revoked_at.is_some()) {
+                return Err(Refusal::KeyRevoked(key.id));
+            }
+            if key.is_recorded() {
+                let used = stored.unwrap_or_else(|| SessionKey::first_used(request.session, key, now));
+                self.rows.session_keys.put(used.reserve(request.limit, key.limit, now)?)?;
+                recorded.push(key.id);
+            }
+        }
+        Ok(recorded)
+    }
+}

@@ -1,0 +1,171 @@
+//! Ends a request of a session.
+
+use super::steps::account_of;
+use crate::books::rows::{RowKind, SessionRequests};
+use crate::books::{Books, Command, Refusal, RowKeys};
+use crate::charging::{Absorb, FinishedWork, Payer};
+use crate::records::{IdempotencyId, StoredResponse};
+use std::fmt::Debug;
+use std::sync::Arc;
+use tithe_free_tier::RequestHash;
+use tithe_ledger::HoldId;
+use tithe_money::Msats;
+use tithe_paywall::KeyId;
+use tithe_sessions::{RequestEnded, RequestId, RequestResult, RequestState, SessionId, SessionRequest};
+use tithe_trust::{Interaction, NostrPubkey, Tier};
+
+/// How a request of a session ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestOutcome {
+    /// The work is done.
+    Completed {
+        /// The answer.
+        result: RequestResult,
+        /// What the evaluation and the work cost.
+        cost: Msats,
+    },
+    /// The evaluation rejected the request.
+    Rejected {
+        /// The reason, for the customer.
+        reason: String,
+        /// What the evaluation cost.
+        cost: Msats,
+    },
+    /// The work could not be done: nothing is charged.
+    Failed {
+        /// The reason, in words that customers may see.
+        message: String,
+    },
+}
+
+/// A request of a session that has ended, and what the session has left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FinishedRequest {
+    /// The request.
+    pub request: SessionRequest,
+    /// The balance of the session.
+    pub balance: Msats,
+    /// What of it other requests hold.
+    pub held: Msats,
+    /// The present tier of the session's identity.
+    pub tier: Tier,
+}
+
+/// Renders the response to a request, which is stored for its idempotency key.
+pub trait RenderRequest: Debug + Send + Sync {
+    /// The response.
+    fn render(&self, finished: &FinishedRequest) -> StoredResponse;
+}
+
+/// Ends a request of a session, once: its hold ends, what was done is settled, and the response is stored. Returns the request as it
+/// is now.
+#[derive(Debug, Clone)]
+pub struct SessionRequestFinish {
+    /// The request.
+    pub request: RequestId,
+    /// The session.
+    pub session: SessionId,
+    /// The session's identity.
+    pub identity: Option<NostrPubkey>,
+    /// The keys that the request counts against.
+    pub keys: Vec<KeyId>,
+    /// The SHA-256 of the request's text, for the log of grants.
+    pub request_hash: RequestHash,
+    /// How it ends.
+    pub outcome: RequestOutcome,
+    /// The idempotency key of the request, and what renders the response to store for it.
+    pub finish: Option<(IdempotencyId, Arc<dyn RenderRequest>)>,
+}
+
+impl SessionRequestFinish {
+    const fn payer(&self) -> Payer {
+        Payer::Hold { hold: HoldId(self.request.0), account: account_of(self.session) }
+    }
+
+    const fn cost(&self) -> Option<Msats> {
+        match self.outcome {
+            RequestOutcome::Completed { cost, .. } | RequestOutcome::Rejected { cost, .. } => Some(cost),
+            RequestOutcome::Failed { .. } => None,
+        }
+    }
+
+    /// What the pool may pay: of work that was done, and never of a rejected request.
+    const fn absorb(&self) -> Absorb {
+        match (self.identity, &self.outcome) {
+            (Some(_), RequestOutcome::Completed { cost, .. }) => Absorb::UpTo(*cost),
+            _ => Absorb::Nothing,
+        }
+    }
+
+    fn settle(&self, books: &mut Books<'_>, cost: Msats, limit: Msats) -> Result<RequestEnded, Refusal> {
+        let shares = books.settle(&FinishedWork {
+            id: self.request.0,
+            // Only finished work earns trust.
+            identity: self.identity.filter(|_| matches!(self.outcome, RequestOutcome::Completed { .. })),
+            cost,
+            limit,
+            absorb: self.absorb(),
+            payer: self.payer(),
+            request_hash: self.request_hash,
+        })?;
+        Ok(RequestEnded { cost, charged: shares.charged, absorbed: shares.absorbed })
+    }
+}
+
+impl Command for SessionRequestFinish {
+    type Reply = Box<FinishedRequest>;
+    const NAME: &'static str = "session_request_finish";
+
+    fn declare(&self, keys: &mut RowKeys) {
+        keys.declare_session(self.session);
+        keys.declare_hold(HoldId(self.request.0), account_of(self.session));
+        keys.session_requests.insert(self.request);
+        keys.session_keys.extend(self.keys.iter().map(|key| (self.session, *key)));
+        keys.identities.extend(self.identity);
+        if self.cost().is_some() {
+            keys.declare_settlement(self.payer(), self.absorb(), self.identity);
+        }
+        keys.idempotency_keys.extend(self.finish.iter().map(|(id, _)| id.clone()));
+    }
+
+    fn decide(&self, books: &mut Books<'_>) -> Result<Box<FinishedRequest>, Refusal> {
+        let (session, now) = (books.session(self.session)?, books.now());
+        let request = books.session_request(self.request)?;
+        let lost = || Refusal::LeaseLost { kind: SessionRequests::NAME, key: self.request.to_string() };
+        let state = match (&self.outcome, self.cost()) {
+            (RequestOutcome::Completed { result, .. }, Some(cost)) => {
+                let ended = self.settle(books, cost, request.limit)?;
+                RequestState::Complete { result: result.clone(), ended }
+            }
+            (RequestOutcome::Rejected { reason, .. }, Some(cost)) => {
+                let ended = self.settle(books, cost, request.limit)?;
+                if let Some(pubkey) = self.identity {
+                    books.interaction(pubkey, Interaction::Fault)?;
+                }
+                RequestState::Rejected { reason: reason.clone(), ended }
+            }
+            _ => {
+                books.session_hold_release(&request)?;
+                let RequestOutcome::Failed { message } = &self.outcome else { return Err(lost()) };
+                RequestState::Failed { message: message.clone() }
+            }
+        };
+        // A request that was abandoned meanwhile has failed: its result is dropped, and it is not charged.
+        let request = request.ended(state, now).ok_or_else(lost)?;
+        books.session_keys_end(&request, request.cost().map(|ended| ended.charged))?;
+        books.rows.session_requests.put(request.clone())?;
+        if session.end().is_some() {
+            books.session_refund(&session, &format!("request:{}", self.request))?;
+        }
+        let account = books.account(account_of(self.session))?;
+        let tier = self.identity.map(|pubkey| books.tier(pubkey)).transpose()?.unwrap_or(Tier::Anonymous);
+        let finished = FinishedRequest { request, balance: account.balance(), held: account.held(), tier };
+        if let Some((key, render)) = &self.finish {
+            match self.outcome {
+                RequestOutcome::Failed { .. } => books.key_release(key)?,
+                _ => books.key_finish(key, &render.render(&finished))?,
+            };
+        }
+        Ok(Box::new(finished))
+    }
+}

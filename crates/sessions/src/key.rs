@@ -1,0 +1,137 @@
+//! The keys of a session: macaroons that were narrowed from its own, and used.
+
+use crate::SessionId;
+use tithe_clock::Timestamp;
+use tithe_money::Msats;
+use tithe_paywall::{KeyId, KeyUsage, Limit, UsageError};
+
+/// Which key: key ids are unique within a session only as far as its macaroons are.
+pub type SessionKeyId = (SessionId, KeyId);
+
+/// A key as a request presents it: one prefix of the caveats of its macaroon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct PresentedKey {
+    /// The key.
+    pub id: KeyId,
+    /// The key that it was narrowed from, unless that is the session's own.
+    pub parent: Option<KeyId>,
+    /// The caveats, oldest first, one a line.
+    pub caveats: String,
+    /// The limit that the last caveat sets.
+    pub limit: Option<Limit>,
+    /// Whether it is the whole macaroon, and not one that it was narrowed from.
+    pub is_last: bool,
+}
+
+impl PresentedKey {
+    /// Whether the key's use is recorded: it has a limit, or the owner is to see that it was used.
+    #[must_use]
+    pub const fn is_recorded(&self) -> bool {
+        self.is_last || self.limit.is_some()
+    }
+}
+
+/// A key of a session that was used or revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct SessionKey {
+    /// The session.
+    pub session: SessionId,
+    /// The key.
+    pub id: KeyId,
+    /// The key that it was narrowed from, unless that is the session's own.
+    pub parent: Option<KeyId>,
+    /// The caveats, oldest first, one a line.
+    pub caveats: String,
+    /// What was spent with it, and with what was narrowed from it.
+    pub usage: KeyUsage,
+    /// When the owner revoked it.
+    pub revoked_at: Option<Timestamp>,
+    /// When it was used first.
+    pub first_used_at: Timestamp,
+    /// When it was last used.
+    pub last_used_at: Timestamp,
+}
+
+impl SessionKey {
+    /// A key that is used for the first time.
+    #[must_use]
+    pub fn first_used(session: SessionId, key: &PresentedKey, now: Timestamp) -> Self {
+        Self {
+            session,
+            id: key.id,
+            parent: key.parent,
+            caveats: key.caveats.clone(),
+            usage: KeyUsage::default(),
+            revoked_at: None,
+            first_used_at: now,
+            last_used_at: now,
+        }
+    }
+
+    /// The key with `amount` reserved for a request that begins.
+    ///
+    /// # Errors
+    /// [`UsageError::Limit`] when the limit does not allow it.
+    pub fn reserve(&self, amount: Msats, limit: Option<Limit>, now: Timestamp) -> Result<Self, UsageError> {
+        let usage = self.usage.reserve(amount, limit, now)?;
+        Ok(Self { usage, last_used_at: now.max(self.last_used_at), ..self.clone() })
+    }
+
+    /// The key after a request that had reserved `reserved` and was charged `charged`.
+    ///
+    /// # Errors
+    /// [`UsageError`] when there is no such reservation.
+    pub fn settle(&self, reserved: Msats, charged: Msats, now: Timestamp) -> Result<Self, UsageError> {
+        Ok(Self { usage: self.usage.settle(reserved, charged, now)?, ..self.clone() })
+    }
+
+    /// The key after a request that was not charged.
+    ///
+    /// # Errors
+    /// [`UsageError`] when there is no such reservation.
+    pub fn release(&self, reserved: Msats) -> Result<Self, UsageError> {
+        Ok(Self { usage: self.usage.release(reserved)?, ..self.clone() })
+    }
+
+    /// The key, revoked: neither it nor what was narrowed from it is accepted any more. Revoking again changes nothing.
+    #[must_use]
+    pub fn revoked(&self, now: Timestamp) -> Self {
+        Self { revoked_at: self.revoked_at.or(Some(now)), ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tithe_paywall::Period;
+    use uuid::Uuid;
+
+    fn msats(n: u64) -> Msats {
+        Msats::new(n).unwrap()
+    }
+
+    #[test]
+    fn a_key_counts_what_is_charged_and_stays_revoked() {
+        let now = Timestamp::UNIX_EPOCH;
+        let limit = Some(Limit::Period(Period::Day, msats(100)));
+        let presented = PresentedKey {
+            id: KeyId::from_bytes([1; 16]),
+            parent: None,
+            caveats: "max_spend_msats_per_day=100".to_owned(),
+            limit,
+            is_last: true,
+        };
+        assert!(presented.is_recorded());
+        let key = SessionKey::first_used(SessionId(Uuid::nil()), &presented, now);
+        let running = key.reserve(msats(80), limit, now).unwrap();
+        assert!(running.reserve(msats(21), limit, now).is_err());
+        let settled = running.settle(msats(80), msats(30), now).unwrap();
+        assert_eq!(settled.usage.spent, msats(30));
+        assert!(settled.reserve(msats(70), limit, now).is_ok());
+        let later = now + std::time::Duration::from_secs(5);
+        let revoked = running.release(msats(80)).unwrap().revoked(now);
+        assert_eq!(revoked.revoked(later).revoked_at, Some(now));
+    }
+}

@@ -1,0 +1,43 @@
+//! The repository port for sessions.
+
+use crate::{RequestId, Session, SessionId, SessionKey, SessionRequest};
+use async_trait::async_trait;
+use tithe_clock::Timestamp;
+
+/// Where a page of a session's history begins: after this request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequestCursor(pub RequestId);
+
+/// Reads sessions and their requests. Changes are written by the engine's batches, together with the money they move.
+#[async_trait]
+pub trait SessionRepository: Send + Sync {
+    /// The error of a failed read.
+    type Error;
+
+    /// The session with this id, or `None`.
+    async fn session(&self, id: SessionId) -> Result<Option<Session>, Self::Error>;
+
+    /// The request with this id, or `None`.
+    async fn session_request(&self, id: RequestId) -> Result<Option<SessionRequest>, Self::Error>;
+
+    /// The requests of a session, newest first, at most `limit`; with a cursor, those that are older.
+    async fn session_requests(
+        &self,
+        session: SessionId,
+        before: Option<RequestCursor>,
+        limit: usize,
+    ) -> Result<Vec<SessionRequest>, Self::Error>;
+
+    /// The keys of a session that were used or revoked, in the order of their first use.
+    async fn session_keys(&self, session: SessionId) -> Result<Vec<SessionKey>, Self::Error>;
+
+    /// Sessions that were created before `before` and never got an invoice for their deposit, at most `limit`.
+    async fn sessions_never_invoiced(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<SessionId>, Self::Error>;
+
+    /// Active sessions that were last used before `before`, at most `limit`.
+    async fn sessions_idle(&self, before: Timestamp, limit: usize) -> Result<Vec<SessionId>, Self::Error>;
+}

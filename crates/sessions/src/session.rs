@@ -1,0 +1,477 @@
+//! The session.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+use tithe_clock::Timestamp;
+use tithe_lightning::PaymentHash;
+use tithe_money::{MoneyError, Msats, Sats};
+use tithe_trust::NostrPubkey;
+use uuid::Uuid;
+
+/// The id of a session. Knowing it opens nothing: a session's macaroon does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct SessionId(pub Uuid);
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = uuid::Error;
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        text.parse().map(Self)
+    }
+}
+
+/// Why a session ended, and what of its balance is owed to the customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct SessionEnd {
+    /// What is owed to the customer so far. It grows when a payment comes late, and when a request ends that was running at the end.
+    pub refund: Sats,
+    /// Fractions of a sat that no payment can carry.
+    pub rounding: Msats,
+}
+
+/// The state of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum SessionState {
+    /// The deposit is not paid, or its invoice is still to be made.
+    AwaitingPayment,
+    /// The balance can be spent.
+    Active,
+    /// The customer has closed the session.
+    Closed(SessionEnd),
+    /// The deposit was not paid in time, or the session was not used for too long.
+    Expired(SessionEnd),
+}
+
+/// The name of a state, as used by the API and the stores. The stores know no `exhausted`: that follows from the balance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum StateName {
+    /// The deposit is not paid.
+    AwaitingPayment,
+    /// The balance can be spent.
+    Active,
+    /// The balance is too low for any request; a top-up makes the session active again.
+    Exhausted,
+    /// The customer has closed the session.
+    Closed,
+    /// The deposit was not paid in time, or the session was not used for too long.
+    Expired,
+}
+
+impl StateName {
+    /// All state names.
+    pub const ALL: [Self; 5] =
+        [Self::AwaitingPayment, Self::Active, Self::Exhausted, Self::Closed, Self::Expired];
+
+    /// The name as text.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AwaitingPayment => "awaiting_payment",
+            Self::Active => "active",
+            Self::Exhausted => "exhausted",
+            Self::Closed => "closed",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+impl fmt::Display for StateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// There is no state of this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown session state: {0:?}")]
+pub struct UnknownState(String);
+
+impl FromStr for StateName {
+    type Err = UnknownState;
+    fn from_str(text: &str) -> Result<Self, UnknownState> {
+        let found = Self::ALL.into_iter().find(|name| name.as_str() == text);
+        found.ok_or_else(|| UnknownState(text.to_owned()))
+    }
+}
+
+/// Why a session does not take a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The step needs an active session.
+    #[error("the session is {0}")]
+    NotActive(StateName),
+    /// A top-up is unpaid already.
+    #[error("a top-up is waiting to be paid already")]
+    TopUpPending(PaymentHash),
+    /// The session has its deposit invoice already.
+    #[error("the session has an invoice for its deposit already")]
+    DepositInvoiced,
+    /// The session was used, or paid, in the meantime.
+    #[error("the session's time is not over")]
+    NotOver,
+    /// An amount is too large to express.
+    #[error(transparent)]
+    Money(#[from] MoneyError),
+}
+
+/// What a new session is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewSession {
+    /// The session's id.
+    pub id: SessionId,
+    /// The deposit that is to be paid.
+    pub deposit: Sats,
+    /// The customer's identity; `None` means anonymous.
+    pub identity: Option<NostrPubkey>,
+    /// The time.
+    pub created_at: Timestamp,
+}
+
+/// A prepaid session. Its balance is the account `session:<id>` of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Session {
+    /// The session's id.
+    pub id: SessionId,
+    /// The customer's identity; `None` means anonymous.
+    pub identity: Option<NostrPubkey>,
+    /// The deposit that was asked for.
+    pub deposit: Sats,
+    /// The state.
+    pub state: SessionState,
+    /// The payment hash of the deposit's invoice; `None` until the invoice exists.
+    pub deposit_invoice: Option<PaymentHash>,
+    /// The payment hash of the top-up that is unpaid.
+    pub pending_top_up: Option<PaymentHash>,
+    /// How many top-up invoices the session has had.
+    pub top_ups: u32,
+    /// Everything that was ever paid in.
+    pub paid_in: Msats,
+    /// When the session was last paid for or used, to about a minute.
+    pub last_used_at: Timestamp,
+    /// When the session was created.
+    pub created_at: Timestamp,
+    /// When the session last changed.
+    pub updated_at: Timestamp,
+}
+
+/// How exactly it is known when a session was last used: so not every request changes its row.
+const USE_KNOWN_TO: Duration = Duration::from_mins(1);
+
+impl Session {
+    /// A new session, without an invoice.
+    #[must_use]
+    pub const fn new(new: NewSession) -> Self {
+        let NewSession { id, deposit, identity, created_at } = new;
+        Self {
+            id,
+            identity,
+            deposit,
+            state: SessionState::AwaitingPayment,
+            deposit_invoice: None,
+            pending_top_up: None,
+            top_ups: 0,
+            paid_in: Msats::ZERO,
+            last_used_at: created_at,
+            created_at,
+            updated_at: created_at,
+        }
+    }
+
+    /// The name of the state, with what is available of the balance and the least that a request needs.
+    #[must_use]
+    pub fn state_name(&self, available: Msats, minimum: Msats) -> StateName {
+        match self.state {
+            SessionState::AwaitingPayment => StateName::AwaitingPayment,
+            SessionState::Active if available < minimum => StateName::Exhausted,
+            SessionState::Active => StateName::Active,
+            SessionState::Closed(_) => StateName::Closed,
+            SessionState::Expired(_) => StateName::Expired,
+        }
+    }
+
+    /// The name of the state, whatever the balance: an exhausted session is active.
+    #[must_use]
+    pub fn stored_state_name(&self) -> StateName {
+        self.state_name(Msats::ZERO, Msats::ZERO)
+    }
+
+    /// How the session has ended; `None` while it has not.
+    #[must_use]
+    pub const fn end(&self) -> Option<SessionEnd> {
+        match self.state {
+            SessionState::Closed(end) | SessionState::Expired(end) => Some(end),
+            SessionState::AwaitingPayment | SessionState::Active => None,
+        }
+    }
+
+    /// What was charged so far, with this balance.
+    #[must_use]
+    pub fn spent(&self, balance: Msats) -> Msats {
+        let SessionEnd { refund, rounding } = self.end().unwrap_or_default();
+        self.paid_in.saturating_sub(balance).saturating_sub(refund.to_msats()).saturating_sub(rounding)
+    }
+
+    /// Checks that requests may be charged to the session.
+    ///
+    /// # Errors
+    /// [`SessionError::NotActive`].
+    pub fn check_active(&self) -> Result<(), SessionError> {
+        match self.state {
+            SessionState::Active => Ok(()),
+            _ => Err(SessionError::NotActive(self.stored_state_name())),
+        }
+    }
+
+    /// The deposit has its invoice.
+    ///
+    /// # Errors
+    /// [`SessionError::DepositInvoiced`], [`SessionError::NotActive`] when the session was abandoned meanwhile.
+    pub fn deposit_invoiced(&self, invoice: PaymentHash, now: Timestamp) -> Result<Self, SessionError> {
+        match (self.state, self.deposit_invoice) {
+            (_, Some(_)) => Err(SessionError::DepositInvoiced),
+            (SessionState::AwaitingPayment, None) => {
+                Ok(Self { deposit_invoice: Some(invoice), ..self.moved(now) })
+            }
+            _ => Err(SessionError::NotActive(self.stored_state_name())),
+        }
+    }
+
+    /// A top-up has its invoice. One may be unpaid at a time.
+    ///
+    /// # Errors
+    /// [`SessionError::NotActive`], [`SessionError::TopUpPending`].
+    pub fn top_up_invoiced(&self, invoice: PaymentHash, now: Timestamp) -> Result<Self, SessionError> {
+        self.check_top_up()?;
+        let top_ups = self.top_ups.saturating_add(1);
+        Ok(Self { pending_top_up: Some(invoice), top_ups, ..self.moved(now) })
+    }
+
+    /// Checks that a top-up may be asked for.
+    ///
+    /// # Errors
+    /// [`SessionError::NotActive`], [`SessionError::TopUpPending`].
+    pub fn check_top_up(&self) -> Result<(), SessionError> {
+        self.check_active()?;
+        self.pending_top_up.map_or(Ok(()), |pending| Err(SessionError::TopUpPending(pending)))
+    }
+
+    /// A payment has arrived, in time or late, in full or short: it is credited as it is. An unpaid or expired deposit makes the
+    /// session active; only a session that had been paid for stays ended, and the payment is refunded.
+    ///
+    /// # Errors
+    /// [`SessionError::Money`].
+    pub fn paid(&self, invoice: PaymentHash, amount: Msats, now: Timestamp) -> Result<Self, SessionError> {
+        let state = match self.state {
+            SessionState::AwaitingPayment => SessionState::Active,
+            SessionState::Expired(_) if self.paid_in.is_zero() => SessionState::Active,
+            other => other,
+        };
+        Ok(Self {
+            state,
+            paid_in: self.paid_in.checked_add(amount)?,
+            pending_top_up: self.pending_top_up.filter(|pending| *pending != invoice),
+            last_used_at: now,
+            ..self.moved(now)
+        })
+    }
+
+    /// An invoice has expired unpaid: a deposit's ends the session, a top-up's makes room for another.
+    #[must_use]
+    pub fn invoice_expired(&self, invoice: PaymentHash, now: Timestamp) -> Self {
+        let ends =
+            matches!(self.state, SessionState::AwaitingPayment) && self.deposit_invoice == Some(invoice);
+        let state = if ends { SessionState::Expired(SessionEnd::default()) } else { self.state };
+        let pending_top_up = self.pending_top_up.filter(|pending| *pending != invoice);
+        Self { state, pending_top_up, ..self.moved(now) }
+    }
+
+    /// The deposit never got an invoice.
+    ///
+    /// # Errors
+    /// [`SessionError::DepositInvoiced`], [`SessionError::NotActive`] when the session has ended.
+    pub fn abandoned(&self, now: Timestamp) -> Result<Self, SessionError> {
+        match (self.state, self.deposit_invoice) {
+            (_, Some(_)) => Err(SessionError::DepositInvoiced),
+            (SessionState::AwaitingPayment, None) => {
+                Ok(Self { state: SessionState::Expired(SessionEnd::default()), ..self.moved(now) })
+            }
+            _ => Err(SessionError::NotActive(self.stored_state_name())),
+        }
+    }
+
+    /// The session is used now. The same session if that is known already.
+    #[must_use]
+    pub fn used(&self, now: Timestamp) -> Self {
+        if now.since(self.last_used_at) < USE_KNOWN_TO {
+            return self.clone();
+        }
+        Self { last_used_at: now, ..self.moved(now) }
+    }
+
+    /// When the session expires if nobody uses it.
+    #[must_use]
+    pub fn expires_at(&self, idle: Duration) -> Timestamp {
+        self.last_used_at + idle
+    }
+
+    /// The customer closes the session. Closing again changes nothing.
+    ///
+    /// # Errors
+    /// [`SessionError::NotActive`] when the session was never paid for, or has expired.
+    pub fn closed(&self, now: Timestamp) -> Result<Self, SessionError> {
+        match self.state {
+            SessionState::Active => {
+                Ok(Self { state: SessionState::Closed(SessionEnd::default()), ..self.moved(now) })
+            }
+            SessionState::Closed(_) => Ok(self.clone()),
+            _ => Err(SessionError::NotActive(self.stored_state_name())),
+        }
+    }
+
+    /// Nobody has used the session for `idle`.
+    ///
+    /// # Errors
+    /// [`SessionError::NotOver`] when it was used meanwhile, [`SessionError::NotActive`].
+    pub fn lapsed(&self, idle: Duration, now: Timestamp) -> Result<Self, SessionError> {
+        self.check_active()?;
+        if now < self.expires_at(idle) {
+            return Err(SessionError::NotOver);
+        }
+        Ok(Self { state: SessionState::Expired(SessionEnd::default()), ..self.moved(now) })
+    }
+
+    /// More of the balance of an ended session is owed to the customer.
+    ///
+    /// # Errors
+    /// [`SessionError::NotActive`] when the session has not ended, [`SessionError::Money`].
+    pub fn refunded(&self, refund: Sats, rounding: Msats, now: Timestamp) -> Result<Self, SessionError> {
+        let add = |end: SessionEnd| -> Result<SessionEnd, SessionError> {
+            let refund = end.refund.to_msats().checked_add(refund.to_msats())?.to_sats_rounding_down();
+            Ok(SessionEnd { refund, rounding: end.rounding.checked_add(rounding)? })
+        };
+        let state = match self.state {
+            SessionState::Closed(end) => SessionState::Closed(add(end)?),
+            SessionState::Expired(end) => SessionState::Expired(add(end)?),
+            _ => return Err(SessionError::NotActive(self.stored_state_name())),
+        };
+        Ok(Self { state, ..self.moved(now) })
+    }
+
+    fn moved(&self, now: Timestamp) -> Self {
+        Self { updated_at: now, ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+    const IDLE: Duration = Duration::from_hours(1);
+
+    fn hash(n: u8) -> PaymentHash {
+        format!("{n:02x}").repeat(32).parse().unwrap()
+    }
+
+    fn msats(n: u64) -> Msats {
+        Msats::new(n).unwrap()
+    }
+
+    fn new() -> Session {
+        let new = NewSession {
+            id: SessionId(Uuid::nil()),
+            deposit: Sats::new(500).unwrap(),
+            identity: None,
+            created_at: NOW,
+        };
+        Session::new(new)
+    }
+
+    fn active() -> Session {
+        new().deposit_invoiced(hash(1), NOW).unwrap().paid(hash(1), msats(500_000), NOW).unwrap()
+    }
+
+    #[test]
+    fn a_paid_deposit_makes_a_session_active_also_when_it_comes_late_or_short() {
+        let invoiced = new().deposit_invoiced(hash(1), NOW).unwrap();
+        assert_eq!(invoiced.deposit_invoiced(hash(2), NOW), Err(SessionError::DepositInvoiced));
+        let expired = invoiced.invoice_expired(hash(1), NOW);
+        assert_eq!(expired.stored_state_name(), StateName::Expired);
+        for unpaid in [invoiced, expired] {
+            assert!(unpaid.check_active().is_err());
+            let paid = unpaid.paid(hash(1), msats(499_000), NOW).unwrap();
+            assert_eq!((paid.check_active(), paid.paid_in), (Ok(()), msats(499_000)));
+        }
+    }
+
+    #[test]
+    fn a_session_that_was_paid_for_stays_ended() {
+        let lapsed = active().lapsed(IDLE, NOW + IDLE).unwrap();
+        for ended in [active().closed(NOW).unwrap(), lapsed] {
+            let late = ended.paid(hash(2), msats(1_000), NOW).unwrap();
+            assert!(late.end().is_some());
+            assert_eq!(late.paid_in, msats(501_000));
+            let refunded = late.refunded(Sats::new(501).unwrap(), msats(0), NOW).unwrap();
+            assert_eq!(refunded.end().unwrap().refund.get(), 501);
+        }
+    }
+
+    #[test]
+    fn one_top_up_is_pending_at_a_time() {
+        let session = active().top_up_invoiced(hash(2), NOW).unwrap();
+        assert_eq!(session.top_up_invoiced(hash(3), NOW), Err(SessionError::TopUpPending(hash(2))));
+        assert_eq!(session.invoice_expired(hash(9), NOW).pending_top_up, Some(hash(2)));
+        for free in [session.invoice_expired(hash(2), NOW), session.paid(hash(2), msats(1), NOW).unwrap()] {
+            assert_eq!((free.pending_top_up, free.top_ups), (None, 1));
+            assert_eq!(free.check_active(), Ok(()));
+        }
+        assert_eq!(new().check_top_up(), Err(SessionError::NotActive(StateName::AwaitingPayment)));
+    }
+
+    #[test]
+    fn what_is_exhausted_follows_from_the_balance() {
+        let session = active();
+        assert_eq!(session.state_name(msats(9), msats(10)), StateName::Exhausted);
+        assert_eq!(session.state_name(msats(10), msats(10)), StateName::Active);
+        assert_eq!(session.spent(msats(480_000)), msats(20_000));
+        let closed = session.closed(NOW).unwrap().refunded(Sats::new(479).unwrap(), msats(500), NOW).unwrap();
+        assert_eq!(closed.state_name(msats(0), msats(10)), StateName::Closed);
+        assert_eq!(closed.spent(msats(0)), msats(20_500));
+    }
+
+    #[test]
+    fn only_an_unused_session_lapses() {
+        let used = active().used(NOW + IDLE / 2);
+        assert_eq!(used.lapsed(IDLE, NOW + IDLE), Err(SessionError::NotOver));
+        assert!(used.lapsed(IDLE, NOW + IDLE / 2 + IDLE).is_ok());
+        // Not every request changes the session.
+        let again = used.used(NOW + IDLE / 2 + Duration::from_secs(59));
+        assert_eq!(again, used);
+        let closed = used.closed(NOW).unwrap();
+        assert_eq!(closed.lapsed(IDLE, NOW + IDLE * 9), Err(SessionError::NotActive(StateName::Closed)));
+        assert_eq!(closed.closed(NOW), Ok(closed.clone()), "closing again changes nothing");
+        assert_eq!(new().closed(NOW), Err(SessionError::NotActive(StateName::AwaitingPayment)));
+    }
+
+    #[test]
+    fn names_read_back() {
+        for name in StateName::ALL {
+            assert_eq!(name.to_string().parse(), Ok(name));
+        }
+        assert!("open".parse::<StateName>().is_err());
+    }
+}

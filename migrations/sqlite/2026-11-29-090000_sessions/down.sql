@@ -1,0 +1,3 @@
+DROP TABLE session_requests;
+DROP TABLE session_keys;
+DROP TABLE sessions;

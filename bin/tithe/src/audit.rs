@@ -23,14 +23,15 @@ pub(crate) fn run(config: &Config, json: bool) -> Result<ExitCode, Box<dyn std::
 
 fn print_text(report: &AuditReport) {
     println!(
-        "{} transfers, {} invoices, {} jobs, {} grants",
-        report.transfers, report.invoices, report.jobs, report.grants
+        "{} transfers, {} invoices, {} jobs, {} sessions, {} grants",
+        report.transfers, report.invoices, report.jobs, report.sessions, report.grants
     );
     println!("balance of each account (credits minus debits; `wallet` is negative by what it has received):");
     for (account, msats) in &report.balances {
         println!("  {:<14} {msats:>20} msat", account.to_string());
     }
     println!("  {:<14} {:>20} msat", "job:*", report.jobs_msats);
+    println!("  {:<14} {:>20} msat", "session:*", report.sessions_msats);
     if report.findings.is_empty() {
         println!("sound: every sat is accounted for");
         return;
@@ -63,9 +64,11 @@ fn print_json(report: &AuditReport) {
         "transfers": report.transfers,
         "invoices": report.invoices,
         "jobs": report.jobs,
+        "sessions": report.sessions,
         "grants": report.grants,
         "accountsMsats": accounts,
         "jobsMsats": report.jobs_msats.to_string(),
+        "sessionsMsats": report.sessions_msats.to_string(),
         "findings": findings,
     });
     println!("{report:#}");

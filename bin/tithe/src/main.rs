@@ -6,6 +6,7 @@ mod client;
 mod config;
 mod database;
 mod identity;
+mod macaroon;
 mod migrate;
 mod private;
 mod secret;
@@ -64,6 +65,11 @@ enum Command {
         #[command(subcommand)]
         command: identity::IdentityCommand,
     },
+    /// Narrow the macaroon of a session, to hand it on
+    Macaroon {
+        #[command(subcommand)]
+        command: macaroon::MacaroonCommand,
+    },
     /// Print the OpenAPI document of the HTTP API
     Openapi,
 }
@@ -105,6 +111,7 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }),
         Command::Ask(args) => ask::run(args),
+        Command::Macaroon { command } => macaroon::run(command).map(|()| ExitCode::SUCCESS),
         Command::Identity { command } => identity::run(command),
         Command::Openapi => {
             print!("{}", tithe_http::openapi_json());

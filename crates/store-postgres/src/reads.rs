@@ -468,7 +468,7 @@ impl SessionRepository for PostgresStore {
                     .select(sessions::id)
                     .load(connection)
                     .await?;
-                Ok(ids.into_iter().map(session_id).collect::<Result<_, _>>()?)
+                Ok(ids.iter().map(|id| session_id(id)).collect::<Result<_, _>>()?)
             })
         })
         .await
@@ -485,13 +485,13 @@ impl SessionRepository for PostgresStore {
                     .select(sessions::id)
                     .load(connection)
                     .await?;
-                Ok(ids.into_iter().map(session_id).collect::<Result<_, _>>()?)
+                Ok(ids.iter().map(|id| session_id(id)).collect::<Result<_, _>>()?)
             })
         })
         .await
     }
 }
 
-fn session_id(id: String) -> Result<SessionId, StoreError> {
-    Reader::new("session", &id).column("id", id.parse()).map(SessionId)
+fn session_id(id: &str) -> Result<SessionId, StoreError> {
+    Reader::new("session", id).column("id", id.parse()).map(SessionId)
 }

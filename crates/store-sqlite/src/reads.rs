@@ -407,7 +407,7 @@ impl SessionRepository for SqliteStore {
                 .limit(limit_column(limit))
                 .select(sessions::id)
                 .load(connection)?;
-            Ok(ids.into_iter().map(session_id).collect::<Result<_, _>>()?)
+            Ok(ids.iter().map(|id| session_id(id)).collect::<Result<_, _>>()?)
         })
         .await
     }
@@ -421,12 +421,12 @@ impl SessionRepository for SqliteStore {
                 .limit(limit_column(limit))
                 .select(sessions::id)
                 .load(connection)?;
-            Ok(ids.into_iter().map(session_id).collect::<Result<_, _>>()?)
+            Ok(ids.iter().map(|id| session_id(id)).collect::<Result<_, _>>()?)
         })
         .await
     }
 }
 
-fn session_id(id: String) -> Result<SessionId, StoreError> {
-    Reader::new("session", &id).column("id", id.parse()).map(SessionId)
+fn session_id(id: &str) -> Result<SessionId, StoreError> {
+    Reader::new("session", id).column("id", id.parse()).map(SessionId)
 }

@@ -9,6 +9,7 @@ mod jobs;
 mod log;
 mod prices;
 mod server;
+mod sessions;
 mod setting;
 mod storage;
 mod values;
@@ -27,6 +28,7 @@ use jobs::Jobs;
 use log::Log;
 use prices::Prices;
 use server::{Environment, Server};
+use sessions::Sessions;
 use setting::Setting;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -43,6 +45,7 @@ const GROUPS: Groups = &[
     prices::SETTINGS,
     free_tier::SETTINGS,
     jobs::SETTINGS,
+    sessions::SETTINGS,
 ];
 
 /// The configuration in force.
@@ -65,7 +68,13 @@ impl Config {
 
     fn of(values: Values) -> Result<Self, ConfigError> {
         let (inference, prices) = (Inference::read(&values)?, Prices::read(&values)?);
-        let engine = engine_settings(&inference, &prices, &Jobs::read(&values)?, FreeTier::read(&values)?);
+        let engine = engine_settings(
+            &inference,
+            &prices,
+            &Jobs::read(&values)?,
+            &Sessions::read(&values)?,
+            FreeTier::read(&values)?,
+        );
         let config = Self {
             server: Server::read(&values)?,
             storage: Storage::read(&values)?,
@@ -121,6 +130,7 @@ fn engine_settings(
     inference: &Inference,
     prices: &Prices,
     jobs: &Jobs,
+    sessions: &Sessions,
     free_tier: FreeTier,
 ) -> tithe_engine::Settings {
     tithe_engine::Settings {
@@ -141,6 +151,10 @@ fn engine_settings(
         workers: jobs.workers,
         lease: jobs.lease,
         max_attempts: jobs.max_attempts,
+        session_payment_min: sessions.payment_min,
+        session_payment_max: sessions.payment_max,
+        session_idle: sessions.idle,
+        session_evaluation: sessions.evaluation,
         rules: free_tier.rules,
         identity_token_life: free_tier.identity_token_life,
         ..tithe_engine::Settings::default()

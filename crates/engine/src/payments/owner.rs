@@ -87,7 +87,5 @@ pub trait OwnerLookup: Send + Sync {
     async fn owner(&self, id: OwnerId) -> Result<Option<Arc<dyn PaymentOwner>>, EngineError>;
 
     /// A payment of the owner was credited on this server.
-    fn credited(&self, id: OwnerId) {
-        let _nothing_waits_for_it = id;
-    }
+    fn credited(&self, _id: OwnerId) {}
 }

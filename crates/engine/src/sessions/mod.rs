@@ -16,6 +16,7 @@
 mod create;
 mod key_revoke;
 mod keys;
+mod macaroons;
 mod owner;
 mod request;
 mod request_abandon;
@@ -33,8 +34,8 @@ mod view;
 
 pub use create::{CreatedSession, NewSessionRequest, RenderSession};
 pub use key_revoke::SessionKeyRevoke;
-pub(crate) use keys::MacaroonKeys;
 pub use keys::SessionAccess;
+pub(crate) use macaroons::MacaroonKeys;
 pub use owner::{SessionOwner, SessionOwners};
 pub use request::{Listener, NewWork};
 pub use request_abandon::SessionRequestAbandon;

@@ -413,7 +413,7 @@ impl Failure {
 
     fn cause(&self) -> String {
         match self {
-            Self::Backend(failure) => chain(failure).to_string(),
+            Self::Backend(failure) => chain(failure),
             Self::Unreadable => "the evaluation is unreadable".to_owned(),
             Self::Empty => "the answer is empty".to_owned(),
         }

@@ -1,6 +1,6 @@
 //! The use cases of sessions.
 
-use super::keys::MacaroonKeys;
+use super::macaroons::MacaroonKeys;
 use crate::admission::Admission;
 use crate::core::Core;
 use crate::idempotency::Idempotency;

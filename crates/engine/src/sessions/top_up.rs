@@ -23,7 +23,7 @@ impl Sessions {
         let view = self.view(access.session).await?;
         match view.session.check_top_up() {
             Ok(()) => {}
-            Err(SessionError::TopUpPending(_)) => return Err(self.pending(view.pending_top_up)),
+            Err(SessionError::TopUpPending(_)) => return Err(pending(view.pending_top_up)),
             Err(refused) => return Err(EngineError::SessionState(refused)),
         }
         self.check_amount(amount)?;
@@ -47,20 +47,18 @@ impl Sessions {
             }
             // Another request was faster. A wallet that knows invoices by our id gives both the same one.
             Ok(Issued::AnotherExists) | Err(CommitError::Refused(Refusal::Exists { .. })) => {
-                Err(self.pending(self.view_as_stored(id).await?.pending_top_up))
+                Err(pending(self.view_as_stored(id).await?.pending_top_up))
             }
             Err(failure) => Err(failure.into()),
         }
     }
+}
 
-    fn pending(&self, invoice: Option<Invoice>) -> EngineError {
-        match invoice {
-            Some(invoice) => EngineError::TopUpPending(Box::new(invoice)),
-            // It was paid or has expired at this moment.
-            None => {
-                warn!("a pending top-up is no longer stored");
-                EngineError::Busy
-            }
-        }
-    }
+fn pending(invoice: Option<Invoice>) -> EngineError {
+    let Some(invoice) = invoice else {
+        // It was paid or has expired at this moment.
+        warn!("a pending top-up is no longer stored");
+        return EngineError::Busy;
+    };
+    EngineError::TopUpPending(Box::new(invoice))
 }

@@ -397,7 +397,8 @@ impl Naive {
 pub async fn random_steps_of_sessions_match_the_reference(stores: Vec<FreshStore>) {
     let committers: Vec<Committer> = stores.iter().map(|store| committer_at(store, START)).collect();
     let entropy = SeededEntropy::new(20_261_129);
-    let random = |below: u64| u64::from_be_bytes((&entropy as &dyn Entropy).bytes()) % below;
+    let entropy: &dyn Entropy = &entropy;
+    let random = |below: u64| u64::from_be_bytes(entropy.bytes()) % below;
     for n in 10..16_u128 {
         let deposit = 20_000 + random(40_000);
         active(&committers[0], n, deposit).await;

@@ -1,0 +1,57 @@
+//! Sessions.
+
+use super::error::ConfigError;
+use super::setting::Setting;
+use super::values::Values;
+use std::time::Duration;
+use tithe_money::Sats;
+
+pub(super) const SETTINGS: &[Setting] = &[
+    Setting::new(
+        "TITHE_SESSION_MIN_SATS",
+        "session_min_sats",
+        "100",
+        "The least that one deposit or top-up of a session is, in sats",
+    ),
+    Setting::new(
+        "TITHE_SESSION_MAX_SATS",
+        "session_max_sats",
+        "1000000",
+        "The most that one deposit or top-up of a session is, in sats",
+    ),
+    Setting::new(
+        "TITHE_SESSION_IDLE_SECONDS",
+        "session_idle_seconds",
+        "2592000",
+        "How long a session may be unused before it ends and is refunded, in seconds",
+    ),
+    Setting::new(
+        "TITHE_SESSION_EVALUATION",
+        "session_evaluation",
+        "1",
+        "Whether requests of sessions are evaluated before the work: 1, or 0",
+    ),
+];
+
+/// Sessions.
+pub(super) struct Sessions {
+    pub(super) payment_min: Sats,
+    pub(super) payment_max: Sats,
+    pub(super) idle: Duration,
+    pub(super) evaluation: bool,
+}
+
+impl Sessions {
+    pub(super) fn read(values: &Values) -> Result<Self, ConfigError> {
+        let sats = |name| {
+            let number = values.number(name, 1, Sats::MAX.get())?;
+            values.parse(name, |_| Sats::new(number).map_err(|wrong| wrong.to_string()))
+        };
+        Ok(Self {
+            payment_min: sats("TITHE_SESSION_MIN_SATS")?,
+            payment_max: sats("TITHE_SESSION_MAX_SATS")?,
+            idle: values.seconds("TITHE_SESSION_IDLE_SECONDS")?,
+            evaluation: values.number("TITHE_SESSION_EVALUATION", 0, 1)? == 1,
+        })
+    }
+}

@@ -58,7 +58,7 @@ impl Customer {
         assert_eq!(status, StatusCode::CREATED, "{created}");
         let path = format!("/api/jobs/{}", created["jobId"].as_str().unwrap());
         let fee = created["evalInvoice"]["amountSats"].as_u64().unwrap();
-        let paid = self.pay(&created["evalInvoice"]).await;
+        let paid = self.asker.pay(&created["evalInvoice"]).await;
         let mut job = Bought { request, path, fee, paid };
         let leaves = self.left.is_none() && self.asker.random(3) == 0;
         let pays = if leaves { Pays::UnlessOfferedAPart } else { Pays::Always };
@@ -87,7 +87,7 @@ impl Customer {
                         tally.served.add("partial, and left alone");
                         return None;
                     }
-                    job.paid += self.pay(&seen["workInvoice"]).await;
+                    job.paid += self.asker.pay(&seen["workInvoice"]).await;
                 }
                 "executing" if absorbed > 0 => served = served.or(Some("free")),
                 "rejected" | "complete" | "failed" | "expired" => {
@@ -98,26 +98,6 @@ impl Customer {
                     tally.end(job.request, &seen, job.paid, job.fee);
                     return Some(seen);
                 }
-                _ => self.asker.pause().await,
-            }
-        }
-    }
-
-    /// What was paid in the end: an invoice may expire while no server answers.
-    async fn pay(&self, invoice: &Value) -> u64 {
-        let hash = invoice["paymentHash"].as_str().unwrap();
-        let (status, answer) = self.asker.ask("POST", &format!("/dev/stub/pay/{hash}"), None).await;
-        match status {
-            StatusCode::OK => return invoice["amountSats"].as_u64().unwrap(),
-            // An earlier try was carried out, but its answer was lost; or it is too late.
-            StatusCode::CONFLICT => assert_eq!(answer["code"], "not_payable", "{answer}"),
-            other => panic!("paying: {other} {answer}"),
-        }
-        loop {
-            let seen = self.asker.get(&format!("/api/invoices/{hash}")).await;
-            match seen["state"].as_str().unwrap() {
-                "paid" => return invoice["amountSats"].as_u64().unwrap(),
-                "expired" => return 0,
                 _ => self.asker.pause().await,
             }
         }

@@ -4,7 +4,7 @@
 //! restarts that; `… short` is what CI runs. Some customers are anonymous, the others of every tier; some of these log in, and
 //! some sign each request; and the pool pays for what it can. What must hold: every job that was paid ends, complete or failed
 //! with its refund due; nobody is charged twice; what the pool pays is in its books, to the last job, and nothing stays
-//! reserved; every retry finds its answer; a customer sees nothing worse than "try again"; `tithe audit` finds nothing; and no
+//! reserved; every request of a session is charged once, and what the session has left is due; every retry finds its answer; a customer sees nothing worse than "try again"; `tithe audit` finds nothing; and no
 //! server ends but by the killer's hand.
 
 #![expect(
@@ -18,6 +18,7 @@ mod asker;
 mod customer;
 #[path = "../server/mod.rs"]
 mod server;
+mod session;
 mod store;
 mod tally;
 mod trouble;
@@ -42,6 +43,7 @@ const LONGEST: Duration = Duration::from_mins(15);
 struct Plan {
     customers: u64,
     jobs_each: u64,
+    sessions: u64,
     kill_every_ms: (u64, u64),
     restart_every_ms: (u64, u64),
 }
@@ -55,7 +57,8 @@ impl Plan {
         };
         let (kill_every_ms, restart_every_ms) =
             if long { ((300, 2_000), (1_000, 4_000)) } else { ((300, 1_500), (500, 2_000)) };
-        Self { customers, jobs_each, kill_every_ms, restart_every_ms }
+        let sessions = customers / 3;
+        Self { customers, jobs_each, sessions, kill_every_ms, restart_every_ms }
     }
 }
 
@@ -151,6 +154,11 @@ fn no_sat_is_lost_or_invented_while_servers_are_killed_and_the_database_crashes(
         for customer in customers {
             buyers.spawn(customer.buy_all(plan.jobs_each));
         }
+        for number in 0..plan.sessions {
+            let entropy = SeededEntropy::new(seed ^ (1_000 + number));
+            let asker = Asker::new(crowd.addresses.clone(), tally.clone(), entropy, None);
+            buyers.spawn(session::spend(asker, number, plan.jobs_each));
+        }
         let buying = async {
             while let Some(customer) = buyers.join_next().await {
                 customer.unwrap();
@@ -185,6 +193,7 @@ fn no_sat_is_lost_or_invented_while_servers_are_killed_and_the_database_crashes(
     // Each key made one job, whatever was retried; what customers paid is what arrived, and what they are owed is due.
     assert_eq!(report["jobs"], plan.customers * plan.jobs_each, "seed {seed}");
     assert_eq!(report["jobsMsats"], "0", "seed {seed}: every paid job has ended");
+    assert_eq!(report["sessionsMsats"], "0", "seed {seed}: every session is closed");
     let msats = |sats: &AtomicU64| (sats.load(Ordering::SeqCst) * 1_000).to_string();
     assert_eq!(report["accountsMsats"]["wallet"], format!("-{}", msats(&tally.paid_sats)), "seed {seed}");
     assert_eq!(report["accountsMsats"]["refunds_due"], msats(&tally.owed_back_sats), "seed {seed}");

@@ -2,13 +2,14 @@
 
 use crate::test_env::{TestEnv, on_both_stores};
 use crate::text;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::process::Command;
 
 const README: &str = include_str!("../../../../README.md");
 
 on_both_stores! {
     the_readme_s_commands_buy_a_job_exactly_as_written,
+    the_readme_s_commands_of_a_session_spend_and_refund_it,
     the_readme_s_commands_of_an_identity_are_served_from_the_pool,
     the_first_lines_say_what_is_simulated_where_the_data_is_and_what_to_try,
 }
@@ -34,6 +35,24 @@ fn the_readme_s_commands_buy_a_job_exactly_as_written(env: &TestEnv) {
     assert_eq!(job["refund"]["state"], "pending");
     assert!(job["refund"]["amountSats"].as_u64().unwrap() > 0);
     assert_eq!(env.audit()["jobs"], 1);
+}
+
+fn the_readme_s_commands_of_a_session_spend_and_refund_it(env: &TestEnv) {
+    let server = env.start();
+    let tithe = env!("CARGO_BIN_EXE_tithe");
+    let script = readme_block("session").replace("cargo run -q --", tithe);
+    let script = script.replace("127.0.0.1:8402", &server.address);
+    let ran = Command::new("bash").args(["-euo", "pipefail", "-c", &script]).output().unwrap();
+    let printed = text(&ran.stdout);
+    assert!(ran.status.success(), "{printed}\n{}", text(&ran.stderr));
+    let lines: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [_opened, _paid, reply, closed] = &lines[..] else { panic!("{printed}") };
+    assert_eq!(reply["state"], "complete", "{reply}");
+    let left = reply["balanceMsats"].as_u64().unwrap();
+    assert_eq!(left + reply["debitedMsats"].as_u64().unwrap(), 500_000);
+    assert_eq!(closed["refund"]["amountSats"], left / 1_000, "{closed}");
+    let audit = env.audit();
+    assert_eq!((&audit["sessions"], &audit["sessionsMsats"]), (&json!(1), &json!("0")), "{audit}");
 }
 
 fn the_readme_s_commands_of_an_identity_are_served_from_the_pool(env: &TestEnv) {

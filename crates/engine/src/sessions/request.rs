@@ -111,8 +111,8 @@ impl Sessions {
             Begun::Replayed(response) => return Ok(response),
         };
         let span = info_span!("session_request", id = %running.request.id);
-        let finish = key.map(|key| (key, Arc::clone(&render)));
-        async {
+        let finish = key.clone().map(|key| (key, Arc::clone(&render)));
+        let done = async {
             let worked = tokio::select! {
                 worked = self.work(&running) => worked,
                 () = self.hold_keep(&running.request) => {
@@ -122,9 +122,13 @@ impl Sessions {
             };
             let finished = self.finish(&running, worked, finish).await?;
             Ok(KeyedResponse::new(render.render(&finished)))
+        };
+        let done = done.instrument(span).await;
+        if let (Err(_), Some(key)) = (&done, key) {
+            // Nothing was charged: a retry may begin at once.
+            self.idempotency.release(key).await;
         }
-        .instrument(span)
-        .await
+        done
     }
 
     /// Holds the most that the request can cost.
@@ -360,6 +364,10 @@ impl Sessions {
             match self.core.committer.commit(command.clone()).await {
                 Ok(finished) => break Ok(*finished),
                 Err(CommitError::Refused(refusal)) => {
+                    // An earlier try may have been committed although its outcome was not known.
+                    if let Some(finished) = self.finished_before(request.id, session).await {
+                        break Ok(finished);
+                    }
                     warn!(%refusal, "the result of the request was refused");
                     break Err(EngineError::WorkFailed);
                 }
@@ -391,6 +399,18 @@ impl Sessions {
                 Err(failure)
             }
         }
+    }
+}
+
+impl Sessions {
+    /// The request as it is stored, if its end was committed and it was charged.
+    async fn finished_before(&self, id: RequestId, session: &Session) -> Option<FinishedRequest> {
+        let store = &self.core.ports.store;
+        let request = store.session_request(id).await.ok()??;
+        request.cost()?;
+        let account = store.account(account_of(session.id)).await.ok()??;
+        let tier = self.identities.tier_of(session.identity).await.ok()?;
+        Some(FinishedRequest { request, balance: account.balance(), held: account.held(), tier })
     }
 }
 

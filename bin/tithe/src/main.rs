@@ -11,6 +11,7 @@ mod migrate;
 mod private;
 mod secret;
 mod serve;
+mod session;
 mod url;
 
 use clap::{Args, Parser, Subcommand};
@@ -65,6 +66,11 @@ enum Command {
         #[command(subcommand)]
         command: identity::IdentityCommand,
     },
+    /// Open a session with a prepaid balance on a running server, and spend it
+    Session {
+        #[command(subcommand)]
+        command: session::SessionCommand,
+    },
     /// Narrow the macaroon of a session, to hand it on
     Macaroon {
         #[command(subcommand)]
@@ -111,6 +117,7 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }),
         Command::Ask(args) => ask::run(args),
+        Command::Session { command } => session::run(command),
         Command::Macaroon { command } => macaroon::run(command).map(|()| ExitCode::SUCCESS),
         Command::Identity { command } => identity::run(command),
         Command::Openapi => {

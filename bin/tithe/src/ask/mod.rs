@@ -7,7 +7,7 @@ use crate::identity::key_file;
 use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use terminal::Terminal;
+pub(crate) use terminal::{PlainText, Terminal, say};
 use tithe_clock::{Entropy, SystemEntropy};
 
 /// The length of the longest request for which an estimate is requested, in bytes.

@@ -185,7 +185,7 @@ impl Terminal {
 /// Text without what controls a terminal: an answer must not move the cursor, retitle the window or write the clipboard. A control
 /// sequence may begin in one part of the text and end in another.
 #[derive(Default)]
-struct PlainText {
+pub(crate) struct PlainText {
     parser: vte::Parser,
     visible: Visible,
 }
@@ -210,7 +210,7 @@ impl vte::Perform for Visible {
 
 impl PlainText {
     /// The next part of the text.
-    fn next(&mut self, text: &str) -> String {
+    pub(crate) fn next(&mut self, text: &str) -> String {
         self.parser.advance(&mut self.visible, text.as_bytes());
         std::mem::take(&mut self.visible.0)
     }
@@ -221,7 +221,7 @@ fn plain(text: &str) -> String {
 }
 
 /// Writes to standard output. Ignores a closed pipe, so that the purchase continues.
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     let mut out = std::io::stdout().lock();
     let _closed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

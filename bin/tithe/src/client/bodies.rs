@@ -7,9 +7,11 @@ use serde::de::DeserializeOwned;
 use serde_json::Number;
 
 #[derive(Deserialize)]
-pub(super) struct ProblemBody {
-    pub(super) code: Line,
-    pub(super) detail: Line,
+pub(crate) struct Problem {
+    pub(crate) code: Line,
+    pub(crate) detail: Line,
+    #[serde(default)]
+    pub(crate) status: u16,
 }
 
 #[derive(Deserialize)]
@@ -162,6 +164,71 @@ pub(crate) struct Refund {
 pub(crate) struct Delta {
     pub(crate) text: String,
     pub(crate) attempt: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OpenedSession {
+    pub(crate) session_id: Line,
+    pub(crate) invoice: Invoice,
+    pub(crate) macaroon: Line,
+}
+
+/// A session, as its holder sees it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PrepaidSession {
+    pub(crate) session_id: Line,
+    pub(crate) state: Line,
+    pub(crate) balance_msats: u64,
+    pub(crate) held_msats: u64,
+    pub(crate) spent_msats: u64,
+    pub(crate) expires_at: Line,
+    pub(crate) invoice: Option<Invoice>,
+    pub(crate) pending_topup: Option<Invoice>,
+    pub(crate) refund: Option<Refund>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ToppedUp {
+    pub(crate) pending_topup: Invoice,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct ClosedSession {
+    pub(crate) refund: Refund,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SessionReply {
+    pub(crate) debited_msats: u64,
+    pub(crate) balance_msats: u64,
+    #[serde(rename = "absorbed_sats")]
+    pub(crate) absorbed_sats: u64,
+    pub(crate) result: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct AnswerDelta {
+    pub(crate) text: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct SessionKeys {
+    pub(crate) keys: Vec<SessionKey>,
+}
+
+/// A macaroon that was narrowed from the session's own, and used.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SessionKey {
+    pub(crate) key_id: Line,
+    pub(crate) caveats: Vec<Line>,
+    pub(crate) spent_msats: u64,
+    pub(crate) requests: u64,
+    pub(crate) revoked_at: Option<Line>,
 }
 
 pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, Failure> {

@@ -4,11 +4,15 @@ mod bodies;
 mod failure;
 mod identity;
 mod line;
+mod prepaid;
 mod requests;
 mod session;
 mod sse;
 
-pub(crate) use bodies::{Created, Delta, Estimate, FreeTier, Invoice, Job, Me, Verified, parse};
+pub(crate) use bodies::{
+    AnswerDelta, Created, Delta, Estimate, FreeTier, Invoice, Job, Me, Problem, Verified, parse,
+};
 pub(crate) use failure::Failure;
+pub(crate) use prepaid::{Opener, Wish, reply};
 pub(crate) use requests::{Client, ServerArgs};
 pub(crate) use sse::Event;

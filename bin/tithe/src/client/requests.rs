@@ -1,6 +1,6 @@
 //! A server, and the requests that a customer makes to it.
 
-use super::bodies::{Created, Estimate, ProblemBody, parse};
+use super::bodies::{Created, Estimate, Problem, parse};
 use super::failure::Failure;
 use super::session::Session;
 use super::sse::Events;
@@ -126,14 +126,15 @@ impl Client {
         parse(&text)
     }
 
-    async fn answer(&self, request: RequestBuilder) -> Result<Response, Failure> {
+    pub(super) async fn answer(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let response = request.send().await.map_err(|source| self.unreachable(source))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
         }
         let text = response.text().await.unwrap_or_default();
-        let problem = serde_json::from_str(&text).unwrap_or_else(|_| ProblemBody {
+        let problem = serde_json::from_str(&text).unwrap_or_else(|_| Problem {
+            status: status.as_u16(),
             code: "unknown".to_owned().into(),
             detail: status.canonical_reason().unwrap_or("unknown error").to_owned().into(),
         });

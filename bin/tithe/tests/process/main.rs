@@ -23,6 +23,7 @@ mod nostr;
 mod passwords;
 #[path = "../server/mod.rs"]
 mod server;
+mod sessions;
 mod several;
 mod test_env;
 

@@ -73,6 +73,7 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
 
     let (leaving, draining, stopping) =
         (state.leaving.clone(), state.draining.clone(), state.stopping.clone());
+    let work = state.work.clone();
     let running = runtime.block_on(async { engine.start() });
     let http = HttpSettings {
         workers: config.server.http_workers,
@@ -93,7 +94,10 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
             }
             info!("stopping: accepting no new jobs, waiting for running work to finish");
             draining.cancel();
-            running.stop(patience).await;
+            work.close();
+            // What is still running then is cut off, and booked.
+            let (_cut_off, ()) =
+                tokio::join!(tokio::time::timeout(patience, work.wait()), running.stop(patience));
             stopping.cancel();
             handle.stop(true).await;
         });

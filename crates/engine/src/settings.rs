@@ -66,6 +66,8 @@ pub struct Settings {
     pub abandon_after: Duration,
     /// How trust is earned, and what the pool pays for.
     pub rules: Rules,
+    /// How many requests of sessions this server works on at once. Others wait for a while.
+    pub session_requests: usize,
     /// Whether requests of sessions are evaluated before the work.
     pub session_evaluation: bool,
     /// The least that one deposit or top-up of a session is.
@@ -115,6 +117,7 @@ impl Default for Settings {
             sweep_interval: Duration::from_secs(10),
             abandon_after: Duration::from_mins(2),
             rules: Rules::default(),
+            session_requests: 64,
             session_evaluation: true,
             session_payment_min: Sats::new(100).unwrap_or(Sats::ZERO),
             session_payment_max: Sats::new(1_000_000).unwrap_or(Sats::ZERO),

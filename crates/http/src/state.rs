@@ -10,6 +10,7 @@ use tithe_engine::{Engine, EngineError};
 use tithe_lightning::TestPayer;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{Instrument, error, warn};
 
 /// How long a request is worked on before its client is told that the server is too busy.
@@ -30,6 +31,8 @@ pub struct AppState {
     pub(crate) shared: SharedTexts,
     /// The multi-thread runtime that use cases run on.
     pub runtime: Handle,
+    /// Work that goes on without its client. A stopping server waits for it.
+    pub work: TaskTracker,
     /// Rejects new jobs while the server finishes its running work before it stops.
     pub draining: CancellationToken,
     /// Cancelled before that: readiness then fails, so that load balancers send no more, while everything is still served.
@@ -49,6 +52,7 @@ impl AppState {
             limits: Limits::new(limits),
             shared: SharedTexts::default(),
             runtime,
+            work: TaskTracker::new(),
             draining: CancellationToken::new(),
             leaving: CancellationToken::new(),
             stopping: CancellationToken::new(),

@@ -20,16 +20,6 @@ pub struct PresentedKey {
     pub caveats: String,
     /// The limit that the last caveat sets.
     pub limit: Option<Limit>,
-    /// Whether it is the whole macaroon, and not one that it was narrowed from.
-    pub is_last: bool,
-}
-
-impl PresentedKey {
-    /// Whether the key's use is recorded: it has a limit, or the owner is to see that it was used.
-    #[must_use]
-    pub const fn is_recorded(&self) -> bool {
-        self.is_last || self.limit.is_some()
-    }
 }
 
 /// A key of a session that was used or revoked.
@@ -121,9 +111,7 @@ mod tests {
             parent: None,
             caveats: "max_spend_msats_per_day=100".to_owned(),
             limit,
-            is_last: true,
         };
-        assert!(presented.is_recorded());
         let key = SessionKey::first_used(SessionId(Uuid::nil()), &presented, now);
         let running = key.reserve(msats(80), limit, now).unwrap();
         assert!(running.reserve(msats(21), limit, now).is_err());

@@ -3,6 +3,7 @@
 use crate::{RequestId, Session, SessionId, SessionKey, SessionRequest};
 use async_trait::async_trait;
 use tithe_clock::Timestamp;
+use tithe_paywall::KeyId;
 
 /// Where a page of a session's history begins: after this request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +31,9 @@ pub trait SessionRepository: Send + Sync {
 
     /// The keys of a session that were used or revoked, in the order of their first use.
     async fn session_keys(&self, session: SessionId) -> Result<Vec<SessionKey>, Self::Error>;
+
+    /// The keys of a session that were revoked.
+    async fn session_keys_revoked(&self, session: SessionId) -> Result<Vec<KeyId>, Self::Error>;
 
     /// Sessions that were created before `before` and never got an invoice for their deposit, at most `limit`.
     async fn sessions_never_invoiced(

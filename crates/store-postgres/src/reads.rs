@@ -15,6 +15,7 @@ use tithe_free_tier::{
 use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, JobSummary, Lease};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository};
 use tithe_lightning::{ExpiryWindow, Invoice, InvoiceRepository, PaymentHash};
+use tithe_paywall::KeyId;
 use tithe_sessions::{
     RequestCursor, RequestId, Session, SessionId, SessionKey, SessionRepository, SessionRequest,
 };
@@ -448,6 +449,22 @@ impl SessionRepository for PostgresStore {
                     .load(connection)
                     .await?;
                 Ok(readable(rows))
+            })
+        })
+        .await
+    }
+
+    async fn session_keys_revoked(&self, session: SessionId) -> Result<Vec<KeyId>, StoreError> {
+        self.statement("session_keys_revoked", |connection| {
+            Box::pin(async move {
+                let ids: Vec<String> = session_keys::table
+                    .filter(session_keys::session_id.eq(session.to_string()))
+                    .filter(sql::<Bool>("revoked_at IS NOT NULL"))
+                    .select(session_keys::key_id)
+                    .load(connection)
+                    .await?;
+                let read = |id: &String| Reader::new("session key", id).column("key_id", id.parse());
+                Ok(ids.iter().map(read).collect::<Result<_, _>>()?)
             })
         })
         .await

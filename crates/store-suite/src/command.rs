@@ -259,7 +259,7 @@ macro_rules! with_command {
             Command::IdempotencyFinish { id, response } => {
                 $use!(IdempotencyFinish { id, response }, done, $($arguments)*)
             }
-            Command::IdempotencyRelease { id } => $use!(IdempotencyRelease { id }, done, $($arguments)*),
+            Command::IdempotencyRelease { id } => $use!(IdempotencyRelease { id, subject: None }, done, $($arguments)*),
         }
     };
 }

@@ -14,6 +14,7 @@ use tithe_free_tier::{
 use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, JobSummary, Lease};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository};
 use tithe_lightning::{ExpiryWindow, Invoice, InvoiceRepository, PaymentHash};
+use tithe_paywall::KeyId;
 use tithe_sessions::{
     RequestCursor, RequestId, Session, SessionId, SessionKey, SessionRepository, SessionRequest,
 };
@@ -258,6 +259,10 @@ impl<L: StoreLayer> SessionRepository for Layered<L> {
 
     async fn session_keys(&self, session: SessionId) -> StoreResult<Vec<SessionKey>> {
         self.0.pass(self.0.inner().session_keys(session)).await
+    }
+
+    async fn session_keys_revoked(&self, session: SessionId) -> StoreResult<Vec<KeyId>> {
+        self.0.pass(self.0.inner().session_keys_revoked(session)).await
     }
 
     async fn sessions_never_invoiced(&self, before: Timestamp, limit: usize) -> StoreResult<Vec<SessionId>> {

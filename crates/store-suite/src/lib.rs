@@ -101,6 +101,7 @@ macro_rules! store_suite {
             pool_jobs::servers_whose_clocks_disagree_never_pass_a_day_together,
             sessions::a_hundred_requests_at_once_begin_exactly_as_often_as_the_balance_covers,
             sessions::a_request_ends_once_whoever_ends_it,
+            sessions::a_request_that_is_repeated_under_its_key_is_charged_once,
             sessions::random_steps_of_sessions_match_the_reference,
             random::random_commands_from_two_servers_at_once_match_the_reference,
         );

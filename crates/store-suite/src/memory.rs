@@ -20,6 +20,7 @@ use tithe_free_tier::{
 use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, JobState, JobSummary, Lease, Refund};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, HoldState, LedgerRepository, Transfer, TransferKey};
 use tithe_lightning::{ExpiryWindow, Invoice, InvoiceRepository, InvoiceState, PaymentHash};
+use tithe_paywall::KeyId;
 use tithe_sessions::{
     RequestCursor, RequestId, Session, SessionId, SessionKey, SessionRepository, SessionRequest,
     SessionState, StateName,
@@ -500,6 +501,12 @@ impl SessionRepository for MemoryStore {
         let mut keys: Vec<SessionKey> = theirs.cloned().collect();
         keys.sort_by_key(|key| (key.first_used_at, key.id));
         Ok(keys)
+    }
+
+    async fn session_keys_revoked(&self, session: SessionId) -> Result<Vec<KeyId>, StoreError> {
+        let tables = self.tables();
+        let theirs = tables.session_keys.values().filter(|key| key.session == session);
+        Ok(theirs.filter(|key| key.revoked_at.is_some()).map(|key| key.id).collect())
     }
 
     async fn sessions_never_invoiced(

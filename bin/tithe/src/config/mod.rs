@@ -154,6 +154,7 @@ fn engine_settings(
         session_payment_min: sessions.payment_min,
         session_payment_max: sessions.payment_max,
         session_idle: sessions.idle,
+        session_requests: sessions.requests,
         session_evaluation: sessions.evaluation,
         rules: free_tier.rules,
         identity_token_life: free_tier.identity_token_life,

@@ -26,6 +26,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         "How long a session may be unused before it ends and is refunded, in seconds",
     ),
     Setting::new(
+        "TITHE_SESSION_REQUESTS",
+        "session_requests",
+        "64",
+        "The most requests of sessions that this server works on at once; others wait up to 25 seconds",
+    ),
+    Setting::new(
         "TITHE_SESSION_EVALUATION",
         "session_evaluation",
         "1",
@@ -38,6 +44,7 @@ pub(super) struct Sessions {
     pub(super) payment_min: Sats,
     pub(super) payment_max: Sats,
     pub(super) idle: Duration,
+    pub(super) requests: usize,
     pub(super) evaluation: bool,
 }
 
@@ -47,10 +54,16 @@ impl Sessions {
             let number = values.number(name, 1, Sats::MAX.get())?;
             values.parse(name, |_| Sats::new(number).map_err(|wrong| wrong.to_string()))
         };
+        let (payment_min, payment_max) = (sats("TITHE_SESSION_MIN_SATS")?, sats("TITHE_SESSION_MAX_SATS")?);
+        values.parse("TITHE_SESSION_MAX_SATS", |_| {
+            if payment_max < payment_min { Err("expected at least TITHE_SESSION_MIN_SATS") } else { Ok(()) }
+        })?;
         Ok(Self {
-            payment_min: sats("TITHE_SESSION_MIN_SATS")?,
-            payment_max: sats("TITHE_SESSION_MAX_SATS")?,
-            idle: values.seconds("TITHE_SESSION_IDLE_SECONDS")?,
+            payment_min,
+            payment_max,
+            // Use is known to a minute.
+            idle: values.number("TITHE_SESSION_IDLE_SECONDS", 120, 31_536_000).map(Duration::from_secs)?,
+            requests: values.count("TITHE_SESSION_REQUESTS", 10_000)?,
             evaluation: values.number("TITHE_SESSION_EVALUATION", 0, 1)? == 1,
         })
     }

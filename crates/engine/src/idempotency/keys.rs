@@ -5,6 +5,7 @@ use crate::books::{Books, Refusal};
 use crate::records::{
     Begin, IdempotencyId, IdempotencyRecord, IdempotencyRequest, IdempotencyState, StoredResponse,
 };
+use tithe_clock::Timestamp;
 use uuid::Uuid;
 
 /// Whether a command on an unanswered key has changed it.
@@ -39,6 +40,27 @@ impl Books<'_> {
             }
             Begin::Replay(response) => Ok(KeyBegun::Replayed(response)),
         }
+    }
+
+    /// Whether the key is not stored any more, or its request has made `subject` and no other.
+    pub(crate) fn key_is_of(&self, id: &IdempotencyId, subject: Uuid) -> Result<bool, Refusal> {
+        let stored = self.rows.idempotency_keys.get(id)?;
+        Ok(stored.is_none_or(|record| record.subject == Some(subject)))
+    }
+
+    /// Lets an unanswered key belong to `subject`, until `lease_until`.
+    pub(crate) fn key_hold(
+        &mut self,
+        id: &IdempotencyId,
+        subject: Uuid,
+        lease_until: Timestamp,
+    ) -> Result<(), Refusal> {
+        let Some(stored) = self.rows.idempotency_keys.get(id)?.cloned() else { return Ok(()) };
+        if !matches!(stored.state, IdempotencyState::InProgress { .. }) {
+            return Ok(());
+        }
+        let state = IdempotencyState::InProgress { lease_until };
+        self.rows.idempotency_keys.put(IdempotencyRecord { state, subject: Some(subject), ..stored })
     }
 
     /// Stores the response to a keyed request. The first one stays: it is what the client was given.

@@ -3,12 +3,15 @@
 use super::keys::KeyChange;
 use crate::books::{Books, Command, Refusal, RowKeys};
 use crate::records::IdempotencyId;
+use uuid::Uuid;
 
 /// Ends the lease of a keyed request that failed in a way that a retry may mend. Returns whether there was such a request.
 #[derive(Debug, Clone)]
 pub struct IdempotencyRelease {
     /// The key.
     pub id: IdempotencyId,
+    /// What the request has made: a key that another request has begun since stays as it is. `None`: whatever it has made.
+    pub subject: Option<Uuid>,
 }
 
 impl Command for IdempotencyRelease {
@@ -20,6 +23,11 @@ impl Command for IdempotencyRelease {
     }
 
     fn decide(&self, books: &mut Books<'_>) -> Result<bool, Refusal> {
+        if let Some(subject) = self.subject
+            && !books.key_is_of(&self.id, subject)?
+        {
+            return Ok(false);
+        }
         Ok(books.key_release(&self.id)? == KeyChange::Changed)
     }
 }

@@ -9,6 +9,7 @@ use crate::identities::{AuthNonceConsume, RequestSignature};
 use crate::records::{IdempotencyId, IdempotencyRequest, IdempotencyState, StoredResponse};
 use std::sync::Arc;
 use tracing::warn;
+use uuid::Uuid;
 
 /// A response to a request that may carry a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,7 +134,12 @@ impl Idempotency {
 
     /// Ends the lease of a keyed request that failed. If that cannot be written, the lease runs out by itself.
     pub(crate) async fn release(&self, id: IdempotencyId) {
-        if let Err(error) = self.core.committer.commit(IdempotencyRelease { id }).await {
+        self.release_of(id, None).await;
+    }
+
+    /// Like [`Self::release`], unless another request than the one that has made `subject` has begun since.
+    pub(crate) async fn release_of(&self, id: IdempotencyId, subject: Option<Uuid>) {
+        if let Err(error) = self.core.committer.commit(IdempotencyRelease { id, subject }).await {
             warn!(%error, "the idempotency key stays in use until its lease runs out");
         }
     }

@@ -37,10 +37,19 @@ impl Meter {
         !self.lock().text.is_empty()
     }
 
-    /// What a customer has got of an answer who left in the middle: the text so far, what that is by our count, and what the backend has
-    /// used, as far as is known.
-    pub(crate) fn delivered(&self, catalogue: &Catalogue, request: &ChatRequest) -> (String, Usage, Usage) {
-        let text = self.lock().text.clone();
+    /// What a customer has got of an answer who left after `sent` bytes of it: the text, what that is by our count, and what the backend
+    /// has used, as far as is known.
+    pub(crate) fn delivered(
+        &self,
+        catalogue: &Catalogue,
+        request: &ChatRequest,
+        sent: usize,
+    ) -> (String, Usage, Usage) {
+        let text = {
+            let metered = self.lock();
+            let end = metered.text.floor_char_boundary(sent.min(metered.text.len()));
+            metered.text.get(..end).unwrap_or_default().to_owned()
+        };
         let delivered = count(catalogue, request, &text);
         let used = self.lost(catalogue, request, None).unwrap_or(delivered);
         (text, delivered, used)

@@ -90,6 +90,11 @@ impl Quotes {
         }
     }
 
+    /// Refuses to sell work that the backend cannot do on this model. What is not evaluated needs no more.
+    pub(crate) fn check_work_backend(&self, model: &str) -> Result<(), EngineError> {
+        if self.backend.can_sell(model) { Ok(()) } else { Err(EngineError::NoBackend) }
+    }
+
     /// The most output that can be asked of a model.
     pub(super) fn output_limit(model: &Model) -> u64 {
         model.max_output_tokens.min(OUTPUT_TOKENS_MAX)

@@ -37,6 +37,21 @@ impl SessionAccess {
 }
 
 impl Sessions {
+    /// Refuses a macaroon that was revoked, or was narrowed from one that was.
+    ///
+    /// # Errors
+    /// [`EngineError::InvalidIdentity`].
+    pub async fn check_revoked(&self, access: &SessionAccess) -> Result<(), EngineError> {
+        if access.is_owner() {
+            return Ok(());
+        }
+        let revoked = self.core.ports.store.session_keys_revoked(access.session).await?;
+        if access.keys.iter().any(|key| revoked.contains(&key.id)) {
+            return Err(InvalidCredential::Revoked.into());
+        }
+        Ok(())
+    }
+
     /// Checks a macaroon: its signature, that its caveats are known, and its time. Whether it was revoked, and whether its limits
     /// allow a request, is decided when a request begins.
     ///
@@ -57,7 +72,6 @@ impl Sessions {
                 parent: parent.map(|parent| parent.id),
                 caveats: caveats.get(..n).unwrap_or_default().join("\n"),
                 limit: key.limit,
-                is_last: n == last,
             })
         };
         Ok(SessionAccess {

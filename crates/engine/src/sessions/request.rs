@@ -3,11 +3,11 @@
 use super::keys::SessionAccess;
 use super::request_begin::{SessionRequestBegin, SessionRequestBegun};
 use super::request_finish::{FinishedRequest, RenderRequest, RequestOutcome, SessionRequestFinish};
+use super::request_renew::SessionRequestRenew;
 use super::service::Sessions;
 use super::steps::account_of;
 use crate::books::Refusal;
 use crate::books::rows::{self, RowKind};
-use crate::charging::HoldRenew;
 use crate::committer::CommitError;
 use crate::error::EngineError;
 use crate::error_chain::chain;
@@ -17,11 +17,12 @@ use crate::quotes::evaluation::{self, Judgement};
 use crate::quotes::{Quotes, UnpaidRun};
 use crate::records::{IdempotencyId, IdempotencyRequest};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tithe_free_tier::RequestHash;
-use tithe_ledger::{HoldId, LedgerError};
+use tithe_ledger::LedgerError;
 use tithe_money::Msats;
-use tithe_paywall::UsageError;
+use tithe_paywall::{LimitReached, UsageError};
 use tithe_pricing::{FinishReason, Priced, Quote, Usage};
 use tithe_sessions::{RequestId, RequestResult, RequestState, Session, SessionRequest};
 use tokio_util::sync::CancellationToken;
@@ -56,6 +57,8 @@ pub struct NewWork {
     pub listener: Option<Listener>,
     /// Cancelled when the client of a stream has gone: what was delivered is charged.
     pub gone: CancellationToken,
+    /// How many bytes of the text were sent to the client of a stream.
+    pub sent: Arc<AtomicUsize>,
 }
 
 /// A request that has begun.
@@ -67,6 +70,8 @@ struct Running {
     work: Quote,
     listener: Option<Listener>,
     gone: CancellationToken,
+    sent: Arc<AtomicUsize>,
+    key: Option<IdempotencyId>,
 }
 
 /// What the models have done for a request. Its runs are booked as losses unless the result is committed.
@@ -100,11 +105,13 @@ impl Sessions {
         idempotency: Option<IdempotencyRequest>,
         render: Arc<dyn RenderRequest>,
     ) -> Result<KeyedResponse, EngineError> {
+        self.check_revoked(&new.access).await?;
         if let Some(request) = &idempotency
             && let Some(response) = self.idempotency.stored(request).await?
         {
             return Ok(KeyedResponse::replay(response));
         }
+        let _place = self.places.take().await?;
         let key = idempotency.as_ref().map(|request| request.id.clone());
         let running = match self.begin(new, idempotency).await? {
             Begun::Running(running) => running,
@@ -115,7 +122,7 @@ impl Sessions {
         let done = async {
             let worked = tokio::select! {
                 worked = self.work(&running) => worked,
-                () = self.hold_keep(&running.request) => {
+                () = self.keep(&running) => {
                     warn!("the hold of the request was lost");
                     return Err(EngineError::WorkFailed);
                 }
@@ -126,7 +133,7 @@ impl Sessions {
         let done = done.instrument(span).await;
         if let (Err(_), Some(key)) = (&done, key) {
             // Nothing was charged: a retry may begin at once.
-            self.idempotency.release(key).await;
+            self.idempotency.release_of(key, Some(running.request.id.0)).await;
         }
         done
     }
@@ -137,7 +144,8 @@ impl Sessions {
         new: NewWork,
         idempotency: Option<IdempotencyRequest>,
     ) -> Result<Begun, EngineError> {
-        let NewWork { access, request: text, model, max_output_tokens, listener, gone } = new;
+        let NewWork { access, request: text, model, max_output_tokens, listener, gone, sent } = new;
+        let key = idempotency.as_ref().map(|request| request.id.clone());
         self.quotes.check_text(&text)?;
         let model = self.quotes.work_model(model.as_deref())?;
         if access.models.as_ref().is_some_and(|models| !models.contains(&model.name)) {
@@ -146,15 +154,19 @@ impl Sessions {
         let stored = self.core.ports.store.session(access.session).await?;
         let session = stored.ok_or_else(|| EngineError::not_found(rows::Sessions::NAME, &access.session))?;
         Self::check_active(&session)?;
-        self.quotes.check_backend(&model.name)?;
-        let terms = self.quotes.terms().await?;
         let evaluates = self.core.settings.session_evaluation;
+        self.quotes.check_work_backend(&model.name)?;
+        if evaluates {
+            self.quotes.check_backend(&model.name)?;
+        }
+        let terms = self.quotes.terms().await?;
         let evaluation = if evaluates { Some(self.quotes.evaluation(&text, &terms)?) } else { None };
         let mut work = Quotes::work(model, &text, max_output_tokens, &terms)?;
         let (id, now) = (RequestId(self.core.new_id()), self.core.now());
         for _try in 0..BEGIN_TRIES_MAX {
             let fee = evaluation.as_ref().map_or(Msats::ZERO, |quote| quote.max.msats);
-            let limit = fee.checked_add(work.max.msats)?;
+            // Work that costs nothing has a hold too.
+            let limit = fee.checked_add(work.max.msats)?.max(Msats::new(1)?);
             let request = SessionRequest {
                 id,
                 session: access.session,
@@ -174,9 +186,10 @@ impl Sessions {
             match self.core.committer.commit(begin).await {
                 Ok(SessionRequestBegun::New) => {
                     info!(session = %session.id, request = %id, model = model.name, held = %limit, "request begun");
-                    let recorded = access.keys.iter().filter(|key| key.is_recorded()).map(|key| key.id);
-                    let request = SessionRequest { keys: recorded.collect(), ..request };
-                    let running = Running { request, session, text, evaluation, work, listener, gone };
+                    let keys = access.keys.iter().map(|key| key.id).collect();
+                    let request = SessionRequest { keys, ..request };
+                    let running =
+                        Running { request, session, text, evaluation, work, listener, gone, sent, key };
                     return Ok(Begun::Running(Box::new(running)));
                 }
                 Ok(SessionRequestBegun::Replayed(response)) => {
@@ -185,15 +198,20 @@ impl Sessions {
                 Err(CommitError::Refused(Refusal::Ledger(LedgerError::Insufficient {
                     available, ..
                 }))) => {
-                    let left = available.saturating_sub(fee);
-                    let shorter = max_output_tokens.is_none().then(|| affordable(&work, left)).flatten();
+                    let shorter = shortened(&work, max_output_tokens, available.saturating_sub(fee));
                     let Some(output) = shorter else {
                         return Err(EngineError::InsufficientBalance { required: limit, available });
                     };
                     work = Quotes::work(model, &text, Some(output), &terms)?;
                 }
                 Err(CommitError::Refused(Refusal::KeyUsage(UsageError::Limit(reached)))) => {
-                    return Err(EngineError::KeyLimit(reached));
+                    let left = match reached {
+                        LimitReached::Spend { left, .. } => left,
+                        _ => Msats::ZERO,
+                    };
+                    let shorter = shortened(&work, max_output_tokens, left.saturating_sub(fee));
+                    let Some(output) = shorter else { return Err(EngineError::KeyLimit(reached)) };
+                    work = Quotes::work(model, &text, Some(output), &terms)?;
                 }
                 Err(CommitError::Refused(Refusal::Session(refused))) => {
                     return Err(EngineError::SessionState(refused));
@@ -204,10 +222,16 @@ impl Sessions {
         Err(EngineError::Busy)
     }
 
-    /// Renews the hold for as long as it is ours; returns when it no longer is.
-    async fn hold_keep(&self, request: &SessionRequest) {
+    /// Renews the hold, and the lease of the idempotency key, for as long as they are ours; returns when they no longer are.
+    async fn keep(&self, running: &Running) {
         let lease = self.core.settings.lease;
-        let renew = HoldRenew { hold: HoldId(request.id.0), account: account_of(request.session), lease };
+        let key_lease = self.core.settings.idempotency_lease.max(lease);
+        let renew = SessionRequestRenew {
+            request: running.request.id,
+            session: running.request.session,
+            lease,
+            key: running.key.clone().map(|key| (key, key_lease)),
+        };
         loop {
             tokio::time::sleep(lease / 3).await;
             match self.core.committer.commit(renew.clone()).await {
@@ -216,7 +240,7 @@ impl Sessions {
                     return;
                 }
                 Err(failure) => warn!(failure = chain(&failure), "the hold could not be renewed"),
-                Ok(_) => {}
+                Ok(()) => {}
             }
         }
     }
@@ -262,7 +286,8 @@ impl Sessions {
         let answer = tokio::select! {
             answered = answering => answered,
             () = running.gone.cancelled() => {
-                let (text, delivered, used) = run.meter().delivered(catalogue, run.request());
+                let sent = running.sent.load(Ordering::Acquire);
+                let (text, delivered, used) = run.meter().delivered(catalogue, run.request(), sent);
                 let price = quote.price_or_max(&delivered).msats;
                 let lost = quote.price_or_max(&used).msats.saturating_sub(price);
                 let (usage, estimated, finish) = (delivered, true, FinishReason::Interrupted);
@@ -365,11 +390,17 @@ impl Sessions {
                 Ok(finished) => break Ok(*finished),
                 Err(CommitError::Refused(refusal)) => {
                     // An earlier try may have been committed although its outcome was not known.
-                    if let Some(finished) = self.finished_before(request.id, session).await {
-                        break Ok(finished);
+                    match self.finished_before(request.id, session).await {
+                        Ok(Some(finished)) => break Ok(finished),
+                        Ok(None) => {
+                            warn!(%refusal, "the result of the request was refused");
+                            break Err(EngineError::WorkFailed);
+                        }
+                        Err(failure) => {
+                            warn!(failure = chain(&failure), "the end of the request cannot be read yet");
+                            tokio::time::sleep(COMMIT_RETRY_INTERVAL).await;
+                        }
                     }
-                    warn!(%refusal, "the result of the request was refused");
-                    break Err(EngineError::WorkFailed);
                 }
                 Err(CommitError::Failed) => break Err(EngineError::Internal),
                 // The hold's lease bounds the wait: without a renewal, another server ends the request.
@@ -380,6 +411,11 @@ impl Sessions {
             }
         };
         match committed {
+            // Another request has begun under its key since.
+            Ok(finished) if failure.is_none() && finished.request.cost().is_none() => {
+                book_all(runs).await;
+                Err(EngineError::WorkFailed)
+            }
             Ok(finished) => {
                 for (run, _) in runs {
                     run.paid();
@@ -404,13 +440,18 @@ impl Sessions {
 
 impl Sessions {
     /// The request as it is stored, if its end was committed and it was charged.
-    async fn finished_before(&self, id: RequestId, session: &Session) -> Option<FinishedRequest> {
+    async fn finished_before(
+        &self,
+        id: RequestId,
+        session: &Session,
+    ) -> Result<Option<FinishedRequest>, EngineError> {
         let store = &self.core.ports.store;
-        let request = store.session_request(id).await.ok()??;
-        request.cost()?;
-        let account = store.account(account_of(session.id)).await.ok()??;
-        let tier = self.identities.tier_of(session.identity).await.ok()?;
-        Some(FinishedRequest { request, balance: account.balance(), held: account.held(), tier })
+        let request = store.session_request(id).await?.filter(|request| request.cost().is_some());
+        let Some(request) = request else { return Ok(None) };
+        let account = store.account(account_of(session.id)).await?;
+        let Some(account) = account else { return Ok(None) };
+        let tier = self.identities.tier_of(session.identity).await?;
+        Ok(Some(FinishedRequest { request, balance: account.balance(), held: account.held(), tier }))
     }
 }
 
@@ -449,6 +490,11 @@ async fn book_all(runs: Vec<(UnpaidRun, Usage)>) {
 
 fn add(a: Msats, b: Msats) -> Msats {
     a.checked_add(b).unwrap_or(Msats::MAX)
+}
+
+/// A shorter output that `available` pays for, unless the customer has said how much is wanted.
+fn shortened(quote: &Quote, wanted: Option<u64>, available: Msats) -> Option<u64> {
+    if wanted.is_some() { None } else { affordable(quote, available) }
 }
 
 /// The most output that `available` pays for at the rates of a quote; `None` if that is too little to be of use.

@@ -48,10 +48,12 @@ impl Command for SessionRequestBegin {
         let (request, now) = (self.request.as_ref(), books.now());
         if let Some(keyed) = &self.idempotency {
             match books.key_begin(keyed, Some(request.id.0), None)? {
-                // What an abandoned request held is released by its lease; it was charged nothing, and this one is another.
+                // What an abandoned request holds is released by its lease. Should it go on after all, it finds the key taken, and
+                // fails without being charged.
                 KeyBegun::New | KeyBegun::Resumed { .. } => {}
                 KeyBegun::Replayed(response) => return Ok(SessionRequestBegun::Replayed(response)),
             }
+            books.key_hold(&keyed.id, request.id.0, now + keyed.lease.max(self.lease))?;
         }
         let session = books.session(request.session)?;
         session.check_active()?;
@@ -73,7 +75,8 @@ impl Command for SessionRequestBegin {
 }
 
 impl Books<'_> {
-    /// Reserves what a request can cost on every key that has a limit, and records the use of the last one. Returns these keys.
+    /// Reserves what a request can cost on every key of its macaroon, and so records its use: the owner sees, and can revoke, also those
+    /// that were only narrowed further. Returns the keys.
     fn session_keys_reserve(
         &mut self,
         request: &SessionRequest,
@@ -86,11 +89,9 @@ impl Books<'_> {
             if stored.as_ref().is_some_and(|stored| stored.revoked_at.is_some()) {
                 return Err(Refusal::KeyRevoked(key.id));
             }
-            if key.is_recorded() {
-                let used = stored.unwrap_or_else(|| SessionKey::first_used(request.session, key, now));
-                self.rows.session_keys.put(used.reserve(request.limit, key.limit, now)?)?;
-                recorded.push(key.id);
-            }
+            let used = stored.unwrap_or_else(|| SessionKey::first_used(request.session, key, now));
+            self.rows.session_keys.put(used.reserve(request.limit, key.limit, now)?)?;
+            recorded.push(key.id);
         }
         Ok(recorded)
     }

@@ -14,6 +14,10 @@ use tithe_paywall::KeyId;
 use tithe_sessions::{RequestEnded, RequestId, RequestResult, RequestState, SessionId, SessionRequest};
 use tithe_trust::{Interaction, NostrPubkey, Tier};
 
+/// What a customer is told whose request was begun anew under its idempotency key.
+const TAKEN: &str =
+    "The request was repeated under its Idempotency-Key meanwhile. Nothing was charged for this one.";
+
 /// How a request of a session ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestOutcome {
@@ -131,8 +135,17 @@ impl Command for SessionRequestFinish {
     fn decide(&self, books: &mut Books<'_>) -> Result<Box<FinishedRequest>, Refusal> {
         let (session, now) = (books.session(self.session)?, books.now());
         let request = books.session_request(self.request)?;
+        // Another request has begun under its key since: that one is answered and charged.
+        let taken = match &self.finish {
+            Some((key, _)) => !books.key_is_of(key, self.request.0)?,
+            None => false,
+        };
         let lost = || Refusal::LeaseLost { kind: SessionRequests::NAME, key: self.request.to_string() };
         let state = match (&self.outcome, self.cost()) {
+            _ if taken => {
+                books.session_hold_release(&request)?;
+                RequestState::Failed { message: TAKEN.to_owned() }
+            }
             (RequestOutcome::Completed { result, .. }, Some(cost)) => {
                 let ended = self.settle(books, cost, request.limit)?;
                 RequestState::Complete { result: result.clone(), ended }
@@ -160,7 +173,7 @@ impl Command for SessionRequestFinish {
         let account = books.account(account_of(self.session))?;
         let tier = self.identity.map(|pubkey| books.tier(pubkey)).transpose()?.unwrap_or(Tier::Anonymous);
         let finished = FinishedRequest { request, balance: account.balance(), held: account.held(), tier };
-        if let Some((key, render)) = &self.finish {
+        if let Some((key, render)) = self.finish.as_ref().filter(|_| !taken) {
             match self.outcome {
                 RequestOutcome::Failed { .. } => books.key_release(key)?,
                 _ => books.key_finish(key, &render.render(&finished))?,

@@ -1,6 +1,7 @@
 //! The use cases of sessions.
 
 use super::macaroons::MacaroonKeys;
+use super::places::Places;
 use crate::admission::Admission;
 use crate::core::Core;
 use crate::idempotency::Idempotency;
@@ -20,6 +21,7 @@ pub struct Sessions {
     pub(super) backend: Arc<BackendHealth>,
     pub(super) admission: Arc<Admission>,
     pub(super) macaroons: MacaroonKeys,
+    pub(super) places: Places,
 }
 
 /// The services that sessions use.
@@ -35,6 +37,7 @@ pub(crate) struct SessionServices {
 impl Sessions {
     pub(crate) fn new(core: Arc<Core>, services: SessionServices, macaroons: MacaroonKeys) -> Self {
         let SessionServices { idempotency, identities, payments, quotes, backend, admission } = services;
-        Self { core, idempotency, identities, payments, quotes, backend, admission, macaroons }
+        let places = Places::new(core.settings.session_requests);
+        Self { core, idempotency, identities, payments, quotes, backend, admission, macaroons, places }
     }
 }

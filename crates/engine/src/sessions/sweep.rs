@@ -7,9 +7,12 @@ use super::session_lapse::SessionLapse;
 use crate::charging::HoldOwner;
 use crate::core::Core;
 use crate::error::EngineError;
+use crate::error_chain::chain;
+use crate::store::StoreError;
 use async_trait::async_trait;
 use tithe_ledger::{AccountId, Hold};
 use tithe_sessions::{RequestId, SessionId};
+use tracing::warn;
 
 impl Sessions {
     /// Ends sessions that never got an invoice, and those that nobody uses. Several servers may do it at once: each session ends
@@ -40,7 +43,15 @@ impl HoldOwner for Sessions {
     async fn hold_expired(&self, hold: &Hold) -> Result<(), EngineError> {
         let AccountId::Session(session) = hold.account else { return Ok(()) };
         let (request, session) = (RequestId(hold.id.0), SessionId(session));
-        let stored = self.core.ports.store.session_request(request).await?;
+        let stored = match self.core.ports.store.session_request(request).await {
+            Ok(stored) => stored,
+            Err(failure @ StoreError::Unavailable(_)) => return Err(failure.into()),
+            Err(failure) => {
+                // It must not keep others from being swept; the audit names it.
+                warn!(%request, failure = chain(&failure), "a request of a session cannot be read");
+                return Ok(());
+            }
+        };
         let keys = stored.map(|stored| stored.keys).unwrap_or_default();
         self.core.sweep(SessionRequestAbandon { request, session, keys }).await
     }

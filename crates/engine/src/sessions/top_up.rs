@@ -24,6 +24,7 @@ impl Sessions {
     /// [`EngineError::TopUpPending`] with the invoice that is unpaid, [`EngineError::SessionState`], [`EngineError::Request`] for an
     /// amount that is out of range, [`EngineError::NoWallet`].
     pub async fn top_up(&self, access: &SessionAccess, amount: Sats) -> Result<Invoice, EngineError> {
+        self.check_revoked(access).await?;
         let view = self.view(access.session).await?;
         match view.session.check_top_up() {
             Ok(()) => {}

@@ -11,6 +11,8 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Deserialize;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tithe_engine::EngineError;
 use tithe_engine::idempotency::KeyedResponse;
 use tithe_engine::records::StoredResponse;
@@ -24,6 +26,15 @@ use tracing::Instrument;
 static X_TITHE_BALANCE_MSATS: HeaderName = HeaderName::from_static("x-tithe-balance-msats");
 static X_TITHE_COST_MSATS: HeaderName = HeaderName::from_static("x-tithe-cost-msats");
 
+/// How long a stream waits for the first text before it answers; what ends before that is an ordinary response.
+const FIRST_TEXT: Duration = Duration::from_secs(10);
+
+/// How long a stream is silent before it sends a comment, so that proxies keep it open.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// How much text one event has at most, unless it came at once.
+const DELTA_BYTES_MAX: usize = 16 * 1024;
+
 /// Have a request done
 ///
 /// The most that the request can cost is held, the request is evaluated and done, and what it really cost is charged. Without
@@ -31,7 +42,7 @@ static X_TITHE_COST_MSATS: HeaderName = HeaderName::from_static("x-tithe-cost-ms
 /// rejects costs the evaluation.
 ///
 /// With `Accept: text/event-stream`, the answer comes as it is generated: `event: delta` with `{"text"}`, and at the end `event: done`
-/// with the body of the other response, or `event: error` with a problem. If the client of a stream leaves, it is charged for what it
+/// with the body of the other response, or `event: error` with a problem. What ends before any text is an ordinary response. If the client of a stream leaves, it is charged for what it
 /// got. Any other request is finished and charged even if its client leaves: repeat it with its `Idempotency-Key`, or find the answer
 /// in the session's history.
 #[utoipa::path(
@@ -84,16 +95,25 @@ pub(crate) async fn request(
             let _gone = sender.send(delta.to_owned());
         })
     });
-    let new = NewWork { access, request: text, model, max_output_tokens, listener, gone: gone.clone() };
+    let sent = Arc::new(AtomicUsize::new(0));
+    let new = NewWork {
+        access,
+        request: text,
+        model,
+        max_output_tokens,
+        listener,
+        gone: gone.clone(),
+        sent: Arc::clone(&sent),
+    };
     let render = Arc::new(Reply { http_request_id: crate::request_id::current() });
     let sessions = state.engine.sessions.clone();
     // The work goes on, and is charged, without its client.
     let working = async move { sessions.request(new, key, render).await };
-    let working = state.runtime.spawn(working.in_current_span());
+    let working = state.work.spawn_on(working.in_current_span(), &state.runtime);
     if !streams {
         return Ok(respond(ended(working.await)?));
     }
-    stream(working, receiver, gone, slot).await
+    stream(working, receiver, sent, gone, slot).await
 }
 
 /// Whether the client prefers events.
@@ -117,41 +137,57 @@ type Working = JoinHandle<Result<KeyedResponse, EngineError>>;
 async fn stream(
     mut working: Working,
     mut deltas: mpsc::UnboundedReceiver<String>,
+    sent: Arc<AtomicUsize>,
     gone: CancellationToken,
     slot: Option<crate::limits::StreamSlot>,
 ) -> Result<HttpResponse, Problem> {
     // If the client leaves, this is dropped.
     let leaving = gone.drop_guard();
-    let first = deltas.recv().await;
-    let Some(first) = first else {
-        // The sender is dropped when the work has ended.
-        let keyed = ended((&mut working).await)?;
-        if keyed.response.status != 200 {
-            return Ok(respond(keyed));
-        }
-        let text = event("done", &keyed.response.body);
-        return Ok(event_stream().body(text));
-    };
-    let events = futures_util::stream::unfold(Some((working, deltas, Some(first))), async |state| {
-        let (working, mut deltas, first) = state?;
-        let next = match first {
-            Some(first) => Some(first),
-            None => deltas.recv().await,
-        };
-        if let Some(mut text) = next {
-            // What has come meanwhile goes with it.
-            while let Ok(more) = deltas.try_recv() {
-                text.push_str(&more);
+    let first = match tokio::time::timeout(FIRST_TEXT, deltas.recv()).await {
+        Ok(Some(first)) => Some(first),
+        Ok(None) => {
+            // The sender is dropped when the work has ended.
+            let keyed = ended((&mut working).await)?;
+            if keyed.response.status != 200 {
+                return Ok(respond(keyed));
             }
-            let data = serde_json::to_string(&AnswerDeltaBody { text }).unwrap_or_default();
-            return Some((event("delta", &data), Some((working, deltas, None))));
+            let text = event("done", &keyed.response.body);
+            return Ok(event_stream().body(text));
         }
-        let last = match ended(working.await) {
-            Ok(keyed) if keyed.response.status == 200 => event("done", &keyed.response.body),
-            Ok(keyed) => event("error", &keyed.response.body),
-            Err(problem) => event("error", &problem.body_text()),
-        };
-        Some((last, None))
+        Err(_nothing_yet) => None,
+    };
+    let events = futures_util::stream::unfold(Some((working, deltas, first)), move |state| {
+        let sent = Arc::clone(&sent);
+        async move {
+            let (working, mut deltas, first) = state?;
+            let next = match first {
+                Some(first) => Some(first),
+                None => match tokio::time::timeout(KEEP_ALIVE, deltas.recv()).await {
+                    Ok(next) => next,
+                    Err(_nothing_new) => {
+                        let comment = Bytes::from_static(b": still here\n\n");
+                        return Some((comment, Some((working, deltas, None))));
+                    }
+                },
+            };
+            if let Some(mut text) = next {
+                // What has come meanwhile goes with it.
+                while text.len() < DELTA_BYTES_MAX
+                    && let Ok(more) = deltas.try_recv()
+                {
+                    text.push_str(&more);
+                }
+                sent.fetch_add(text.len(), Ordering::AcqRel);
+                let data = serde_json::to_string(&AnswerDeltaBody { text }).unwrap_or_default();
+                return Some((event("delta", &data), Some((working, deltas, None))));
+            }
+            let last = match ended(working.await) {
+                Ok(keyed) if keyed.response.status == 200 => event("done", &keyed.response.body),
+                Ok(keyed) => event("error", &keyed.response.body),
+                Err(problem) => event("error", &problem.body_text()),
+            };
+            Some((last, None))
+        }
     });
     let held = (leaving, slot);
     let events = futures_util::StreamExt::map(events, move |event| {

@@ -22,9 +22,9 @@ use tithe_money::Sats;
 use tithe_paywall::KeyId;
 use tithe_sessions::{RequestId, SessionId};
 
-/// How many requests a page of the history has.
-const PAGE_DEFAULT: usize = 20;
-const PAGE_MAX: usize = 100;
+/// How many requests a page of the history has: few, because each has its answer.
+const PAGE_DEFAULT: usize = 10;
+const PAGE_MAX: usize = 20;
 
 /// Create a session
 ///
@@ -115,7 +115,11 @@ pub(crate) async fn read(
 ) -> Result<HttpResponse, Problem> {
     let access = access(&state, &request, &id)?;
     let sessions = state.engine.sessions.clone();
-    let view = state.run(async move { sessions.view(access.session).await }).await?;
+    let reading = async move {
+        sessions.check_revoked(&access).await?;
+        sessions.view(access.session).await
+    };
+    let view = state.run(reading).await?;
     Ok(private(200, &written(SessionBody::try_from(&view))?))
 }
 
@@ -127,7 +131,7 @@ pub(crate) async fn read(
     security(("Macaroon" = [])),
     params(
         ("sessionId" = Uuid, Path, description = "the session's id"),
-        ("limit" = Option<u64>, Query, description = "the number of requests on a page; defaults to 20", minimum = 1, maximum = 100),
+        ("limit" = Option<u64>, Query, description = "the number of requests on a page; defaults to 10", minimum = 1, maximum = 20),
         ("cursor" = Option<Uuid>, Query, description = "`nextCursor` of the page before"),
     ),
     responses(

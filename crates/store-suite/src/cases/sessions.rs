@@ -9,11 +9,14 @@ use std::time::Duration;
 use tithe_clock::{Entropy, SeededEntropy, Timestamp};
 use tithe_engine::books::Refusal;
 use tithe_engine::committer::{CommitError, Committer};
+use tithe_engine::idempotency::IdempotencyRelease;
 use tithe_engine::identities::RequestSignature;
 use tithe_engine::payments::{InvoiceExpire, InvoiceIssue, Issued, PaymentCredit};
+use tithe_engine::records::{IdempotencyId, IdempotencyRequest, StoredResponse};
 use tithe_engine::sessions::{
-    RequestOutcome, SessionClose, SessionCreate, SessionKeyRevoke, SessionLapse, SessionOwner,
-    SessionRequestAbandon, SessionRequestBegin, SessionRequestBegun, SessionRequestFinish,
+    FinishedRequest, RenderRequest, RequestOutcome, SessionClose, SessionCreate, SessionKeyRevoke,
+    SessionLapse, SessionOwner, SessionRequestAbandon, SessionRequestBegin, SessionRequestBegun,
+    SessionRequestFinish, SessionRequestRenew,
 };
 use tithe_free_tier::RequestHash;
 use tithe_ledger::{AccountId, LedgerError};
@@ -115,7 +118,7 @@ fn finish(session: u128, n: u128, outcome: RequestOutcome, keys: &[PresentedKey]
         request: request_id(n),
         session: session_id(session),
         identity: None,
-        keys: keys.iter().filter(|key| key.is_recorded()).map(|key| key.id).collect(),
+        keys: keys.iter().map(|key| key.id).collect(),
         request_hash: RequestHash::of("hello"),
         outcome,
         finish: None,
@@ -140,13 +143,12 @@ async fn active(committer: &Committer, n: u128, balance: u64) {
     committer.commit(pay(n, 0, balance, START)).await.unwrap();
 }
 
-fn key(n: u8, limit: Option<Limit>, is_last: bool) -> PresentedKey {
+fn key(n: u8, limit: Option<Limit>) -> PresentedKey {
     PresentedKey {
         id: KeyId::from_bytes([n; 16]),
         parent: (n > 1).then(|| KeyId::from_bytes([n - 1; 16])),
         caveats: format!("max_requests={n}\nexpires=9"),
         limit,
-        is_last,
     }
 }
 
@@ -189,7 +191,7 @@ pub async fn sessions_come_back_as_they_were_written(store: FreshStore) {
     assert_eq!(store.sessions_idle(later, 9).await.unwrap(), [new.id]);
 
     // One request ends in each way.
-    let keys = [key(1, Some(Limit::Total(msats(400_000))), false), key(2, None, true)];
+    let keys = [key(1, Some(Limit::Total(msats(400_000)))), key(2, None)];
     for n in 1..=4 {
         committer.commit(begin(1, n, 100_000, &keys)).await.unwrap();
     }
@@ -217,6 +219,7 @@ pub async fn sessions_come_back_as_they_were_written(store: FreshStore) {
     let revoke = SessionKeyRevoke { session: new.id, key: keys[0].id };
     let revoked = *committer.commit(revoke).await.unwrap();
     assert_eq!(store.session_keys(new.id).await.unwrap()[0], revoked);
+    assert_eq!(store.session_keys_revoked(new.id).await.unwrap(), [keys[0].id]);
     let refused = committer.commit(begin(1, 5, 1_000, &keys)).await;
     assert!(matches!(refused, Err(CommitError::Refused(Refusal::KeyRevoked(id))) if id == keys[0].id));
     let unknown = SessionKeyRevoke { session: new.id, key: KeyId::from_bytes([9; 16]) };
@@ -292,7 +295,7 @@ pub async fn a_hundred_requests_at_once_begin_exactly_as_often_as_the_balance_co
 ) {
     let committers: Vec<Committer> = stores.iter().map(|store| committer_at(store, START)).collect();
     active(&committers[0], 1, 105_000).await;
-    let keyed = [key(1, Some(Limit::Period(Period::Hour, msats(55_000))), true)];
+    let keyed = [key(1, Some(Limit::Period(Period::Hour, msats(55_000))))];
     let began = async |first: u128, keys: &[PresentedKey]| {
         let begins = (0..100).map(|n| {
             let committer = &committers[usize::try_from(n).unwrap() % committers.len()];
@@ -362,6 +365,56 @@ pub async fn a_request_ends_once_whoever_ends_it(stores: Vec<FreshStore>) {
     let history = stores[0].session_requests(session_id(1), None, 99).await.unwrap();
     let complete = history.iter().filter(|request| request.cost().is_some()).count();
     assert_eq!((balance, held), (1_000_000 - 10_000 * u64::try_from(complete).unwrap(), 0));
+    assert_sound(&stores[0]).await;
+}
+
+#[derive(Debug)]
+struct Plain;
+
+impl RenderRequest for Plain {
+    fn render(&self, finished: &FinishedRequest) -> StoredResponse {
+        StoredResponse { status: 200, body: finished.request.id.to_string() }
+    }
+}
+
+/// Of two requests under one idempotency key, which the second took over because the first seemed to be gone, one is charged; and none
+/// is taken over while it renews its lease.
+pub async fn a_request_that_is_repeated_under_its_key_is_charged_once(stores: Vec<FreshStore>) {
+    let at = |seconds| START + Duration::from_secs(seconds);
+    let committer = |server: usize, seconds| committer_at(&stores[server], at(seconds));
+    active(&committer(0, 0), 1, 100_000).await;
+    let id = IdempotencyId { scope: "session:1".to_owned(), key: "k".to_owned() };
+    let keyed = IdempotencyRequest { id: id.clone(), fingerprint: [1; 32], keep: IDLE, lease: LEASE };
+    let begin = |n| SessionRequestBegin { idempotency: Some(keyed.clone()), ..begin(1, n, 10_000, &[]) };
+    let render = || -> Arc<dyn RenderRequest> { Arc::new(Plain) };
+    let finish = |n| SessionRequestFinish {
+        finish: Some((id.clone(), render())),
+        ..finish(1, n, completed(7_000), &[])
+    };
+    let renew = SessionRequestRenew {
+        request: request_id(1),
+        session: session_id(1),
+        lease: LEASE,
+        key: Some((id.clone(), LEASE)),
+    };
+    committer(0, 0).commit(begin(1)).await.unwrap();
+    committer(0, 20).commit(renew.clone()).await.unwrap();
+    let early = committer(1, 40).commit(begin(2)).await;
+    assert!(matches!(early, Err(CommitError::Refused(Refusal::RequestInProgress))), "{early:?}");
+    assert_eq!(committer(1, 51).commit(begin(2)).await.unwrap(), SessionRequestBegun::New);
+    // The first was only slow.
+    let lost = committer(0, 52).commit(renew).await;
+    assert!(matches!(lost, Err(CommitError::Refused(Refusal::LeaseLost { .. }))), "{lost:?}");
+    let release = |n| IdempotencyRelease { id: id.clone(), subject: Some(request_id(n).0) };
+    assert!(!committer(0, 52).commit(release(1)).await.unwrap(), "the key is the second one's");
+    let first = committer(0, 52).commit(finish(1)).await.unwrap();
+    assert_eq!(first.request.cost(), None, "it is not charged");
+    let second = committer(1, 53).commit(finish(2)).await.unwrap();
+    assert_eq!(second.request.cost().unwrap().charged, msats(7_000));
+    let again = committer(0, 54).commit(begin(3)).await.unwrap();
+    let stored = StoredResponse { status: 200, body: request_id(2).to_string() };
+    assert_eq!(again, SessionRequestBegun::Replayed(stored));
+    assert_eq!(balance(&stores[0], 1).await, (93_000, 0));
     assert_sound(&stores[0]).await;
 }
 

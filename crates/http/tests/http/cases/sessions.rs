@@ -147,7 +147,7 @@ async fn what_fails_costs_nothing_and_what_is_rejected_costs_its_evaluation() {
         refused.is_problem(400, "invalid_field");
         assert!(refused.detail().starts_with(field), "{}", refused.detail());
     }
-    let states: Vec<String> = session.get("/requests?limit=100").await.ok(200)["requests"]
+    let states: Vec<String> = session.get("/requests?limit=20").await.ok(200)["requests"]
         .as_array()
         .unwrap()
         .iter()

@@ -359,7 +359,7 @@ fn a_client_that_never_pays_keeps_nobody_out_and_leaves_nothing() {
             let elsewhere = std::net::IpAddr::from([127, 0, 0, 2]);
             let client = Client::builder().no_proxy().local_address(elsewhere).build().unwrap();
             let customer = Customer { server: &server, client };
-            let mut bought = 0;
+            let mut bought = 0_u64;
             while !is_over.get() || bought < 3 {
                 assert_eq!(customer.buy(&format!("question {bought}")).await["state"], "complete");
                 bought += 1;
@@ -384,7 +384,9 @@ fn a_client_that_never_pays_keeps_nobody_out_and_leaves_nothing() {
     let before = env.file().metadata().unwrap().len();
     env.execute("PRAGMA wal_checkpoint(TRUNCATE); VACUUM; PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
     let after = env.file().metadata().unwrap().len();
-    assert!(before > 2 * after && after < 1_000_000, "{before} bytes, compacted {after}");
+    // What is left is the empty tables and the jobs that were bought, at some 8 kB each.
+    let most = 500_000 + 16_000 * bought;
+    assert!(before > after && after < most, "{before} bytes, compacted {after}, expected at most {most}");
     env.audit();
 }
 

@@ -412,8 +412,8 @@ pub async fn a_request_that_is_repeated_under_its_key_is_charged_once(stores: Ve
     let second = committer(1, 53).commit(finish(2)).await.unwrap();
     assert_eq!(second.request.cost().unwrap().charged, msats(7_000));
     let again = committer(0, 54).commit(begin(3)).await.unwrap();
-    let stored = StoredResponse { status: 200, body: request_id(2).to_string() };
-    assert_eq!(again, SessionRequestBegun::Replayed(stored));
+    let kept = StoredResponse { status: 200, body: request_id(2).to_string() };
+    assert_eq!(again, SessionRequestBegun::Replayed(kept));
     assert_eq!(balance(&stores[0], 1).await, (93_000, 0));
     assert_sound(&stores[0]).await;
 }

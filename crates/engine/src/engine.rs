@@ -4,19 +4,19 @@ use crate::admission::Admission;
 use crate::audit::{AuditReport, audit};
 use crate::charging::Charging;
 use crate::committer::Committer;
-use crate::core::Core;
+use crate::core::{Core, SalesServices};
 use crate::error::EngineError;
 use crate::idempotency::Idempotency;
 use crate::identities::Identities;
 use crate::inference::{BackendHealth, ModelsInUse};
-use crate::jobs::{ClaimTokens, JobFeed, JobOwners, JobServices, JobSteps, Jobs};
+use crate::jobs::{ClaimTokens, JobFeed, JobOwners, JobSteps, Jobs};
 use crate::payments::Payments;
 use crate::pool::Pool;
 use crate::ports::Ports;
 use crate::quotes::{Quotes, UnknownModel};
 use crate::readiness::{LastReadiness, Readiness};
 use crate::retention::Retention;
-use crate::sessions::{MacaroonKeys, SessionOwners, SessionServices, Sessions};
+use crate::sessions::{MacaroonKeys, SessionOwners, Sessions};
 use crate::settings::Settings;
 use crate::store::StoreError;
 use std::sync::Arc;
@@ -81,15 +81,7 @@ impl Engine {
         let session_owners = Arc::new(SessionOwners::new(core.ports.store.clone(), steps.unpaid.clone()));
         let payments = Arc::new(Payments::new(core.clone(), vec![job_owners, session_owners]));
         let admission = Arc::new(Admission::new(core.clone(), identities.clone(), steps.unpaid.clone()));
-        let services = JobServices {
-            idempotency: idempotency.clone(),
-            identities: identities.clone(),
-            payments: payments.clone(),
-            quotes: quotes.clone(),
-            backend: backend.clone(),
-            admission: admission.clone(),
-        };
-        let of_sessions = SessionServices {
+        let services = SalesServices {
             idempotency: idempotency.clone(),
             identities: identities.clone(),
             payments: payments.clone(),
@@ -97,7 +89,7 @@ impl Engine {
             backend: backend.clone(),
             admission,
         };
-        let sessions = Arc::new(Sessions::new(core.clone(), of_sessions, MacaroonKeys::new(claims)));
+        let sessions = Arc::new(Sessions::new(core.clone(), services.clone(), MacaroonKeys::new(claims)));
         let charging = Arc::new(Charging::new(core.clone(), vec![sessions.clone()]));
         let jobs = Arc::new(Jobs::new(core.clone(), services, &steps, ClaimTokens::new(claims)));
         let retention = Retention::new(core.clone());

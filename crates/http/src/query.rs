@@ -1,6 +1,8 @@
 //! Strict parsing of query strings: invalid UTF-8 is rejected, not replaced.
 
+use crate::problem::Problem;
 use percent_encoding::percent_decode_str;
+use std::str::FromStr;
 
 /// The parameters of a query string.
 pub(crate) struct Query(Vec<(String, String)>);
@@ -32,6 +34,30 @@ impl Query {
     /// All values of the named parameter.
     pub(crate) fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(named, _)| named == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Which page of a list is asked for.
+pub(crate) struct Page<C> {
+    /// How many entries it has at most.
+    pub(crate) limit: usize,
+    /// The last entry of the page before.
+    pub(crate) cursor: Option<C>,
+}
+
+impl<C: FromStr> Page<C> {
+    /// Reads `limit`, which is `default` if absent and at most `max`, and `cursor`.
+    ///
+    /// # Errors
+    /// A 400 that names the parameter.
+    pub(crate) fn read(query: &Query, default: usize, max: usize) -> Result<Self, Problem> {
+        let limit = query.get("limit").map_or(Some(default), |text| text.parse().ok());
+        let limit = limit.filter(|limit| (1..=max).contains(limit));
+        let limit = limit
+            .ok_or_else(|| Problem::field("limit", format!("expected a whole number from 1 to {max}")))?;
+        let cursor = query.get("cursor").map(str::parse).transpose();
+        let cursor = cursor.map_err(|_| Problem::field("cursor", "expected the nextCursor of a page"))?;
+        Ok(Self { limit, cursor })
     }
 }
 

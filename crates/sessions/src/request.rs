@@ -68,7 +68,7 @@ pub enum RequestState {
         /// What it cost.
         ended: RequestEnded,
     },
-    /// The evaluation rejected the request, and only the evaluation was charged.
+    /// The evaluation did not accept the request, and only the evaluation was charged.
     Rejected {
         /// The reason, for the customer.
         reason: String,

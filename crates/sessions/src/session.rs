@@ -346,7 +346,7 @@ impl Session {
     ///
     /// # Errors
     /// [`SessionError::NotOver`] when it was used meanwhile, [`SessionError::NotActive`].
-    pub fn lapsed(&self, idle: Duration, now: Timestamp) -> Result<Self, SessionError> {
+    pub fn expired_idle(&self, idle: Duration, now: Timestamp) -> Result<Self, SessionError> {
         self.check_active()?;
         if now < self.expires_at(idle) {
             return Err(SessionError::NotOver);
@@ -420,8 +420,8 @@ mod tests {
 
     #[test]
     fn a_session_that_was_paid_for_stays_ended() {
-        let lapsed = active().lapsed(IDLE, NOW + IDLE).unwrap();
-        for ended in [active().closed(NOW).unwrap(), lapsed] {
+        let expired = active().expired_idle(IDLE, NOW + IDLE).unwrap();
+        for ended in [active().closed(NOW).unwrap(), expired] {
             let late = ended.paid(hash(2), msats(1_000), NOW).unwrap();
             assert!(late.end().is_some());
             assert_eq!(late.paid_in, msats(501_000));
@@ -454,15 +454,18 @@ mod tests {
     }
 
     #[test]
-    fn only_an_unused_session_lapses() {
+    fn only_an_unused_session_expires() {
         let used = active().used(NOW + IDLE / 2);
-        assert_eq!(used.lapsed(IDLE, NOW + IDLE), Err(SessionError::NotOver));
-        assert!(used.lapsed(IDLE, NOW + IDLE / 2 + IDLE).is_ok());
+        assert_eq!(used.expired_idle(IDLE, NOW + IDLE), Err(SessionError::NotOver));
+        assert!(used.expired_idle(IDLE, NOW + IDLE / 2 + IDLE).is_ok());
         // Not every request changes the session.
         let again = used.used(NOW + IDLE / 2 + Duration::from_secs(59));
         assert_eq!(again, used);
         let closed = used.closed(NOW).unwrap();
-        assert_eq!(closed.lapsed(IDLE, NOW + IDLE * 9), Err(SessionError::NotActive(StateName::Closed)));
+        assert_eq!(
+            closed.expired_idle(IDLE, NOW + IDLE * 9),
+            Err(SessionError::NotActive(StateName::Closed))
+        );
         assert_eq!(closed.closed(NOW), Ok(closed.clone()), "closing again changes nothing");
         assert_eq!(new().closed(NOW), Err(SessionError::NotActive(StateName::AwaitingPayment)));
     }

@@ -10,9 +10,9 @@ mod session;
 mod sse;
 
 pub(crate) use bodies::{
-    AnswerDelta, Created, Delta, Estimate, FreeTier, Invoice, Job, Me, Problem, Verified, parse,
+    AnswerDelta, Created, Delta, Estimate, FreeTier, Invoice, Job, Me, Problem, SessionReply, Verified, parse,
 };
 pub(crate) use failure::Failure;
-pub(crate) use prepaid::{Opener, Wish, reply};
+pub(crate) use prepaid::{AskRequest, SessionAccess};
 pub(crate) use requests::{Client, ServerArgs};
 pub(crate) use sse::Event;

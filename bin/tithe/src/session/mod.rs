@@ -2,7 +2,9 @@
 //! else to standard error.
 
 use crate::ask::{PlainText, Terminal, say};
-use crate::client::{self, AnswerDelta, Client, Failure, Invoice, Opener, Problem, ServerArgs, Wish};
+use crate::client::{
+    self, AnswerDelta, AskRequest, Client, Failure, Invoice, Problem, ServerArgs, SessionAccess, SessionReply,
+};
 use crate::identity::key_file;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -111,13 +113,13 @@ pub(crate) fn run(command: SessionCommand) -> Outcome<ExitCode> {
 
 impl SessionArgs {
     /// The client, and what opens the session: a macaroon says which session it is for.
-    fn opened(&self) -> Outcome<(Client, Opener)> {
+    fn opened(&self) -> Outcome<(Client, SessionAccess)> {
         let text = self.macaroon.trim();
         let macaroon: Macaroon = text.parse()?;
         let identifier = std::str::from_utf8(macaroon.identifier()).ok();
         let session = identifier.and_then(|identifier| identifier.strip_prefix("session:"));
         let session = session.ok_or("invalid macaroon: expected one of a session")?.to_owned();
-        Ok((Client::new(&self.server.server)?, Opener { session, macaroon: text.to_owned() }))
+        Ok((Client::new(&self.server.server)?, SessionAccess { session, macaroon: text.to_owned() }))
     }
 }
 
@@ -155,8 +157,8 @@ async fn open(args: OpenArgs) -> Outcome<()> {
 }
 
 async fn show(args: &SessionArgs) -> Outcome<()> {
-    let (client, opener) = args.opened()?;
-    let session = client.session_show(&opener).await?;
+    let (client, access) = args.opened()?;
+    let session = client.session_show(&access).await?;
     println!("session  {}, {}", session.session_id, session.state);
     println!("balance  {}, of which {} are held", sats(session.balance_msats), sats(session.held_msats));
     println!("spent    {}", sats(session.spent_msats));
@@ -174,10 +176,10 @@ async fn show(args: &SessionArgs) -> Outcome<()> {
 
 /// The exit code is 0 for an answer, 1 for an error, and 3 for a request that was rejected.
 async fn ask(args: &AskArgs) -> Outcome<ExitCode> {
-    let (client, opener) = args.session.opened()?;
+    let (client, access) = args.session.opened()?;
     let AskArgs { request, model, max_output_tokens, .. } = args;
-    let wish = Wish { request, model: model.as_deref(), max_output_tokens: *max_output_tokens };
-    let mut events = match client.session_ask(&opener, &wish, &new_key()).await {
+    let ask = AskRequest { request, model: model.as_deref(), max_output_tokens: *max_output_tokens };
+    let mut events = match client.session_ask(&access, &ask, &new_key()).await {
         Err(Failure::Problem { status: 422, detail, .. }) => {
             eprintln!("{detail}");
             return Ok(ExitCode::from(3));
@@ -193,7 +195,7 @@ async fn ask(args: &AskArgs) -> Outcome<ExitCode> {
                 say(&plain.next(&client::parse::<AnswerDelta>(&event.data)?.text));
             }
             "done" => {
-                let reply = client::reply(&event.data)?;
+                let reply: SessionReply = client::parse(&event.data)?;
                 if !streamed {
                     say(&plain.next(&reply.result));
                 }
@@ -216,25 +218,25 @@ async fn ask(args: &AskArgs) -> Outcome<ExitCode> {
 }
 
 async fn top_up(args: &TopUpArgs) -> Outcome<()> {
-    let (client, opener) = args.session.opened()?;
-    let topped_up = client.session_top_up(&opener, args.sats).await?;
+    let (client, access) = args.session.opened()?;
+    let topped_up = client.session_top_up(&access, args.sats).await?;
     args.paying.pay(&client, "the top-up", &topped_up.pending_topup).await?;
     Ok(())
 }
 
 async fn close(args: &SessionArgs) -> Outcome<()> {
-    let (client, opener) = args.opened()?;
-    let closed = client.session_close(&opener).await?;
+    let (client, access) = args.opened()?;
+    let closed = client.session_close(&access).await?;
     println!("closed; refund of {} sats, {}", closed.refund.amount_sats, closed.refund.state);
     Ok(())
 }
 
 async fn keys(args: &KeysArgs) -> Outcome<()> {
-    let (client, opener) = args.session.opened()?;
+    let (client, access) = args.session.opened()?;
     if let Some(key) = &args.revoke {
-        client.session_revoke(&opener, key).await?;
+        client.session_revoke(&access, key).await?;
     }
-    for key in client.session_keys(&opener).await?.keys {
+    for key in client.session_keys(&access).await?.keys {
         let caveats: Vec<&str> = key.caveats.iter().map(|caveat| &**caveat).collect();
         let revoked = key.revoked_at.map(|at| format!(", revoked {at}")).unwrap_or_default();
         let spent = sats(key.spent_msats);

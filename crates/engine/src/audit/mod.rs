@@ -127,7 +127,7 @@ impl Audit {
             }
         }
         if transfer.kind == TransferKind::Grant {
-            // Whether it is a job's is known when the jobs have come in.
+            // Whether it is a job's or a request's is known when all of them have been read.
             self.money.entry(transfer.reference).or_default().absorbed += amount;
         }
         if matches!(transfer.kind, TransferKind::JobPayment | TransferKind::Deposit | TransferKind::TopUp) {
@@ -142,10 +142,11 @@ impl Audit {
         let invoices = std::mem::take(&mut self.invoices);
         let jobs = std::mem::take(&mut self.jobs);
         self.check_payments(&invoices);
-        let owed = self.check_jobs(&jobs);
         let sessions = std::mem::take(&mut self.sessions);
         let seen = sessions.seen();
-        let owed = owed + sessions.check(&mut self.ledger);
+        let Self { ledger, money, .. } = &mut self;
+        let owed = sessions.check(ledger, |work| money.remove(&work).map_or(0, |money| money.absorbed));
+        let owed = owed + self.check_jobs(&jobs);
         self.check_refunds(owed);
         let grants = self.free_tier.grants();
         std::mem::take(&mut self.free_tier).finish(&mut self.ledger);

@@ -37,6 +37,8 @@ struct SessionFacts {
 pub(super) struct SessionAudit {
     sessions: Vec<SessionFacts>,
     requests: HashMap<Uuid, Requests>,
+    /// What the pool was to pay of each request that has ended, in msats.
+    absorbed: Vec<(Uuid, i128)>,
     money: HashMap<Uuid, SessionMoney>,
 }
 
@@ -57,7 +59,9 @@ impl SessionAudit {
     pub(super) fn request(&mut self, request: &SessionRequest) {
         let requests = self.requests.entry(request.session.0).or_default();
         requests.running += u64::from(matches!(request.state, RequestState::Running));
-        requests.charged += request.cost().map_or(0, |ended| i128::from(ended.charged.get()));
+        let ended = request.cost().copied().unwrap_or_default();
+        requests.charged += i128::from(ended.charged.get());
+        self.absorbed.push((request.id.0, i128::from(ended.absorbed.get())));
     }
 
     pub(super) fn transfer(&mut self, transfer: &Transfer) {
@@ -85,9 +89,17 @@ impl SessionAudit {
     }
 
     /// I8: what was paid into a session is charged, refunded, rounded or still in its account, as the session and its requests say,
-    /// to the last millisat; nothing is left of one that has ended. Returns what the sessions say is owed, in msats.
-    pub(super) fn check(mut self, ledger: &mut Auditor) -> i128 {
+    /// to the last millisat; nothing is left of one that has ended; and the pool has paid what its requests say. `granted` returns what
+    /// the ledger says that the pool has paid for a piece of work, in msats. Returns what the sessions say is owed, in msats.
+    pub(super) fn check(mut self, ledger: &mut Auditor, mut granted: impl FnMut(Uuid) -> i128) -> i128 {
         let mut owed = 0;
+        for (request, absorbed) in &self.absorbed {
+            let booked = granted(*request);
+            if *absorbed != booked {
+                let detail = format!("the pool was to pay {absorbed} msat of it, but {booked} are booked");
+                ledger.find(Invariant::I8, format!("request {request}"), detail);
+            }
+        }
         for session in &self.sessions {
             let money = self.money.remove(&session.id).unwrap_or_default();
             let requests = self.requests.remove(&session.id).unwrap_or_default();
@@ -115,5 +127,42 @@ impl SessionAudit {
             ledger.find(Invariant::I8, format!("session {id}"), detail);
         }
         owed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tithe_clock::Timestamp;
+    use tithe_pricing::{FinishReason, Usage};
+    use tithe_sessions::{RequestEnded, RequestId, RequestResult, SessionId};
+
+    #[test]
+    fn a_grant_that_is_not_what_its_request_says_is_found() {
+        let absorbed = Msats::new(5).unwrap();
+        let result = RequestResult {
+            text: "a".into(),
+            usage: Usage::default(),
+            estimated: false,
+            finish: FinishReason::Stop,
+        };
+        let ended = RequestEnded { cost: absorbed, charged: Msats::ZERO, absorbed };
+        let request = SessionRequest {
+            id: RequestId(Uuid::nil()),
+            session: SessionId(Uuid::nil()),
+            model: "m".to_owned(),
+            limit: absorbed,
+            keys: Vec::new(),
+            state: RequestState::Complete { result, ended },
+            created_at: Timestamp::UNIX_EPOCH,
+            updated_at: Timestamp::UNIX_EPOCH,
+        };
+        for (granted, findings) in [(5, 0), (0, 1), (6, 1)] {
+            let mut audit = SessionAudit::default();
+            audit.request(&request);
+            let mut ledger = Auditor::default();
+            assert_eq!(audit.check(&mut ledger, |_| granted), 0);
+            assert_eq!(ledger.finish().len(), findings, "{granted}");
+        }
     }
 }

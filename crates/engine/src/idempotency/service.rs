@@ -5,7 +5,7 @@ use super::finish::IdempotencyFinish;
 use super::release::IdempotencyRelease;
 use crate::core::Core;
 use crate::error::EngineError;
-use crate::identities::{AuthNonceConsume, RequestSignature};
+use crate::identities::RequestSignature;
 use crate::records::{IdempotencyId, IdempotencyRequest, IdempotencyState, StoredResponse};
 use std::sync::Arc;
 use tracing::warn;
@@ -106,8 +106,8 @@ impl Idempotency {
         work: impl Future<Output = Result<StoredResponse, EngineError>>,
     ) -> Result<KeyedResponse, EngineError> {
         let Some(request) = request else {
-            if let Some(auth) = signature.0 {
-                self.core.committer.commit(AuthNonceConsume::from(auth)).await?;
+            if let Some(nonce) = signature.0 {
+                self.core.committer.commit(nonce).await?;
             }
             return Ok(KeyedResponse::new(work.await?));
         };

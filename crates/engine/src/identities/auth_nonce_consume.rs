@@ -10,7 +10,7 @@ use tithe_trust::{NostrPubkey, RequestAuth};
 ///
 /// A login also marks its identity as seen, if the identity has a row. It makes no row: keys cost nothing, and whoever only
 /// logs in must leave nothing behind but the nonce. Returns that identity, or `None`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuthNonceConsume {
     /// The nonce.
     pub nonce: AuthNonceId,
@@ -34,12 +34,16 @@ impl Command for AuthNonceConsume {
     }
 
     fn decide(&self, books: &mut Books<'_>) -> Result<Option<Box<Identity>>, Refusal> {
+        let &Self { nonce: id, kind, pubkey, expires_at } = self;
         let used_at = books.now();
-        consume(books, self)?;
-        if self.kind != AuthNonceKind::Login {
+        // A nonce that expired while the command was queued may have been consumed and deleted.
+        if books.rows.auth_nonces.contains(&id)? || expires_at <= used_at {
+            return Err(Refusal::AuthNonceUsed);
+        }
+        books.rows.auth_nonces.put(AuthNonce { id, kind, pubkey, used_at, expires_at })?;
+        if kind != AuthNonceKind::Login {
             return Ok(None);
         }
-        let pubkey = self.pubkey;
         let Some(known) = books.rows.identities.get(&pubkey)? else { return Ok(None) };
         let seen = Identity { trust: known.trust.seen(used_at), window: known.window.clone() };
         books.rows.identities.put(seen.clone())?;
@@ -53,31 +57,22 @@ impl From<RequestAuth> for AuthNonceConsume {
     }
 }
 
-/// Consumes a nonce whose row the command has declared.
-fn consume(books: &mut Books<'_>, nonce: &AuthNonceConsume) -> Result<(), Refusal> {
-    let &AuthNonceConsume { nonce: id, kind, pubkey, expires_at } = nonce;
-    let used_at = books.now();
-    // A nonce that expired while the command was queued may have been consumed and deleted.
-    if books.rows.auth_nonces.contains(&id)? || expires_at <= used_at {
-        return Err(Refusal::AuthNonceUsed);
-    }
-    books.rows.auth_nonces.put(AuthNonce { id, kind, pubkey, used_at, expires_at })
-}
-
-/// The signature of a request, which is consumed by the command that begins what the request asks for: either both happen, or
+/// The signature of a request, whose nonce is consumed by the command that begins what the request asks for: either both happen, or
 /// neither does and the same bytes can be sent again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RequestSignature(pub Option<RequestAuth>);
+pub struct RequestSignature(pub Option<AuthNonceConsume>);
 
 impl RequestSignature {
-    /// Declares the row of the nonce.
+    /// Declares the rows that consuming the nonce needs.
     pub(crate) fn declare(&self, keys: &mut RowKeys) {
-        keys.auth_nonces.extend(self.0.map(|auth| AuthNonceId(auth.event_id)));
+        if let Some(nonce) = &self.0 {
+            nonce.declare(keys);
+        }
     }
 
     /// Consumes the signature of a request that begins now.
     pub(crate) fn consume(self, books: &mut Books<'_>) -> Result<(), Refusal> {
-        self.0.map_or(Ok(()), |auth| consume(books, &auth.into()))
+        self.0.map_or(Ok(()), |nonce| nonce.decide(books).map(drop))
     }
 
     /// Consumes the signature of a request that continues an abandoned one: the same bytes may have begun that.

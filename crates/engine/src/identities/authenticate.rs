@@ -90,6 +90,6 @@ impl Identities {
         if others.iter().any(|other| other != pubkey) {
             return Err(InvalidCredential::Several);
         }
-        Ok(Some(Presented { pubkey: *pubkey, signature: RequestSignature(signature) }))
+        Ok(Some(Presented { pubkey: *pubkey, signature: RequestSignature(signature.map(Into::into)) }))
     }
 }

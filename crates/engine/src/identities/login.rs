@@ -57,19 +57,17 @@ impl Identities {
         let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
         let site = if site_required { Site::Named(&hosts) } else { Site::NamedOrUnnamed(&hosts) };
         let login = self.challenges.login(&event, site, self.core.now())?;
-        self.idempotency
-            .once(idempotency, RequestSignature(None), async { render(&self.log_in(login).await?) })
-            .await
-    }
-
-    async fn log_in(&self, login: Login) -> Result<LoggedIn, EngineError> {
-        let (Login { pubkey, nonce, expires_at }, now) = (login, self.core.now());
-        let (nonce, kind) = (AuthNonceId(nonce.to_bytes()), AuthNonceKind::Login);
-        let consume = AuthNonceConsume { nonce, kind, pubkey, expires_at };
-        let known = self.core.committer.commit(consume).await?;
-        info!(%pubkey, "logged in");
-        let token = self.tokens.issue(pubkey, now);
-        let identity = IdentityView::of(pubkey, known.as_deref(), &self.core.settings.rules, self.core.now());
-        Ok(LoggedIn { token, identity })
+        let Login { pubkey, nonce, expires_at } = login;
+        let nonce = AuthNonceId(nonce.to_bytes());
+        let consume = AuthNonceConsume { nonce, kind: AuthNonceKind::Login, pubkey, expires_at };
+        let logging_in = async {
+            let logged_in = LoggedIn {
+                token: self.tokens.issue(pubkey, self.core.now()),
+                identity: self.view(pubkey).await?,
+            };
+            info!(%pubkey, "logged in");
+            render(&logged_in)
+        };
+        self.idempotency.once(idempotency, RequestSignature(Some(consume)), logging_in).await
     }
 }

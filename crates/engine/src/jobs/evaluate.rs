@@ -6,9 +6,9 @@ use super::step::{Step, commit_result};
 use super::worker::evaluation_failed;
 use crate::error::EngineError;
 use crate::error_chain::chain;
-use crate::inference::{self, InferenceError};
-use crate::quotes::evaluation::{self, Judgement};
-use crate::quotes::{Quotes, UnpaidRun};
+use crate::inference::InferenceError;
+use crate::quotes::evaluation::{Judgement, UNREADABLE};
+use crate::quotes::{Evaluated, Quotes};
 use std::time::Duration;
 use tithe_jobs::{Evaluation, Job, WorkTerms};
 use tracing::{error, info, warn};
@@ -16,10 +16,6 @@ use tracing::{error, info, warn};
 /// How long a job waits for a BTC price before it fails and is refunded, and how long it rests in between.
 const PRICE_PATIENCE: Duration = Duration::from_hours(24);
 const PRICE_REST: Duration = Duration::from_secs(5);
-
-/// How often the evaluation model is run until its answer can be read.
-const EVALUATION_RUNS_MAX: u32 = 2;
-const EVALUATION_UNREADABLE: &str = "The request could not be evaluated: the evaluation model gave no clear answer. Only the evaluation fee is charged.";
 
 const WORK_UNPRICED: &str =
     "The request was accepted, but the work on it could not be priced. Only the evaluation fee is charged.";
@@ -34,46 +30,18 @@ impl Jobs {
             }
             return Step::HandBack(PRICE_REST);
         }
-        // No more output than the fee was worked out for.
         let Some(Evaluation { quote, .. }) = &job.evaluation else {
             error!("a job without an evaluation is to be evaluated");
             return self.evaluation_end(job, evaluation_failed()).await;
         };
-        let ports = &self.core.ports;
-        let chat = evaluation::chat(&quote.model, &job.request, quote.tokens.max_output);
-        let patience = self.core.settings.work_timeout;
-        let mut runs = 0;
-        let (judgement, run, usage) = loop {
-            runs += 1;
-            let occasion = format!("evaluation:{}:{runs}", job.lease.claims);
-            let run = UnpaidRun::new(&self.quotes, quote, chat.clone(), job.id.0, occasion);
-            let (backend, catalogue) = (ports.inference.as_ref(), &ports.catalogue);
-            let answered =
-                inference::run(backend, catalogue, run.request(), patience, run.meter(), None).await;
-            let answer = match answered {
-                Ok(answer) => answer,
-                Err(failure) => {
-                    run.failed(&failure).await;
-                    return self.evaluation_failed(job, &quote.model, failure).await;
-                }
+        let occasion = format!("evaluation:{}", job.lease.claims);
+        let Evaluated { judgement, run, usage } =
+            match self.quotes.evaluate(quote, &job.request, job.id.0, &occasion).await {
+                Ok(evaluated) => evaluated,
+                Err(failure) => return self.evaluation_failed(job, &quote.model, failure).await,
             };
-            self.backend.answered(&quote.model);
-            match evaluation::read(&answer.text) {
-                Ok(judgement) => break (Some(judgement), run, answer.usage),
-                Err(failure) => {
-                    let chars = answer.text.chars().count();
-                    warn!(failure = chain(&failure), chars, runs, "the evaluation is unreadable");
-                }
-            }
-            // The model has done its work each time: it is asked once more, and then the fee is earned.
-            if runs >= EVALUATION_RUNS_MAX {
-                break (None, run, answer.usage);
-            }
-            // The fee pays for one run.
-            run.unpaid(&answer.usage).await;
-        };
         let verdict = match judgement {
-            None => Verdict::Unreadable(EVALUATION_UNREADABLE.to_owned()),
+            None => Verdict::Unreadable(UNREADABLE.to_owned()),
             Some(Judgement::Reject(reason)) => Verdict::Rejected(reason),
             Some(Judgement::Accept) => match self.work_terms(job).await {
                 Ok(work) => Verdict::Accepted(work),

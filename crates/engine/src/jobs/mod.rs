@@ -28,7 +28,7 @@ pub use follow::{JobCursor, JobFollower, JobUpdate};
 pub use job_abandon::{Abandoned, JobAbandon};
 pub use job_create::{JobCreate, JobCreated};
 pub use owner::{JobOwner, JobOwners};
+pub(crate) use service::JobSteps;
 pub use service::Jobs;
-pub(crate) use service::{JobServices, JobSteps};
 pub use view::JobView;
 pub use work_finish::{Fault, WorkFinish, WorkOutcome};

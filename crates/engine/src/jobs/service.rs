@@ -4,7 +4,7 @@ use super::claim_token::ClaimTokens;
 use super::feed::JobFeed;
 use crate::admission::{Admission, UnpaidCounts};
 use crate::committer::CommitListener;
-use crate::core::Core;
+use crate::core::{Core, SalesServices};
 use crate::idempotency::Idempotency;
 use crate::identities::Identities;
 use crate::inference::BackendHealth;
@@ -28,16 +28,6 @@ pub struct Jobs {
     pub(super) lease_owner: LeaseOwner,
 }
 
-/// The services that jobs use.
-pub(crate) struct JobServices {
-    pub(crate) idempotency: Arc<Idempotency>,
-    pub(crate) identities: Arc<Identities>,
-    pub(crate) payments: Arc<Payments>,
-    pub(crate) quotes: Arc<Quotes>,
-    pub(crate) backend: Arc<BackendHealth>,
-    pub(crate) admission: Arc<Admission>,
-}
-
 /// Wakes the followers of jobs, and stops counting jobs that have been paid for, when steps are committed.
 pub(crate) struct JobSteps {
     pub(crate) feed: Arc<JobFeed>,
@@ -52,8 +42,13 @@ impl CommitListener for JobSteps {
 }
 
 impl Jobs {
-    pub(crate) fn new(core: Arc<Core>, services: JobServices, steps: &JobSteps, tokens: ClaimTokens) -> Self {
-        let JobServices { idempotency, identities, payments, quotes, backend, admission } = services;
+    pub(crate) fn new(
+        core: Arc<Core>,
+        services: SalesServices,
+        steps: &JobSteps,
+        tokens: ClaimTokens,
+    ) -> Self {
+        let SalesServices { idempotency, identities, payments, quotes, backend, admission } = services;
         let feed = steps.feed.clone();
         let random = core.ports.entropy.bytes();
         let lease_owner = LeaseOwner(uuid::Builder::from_random_bytes(random).into_uuid());

@@ -15,6 +15,9 @@ short, odd or hard it is.
 Answer with one JSON object and nothing else: {\"accept\":true} or {\"accept\":false,\"reason\":\"one sentence for the \
 customer\"}.";
 
+/// The message for a customer whose request could not be evaluated, although the model has answered.
+pub(crate) const UNREADABLE: &str = "The request could not be evaluated: the evaluation model gave no clear answer. Only the evaluation fee is charged.";
+
 /// The evaluation model's judgement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Judgement {

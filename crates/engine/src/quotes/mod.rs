@@ -1,12 +1,14 @@
 //! Quotes: what requests would cost, and whether they can be taken at all.
 
 mod estimate;
+mod evaluate;
 pub(crate) mod evaluation;
 mod price_list;
 mod service;
 mod unpaid;
 
 pub use estimate::{Estimate, FreeTierPreview};
+pub(crate) use evaluate::Evaluated;
 pub use price_list::OfferedModel;
 pub use service::{Quotes, UnknownModel};
 pub(crate) use unpaid::UnpaidRun;

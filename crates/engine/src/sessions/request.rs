@@ -13,8 +13,8 @@ use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::idempotency::KeyedResponse;
 use crate::inference::{self, ChatRequest, InferenceError, Message, Role};
-use crate::quotes::evaluation::{self, Judgement};
-use crate::quotes::{Quotes, UnpaidRun};
+use crate::quotes::evaluation::{Judgement, UNREADABLE};
+use crate::quotes::{Evaluated, Quotes, UnpaidRun};
 use crate::records::{IdempotencyId, IdempotencyRequest};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,9 +27,6 @@ use tithe_pricing::{FinishReason, Priced, Quote, Usage};
 use tithe_sessions::{RequestId, RequestResult, RequestState, Session, SessionRequest};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span, warn};
-
-/// How often the evaluation model is run until its answer can be read.
-const EVALUATION_RUNS_MAX: u32 = 2;
 
 /// The least output to which an answer is shortened because the balance allows no more, in tokens.
 const SHORTENED_OUTPUT_MIN: u64 = 256;
@@ -86,8 +83,6 @@ struct Worked {
 enum Failure {
     /// The backend, or its answer.
     Backend(InferenceError),
-    /// The evaluation model gave no clear answer.
-    Unreadable,
     /// The answer has no text.
     Empty,
 }
@@ -111,7 +106,7 @@ impl Sessions {
         {
             return Ok(KeyedResponse::replay(response));
         }
-        let _place = self.places.take().await?;
+        let _slot = self.slots.take().await?;
         let key = idempotency.as_ref().map(|request| request.id.clone());
         let running = match self.begin(new, idempotency).await? {
             Begun::Running(running) => running,
@@ -153,11 +148,12 @@ impl Sessions {
         }
         let stored = self.core.ports.store.session(access.session).await?;
         let session = stored.ok_or_else(|| EngineError::not_found(rows::Sessions::NAME, &access.session))?;
-        Self::check_active(&session)?;
+        session.check_active().map_err(EngineError::SessionState)?;
         let evaluates = self.core.settings.session_evaluation;
-        self.quotes.check_work_backend(&model.name)?;
         if evaluates {
             self.quotes.check_backend(&model.name)?;
+        } else {
+            self.quotes.check_work_backend(&model.name)?;
         }
         let terms = self.quotes.terms().await?;
         let evaluation = if evaluates { Some(self.quotes.evaluation(&text, &terms)?) } else { None };
@@ -250,11 +246,21 @@ impl Sessions {
         let mut runs = Vec::new();
         let mut cost = Msats::ZERO;
         if let Some(quote) = &running.evaluation {
-            let (judgement, run, usage) = self.judge(running, quote).await?;
+            let Running { request, text, .. } = running;
+            let evaluated = self.quotes.evaluate(quote, text, request.id.0, "evaluation").await;
+            let Evaluated { judgement, run, usage } = evaluated.map_err(|failure| {
+                self.backend.suspect(&quote.model, &failure);
+                Failure::Backend(failure)
+            })?;
             cost = quote.price_or_max(&usage).msats;
             runs.push((run, usage));
-            if let Judgement::Reject(reason) = judgement {
-                let outcome = RequestOutcome::Rejected { reason, cost };
+            let outcome = match judgement {
+                Some(Judgement::Accept) => None,
+                Some(Judgement::Reject(reason)) => Some(RequestOutcome::Rejected { reason, cost }),
+                // The model has done its work: the evaluation is charged, and nobody is to blame.
+                None => Some(RequestOutcome::Unreadable { reason: UNREADABLE.to_owned(), cost }),
+            };
+            if let Some(outcome) = outcome {
                 return Ok(Worked { outcome, runs, lost: Msats::ZERO });
             }
         }
@@ -322,42 +328,6 @@ impl Sessions {
             finish: answer.finish.into(),
         };
         Ok(Worked { outcome: RequestOutcome::Completed { result, cost }, runs, lost: Msats::ZERO })
-    }
-
-    /// Runs the evaluation model until its answer can be read.
-    async fn judge(
-        &self,
-        running: &Running,
-        quote: &Quote,
-    ) -> Result<(Judgement, UnpaidRun, Usage), Failure> {
-        let ports = &self.core.ports;
-        let chat = evaluation::chat(&quote.model, &running.text, quote.tokens.max_output);
-        for n in 1..=EVALUATION_RUNS_MAX {
-            let occasion = format!("evaluation:{n}");
-            let run = UnpaidRun::new(&self.quotes, quote, chat.clone(), running.request.id.0, occasion);
-            let patience = self.core.settings.work_timeout;
-            let (backend, catalogue) = (ports.inference.as_ref(), &ports.catalogue);
-            let answered =
-                inference::run(backend, catalogue, run.request(), patience, run.meter(), None).await;
-            let answer = match answered {
-                Ok(answer) => answer,
-                Err(failure) => {
-                    self.backend.suspect(&quote.model, &failure);
-                    run.failed(&failure).await;
-                    return Err(Failure::Backend(failure));
-                }
-            };
-            self.backend.answered(&quote.model);
-            match evaluation::read(&answer.text) {
-                Ok(judgement) => return Ok((judgement, run, answer.usage)),
-                Err(failure) => {
-                    let chars = answer.text.chars().count();
-                    warn!(failure = chain(&failure), chars, runs = n, "the evaluation is unreadable");
-                    run.unpaid(&answer.usage).await;
-                }
-            }
-        }
-        Err(Failure::Unreadable)
     }
 
     /// Commits the end of a request. What has no answer is charged nothing.
@@ -436,9 +406,7 @@ impl Sessions {
             }
         }
     }
-}
 
-impl Sessions {
     /// The request as it is stored, if its end was committed and it was charged.
     async fn finished_before(
         &self,
@@ -466,7 +434,6 @@ impl Failure {
         let why = match self {
             Self::Backend(InferenceError::Refused(_)) => "The AI backend refused the request.",
             Self::Backend(_) => "The work could not be done.",
-            Self::Unreadable => "The request could not be evaluated.",
             Self::Empty => "The model gave no answer.",
         };
         format!("{why} Nothing was charged.")
@@ -475,7 +442,6 @@ impl Failure {
     fn cause(&self) -> String {
         match self {
             Self::Backend(failure) => chain(failure),
-            Self::Unreadable => "the evaluation is unreadable".to_owned(),
             Self::Empty => "the answer is empty".to_owned(),
         }
     }

@@ -6,7 +6,7 @@ use tithe_ledger::HoldId;
 use tithe_paywall::KeyId;
 use tithe_sessions::{RequestId, RequestState, SessionId};
 
-/// What a customer is told whose request was abandoned.
+/// The message for a customer whose request was abandoned.
 const ABANDONED: &str = "The work was interrupted. Nothing was charged.";
 
 /// Ends a request of a session whose hold's lease has run out: its server is gone, and nothing is charged.

@@ -14,7 +14,7 @@ use tithe_paywall::KeyId;
 use tithe_sessions::{RequestEnded, RequestId, RequestResult, RequestState, SessionId, SessionRequest};
 use tithe_trust::{Interaction, NostrPubkey, Tier};
 
-/// What a customer is told whose request was begun anew under its idempotency key.
+/// The message for a customer whose request was begun anew under its idempotency key.
 const TAKEN: &str =
     "The request was repeated under its Idempotency-Key meanwhile. Nothing was charged for this one.";
 
@@ -30,6 +30,13 @@ pub enum RequestOutcome {
     },
     /// The evaluation rejected the request.
     Rejected {
+        /// The reason, for the customer.
+        reason: String,
+        /// What the evaluation cost.
+        cost: Msats,
+    },
+    /// The evaluation model was run, but its answer cannot be read. Only the evaluation is charged, and no trust is lost.
+    Unreadable {
         /// The reason, for the customer.
         reason: String,
         /// What the evaluation cost.
@@ -88,7 +95,9 @@ impl SessionRequestFinish {
 
     const fn cost(&self) -> Option<Msats> {
         match self.outcome {
-            RequestOutcome::Completed { cost, .. } | RequestOutcome::Rejected { cost, .. } => Some(cost),
+            RequestOutcome::Completed { cost, .. }
+            | RequestOutcome::Rejected { cost, .. }
+            | RequestOutcome::Unreadable { cost, .. } => Some(cost),
             RequestOutcome::Failed { .. } => None,
         }
     }
@@ -155,6 +164,10 @@ impl Command for SessionRequestFinish {
                 if let Some(pubkey) = self.identity {
                     books.interaction(pubkey, Interaction::Fault)?;
                 }
+                RequestState::Rejected { reason: reason.clone(), ended }
+            }
+            (RequestOutcome::Unreadable { reason, .. }, Some(cost)) => {
+                let ended = self.settle(books, cost, request.limit)?;
                 RequestState::Rejected { reason: reason.clone(), ended }
             }
             _ => {

@@ -1,9 +1,9 @@
 //! The use cases of sessions.
 
 use super::macaroons::MacaroonKeys;
-use super::places::Places;
+use super::request_slots::RequestSlots;
 use crate::admission::Admission;
-use crate::core::Core;
+use crate::core::{Core, SalesServices};
 use crate::idempotency::Idempotency;
 use crate::identities::Identities;
 use crate::inference::BackendHealth;
@@ -21,23 +21,13 @@ pub struct Sessions {
     pub(super) backend: Arc<BackendHealth>,
     pub(super) admission: Arc<Admission>,
     pub(super) macaroons: MacaroonKeys,
-    pub(super) places: Places,
-}
-
-/// The services that sessions use.
-pub(crate) struct SessionServices {
-    pub(crate) idempotency: Arc<Idempotency>,
-    pub(crate) identities: Arc<Identities>,
-    pub(crate) payments: Arc<Payments>,
-    pub(crate) quotes: Arc<Quotes>,
-    pub(crate) backend: Arc<BackendHealth>,
-    pub(crate) admission: Arc<Admission>,
+    pub(super) slots: RequestSlots,
 }
 
 impl Sessions {
-    pub(crate) fn new(core: Arc<Core>, services: SessionServices, macaroons: MacaroonKeys) -> Self {
-        let SessionServices { idempotency, identities, payments, quotes, backend, admission } = services;
-        let places = Places::new(core.settings.session_requests);
-        Self { core, idempotency, identities, payments, quotes, backend, admission, macaroons, places }
+    pub(crate) fn new(core: Arc<Core>, services: SalesServices, macaroons: MacaroonKeys) -> Self {
+        let SalesServices { idempotency, identities, payments, quotes, backend, admission } = services;
+        let slots = RequestSlots::new(core.settings.session_requests);
+        Self { core, idempotency, identities, payments, quotes, backend, admission, macaroons, slots }
     }
 }

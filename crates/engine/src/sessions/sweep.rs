@@ -3,7 +3,7 @@
 use super::request_abandon::SessionRequestAbandon;
 use super::service::Sessions;
 use super::session_abandon::SessionAbandon;
-use super::session_lapse::SessionLapse;
+use super::session_expire::SessionExpire;
 use crate::charging::HoldOwner;
 use crate::core::Core;
 use crate::error::EngineError;
@@ -28,7 +28,7 @@ impl Sessions {
         }
         let idle = settings.session_idle;
         for session in store.sessions_idle(now - idle, Core::SWEEP_LIMIT).await? {
-            self.core.sweep(SessionLapse { session, idle }).await?;
+            self.core.sweep(SessionExpire { session, idle }).await?;
         }
         Ok(())
     }

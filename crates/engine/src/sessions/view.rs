@@ -7,9 +7,7 @@ use crate::error::EngineError;
 use tithe_clock::Timestamp;
 use tithe_lightning::Invoice;
 use tithe_money::Msats;
-use tithe_sessions::{
-    RequestCursor, RequestId, Session, SessionError, SessionId, SessionKey, SessionRequest, StateName,
-};
+use tithe_sessions::{RequestCursor, RequestId, Session, SessionId, SessionKey, SessionRequest, StateName};
 use tithe_trust::Tier;
 
 /// A session with its balance and its invoices.
@@ -125,10 +123,5 @@ impl Sessions {
         key: tithe_paywall::KeyId,
     ) -> Result<SessionKey, EngineError> {
         Ok(*self.core.committer.commit(super::SessionKeyRevoke { session, key }).await?)
-    }
-
-    /// Whether requests may be charged to the session.
-    pub(super) fn check_active(session: &Session) -> Result<(), EngineError> {
-        session.check_active().map_err(|refused: SessionError| EngineError::SessionState(refused))
     }
 }

@@ -3,8 +3,10 @@
 use crate::scene::{Op, Scene, When, asking, eventually, job_of, keyed};
 use std::sync::Arc;
 use std::time::Duration;
+use tithe_clock::Clock;
 use tithe_engine::EngineError;
-use tithe_engine::identities::RequestSignature;
+use tithe_engine::identities::{AuthNonceConsume, RequestSignature};
+use tithe_engine::records::{AuthNonceId, AuthNonceKind, StoredResponse};
 use tithe_jobs::StateName;
 use tithe_wallet_sim::{Fault, Operation};
 
@@ -149,7 +151,6 @@ async fn a_key_is_no_way_around_the_limit_of_unpaid_invoices() {
 
 #[tokio::test(start_paused = true)]
 async fn work_of_other_kinds_is_done_once_for_its_key_and_again_when_it_failed() {
-    use tithe_engine::records::StoredResponse;
     let scene = Scene::open().await;
     let server = scene.server();
     let answer = |body: &str| StoredResponse { status: 200, body: body.to_owned() };
@@ -169,5 +170,31 @@ async fn work_of_other_kinds_is_done_once_for_its_key_and_again_when_it_failed()
     scene.clock.advance(Duration::from_hours(24));
     let fresh = eventually("the key is forgotten", async || once(Some("third")).await.ok()).await;
     assert_eq!(fresh.response, answer("third"));
+    scene.finish().await;
+}
+
+/// The nonce of a login is consumed in the command that begins its key: whoever dies in between has not used it up.
+#[tokio::test(start_paused = true)]
+async fn the_nonce_of_a_login_whose_server_died_is_good_for_the_same_key_and_no_other() {
+    let scene = Scene::open().await;
+    let server = scene.server();
+    let pubkey = tithe_trust::SecretKey::from_bytes([7; 32]).unwrap().pubkey();
+    let expires_at = scene.clock.now() + Duration::from_mins(5);
+    let nonce =
+        AuthNonceConsume { nonce: AuthNonceId([9; 32]), kind: AuthNonceKind::Login, pubkey, expires_at };
+    let signature = RequestSignature(Some(nonce));
+    let response = || Ok(StoredResponse { status: 200, body: "{}".to_owned() });
+    let keys = &server.engine.idempotency;
+    let dies = keys.once(Some(keyed("log in", "k")), signature, std::future::pending());
+    assert!(tokio::time::timeout(Duration::from_secs(1), dies).await.is_err());
+    let early = keys.once(Some(keyed("log in", "k")), signature, async { response() }).await;
+    assert!(matches!(early, Err(EngineError::RequestInProgress)), "{early:?}");
+    scene.clock.advance(KEY_LEASE);
+    let again = keys.once(Some(keyed("log in", "k")), signature, async { response() }).await.unwrap();
+    assert!(!again.replayed);
+    for other in [Some(keyed("log in", "other")), None] {
+        let refused = keys.once(other, signature, async { response() }).await;
+        assert!(matches!(refused, Err(EngineError::InvalidIdentity(_))), "{refused:?}");
+    }
     scene.finish().await;
 }

@@ -5,6 +5,7 @@ use crate::credentials::{Caller, Incoming};
 use crate::idempotency::Begun;
 use crate::limits::StreamSlot;
 use crate::problem::{Code, Problem, ProblemBody};
+use crate::query::Page;
 use crate::shared_text::{Parts, TextKey};
 use crate::state::AppState;
 use crate::wire::{CreatedJobBody, JobBody, JobListBody, JobSummaryBody, NewJobBody};
@@ -200,14 +201,7 @@ async fn changed(
 )]
 pub(crate) async fn list(state: Data<AppState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let incoming = Incoming::without_body(&request)?;
-    let limit = match incoming.query().get("limit") {
-        None => PAGE_DEFAULT,
-        Some(text) => text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit)).ok_or_else(|| {
-            Problem::field("limit", format!("expected a whole number from 1 to {PAGE_MAX}"))
-        })?,
-    };
-    let cursor = incoming.query().get("cursor").map(str::parse::<JobId>).transpose();
-    let cursor = cursor.map_err(|_| Problem::field("cursor", "expected the nextCursor of a page"))?;
+    let Page { limit, cursor } = Page::read(incoming.query(), PAGE_DEFAULT, PAGE_MAX)?;
     let caller = incoming.identify(&state)?;
     let identity = caller
         .identity

@@ -242,11 +242,12 @@ struct Reply {
 impl RenderRequest for Reply {
     fn render(&self, finished: &FinishedRequest) -> StoredResponse {
         if let RequestState::Rejected { reason, ended } = &finished.request.state {
-            let problem = Problem::new(Code::RequestRejected, format!("the request was rejected: {reason}"))
-                .with_extension("reason", reason.clone())
-                .with_extension("costMsats", ended.cost.get())
-                .with_extension("debitedMsats", ended.charged.get())
-                .with_extension("balanceMsats", finished.balance.get());
+            let problem =
+                Problem::new(Code::RequestRejected, format!("the request was not accepted: {reason}"))
+                    .with_extension("reason", reason.clone())
+                    .with_extension("costMsats", ended.cost.get())
+                    .with_extension("debitedMsats", ended.charged.get())
+                    .with_extension("balanceMsats", finished.balance.get());
             let body = problem.body_text_of(&self.http_request_id);
             return StoredResponse { status: problem.status_code().as_u16(), body };
         }

@@ -4,6 +4,7 @@ use super::written;
 use crate::credentials::{Caller, Incoming};
 use crate::idempotency::Begun;
 use crate::problem::{Code, Problem, ProblemBody};
+use crate::query::Page;
 use crate::state::AppState;
 use crate::wire::{
     ClosedSessionBody, CreatedSessionBody, InvoiceBody, NewSessionBody, SessionBody, SessionKeyBody,
@@ -20,7 +21,7 @@ use tithe_engine::records::StoredResponse;
 use tithe_engine::sessions::{CreatedSession, NewSessionRequest, SessionAccess};
 use tithe_money::Sats;
 use tithe_paywall::KeyId;
-use tithe_sessions::{RequestId, SessionId};
+use tithe_sessions::SessionId;
 
 /// How many requests a page of the history has: few, because each has its answer.
 const PAGE_DEFAULT: usize = 10;
@@ -148,14 +149,7 @@ pub(crate) async fn requests(
 ) -> Result<HttpResponse, Problem> {
     let session = owner(&state, &request, &id)?;
     let incoming = Incoming::without_body(&request)?;
-    let limit = match incoming.query().get("limit") {
-        None => PAGE_DEFAULT,
-        Some(text) => text.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit)).ok_or_else(|| {
-            Problem::field("limit", format!("expected a whole number from 1 to {PAGE_MAX}"))
-        })?,
-    };
-    let cursor = incoming.query().get("cursor").map(str::parse::<RequestId>).transpose();
-    let cursor = cursor.map_err(|_| Problem::field("cursor", "expected the nextCursor of a page"))?;
+    let Page { limit, cursor } = Page::read(incoming.query(), PAGE_DEFAULT, PAGE_MAX)?;
     let sessions = state.engine.sessions.clone();
     // One more shows whether there is another page.
     let listing = async move { sessions.requests(session, cursor, limit + 1).await };

@@ -1,11 +1,12 @@
 //! The bodies of jobs.
 
-use super::vocabulary::{FinishReasonName, JobStateName, RefundStateName, TierName};
+use super::refund::RefundBody;
+use super::vocabulary::{FinishReasonName, JobStateName, TierName};
 use super::{Decimal, InvoiceBody};
 use serde::{Deserialize, Serialize};
 use tithe_clock::Timestamp;
 use tithe_engine::jobs::{CreatedJob, JobView};
-use tithe_jobs::{Job, JobChange, JobState, JobSummary, Refund, StateName, WorkTerms};
+use tithe_jobs::{Job, JobChange, JobState, JobSummary, StateName, WorkTerms};
 use tithe_lightning::InvoiceState;
 use tithe_money::{MoneyError, Msats};
 use utoipa::ToSchema;
@@ -114,23 +115,6 @@ struct ChargedBody {
     charged_sats: u64,
     /// The amount that the pool paid, in sats, rounded up. With `chargedSats`, it adds up to the price of the work.
     absorbed_sats: u64,
-}
-
-/// A refund.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct RefundBody {
-    /// The state: `not_applicable`, `pending`, `paying` or `paid`.
-    #[schema(value_type = RefundStateName)]
-    state: &'static str,
-    /// The refunded amount, in sats.
-    amount_sats: u64,
-}
-
-impl From<Refund> for RefundBody {
-    fn from(refund: Refund) -> Self {
-        Self { state: refund.as_str(), amount_sats: refund.amount().get() }
-    }
 }
 
 /// A job in a list.

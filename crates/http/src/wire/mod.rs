@@ -6,6 +6,7 @@ mod invoice;
 mod job;
 mod model;
 mod pool;
+mod refund;
 mod session;
 mod vocabulary;
 

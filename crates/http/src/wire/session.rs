@@ -1,12 +1,13 @@
 //! The bodies of sessions.
 
 use super::InvoiceBody;
-use super::vocabulary::{FinishReasonName, RefundStateName, RequestStateName, SessionStateName, TierName};
+use super::refund::RefundBody;
+use super::vocabulary::{FinishReasonName, RequestStateName, SessionStateName, TierName};
 use serde::{Deserialize, Serialize};
 use tithe_clock::Timestamp;
 use tithe_engine::sessions::{CreatedSession, FinishedRequest, SessionView};
 use tithe_lightning::InvoiceState;
-use tithe_money::{MoneyError, Msats, Sats};
+use tithe_money::{MoneyError, Msats};
 use tithe_sessions::{RequestResult, RequestState, Session, SessionKey, SessionRequest};
 use utoipa::ToSchema;
 
@@ -103,9 +104,9 @@ pub(crate) struct SessionBody {
     /// The top-up that is waiting to be paid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pending_topup: Option<InvoiceBody>,
-    /// The refund of an ended session.
+    /// The refund of an ended session. It grows while requests that were running at the end are finished.
     #[serde(skip_serializing_if = "Option::is_none")]
-    refund: Option<SessionRefundBody>,
+    refund: Option<RefundBody>,
     /// The trust tier of the session's identity.
     #[serde(rename = "trust_tier")]
     #[schema(value_type = TierName)]
@@ -137,24 +138,6 @@ impl TryFrom<&SessionView> for SessionBody {
     }
 }
 
-/// The refund of a session.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct SessionRefundBody {
-    /// The state.
-    #[schema(value_type = RefundStateName)]
-    state: &'static str,
-    /// The refunded amount, in sats. It grows while requests that were running at the end are finished.
-    amount_sats: u64,
-}
-
-impl From<Sats> for SessionRefundBody {
-    fn from(amount: Sats) -> Self {
-        let state = if amount.is_zero() { "not_applicable" } else { "pending" };
-        Self { state, amount_sats: amount.get() }
-    }
-}
-
 /// A closed session.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -166,7 +149,7 @@ pub(crate) struct ClosedSessionBody {
     #[schema(value_type = SessionStateName)]
     state: &'static str,
     /// What is refunded.
-    refund: SessionRefundBody,
+    refund: RefundBody,
 }
 
 impl From<&Session> for ClosedSessionBody {

@@ -14,8 +14,8 @@ use tithe_engine::identities::RequestSignature;
 use tithe_engine::payments::{InvoiceExpire, InvoiceIssue, Issued, PaymentCredit};
 use tithe_engine::records::{IdempotencyId, IdempotencyRequest, StoredResponse};
 use tithe_engine::sessions::{
-    FinishedRequest, RenderRequest, RequestOutcome, SessionClose, SessionCreate, SessionKeyRevoke,
-    SessionLapse, SessionOwner, SessionRequestAbandon, SessionRequestBegin, SessionRequestBegun,
+    FinishedRequest, RenderRequest, RequestOutcome, SessionClose, SessionCreate, SessionExpire,
+    SessionKeyRevoke, SessionOwner, SessionRequestAbandon, SessionRequestBegin, SessionRequestBegun,
     SessionRequestFinish, SessionRequestRenew,
 };
 use tithe_free_tier::RequestHash;
@@ -258,12 +258,12 @@ pub async fn late_payments_of_sessions_are_credited_or_refunded(store: FreshStor
     let session = store.session(session_id(2)).await.unwrap().unwrap();
     assert_eq!(session.check_active(), Ok(()));
     // Nobody uses it.
-    let lapse = SessionLapse { session: session_id(2), idle: IDLE };
-    let early = after.commit(lapse.clone()).await;
+    let expire = SessionExpire { session: session_id(2), idle: IDLE };
+    let early = after.commit(expire.clone()).await;
     assert!(matches!(early, Err(CommitError::Refused(Refusal::Session(SessionError::NotOver)))));
-    committer_at(&store, late + IDLE).commit(lapse).await.unwrap();
-    let lapsed = store.session(session_id(2)).await.unwrap().unwrap();
-    assert_eq!(lapsed.end().unwrap().refund.get(), 500);
+    committer_at(&store, late + IDLE).commit(expire).await.unwrap();
+    let expired = store.session(session_id(2)).await.unwrap().unwrap();
+    assert_eq!(expired.end().unwrap().refund.get(), 500);
     assert_sound(&store).await;
 }
 

@@ -7,16 +7,16 @@ use tithe_sessions::{SessionError, SessionId};
 
 /// Ends a session that nobody has used for a while, and refunds what it has left.
 #[derive(Debug, Clone)]
-pub struct SessionLapse {
+pub struct SessionExpire {
     /// The session.
     pub session: SessionId,
     /// How long a session may be unused.
     pub idle: Duration,
 }
 
-impl Command for SessionLapse {
+impl Command for SessionExpire {
     type Reply = ();
-    const NAME: &'static str = "session_lapse";
+    const NAME: &'static str = "session_expire";
 
     fn declare(&self, keys: &mut RowKeys) {
         keys.declare_session(self.session);
@@ -28,7 +28,7 @@ impl Command for SessionLapse {
             // A request runs.
             return Err(SessionError::NotOver.into());
         }
-        let lapsed = session.lapsed(self.idle, books.now())?;
-        books.session_refund(&lapsed, "idle").map(drop)
+        let expired = session.expired_idle(self.idle, books.now())?;
+        books.session_refund(&expired, "idle").map(drop)
     }
 }

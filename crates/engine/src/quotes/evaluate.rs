@@ -1,0 +1,72 @@
+//! Running the evaluation model.
+
+use super::evaluation::{self, Judgement};
+use super::service::Quotes;
+use super::unpaid::UnpaidRun;
+use crate::error_chain::chain;
+use crate::inference::{self, InferenceError};
+use std::sync::Arc;
+use tithe_pricing::{Quote, Usage};
+use tracing::warn;
+use uuid::Uuid;
+
+/// How often the evaluation model is run until its answer can be read. It has done its work each time, and earned the fee once.
+const RUNS_MAX: u32 = 2;
+
+/// An evaluation that was answered. The fee pays for its last run.
+pub(crate) struct Evaluated {
+    /// The judgement; `None` when no answer could be read.
+    pub(crate) judgement: Option<Judgement>,
+    /// The last run, which the fee pays for. The others are booked as losses.
+    pub(crate) run: UnpaidRun,
+    /// What the last run used.
+    pub(crate) usage: Usage,
+}
+
+impl Quotes {
+    /// Evaluates a request with the model of `quote`, which the fee was worked out from: until the answer can be read, at most
+    /// [`RUNS_MAX`] times. `occasion` makes the runs unique for what they `concern`.
+    ///
+    /// # Errors
+    /// What the backend failed with; what the failed run used is booked as a loss.
+    pub(crate) async fn evaluate(
+        self: &Arc<Self>,
+        quote: &Quote,
+        request: &str,
+        concern: Uuid,
+        occasion: &str,
+    ) -> Result<Evaluated, InferenceError> {
+        let ports = &self.core.ports;
+        // No more output than the fee was worked out for.
+        let chat = evaluation::chat(&quote.model, request, quote.tokens.max_output);
+        let patience = self.core.settings.work_timeout;
+        let mut runs = 0;
+        loop {
+            runs += 1;
+            let run = UnpaidRun::new(self, quote, chat.clone(), concern, format!("{occasion}:{runs}"));
+            let (backend, catalogue) = (ports.inference.as_ref(), &ports.catalogue);
+            let answered =
+                inference::run(backend, catalogue, run.request(), patience, run.meter(), None).await;
+            let answer = match answered {
+                Ok(answer) => answer,
+                Err(failure) => {
+                    run.failed(&failure).await;
+                    return Err(failure);
+                }
+            };
+            self.backend.answered(&quote.model);
+            let usage = answer.usage;
+            match evaluation::read(&answer.text) {
+                Ok(judgement) => return Ok(Evaluated { judgement: Some(judgement), run, usage }),
+                Err(failure) => {
+                    let chars = answer.text.chars().count();
+                    warn!(failure = chain(&failure), chars, runs, "the evaluation is unreadable");
+                }
+            }
+            if runs >= RUNS_MAX {
+                return Ok(Evaluated { judgement: None, run, usage });
+            }
+            run.unpaid(&usage).await;
+        }
+    }
+}

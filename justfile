@@ -31,7 +31,7 @@ layers:
 
 # Build each domain crate alone, as another service would, with the features it has by default, and with none
 alone:
-    for crate in label money clock pricing trust ledger lightning free-tier paywall jobs sessions; do cargo build --quiet --package "tithe-$crate"; done
+    for crate in label money clock pricing trust ledger lightning free-tier paywall jobs sessions bootstrap; do cargo build --quiet --package "tithe-$crate"; done
     cargo build --quiet --package tithe-pricing --no-default-features
 
 # Package the domain crates, and run the example of another service on the packages
@@ -41,7 +41,7 @@ package:
 # Compare the public API of the domain crates with that of a Git revision, by the rules of semantic versioning
 semver revision="HEAD":
     command -v cargo-semver-checks >/dev/null || cargo install --locked cargo-semver-checks
-    cargo semver-checks --baseline-rev {{ revision }} --package tithe-label --package tithe-money --package tithe-clock --package tithe-pricing --package tithe-trust --package tithe-ledger --package tithe-lightning --package tithe-free-tier --package tithe-paywall --package tithe-jobs --package tithe-sessions
+    cargo semver-checks --baseline-rev {{ revision }} --package tithe-label --package tithe-money --package tithe-clock --package tithe-pricing --package tithe-trust --package tithe-ledger --package tithe-lightning --package tithe-free-tier --package tithe-paywall --package tithe-jobs --package tithe-sessions --package tithe-bootstrap
 
 # Write docs/openapi.json anew
 openapi:

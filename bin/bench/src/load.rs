@@ -10,7 +10,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tithe_clock::{Clock, SystemClock};
-use tithe_jobs::JobId;
 use tithe_trust::IdentityTokens;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -110,7 +109,7 @@ async fn generate(options: &Options) -> Load {
     let shift = u32::from(options.target == Target::Refused);
     let token = |number| match options.target {
         Target::Free | Target::Halves => identities.issue(fixture::identity(number), now).text,
-        _ => claims.token(JobId(fixture::session_id(number + shift))),
+        _ => claims.token(fixture::session_id(number + shift)),
     };
     let tokens: Arc<[Vec<u8>]> = (0..options.sessions).map(|number| token(number).into_bytes()).collect();
     let ready = Arc::new(Barrier::new(options.connections as usize + 1));

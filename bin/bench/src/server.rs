@@ -14,11 +14,9 @@ use std::time::Duration;
 use tithe_clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use tithe_engine::charging;
 use tithe_engine::identities::Credentials;
-use tithe_engine::jobs::ClaimTokens;
-use tithe_engine::{Engine, EngineError, Ports, Settings};
+use tithe_engine::{ClaimTokens, Engine, EngineError, Ports, Settings};
 use tithe_http::{AppState, Code, HttpSettings, LimitSettings, Problem};
 use tithe_inference::{SimInference, SimSettings};
-use tithe_jobs::JobId;
 use tithe_money::{BtcPrice, Msats};
 use tithe_price_feed::FixedPrice;
 use tithe_pricing::Catalogue;
@@ -57,7 +55,7 @@ pub(crate) fn secrets() -> Secrets {
 
 /// The tokens of the benchmark's sessions.
 pub(crate) fn tokens() -> ClaimTokens {
-    ClaimTokens::new(&secrets())
+    ClaimTokens::of_jobs(&secrets())
 }
 
 /// Prints the address and serves until standard input is closed.
@@ -107,6 +105,7 @@ async fn assemble(options: &Options, runtime: &Runtime) -> AppState {
         clock,
         entropy,
         catalogue: Arc::new(Catalogue::built_in()),
+        provisioner: Arc::new(tithe_bootstrap::NoProvisioner),
     };
     let mut settings = Settings { rules: fixture::generous(), ..Settings::default() };
     if let Some(seconds) = options.poll_seconds {
@@ -208,7 +207,7 @@ async fn charge_here(
 fn authorized(request: &HttpRequest, tokens: &ClaimTokens, body: &[u8]) -> Result<Charge, Problem> {
     let charge = Charge::read(body)?;
     let token = bearer(request.headers()).unwrap_or_default();
-    if tokens.verify(JobId(fixture::session_id(charge.session)), token) {
+    if tokens.verify(fixture::session_id(charge.session), token) {
         Ok(charge)
     } else {
         Err(Problem::new(Code::InvalidIdentity, "invalid token: expected the token of this session"))

@@ -23,8 +23,8 @@ pub(crate) fn run(config: &Config, json: bool) -> Result<ExitCode, Box<dyn std::
 
 fn print_text(report: &AuditReport) {
     println!(
-        "{} transfers, {} invoices, {} jobs, {} sessions, {} grants",
-        report.transfers, report.invoices, report.jobs, report.sessions, report.grants
+        "{} transfers, {} invoices, {} jobs, {} sessions, {} bootstraps, {} grants",
+        report.transfers, report.invoices, report.jobs, report.sessions, report.bootstraps, report.grants
     );
     println!("balance of each account (credits minus debits; `wallet` is negative by what it has received):");
     for (account, msats) in &report.balances {
@@ -32,6 +32,7 @@ fn print_text(report: &AuditReport) {
     }
     println!("  {:<14} {:>20} msat", "job:*", report.jobs_msats);
     println!("  {:<14} {:>20} msat", "session:*", report.sessions_msats);
+    println!("  {:<14} {:>20} msat", "bootstrap:*", report.bootstraps_msats);
     if report.findings.is_empty() {
         println!("sound: every sat is accounted for");
         return;
@@ -65,9 +66,11 @@ fn print_json(report: &AuditReport) {
         "invoices": report.invoices,
         "jobs": report.jobs,
         "sessions": report.sessions,
+        "bootstraps": report.bootstraps,
         "grants": report.grants,
         "accountsMsats": accounts,
         "jobsMsats": report.jobs_msats.to_string(),
+        "bootstrapsMsats": report.bootstraps_msats.to_string(),
         "sessionsMsats": report.sessions_msats.to_string(),
         "findings": findings,
     });

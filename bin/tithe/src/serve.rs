@@ -1,6 +1,6 @@
 //! `tithe serve`.
 
-use crate::config::{Backend, Config, LogFormat, PriceSource};
+use crate::config::{Backend, Config, LogFormat, PriceSource, Provisioning};
 use crate::database::Database;
 use crate::url::without_secrets;
 use crate::{private, secret};
@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tithe_bootstrap::{NoProvisioner, Provisioner};
 use tithe_clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use tithe_engine::inference::Inference;
 use tithe_engine::pool::PoolStatus;
@@ -23,6 +24,10 @@ use tithe_inference::{
 use tithe_lightning::{Network, TestPayer, Wallet};
 use tithe_price_feed::{FixedPrice, LivePriceFeed, PriceSettings};
 use tithe_pricing::{Catalogue, PriceFeed};
+use tithe_provisioner::{
+    CommandProvisioner, CommandSettings, DigitalOcean, DigitalOceanSettings,
+    SimOptions as SimProvisionerOptions, SimProvisioner,
+};
 use tithe_wallet_sim::{SimOptions, SimWallet};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -159,6 +164,7 @@ async fn assemble(
     let ports = Ports {
         store,
         wallet: wallet.clone(),
+        provisioner: provisioner(config)?,
         inference: inference(config, &clock, &entropy)?,
         prices: prices(config, &clock, &stopping)?,
         catalogue: Arc::new(catalogue(config.inference.models.as_deref())?),
@@ -224,6 +230,38 @@ fn inference(
             let mut settings = AnthropicSettings::new(base(url)?, key);
             settings.zero_temperature = parameters.zero_temperature;
             guarded(Anthropic::new(settings)?, clock, entropy)
+        }
+    })
+}
+
+/// What makes the nodes that are sold.
+fn provisioner(config: &Config) -> Result<Arc<dyn Provisioner>, Failure> {
+    Ok(match &config.bootstrap.provisioning {
+        Provisioning::None => Arc::new(NoProvisioner),
+        Provisioning::Simulated => {
+            let folder = config.storage.data_dir.join("provisioner-sim");
+            let opened = SimProvisioner::open(folder, SimProvisionerOptions::default());
+            Arc::new(opened.map_err(doing("cannot open the simulated provisioner"))?)
+        }
+        Provisioning::Command { program, arguments, time_limit } => {
+            let mut settings = CommandSettings::new(program);
+            settings.arguments = arguments.iter().map(Into::into).collect();
+            settings.time_limit = *time_limit;
+            Arc::new(CommandProvisioner::new(settings, std::env::vars_os()))
+        }
+        Provisioning::DigitalOcean { token, plans, setup, url } => {
+            let mut settings = DigitalOceanSettings::new(token.clone(), plans.iter().cloned().collect());
+            settings.base_url = url.parse().map_err(doing("invalid TITHE_DIGITALOCEAN_URL"))?;
+            settings.setup_script = match setup {
+                None => None,
+                Some(path) => {
+                    let what =
+                        format!("cannot use the script in {} (TITHE_DIGITALOCEAN_SETUP)", path.display());
+                    let text = std::fs::read_to_string(path).map_err(doing(what.clone()))?;
+                    Some(text.parse().map_err(doing(what))?)
+                }
+            };
+            Arc::new(DigitalOcean::new(settings)?)
         }
     })
 }

@@ -14,6 +14,9 @@ use tracing::{info, warn};
 /// How long the listener waits before it connects to the wallet again.
 const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 
+/// How often bootstraps are looked for that are due.
+const PROVISION_INTERVAL: Duration = Duration::from_secs(2);
+
 /// How long a failing backend is left alone until the next probe: at first, and at most.
 const PROBE_RESTS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
 
@@ -36,6 +39,8 @@ enum Task {
     PeerEvents,
     /// Probes the backend at the start, and while it fails.
     Probe,
+    /// Has the nodes made that are paid for.
+    Provision,
     /// Does something in rounds.
     Rounds(Round),
 }
@@ -59,7 +64,7 @@ impl Engine {
         let (stop, hand_back, tasks) =
             (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let rounds = [Round::Poll, Round::PollLate, Round::Sweep].map(Task::Rounds);
-        let others = [Task::Work, Task::Listen, Task::PeerEvents, Task::Probe];
+        let others = [Task::Work, Task::Listen, Task::PeerEvents, Task::Probe, Task::Provision];
         for task in others.into_iter().chain(rounds) {
             let (engine, stop, hand_back) = (Arc::clone(self), stop.clone(), hand_back.clone());
             let workers = tasks.clone();
@@ -69,6 +74,7 @@ impl Engine {
                     Task::Listen => engine.listen_loop(&stop).await,
                     Task::PeerEvents => engine.peer_loop(&stop).await,
                     Task::Probe => engine.probe_loop(&stop).await,
+                    Task::Provision => engine.provision_loop(&stop, &hand_back, &workers).await,
                     Task::Rounds(round) => engine.rounds(round, &stop).await,
                 }
             });
@@ -108,6 +114,37 @@ impl Engine {
                     () = self.jobs.feed().runnable() => {}
                     () = tokio::time::sleep(settings.claim_interval) => {}
                 }
+            }
+        }
+    }
+
+    async fn provision_loop(
+        &self,
+        stop: &CancellationToken,
+        hand_back: &CancellationToken,
+        tasks: &TaskTracker,
+    ) {
+        loop {
+            let claimed = match self.bootstraps.claim_due().await {
+                Ok(claimed) => claimed,
+                Err(failure) => {
+                    warn!(%failure, "no bootstraps could be claimed");
+                    Vec::new()
+                }
+            };
+            for bootstrap in claimed {
+                let (bootstraps, hand_back) = (Arc::clone(&self.bootstraps), hand_back.clone());
+                tasks.spawn(async move {
+                    tokio::select! {
+                        () = hand_back.cancelled() => {}
+                        () = bootstraps.work(bootstrap) => {}
+                    }
+                });
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.bootstraps.paid() => {}
+                () = tokio::time::sleep(PROVISION_INTERVAL) => {}
             }
         }
     }

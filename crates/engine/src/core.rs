@@ -1,17 +1,10 @@
 //! What all services share.
 
-use crate::admission::Admission;
 use crate::books::Command;
 use crate::committer::{CommitError, Committer};
 use crate::error::EngineError;
-use crate::idempotency::Idempotency;
-use crate::identities::Identities;
-use crate::inference::BackendHealth;
-use crate::payments::Payments;
 use crate::ports::Ports;
-use crate::quotes::Quotes;
 use crate::settings::Settings;
-use std::sync::Arc;
 use tithe_clock::Timestamp;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -21,17 +14,6 @@ pub(crate) struct Core {
     pub(crate) ports: Ports,
     pub(crate) settings: Settings,
     pub(crate) committer: Committer,
-}
-
-/// The services that everything sold is built on.
-#[derive(Clone)]
-pub(crate) struct SalesServices {
-    pub(crate) idempotency: Arc<Idempotency>,
-    pub(crate) identities: Arc<Identities>,
-    pub(crate) payments: Arc<Payments>,
-    pub(crate) quotes: Arc<Quotes>,
-    pub(crate) backend: Arc<BackendHealth>,
-    pub(crate) admission: Arc<Admission>,
 }
 
 impl Core {

@@ -2,25 +2,30 @@
 
 use crate::admission::Admission;
 use crate::audit::{AuditReport, audit};
+use crate::bootstraps::{BootstrapOwners, Bootstraps};
 use crate::charging::Charging;
+use crate::claim_token::ClaimTokens;
 use crate::committer::Committer;
-use crate::core::{Core, SalesServices};
+use crate::core::Core;
 use crate::error::EngineError;
 use crate::idempotency::Idempotency;
 use crate::identities::Identities;
 use crate::inference::{BackendHealth, ModelsInUse};
-use crate::jobs::{ClaimTokens, JobFeed, JobOwners, JobSteps, Jobs};
+use crate::jobs::{JobFeed, JobOwners, JobSteps, Jobs};
 use crate::payments::Payments;
 use crate::pool::Pool;
 use crate::ports::Ports;
+use crate::purchases::Purchases;
 use crate::quotes::{Quotes, UnknownModel};
 use crate::readiness::{LastReadiness, Readiness};
 use crate::retention::Retention;
+use crate::sales::SalesServices;
 use crate::sessions::{MacaroonKeys, SessionOwners, Sessions};
 use crate::settings::Settings;
 use crate::store::StoreError;
 use std::sync::Arc;
 use tithe_trust::Secrets;
+use tokio::sync::Notify;
 
 /// The use cases, by service.
 pub struct Engine {
@@ -30,6 +35,8 @@ pub struct Engine {
     pub jobs: Arc<Jobs>,
     /// Sessions.
     pub sessions: Arc<Sessions>,
+    /// Nodes that are bought.
+    pub bootstraps: Arc<Bootstraps>,
     /// Invoices and payments.
     pub payments: Arc<Payments>,
     /// Holds and the charging of finished work.
@@ -79,9 +86,21 @@ impl Engine {
         let quotes = Arc::new(Quotes::new(core.clone(), pool.clone(), backend.clone())?);
         let job_owners = Arc::new(JobOwners::new(core.ports.store.clone()));
         let session_owners = Arc::new(SessionOwners::new(core.ports.store.clone(), steps.unpaid.clone()));
-        let payments = Arc::new(Payments::new(core.clone(), vec![job_owners, session_owners]));
+        let paid = Arc::new(Notify::new());
+        let bootstrap_owners =
+            Arc::new(BootstrapOwners::new(core.ports.store.clone(), steps.unpaid.clone(), paid.clone()));
+        let payments =
+            Arc::new(Payments::new(core.clone(), vec![job_owners, session_owners, bootstrap_owners]));
         let admission = Arc::new(Admission::new(core.clone(), identities.clone(), steps.unpaid.clone()));
+        let purchases = Arc::new(Purchases::new(
+            core.clone(),
+            idempotency.clone(),
+            identities.clone(),
+            payments.clone(),
+            admission.clone(),
+        ));
         let services = SalesServices {
+            purchases,
             idempotency: idempotency.clone(),
             identities: identities.clone(),
             payments: payments.clone(),
@@ -90,14 +109,16 @@ impl Engine {
             admission,
         };
         let sessions = Arc::new(Sessions::new(core.clone(), services.clone(), MacaroonKeys::new(claims)));
+        let bootstraps = Arc::new(Bootstraps::new(core.clone(), services.clone(), claims, paid));
         let charging = Arc::new(Charging::new(core.clone(), vec![sessions.clone()]));
-        let jobs = Arc::new(Jobs::new(core.clone(), services, &steps, ClaimTokens::new(claims)));
+        let jobs = Arc::new(Jobs::new(core.clone(), services, &steps, ClaimTokens::of_jobs(claims)));
         let retention = Retention::new(core.clone());
         let readiness = LastReadiness::new(core.clone(), backend.clone());
         Ok(Self {
             quotes,
             jobs,
             sessions,
+            bootstraps,
             payments,
             charging,
             pool,
@@ -159,6 +180,7 @@ impl Engine {
     pub async fn sweep(&self) -> Result<(), EngineError> {
         self.jobs.sweep().await?;
         self.sessions.sweep().await?;
+        self.bootstraps.sweep().await?;
         self.charging.sweep().await?;
         self.pool.sweep().await?;
         self.retention.sweep().await

@@ -57,6 +57,14 @@ pub enum RequestError {
         /// The most that is accepted.
         most: Sats,
     },
+    /// The plan is not offered.
+    #[error("not offered by this server: expected one of {offered}; got {name:?}")]
+    UnknownPlan {
+        /// The name in the request.
+        name: String,
+        /// The names of the plans that are offered.
+        offered: String,
+    },
     /// The request cannot be quoted.
     #[error(transparent)]
     Quote(QuoteError),
@@ -68,6 +76,7 @@ impl RequestError {
     pub const fn field(&self) -> &'static str {
         match self {
             Self::UnknownModel { .. } => "model",
+            Self::UnknownPlan { .. } => "plan",
             Self::Amount { .. } => "amountSats",
             Self::Quote(QuoteError::OutputLimit { .. }) => "maxOutputTokens",
             Self::Empty | Self::TooLong { .. } | Self::ControlCharacter { .. } | Self::Quote(_) => "request",
@@ -103,6 +112,9 @@ pub enum InvalidCredential {
     /// The macaroon was revoked, or one that it was narrowed from.
     #[error("the macaroon was revoked by the owner of the session")]
     Revoked,
+    /// The claim token is not this one's.
+    #[error("invalid claim token: expected the one that was returned when this was created")]
+    ClaimToken,
     /// The credentials belong to different identities.
     #[error("several identities: expected credentials of one identity")]
     Several,
@@ -174,6 +186,12 @@ pub enum EngineError {
     /// The backend refused the request for its content or its length; nothing was charged.
     #[error("the AI backend refused the request for its content or its length; nothing was charged")]
     WorkRefused,
+    /// This server sells no nodes.
+    #[error("this server sells no nodes")]
+    NoNodes,
+    /// The provisioner cannot make nodes, so that none are sold.
+    #[error("the provisioner is unavailable, so no nodes are sold; try again later")]
+    NoProvisioner,
     /// The AI backend cannot work, so that nothing is sold.
     #[error("the AI backend is unavailable, so no new work is accepted; try again later")]
     NoBackend,
@@ -254,6 +272,7 @@ impl From<Refusal> for EngineError {
             | Refusal::FreeTier(_)
             | Refusal::KeyUsage(_)
             | Refusal::Transition(_)
+            | Refusal::Bootstrap(_)
             | Refusal::Invoice(_)
             | Refusal::Ledger(_)
             | Refusal::Money(_)

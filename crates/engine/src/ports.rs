@@ -3,6 +3,7 @@
 use crate::inference::Inference;
 use crate::store::Store;
 use std::sync::Arc;
+use tithe_bootstrap::Provisioner;
 use tithe_clock::{Clock, Entropy};
 use tithe_lightning::Wallet;
 use tithe_pricing::{Catalogue, PriceFeed};
@@ -14,6 +15,8 @@ pub struct Ports {
     pub store: Arc<dyn Store>,
     /// The Lightning wallet.
     pub wallet: Arc<dyn Wallet>,
+    /// What makes the nodes that are sold.
+    pub provisioner: Arc<dyn Provisioner>,
     /// The AI backend.
     pub inference: Arc<dyn Inference>,
     /// The price of bitcoin.

@@ -43,6 +43,7 @@ impl Retention {
         steps("texts of expired jobs", || store.expired_texts_purge(STEP_ROWS)).await?;
         steps("unpaid jobs", || store.unpaid_jobs_purge(before, STEP_ROWS)).await?;
         steps("unpaid sessions", || store.unpaid_sessions_purge(before, STEP_ROWS)).await?;
+        steps("unpaid bootstraps", || store.unpaid_bootstraps_purge(before, STEP_ROWS)).await?;
         steps("steps of jobs", || store.job_changes_purge(before, STEP_ROWS)).await?;
         let after = *self.identities_after.lock().unwrap_or_else(PoisonError::into_inner);
         let purged = store.identities_purge(after, before, IDENTITIES_LOOKED_AT).await?;

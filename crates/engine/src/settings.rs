@@ -1,6 +1,7 @@
 //! The operator's settings of the engine.
 
 use crate::books::Rules;
+use crate::bootstraps::BootstrapPlan;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tithe_money::{BasisPoints, Sats, UsdMicros};
@@ -78,6 +79,14 @@ pub struct Settings {
     pub session_minimum: Sats,
     /// How long a session may be unused before it ends and is refunded.
     pub session_idle: Duration,
+    /// The nodes that are sold, with their prices. Without any, none are.
+    pub bootstrap_plans: Vec<BootstrapPlan>,
+    /// How long after its payment a node must be ready. After that the customer is refunded, and the node is destroyed.
+    pub provision_timeout: Duration,
+    /// How often a node that is being made is looked up.
+    pub provision_poll: Duration,
+    /// How long a provisioner may not know a node whose creation it may have begun, until there is taken to be none.
+    pub provision_doubt: Duration,
     /// How long an identity's token is valid.
     pub identity_token_life: Duration,
     /// How long a response is stored for its idempotency key.
@@ -123,6 +132,10 @@ impl Default for Settings {
             session_payment_max: Sats::new(1_000_000).unwrap_or(Sats::ZERO),
             session_minimum: Sats::new(1).unwrap_or(Sats::ZERO),
             session_idle: Duration::from_hours(30 * 24),
+            bootstrap_plans: Vec::new(),
+            provision_timeout: Duration::from_mins(30),
+            provision_poll: Duration::from_secs(5),
+            provision_doubt: Duration::from_mins(10),
             identity_token_life: Duration::from_hours(24),
             idempotency_keep: Duration::from_hours(24),
             idempotency_lease: Duration::from_secs(30),

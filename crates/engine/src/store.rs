@@ -5,6 +5,7 @@ use crate::records::{IdempotencyId, IdempotencyRecord};
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use tithe_bootstrap::{Bootstrap, BootstrapRepository};
 use tithe_clock::Timestamp;
 use tithe_free_tier::{FreeTierRepository, Grant, Identity, PoolCounters, Reservation};
 use tithe_jobs::{Job, JobChange, JobId, JobRepository};
@@ -60,6 +61,8 @@ pub enum AuditRow {
     Session(Box<Session>),
     /// A request of a session.
     SessionRequest(Box<SessionRequest>),
+    /// The purchase of a node.
+    Bootstrap(Box<Bootstrap>),
     /// An identity.
     Identity(Box<Identity>),
     /// A reservation of the pool.
@@ -174,11 +177,14 @@ pub trait RetentionStore: Send + Sync {
     /// Sessions that expired before `before` and that nothing was ever paid for, with their invoices.
     async fn unpaid_sessions_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 
+    /// Bootstraps that expired before `before` and that nothing was ever paid for, with their invoices.
+    async fn unpaid_bootstraps_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
+
     /// Steps of jobs that were taken before `before`, oldest first. Followers of such a job see it as it is now.
     async fn job_changes_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 
     /// Looks at `limit` identities after `after`, in the order of their keys, and deletes those that were last seen before `before`,
-    /// have no job and no session, and have never earned or taken anything.
+    /// have no job, no session and no bootstrap, and have never earned or taken anything.
     async fn identities_purge(
         &self,
         after: Option<NostrPubkey>,
@@ -205,6 +211,7 @@ pub trait Store:
     + LedgerRepository<Error = StoreError>
     + FreeTierRepository<Error = StoreError>
     + SessionRepository<Error = StoreError>
+    + BootstrapRepository<Error = StoreError>
 {
 }
 
@@ -216,6 +223,7 @@ impl<T> Store for T where
         + LedgerRepository<Error = StoreError>
         + FreeTierRepository<Error = StoreError>
         + SessionRepository<Error = StoreError>
+        + BootstrapRepository<Error = StoreError>
         + ?Sized
 {
 }

@@ -107,6 +107,20 @@ impl<'a> Incoming<'a> {
         secrets.next().is_none().then_some(secret)
     }
 
+    /// The claim token of an `Authorization: Bearer` header; `None` without one.
+    pub(crate) fn claim_token(&self) -> Result<Option<&str>, Problem> {
+        let values = self.request.headers().get_all(AUTHORIZATION);
+        let ours = values.filter(|value| !HttpAuth::is_meant(value.as_bytes()));
+        let Some(text) = only(ours, "a claim token")? else { return Ok(None) };
+        match text.trim().split_once(' ') {
+            Some((scheme, secret)) if scheme.eq_ignore_ascii_case("Bearer") => Ok(Some(secret.trim())),
+            _ => {
+                let detail = "invalid credentials: expected Authorization: Bearer <claim token>";
+                Err(Problem::new(Code::InvalidClaimToken, detail))
+            }
+        }
+    }
+
     /// The macaroon of an `Authorization` header: `Bearer <macaroon>`, or `L402 <macaroon>:<preimage>`; `None` without one.
     pub(crate) fn macaroon(&self) -> Result<Option<&str>, Problem> {
         let values = self.request.headers().get_all(AUTHORIZATION);

@@ -26,6 +26,7 @@ macro_rules! document {
                 (name = "Jobs", description = "Jobs are paid in two steps: a small evaluation fee, then the work."),
                 (name = "Sessions", description = "A session is a prepaid balance that many requests draw on. Its macaroon is \
                     the credential."),
+                (name = "Bootstrap", description = "Nodes that are made for you once they are paid for."),
                 (name = "Identity", description = "Identities and the trust that they have earned. Every endpoint accepts \
                     an identity; a request without one is anonymous, and a request with invalid credentials is \
                     rejected with 401 `invalid_identity`. If a request carries several credentials, all must be valid \
@@ -87,7 +88,7 @@ pub(crate) fn document() -> utoipa::openapi::OpenApi {
     }
     let mut owner_secret = Http::new(HttpAuthScheme::Bearer);
     owner_secret.description = Some(
-        "`Bearer <secret>`: the claim token of the job, which `POST /api/jobs` returns, or the preimage of the payment."
+        "`Bearer <secret>`: the claim token of the job or bootstrap, which `POST /api/jobs` or `POST /api/bootstrap` returns, or the preimage of the payment."
             .to_owned(),
     );
     schemes.add_security_scheme("OwnerSecret", SecurityScheme::Http(owner_secret));
@@ -196,6 +197,8 @@ fn link(operation: &mut Operation) {
         ("readJob", "200", "readInvoice", ("paymentHash", "$response.body#/workInvoice/paymentHash")),
         ("readJob", "200", "payForTest", ("paymentHash", "$response.body#/workInvoice/paymentHash")),
         ("readJob", "200", "followJob", JOB),
+        ("buyNode", "201", "readNode", ("bootstrapJobId", "$response.body#/bootstrapJobId")),
+        ("buyNode", "201", "payForTest", ("paymentHash", "$response.body#/invoice/paymentHash")),
     ];
     let id = operation.operation_id.as_deref().unwrap_or_default();
     for (_, status, to, (parameter, value)) in by_operation.iter().filter(|(from, ..)| *from == id) {

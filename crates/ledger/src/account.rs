@@ -29,6 +29,8 @@ pub enum AccountId {
     Job(Uuid),
     /// A session's balance. Guarded.
     Session(Uuid),
+    /// Money paid for a node and not earned yet. Guarded.
+    Bootstrap(Uuid),
     /// An account of the service's own that each owner has one of, such as `customer:<uuid>`. Guarded.
     Owned(AccountName, Uuid),
     /// The generosity pool. Guarded. Last in the order, so that the most contended row is locked last.
@@ -45,7 +47,7 @@ impl AccountId {
     /// on it.
     #[must_use]
     pub const fn is_guarded(self) -> bool {
-        matches!(self, Self::Job(_) | Self::Session(_) | Self::Owned(..) | Self::Pool)
+        matches!(self, Self::Job(_) | Self::Session(_) | Self::Bootstrap(_) | Self::Owned(..) | Self::Pool)
     }
 
     const SINGLE: [(Self, &'static str); 7] = [
@@ -64,6 +66,7 @@ impl fmt::Display for AccountId {
         match self {
             Self::Job(id) => write!(f, "job:{id}"),
             Self::Session(id) => write!(f, "session:{id}"),
+            Self::Bootstrap(id) => write!(f, "bootstrap:{id}"),
             Self::Owned(name, owner) => write!(f, "{name}:{owner}"),
             Self::Custom(name) => name.fmt(f),
             single => {
@@ -89,6 +92,7 @@ impl FromStr for AccountId {
         match kind {
             "job" => Ok(Self::Job(owner)),
             "session" => Ok(Self::Session(owner)),
+            "bootstrap" => Ok(Self::Bootstrap(owner)),
             name => name.parse().map(|name| Self::Owned(name, owner)).map_err(|_| unknown()),
         }
     }
@@ -215,6 +219,7 @@ mod tests {
         let others = [
             AccountId::Job(id),
             AccountId::Session(id),
+            AccountId::Bootstrap(id),
             AccountId::Owned(CUSTOMER, id),
             AccountId::Custom(CARDS),
         ];

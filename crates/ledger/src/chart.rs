@@ -24,6 +24,8 @@ pub enum AccountKind {
     Job,
     /// [`AccountId::Session`].
     Session,
+    /// [`AccountId::Bootstrap`].
+    Bootstrap,
     /// [`AccountId::Owned`].
     Owned(AccountName),
     /// [`AccountId::Pool`].
@@ -44,6 +46,7 @@ impl AccountId {
             Self::Custom(name) => AccountKind::Custom(name),
             Self::Job(_) => AccountKind::Job,
             Self::Session(_) => AccountKind::Session,
+            Self::Bootstrap(_) => AccountKind::Bootstrap,
             Self::Owned(name, _) => AccountKind::Owned(name),
             Self::Pool => AccountKind::Pool,
         }
@@ -115,6 +118,8 @@ impl Default for Chart {
             .allow(TransferKind::Deposit, AccountKind::Wallet, AccountKind::Session)
             .allow(TransferKind::TopUp, AccountKind::Wallet, AccountKind::Session)
             .allow_customer(AccountKind::Session)
+            .allow(TransferKind::BootstrapPayment, AccountKind::Wallet, AccountKind::Bootstrap)
+            .allow_customer(AccountKind::Bootstrap)
             .allow(TransferKind::Uncollected, AccountKind::Operator, AccountKind::Revenue)
             .allow(TransferKind::Grant, AccountKind::Pool, AccountKind::Revenue)
             .allow(TransferKind::PoolSeed, AccountKind::Operator, AccountKind::Pool)

@@ -17,6 +17,7 @@ impl Vocabulary for AccountNames {
         "pool",
         "job",
         "session",
+        "bootstrap",
     ];
 }
 
@@ -29,6 +30,7 @@ impl Vocabulary for KindNames {
         "job_payment",
         "deposit",
         "top_up",
+        "bootstrap_payment",
         "charge",
         "refund_accrued",
         "rounding",

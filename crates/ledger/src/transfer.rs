@@ -19,6 +19,8 @@ pub enum TransferKind {
     Deposit,
     /// A customer paid a top-up of a session: `wallet → session`.
     TopUp,
+    /// A customer paid for a node: `wallet → bootstrap`.
+    BootstrapPayment,
     /// Work was charged: from the customer's account to `revenue`, minus the pool's share.
     Charge,
     /// A payment in excess of the charge is refunded: from the customer's account to `refunds_due`.
@@ -41,10 +43,11 @@ pub enum TransferKind {
 
 impl TransferKind {
     /// The kinds that Tithe uses itself.
-    pub const BUILT_IN: [Self; 11] = [
+    pub const BUILT_IN: [Self; 12] = [
         Self::JobPayment,
         Self::Deposit,
         Self::TopUp,
+        Self::BootstrapPayment,
         Self::Charge,
         Self::RefundAccrued,
         Self::Rounding,
@@ -62,6 +65,7 @@ impl TransferKind {
             Self::JobPayment => "job_payment",
             Self::Deposit => "deposit",
             Self::TopUp => "top_up",
+            Self::BootstrapPayment => "bootstrap_payment",
             Self::Charge => "charge",
             Self::RefundAccrued => "refund_accrued",
             Self::Rounding => "rounding",

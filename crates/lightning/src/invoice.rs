@@ -13,7 +13,8 @@ use uuid::Uuid;
 pub struct PurposeNames;
 
 impl Vocabulary for PurposeNames {
-    const RESERVED: &'static [&'static str] = &["job_eval", "job_work", "session_deposit", "session_top_up"];
+    const RESERVED: &'static [&'static str] =
+        &["job_eval", "job_work", "session_deposit", "session_top_up", "bootstrap"];
 }
 
 /// The name of a purpose that a service adds, such as `deposit`.
@@ -32,13 +33,16 @@ pub enum Purpose {
     SessionDeposit,
     /// A top-up of a session.
     SessionTopUp,
+    /// The provisioning of a node.
+    Bootstrap,
     /// A purpose of the service's own.
     Custom(PurposeName),
 }
 
 impl Purpose {
     /// The purposes that Tithe uses itself.
-    pub const BUILT_IN: [Self; 4] = [Self::JobEval, Self::JobWork, Self::SessionDeposit, Self::SessionTopUp];
+    pub const BUILT_IN: [Self; 5] =
+        [Self::JobEval, Self::JobWork, Self::SessionDeposit, Self::SessionTopUp, Self::Bootstrap];
 
     /// The name used by the API and the stores.
     #[must_use]
@@ -48,6 +52,7 @@ impl Purpose {
             Self::JobWork => "job_work",
             Self::SessionDeposit => "session_deposit",
             Self::SessionTopUp => "session_top_up",
+            Self::Bootstrap => "bootstrap",
             Self::Custom(name) => name.as_str(),
         }
     }

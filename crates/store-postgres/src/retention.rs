@@ -14,10 +14,11 @@ use std::collections::HashSet;
 use tithe_clock::Timestamp;
 use tithe_engine::store::{IdentitiesPurged, RetentionStore, StoreError};
 use tithe_store_sql::retention::{
-    EXPIRED_TEXTS, NO_JOBS, NO_SESSIONS, NOTHING_PAID, UNPAID_JOBS, UNPAID_SESSIONS, UNPROVEN,
+    EXPIRED_TEXTS, NO_BOOTSTRAP_PAYMENT, NO_BOOTSTRAPS, NO_JOBS, NO_SESSIONS, NOTHING_PAID,
+    UNPAID_BOOTSTRAPS, UNPAID_JOBS, UNPAID_SESSIONS, UNPROVEN,
 };
 use tithe_store_sql::rows::{JOB_TOPIC, Reader, limit_column};
-use tithe_store_sql::schema::{accounts, invoices, jobs, nostr_identities, outbox, sessions};
+use tithe_store_sql::schema::{accounts, bootstrap_jobs, invoices, jobs, nostr_identities, outbox, sessions};
 use tithe_trust::NostrPubkey;
 
 /// An expired key may be in use again before it is locked.
@@ -84,6 +85,13 @@ impl RetentionStore for PostgresStore {
         .await
     }
 
+    async fn unpaid_bootstraps_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.transaction("unpaid_bootstraps_purge", |connection| {
+            Box::pin(async move { delete_unpaid_bootstraps(connection, before, limit).await })
+        })
+        .await
+    }
+
     async fn job_changes_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
         self.purge("job_changes_purge", STEPS, before, limit).await
     }
@@ -117,7 +125,8 @@ impl RetentionStore for PostgresStore {
                     let unproven = nostr_identities::table
                         .filter(nostr_identities::pubkey.eq_any(unproven))
                         .filter(sql::<Bool>(NO_JOBS))
-                        .filter(sql::<Bool>(NO_SESSIONS));
+                        .filter(sql::<Bool>(NO_SESSIONS))
+                        .filter(sql::<Bool>(NO_BOOTSTRAPS));
                     Ok((diesel::delete(unproven).execute(connection).await?, next))
                 })
             })
@@ -151,6 +160,31 @@ async fn delete_unpaid_jobs(
     let steps = outbox::table.filter(outbox::topic.eq(JOB_TOPIC));
     diesel::delete(steps.filter(outbox::subject.eq_any(&ids))).execute(connection).await?;
     Ok(diesel::delete(jobs::table.filter(jobs::id.eq_any(&ids))).execute(connection).await?)
+}
+
+/// Deletes unpaid bootstraps with their invoices, as [`delete_unpaid_jobs`] does with jobs.
+async fn delete_unpaid_bootstraps(
+    connection: &mut AsyncPgConnection,
+    before: Timestamp,
+    limit: usize,
+) -> Result<usize, Failure> {
+    let unpaid = bootstrap_jobs::table
+        .filter(sql::<Bool>(UNPAID_BOOTSTRAPS))
+        .filter(sql::<Bool>(NO_BOOTSTRAP_PAYMENT))
+        .filter(bootstrap_jobs::updated_at.lt(before.unix_micros()));
+    let unpaid =
+        unpaid.order(bootstrap_jobs::updated_at).limit(limit_column(limit)).for_update().skip_locked();
+    let unpaid: Vec<(String, Option<String>)> =
+        unpaid.select((bootstrap_jobs::id, bootstrap_jobs::invoice)).load(connection).await?;
+    let names = unpaid.iter().map(|(id, _)| format!("bootstrap:{id}"));
+    let paid = accounts::table.filter(accounts::id.eq_any(names.collect::<Vec<_>>()));
+    let paid: HashSet<String> = paid.select(accounts::id).load(connection).await?.into_iter().collect();
+    let unpaid = unpaid.into_iter().filter(|(id, _)| !paid.contains(&format!("bootstrap:{id}")));
+    let (ids, hashes): (Vec<_>, Vec<_>) = unpaid.unzip();
+    let hashes: Vec<String> = hashes.into_iter().flatten().collect();
+    diesel::delete(invoices::table.filter(invoices::payment_hash.eq_any(hashes))).execute(connection).await?;
+    let gone = bootstrap_jobs::table.filter(bootstrap_jobs::id.eq_any(&ids));
+    Ok(diesel::delete(gone).execute(connection).await?)
 }
 
 impl PostgresStore {

@@ -4,8 +4,8 @@
 
 use std::fmt::Write as _;
 use tithe_store_sql::rows::{
-    AccountRow, AuthNonceRow, HoldRow, IdempotencyRow, IdentityRow, InvoiceRow, JobRow, PoolCountersRow,
-    ReservationRow, SessionKeyRow, SessionRequestRow, SessionRow,
+    AccountRow, AuthNonceRow, BootstrapRow, HoldRow, IdempotencyRow, IdentityRow, InvoiceRow, JobRow,
+    PoolCountersRow, ReservationRow, SessionKeyRow, SessionRequestRow, SessionRow,
 };
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, Statement};
@@ -172,6 +172,17 @@ table! {
     changing {
         state: text, deposit_invoice: text, top_up_invoice: text, top_ups: bigint, paid_in_msats: bigint,
         refund_amount_msats: bigint, rounding_msats: bigint, last_used_at: bigint, updated_at: bigint
+    }
+}
+
+table! {
+    BootstrapRow in "bootstrap_jobs", locked by "bootstrap_jobs.id";
+    key { id: text }
+    fixed { nostr_pubkey: text, plan: text, amount_msats: bigint, ssh_public_key: text, created_at: bigint }
+    changing {
+        state: text, invoice: text, paid_at: bigint, begun_at: bigint, host: text, sealed: text,
+        delivered_at: bigint, error_message: text, refund_amount_msats: bigint, rounding_msats: bigint,
+        claim_owner: text, claims: bigint, claimable_at: bigint, updated_at: bigint
     }
 }
 

@@ -16,6 +16,20 @@ pub const NOTHING_PAID: &str = "NOT EXISTS (SELECT 1 FROM accounts WHERE account
 /// Sessions that nobody has paid for.
 pub const UNPAID_SESSIONS: &str = "state = 'expired' AND paid_in_msats = 0";
 
+/// Bootstraps that nobody has paid for.
+pub const UNPAID_BOOTSTRAPS: &str = "state = 'expired' AND refund_amount_msats = 0";
+
+/// No money has ever moved for the bootstrap: its account was never used.
+pub const NO_BOOTSTRAP_PAYMENT: &str =
+    "NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.id = 'bootstrap:' || bootstrap_jobs.id)";
+
+/// Bootstraps with something to be done.
+pub const OPEN_BOOTSTRAPS: &str = "(state = 'provisioning' OR (state = 'failed' AND begun_at IS NOT NULL))";
+
+/// No bootstrap belongs to the identity.
+pub const NO_BOOTSTRAPS: &str =
+    "NOT EXISTS (SELECT 1 FROM bootstrap_jobs WHERE bootstrap_jobs.nostr_pubkey = nostr_identities.pubkey)";
+
 /// No session belongs to the identity.
 pub const NO_SESSIONS: &str =
     "NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.nostr_pubkey = nostr_identities.pubkey)";

@@ -89,6 +89,31 @@ diesel::table! {
 }
 
 diesel::table! {
+    bootstrap_jobs (id) {
+        id -> Text,
+        nostr_pubkey -> Nullable<Text>,
+        plan -> Text,
+        amount_msats -> BigInt,
+        ssh_public_key -> Nullable<Text>,
+        state -> Text,
+        invoice -> Nullable<Text>,
+        paid_at -> Nullable<BigInt>,
+        begun_at -> Nullable<BigInt>,
+        host -> Nullable<Text>,
+        sealed -> Nullable<Text>,
+        delivered_at -> Nullable<BigInt>,
+        error_message -> Nullable<Text>,
+        refund_amount_msats -> BigInt,
+        rounding_msats -> BigInt,
+        claim_owner -> Nullable<Text>,
+        claims -> BigInt,
+        claimable_at -> BigInt,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
     session_keys (session_id, key_id) {
         session_id -> Text,
         key_id -> Text,

@@ -1,13 +1,14 @@
 //! Which row of the database stores which kind of row of the engine.
 
 use crate::rows::{
-    AccountRow, AuthNonceRow, HoldRow, IdempotencyRow, IdentityRow, InvoiceRow, JobRow, POOL_COUNTERS,
-    PoolCountersRow, ReservationRow, SessionKeyRow, SessionRequestRow, SessionRow, auth_nonce_column,
+    AccountRow, AuthNonceRow, BootstrapRow, HoldRow, IdempotencyRow, IdentityRow, InvoiceRow, JobRow,
+    POOL_COUNTERS, PoolCountersRow, ReservationRow, SessionKeyRow, SessionRequestRow, SessionRow,
+    auth_nonce_column,
 };
 use tithe_engine::books::RowKind;
 use tithe_engine::books::rows::{
-    Accounts, AuthNonces, Counters, Holds, IdempotencyKeys, Identities, Invoices, Jobs, Reservations,
-    SessionKeys, SessionRequests, Sessions,
+    Accounts, AuthNonces, Bootstraps, Counters, Holds, IdempotencyKeys, Identities, Invoices, Jobs,
+    Reservations, SessionKeys, SessionRequests, Sessions,
 };
 use tithe_engine::store::StoreError;
 
@@ -60,6 +61,7 @@ stored! {
     Identities as IdentityRow, key [String; 1] of pubkey => [pubkey.to_string()];
     Jobs as JobRow, key [String; 1] of id => [id.to_string()];
     Sessions as SessionRow, key [String; 1] of id => [id.to_string()];
+    Bootstraps as BootstrapRow, key [String; 1] of id => [id.to_string()];
     SessionKeys as SessionKeyRow, key [String; 2] of key => [key.0.to_string(), key.1.to_string()];
     SessionRequests as SessionRequestRow, key [String; 1] of id => [id.to_string()];
     Invoices as InvoiceRow, key [String; 1] of hash => [hash.to_string()];

@@ -11,11 +11,12 @@ use diesel::sql_types::Bool;
 use tithe_clock::Timestamp;
 use tithe_engine::store::{IdentitiesPurged, RetentionStore, StoreError};
 use tithe_store_sql::retention::{
-    EXPIRED_TEXTS, NO_JOBS, NO_SESSIONS, NOTHING_PAID, UNPAID_JOBS, UNPAID_SESSIONS, UNPROVEN,
+    EXPIRED_TEXTS, NO_BOOTSTRAP_PAYMENT, NO_BOOTSTRAPS, NO_JOBS, NO_SESSIONS, NOTHING_PAID,
+    UNPAID_BOOTSTRAPS, UNPAID_JOBS, UNPAID_SESSIONS, UNPROVEN,
 };
 use tithe_store_sql::rows::{JOB_TOPIC, Reader, limit_column};
 use tithe_store_sql::schema::{
-    auth_challenges, idempotency_keys, invoices, jobs, nostr_identities, outbox, sessions,
+    auth_challenges, bootstrap_jobs, idempotency_keys, invoices, jobs, nostr_identities, outbox, sessions,
 };
 use tithe_trust::NostrPubkey;
 
@@ -104,6 +105,28 @@ impl RetentionStore for SqliteStore {
         .await
     }
 
+    async fn unpaid_bootstraps_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let find = move |connection: &mut SqliteConnection| {
+            let unpaid = bootstrap_jobs::table
+                .filter(sql::<Bool>(UNPAID_BOOTSTRAPS))
+                .filter(sql::<Bool>(NO_BOOTSTRAP_PAYMENT))
+                .filter(bootstrap_jobs::updated_at.lt(before.unix_micros()));
+            let unpaid = unpaid.order(bootstrap_jobs::updated_at).limit(limit_column(limit));
+            let columns = (bootstrap_jobs::id, bootstrap_jobs::invoice);
+            Ok(unpaid.select(columns).load::<(String, Option<String>)>(connection)?)
+        };
+        self.purge(find, |connection, unpaid| {
+            let (ids, hashes): (Vec<_>, Vec<_>) = unpaid.into_iter().unzip();
+            let hashes: Vec<String> = hashes.into_iter().flatten().collect();
+            diesel::delete(invoices::table.filter(invoices::payment_hash.eq_any(hashes)))
+                .execute(connection)?;
+            diesel::delete(bootstrap_jobs::table.filter(bootstrap_jobs::id.eq_any(&ids)))
+                .execute(connection)?;
+            Ok(())
+        })
+        .await
+    }
+
     async fn job_changes_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let find = move |connection: &mut SqliteConnection| {
             // The oldest come first, so that no more than these are looked at.
@@ -144,7 +167,8 @@ impl RetentionStore for SqliteStore {
                 .filter(nostr_identities::last_seen.lt(before.unix_micros()))
                 .filter(sql::<Bool>(UNPROVEN))
                 .filter(sql::<Bool>(NO_JOBS))
-                .filter(sql::<Bool>(NO_SESSIONS));
+                .filter(sql::<Bool>(NO_SESSIONS))
+                .filter(sql::<Bool>(NO_BOOTSTRAPS));
             Ok(unproven.select(nostr_identities::pubkey).load::<String>(connection)?)
         };
         let deleted = self.purge(find, |connection, unproven| {

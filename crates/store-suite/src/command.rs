@@ -10,8 +10,7 @@ use tithe_engine::charging::{
 use tithe_engine::idempotency::{IdempotencyBegin, IdempotencyFinish, IdempotencyRelease, KeyBegun};
 use tithe_engine::identities::{AuthNonceConsume, RequestSignature};
 use tithe_engine::jobs::{
-    Abandoned, EvaluationFinish, JobAbandon, JobCreate, JobCreated, JobOwner, Verdict, WorkFinish,
-    WorkOutcome,
+    Abandoned, EvaluationFinish, JobAbandon, JobCreate, JobOwner, Verdict, WorkFinish, WorkOutcome,
 };
 use tithe_engine::payments::{Credited, InvoiceExpire, InvoiceExpired, InvoiceIssue, Issued, PaymentCredit};
 use tithe_engine::pool::{GrantExpire, GrantRelease, GrantRenew, GrantReserve};
@@ -196,7 +195,7 @@ macro_rules! with_command {
     ($command:expr, $use:ident, $($arguments:tt)*) => {
         match $command.clone() {
             Command::JobCreate { job, idempotency, instead_of } => {
-                $use!(JobCreate { job, idempotency, signature: RequestSignature(None), instead_of }, job_created, $($arguments)*)
+                $use!(JobCreate { job, idempotency, signature: RequestSignature(None), instead_of }, key_begun, $($arguments)*)
             }
             Command::InvoiceIssue { job, identity, invoice, lease, finish } => {
                 let owner = Arc::new(JobOwner { job, identity, lease });
@@ -365,14 +364,6 @@ fn grant_settle(
 
 fn done(changed: bool) -> Reply {
     if changed { Reply::Done } else { Reply::AlreadyDone }
-}
-
-fn job_created(reply: JobCreated) -> Reply {
-    match reply {
-        JobCreated::New => Reply::Done,
-        JobCreated::Resumed { subject } => Reply::Resumed { subject },
-        JobCreated::Replayed(response) => Reply::Replayed(response),
-    }
 }
 
 fn key_begun(reply: KeyBegun) -> Reply {

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use tithe_bootstrap::{Bootstrap, BootstrapId, BootstrapRepository};
 use tithe_clock::Timestamp;
 use tithe_engine::books::{Batch, Committed};
 use tithe_engine::records::{IdempotencyId, IdempotencyRecord};
@@ -105,6 +106,10 @@ impl<L: StoreLayer> RetentionStore for Layered<L> {
 
     async fn unpaid_sessions_purge(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
         self.0.pass(self.0.inner().unpaid_sessions_purge(before, limit)).await
+    }
+
+    async fn unpaid_bootstraps_purge(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
+        self.0.pass(self.0.inner().unpaid_bootstraps_purge(before, limit)).await
     }
 
     async fn job_changes_purge(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
@@ -271,5 +276,26 @@ impl<L: StoreLayer> SessionRepository for Layered<L> {
 
     async fn sessions_idle(&self, before: Timestamp, limit: usize) -> StoreResult<Vec<SessionId>> {
         self.0.pass(self.0.inner().sessions_idle(before, limit)).await
+    }
+}
+
+#[async_trait]
+impl<L: StoreLayer> BootstrapRepository for Layered<L> {
+    type Error = StoreError;
+
+    async fn bootstrap(&self, id: BootstrapId) -> StoreResult<Option<Bootstrap>> {
+        self.0.pass(self.0.inner().bootstrap(id)).await
+    }
+
+    async fn bootstraps_due(&self, now: Timestamp, limit: usize) -> StoreResult<Vec<BootstrapId>> {
+        self.0.pass(self.0.inner().bootstraps_due(now, limit)).await
+    }
+
+    async fn bootstraps_never_invoiced(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> StoreResult<Vec<BootstrapId>> {
+        self.0.pass(self.0.inner().bootstraps_never_invoiced(before, limit)).await
     }
 }

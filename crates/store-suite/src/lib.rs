@@ -74,6 +74,8 @@ macro_rules! store_suite {
             sessions::sessions_come_back_as_they_were_written,
             sessions::late_payments_of_sessions_are_credited_or_refunded,
             sessions::unpaid_sessions_are_deleted_and_paid_ones_stay,
+            bootstraps::bootstraps_come_back_as_they_were_written,
+            bootstraps::payments_of_bootstraps_that_have_ended_are_refunded_and_unpaid_ones_are_deleted,
             declarations::a_command_that_declares_one_key_too_few_fails_and_changes_nothing,
             audits::a_sound_store_has_no_findings,
             audits::every_row_is_seen_once,
@@ -103,6 +105,7 @@ macro_rules! store_suite {
             sessions::a_request_ends_once_whoever_ends_it,
             sessions::a_request_that_is_repeated_under_its_key_is_charged_once,
             sessions::random_steps_of_sessions_match_the_reference,
+            bootstraps::a_bootstrap_has_one_worker_one_end_and_one_delivery,
             random::random_commands_from_two_servers_at_once_match_the_reference,
         );
     };

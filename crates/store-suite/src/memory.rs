@@ -6,6 +6,7 @@ use futures_util::stream::BoxStream;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
+use tithe_bootstrap::{Bootstrap, BootstrapId, BootstrapRepository, BootstrapState};
 use tithe_clock::Timestamp;
 use tithe_engine::books::{Batch, Changes, Committed, LoadedRows, RowKeys, RowKind};
 use tithe_engine::for_each_row_kind;
@@ -141,6 +142,7 @@ impl BatchStore for MemoryStore {
         let sessions = tables.sessions.values().cloned().map(|row| AuditRow::Session(Box::new(row)));
         let requests =
             tables.session_requests.values().cloned().map(|row| AuditRow::SessionRequest(Box::new(row)));
+        let bootstraps = tables.bootstraps.values().cloned().map(|row| AuditRow::Bootstrap(Box::new(row)));
         let identities = tables.identities.values().cloned().map(|row| AuditRow::Identity(Box::new(row)));
         let reservations = tables.reservations.values().cloned().map(AuditRow::Reservation);
         let counters = tables.pool_counters.values().copied().map(AuditRow::PoolCounters);
@@ -154,6 +156,7 @@ impl BatchStore for MemoryStore {
             .chain(jobs)
             .chain(sessions)
             .chain(requests)
+            .chain(bootstraps)
             .map(Ok)
             .collect();
         Ok(futures_util::stream::iter(rows).boxed())
@@ -245,6 +248,18 @@ impl RetentionStore for MemoryStore {
         Ok(gone.len())
     }
 
+    async fn unpaid_bootstraps_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let mut tables = self.tables();
+        let Tables { bootstraps, invoices, accounts, .. } = &mut *tables;
+        let gone = remove(bootstraps, limit, |bootstrap| {
+            bootstrap.state == BootstrapState::Expired
+                && bootstrap.updated_at < before
+                && !accounts.contains_key(&AccountId::Bootstrap(bootstrap.id.0))
+        });
+        invoices.retain(|_, invoice| !gone.contains(&BootstrapId(invoice.owner.0)));
+        Ok(gone.len())
+    }
+
     async fn job_changes_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let mut tables = self.tables();
         let (count, mut looked_at) = (tables.job_changes.len(), 0);
@@ -262,7 +277,7 @@ impl RetentionStore for MemoryStore {
         limit: usize,
     ) -> Result<IdentitiesPurged, StoreError> {
         let mut tables = self.tables();
-        let Tables { identities, jobs, sessions, .. } = &mut *tables;
+        let Tables { identities, jobs, sessions, bootstraps, .. } = &mut *tables;
         let page = identities.keys().filter(|key| after.is_none_or(|after| **key > after));
         let page: Vec<NostrPubkey> = page.take(limit).copied().collect();
         let next = page.last().filter(|_| page.len() >= limit).copied();
@@ -273,6 +288,7 @@ impl RetentionStore for MemoryStore {
                 && identity.window == BudgetWindow::default()
                 && !jobs.values().any(|job| job.identity == Some(identity.pubkey()))
                 && !sessions.values().any(|session| session.identity == Some(identity.pubkey()))
+                && !bootstraps.values().any(|row| row.identity == Some(identity.pubkey()))
         });
         Ok(IdentitiesPurged { deleted: deleted.len(), next })
     }
@@ -529,5 +545,33 @@ impl SessionRepository for MemoryStore {
         let mut idle: Vec<&Session> = tables.sessions.values().filter(idle).collect();
         idle.sort_by_key(|session| session.last_used_at);
         Ok(idle.into_iter().take(limit).map(|session| session.id).collect())
+    }
+}
+
+#[async_trait]
+impl BootstrapRepository for MemoryStore {
+    type Error = StoreError;
+
+    async fn bootstrap(&self, id: BootstrapId) -> Result<Option<Bootstrap>, StoreError> {
+        Ok(self.tables().bootstraps.get(&id).cloned())
+    }
+
+    async fn bootstraps_due(&self, now: Timestamp, limit: usize) -> Result<Vec<BootstrapId>, StoreError> {
+        let tables = self.tables();
+        let due = tables.bootstraps.values().filter(|row| row.is_open() && row.claimable_at <= now);
+        let mut due: Vec<&Bootstrap> = due.collect();
+        due.sort_by_key(|row| row.claimable_at);
+        Ok(due.into_iter().take(limit).map(|row| row.id).collect())
+    }
+
+    async fn bootstraps_never_invoiced(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<BootstrapId>, StoreError> {
+        let tables = self.tables();
+        let waits = |row: &&Bootstrap| row.state == BootstrapState::AwaitingPayment && row.invoice.is_none();
+        let old = tables.bootstraps.values().filter(waits).filter(|row| row.created_at < before);
+        Ok(old.take(limit).map(|row| row.id).collect())
     }
 }

@@ -35,7 +35,7 @@ pub fn preimage(n: u8, purpose: Purpose) -> Preimage {
     let kind = match purpose {
         Purpose::JobEval => 1,
         Purpose::JobWork => 2,
-        Purpose::Custom(_) | Purpose::SessionDeposit | Purpose::SessionTopUp => 3,
+        Purpose::Custom(_) | Purpose::SessionDeposit | Purpose::SessionTopUp | Purpose::Bootstrap => 3,
     };
     let mut bytes = [kind; 32];
     bytes[0] = n;

@@ -2,6 +2,7 @@
 //!
 //! Each group of settings is a file: its settings with their defaults and descriptions, and what they are read into.
 
+mod bootstrap;
 mod error;
 mod free_tier;
 mod inference;
@@ -15,6 +16,7 @@ mod storage;
 mod values;
 mod wallet;
 
+pub(crate) use bootstrap::Provisioning;
 pub(crate) use error::ConfigError;
 pub(crate) use inference::Backend;
 pub(crate) use log::LogFormat;
@@ -22,6 +24,7 @@ pub(crate) use prices::PriceSource;
 pub(crate) use storage::Storage;
 
 use crate::url::without_secrets;
+use bootstrap::Bootstrap;
 use free_tier::FreeTier;
 use inference::Inference;
 use jobs::Jobs;
@@ -46,6 +49,7 @@ const GROUPS: Groups = &[
     free_tier::SETTINGS,
     jobs::SETTINGS,
     sessions::SETTINGS,
+    bootstrap::SETTINGS,
 ];
 
 /// The configuration in force.
@@ -57,6 +61,7 @@ pub(crate) struct Config {
     pub(crate) wallet: Wallet,
     pub(crate) inference: Inference,
     pub(crate) prices: Prices,
+    pub(crate) bootstrap: Bootstrap,
     pub(crate) engine: tithe_engine::Settings,
 }
 
@@ -68,11 +73,13 @@ impl Config {
 
     fn of(values: Values) -> Result<Self, ConfigError> {
         let (inference, prices) = (Inference::read(&values)?, Prices::read(&values)?);
+        let bootstrap = Bootstrap::read(&values)?;
         let engine = engine_settings(
             &inference,
             &prices,
             &Jobs::read(&values)?,
             &Sessions::read(&values)?,
+            &bootstrap,
             FreeTier::read(&values)?,
         );
         let config = Self {
@@ -82,6 +89,7 @@ impl Config {
             wallet: Wallet::read(&values)?,
             inference,
             prices,
+            bootstrap,
             engine,
             values,
         };
@@ -131,6 +139,7 @@ fn engine_settings(
     prices: &Prices,
     jobs: &Jobs,
     sessions: &Sessions,
+    bootstrap: &Bootstrap,
     free_tier: FreeTier,
 ) -> tithe_engine::Settings {
     tithe_engine::Settings {
@@ -156,6 +165,8 @@ fn engine_settings(
         session_idle: sessions.idle,
         session_requests: sessions.requests,
         session_evaluation: sessions.evaluation,
+        bootstrap_plans: bootstrap.plans.clone(),
+        provision_timeout: bootstrap.timeout,
         rules: free_tier.rules,
         identity_token_life: free_tier.identity_token_life,
         ..tithe_engine::Settings::default()
@@ -226,6 +237,30 @@ mod tests {
                     ("TITHE_WORK_MODEL", "m"),
                 ],
                 "TITHE_DEV=1 lets anybody pay with play money",
+            ),
+            (&[("TITHE_PROVISIONER", "magic")], "expected one of none, sim, command, digitalocean"),
+            (
+                &[("TITHE_PROVISIONER", "command")],
+                "missing TITHE_BOOTSTRAP_PLANS: it is required with TITHE_PROVISIONER=command",
+            ),
+            (
+                &[("TITHE_PROVISIONER", "command"), ("TITHE_BOOTSTRAP_PLANS", "a=1")],
+                "missing TITHE_PROVISIONER_COMMAND: it is required with TITHE_PROVISIONER=command",
+            ),
+            (
+                &[("TITHE_PROVISIONER", "none"), ("TITHE_BOOTSTRAP_PLANS", "a=1")],
+                "TITHE_PROVISIONER=none makes no nodes",
+            ),
+            (&[("TITHE_BOOTSTRAP_PLANS", "a=0")], "expected a price of a in whole sats"),
+            (&[("TITHE_BOOTSTRAP_PLANS", "a=1,a=2")], "a occurs twice"),
+            (&[("TITHE_BOOTSTRAP_PLANS", "small")], "expected name=value, separated by commas"),
+            (
+                &[
+                    ("TITHE_PROVISIONER", "digitalocean"),
+                    ("TITHE_BOOTSTRAP_PLANS", "a=1"),
+                    ("TITHE_DIGITALOCEAN_TOKEN", "t"),
+                ],
+                "TITHE_DIGITALOCEAN_SIZES has no size for the plan \"a\"",
             ),
             (&[("TITHE_CORS_ORIGINS", "https://a.b/")], "invalid origin \"https://a.b/\""),
             (

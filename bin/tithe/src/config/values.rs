@@ -12,8 +12,11 @@ const DEFAULT_FILE: &str = "tithe.toml";
 /// The prefixes of our environment variables: one that is no setting is a mistake.
 const OURS: [&str; 2] = ["TITHE_", "FREE_TIER_"];
 
+/// The prefix of the variables that are meant for the operator's provisioning program.
+const FOR_PROVISIONING: &str = "TITHE_PROVISION_";
+
 /// Variables of ours that are not settings of the server.
-const NOT_SETTINGS: [&str; 3] = ["TITHE_CONFIG", "TITHE_IDENTITY", "TITHE_SERVER"];
+const NOT_SETTINGS: [&str; 4] = ["TITHE_CONFIG", "TITHE_IDENTITY", "TITHE_MACAROON", "TITHE_SERVER"];
 
 /// The groups of settings.
 pub(super) type Groups = &'static [&'static [Setting]];
@@ -73,6 +76,7 @@ impl Values {
                 }
                 None if OURS.iter().any(|ours| name.starts_with(ours))
                     && !name.starts_with("TITHE_TEST_")
+                    && !name.starts_with(FOR_PROVISIONING)
                     && !NOT_SETTINGS.contains(&name.as_str()) =>
                 {
                     return Err(ConfigError::UnknownVariable(name));

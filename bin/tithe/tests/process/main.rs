@@ -9,6 +9,7 @@
 
 mod api;
 mod audit;
+mod bootstraps;
 mod buying;
 mod configuration;
 mod database_faults;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 /// The part of the unpaid invoices that only identities with trust may have: one of so many.
 const RESERVE_PARTS: u64 = 5;
 
-/// How many jobs, and how many sessions, may wait for the wallet to make their first invoices.
+/// How many jobs, how many sessions, and how many bootstraps may wait for the wallet to make their first invoices.
 const UNINVOICED_MAX: usize = 1_000;
 
 /// Admits what nobody has paid for yet.
@@ -60,7 +60,8 @@ impl Admission {
         let most = if trusted { most } else { most - most / RESERVE_PARTS };
         let (store, now) = (&self.core.ports.store, self.core.now());
         let waits_for_wallet = store.jobs_never_invoiced(now, UNINVOICED_MAX).await?.len() >= UNINVOICED_MAX
-            || store.sessions_never_invoiced(now, UNINVOICED_MAX).await?.len() >= UNINVOICED_MAX;
+            || store.sessions_never_invoiced(now, UNINVOICED_MAX).await?.len() >= UNINVOICED_MAX
+            || store.bootstraps_never_invoiced(now, UNINVOICED_MAX).await?.len() >= UNINVOICED_MAX;
         if waits_for_wallet || store.invoices_open_count(now).await? >= most {
             return Err(EngineError::TooManyUnpaid);
         }

@@ -1,8 +1,10 @@
 //! The audit: proves the invariants on live data.
 
+mod bootstraps;
 mod sessions;
 
 use crate::store::{AuditRow, Store, StoreError};
+use bootstraps::BootstrapAudit;
 use futures_util::StreamExt;
 use sessions::SessionAudit;
 use std::collections::HashMap;
@@ -22,6 +24,8 @@ pub struct AuditReport {
     pub jobs: u64,
     /// Sessions seen.
     pub sessions: u64,
+    /// Bootstraps seen.
+    pub bootstraps: u64,
     /// Invoices seen.
     pub invoices: u64,
     /// Grants seen.
@@ -32,6 +36,8 @@ pub struct AuditReport {
     pub jobs_msats: i128,
     /// What is in all sessions' accounts together, in msats.
     pub sessions_msats: i128,
+    /// What is in all bootstraps' accounts together, in msats.
+    pub bootstraps_msats: i128,
     /// Everything that is wrong, in order.
     pub findings: Vec<Finding>,
 }
@@ -56,6 +62,7 @@ struct Audit {
     money: HashMap<Uuid, JobMoney>,
     jobs: Vec<JobFacts>,
     sessions: SessionAudit,
+    bootstraps: BootstrapAudit,
     invoices: Vec<Invoice>,
 }
 
@@ -101,6 +108,7 @@ impl Audit {
             AuditRow::Job(job) => self.jobs.push(facts(&job)),
             AuditRow::Session(session) => self.sessions.session(&session),
             AuditRow::SessionRequest(request) => self.sessions.request(&request),
+            AuditRow::Bootstrap(bootstrap) => self.bootstraps.bootstrap(&bootstrap),
             AuditRow::Identity(identity) => self.free_tier.identity(&identity),
             AuditRow::Reservation(reservation) => self.free_tier.reservation(&reservation, &mut self.ledger),
             AuditRow::PoolCounters(counters) => self.free_tier.counters(counters),
@@ -113,6 +121,7 @@ impl Audit {
         self.ledger.transfer(&transfer);
         self.free_tier.transfer(&transfer);
         self.sessions.transfer(&transfer);
+        self.bootstraps.transfer(&transfer);
         let amount = i128::from(transfer.amount.get());
         if let AccountId::Job(job) = transfer.debit {
             let money = self.money.entry(job).or_default();
@@ -130,7 +139,13 @@ impl Audit {
             // Whether it is a job's or a request's is known when all of them have been read.
             self.money.entry(transfer.reference).or_default().absorbed += amount;
         }
-        if matches!(transfer.kind, TransferKind::JobPayment | TransferKind::Deposit | TransferKind::TopUp) {
+        if matches!(
+            transfer.kind,
+            TransferKind::JobPayment
+                | TransferKind::Deposit
+                | TransferKind::TopUp
+                | TransferKind::BootstrapPayment
+        ) {
             if let AccountId::Job(job) = transfer.credit {
                 self.money.entry(job).or_default().paid += amount;
             }
@@ -146,7 +161,9 @@ impl Audit {
         let seen = sessions.seen();
         let Self { ledger, money, .. } = &mut self;
         let owed = sessions.check(ledger, |work| money.remove(&work).map_or(0, |money| money.absorbed));
-        let owed = owed + self.check_jobs(&jobs);
+        let bootstraps = std::mem::take(&mut self.bootstraps);
+        let bootstraps_seen = bootstraps.seen();
+        let owed = owed + bootstraps.check(&mut self.ledger) + self.check_jobs(&jobs);
         self.check_refunds(owed);
         let grants = self.free_tier.grants();
         std::mem::take(&mut self.free_tier).finish(&mut self.ledger);
@@ -154,10 +171,12 @@ impl Audit {
             self.ledger.balances().filter(|(id, _)| id.kind() == kind).map(|(_, sum)| sum).sum()
         };
         let (jobs_msats, sessions_msats) = (sum(AccountKind::Job), sum(AccountKind::Session));
+        let bootstraps_msats = sum(AccountKind::Bootstrap);
         AuditReport {
             transfers: self.ledger.transfers(),
             jobs: u64::try_from(jobs.len()).unwrap_or(u64::MAX),
             sessions: seen,
+            bootstraps: bootstraps_seen,
             invoices: u64::try_from(invoices.len()).unwrap_or(u64::MAX),
             grants,
             balances: self
@@ -167,6 +186,7 @@ impl Audit {
                 .collect(),
             jobs_msats,
             sessions_msats,
+            bootstraps_msats,
             findings: self.ledger.finish(),
         }
     }
@@ -276,11 +296,12 @@ impl Audit {
         owed
     }
 
-    /// I8: what is due is what jobs and sessions say is owed.
+    /// I8: what is due is what jobs, sessions and bootstraps say is owed.
     fn check_refunds(&mut self, owed: i128) {
         let due = self.ledger.balance(AccountId::RefundsDue);
         if due != owed {
-            let detail = format!("the ledger says that {due} msat are due, jobs and sessions {owed} msat");
+            let detail =
+                format!("the ledger says that {due} msat are due, jobs, sessions and bootstraps {owed} msat");
             self.ledger.find(Invariant::I8, "refunds_due".to_owned(), detail);
         }
     }
@@ -290,6 +311,7 @@ impl Audit {
 const fn account_of(invoice: &Invoice) -> AccountId {
     match invoice.purpose {
         Purpose::SessionDeposit | Purpose::SessionTopUp => AccountId::Session(invoice.owner.0),
+        Purpose::Bootstrap => AccountId::Bootstrap(invoice.owner.0),
         Purpose::JobEval | Purpose::JobWork | Purpose::Custom(_) => AccountId::Job(invoice.owner.0),
     }
 }

@@ -1,6 +1,7 @@
 //! Why commands are refused.
 
 use crate::records::KeyConflict;
+use tithe_bootstrap::BootstrapError;
 use tithe_free_tier::{Decision, FreeTierError};
 use tithe_jobs::InvalidTransition;
 use tithe_ledger::LedgerError;
@@ -76,6 +77,9 @@ pub enum Refusal {
     /// The job cannot take that step.
     #[error(transparent)]
     Transition(#[from] InvalidTransition),
+    /// A bootstrap does not take the step.
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
     /// The session cannot take that step.
     #[error(transparent)]
     Session(#[from] SessionError),

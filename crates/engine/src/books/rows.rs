@@ -7,6 +7,7 @@ use super::table::{Log, Table};
 use crate::records::{AuthNonce, AuthNonceId, IdempotencyId, IdempotencyRecord};
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
+use tithe_bootstrap::{Bootstrap, BootstrapId};
 use tithe_free_tier::{Grant, Identity, PoolCounters, Reservation, ReservationId};
 use tithe_jobs::{Job, JobChange, JobId};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, Transfer, TransferKey};
@@ -25,6 +26,7 @@ macro_rules! for_each_row_kind {
             identities: $crate::books::rows::Identities,
             jobs: $crate::books::rows::Jobs,
             sessions: $crate::books::rows::Sessions,
+            bootstraps: $crate::books::rows::Bootstraps,
             invoices: $crate::books::rows::Invoices,
             idempotency_keys: $crate::books::rows::IdempotencyKeys,
             auth_nonces: $crate::books::rows::AuthNonces,
@@ -64,6 +66,8 @@ row_kinds! {
     Jobs: JobId => Job, named "job", by |job| job.id;
     /// Sessions.
     Sessions: SessionId => Session, named "session", by |session| session.id;
+    /// Nodes that are bought.
+    Bootstraps: BootstrapId => Bootstrap, named "bootstrap", by |bootstrap| bootstrap.id;
     /// Invoices that were issued to customers.
     Invoices: PaymentHash => Invoice, named "invoice", by |invoice| invoice.payment_hash;
     /// Idempotency keys, with what is known of their requests.

@@ -1,34 +1,25 @@
-//! Creating jobs.
-//!
-//! Creating a job is a saga of three steps:
-//!
-//! 1. `JobCreate` is committed: the job, without an invoice, and the client's idempotency key, which points at it.
-//! 2. The wallet makes the evaluation invoice, under an id that follows from the job's id.
-//! 3. `InvoiceIssue` is committed: the invoice, the job's step, and the response that the key will replay.
-//!
-//! A crash after 1 leaves a job that nobody was shown: a retry with the same key resumes it with 2; without a retry, the sweep
-//! abandons it. A crash after 2 leaves an invoice at the wallet that nobody was shown. No money can be lost, because an
-//! invoice is shown only after 3.
+//! Creating jobs: see [`crate::purchases`] for the steps.
 
-use super::job_create::{JobCreate, JobCreated};
+use super::job_create::JobCreate;
 use super::owner::JobOwner;
 use super::service::Jobs;
 use crate::admission::Origin;
 use crate::books::Refusal;
 use crate::books::rows::{self, RowKind};
-use crate::committer::CommitError;
 use crate::error::EngineError;
-use crate::idempotency::{IdempotencyFinish, KeyedResponse};
+use crate::idempotency::KeyedResponse;
 use crate::identities::RequestSignature;
-use crate::payments::{InvoiceIssue, Issued, NewInvoice};
+use crate::payments::{NewInvoice, PaymentOwner};
+use crate::purchases::{Buyer, NewPurchase, Purchase, Purchased};
 use crate::quotes::Quotes;
-use crate::records::{IdempotencyId, IdempotencyRequest, StoredResponse};
+use crate::records::{IdempotencyRequest, StoredResponse};
+use crate::store::{Store, StoreError};
 use std::sync::Arc;
 use tithe_jobs::{Job, JobId, JobStart, NewJob};
-use tithe_lightning::{Invoice, OwnerId, Purpose};
+use tithe_lightning::{Invoice, OwnerId, PaymentHash, Purpose};
 use tithe_pricing::Priced;
 use tithe_trust::{NostrPubkey, Tier};
-use tracing::{info, warn};
+use uuid::Uuid;
 
 /// A request for a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,66 +74,16 @@ impl Jobs {
         // What is cheap comes first: whoever has too many unpaid jobs does not make the server count tokens.
         self.quotes.check_text(&new.request)?;
         let id = JobId(self.core.new_id());
-        self.admission.admit(id.0, new.identity, new.origin.clone()).await?;
-        let signature = new.signature;
-        let creating = async {
-            let job = Box::new(self.new_job(id, new).await?);
-            self.create_admitted(job, signature, idempotency, render).await
+        let buyer = Buyer {
+            identity: new.identity,
+            signature: new.signature,
+            origin: new.origin.clone(),
+            idempotency,
         };
-        let created = creating.await;
-        // Only a new job whose invoice is shown waits for its payment.
-        if created.as_ref().map_or(true, |response| response.replayed) {
-            self.admission.release(id.0);
-        }
-        created
-    }
-
-    async fn create_admitted(
-        &self,
-        job: Box<Job>,
-        signature: RequestSignature,
-        idempotency: Option<IdempotencyRequest>,
-        render: RenderJob<'_>,
-    ) -> Result<KeyedResponse, EngineError> {
-        let key = idempotency.as_ref().map(|request| request.id.clone());
-        let create = |signature, instead_of| JobCreate {
-            job: job.clone(),
-            idempotency: idempotency.clone(),
-            signature,
-            instead_of,
+        let render = |Purchased { item: job, invoice, tier }: Purchased<Job>| {
+            Ok(render(&CreatedJob { claim_token: self.tokens.token(job.id.0), job, invoice, tier }))
         };
-        let begun = match self.core.committer.commit(create(signature, None)).await? {
-            JobCreated::Replayed(response) => return Ok(KeyedResponse::replay(response)),
-            JobCreated::Resumed { subject } => {
-                self.admission.release(job.id.0);
-                self.resumed(subject).await?
-            }
-            JobCreated::New => {
-                info!(job = %job.id, model = job.model, bytes = job.request.len(), "job created");
-                *job.clone()
-            }
-        };
-        if begun.state.name().is_terminal() && begun.evaluation_invoice().is_none() {
-            info!(job = %begun.id, instead = %job.id, "abandoned job replaced by a new one");
-            let again = create(RequestSignature(None), Some(begun.id));
-            if let JobCreated::Replayed(response) = self.core.committer.commit(again).await? {
-                return Ok(KeyedResponse::replay(response));
-            }
-            return self.invoice_or_release(*job, key, render).await;
-        }
-        self.invoice_or_release(begun, key, render).await
-    }
-
-    /// The job that an earlier request with the same key has made.
-    async fn resumed(&self, subject: Option<uuid::Uuid>) -> Result<Job, EngineError> {
-        let Some(subject) = subject else {
-            warn!("an idempotency key of a job has no subject");
-            return Err(EngineError::Internal);
-        };
-        let stored = self.core.ports.store.job(JobId(subject)).await?;
-        let job = stored.ok_or_else(|| EngineError::not_found(rows::Jobs::NAME, &subject))?;
-        info!(job = %job.id, "job resumed");
-        Ok(job)
+        self.purchases.create(id.0, buyer, self.new_job(id, new), &render).await
     }
 
     /// Checks a request, and prices its evaluation. The work is priced too, so that what can never run is refused before
@@ -163,74 +104,57 @@ impl Jobs {
             created_at: self.core.now(),
         }))
     }
-
-    /// Takes steps 2 and 3. If they fail, a retry with the same key may begin at once.
-    async fn invoice_or_release(
-        &self,
-        job: Job,
-        key: Option<IdempotencyId>,
-        render: RenderJob<'_>,
-    ) -> Result<KeyedResponse, EngineError> {
-        let id = job.id;
-        match self.invoice_first(job, key.as_ref(), render).await {
-            Ok(response) => Ok(KeyedResponse::new(response)),
-            Err(failure) => {
-                if let Some(id) = key {
-                    self.idempotency.release(id).await;
-                }
-                warn!(job = %id, %failure, "the new job got no invoice");
-                Err(failure)
-            }
-        }
-    }
-
-    async fn invoice_first(
-        &self,
-        job: Job,
-        key: Option<&IdempotencyId>,
-        render: RenderJob<'_>,
-    ) -> Result<StoredResponse, EngineError> {
-        let id = job.id;
-        let claim_token = self.tokens.token(id);
-        if job.evaluation_invoice().is_none() {
-            let owner = Arc::new(JobOwner { job: id, identity: job.identity, lease: None });
-            let invoice = self.payments.mint(&eval_invoice(&job)).await?;
-            let tier = self.identities.tier_of(job.identity).await?;
-            let created = CreatedJob { job, invoice, claim_token: claim_token.clone(), tier };
-            let response = render(&created);
-            let finish = key.map(|key| (key.clone(), response.clone()));
-            let issue = InvoiceIssue { owner, invoice: created.invoice, finish };
-            match self.core.committer.commit(issue).await {
-                Ok(Issued::Now) => return Ok(response),
-                // A wallet that knows invoices by our id gives two servers the same one.
-                Ok(Issued::AnotherExists) | Err(CommitError::Refused(Refusal::Exists { .. })) => {}
-                // The sweep abandoned the job while the wallet took its time. Repeating the request makes a new job.
-                Err(CommitError::Refused(Refusal::Transition(_))) => return Err(EngineError::NoWallet),
-                Err(failure) => return Err(failure.into()),
-            }
-        }
-        // Another server has issued the invoice meanwhile: that one counts.
-        let view = self.view_as_stored(id).await?;
-        let Some(invoice) = view.eval_invoice else {
-            warn!(job = %id, "the evaluation invoice of a job is not stored");
-            return Err(EngineError::Internal);
-        };
-        let response = render(&CreatedJob { job: view.job, invoice, claim_token, tier: view.tier });
-        if let Some(key) = key {
-            let finish = IdempotencyFinish { id: key.clone(), response: response.clone() };
-            self.core.committer.commit(finish).await?;
-        }
-        Ok(response)
-    }
 }
 
-fn eval_invoice(job: &Job) -> NewInvoice {
-    NewInvoice {
-        owner: OwnerId(job.id.0),
-        purpose: Purpose::JobEval,
-        nth: 0,
-        amount: job.evaluation_fee(),
-        // Every node on the way of the payment can read it: no id of ours.
-        description: "Tithe: evaluation of a request".to_owned(),
+impl Purchase for Job {
+    type Create = JobCreate;
+    const NAME: &'static str = rows::Jobs::NAME;
+
+    fn id(&self) -> Uuid {
+        self.id.0
+    }
+
+    fn identity(&self) -> Option<NostrPubkey> {
+        self.identity
+    }
+
+    fn first_invoice(&self) -> Option<PaymentHash> {
+        self.evaluation_invoice()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.state.name().is_terminal()
+    }
+
+    fn create(&self, new: &NewPurchase<'_>) -> JobCreate {
+        JobCreate {
+            job: Box::new(self.clone()),
+            idempotency: new.idempotency.cloned(),
+            signature: new.signature,
+            instead_of: new.instead_of.map(JobId),
+        }
+    }
+
+    fn owner(&self) -> Arc<dyn PaymentOwner> {
+        Arc::new(JobOwner { job: self.id, identity: self.identity, lease: None })
+    }
+
+    fn invoice(&self) -> NewInvoice {
+        NewInvoice {
+            owner: OwnerId(self.id.0),
+            purpose: Purpose::JobEval,
+            nth: 0,
+            amount: self.evaluation_fee(),
+            // Every node on the way of the payment can read it: no id of ours.
+            description: "Tithe: evaluation of a request".to_owned(),
+        }
+    }
+
+    fn was_abandoned(refusal: &Refusal) -> bool {
+        matches!(refusal, Refusal::Transition(_))
+    }
+
+    async fn stored(store: &dyn Store, id: Uuid) -> Result<Option<Self>, StoreError> {
+        store.job(JobId(id)).await
     }
 }

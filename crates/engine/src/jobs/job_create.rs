@@ -4,9 +4,9 @@ use crate::books::rows::{self, RowKind};
 use crate::books::{Books, Command, Refusal, RowKeys};
 use crate::idempotency::KeyBegun;
 use crate::identities::RequestSignature;
-use crate::records::{IdempotencyRequest, StoredResponse};
+use crate::purchases::NewPurchase;
+use crate::records::IdempotencyRequest;
 use tithe_jobs::{Job, JobId};
-use uuid::Uuid;
 
 /// Records a new job, before the wallet is asked for an invoice, and begins its idempotency key.
 #[derive(Debug, Clone)]
@@ -21,55 +21,36 @@ pub struct JobCreate {
     pub instead_of: Option<JobId>,
 }
 
-/// How [`JobCreate`] ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JobCreated {
-    /// The job was recorded.
-    New,
-    /// An earlier request with this key was abandoned. The job was not recorded; the caller continues the earlier one.
-    Resumed {
-        /// The id of the job that the earlier request has made.
-        subject: Option<Uuid>,
-    },
-    /// The request was answered before; nothing has changed.
-    Replayed(StoredResponse),
+impl JobCreate {
+    fn purchase(&self) -> NewPurchase<'_> {
+        NewPurchase {
+            id: self.job.id.0,
+            identity: self.job.identity,
+            idempotency: self.idempotency.as_ref(),
+            signature: self.signature,
+            instead_of: self.instead_of.map(|job| job.0),
+        }
+    }
 }
 
 impl Command for JobCreate {
-    type Reply = JobCreated;
+    type Reply = KeyBegun;
     const NAME: &'static str = "job_create";
 
     fn declare(&self, keys: &mut RowKeys) {
         keys.jobs.insert(self.job.id);
-        keys.identities.extend(self.job.identity);
-        keys.idempotency_keys.extend(self.idempotency.iter().map(|request| request.id.clone()));
-        self.signature.declare(keys);
+        self.purchase().declare(keys);
     }
 
-    fn decide(&self, books: &mut Books<'_>) -> Result<JobCreated, Refusal> {
-        let job = self.job.as_ref();
-        if let Some(request) = &self.idempotency {
-            match books.key_begin(request, Some(job.id.0), self.instead_of.map(|job| job.0))? {
-                KeyBegun::New => {}
-                KeyBegun::Resumed { subject } => {
-                    self.signature.consume_again(books)?;
-                    return Ok(JobCreated::Resumed { subject });
-                }
-                KeyBegun::Replayed(response) => return Ok(JobCreated::Replayed(response)),
+    fn decide(&self, books: &mut Books<'_>) -> Result<KeyBegun, Refusal> {
+        let begun = self.purchase().begin(books)?;
+        if begun == KeyBegun::New {
+            let job = self.job.as_ref();
+            if books.rows.jobs.contains(&job.id)? {
+                return Err(Refusal::exists(rows::Jobs::NAME, &job.id));
             }
+            books.rows.jobs.put(job.clone())?;
         }
-        self.signature.consume(books)?;
-        if books.rows.jobs.contains(&job.id)? {
-            return Err(Refusal::exists(rows::Jobs::NAME, &job.id));
-        }
-        if let Some(pubkey) = job.identity
-            && !books.rows.identities.contains(&pubkey)?
-        {
-            // The job's row refers to a row of its identity.
-            let identity = books.identity(pubkey)?;
-            books.rows.identities.put(identity)?;
-        }
-        books.rows.jobs.put(job.clone())?;
-        Ok(JobCreated::New)
+        Ok(begun)
     }
 }

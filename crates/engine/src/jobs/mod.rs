@@ -1,6 +1,5 @@
 //! Jobs: one request each, paid in two steps, evaluated and worked on by leased workers.
 
-mod claim_token;
 mod create;
 mod evaluate;
 mod evaluation_finish;
@@ -20,13 +19,12 @@ mod work_finish;
 mod worker;
 
 pub use crate::admission::Origin;
-pub use claim_token::ClaimTokens;
 pub use create::{CreatedJob, NewJobRequest, RenderJob};
 pub use evaluation_finish::{EvaluationFinish, Verdict};
 pub use feed::JobFeed;
 pub use follow::{JobCursor, JobFollower, JobUpdate};
 pub use job_abandon::{Abandoned, JobAbandon};
-pub use job_create::{JobCreate, JobCreated};
+pub use job_create::JobCreate;
 pub use owner::{JobOwner, JobOwners};
 pub(crate) use service::JobSteps;
 pub use service::Jobs;

@@ -56,7 +56,7 @@ impl PaymentOwner for JobOwner {
                 check_lease(&job, self.lease.as_ref())?;
                 JobEvent::WorkInvoiced { invoice: invoice.payment_hash }
             }
-            Purpose::SessionDeposit | Purpose::SessionTopUp | Purpose::Custom(_) => {
+            Purpose::SessionDeposit | Purpose::SessionTopUp | Purpose::Bootstrap | Purpose::Custom(_) => {
                 return Err(Refusal::OtherOwner(invoice.payment_hash));
             }
         };
@@ -81,7 +81,10 @@ impl PaymentOwner for JobOwner {
             (InvoiceChange::PaidShort | InvoiceChange::PaidLate, _) => JobEvent::Expired,
             (InvoiceChange::Paid, Purpose::JobEval) => JobEvent::EvalPaid,
             (InvoiceChange::Paid, Purpose::JobWork) => JobEvent::WorkPaid,
-            (InvoiceChange::Paid, Purpose::SessionDeposit | Purpose::SessionTopUp | Purpose::Custom(_)) => {
+            (
+                InvoiceChange::Paid,
+                Purpose::SessionDeposit | Purpose::SessionTopUp | Purpose::Bootstrap | Purpose::Custom(_),
+            ) => {
                 return Err(Refusal::OtherOwner(invoice.payment_hash));
             }
         };

@@ -1,15 +1,17 @@
 //! The use cases of jobs.
 
-use super::claim_token::ClaimTokens;
 use super::feed::JobFeed;
 use crate::admission::{Admission, UnpaidCounts};
+use crate::claim_token::ClaimTokens;
 use crate::committer::CommitListener;
-use crate::core::{Core, SalesServices};
+use crate::core::Core;
 use crate::idempotency::Idempotency;
 use crate::identities::Identities;
 use crate::inference::BackendHealth;
 use crate::payments::Payments;
+use crate::purchases::Purchases;
 use crate::quotes::Quotes;
+use crate::sales::SalesServices;
 use std::sync::Arc;
 use tithe_jobs::{JobChange, LeaseOwner};
 
@@ -22,6 +24,7 @@ pub struct Jobs {
     pub(super) quotes: Arc<Quotes>,
     pub(super) feed: Arc<JobFeed>,
     pub(super) tokens: ClaimTokens,
+    pub(super) purchases: Arc<Purchases>,
     pub(super) admission: Arc<Admission>,
     pub(super) backend: Arc<BackendHealth>,
     /// The name of this run of this server, in leases.
@@ -48,7 +51,8 @@ impl Jobs {
         steps: &JobSteps,
         tokens: ClaimTokens,
     ) -> Self {
-        let SalesServices { idempotency, identities, payments, quotes, backend, admission } = services;
+        let SalesServices { idempotency, identities, payments, purchases, quotes, backend, admission } =
+            services;
         let feed = steps.feed.clone();
         let random = core.ports.entropy.bytes();
         let lease_owner = LeaseOwner(uuid::Builder::from_random_bytes(random).into_uuid());
@@ -60,6 +64,7 @@ impl Jobs {
             quotes,
             feed,
             tokens,
+            purchases,
             admission,
             backend,
             lease_owner,

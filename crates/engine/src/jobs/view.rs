@@ -62,7 +62,7 @@ impl Jobs {
     ) -> Result<bool, EngineError> {
         if let Some(secret) = secret {
             let preimage: Option<Preimage> = secret.parse().ok();
-            if self.tokens.verify(id, secret) || preimage.is_some_and(|it| it.payment_hash() == invoice) {
+            if self.tokens.verify(id.0, secret) || preimage.is_some_and(|it| it.payment_hash() == invoice) {
                 return Ok(true);
             }
         }

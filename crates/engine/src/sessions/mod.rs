@@ -47,6 +47,6 @@ pub use request_renew::SessionRequestRenew;
 pub use service::Sessions;
 pub use session_abandon::SessionAbandon;
 pub use session_close::SessionClose;
-pub use session_create::{SessionCreate, SessionCreated};
+pub use session_create::SessionCreate;
 pub use session_expire::SessionExpire;
 pub use view::SessionView;

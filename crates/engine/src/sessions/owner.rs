@@ -52,7 +52,7 @@ impl PaymentOwner for SessionOwner {
             Purpose::SessionDeposit => session.deposit_invoiced(hash, now)?,
             Purpose::SessionTopUp if session.pending_top_up.is_some() => return Ok(OwnerIssue::HasAnother),
             Purpose::SessionTopUp => session.top_up_invoiced(hash, now)?,
-            Purpose::JobEval | Purpose::JobWork | Purpose::Custom(_) => {
+            Purpose::JobEval | Purpose::JobWork | Purpose::Bootstrap | Purpose::Custom(_) => {
                 return Err(Refusal::OtherOwner(hash));
             }
         };

@@ -3,12 +3,14 @@
 use super::macaroons::MacaroonKeys;
 use super::request_slots::RequestSlots;
 use crate::admission::Admission;
-use crate::core::{Core, SalesServices};
+use crate::core::Core;
 use crate::idempotency::Idempotency;
 use crate::identities::Identities;
 use crate::inference::BackendHealth;
 use crate::payments::Payments;
+use crate::purchases::Purchases;
 use crate::quotes::Quotes;
+use crate::sales::SalesServices;
 use std::sync::Arc;
 
 /// The use cases of sessions.
@@ -19,6 +21,7 @@ pub struct Sessions {
     pub(super) payments: Arc<Payments>,
     pub(super) quotes: Arc<Quotes>,
     pub(super) backend: Arc<BackendHealth>,
+    pub(super) purchases: Arc<Purchases>,
     pub(super) admission: Arc<Admission>,
     pub(super) macaroons: MacaroonKeys,
     pub(super) slots: RequestSlots,
@@ -26,8 +29,20 @@ pub struct Sessions {
 
 impl Sessions {
     pub(crate) fn new(core: Arc<Core>, services: SalesServices, macaroons: MacaroonKeys) -> Self {
-        let SalesServices { idempotency, identities, payments, quotes, backend, admission } = services;
+        let SalesServices { idempotency, identities, payments, purchases, quotes, backend, admission } =
+            services;
         let slots = RequestSlots::new(core.settings.session_requests);
-        Self { core, idempotency, identities, payments, quotes, backend, admission, macaroons, slots }
+        Self {
+            core,
+            idempotency,
+            identities,
+            payments,
+            quotes,
+            backend,
+            purchases,
+            admission,
+            macaroons,
+            slots,
+        }
     }
 }

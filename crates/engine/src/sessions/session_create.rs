@@ -4,9 +4,9 @@ use crate::books::rows::{RowKind, Sessions};
 use crate::books::{Books, Command, Refusal, RowKeys};
 use crate::idempotency::KeyBegun;
 use crate::identities::RequestSignature;
-use crate::records::{IdempotencyRequest, StoredResponse};
+use crate::purchases::NewPurchase;
+use crate::records::IdempotencyRequest;
 use tithe_sessions::{Session, SessionId};
-use uuid::Uuid;
 
 /// Records a new session, before the wallet is asked for an invoice, and begins its idempotency key.
 #[derive(Debug, Clone)]
@@ -21,56 +21,36 @@ pub struct SessionCreate {
     pub instead_of: Option<SessionId>,
 }
 
-/// How [`SessionCreate`] ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SessionCreated {
-    /// The session was recorded.
-    New,
-    /// An earlier request with this key was abandoned. The session was not recorded; the caller continues the earlier one.
-    Resumed {
-        /// The id of the session that the earlier request has made.
-        subject: Option<Uuid>,
-    },
-    /// The request was answered before; nothing has changed.
-    Replayed(StoredResponse),
+impl SessionCreate {
+    fn purchase(&self) -> NewPurchase<'_> {
+        NewPurchase {
+            id: self.session.id.0,
+            identity: self.session.identity,
+            idempotency: self.idempotency.as_ref(),
+            signature: self.signature,
+            instead_of: self.instead_of.map(|session| session.0),
+        }
+    }
 }
 
 impl Command for SessionCreate {
-    type Reply = SessionCreated;
+    type Reply = KeyBegun;
     const NAME: &'static str = "session_create";
 
     fn declare(&self, keys: &mut RowKeys) {
         keys.sessions.insert(self.session.id);
-        keys.identities.extend(self.session.identity);
-        keys.idempotency_keys.extend(self.idempotency.iter().map(|request| request.id.clone()));
-        self.signature.declare(keys);
+        self.purchase().declare(keys);
     }
 
-    fn decide(&self, books: &mut Books<'_>) -> Result<SessionCreated, Refusal> {
-        let session = self.session.as_ref();
-        if let Some(request) = &self.idempotency {
-            let instead_of = self.instead_of.map(|session| session.0);
-            match books.key_begin(request, Some(session.id.0), instead_of)? {
-                KeyBegun::New => {}
-                KeyBegun::Resumed { subject } => {
-                    self.signature.consume_again(books)?;
-                    return Ok(SessionCreated::Resumed { subject });
-                }
-                KeyBegun::Replayed(response) => return Ok(SessionCreated::Replayed(response)),
+    fn decide(&self, books: &mut Books<'_>) -> Result<KeyBegun, Refusal> {
+        let begun = self.purchase().begin(books)?;
+        if begun == KeyBegun::New {
+            let session = self.session.as_ref();
+            if books.rows.sessions.contains(&session.id)? {
+                return Err(Refusal::exists(Sessions::NAME, &session.id));
             }
+            books.rows.sessions.put(session.clone())?;
         }
-        self.signature.consume(books)?;
-        if books.rows.sessions.contains(&session.id)? {
-            return Err(Refusal::exists(Sessions::NAME, &session.id));
-        }
-        if let Some(pubkey) = session.identity
-            && !books.rows.identities.contains(&pubkey)?
-        {
-            // The session's row refers to a row of its identity.
-            let identity = books.identity(pubkey)?;
-            books.rows.identities.put(identity)?;
-        }
-        books.rows.sessions.put(session.clone())?;
-        Ok(SessionCreated::New)
+        Ok(begun)
     }
 }

@@ -13,6 +13,7 @@ mod scene;
 mod admission;
 mod attempts;
 mod backend_health;
+mod bootstraps;
 mod costs;
 mod crashes;
 mod fencing;

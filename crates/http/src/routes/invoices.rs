@@ -1,6 +1,6 @@
 //! Reading invoices.
 
-use super::{jobs, payment_hash};
+use super::{bootstraps, jobs, payment_hash};
 use crate::credentials::Incoming;
 use crate::problem::{Problem, ProblemBody};
 use crate::state::AppState;
@@ -8,6 +8,7 @@ use crate::wire::InvoiceStateBody;
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
+use tithe_bootstrap::BootstrapId;
 use tithe_engine::EngineError;
 use tithe_jobs::JobId;
 use tithe_lightning::{Invoice, Purpose};
@@ -15,8 +16,8 @@ use tracing::error;
 
 /// Read an invoice
 ///
-/// Returns the state of the invoice. Its owner also gets the path of the job or session that it pays for, and so recovers a lost response:
-/// the identity of the job, or whoever sends `Authorization: Bearer` with the job's claim token, the session's macaroon or the payment's preimage. The
+/// Returns the state of the invoice. Its owner also gets the path of the job, session or bootstrap that it pays for, and so recovers a lost response:
+/// the identity of the job or bootstrap, or whoever sends `Authorization: Bearer` with its claim token, the session's macaroon or the payment's preimage. The
 /// payment hash alone leads to nothing but the state, because every node on the way of the payment knows it.
 #[utoipa::path(
     get, path = "/api/invoices/{paymentHash}", tag = "Invoices", operation_id = "readInvoice",
@@ -46,6 +47,9 @@ pub(crate) async fn read(
     };
     let is_owner = if secret.as_deref().is_some_and(opens) {
         true
+    } else if invoice.purpose == Purpose::Bootstrap {
+        let (bootstraps, id) = (state.engine.bootstraps.clone(), BootstrapId(invoice.owner.0));
+        state.run(async move { bootstraps.is_owner(id, hash, identity, secret.as_deref()).await }).await?
     } else {
         let (jobs, job) = (state.engine.jobs.clone(), JobId(invoice.owner.0));
         state.run(async move { jobs.is_owner(job, hash, identity, secret.as_deref()).await }).await?
@@ -59,6 +63,7 @@ fn owner_path(invoice: &Invoice) -> Result<String, Problem> {
     match invoice.purpose {
         Purpose::JobEval | Purpose::JobWork => Ok(jobs::path(invoice.owner)),
         Purpose::SessionDeposit | Purpose::SessionTopUp => Ok(format!("/api/sessions/{}", invoice.owner)),
+        Purpose::Bootstrap => Ok(bootstraps::path(invoice.owner)),
         Purpose::Custom(purpose) => {
             error!(payment = %invoice.payment_hash, %purpose, "an invoice of an unknown purpose is stored");
             Err(EngineError::Internal.into())

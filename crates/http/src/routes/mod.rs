@@ -1,5 +1,6 @@
 //! The routes. [`for_each_route`] lists them; the `utoipa::path` of each handler defines its path and method.
 
+pub(crate) mod bootstraps;
 pub(crate) mod dev;
 mod docs;
 pub(crate) mod estimate;
@@ -44,6 +45,9 @@ macro_rules! for_each_route {
             written sessions::close as __path_close,
             read sessions::keys as __path_keys,
             written sessions::revoke as __path_revoke,
+            read bootstraps::plans as __path_plans,
+            written bootstraps::create as __path_create,
+            read bootstraps::read as __path_read,
             written identity::challenge as __path_challenge,
             written identity::verify as __path_verify,
             read identity::me as __path_me,

@@ -329,7 +329,7 @@ fn amount(sats: u64) -> Result<Sats, Problem> {
 }
 
 /// A response that only its receiver may know.
-fn private(status: u16, body: &impl Serialize) -> HttpResponse {
+pub(super) fn private(status: u16, body: &impl Serialize) -> HttpResponse {
     let status = actix_web::http::StatusCode::from_u16(status)
         .unwrap_or(actix_web::http::StatusCode::INTERNAL_SERVER_ERROR);
     match serde_json::to_vec(body) {

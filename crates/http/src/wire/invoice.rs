@@ -56,7 +56,7 @@ pub(crate) struct InvoiceStateBody {
     /// The time of expiry.
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
-    /// The path of the job or session that the invoice pays for; only for its owner.
+    /// The path of the job, session or bootstrap that the invoice pays for; only for its owner.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "/api/jobs/019a…")]
     owner_path: Option<String>,

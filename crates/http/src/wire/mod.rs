@@ -1,5 +1,6 @@
 //! The JSON bodies of requests and responses.
 
+mod bootstrap;
 mod estimate;
 mod identity;
 mod invoice;
@@ -10,6 +11,7 @@ mod refund;
 mod session;
 mod vocabulary;
 
+pub(crate) use bootstrap::{BootstrapBody, CreatedBootstrapBody, NewBootstrapBody, PlanBody, PlanListBody};
 pub(crate) use estimate::EstimateBody;
 pub(crate) use identity::{ChallengeBody, MeBody, VerifiedBody, VerifyBody};
 pub(crate) use invoice::{InvoiceBody, InvoiceStateBody, TestPaymentBody};

@@ -35,6 +35,7 @@ pub(crate) enum PurposeName {
     JobWork,
     SessionDeposit,
     SessionTopUp,
+    Bootstrap,
 }
 
 /// Whether the server takes work.
@@ -96,6 +97,17 @@ pub(crate) enum RequestStateName {
     Failed,
 }
 
+/// The state of a bootstrap.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum BootstrapStateName {
+    AwaitingPayment,
+    Provisioning,
+    Ready,
+    Failed,
+    Expired,
+}
+
 /// The state of a refund.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
@@ -115,6 +127,7 @@ pub(crate) enum ProblemCode {
     InvalidIdempotencyKey,
     WeakIdempotencyKey,
     InvalidIdentity,
+    InvalidClaimToken,
     IdentityRequired,
     InvalidMacaroon,
     MacaroonRequired,
@@ -125,6 +138,7 @@ pub(crate) enum ProblemCode {
     OwnerRequired,
     ModelNotAllowed,
     NotFound,
+    NotOffered,
     MethodNotAllowed,
     NotPayable,
     IdempotencyKeyReused,
@@ -143,6 +157,7 @@ pub(crate) enum ProblemCode {
     WorkFailed,
     NoPrice,
     NoWallet,
+    NoProvisioner,
     NoBackend,
     Busy,
     OutcomeUnknown,
@@ -175,6 +190,10 @@ mod tests {
         assert_eq!(
             names::<RequestStateName>(),
             tithe_sessions::RequestStateName::ALL.map(tithe_sessions::RequestStateName::as_str)
+        );
+        assert_eq!(
+            names::<BootstrapStateName>(),
+            tithe_bootstrap::StateName::ALL.map(tithe_bootstrap::StateName::as_str)
         );
         assert_eq!(names::<TierName>(), Tier::ALL.map(Tier::as_str));
         assert_eq!(names::<FinishReasonName>(), FinishReason::ALL.map(FinishReason::as_str));

@@ -2,6 +2,7 @@
 
 #![expect(missing_docs, reason = "a row's fields are its table's columns")]
 
+mod bootstrap;
 mod free_tier;
 mod idempotency;
 mod identity;
@@ -11,6 +12,7 @@ mod ledger;
 mod outbox;
 mod session;
 
+pub use bootstrap::BootstrapRow;
 pub use free_tier::{GrantRow, POOL_COUNTERS, PoolCountersRow, ReservationRow};
 pub use idempotency::IdempotencyRow;
 pub use identity::{AuthNonceRow, IdentityRow, auth_nonce_column};

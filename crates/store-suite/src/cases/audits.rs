@@ -61,6 +61,7 @@ pub async fn every_row_is_seen_once(store: FreshStore) {
             AuditRow::Grant(_) => 8,
             AuditRow::Session(row) => panic!("{row:?}"),
             AuditRow::SessionRequest(row) => panic!("{row:?}"),
+            AuditRow::Bootstrap(row) => panic!("{row:?}"),
             AuditRow::Unreadable { subject, problem } => panic!("{subject}: {problem}"),
         };
         assert!(

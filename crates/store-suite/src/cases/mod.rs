@@ -1,6 +1,7 @@
 //! The cases. Each takes a fresh store.
 
 pub mod audits;
+pub mod bootstraps;
 pub mod declarations;
 pub mod free_tier;
 pub mod identities;

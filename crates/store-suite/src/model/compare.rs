@@ -202,6 +202,7 @@ impl World {
                 // The model has none.
                 AuditRow::Session(row) => panic!("{context}: {row:?}"),
                 AuditRow::SessionRequest(row) => panic!("{context}: {row:?}"),
+                AuditRow::Bootstrap(row) => panic!("{context}: {row:?}"),
                 AuditRow::Account(row) => {
                     let wanted = self.balances.get(&row.id()).copied().unwrap_or(0);
                     assert_eq!(plain(row.balance()), wanted, "{context}: {row:?}");

@@ -3,6 +3,7 @@
 mod backend;
 mod power;
 mod prices;
+mod provisioner;
 mod server;
 mod store;
 mod time;
@@ -10,7 +11,7 @@ mod time;
 pub use backend::{Answer, Backend, Ends, Gate, Point};
 pub use power::{Op, When};
 pub use prices::Prices;
-pub use server::{Server, job_of, keyed};
+pub use server::{BoughtNode, Server, job_of, keyed};
 pub use store::StoreFaults;
 pub use time::SceneClock;
 
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 use tithe_clock::{Clock, ManualClock, SeededEntropy};
+use tithe_engine::bootstraps::BootstrapPlan;
 use tithe_engine::identities::RequestSignature;
 use tithe_engine::jobs::NewJobRequest;
 use tithe_engine::store::{AuditRow, BatchStore};
@@ -27,12 +29,17 @@ use tithe_engine::{Engine, Settings, audit};
 use tithe_jobs::{Job, JobId, JobRepository, JobState, StateName};
 use tithe_ledger::{AccountId, Transfer, TransferKind};
 use tithe_lightning::{Invoice, InvoiceRepository, PaymentHash, Preimage, TestPayer};
+use tithe_money::Sats;
+use tithe_provisioner::{SimOptions as SimProvisionerOptions, SimProvisioner};
 use tithe_store_suite::MemoryStore;
 use tithe_trust::{NostrPubkey, SecretKey};
 use tithe_wallet_sim::{SimOptions, SimWallet};
 
 /// How long a condition is waited for, in the time of the test's runtime.
 const PATIENCE: Duration = Duration::from_mins(30);
+
+/// The price of a node.
+pub const NODE_SATS: u64 = 50_000;
 
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -44,6 +51,7 @@ pub struct Scene {
     pub wallet: Arc<SimWallet>,
     pub backend: Arc<Backend>,
     pub prices: Arc<Prices>,
+    pub provisioner: Arc<SimProvisioner>,
     pub clock: Arc<SceneClock>,
     pub settings: Settings,
     entropy: Arc<SeededEntropy>,
@@ -74,13 +82,18 @@ impl Scene {
         let options = SimOptions { fault_rates: rates.parse().unwrap(), ..SimOptions::default() };
         let wallet = SimWallet::open_with(folder.path(), options, clock.clone(), entropy.clone());
         let wallet = wallet.await.unwrap();
+        let nodes = folder.path().join("nodes");
+        let provisioner = SimProvisioner::open(nodes, SimProvisionerOptions::default()).unwrap();
+        let price = Sats::new(NODE_SATS).unwrap();
+        let plans = vec![BootstrapPlan { name: "small".to_owned(), price }];
         Self {
             store: Arc::new(MemoryStore::new()),
             store_faults: Arc::default(),
             wallet: Arc::new(wallet),
             backend: Arc::default(),
             prices: Arc::new(Prices::new(clock.clone())),
-            settings: Settings::default(),
+            provisioner: Arc::new(provisioner),
+            settings: Settings { bootstrap_plans: plans, ..Settings::default() },
             finished: AtomicBool::new(false),
             clock,
             entropy,

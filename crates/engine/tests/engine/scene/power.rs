@@ -14,6 +14,12 @@ pub enum Op {
     Evaluate,
     Work,
     Delta,
+    /// A node is made.
+    NodeCreate,
+    /// A node is looked up.
+    NodeFind,
+    /// A node is destroyed.
+    NodeDestroy,
     /// What only reads, or is done over and over.
     Other,
 }

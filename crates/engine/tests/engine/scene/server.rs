@@ -2,6 +2,7 @@
 
 use super::backend::Shared;
 use super::power::{Op, Power};
+use super::provisioner::PoweredProvisioner;
 use super::store::{ServerLayer, key};
 use super::{Scene, asking};
 use async_trait::async_trait;
@@ -9,7 +10,10 @@ use futures_util::StreamExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use tithe_bootstrap::BootstrapId;
+use tithe_engine::bootstraps::{CreatedBootstrap, NewBootstrapRequest};
 use tithe_engine::idempotency::KeyedResponse;
+use tithe_engine::identities::RequestSignature;
 use tithe_engine::inference::{ChatRequest, ChatStream, Completion, Inference, InferenceError};
 use tithe_engine::jobs::{CreatedJob, NewJobRequest};
 use tithe_engine::records::{IdempotencyRequest, StoredResponse};
@@ -60,6 +64,10 @@ impl Server {
             clock: scene.clock.clone(),
             entropy: scene.entropy(),
             catalogue: Arc::new(Catalogue::built_in()),
+            provisioner: Arc::new(PoweredProvisioner {
+                inner: scene.provisioner.clone(),
+                power: power.clone(),
+            }),
         };
         let secrets = Secrets::new(Secret::new("a secret of the test's").unwrap(), vec![]);
         let engine = Arc::new(Engine::new(ports, scene.settings.clone(), &secrets).unwrap());
@@ -99,6 +107,25 @@ impl Server {
         job_of(&self.engine.jobs.create(new, None, &render).await.unwrap())
     }
 
+    /// Buys a node under a key.
+    pub async fn buy_node(&self, name: &str) -> Result<BoughtNode, EngineError> {
+        let new = NewBootstrapRequest {
+            plan: None,
+            ssh_public_key: None,
+            identity: None,
+            signature: RequestSignature(None),
+            origin: None,
+        };
+        let bought = self.engine.bootstraps.create(new, Some(keyed("node", name)), &render_node).await?;
+        let mut words = bought.response.body.split(' ');
+        let mut word = || words.next().unwrap();
+        Ok(BoughtNode {
+            id: word().parse().unwrap(),
+            invoice: word().parse().unwrap(),
+            claim_token: word().to_owned(),
+        })
+    }
+
     /// Asks for a job under a key.
     pub async fn create_keyed(&self, request: &str, name: &str) -> Result<KeyedResponse, EngineError> {
         self.create_with(asking(request), Some(keyed(request, name))).await
@@ -111,6 +138,18 @@ impl Server {
     ) -> Result<KeyedResponse, EngineError> {
         self.engine.jobs.create(new, idempotency, &render).await
     }
+}
+
+/// A node that was bought.
+pub struct BoughtNode {
+    pub id: BootstrapId,
+    pub invoice: PaymentHash,
+    pub claim_token: String,
+}
+
+fn render_node(created: &CreatedBootstrap) -> StoredResponse {
+    let CreatedBootstrap { bootstrap, invoice, claim_token, .. } = created;
+    StoredResponse { status: 201, body: format!("{} {} {claim_token}", bootstrap.id, invoice.payment_hash) }
 }
 
 /// A request's key, with a fingerprint of what it asks.

@@ -22,11 +22,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tempfile::TempDir;
 use tithe_clock::{Clock, Entropy, ManualClock, SystemClock, SystemEntropy, Timestamp};
+use tithe_engine::bootstraps::BootstrapPlan;
 use tithe_engine::{Engine, Ports, Running, Settings};
 use tithe_http::{AppState, HttpSettings, LimitSettings, PublicUrl};
 use tithe_inference::SimInference;
 use tithe_lightning::TestPayer;
+use tithe_money::Sats;
 use tithe_pricing::Catalogue;
+use tithe_provisioner::{SimOptions, SimProvisioner};
 use tithe_trust::{Secret, Secrets};
 use tithe_wallet_sim::SimWallet;
 use tokio::runtime::Runtime;
@@ -66,7 +69,19 @@ pub(crate) fn unlimited() -> LimitSettings {
 
 /// Readiness is found out anew for each request.
 pub(crate) fn settings() -> Settings {
-    Settings { readiness_interval: Duration::ZERO, max_unpaid_per_origin: 100_000, ..Settings::default() }
+    Settings {
+        readiness_interval: Duration::ZERO,
+        max_unpaid_per_origin: 100_000,
+        bootstrap_plans: plans(),
+        ..Settings::default()
+    }
+}
+
+/// The nodes that are sold.
+fn plans() -> Vec<BootstrapPlan> {
+    [("small", 50_000), ("large", 200_000)]
+        .map(|(name, sats)| BootstrapPlan { name: name.to_owned(), price: Sats::new(sats).unwrap() })
+        .to_vec()
 }
 
 /// The token secret of test servers.
@@ -96,6 +111,7 @@ pub(crate) struct TestApp {
     pub(crate) engine: Arc<Engine>,
     pub(crate) wallet: Arc<SimWallet>,
     pub(crate) prices: Arc<SwitchedPrice>,
+    pub(crate) provisioner: Arc<SimProvisioner>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) draining: CancellationToken,
     seen: Arc<Mutex<Seen>>,
@@ -138,6 +154,8 @@ impl TestApp {
         let clock: Arc<dyn Clock> = if options.manual_clock { manual.clone() } else { Arc::new(SystemClock) };
         let prices = Arc::new(SwitchedPrice::at("100000", clock.clone()));
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        let nodes = SimProvisioner::open(folder.path().join("nodes"), SimOptions::default()).unwrap();
+        let provisioner = Arc::new(nodes);
         let (engine, wallet, kept) = runtime.block_on(async {
             let (store, kept) = store::open(folder.path()).await;
             let wallet =
@@ -151,6 +169,7 @@ impl TestApp {
                 clock,
                 entropy,
                 catalogue: Arc::new(Catalogue::built_in()),
+                provisioner: provisioner.clone(),
             };
             let secrets = Secrets::new(secret(), options.retired);
             let engine = Engine::new(ports, options.settings, &secrets).unwrap();
@@ -184,6 +203,7 @@ impl TestApp {
             engine,
             wallet,
             prices,
+            provisioner,
             draining,
             clock: manual,
             seen: Arc::default(),

@@ -1,6 +1,7 @@
 //! The tests, which run on every store.
 
 mod bad_input;
+mod bootstraps;
 mod client_gone;
 mod cors;
 mod ends;

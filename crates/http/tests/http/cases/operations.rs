@@ -86,6 +86,7 @@ async fn every_documented_route_accepts_exactly_its_documented_methods() {
     for (path, methods) in document["paths"].as_object().unwrap() {
         let real = path
             .replace("{jobId}", &uuid::Uuid::nil().to_string())
+            .replace("{bootstrapJobId}", &uuid::Uuid::nil().to_string())
             .replace("{sessionId}", &uuid::Uuid::nil().to_string())
             .replace("{keyId}", &"0".repeat(32))
             .replace("{paymentHash}", &"00".repeat(32))

@@ -1,0 +1,120 @@
+//! Reads of sessions, their keys and their requests.
+
+use crate::SqliteStore;
+use async_trait::async_trait;
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::Bool;
+use tithe_clock::Timestamp;
+use tithe_engine::store::StoreError;
+use tithe_paywall::KeyId;
+use tithe_sessions::{
+    RequestCursor, RequestId, Session, SessionId, SessionKey, SessionRepository, SessionRequest,
+};
+use tithe_store_sql::rows::{Reader, SessionKeyRow, SessionRequestRow, SessionRow, limit_column, readable};
+use tithe_store_sql::schema::{session_keys, session_requests, sessions};
+
+#[async_trait]
+impl SessionRepository for SqliteStore {
+    type Error = StoreError;
+
+    async fn session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        self.read(move |connection| {
+            let found = sessions::table.find(id.to_string());
+            let row = found.select(SessionRow::as_select()).first(connection).optional()?;
+            Ok(row.map(Session::try_from).transpose()?)
+        })
+        .await
+    }
+
+    async fn session_request(&self, id: RequestId) -> Result<Option<SessionRequest>, StoreError> {
+        self.read(move |connection| {
+            let found = session_requests::table.find(id.to_string());
+            let row = found.select(SessionRequestRow::as_select()).first(connection).optional()?;
+            Ok(row.map(SessionRequest::try_from).transpose()?)
+        })
+        .await
+    }
+
+    async fn session_requests(
+        &self,
+        session: SessionId,
+        before: Option<RequestCursor>,
+        limit: usize,
+    ) -> Result<Vec<SessionRequest>, StoreError> {
+        self.read(move |connection| {
+            // No id comes after this text.
+            let before = before.map_or_else(|| "~".to_owned(), |RequestCursor(id)| id.to_string());
+            let rows = session_requests::table
+                .filter(session_requests::session_id.eq(session.to_string()))
+                .filter(session_requests::id.lt(before))
+                .order(session_requests::id.desc())
+                .limit(limit_column(limit))
+                .select(SessionRequestRow::as_select())
+                .load(connection)?;
+            Ok(readable(rows))
+        })
+        .await
+    }
+
+    async fn session_keys(&self, session: SessionId) -> Result<Vec<SessionKey>, StoreError> {
+        self.read(move |connection| {
+            let rows = session_keys::table
+                .filter(session_keys::session_id.eq(session.to_string()))
+                .order((session_keys::first_used_at, session_keys::key_id))
+                .select(SessionKeyRow::as_select())
+                .load(connection)?;
+            Ok(readable(rows))
+        })
+        .await
+    }
+
+    async fn session_keys_revoked(&self, session: SessionId) -> Result<Vec<KeyId>, StoreError> {
+        self.read(move |connection| {
+            let ids: Vec<String> = session_keys::table
+                .filter(session_keys::session_id.eq(session.to_string()))
+                .filter(sql::<Bool>("revoked_at IS NOT NULL"))
+                .select(session_keys::key_id)
+                .load(connection)?;
+            let read = |id: &String| Reader::new("session key", id).column("key_id", id.parse());
+            Ok(ids.iter().map(read).collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    async fn sessions_never_invoiced(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.read(move |connection| {
+            let ids: Vec<String> = sessions::table
+                .filter(sql::<Bool>("state = 'awaiting_payment'"))
+                .filter(sessions::deposit_invoice.is_null())
+                .filter(sessions::created_at.lt(before.unix_micros()))
+                .limit(limit_column(limit))
+                .select(sessions::id)
+                .load(connection)?;
+            Ok(ids.iter().map(|id| session_id(id)).collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    async fn sessions_idle(&self, before: Timestamp, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+        self.read(move |connection| {
+            let ids: Vec<String> = sessions::table
+                .filter(sql::<Bool>("state = 'active'"))
+                .filter(sessions::last_used_at.lt(before.unix_micros()))
+                .order(sessions::last_used_at)
+                .limit(limit_column(limit))
+                .select(sessions::id)
+                .load(connection)?;
+            Ok(ids.iter().map(|id| session_id(id)).collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+}
+
+fn session_id(id: &str) -> Result<SessionId, StoreError> {
+    Reader::new("session", id).column("id", id.parse()).map(SessionId)
+}

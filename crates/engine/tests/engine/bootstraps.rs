@@ -31,7 +31,7 @@ async fn until(scene: &Scene, id: BootstrapId, wanted: impl Fn(&Bootstrap) -> bo
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     };
-    tokio::time::timeout(Duration::from_hours(3), looking).await.expect("it comes to an end")
+    tokio::time::timeout(Duration::from_hours(3), looking).await.unwrap()
 }
 
 /// Waits until nothing is to be done any more.
@@ -50,7 +50,7 @@ async fn buy(scene: &Scene, server: Arc<Server>) -> BoughtNode {
 }
 
 /// Either there is one node and it is paid for, or there is none and everything is refunded.
-async fn assert_one_or_refunded(scene: &Scene, bootstrap: &Bootstrap, context: &str) {
+fn assert_one_or_refunded(scene: &Scene, bootstrap: &Bootstrap, context: &str) {
     let (made, exists) = (
         scene.provisioner.nodes_made(bootstrap.id).unwrap(),
         scene.provisioner.node_exists(bootstrap.id).unwrap(),
@@ -93,7 +93,7 @@ async fn every_outcome_of_the_provisioner_is_one_node_or_a_refund() {
         let bootstrap = ended(&scene, node.id).await;
         assert_eq!(bootstrap.state_name(), *wanted, "{faults:?}");
         assert_eq!(scene.provisioner.nodes_made(node.id).unwrap(), *made, "{faults:?}");
-        assert_one_or_refunded(&scene, &bootstrap, &format!("{faults:?}")).await;
+        assert_one_or_refunded(&scene, &bootstrap, &format!("{faults:?}"));
         assert_eq!(bootstrap.sealed.is_some(), *wanted == StateName::Ready, "{faults:?}");
         scene.finish().await;
     }
@@ -110,7 +110,7 @@ async fn dies_at(op: Op, nth: u32, when: When, faults: &[SimFault]) -> StateName
     first.start();
     let first = Arc::new(first);
     tokio::select! {
-        _ = async { buy(&scene, first.clone()).await; first.power.goes_off().await } => {}
+        () = async { buy(&scene, first.clone()).await; first.power.goes_off().await } => {}
         () = first.power.goes_off() => {}
         () = tokio::time::sleep(Duration::from_hours(2)) => panic!("never came to {point}"),
     }
@@ -122,7 +122,7 @@ async fn dies_at(op: Op, nth: u32, when: When, faults: &[SimFault]) -> StateName
         (node, bootstrap)
     });
     let (node, bootstrap) = bought.await.unwrap_or_else(|_| panic!("stuck after {point}"));
-    assert_one_or_refunded(&scene, &bootstrap, &point).await;
+    assert_one_or_refunded(&scene, &bootstrap, &point);
     let transfers = scene.transfers().await;
     // The dead server is alive after all. (One that stops between its last look at the time and the call of the provisioner, and
     // for longer than a node is looked for, cannot be caught.)
@@ -132,7 +132,7 @@ async fn dies_at(op: Op, nth: u32, when: When, faults: &[SimFault]) -> StateName
     tokio::time::sleep(Duration::from_secs(90)).await;
     assert_eq!(stored(&scene, node.id).await, bootstrap, "{point}");
     assert_eq!(scene.transfers().await, transfers, "{point}");
-    assert_one_or_refunded(&scene, &bootstrap, &point).await;
+    assert_one_or_refunded(&scene, &bootstrap, &point);
     scene.finish().await;
     bootstrap.state_name()
 }
@@ -184,7 +184,7 @@ async fn a_node_that_appears_after_the_refund_is_destroyed() {
     })
     .await;
     let bootstrap = ended(&scene, node.id).await;
-    assert_one_or_refunded(&scene, &bootstrap, "late").await;
+    assert_one_or_refunded(&scene, &bootstrap, "late");
     scene.finish().await;
 }
 
@@ -202,7 +202,7 @@ async fn two_servers_make_one_node_for_each_payment() {
     for node in &nodes {
         let bootstrap = ended(&scene, node.id).await;
         assert_eq!(bootstrap.state_name(), StateName::Ready);
-        assert_one_or_refunded(&scene, &bootstrap, "two servers").await;
+        assert_one_or_refunded(&scene, &bootstrap, "two servers");
     }
     let report = servers[0].engine.audit().await.unwrap();
     assert_eq!((report.bootstraps, report.bootstraps_msats), (12, 0));

@@ -3,7 +3,7 @@
 use bpe_openai::Tokenizer;
 use bpe_openai::byte_pair_encoding::BytePairEncoding;
 use flate2::read::GzDecoder;
-use std::io::Read;
+use std::io::BufReader;
 use std::sync::LazyLock;
 
 /// OpenAI's current encoding.
@@ -39,9 +39,9 @@ pub(crate) static CL100K_BASE: LazyLock<Tokenizer> = LazyLock::new(|| {
     reason = "the dictionary and the patterns are fixed at compile time, and a test loads them"
 )]
 fn tokenizer(dictionary: &[u8], words: &str) -> Tokenizer {
-    let mut decompressed = Vec::new();
-    GzDecoder::new(dictionary).read_to_end(&mut decompressed).expect("the dictionary is whole");
-    let dictionary: BytePairEncoding = rmp_serde::from_slice(&decompressed).expect("the dictionary is whole");
+    // Never decompressed as a whole, which would double the memory that it takes.
+    let decompressed = BufReader::new(GzDecoder::new(dictionary));
+    let dictionary: BytePairEncoding = rmp_serde::from_read(decompressed).expect("the dictionary is whole");
     let patterns = [(words, false), (r"\s+\s", true), (r"\s+", false)];
     Tokenizer::new_lookahead(dictionary, &patterns, false).expect("the patterns are valid")
 }

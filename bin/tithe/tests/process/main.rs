@@ -19,6 +19,7 @@ mod faults;
 mod first_steps;
 mod free_tier;
 mod identity;
+mod memory;
 mod migrate;
 mod nostr;
 mod passwords;

@@ -6,11 +6,17 @@ use tithe_clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use tithe_engine::audit::audit;
 use tithe_engine::books::{AnyCommand, Batch, Post, Posting, Rules};
 use tithe_engine::charging::{self, Absorb, FinishedWork, WorkCharge};
+use tithe_engine::identities::RequestSignature;
+use tithe_engine::payments::{InvoiceIssue, PaymentCredit};
 use tithe_engine::pool::{GrantRelease, GrantReserve};
+use tithe_engine::sessions::{SessionCreate, SessionOwner};
 use tithe_engine::store::Store;
 use tithe_free_tier::{RequestHash, ReservationId};
 use tithe_ledger::{AccountId, TransferKey, TransferKind};
+use tithe_lightning::{Invoice, InvoiceState, OwnerId, Preimage, Purpose, ReceivedPayment};
 use tithe_money::{Msats, Sats};
+use tithe_paywall::{Macaroon, RootKey};
+use tithe_sessions::{NewSession, Session, SessionId};
 use tithe_store_postgres::{PostgresSettings, PostgresStore};
 use tithe_store_sqlite::{SqliteSettings, SqliteStore};
 use tithe_test_postgres::{Cluster, ClusterOptions};
@@ -192,6 +198,63 @@ pub(crate) async fn check_grants(store: &dyn Store, sessions: u32, payer: Payer,
     let (each, tithe) = (i128::from(POOL_PAYS + charged - tithe), i128::from(POOL_PAYS - tithe));
     assert_eq!(sum(AccountId::Revenue), i128::from(grants) * each, "revenue, against responses of 200");
     assert_eq!(sum(AccountId::Pool), i128::from(POOL) - i128::from(grants) * tithe, "the pool");
+}
+
+/// Opens sessions that are paid for, as customers do: created, invoiced, paid. With `identities`, each has its own.
+pub(crate) async fn open_sessions(store: &dyn Store, sessions: u32, identities: bool) {
+    let commands = |number: u32| {
+        let (id, now) = (SessionId(session_id(number)), SystemClock.now());
+        let deposit = Sats::new(FUNDS / 1_000).unwrap();
+        let identity = identities.then(|| identity(number));
+        let session = Session::new(NewSession { id, deposit, identity, created_at: now });
+        let mut preimage = [0x5e; 32];
+        preimage[..4].copy_from_slice(&number.to_be_bytes());
+        let preimage = Preimage::from_bytes(preimage);
+        let payment_hash = preimage.payment_hash();
+        let invoice = Invoice {
+            payment_hash,
+            purpose: Purpose::SessionDeposit,
+            owner: OwnerId(id.0),
+            payment_request: format!("lnbcrt{payment_hash}"),
+            amount: deposit.to_msats(),
+            state: InvoiceState::Pending,
+            created_at: now,
+            expires_at: now + Duration::from_hours(1),
+        };
+        let (amount, preimage) = (deposit.to_msats(), Some(preimage));
+        let payment = ReceivedPayment { payment_hash, amount, preimage, received_at: now };
+        let owner: Arc<SessionOwner> = Arc::new(SessionOwner { session: id });
+        let signature = RequestSignature(None);
+        [
+            AnyCommand::from(SessionCreate {
+                session: Box::new(session),
+                idempotency: None,
+                signature,
+                instead_of: None,
+            }),
+            AnyCommand::from(InvoiceIssue { owner: owner.clone(), invoice, finish: None }),
+            AnyCommand::from(PaymentCredit { owner, payment }),
+        ]
+    };
+    let numbers: Vec<u32> = (0..sessions).collect();
+    for chunk in numbers.chunks(200) {
+        let commands = chunk.iter().copied().flat_map(commands).collect();
+        let committed = store.batch_commit(&Batch::new(commands, SystemClock.now())).await.unwrap();
+        assert!(committed.outcomes.iter().all(Result::is_ok), "a session was not opened");
+    }
+}
+
+/// Panics unless the books balance.
+pub(crate) async fn check_sound(store: &dyn Store) {
+    let report = audit(store).await.unwrap();
+    assert!(report.findings.is_empty(), "the books are not sound: {:?}", report.findings);
+}
+
+/// The macaroon of a session, as the server makes it.
+pub(crate) fn macaroon(secret: &[u8], number: u32) -> String {
+    let identifier = format!("session:{}", session_id(number));
+    let root_key = RootKey::derive(secret, identifier.as_bytes());
+    Macaroon::mint(&root_key, "tithe", identifier.as_bytes()).unwrap().encode()
 }
 
 /// Gives every session its funds.

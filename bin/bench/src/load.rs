@@ -42,6 +42,8 @@ pub(crate) enum Target {
     Free,
     /// The same for work that a session pays the other half of.
     Halves,
+    /// Whole metered requests, each of a random session.
+    Session,
     /// A trivial response.
     Trivial,
     /// Charges with a token of another session: 401.
@@ -59,6 +61,12 @@ pub(crate) struct Load {
 }
 
 const DIGITS: usize = 8;
+
+/// A metered request.
+const WORK: &str = r#"{"request":"Why is the sky blue?","model":"sim-small","maxOutputTokens":32}"#;
+
+/// Where the session's id is in the request.
+const PATH_AT: usize = "POST /api/sessions/".len();
 
 impl Load {
     /// Generates load in a separate process. Panics on any response but the expected ones.
@@ -109,6 +117,7 @@ async fn generate(options: &Options) -> Load {
     let shift = u32::from(options.target == Target::Refused);
     let token = |number| match options.target {
         Target::Free | Target::Halves => identities.issue(fixture::identity(number), now).text,
+        Target::Session => fixture::macaroon(server::SECRET.as_bytes(), number),
         _ => claims.token(fixture::session_id(number + shift)),
     };
     let tokens: Arc<[Vec<u8>]> = (0..options.sessions).map(|number| token(number).into_bytes()).collect();
@@ -151,11 +160,15 @@ impl Client {
             Target::ChargeHere => ("/bench/charge-here", b"200"),
             Target::Free => ("/bench/free", b"200"),
             Target::Halves => ("/bench/halves", b"200"),
+            Target::Session => ("/api/sessions/00000000-0000-0000-0000-000000000000/request", b"200"),
             Target::Trivial => ("/bench/trivial", b"200"),
             Target::Refused => ("/bench/charge", b"401"),
         };
         let token = &self.tokens[0];
-        let body = format!("{{\"session\":{:DIGITS$},\"amount\":1}}", 0);
+        let body = match self.target {
+            Target::Session => WORK.to_owned(),
+            _ => format!("{{\"session\":{:DIGITS$},\"amount\":1}}", 0),
+        };
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nAuthorization: Bearer "
         );
@@ -171,7 +184,12 @@ impl Client {
         loop {
             let session = self.draw();
             request[token_at.clone()].copy_from_slice(&self.tokens[session]);
-            write_number(&mut request[session_at.clone()], session);
+            if self.target == Target::Session {
+                let id = fixture::session_id(session as u32).hyphenated().to_string();
+                request[PATH_AT..PATH_AT + id.len()].copy_from_slice(id.as_bytes());
+            } else {
+                write_number(&mut request[session_at.clone()], session);
+            }
             let asked = Instant::now();
             if asked - began >= time {
                 return (micros, others);

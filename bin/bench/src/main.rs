@@ -21,6 +21,9 @@
 //!   rows of a grant: identity and budget window, pool, pool counters, ledger, audit log. With `--halves` a session pays the
 //!   other half, which adds its account, the charge and the tithe: eight rows where the floor has four. With `--servers 2`
 //!   two servers share the pool.
+//! - `session` measures whole metered requests: a macaroon is verified, the most that the request can cost is held, a simulated
+//!   backend without latency answers, and what it cost is settled and committed before the response. Two commits each, where the
+//!   floor has one. With `--grants` the pool pays; otherwise the session, with the tithe.
 //! - `growth` measures what a debit costs as the tables grow, on databases of several sizes that are measured in turn; and what
 //!   an idle server costs, and how fast it starts, as jobs that nobody paid for pile up.
 //! - `trivial` measures a trivial JSON response, and the refusal of an invalid credential.
@@ -57,6 +60,7 @@ mod growth;
 mod load;
 mod process;
 mod server;
+mod session;
 mod trivial;
 mod versus;
 
@@ -81,6 +85,8 @@ enum Measure {
     /// The cost of a debit as the tables grow to 10⁶ accounts and 10⁷ transfers, and of an idle server with 10⁶ expired jobs (takes
     /// some minutes and 8 GB)
     Growth(growth::Options),
+    /// Whole metered requests of sessions over HTTP: hold, work, settlement; against the floor of the database
+    Session(session::Options),
     /// A trivial response, and the refusal of an invalid credential
     Trivial(trivial::Options),
     /// The server under measurement
@@ -108,6 +114,7 @@ fn main() {
         Measure::Debit(options) => debit::run(&options),
         Measure::Grants(options) => grants::run(&options),
         Measure::Growth(options) => growth::run(&options),
+        Measure::Session(options) => session::run(&options),
         Measure::Trivial(options) => trivial::run(&options),
         Measure::ServeInternal(options) => server::run(&options),
         Measure::LoadInternal(options) => load::run(&options),

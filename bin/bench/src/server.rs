@@ -49,8 +49,10 @@ pub(crate) struct Options {
 }
 
 /// The secret that signs the benchmark's tokens.
+pub(crate) const SECRET: &str = "what the benchmark's tokens are made with";
+
 pub(crate) fn secrets() -> Secrets {
-    Secrets::new(Secret::new("what the benchmark's tokens are made with").unwrap(), Vec::new())
+    Secrets::new(Secret::new(SECRET).unwrap(), Vec::new())
 }
 
 /// The tokens of the benchmark's sessions.
@@ -107,7 +109,13 @@ async fn assemble(options: &Options, runtime: &Runtime) -> AppState {
         catalogue: Arc::new(Catalogue::built_in()),
         provisioner: Arc::new(tithe_bootstrap::NoProvisioner),
     };
-    let mut settings = Settings { rules: fixture::generous(), ..Settings::default() };
+    let mut settings = Settings {
+        rules: fixture::generous(),
+        // A session's request is held, done and settled; nobody waits for another.
+        session_evaluation: false,
+        session_requests: 1_024,
+        ..Settings::default()
+    };
     if let Some(seconds) = options.poll_seconds {
         settings.poll_interval = Duration::from_secs(seconds);
     }

@@ -1,10 +1,13 @@
 //! `tithe`: parse the configuration, build the adapters, run.
 
+mod adapters;
 mod ask;
 mod audit;
+mod banner;
 mod client;
 mod config;
 mod database;
+mod failure;
 mod identity;
 mod macaroon;
 mod migrate;

@@ -1,57 +1,27 @@
 //! `tithe serve`.
 
-use crate::config::{Backend, Config, LogFormat, PriceSource, Provisioning};
+use crate::adapters::{catalogue, inference, prices, provisioner};
+use crate::banner::banner;
+use crate::config::{Config, LogFormat, Provisioning};
 use crate::database::Database;
-use crate::url::without_secrets;
+use crate::failure::{Failure, doing};
 use crate::{private, secret};
 use std::io::IsTerminal;
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tithe_bootstrap::{NoProvisioner, Provisioner};
 use tithe_clock::{Clock, Entropy, SystemClock, SystemEntropy};
-use tithe_engine::inference::Inference;
 use tithe_engine::pool::PoolStatus;
 use tithe_engine::{Engine, Ports};
-use tithe_free_tier::Budgets;
 use tithe_http::{AppState, HttpSettings, LimitSettings};
-use tithe_inference::{
-    Anthropic, AnthropicSettings, ApiKey, GuardSettings, Guarded, OpenAiCompatible, OpenAiSettings,
-    SimInference, SimSettings,
-};
 use tithe_lightning::{Network, TestPayer, Wallet};
-use tithe_price_feed::{FixedPrice, LivePriceFeed, PriceSettings};
-use tithe_pricing::{Catalogue, PriceFeed};
-use tithe_provisioner::{
-    CommandProvisioner, CommandSettings, DigitalOcean, DigitalOceanSettings,
-    SimOptions as SimProvisionerOptions, SimProvisioner,
-};
 use tithe_wallet_sim::{SimOptions, SimWallet};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
-
-type Failure = Box<dyn std::error::Error>;
-
-/// The address that customers' commands use by default.
-const DEFAULT_ADDRESS: &str = "127.0.0.1:8402";
-
-/// A failure, with a description of the operation that failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}")]
-struct While {
-    what: String,
-    source: Failure,
-}
-
-fn doing<E: Into<Failure>>(what: impl Into<String>) -> impl FnOnce(E) -> While {
-    let what = what.into();
-    move |source| While { what, source: source.into() }
-}
 
 /// Runs the server until it receives SIGTERM, SIGINT or SIGHUP.
 pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
@@ -194,103 +164,6 @@ async fn open_pool(engine: &Engine) -> Result<PoolStatus, Failure> {
     Ok(opened.await.map_err(doing("cannot open the pool"))?)
 }
 
-fn inference(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-    entropy: &Arc<dyn Entropy>,
-) -> Result<Arc<dyn Inference>, Failure> {
-    fn guarded<I: Inference + 'static>(
-        backend: I,
-        clock: &Arc<dyn Clock>,
-        entropy: &Arc<dyn Entropy>,
-    ) -> Arc<dyn Inference> {
-        Arc::new(Guarded::new(backend, GuardSettings::default(), clock.clone(), entropy.clone()))
-    }
-    let key = config.inference.api_key.as_deref().map(str::parse::<ApiKey>).transpose();
-    let key = key.map_err(doing("invalid TITHE_INFERENCE_API_KEY"))?;
-    let base = |url: &str| {
-        let shown = without_secrets(url).unwrap_or_else(|| url.to_owned());
-        url.parse().map_err(doing(format!("invalid TITHE_INFERENCE_URL {shown:?}")))
-    };
-    let parameters = config.inference.parameters;
-    Ok(match &config.inference.backend {
-        Backend::Simulated { latency, delta_delay } => {
-            let settings =
-                SimSettings { latency: *latency, delta_delay: *delta_delay, ..SimSettings::default() };
-            Arc::new(SimInference::new(settings))
-        }
-        Backend::OpenAi { url } => {
-            let mut settings = OpenAiSettings::new(base(url)?, key);
-            settings.output_limit_field = parameters.output_limit_field;
-            settings.zero_temperature = parameters.zero_temperature;
-            settings.stream_options = parameters.stream_options;
-            guarded(OpenAiCompatible::new(settings)?, clock, entropy)
-        }
-        Backend::Anthropic { url } => {
-            let mut settings = AnthropicSettings::new(base(url)?, key);
-            settings.zero_temperature = parameters.zero_temperature;
-            guarded(Anthropic::new(settings)?, clock, entropy)
-        }
-    })
-}
-
-/// What makes the nodes that are sold.
-fn provisioner(config: &Config) -> Result<Arc<dyn Provisioner>, Failure> {
-    Ok(match &config.bootstrap.provisioning {
-        Provisioning::None => Arc::new(NoProvisioner),
-        Provisioning::Simulated => {
-            let folder = config.storage.data_dir.join("provisioner-sim");
-            let opened = SimProvisioner::open(folder, SimProvisionerOptions::default());
-            Arc::new(opened.map_err(doing("cannot open the simulated provisioner"))?)
-        }
-        Provisioning::Command { program, arguments, time_limit } => {
-            let mut settings = CommandSettings::new(program);
-            settings.arguments = arguments.iter().map(Into::into).collect();
-            settings.time_limit = *time_limit;
-            Arc::new(CommandProvisioner::new(settings, std::env::vars_os()))
-        }
-        Provisioning::DigitalOcean { token, plans, setup, url } => {
-            let mut settings = DigitalOceanSettings::new(token.clone(), plans.iter().cloned().collect());
-            settings.base_url = url.parse().map_err(doing("invalid TITHE_DIGITALOCEAN_URL"))?;
-            settings.setup_script = match setup {
-                None => None,
-                Some(path) => {
-                    let what =
-                        format!("cannot use the script in {} (TITHE_DIGITALOCEAN_SETUP)", path.display());
-                    let text = std::fs::read_to_string(path).map_err(doing(what.clone()))?;
-                    Some(text.parse().map_err(doing(what))?)
-                }
-            };
-            Arc::new(DigitalOcean::new(settings)?)
-        }
-    })
-}
-
-fn prices(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-    stopping: &CancellationToken,
-) -> Result<Arc<dyn PriceFeed>, Failure> {
-    Ok(match config.prices.btc {
-        PriceSource::Fixed(price) | PriceSource::Simulated(price) => {
-            Arc::new(FixedPrice::new(price, clock.clone()))
-        }
-        PriceSource::Live => {
-            let feed = Arc::new(LivePriceFeed::new(PriceSettings::default(), clock.clone())?);
-            tokio::spawn(feed.clone().run(stopping.clone().cancelled_owned()));
-            feed
-        }
-    })
-}
-
-fn catalogue(file: Option<&Path>) -> Result<Catalogue, Failure> {
-    let built_in = Catalogue::built_in();
-    let Some(path) = file else { return Ok(built_in) };
-    let what = format!("cannot use the models in {} (TITHE_MODELS)", path.display());
-    let text = std::fs::read_to_string(path).map_err(doing(what.clone()))?;
-    Ok(built_in.overridden_by(Catalogue::parse(&text).map_err(doing(what))?))
-}
-
 fn start_log(config: &Config) -> Result<(), Failure> {
     let color = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt()
@@ -311,6 +184,9 @@ pub(crate) fn check(config: &Config) -> Result<(), Failure> {
     let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
         (Arc::new(SystemClock), Arc::new(SystemEntropy));
     inference(config, &clock, &entropy)?;
+    if !matches!(config.bootstrap.provisioning, Provisioning::Simulated) {
+        provisioner(config)?;
+    }
     let catalogue = catalogue(config.inference.models.as_deref())?;
     let engine = &config.engine;
     let named = [&engine.eval_model, &engine.work_model].into_iter().chain(&engine.offered_models);
@@ -325,60 +201,6 @@ pub(crate) fn check(config: &Config) -> Result<(), Failure> {
 fn filter(config: &Config) -> Result<EnvFilter, Failure> {
     EnvFilter::try_new(&config.log.filter)
         .map_err(|wrong| format!("invalid TITHE_LOG {:?}: {wrong}", config.log.filter).into())
-}
-
-/// The first lines that the server prints: what is simulated, where the data is, what to try.
-fn banner(config: &Config, address: &str, wallet: &SimWallet, pool: &PoolStatus) -> String {
-    let paid_by = if config.server.dev { ", paid by POST /dev/stub/pay" } else { "" };
-    let mut lines = vec![format!(
-        "wallet     SIMULATED: no money moves; invoices are real BOLT11 on {}{paid_by}",
-        wallet.network()
-    )];
-    let engine = &config.engine;
-    match &config.inference.backend {
-        Backend::Simulated { .. } => {
-            lines.push("inference  SIMULATED: results are made up, token counts are real".to_owned());
-        }
-        Backend::OpenAi { url } | Backend::Anthropic { url } => {
-            let shown = without_secrets(url).unwrap_or_else(|| url.clone());
-            lines.push(format!("inference  {} and {} at {shown}", engine.eval_model, engine.work_model));
-        }
-    }
-    lines.push(match config.prices.btc {
-        PriceSource::Simulated(price) => format!("BTC price  SIMULATED: {price}"),
-        PriceSource::Fixed(price) => format!("BTC price  fixed: {price}"),
-        PriceSource::Live => "BTC price  live, from public sources".to_owned(),
-    });
-    let Budgets { new, established, trusted, elite } = pool.budgets;
-    lines.push(format!(
-        "pool       {}; new {}, established {}, trusted {}, elite {} a day",
-        pool.balance.to_sats_rounding_down(),
-        new.get(),
-        established.get(),
-        trusted.get(),
-        elite
-    ));
-    let url = config.storage.database();
-    if !url.starts_with("sqlite://") {
-        lines.push(format!("database   {}", without_secrets(&url).unwrap_or(url)));
-    }
-    let folder =
-        std::path::absolute(&config.storage.data_dir).unwrap_or_else(|_| config.storage.data_dir.clone());
-    let try_it = if config.server.dev {
-        let server =
-            if address == DEFAULT_ADDRESS { String::new() } else { format!("--server http://{address} ") };
-        format!(
-            "  try        cargo run -- ask {server}--dev-pay 'Why is the sky blue?'   (or the README's curl commands)"
-        )
-    } else {
-        "  try        start with TITHE_DEV=1 to pay invoices without a Lightning wallet".to_owned()
-    };
-    format!(
-        "Tithe {} is listening on http://{address}\n  {}\n  data       {}\n  docs       http://{address}/docs\n{try_it}\n",
-        env!("CARGO_PKG_VERSION"),
-        lines.join("\n  "),
-        folder.display(),
-    )
 }
 
 /// Starts to listen for SIGTERM, SIGINT and SIGHUP; the future resolves when one arrives.

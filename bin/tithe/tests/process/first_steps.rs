@@ -10,6 +10,7 @@ const README: &str = include_str!("../../../../README.md");
 on_both_stores! {
     the_readme_s_commands_buy_a_job_exactly_as_written,
     the_readme_s_commands_of_a_session_spend_and_refund_it,
+    the_readme_s_commands_buy_a_node,
     the_readme_s_commands_of_an_identity_are_served_from_the_pool,
     the_first_lines_say_what_is_simulated_where_the_data_is_and_what_to_try,
 }
@@ -55,6 +56,18 @@ fn the_readme_s_commands_of_a_session_spend_and_refund_it(env: &TestEnv) {
     assert_eq!((&audit["sessions"], &audit["sessionsMsats"]), (&json!(1), &json!("0")), "{audit}");
 }
 
+fn the_readme_s_commands_buy_a_node(env: &TestEnv) {
+    let server = env.start();
+    let script = readme_block("bootstrap").replace("127.0.0.1:8402", &server.address);
+    let ran = Command::new("bash").args(["-euo", "pipefail", "-c", &script]).output().unwrap();
+    let printed = text(&ran.stdout);
+    assert!(ran.status.success(), "{printed}\n{}", text(&ran.stderr));
+    let ready: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+    assert_eq!((&ready["state"], &ready["node"]["credentials"]["user"]), (&json!("ready"), &json!("root")));
+    let audit = env.audit();
+    assert_eq!((&audit["bootstraps"], &audit["bootstrapsMsats"]), (&json!(1), &json!("0")), "{audit}");
+}
+
 fn the_readme_s_commands_of_an_identity_are_served_from_the_pool(env: &TestEnv) {
     let server = env.start_with(&[("FREE_TIER_BUDGET_NEW", "1000")]);
     let commands = readme_block("identity");
@@ -91,6 +104,7 @@ fn the_first_lines_say_what_is_simulated_where_the_data_is_and_what_to_try(env: 
         "wallet     SIMULATED",
         "inference  SIMULATED",
         "BTC price  SIMULATED",
+        "nodes      SIMULATED",
         "pool       10000 sats; new 0, established 50, trusted 200, elite 1000 sats a day",
         "data ",
         "try ",

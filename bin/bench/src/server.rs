@@ -102,11 +102,16 @@ async fn assemble(options: &Options, runtime: &Runtime) -> AppState {
     let ports = Ports {
         store: fixture::open(&options.database).await,
         wallet: Arc::new(wallet),
-        inference: Arc::new(SimInference::new(SimSettings::default())),
+        inference: Arc::new(SimInference::new(SimSettings {
+            latency: Duration::ZERO,
+            delta_delay: Duration::ZERO,
+            ..SimSettings::default()
+        })),
         prices: Arc::new(FixedPrice::new(BtcPrice::parse("100000").unwrap(), clock.clone())),
         clock,
         entropy,
         catalogue: Arc::new(Catalogue::built_in()),
+        webhooks: Arc::new(tithe_engine::sessions::NoWebhooks),
         provisioner: Arc::new(tithe_bootstrap::NoProvisioner),
     };
     let mut settings = Settings {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tithe_bootstrap::{NoProvisioner, Provisioner};
 use tithe_clock::{Clock, Entropy};
 use tithe_engine::inference::Inference;
+use tithe_engine::sessions::{NoWebhooks, Webhooks};
 use tithe_inference::{
     Anthropic, AnthropicSettings, ApiKey, GuardSettings, Guarded, OpenAiCompatible, OpenAiSettings,
     SimInference, SimSettings,
@@ -17,6 +18,7 @@ use tithe_pricing::{Catalogue, PriceFeed};
 use tithe_provisioner::{
     CommandProvisioner, CommandSettings, DigitalOcean, DigitalOceanSettings, SimOptions, SimProvisioner,
 };
+use tithe_webhook::WebhookSender;
 use tokio_util::sync::CancellationToken;
 
 /// The AI backend.
@@ -89,6 +91,14 @@ pub(crate) fn provisioner(config: &Config) -> Result<Arc<dyn Provisioner>, Failu
             };
             Arc::new(DigitalOcean::new(settings)?)
         }
+    })
+}
+
+/// What warns the owners of sessions.
+pub(crate) fn webhooks(config: &Config) -> Result<Arc<dyn Webhooks>, Failure> {
+    Ok(match config.sessions.webhooks {
+        None => Arc::new(NoWebhooks),
+        Some(destinations) => Arc::new(WebhookSender::new(destinations)?),
     })
 }
 

@@ -1,6 +1,6 @@
 //! `tithe serve`.
 
-use crate::adapters::{catalogue, inference, prices, provisioner};
+use crate::adapters::{catalogue, inference, prices, provisioner, webhooks};
 use crate::banner::banner;
 use crate::config::{Config, LogFormat, Provisioning};
 use crate::database::Database;
@@ -134,6 +134,7 @@ async fn assemble(
     let ports = Ports {
         store,
         wallet: wallet.clone(),
+        webhooks: webhooks(config)?,
         provisioner: provisioner(config)?,
         inference: inference(config, &clock, &entropy)?,
         prices: prices(config, &clock, &stopping)?,

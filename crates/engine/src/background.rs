@@ -14,6 +14,9 @@ use tracing::{info, warn};
 /// How long the listener waits before it connects to the wallet again.
 const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 
+/// How often warnings are looked for that are due.
+const WARN_INTERVAL: Duration = Duration::from_secs(2);
+
 /// How often bootstraps are looked for that are due.
 const PROVISION_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -54,6 +57,8 @@ enum Round {
     PollLate,
     /// Everything that has expired is ended.
     Sweep,
+    /// The owners of sessions are warned.
+    Warn,
 }
 
 impl Engine {
@@ -63,7 +68,7 @@ impl Engine {
     pub fn start(self: &Arc<Self>) -> Running {
         let (stop, hand_back, tasks) =
             (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
-        let rounds = [Round::Poll, Round::PollLate, Round::Sweep].map(Task::Rounds);
+        let rounds = [Round::Poll, Round::PollLate, Round::Sweep, Round::Warn].map(Task::Rounds);
         let others = [Task::Work, Task::Listen, Task::PeerEvents, Task::Probe, Task::Provision];
         for task in others.into_iter().chain(rounds) {
             let (engine, stop, hand_back) = (Arc::clone(self), stop.clone(), hand_back.clone());
@@ -202,6 +207,7 @@ impl Engine {
             Round::Poll => settings.poll_interval,
             Round::PollLate => settings.late_poll_interval(),
             Round::Sweep => settings.sweep_interval,
+            Round::Warn => WARN_INTERVAL,
         });
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -225,6 +231,7 @@ impl Engine {
             Round::Poll => self.payments.poll().await,
             Round::PollLate => self.payments.poll_late().await,
             Round::Sweep => self.sweep().await,
+            Round::Warn => self.sessions.warn_owners().await,
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::quotes::{Quotes, UnknownModel};
 use crate::readiness::{LastReadiness, Readiness};
 use crate::retention::Retention;
 use crate::sales::SalesServices;
-use crate::sessions::{MacaroonKeys, SessionOwners, Sessions};
+use crate::sessions::{MacaroonKeys, SessionOwners, Sessions, WebhookSecrets};
 use crate::settings::Settings;
 use crate::store::StoreError;
 use std::sync::Arc;
@@ -108,7 +108,12 @@ impl Engine {
             backend: backend.clone(),
             admission,
         };
-        let sessions = Arc::new(Sessions::new(core.clone(), services.clone(), MacaroonKeys::new(claims)));
+        let sessions = Arc::new(Sessions::new(
+            core.clone(),
+            services.clone(),
+            MacaroonKeys::new(claims),
+            WebhookSecrets::new(claims),
+        ));
         let bootstraps = Arc::new(Bootstraps::new(core.clone(), services.clone(), claims, paid));
         let charging = Arc::new(Charging::new(core.clone(), vec![sessions.clone()]));
         let jobs = Arc::new(Jobs::new(core.clone(), services, &steps, ClaimTokens::of_jobs(claims)));

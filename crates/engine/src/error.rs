@@ -57,6 +57,9 @@ pub enum RequestError {
         /// The most that is accepted.
         most: Sats,
     },
+    /// No messages are sent to the webhook.
+    #[error("{0}")]
+    Webhook(String),
     /// The plan is not offered.
     #[error("not offered by this server: expected one of {offered}; got {name:?}")]
     UnknownPlan {
@@ -77,6 +80,7 @@ impl RequestError {
         match self {
             Self::UnknownModel { .. } => "model",
             Self::UnknownPlan { .. } => "plan",
+            Self::Webhook(_) => "webhookUrl",
             Self::Amount { .. } => "amountSats",
             Self::Quote(QuoteError::OutputLimit { .. }) => "maxOutputTokens",
             Self::Empty | Self::TooLong { .. } | Self::ControlCharacter { .. } | Self::Quote(_) => "request",

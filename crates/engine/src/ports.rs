@@ -1,6 +1,7 @@
 //! What the engine runs on.
 
 use crate::inference::Inference;
+use crate::sessions::Webhooks;
 use crate::store::Store;
 use std::sync::Arc;
 use tithe_bootstrap::Provisioner;
@@ -17,6 +18,8 @@ pub struct Ports {
     pub wallet: Arc<dyn Wallet>,
     /// What makes the nodes that are sold.
     pub provisioner: Arc<dyn Provisioner>,
+    /// What warns the owners of sessions.
+    pub webhooks: Arc<dyn Webhooks>,
     /// The AI backend.
     pub inference: Arc<dyn Inference>,
     /// The price of bitcoin.

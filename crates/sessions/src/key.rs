@@ -1,9 +1,9 @@
 //! The keys of a session: macaroons that were narrowed from its own, and used.
 
-use crate::SessionId;
+use crate::{SessionId, UsageLevel, Warned};
 use tithe_clock::Timestamp;
 use tithe_money::Msats;
-use tithe_paywall::{KeyId, KeyUsage, Limit, UsageError};
+use tithe_paywall::{Caveat, KeyId, KeyUsage, Limit, UsageError};
 
 /// Which key: key ids are unique within a session only as far as its macaroons are.
 pub type SessionKeyId = (SessionId, KeyId);
@@ -36,6 +36,8 @@ pub struct SessionKey {
     pub caveats: String,
     /// What was spent with it, and with what was narrowed from it.
     pub usage: KeyUsage,
+    /// How much of its limit is used, and how much of that the owner was told.
+    pub warned: Warned,
     /// When the owner revoked it.
     pub revoked_at: Option<Timestamp>,
     /// When it was used first.
@@ -54,6 +56,7 @@ impl SessionKey {
             parent: key.parent,
             caveats: key.caveats.clone(),
             usage: KeyUsage::default(),
+            warned: Warned::default(),
             revoked_at: None,
             first_used_at: now,
             last_used_at: now,
@@ -85,6 +88,29 @@ impl SessionKey {
         Ok(Self { usage: self.usage.release(reserved)?, ..self.clone() })
     }
 
+    /// The limit that its last caveat sets.
+    #[must_use]
+    pub fn limit(&self) -> Option<Limit> {
+        match self.caveats.lines().next_back()?.parse() {
+            Ok(Caveat::Limit(limit)) => Some(limit),
+            _ => None,
+        }
+    }
+
+    /// The key with what it has used of its limit now, for an owner who wants warnings.
+    #[must_use]
+    pub fn observed(&self, now: Timestamp) -> Self {
+        let level = match self.limit() {
+            None => return self.clone(),
+            Some(Limit::Total(limit)) => UsageLevel::of_amount(self.usage.spent, limit),
+            Some(Limit::Period(period, limit)) => {
+                UsageLevel::of_amount(self.usage.spent_in(period, now), limit)
+            }
+            Some(Limit::Requests(limit)) => UsageLevel::of_count(self.usage.requests, limit),
+        };
+        Self { warned: self.warned.observed(level), ..self.clone() }
+    }
+
     /// The key, revoked: neither it nor what was narrowed from it is accepted any more. Revoking again changes nothing.
     #[must_use]
     pub fn revoked(&self, now: Timestamp) -> Self {
@@ -105,21 +131,30 @@ mod tests {
     #[test]
     fn a_key_counts_what_is_charged_and_stays_revoked() {
         let now = Timestamp::UNIX_EPOCH;
-        let limit = Some(Limit::Period(Period::Day, msats(100)));
+        let limit = Some(Limit::Period(Period::Day, msats(100_000)));
         let presented = PresentedKey {
             id: KeyId::from_bytes([1; 16]),
             parent: None,
-            caveats: "max_spend_msats_per_day=100".to_owned(),
+            caveats: "max_spend_msats_per_day=100000".to_owned(),
             limit,
         };
         let key = SessionKey::first_used(SessionId(Uuid::nil()), &presented, now);
-        let running = key.reserve(msats(80), limit, now).unwrap();
-        assert!(running.reserve(msats(21), limit, now).is_err());
-        let settled = running.settle(msats(80), msats(30), now).unwrap();
-        assert_eq!(settled.usage.spent, msats(30));
-        assert!(settled.reserve(msats(70), limit, now).is_ok());
+        let running = key.reserve(msats(80_000), limit, now).unwrap();
+        assert!(running.reserve(msats(21_000), limit, now).is_err());
+        let settled = running.settle(msats(80_000), msats(30_000), now).unwrap();
+        assert_eq!(settled.usage.spent, msats(30_000));
+        assert!(settled.reserve(msats(70_000), limit, now).is_ok());
+        assert_eq!(settled.observed(now).warned.reached, UsageLevel::Low);
+        let more = settled
+            .reserve(msats(60_000), limit, now)
+            .unwrap()
+            .settle(msats(60_000), msats(60_000), now)
+            .unwrap();
+        assert_eq!(more.observed(now).warned.reached, UsageLevel::High);
+        let tomorrow = now + std::time::Duration::from_hours(24);
+        assert_eq!(more.observed(now).observed(tomorrow).warned.reached, UsageLevel::Low, "a new period");
         let later = now + std::time::Duration::from_secs(5);
-        let revoked = running.release(msats(80)).unwrap().revoked(now);
+        let revoked = running.release(msats(80_000)).unwrap().revoked(now);
         assert_eq!(revoked.revoked(later).revoked_at, Some(now));
     }
 }

@@ -17,6 +17,7 @@ mod key;
 mod repository;
 mod request;
 mod session;
+mod warning;
 
 pub use key::{PresentedKey, SessionKey, SessionKeyId};
 #[cfg(feature = "ports")]
@@ -28,6 +29,7 @@ pub use request::{
 pub use session::{
     NewSession, Session, SessionEnd, SessionError, SessionId, SessionState, StateName, UnknownState,
 };
+pub use warning::{InvalidWebhookUrl, UsageLevel, Warned, WebhookUrl};
 
 pub use tithe_clock;
 pub use tithe_lightning;

@@ -42,6 +42,22 @@ pub trait SessionRepository: Send + Sync {
         limit: usize,
     ) -> Result<Vec<SessionId>, Self::Error>;
 
+    /// Sessions whose owner was not told how much of the balance is used ([`crate::Warned::is_due`]): those that follow `after` in an
+    /// order of the store's own, at most `limit`.
+    async fn sessions_to_warn(
+        &self,
+        after: Option<SessionId>,
+        limit: usize,
+    ) -> Result<Vec<Session>, Self::Error>;
+
+    /// Keys of which the owner of the session was not told how much of their limit is used: those that follow `after` in an order of the
+    /// store's own, at most `limit`.
+    async fn session_keys_to_warn(
+        &self,
+        after: Option<(SessionId, KeyId)>,
+        limit: usize,
+    ) -> Result<Vec<SessionKey>, Self::Error>;
+
     /// Active sessions that were last used before `before`, at most `limit`.
     async fn sessions_idle(&self, before: Timestamp, limit: usize) -> Result<Vec<SessionId>, Self::Error>;
 }

@@ -1,5 +1,6 @@
 //! The session.
 
+use crate::{UsageLevel, Warned, WebhookUrl};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -128,7 +129,7 @@ pub enum SessionError {
 }
 
 /// What a new session is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewSession {
     /// The session's id.
     pub id: SessionId,
@@ -136,6 +137,8 @@ pub struct NewSession {
     pub deposit: Sats,
     /// The customer's identity; `None` means anonymous.
     pub identity: Option<NostrPubkey>,
+    /// Where its owner wants warnings.
+    pub webhook: Option<WebhookUrl>,
     /// The time.
     pub created_at: Timestamp,
 }
@@ -160,6 +163,10 @@ pub struct Session {
     pub top_ups: u32,
     /// Everything that was ever paid in.
     pub paid_in: Msats,
+    /// Where its owner wants warnings.
+    pub webhook: Option<WebhookUrl>,
+    /// How much of the balance is used, and how much of that the owner was told.
+    pub warned: Warned,
     /// When the session was last paid for or used, to about a minute.
     pub last_used_at: Timestamp,
     /// When the session was created.
@@ -174,8 +181,8 @@ const USE_KNOWN_TO: Duration = Duration::from_mins(1);
 impl Session {
     /// A new session, without an invoice.
     #[must_use]
-    pub const fn new(new: NewSession) -> Self {
-        let NewSession { id, deposit, identity, created_at } = new;
+    pub fn new(new: NewSession) -> Self {
+        let NewSession { id, deposit, identity, webhook, created_at } = new;
         Self {
             id,
             identity,
@@ -185,6 +192,8 @@ impl Session {
             pending_top_up: None,
             top_ups: 0,
             paid_in: Msats::ZERO,
+            webhook,
+            warned: Warned::default(),
             last_used_at: created_at,
             created_at,
             updated_at: created_at,
@@ -322,6 +331,16 @@ impl Session {
         Self { last_used_at: now, ..self.moved(now) }
     }
 
+    /// The session with this balance. The same session if nobody wants warnings, or the level is what it was.
+    #[must_use]
+    pub fn observed(&self, balance: Msats) -> Self {
+        if self.webhook.is_none() {
+            return self.clone();
+        }
+        let used = self.paid_in.saturating_sub(balance);
+        Self { warned: self.warned.observed(UsageLevel::of_amount(used, self.paid_in)), ..self.clone() }
+    }
+
     /// When the session expires if nobody uses it.
     #[must_use]
     pub fn expires_at(&self, idle: Duration) -> Timestamp {
@@ -396,6 +415,7 @@ mod tests {
             id: SessionId(Uuid::nil()),
             deposit: Sats::new(500).unwrap(),
             identity: None,
+            webhook: None,
             created_at: NOW,
         };
         Session::new(new)

@@ -168,10 +168,11 @@ table! {
 table! {
     SessionRow in "sessions", locked by "sessions.id";
     key { id: text }
-    fixed { nostr_pubkey: text, deposit_msats: bigint, created_at: bigint }
+    fixed { nostr_pubkey: text, deposit_msats: bigint, webhook_url: text, created_at: bigint }
     changing {
         state: text, deposit_invoice: text, top_up_invoice: text, top_ups: bigint, paid_in_msats: bigint,
-        refund_amount_msats: bigint, rounding_msats: bigint, last_used_at: bigint, updated_at: bigint
+        refund_amount_msats: bigint, rounding_msats: bigint, warned_percent: bigint, notified_percent: bigint,
+        last_used_at: bigint, updated_at: bigint
     }
 }
 
@@ -193,7 +194,7 @@ table! {
     changing {
         spent_msats: bigint, requests: bigint, counted_at: bigint, hour_spent_msats: bigint,
         day_spent_msats: bigint, month_spent_msats: bigint, reserved_msats: bigint, running: bigint,
-        revoked_at: bigint, last_used_at: bigint
+        warned_percent: bigint, notified_percent: bigint, revoked_at: bigint, last_used_at: bigint
     }
 }
 

@@ -31,6 +31,7 @@ use tithe_engine::for_each_row_kind;
 use tithe_ledger::TransferKey;
 use tithe_store_sql::Stored;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, Statement};
 
@@ -69,7 +70,33 @@ struct Link {
     statements: Statements,
     /// The statements of the second round trip, by shape.
     shapes: HashMap<u64, Statement>,
+    plans: Plans,
     driver: JoinHandle<()>,
+}
+
+/// When the plans of a connection's statements were made. A plan that was made for a small table does not fit a large one, and until
+/// the database has analysed the table again, which takes it a minute, only we know that it grows.
+struct Plans {
+    made_at: Instant,
+    /// How many batches the connection has seen.
+    batches: u64,
+}
+
+impl Plans {
+    fn new() -> Self {
+        Self { made_at: Instant::now(), batches: 0 }
+    }
+
+    /// Counts a batch, and returns whether the plans are to be made anew: at first each time that the batches have doubled, later
+    /// every minute.
+    fn are_outdated(&mut self) -> bool {
+        self.batches += 1;
+        let outdated = self.batches.is_power_of_two() || self.made_at.elapsed() > PLANS_LIFE;
+        if outdated {
+            self.made_at = Instant::now();
+        }
+        outdated
+    }
 }
 
 impl Drop for Link {
@@ -83,6 +110,9 @@ struct InDoubtCommit {
     number: i64,
     committed: Committed,
 }
+
+/// How long the plans of statements are kept.
+const PLANS_LIFE: Duration = Duration::from_mins(1);
 
 /// The most shapes that a connection keeps statements for. There are a few dozen in practice.
 const SHAPES_MAX: usize = 256;
@@ -111,6 +141,9 @@ impl Writer {
                 self.link = Some(link);
                 return Ok(earlier.committed);
             }
+        }
+        if link.plans.are_outdated() {
+            in_time(patience, async { Ok(link.client.batch_execute("DISCARD PLANS").await?) }).await?;
         }
         let loaded = match in_time(patience, link.load(batch.keys())).await {
             Ok(loaded) => loaded,
@@ -198,7 +231,7 @@ impl Link {
         client.execute(DELETE_OLD, &[&server.as_str()]).await?;
         client.execute(ENROL, &[&server.as_str()]).await?;
         let statements = Statements::prepare(&client).await?;
-        Ok(Self { client, statements, shapes: HashMap::new(), driver })
+        Ok(Self { client, statements, shapes: HashMap::new(), plans: Plans::new(), driver })
     }
 
     /// Whether this server's batch of that number was committed. If not, it never will be.

@@ -274,6 +274,18 @@ impl<L: StoreLayer> SessionRepository for Layered<L> {
         self.0.pass(self.0.inner().sessions_never_invoiced(before, limit)).await
     }
 
+    async fn sessions_to_warn(&self, after: Option<SessionId>, limit: usize) -> StoreResult<Vec<Session>> {
+        self.0.pass(self.0.inner().sessions_to_warn(after, limit)).await
+    }
+
+    async fn session_keys_to_warn(
+        &self,
+        after: Option<(SessionId, KeyId)>,
+        limit: usize,
+    ) -> StoreResult<Vec<SessionKey>> {
+        self.0.pass(self.0.inner().session_keys_to_warn(after, limit)).await
+    }
+
     async fn sessions_idle(&self, before: Timestamp, limit: usize) -> StoreResult<Vec<SessionId>> {
         self.0.pass(self.0.inner().sessions_idle(before, limit)).await
     }

@@ -73,6 +73,7 @@ macro_rules! store_suite {
             retention::identities_without_history_are_deleted,
             sessions::sessions_come_back_as_they_were_written,
             sessions::late_payments_of_sessions_are_credited_or_refunded,
+            sessions::owners_are_warned_once_for_each_level,
             sessions::unpaid_sessions_are_deleted_and_paid_ones_stay,
             bootstraps::bootstraps_come_back_as_they_were_written,
             bootstraps::payments_of_bootstraps_that_have_ended_are_refunded_and_unpaid_ones_are_deleted,

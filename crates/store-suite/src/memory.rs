@@ -538,6 +538,30 @@ impl SessionRepository for MemoryStore {
         Ok(old.take(limit).map(|session| session.id).collect())
     }
 
+    async fn sessions_to_warn(
+        &self,
+        after: Option<SessionId>,
+        limit: usize,
+    ) -> Result<Vec<Session>, StoreError> {
+        let tables = self.tables();
+        let due = tables.sessions.values().filter(|session| session.warned.is_due());
+        let mut due: Vec<&Session> = due.filter(|session| Some(session.id) > after).collect();
+        due.sort_by_key(|session| session.id);
+        Ok(due.into_iter().take(limit).cloned().collect())
+    }
+
+    async fn session_keys_to_warn(
+        &self,
+        after: Option<(SessionId, KeyId)>,
+        limit: usize,
+    ) -> Result<Vec<SessionKey>, StoreError> {
+        let tables = self.tables();
+        let due = tables.session_keys.values().filter(|key| key.warned.is_due());
+        let mut due: Vec<&SessionKey> = due.filter(|key| Some((key.session, key.id)) > after).collect();
+        due.sort_by_key(|key| (key.session, key.id));
+        Ok(due.into_iter().take(limit).cloned().collect())
+    }
+
     async fn sessions_idle(&self, before: Timestamp, limit: usize) -> Result<Vec<SessionId>, StoreError> {
         let tables = self.tables();
         let idle =

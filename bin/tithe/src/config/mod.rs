@@ -62,6 +62,7 @@ pub(crate) struct Config {
     pub(crate) inference: Inference,
     pub(crate) prices: Prices,
     pub(crate) bootstrap: Bootstrap,
+    pub(crate) sessions: Sessions,
     pub(crate) engine: tithe_engine::Settings,
 }
 
@@ -73,12 +74,12 @@ impl Config {
 
     fn of(values: Values) -> Result<Self, ConfigError> {
         let (inference, prices) = (Inference::read(&values)?, Prices::read(&values)?);
-        let bootstrap = Bootstrap::read(&values)?;
+        let (bootstrap, sessions) = (Bootstrap::read(&values)?, Sessions::read(&values)?);
         let engine = engine_settings(
             &inference,
             &prices,
             &Jobs::read(&values)?,
-            &Sessions::read(&values)?,
+            &sessions,
             &bootstrap,
             FreeTier::read(&values)?,
         );
@@ -90,6 +91,7 @@ impl Config {
             inference,
             prices,
             bootstrap,
+            sessions,
             engine,
             values,
         };

@@ -5,6 +5,7 @@ use super::setting::Setting;
 use super::values::Values;
 use std::time::Duration;
 use tithe_money::Sats;
+use tithe_webhook::Destinations;
 
 pub(super) const SETTINGS: &[Setting] = &[
     Setting::new(
@@ -37,15 +38,23 @@ pub(super) const SETTINGS: &[Setting] = &[
         "1",
         "Whether requests of sessions are evaluated before the work: 1, or 0",
     ),
+    Setting::new(
+        "TITHE_WEBHOOKS",
+        "webhooks",
+        "public",
+        "Where owners of sessions may have warnings sent: none, public (https, to the public internet), or any (also http, and your own network)",
+    ),
 ];
 
 /// Sessions.
-pub(super) struct Sessions {
+pub(crate) struct Sessions {
     pub(super) payment_min: Sats,
     pub(super) payment_max: Sats,
     pub(super) idle: Duration,
     pub(super) requests: usize,
     pub(super) evaluation: bool,
+    /// `None` means that no warnings are sent.
+    pub(crate) webhooks: Option<Destinations>,
 }
 
 impl Sessions {
@@ -64,6 +73,11 @@ impl Sessions {
             // Use is known to a minute.
             idle: values.number("TITHE_SESSION_IDLE_SECONDS", 120, 31_536_000).map(Duration::from_secs)?,
             requests: values.count("TITHE_SESSION_REQUESTS", 10_000)?,
+            webhooks: match values.one_of("TITHE_WEBHOOKS", &["none", "public", "any"])? {
+                "none" => None,
+                "any" => Some(Destinations::Any),
+                _ => Some(Destinations::Public),
+            },
             evaluation: values.number("TITHE_SESSION_EVALUATION", 0, 1)? == 1,
         })
     }

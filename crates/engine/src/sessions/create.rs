@@ -16,7 +16,7 @@ use crate::store::{Store, StoreError};
 use std::sync::Arc;
 use tithe_lightning::{Invoice, OwnerId, PaymentHash, Purpose};
 use tithe_money::Sats;
-use tithe_sessions::{NewSession, Session, SessionId};
+use tithe_sessions::{NewSession, Session, SessionId, WebhookUrl};
 use tithe_trust::{NostrPubkey, Tier};
 use uuid::Uuid;
 
@@ -27,6 +27,8 @@ pub struct NewSessionRequest {
     pub deposit: Sats,
     /// The customer's identity; `None` means anonymous.
     pub identity: Option<NostrPubkey>,
+    /// Where the owner of the session wants warnings.
+    pub webhook: Option<WebhookUrl>,
     /// The signature of the request, which is consumed when the session is recorded.
     pub signature: RequestSignature,
     /// Where the request comes from; `None` means that the limits of one origin do not apply.
@@ -40,6 +42,8 @@ pub struct CreatedSession {
     pub session: Session,
     /// The invoice for the deposit.
     pub invoice: Invoice,
+    /// The secret with which its owner checks the warnings that they get; `None` without a webhook.
+    pub webhook_secret: Option<String>,
     /// The session's macaroon: worth nothing until the invoice is paid.
     pub macaroon: String,
     /// The tier of the session's identity.
@@ -66,16 +70,22 @@ impl Sessions {
             return Ok(KeyedResponse::replay(response));
         }
         self.check_amount(new.deposit)?;
-        let NewSessionRequest { deposit, identity, signature, origin } = new;
+        if let Some(url) = &new.webhook {
+            let refused = self.core.ports.webhooks.check(url);
+            refused.map_err(|refused| RequestError::Webhook(refused.to_string()))?;
+        }
+        let NewSessionRequest { deposit, identity, webhook, signature, origin } = new;
         let session = Session::new(NewSession {
             id: SessionId(self.core.new_id()),
             deposit,
             identity,
+            webhook,
             created_at: self.core.now(),
         });
         let render = |Purchased { item: session, invoice, tier }: Purchased<Session>| {
-            let macaroon = self.macaroons.mint(session.id)?;
-            Ok(render(&CreatedSession { session, invoice, macaroon, tier }))
+            let (macaroon, webhook_secret) =
+                (self.macaroons.mint(session.id)?, self.webhook_secret(&session));
+            Ok(render(&CreatedSession { session, invoice, webhook_secret, macaroon, tier }))
         };
         let buyer = Buyer { identity, signature, origin, idempotency };
         self.purchases.create(session.id.0, buyer, async { Ok(session) }, &render).await

@@ -70,6 +70,8 @@ impl PaymentOwner for SessionOwner {
         let session = books.session(self.session)?;
         let received = invoice.received().unwrap_or_default();
         let paid = session.paid(hash, received, books.now())?;
+        let balance = books.account(account_of(self.session))?.balance();
+        let paid = paid.observed(balance);
         if paid.end().is_some() {
             return books.session_refund(&paid, &format!("payment:{hash}")).map(drop);
         }

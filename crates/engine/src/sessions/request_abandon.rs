@@ -39,7 +39,7 @@ impl Command for SessionRequestAbandon {
         let Some(request) = books.rows.session_requests.get(&self.request)?.cloned() else { return Ok(()) };
         let failed = RequestState::Failed { message: ABANDONED.to_owned() };
         if let Some(failed) = request.ended(failed, books.now()) {
-            books.session_keys_end(&failed, None)?;
+            books.session_keys_end(&failed, None, false)?;
             books.rows.session_requests.put(failed)?;
         }
         let session = books.session(self.session)?;

@@ -2,6 +2,8 @@
 
 use super::macaroons::MacaroonKeys;
 use super::request_slots::RequestSlots;
+use super::undelivered::Undelivered;
+use super::webhook_secrets::WebhookSecrets;
 use crate::admission::Admission;
 use crate::core::Core;
 use crate::idempotency::Idempotency;
@@ -24,11 +26,18 @@ pub struct Sessions {
     pub(super) purchases: Arc<Purchases>,
     pub(super) admission: Arc<Admission>,
     pub(super) macaroons: MacaroonKeys,
+    pub(super) webhook_secrets: WebhookSecrets,
+    pub(super) undelivered: Undelivered,
     pub(super) slots: RequestSlots,
 }
 
 impl Sessions {
-    pub(crate) fn new(core: Arc<Core>, services: SalesServices, macaroons: MacaroonKeys) -> Self {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        services: SalesServices,
+        macaroons: MacaroonKeys,
+        webhook_secrets: WebhookSecrets,
+    ) -> Self {
         let SalesServices { idempotency, identities, payments, purchases, quotes, backend, admission } =
             services;
         let slots = RequestSlots::new(core.settings.session_requests);
@@ -42,6 +51,8 @@ impl Sessions {
             purchases,
             admission,
             macaroons,
+            webhook_secrets,
+            undelivered: Undelivered::default(),
             slots,
         }
     }

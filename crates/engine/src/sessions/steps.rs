@@ -32,11 +32,13 @@ impl Books<'_> {
         stored.ok_or_else(|| Refusal::not_found(SessionRequests::NAME, &id))
     }
 
-    /// Ends what a request has reserved on its keys: what was charged counts, and the rest is available again.
+    /// Ends what a request has reserved on its keys: what was charged counts, and the rest is available again. `warns` says whether
+    /// the owner of the session is warned.
     pub(super) fn session_keys_end(
         &mut self,
         request: &SessionRequest,
         charged: Option<Msats>,
+        warns: bool,
     ) -> Result<(), Refusal> {
         let now = self.now();
         for id in &request.keys {
@@ -46,7 +48,7 @@ impl Books<'_> {
                 Some(charged) => key.settle(request.limit, charged, now)?,
                 None => key.release(request.limit)?,
             };
-            self.rows.session_keys.put(ended)?;
+            self.rows.session_keys.put(if warns { ended.observed(now) } else { ended })?;
         }
         Ok(())
     }

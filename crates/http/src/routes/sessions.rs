@@ -66,7 +66,8 @@ pub(crate) async fn create(
     };
     let Caller { identity, signature } = caller;
     let origin = state.limits.client(&request).map(|client| Origin::new(client.to_string()));
-    let new = NewSessionRequest { deposit, identity, signature, origin };
+    let webhook = new.webhook_url;
+    let new = NewSessionRequest { deposit, identity, webhook, signature, origin };
     let sessions = state.engine.sessions.clone();
     let creating = async move { sessions.create(new, key.map(|key| *key), &render_created).await };
     Ok(located(state.run_change(creating).await?))

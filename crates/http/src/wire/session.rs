@@ -8,7 +8,7 @@ use tithe_clock::Timestamp;
 use tithe_engine::sessions::{CreatedSession, FinishedRequest, SessionView};
 use tithe_lightning::InvoiceState;
 use tithe_money::{MoneyError, Msats};
-use tithe_sessions::{RequestResult, RequestState, Session, SessionKey, SessionRequest};
+use tithe_sessions::{RequestResult, RequestState, Session, SessionKey, SessionRequest, WebhookUrl};
 use utoipa::ToSchema;
 
 /// A request to create a session.
@@ -23,6 +23,10 @@ pub(crate) struct NewSessionBody {
     /// The token of an identity. Its trust counts for the requests of the session.
     #[serde(rename = "nostr_token", alias = "nostrToken")]
     pub(crate) nostr_token: Option<String>,
+    /// An https URL that is sent a signed message when 50, 80 and 100 % of the balance, or of the limit of a narrowed macaroon, are used
+    /// (see `webhookSecret`).
+    #[schema(value_type = Option<String>, nullable = false, example = "https://example.com/hook")]
+    pub(crate) webhook_url: Option<WebhookUrl>,
 }
 
 /// A request to top a session up.
@@ -51,6 +55,11 @@ pub(crate) struct CreatedSessionBody {
     /// The macaroon that opens the session once the invoice is paid. Whoever has it spends the balance: keep it secret, or narrow
     /// it before you hand it on.
     macaroon: String,
+    /// The secret that signs messages to `webhookUrl`, as [Standard Webhooks](https://www.standardwebhooks.com) describes it. `webhook-id` is the
+    /// same when a message is repeated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    webhook_secret: Option<String>,
     /// The time at which the invoice expires.
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
@@ -69,6 +78,7 @@ impl TryFrom<&CreatedSession> for CreatedSessionBody {
             state: created.session.stored_state_name().as_str(),
             invoice: InvoiceBody::try_from(&created.invoice)?,
             macaroon: created.macaroon.clone(),
+            webhook_secret: created.webhook_secret.clone(),
             expires_at: created.invoice.expires_at,
             trust_tier: created.tier.as_str(),
         })

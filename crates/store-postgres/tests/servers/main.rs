@@ -11,6 +11,7 @@ mod deadlocks;
 mod listening;
 mod lost_commits;
 mod migrations;
+mod plans;
 mod proxy;
 mod tls;
 

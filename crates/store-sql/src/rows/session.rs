@@ -9,7 +9,7 @@ use tithe_paywall::{KeyId, KeyUsage};
 use tithe_pricing::Usage;
 use tithe_sessions::{
     RequestEnded, RequestId, RequestResult, RequestState, Session, SessionEnd, SessionId, SessionKey,
-    SessionRequest, SessionState,
+    SessionRequest, SessionState, UsageLevel, Warned,
 };
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
@@ -26,6 +26,9 @@ pub struct SessionRow {
     pub paid_in_msats: i64,
     pub refund_amount_msats: i64,
     pub rounding_msats: i64,
+    pub webhook_url: Option<String>,
+    pub warned_percent: i64,
+    pub notified_percent: i64,
     pub last_used_at: i64,
     pub created_at: i64,
     pub updated_at: i64,
@@ -45,6 +48,9 @@ impl From<&Session> for SessionRow {
             paid_in_msats: session.paid_in.to_i64(),
             refund_amount_msats: refund.to_msats().to_i64(),
             rounding_msats: rounding.to_i64(),
+            webhook_url: session.webhook.clone().map(String::from),
+            warned_percent: session.warned.reached.percent().into(),
+            notified_percent: session.warned.notified.percent().into(),
             last_used_at: session.last_used_at.unix_micros(),
             created_at: session.created_at.unix_micros(),
             updated_at: session.updated_at.unix_micros(),
@@ -81,11 +87,21 @@ impl TryFrom<SessionRow> for Session {
             pending_top_up: hash("top_up_invoice", row.top_up_invoice)?,
             top_ups: read.column("top_ups", u32::try_from(row.top_ups))?,
             paid_in: read.msats("paid_in_msats", row.paid_in_msats)?,
+            webhook: read.column("webhook_url", row.webhook_url.map(|url| url.parse()).transpose())?,
+            warned: warned(&read, row.warned_percent, row.notified_percent)?,
             last_used_at: read.time("last_used_at", row.last_used_at)?,
             created_at: read.time("created_at", row.created_at)?,
             updated_at: read.time("updated_at", row.updated_at)?,
         })
     }
+}
+
+fn warned(read: &Reader, reached: i64, notified: i64) -> Result<Warned, StoreError> {
+    let level = |column: &str, percent: i64| {
+        let level = u8::try_from(percent).ok().and_then(UsageLevel::from_percent);
+        level.ok_or_else(|| read.corrupt(format!("{column} is {percent}")))
+    };
+    Ok(Warned { reached: level("warned_percent", reached)?, notified: level("notified_percent", notified)? })
 }
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
@@ -104,6 +120,8 @@ pub struct SessionKeyRow {
     pub month_spent_msats: i64,
     pub reserved_msats: i64,
     pub running: i64,
+    pub warned_percent: i64,
+    pub notified_percent: i64,
     pub revoked_at: Option<i64>,
     pub first_used_at: i64,
     pub last_used_at: i64,
@@ -125,6 +143,8 @@ impl From<&SessionKey> for SessionKeyRow {
             month_spent_msats: usage.month_spent.to_i64(),
             reserved_msats: usage.reserved.to_i64(),
             running: count_column(usage.running),
+            warned_percent: key.warned.reached.percent().into(),
+            notified_percent: key.warned.notified.percent().into(),
             revoked_at: key.revoked_at.map(tithe_clock::Timestamp::unix_micros),
             first_used_at: key.first_used_at.unix_micros(),
             last_used_at: key.last_used_at.unix_micros(),
@@ -153,6 +173,7 @@ impl TryFrom<SessionKeyRow> for SessionKey {
                 reserved: read.msats("reserved_msats", row.reserved_msats)?,
                 running: read.count("running", row.running)?,
             },
+            warned: warned(&read, row.warned_percent, row.notified_percent)?,
             revoked_at: time("revoked_at", row.revoked_at)?,
             first_used_at: read.time("first_used_at", row.first_used_at)?,
             last_used_at: read.time("last_used_at", row.last_used_at)?,

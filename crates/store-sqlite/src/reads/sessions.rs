@@ -100,6 +100,38 @@ impl SessionRepository for SqliteStore {
         .await
     }
 
+    async fn sessions_to_warn(
+        &self,
+        after: Option<SessionId>,
+        limit: usize,
+    ) -> Result<Vec<Session>, StoreError> {
+        self.read(move |connection| {
+            let due = sessions::table.filter(sql::<Bool>("warned_percent > notified_percent"));
+            let after = after.map_or_else(String::new, |id| id.to_string());
+            let due = due.filter(sessions::id.gt(after));
+            let due = due.order(sessions::id).limit(limit_column(limit));
+            Ok(readable(due.select(SessionRow::as_select()).load(connection)?))
+        })
+        .await
+    }
+
+    async fn session_keys_to_warn(
+        &self,
+        after: Option<(SessionId, KeyId)>,
+        limit: usize,
+    ) -> Result<Vec<SessionKey>, StoreError> {
+        self.read(move |connection| {
+            let due = session_keys::table.filter(sql::<Bool>("warned_percent > notified_percent"));
+            let (session, key) =
+                after.map_or_else(Default::default, |(session, key)| (session.to_string(), key.to_string()));
+            let later_key = session_keys::session_id.eq(session.clone()).and(session_keys::key_id.gt(key));
+            let due = due.filter(session_keys::session_id.gt(session).or(later_key));
+            let due = due.order((session_keys::session_id, session_keys::key_id)).limit(limit_column(limit));
+            Ok(readable(due.select(SessionKeyRow::as_select()).load(connection)?))
+        })
+        .await
+    }
+
     async fn sessions_idle(&self, before: Timestamp, limit: usize) -> Result<Vec<SessionId>, StoreError> {
         self.read(move |connection| {
             let ids: Vec<String> = sessions::table

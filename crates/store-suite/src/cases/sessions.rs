@@ -15,8 +15,8 @@ use tithe_engine::payments::{InvoiceExpire, InvoiceIssue, Issued, PaymentCredit}
 use tithe_engine::records::{IdempotencyId, IdempotencyRequest, StoredResponse};
 use tithe_engine::sessions::{
     FinishedRequest, RenderRequest, RequestOutcome, SessionClose, SessionCreate, SessionExpire,
-    SessionKeyRevoke, SessionOwner, SessionRequestAbandon, SessionRequestBegin, SessionRequestBegun,
-    SessionRequestFinish, SessionRequestRenew,
+    SessionKeyRevoke, SessionNotified, SessionOwner, SessionRequestAbandon, SessionRequestBegin,
+    SessionRequestBegun, SessionRequestFinish, SessionRequestRenew,
 };
 use tithe_free_tier::RequestHash;
 use tithe_ledger::{AccountId, LedgerError};
@@ -26,7 +26,7 @@ use tithe_paywall::{KeyId, Limit, Period};
 use tithe_pricing::{FinishReason, Usage};
 use tithe_sessions::{
     NewSession, PresentedKey, RequestCursor, RequestId, RequestResult, RequestState, Session, SessionError,
-    SessionId, SessionRequest, StateName,
+    SessionId, SessionRequest, StateName, UsageLevel,
 };
 use tithe_trust::NostrPubkey;
 use uuid::Uuid;
@@ -48,7 +48,9 @@ fn account(n: u128) -> AccountId {
 
 fn new_session(n: u128, identity: Option<NostrPubkey>, now: Timestamp) -> Session {
     let deposit = Sats::new(500).unwrap();
-    Session::new(NewSession { id: session_id(n), deposit, identity, created_at: now })
+    // Those of an identity are of an owner who wants warnings.
+    let webhook = identity.map(|_| "https://example.com/hook".parse().unwrap());
+    Session::new(NewSession { id: session_id(n), deposit, identity, webhook, created_at: now })
 }
 
 fn create(session: Session) -> SessionCreate {
@@ -264,6 +266,54 @@ pub async fn late_payments_of_sessions_are_credited_or_refunded(store: FreshStor
     committer_at(&store, late + IDLE).commit(expire).await.unwrap();
     let expired = store.session(session_id(2)).await.unwrap().unwrap();
     assert_eq!(expired.end().unwrap().refund.get(), 500);
+    assert_sound(&store).await;
+}
+
+/// The owner of a session with a webhook is warned once for each level of the balance and of a key, until it falls.
+pub async fn owners_are_warned_once_for_each_level(store: FreshStore) {
+    let committer = committer_at(&store, START);
+    let due = async || {
+        let sessions = store.sessions_to_warn(None, 9).await.unwrap();
+        let sessions = sessions.iter().map(|session| (session.id, session.warned.reached.percent()));
+        let keys = store.session_keys_to_warn(None, 9).await.unwrap();
+        let keys = keys.iter().map(|key| (key.session, key.warned.reached.percent()));
+        (sessions.collect::<Vec<_>>(), keys.collect::<Vec<_>>())
+    };
+    let keys = [key(1, Some(Limit::Total(msats(110_000))))];
+    let keys = keys.map(|key| PresentedKey { caveats: "max_spend_msats=110000".to_owned(), ..key });
+    // Nobody wants to know of the second.
+    for (session, identity) in [(1, Some(crate::people::pubkey(1))), (2, None)] {
+        committer.commit(create(new_session(session, identity, START))).await.unwrap();
+        committer.commit(issue(session, 0, 100_000, START)).await.unwrap();
+        committer.commit(pay(session, 0, 100_000, START)).await.unwrap();
+        let n = session * 100;
+        committer.commit(begin(session, n, 60_000, &keys)).await.unwrap();
+        let end = SessionRequestFinish { identity, ..finish(session, n, completed(56_000), &keys) };
+        committer.commit(end).await.unwrap();
+    }
+    let first = session_id(1);
+    assert_eq!(due().await, (vec![(first, 50)], vec![(first, 50)]));
+    // What cannot be delivered does not hide what follows.
+    assert_eq!(store.sessions_to_warn(Some(first), 9).await.unwrap(), []);
+    assert_eq!(store.session_keys_to_warn(Some((first, keys[0].id)), 9).await.unwrap(), []);
+    let told = async |key, level| {
+        committer.commit(SessionNotified { session: first, key, level }).await.unwrap();
+    };
+    told(None, UsageLevel::Half).await;
+    told(Some(keys[0].id), UsageLevel::Half).await;
+    assert_eq!(due().await, (vec![], vec![]));
+    committer.commit(begin(1, 101, 44_000, &keys)).await.unwrap();
+    let identity = Some(crate::people::pubkey(1));
+    let end = SessionRequestFinish { identity, ..finish(1, 101, completed(43_500), &keys) };
+    committer.commit(end).await.unwrap();
+    assert_eq!(due().await, (vec![(first, 100)], vec![(first, 80)]), "less than a sat is left");
+    told(None, UsageLevel::All).await;
+    // A top-up makes room: the next levels are told again.
+    committer.commit(issue(1, 1, 400_000, START)).await.unwrap();
+    committer.commit(pay(1, 1, 400_000, START)).await.unwrap();
+    let session = store.session(first).await.unwrap().unwrap();
+    assert_eq!((session.warned.reached, session.warned.notified), (UsageLevel::Low, UsageLevel::Low));
+    assert_eq!(due().await, (vec![], vec![(first, 80)]));
     assert_sound(&store).await;
 }
 

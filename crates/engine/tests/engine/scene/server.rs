@@ -64,6 +64,7 @@ impl Server {
             clock: scene.clock.clone(),
             entropy: scene.entropy(),
             catalogue: Arc::new(Catalogue::built_in()),
+            webhooks: Arc::new(tithe_engine::sessions::NoWebhooks),
             provisioner: Arc::new(PoweredProvisioner {
                 inner: scene.provisioner.clone(),
                 power: power.clone(),

@@ -32,6 +32,7 @@ use tithe_pricing::Catalogue;
 use tithe_provisioner::{SimOptions, SimProvisioner};
 use tithe_trust::{Secret, Secrets};
 use tithe_wallet_sim::SimWallet;
+use tithe_webhook::{Destinations, WebhookSender};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -60,6 +61,8 @@ pub(crate) struct Options {
     pub(crate) retired: Vec<Secret>,
     /// The limits of clients.
     pub(crate) limits: LimitSettings,
+    /// Where warnings may be sent.
+    pub(crate) webhooks: Destinations,
 }
 
 /// No limit on the rate of requests: tests send many from one address.
@@ -100,6 +103,7 @@ impl Default for Options {
             public_urls: Vec::new(),
             retired: Vec::new(),
             limits: unlimited(),
+            webhooks: Destinations::Any,
         }
     }
 }
@@ -169,6 +173,7 @@ impl TestApp {
                 clock,
                 entropy,
                 catalogue: Arc::new(Catalogue::built_in()),
+                webhooks: Arc::new(WebhookSender::new(options.webhooks).unwrap()),
                 provisioner: provisioner.clone(),
             };
             let secrets = Secrets::new(secret(), options.retired);

@@ -1,6 +1,7 @@
 //! Sessions: paid once, spent request by request.
 
 use crate::app::{Answer, Options, TestApp, key};
+use base64::Engine as _;
 use futures_util::StreamExt;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -429,4 +430,79 @@ async fn sessions_that_nobody_pays_for_expire_and_count_only_until_then() {
     app.on_runtime(async move { engine.sweep().await.unwrap() }).await;
     let expired = first.get("").await.ok(200);
     assert_eq!((&expired["state"], &expired["refund"]["amountSats"]), (&json!("expired"), &json!(500)));
+}
+
+#[tokio::test]
+async fn the_owner_is_warned_at_each_level_in_signed_messages() {
+    let receiver = wiremock::MockServer::start().await;
+    let (ok, wrong) = (wiremock::ResponseTemplate::new(204), wiremock::ResponseTemplate::new(500));
+    // The first message is lost, and sent again.
+    wiremock::Mock::given(wiremock::matchers::any())
+        .respond_with(wrong)
+        .up_to_n_times(1)
+        .mount(&receiver)
+        .await;
+    wiremock::Mock::given(wiremock::matchers::any()).respond_with(ok).mount(&receiver).await;
+    let app = TestApp::new();
+    let body = json!({ "amountSats": 500, "webhookUrl": format!("{}/hook", receiver.uri()) });
+    let created = app.post("/api/sessions", body.to_string()).await.ok(201);
+    let secret = created["webhookSecret"].as_str().unwrap().strip_prefix("whsec_").unwrap().to_owned();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let session =
+        TestSession { app: &app, id: text(&created["sessionId"]), macaroon: text(&created["macaroon"]) };
+    app.pay(&text(&created["invoice"]["paymentHash"])).await;
+    let narrow = session.narrowed(&[Caveat::Limit(Limit::Requests(2))]);
+    session.ask_with(&narrow, "one").await.ok(200);
+    let messages_of = async |count: usize| {
+        let waiting = async {
+            loop {
+                let requests = receiver.received_requests().await.unwrap();
+                if requests.len() >= count {
+                    return requests;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_mins(1), waiting).await.unwrap()
+    };
+    let messages = messages_of(2).await;
+    session.ask_with(&narrow, "two").await.ok(200);
+    let messages = [messages, messages_of(3).await.split_off(2)].concat();
+    let mut told = Vec::new();
+    for message in &messages {
+        let header = |name: &str| message.headers.get(name).unwrap().to_str().unwrap().to_owned();
+        let body = String::from_utf8(message.body.clone()).unwrap();
+        // What the owner does with it.
+        let signed = format!("{}.{}.{body}", header("webhook-id"), header("webhook-timestamp"));
+        let key = base64::engine::general_purpose::STANDARD.decode(&secret).unwrap();
+        let mut mac = <hmac::Hmac<sha2::Sha256> as hmac::KeyInit>::new_from_slice(&key).unwrap();
+        hmac::Mac::update(&mut mac, signed.as_bytes());
+        let signature = hmac::Mac::finalize(mac).into_bytes();
+        let signature = base64::engine::general_purpose::STANDARD.encode(signature);
+        assert_eq!(header("webhook-signature"), format!("v1,{signature}"));
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(
+            (&body["type"], &body["data"]["sessionId"]),
+            (&json!("session.key.usage"), &json!(session.id))
+        );
+        assert_eq!(body["data"]["limit"], "max_requests=2");
+        told.push((header("webhook-id"), body["data"]["usedPercent"].as_u64().unwrap()));
+    }
+    assert_eq!(told.iter().map(|(_, percent)| *percent).collect::<Vec<_>>(), [50, 50, 100]);
+    assert_eq!(told[0].0, told[1].0, "the same message again");
+
+    let app = TestApp::with(Options { webhooks: tithe_webhook::Destinations::Public, ..Options::default() });
+    for (url, reason) in [
+        ("http://example.com/", "webhookUrl: invalid URL: expected https://…"),
+        ("https://127.0.0.1/", "webhookUrl: private address"),
+        ("https://user:password@example.com/", "webhookUrl: unexpected credentials"),
+        ("nonsense", "webhookUrl: invalid URL"),
+    ] {
+        let body = json!({ "amountSats": 500, "webhookUrl": url });
+        let refused = app.post("/api/sessions", body.to_string()).await;
+        refused.is_problem(400, "invalid_field");
+        assert!(refused.detail().starts_with(reason), "{url}: {}", refused.detail());
+    }
+    let created = app.post("/api/sessions", json!({ "amountSats": 500 }).to_string()).await.ok(201);
+    assert_eq!(created["webhookSecret"], Value::Null);
 }

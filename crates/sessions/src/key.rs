@@ -97,9 +97,21 @@ impl SessionKey {
         }
     }
 
-    /// The key with what it has used of its limit now, for an owner who wants warnings.
+    /// Distinguishes the period of its limit in which it was last used from those before.
+    #[must_use]
+    pub fn warning_occasion(&self) -> i64 {
+        match (self.limit(), self.usage.counted_at) {
+            (Some(Limit::Period(period, _)), Some(at)) => period.start_of(at).unix_seconds(),
+            _ => 0,
+        }
+    }
+
+    /// The key with what it has used of its limit now, for an owner who wants warnings. The same key if it is revoked.
     #[must_use]
     pub fn observed(&self, now: Timestamp) -> Self {
+        if self.revoked_at.is_some() {
+            return self.clone();
+        }
         let level = match self.limit() {
             None => return self.clone(),
             Some(Limit::Total(limit)) => UsageLevel::of_amount(self.usage.spent, limit),
@@ -114,7 +126,7 @@ impl SessionKey {
     /// The key, revoked: neither it nor what was narrowed from it is accepted any more. Revoking again changes nothing.
     #[must_use]
     pub fn revoked(&self, now: Timestamp) -> Self {
-        Self { revoked_at: self.revoked_at.or(Some(now)), ..self.clone() }
+        Self { revoked_at: self.revoked_at.or(Some(now)), warned: Warned::default(), ..self.clone() }
     }
 }
 
@@ -152,6 +164,14 @@ mod tests {
             .unwrap();
         assert_eq!(more.observed(now).warned.reached, UsageLevel::High);
         let tomorrow = now + std::time::Duration::from_hours(24);
+        let told =
+            SessionKey { warned: more.observed(now).warned.notified(UsageLevel::High), ..more.clone() };
+        // The first request of a day uses as much as all of the day before.
+        let next = told.reserve(msats(90_000), limit, tomorrow).unwrap().observed(tomorrow);
+        assert_ne!(next.warning_occasion(), told.warning_occasion());
+        let next = next.settle(msats(90_000), msats(90_000), tomorrow).unwrap().observed(tomorrow);
+        assert!(next.warned.is_due(), "it is told again: {:?}", next.warned);
+        assert!(!next.revoked(tomorrow).observed(tomorrow).warned.is_due());
         assert_eq!(more.observed(now).observed(tomorrow).warned.reached, UsageLevel::Low, "a new period");
         let later = now + std::time::Duration::from_secs(5);
         let revoked = running.release(msats(80_000)).unwrap().revoked(now);

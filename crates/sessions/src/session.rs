@@ -163,6 +163,8 @@ pub struct Session {
     pub top_ups: u32,
     /// Everything that was ever paid in.
     pub paid_in: Msats,
+    /// The balance after the last payment: of this, warnings tell the owner how much is used.
+    pub topped_up_to: Msats,
     /// Where its owner wants warnings.
     pub webhook: Option<WebhookUrl>,
     /// How much of the balance is used, and how much of that the owner was told.
@@ -192,6 +194,7 @@ impl Session {
             pending_top_up: None,
             top_ups: 0,
             paid_in: Msats::ZERO,
+            topped_up_to: Msats::ZERO,
             webhook,
             warned: Warned::default(),
             last_used_at: created_at,
@@ -331,14 +334,27 @@ impl Session {
         Self { last_used_at: now, ..self.moved(now) }
     }
 
-    /// The session with this balance. The same session if nobody wants warnings, or the level is what it was.
+    /// The session after a payment, with this balance: nothing of it is used.
+    #[must_use]
+    pub fn topped_up(&self, balance: Msats) -> Self {
+        Self { topped_up_to: balance, warned: Warned::default(), ..self.clone() }
+    }
+
+    /// The session with this balance. The same session if nobody wants warnings, it has ended, or the level is what it was.
     #[must_use]
     pub fn observed(&self, balance: Msats) -> Self {
-        if self.webhook.is_none() {
+        if self.webhook.is_none() || self.end().is_some() {
             return self.clone();
         }
-        let used = self.paid_in.saturating_sub(balance);
-        Self { warned: self.warned.observed(UsageLevel::of_amount(used, self.paid_in)), ..self.clone() }
+        let used = self.topped_up_to.saturating_sub(balance);
+        let level = UsageLevel::of_amount(used, self.topped_up_to);
+        Self { warned: self.warned.observed(level), ..self.clone() }
+    }
+
+    /// Distinguishes the balance since the last payment from those before.
+    #[must_use]
+    pub fn warning_occasion(&self) -> i64 {
+        self.paid_in.to_i64()
     }
 
     /// When the session expires if nobody uses it.
@@ -354,7 +370,8 @@ impl Session {
     pub fn closed(&self, now: Timestamp) -> Result<Self, SessionError> {
         match self.state {
             SessionState::Active => {
-                Ok(Self { state: SessionState::Closed(SessionEnd::default()), ..self.moved(now) })
+                let state = SessionState::Closed(SessionEnd::default());
+                Ok(Self { state, warned: Warned::default(), ..self.moved(now) })
             }
             SessionState::Closed(_) => Ok(self.clone()),
             _ => Err(SessionError::NotActive(self.stored_state_name())),
@@ -370,7 +387,8 @@ impl Session {
         if now < self.expires_at(idle) {
             return Err(SessionError::NotOver);
         }
-        Ok(Self { state: SessionState::Expired(SessionEnd::default()), ..self.moved(now) })
+        let state = SessionState::Expired(SessionEnd::default());
+        Ok(Self { state, warned: Warned::default(), ..self.moved(now) })
     }
 
     /// More of the balance of an ended session is owed to the customer.

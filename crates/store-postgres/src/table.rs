@@ -171,7 +171,7 @@ table! {
     fixed { nostr_pubkey: text, deposit_msats: bigint, webhook_url: text, created_at: bigint }
     changing {
         state: text, deposit_invoice: text, top_up_invoice: text, top_ups: bigint, paid_in_msats: bigint,
-        refund_amount_msats: bigint, rounding_msats: bigint, warned_percent: bigint, notified_percent: bigint,
+        topped_up_to_msats: bigint, refund_amount_msats: bigint, rounding_msats: bigint, warned_percent: bigint, notified_percent: bigint,
         last_used_at: bigint, updated_at: bigint
     }
 }

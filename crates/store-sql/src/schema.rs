@@ -80,6 +80,7 @@ diesel::table! {
         top_up_invoice -> Nullable<Text>,
         top_ups -> BigInt,
         paid_in_msats -> BigInt,
+        topped_up_to_msats -> BigInt,
         refund_amount_msats -> BigInt,
         rounding_msats -> BigInt,
         webhook_url -> Nullable<Text>,

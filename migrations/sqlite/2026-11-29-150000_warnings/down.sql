@@ -5,3 +5,4 @@ ALTER TABLE session_keys DROP COLUMN warned_percent;
 ALTER TABLE sessions DROP COLUMN notified_percent;
 ALTER TABLE sessions DROP COLUMN warned_percent;
 ALTER TABLE sessions DROP COLUMN webhook_url;
+ALTER TABLE sessions DROP COLUMN topped_up_to_msats;

@@ -1,6 +1,6 @@
 //! Bootstraps: nodes that are bought, made by a provisioner.
 //!
-//! Creating one is a saga ([`crate::purchases`]). Once it is paid for, a worker claims it and takes these steps:
+//! Creating one is a saga (`purchases`). Once it is paid for, a worker claims it and takes these steps:
 //!
 //! 1. `BootstrapAdvance` (begin) is committed: from now on the provisioner may be making the node.
 //! 2. The provisioner is called, with an order that carries the bootstrap's id.

@@ -61,20 +61,24 @@ impl Bootstraps {
         let BootstrapState::Ready { host, .. } = &view.bootstrap.state else { return Ok(view) };
         if claimed {
             let (host, sealed) = (host.clone(), view.bootstrap.sealed.clone());
-            let credentials = match sealed.filter(|_| deliver) {
-                Some(sealed) => self.delivered(id, &sealed).await?,
-                None => None,
-            };
-            view.node = Some(NodeView { host, credentials });
-            if deliver {
-                view.bootstrap = self.view_as_stored(id).await?.bootstrap;
+            let mut credentials = None;
+            if let Some(sealed) = sealed.filter(|_| deliver)
+                && let Some((delivered, opened)) = self.delivered(id, &sealed).await?
+            {
+                // They exist only here from now on: nothing that follows may fail.
+                (view.bootstrap, credentials) = (delivered, Some(opened));
             }
+            view.node = Some(NodeView { host, credentials });
         }
         Ok(view)
     }
 
     /// Decrypts credentials, and forgets them; `None` when another request was first.
-    async fn delivered(&self, id: BootstrapId, sealed: &str) -> Result<Option<Credentials>, EngineError> {
+    async fn delivered(
+        &self,
+        id: BootstrapId,
+        sealed: &str,
+    ) -> Result<Option<(Bootstrap, Credentials)>, EngineError> {
         // What cannot be decrypted is kept: the secret may come back.
         let opened = self.seal.open(id, sealed).and_then(|text| serde_json::from_str(&text).ok());
         let Some(credentials) = opened else {
@@ -82,9 +86,9 @@ impl Bootstraps {
             return Err(EngineError::Internal);
         };
         match self.core.committer.commit(BootstrapDeliver { bootstrap: id }).await {
-            Ok(()) => {
+            Ok(delivered) => {
                 info!(bootstrap = %id, "credentials delivered");
-                Ok(Some(credentials))
+                Ok(Some((*delivered, credentials)))
             }
             Err(CommitError::Refused(Refusal::Bootstrap(BootstrapError::Delivered))) => Ok(None),
             Err(failure) => Err(failure.into()),

@@ -60,7 +60,9 @@ impl Bootstraps {
                 Ok(bootstrap) => claimed.push(*bootstrap),
                 // Another worker was first.
                 Err(CommitError::Refused(_)) => {}
-                Err(failure) => return Err(failure.into()),
+                // What was claimed is worked on.
+                Err(failure) if claimed.is_empty() => return Err(failure.into()),
+                Err(_) => break,
             }
         }
         Ok(claimed)

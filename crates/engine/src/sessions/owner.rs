@@ -71,7 +71,7 @@ impl PaymentOwner for SessionOwner {
         let received = invoice.received().unwrap_or_default();
         let paid = session.paid(hash, received, books.now())?;
         let balance = books.account(account_of(self.session))?.balance();
-        let paid = paid.observed(balance);
+        let paid = paid.topped_up(balance);
         if paid.end().is_some() {
             return books.session_refund(&paid, &format!("payment:{hash}")).map(drop);
         }

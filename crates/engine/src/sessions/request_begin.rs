@@ -68,7 +68,7 @@ impl Command for SessionRequestBegin {
         if used != session {
             books.rows.sessions.put(used)?;
         }
-        let keys = books.session_keys_reserve(request, &self.keys)?;
+        let keys = books.session_keys_reserve(request, &self.keys, session.webhook.is_some())?;
         books.rows.session_requests.put(SessionRequest { keys, ..request.clone() })?;
         Ok(SessionRequestBegun::New)
     }
@@ -76,11 +76,12 @@ impl Command for SessionRequestBegin {
 
 impl Books<'_> {
     /// Reserves what a request can cost on every key of its macaroon, and so records its use: the owner sees, and can revoke, also those
-    /// that were only narrowed further. Returns the keys.
+    /// that were only narrowed further. `warns` says whether the owner is warned. Returns the keys.
     fn session_keys_reserve(
         &mut self,
         request: &SessionRequest,
         keys: &[PresentedKey],
+        warns: bool,
     ) -> Result<Vec<KeyId>, Refusal> {
         let now = self.now();
         let mut recorded = Vec::new();
@@ -90,7 +91,9 @@ impl Books<'_> {
                 return Err(Refusal::KeyRevoked(key.id));
             }
             let used = stored.unwrap_or_else(|| SessionKey::first_used(request.session, key, now));
-            self.rows.session_keys.put(used.reserve(request.limit, key.limit, now)?)?;
+            // A new period of its limit is seen before anything of it is used.
+            let reserved = used.reserve(request.limit, key.limit, now)?;
+            self.rows.session_keys.put(if warns { reserved.observed(now) } else { reserved })?;
             recorded.push(key.id);
         }
         Ok(recorded)

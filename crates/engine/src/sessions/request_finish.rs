@@ -178,18 +178,16 @@ impl Command for SessionRequestFinish {
         };
         // A request that was abandoned meanwhile has failed: its result is dropped, and it is not charged.
         let request = request.ended(state, now).ok_or_else(lost)?;
-        let warns = session.webhook.is_some();
+        let warns = session.webhook.is_some() && session.end().is_none();
         books.session_keys_end(&request, request.cost().map(|ended| ended.charged), warns)?;
         books.rows.session_requests.put(request.clone())?;
         if session.end().is_some() {
             books.session_refund(&session, &format!("request:{}", self.request))?;
         }
         let account = books.account(account_of(self.session))?;
-        if session.end().is_none() {
-            let observed = session.observed(account.balance());
-            if observed != session {
-                books.rows.sessions.put(observed)?;
-            }
+        let observed = session.observed(account.balance());
+        if observed != session {
+            books.rows.sessions.put(observed)?;
         }
         let tier = self.identity.map(|pubkey| books.tier(pubkey)).transpose()?.unwrap_or(Tier::Anonymous);
         let finished = FinishedRequest { request, balance: account.balance(), held: account.held(), tier };

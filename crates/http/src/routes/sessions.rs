@@ -119,10 +119,12 @@ pub(crate) async fn read(
     let sessions = state.engine.sessions.clone();
     let reading = async move {
         sessions.check_revoked(&access).await?;
-        sessions.view(access.session).await
+        let view = sessions.view(access.session).await?;
+        let webhook_secret = sessions.webhook_secret(&view.session).filter(|_| access.is_owner());
+        Ok((view, webhook_secret))
     };
-    let view = state.run(reading).await?;
-    Ok(private(200, &written(SessionBody::try_from(&view))?))
+    let (view, webhook_secret) = state.run(reading).await?;
+    Ok(private(200, &written(SessionBody::new(&view, webhook_secret))?))
 }
 
 /// List the requests of a session

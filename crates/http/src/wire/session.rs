@@ -117,16 +117,24 @@ pub(crate) struct SessionBody {
     /// The refund of an ended session. It grows while requests that were running at the end are finished.
     #[serde(skip_serializing_if = "Option::is_none")]
     refund: Option<RefundBody>,
+    /// Where warnings are sent. Only with the session's own macaroon.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "uri", nullable = false)]
+    webhook_url: Option<String>,
+    /// The secret that signs warnings. It changes when the operator changes the server's own. Only with the session's own macaroon.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    webhook_secret: Option<String>,
     /// The trust tier of the session's identity.
     #[serde(rename = "trust_tier")]
     #[schema(value_type = TierName)]
     trust_tier: &'static str,
 }
 
-impl TryFrom<&SessionView> for SessionBody {
-    type Error = MoneyError;
-
-    fn try_from(view: &SessionView) -> Result<Self, MoneyError> {
+impl SessionBody {
+    /// A session; `webhook_secret` is for its owner only.
+    pub(crate) fn new(view: &SessionView, webhook_secret: Option<String>) -> Result<Self, MoneyError> {
+        let webhook_url = view.session.webhook.as_ref().filter(|_| webhook_secret.is_some());
         let pending = |invoice: &Option<tithe_lightning::Invoice>| {
             let invoice = invoice.as_ref().filter(|invoice| invoice.state == InvoiceState::Pending);
             invoice.map(InvoiceBody::try_from).transpose()
@@ -143,6 +151,8 @@ impl TryFrom<&SessionView> for SessionBody {
             invoice: pending(&view.deposit_invoice)?,
             pending_topup: pending(&view.pending_top_up)?,
             refund: view.session.end().map(|end| end.refund.into()),
+            webhook_url: webhook_url.map(|url| url.as_str().to_owned()),
+            webhook_secret,
             trust_tier: view.tier.as_str(),
         })
     }

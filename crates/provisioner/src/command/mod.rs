@@ -57,7 +57,8 @@
 //!
 //! ```sh
 //! #!/bin/sh
-//! # Requires incus and jq. `set -e`: when a command fails, so does the script, with an exit code that says "not known".
+//! # Requires incus and jq. `set -e`: when a command fails, so does the script, with the command's exit code. For both that is 1, which says
+//! # "not known". Write `|| exit 1` after a command that may exit with one of the codes above, as curl does.
 //! set -eu
 //! request=$(cat)
 //! field() { printf '%s' "$request" | jq -r "$1"; }

@@ -181,7 +181,7 @@ pub async fn sessions_come_back_as_they_were_written(store: FreshStore) {
         CommitError::Refused(refused).to_string()
     });
     committer.commit(pay(1, 0, 500_777, START)).await.unwrap();
-    let session = session.paid(hash(0), msats(500_777), START).unwrap();
+    let session = session.paid(hash(0), msats(500_777), START).unwrap().topped_up(msats(500_777));
     assert_eq!(store.session(new.id).await.unwrap(), Some(session.clone()));
 
     committer.commit(issue(1, 1, 200_000, START)).await.unwrap();
@@ -296,8 +296,15 @@ pub async fn owners_are_warned_once_for_each_level(store: FreshStore) {
     // What cannot be delivered does not hide what follows.
     assert_eq!(store.sessions_to_warn(Some(first), 9).await.unwrap(), []);
     assert_eq!(store.session_keys_to_warn(Some((first, keys[0].id)), 9).await.unwrap(), []);
-    let told = async |key, level| {
-        committer.commit(SessionNotified { session: first, key, level }).await.unwrap();
+    let told = async |key: Option<KeyId>, level| {
+        // Of a balance that is there no more: it changes nothing.
+        let late = SessionNotified { session: first, key, level, occasion: 7 };
+        committer.commit(late).await.unwrap();
+        let occasion = match key {
+            Some(_) => 0,
+            None => store.session(first).await.unwrap().unwrap().warning_occasion(),
+        };
+        committer.commit(SessionNotified { session: first, key, level, occasion }).await.unwrap();
     };
     told(None, UsageLevel::Half).await;
     told(Some(keys[0].id), UsageLevel::Half).await;
@@ -314,6 +321,16 @@ pub async fn owners_are_warned_once_for_each_level(store: FreshStore) {
     let session = store.session(first).await.unwrap().unwrap();
     assert_eq!((session.warned.reached, session.warned.notified), (UsageLevel::Low, UsageLevel::Low));
     assert_eq!(due().await, (vec![], vec![(first, 80)]));
+    // Half of what there was after the top-up, whatever was paid in before.
+    let balance = 400_500;
+    assert_eq!(session.topped_up_to, msats(balance));
+    committer.commit(begin(1, 102, balance / 2, &[])).await.unwrap();
+    let end = SessionRequestFinish { identity, ..finish(1, 102, completed(balance / 2), &[]) };
+    committer.commit(end).await.unwrap();
+    assert_eq!(due().await, (vec![(first, 50)], vec![(first, 80)]));
+    // Nobody is warned of a session that is closed.
+    committer.commit(SessionClose { session: first }).await.unwrap();
+    assert_eq!(due().await.0, vec![]);
     assert_sound(&store).await;
 }
 

@@ -452,6 +452,11 @@ async fn the_owner_is_warned_at_each_level_in_signed_messages() {
         TestSession { app: &app, id: text(&created["sessionId"]), macaroon: text(&created["macaroon"]) };
     app.pay(&text(&created["invoice"]["paymentHash"])).await;
     let narrow = session.narrowed(&[Caveat::Limit(Limit::Requests(2))]);
+    let read = session.get("").await.ok(200);
+    assert_eq!(
+        (&read["webhookUrl"], &read["webhookSecret"]),
+        (&json!(format!("{}/hook", receiver.uri())), &created["webhookSecret"])
+    );
     session.ask_with(&narrow, "one").await.ok(200);
     let messages_of = async |count: usize| {
         let waiting = async {

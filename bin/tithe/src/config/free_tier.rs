@@ -195,7 +195,8 @@ mod tests {
 
     #[test]
     fn what_nobody_sets_is_what_the_policies_say() {
-        let engine = with(&[]).unwrap().engine;
+        // The simulated provisioner, which is the default of a server, has a plan of its own.
+        let engine = with(&[("TITHE_PROVISIONER", "none")]).unwrap().engine;
         let defaults = tithe_engine::Settings::default();
         assert_eq!(engine.rules.trust, TrustPolicy::default());
         assert_eq!(engine.rules.free_tier, FreeTierPolicy::default());

@@ -105,6 +105,7 @@ macro_rules! store_suite {
             sessions::a_hundred_requests_at_once_begin_exactly_as_often_as_the_balance_covers,
             sessions::a_request_ends_once_whoever_ends_it,
             sessions::a_request_that_is_repeated_under_its_key_is_charged_once,
+            sessions::limits_by_period_hold_on_all_servers_until_the_periods_end,
             sessions::random_steps_of_sessions_match_the_reference,
             bootstraps::a_bootstrap_has_one_worker_one_end_and_one_delivery,
             random::random_commands_from_two_servers_at_once_match_the_reference,

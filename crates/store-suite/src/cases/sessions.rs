@@ -356,6 +356,39 @@ pub async fn unpaid_sessions_are_deleted_and_paid_ones_stay(store: FreshStore) {
     assert_sound(&store).await;
 }
 
+/// A limit by period holds whichever server asks, until the period's end and not longer; what runs then counts in the next one too.
+pub async fn limits_by_period_hold_on_all_servers_until_the_periods_end(stores: Vec<FreshStore>) {
+    active(&committer_at(&stores[0], START), 1, 500_000).await;
+    for (nth, period) in Period::ALL.into_iter().enumerate() {
+        let first = u128::try_from(nth).unwrap() * 10;
+        let keys = [key(u8::try_from(nth).unwrap() + 1, Some(Limit::Period(period, msats(25_000))))];
+        let end = period.end_of(START);
+        let last = end - Duration::from_micros(1);
+        let begins = async |server: usize, at, n, limit| {
+            let begun = committer_at(&stores[server], at).commit(begin(1, first + n, limit, &keys)).await;
+            match begun {
+                Ok(SessionRequestBegun::New) => true,
+                Err(CommitError::Refused(Refusal::KeyUsage(_))) => false,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(begins(0, START, 0, 20_000).await);
+        committer_at(&stores[0], last).commit(finish(1, first, completed(20_000), &keys)).await.unwrap();
+        assert!(!begins(1, last, 1, 5_001).await, "{period:?}: the other server knows what was spent");
+        assert!(begins(1, last, 1, 5_000).await);
+        assert!(!begins(0, last, 2, 1).await, "{period:?}: and the first what is reserved");
+        assert!(!begins(0, end, 2, 20_001).await, "{period:?}: which still runs in the next period");
+        assert!(begins(0, end, 2, 20_000).await, "{period:?}: where nothing else was spent");
+        let ended = committer_at(&stores[1], end);
+        for n in [1, 2] {
+            ended.commit(finish(1, first + n, completed(1_000), &keys)).await.unwrap();
+        }
+        assert!(!begins(1, end, 3, 23_001).await && begins(1, end, 3, 23_000).await, "{period:?}");
+        ended.commit(finish(1, first + 3, failed(), &keys)).await.unwrap();
+    }
+    assert_sound(&stores[0]).await;
+}
+
 /// Exactly as many requests begin as the balance covers, and as the limit of a key covers.
 pub async fn a_hundred_requests_at_once_begin_exactly_as_often_as_the_balance_covers(
     stores: Vec<FreshStore>,

@@ -31,7 +31,7 @@ layers:
 
 # Build each domain crate alone, as another service would, with the features it has by default, and with none
 alone:
-    for crate in label money clock pricing trust ledger lightning free-tier paywall jobs sessions bootstrap; do cargo build --quiet --package "tithe-$crate"; done
+    for crate in label money clock pricing trust ledger lightning free-tier paywall jobs sessions bootstrap payouts; do cargo build --quiet --package "tithe-$crate"; done
     cargo build --quiet --package tithe-pricing --no-default-features
 
 # Package the domain crates, and run the example of another service on the packages

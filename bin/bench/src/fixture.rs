@@ -222,7 +222,7 @@ pub(crate) async fn open_sessions(store: &dyn Store, sessions: u32, identities: 
             expires_at: now + Duration::from_hours(1),
         };
         let (amount, preimage) = (deposit.to_msats(), Some(preimage));
-        let payment = ReceivedPayment { payment_hash, amount, preimage, received_at: now };
+        let payment = ReceivedPayment { payment_hash, amount, liquidity_fee: Msats::ZERO, preimage, received_at: now };
         let owner: Arc<SessionOwner> = Arc::new(SessionOwner { session: id });
         let signature = RequestSignature(None);
         [

@@ -117,8 +117,10 @@ impl fmt::Display for OwnerId {
 pub struct ReceivedPayment {
     /// The payment hash.
     pub payment_hash: PaymentHash,
-    /// The amount received. Lightning lets a payer pay more than the invoice amount.
+    /// The amount that the payer paid, which is credited. Lightning lets a payer pay more than the invoice amount.
     pub amount: Msats,
+    /// The part of the amount that the wallet kept for liquidity: the wallet's balance rises by the rest. The operator bears it.
+    pub liquidity_fee: Msats,
     /// The preimage, if the wallet reports it.
     pub preimage: Option<Preimage>,
     /// When the payment arrived, as reported by the wallet.
@@ -322,6 +324,7 @@ mod tests {
         ReceivedPayment {
             payment_hash: PREIMAGE.payment_hash(),
             amount: Msats::new(1_000).unwrap(),
+            liquidity_fee: Msats::ZERO,
             preimage: Some(PREIMAGE),
             received_at: at(5),
         }

@@ -41,8 +41,8 @@ pub use invoice::{
 pub use repository::{ExpiryWindow, InvoiceRepository};
 #[cfg(feature = "ports")]
 pub use wallet::{
-    InvoiceRequest, InvoiceStatus, Payment, PaymentOrder, ReceivedPayments, TestPayer, TestPaymentError,
-    Wallet, WalletCapabilities, WalletError,
+    Direction, InvoiceRequest, InvoiceStatus, Payment, PaymentOrder, ReceivedPayments, TestPayer,
+    TestPaymentError, Wallet, WalletCapabilities, WalletError, WalletPayment,
 };
 
 pub use lightning_invoice;

@@ -4,6 +4,7 @@ use crate::{Bolt11, InvoiceId, Network, PaymentHash, PaymentId, Preimage, Receiv
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use std::time::Duration;
+use tithe_clock::Timestamp;
 use tithe_money::{Msats, Sats};
 
 /// A request for an invoice.
@@ -90,6 +91,30 @@ pub struct WalletCapabilities {
     pub simulated: bool,
 }
 
+/// The direction of a payment, seen from the wallet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// The wallet received the payment.
+    Incoming,
+    /// The wallet sent the payment.
+    Outgoing,
+}
+
+/// A settled payment in the wallet's own list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WalletPayment {
+    /// The direction.
+    pub direction: Direction,
+    /// The payment hash.
+    pub payment_hash: PaymentHash,
+    /// The amount that the receiver was paid, without the fee.
+    pub amount: Msats,
+    /// Incoming: the liquidity fee that the wallet kept. Outgoing: the routing fee that was paid besides the amount.
+    pub fee: Msats,
+    /// When the payment was settled, as reported by the wallet.
+    pub settled_at: Timestamp,
+}
+
 /// The payments that the wallet reports. The stream ends when the connection is lost; the listener then subscribes
 /// again. A payment may be reported more than once, and some may be missed: polling with [`Wallet::invoice_status`]
 /// finds those.
@@ -115,11 +140,12 @@ pub trait Wallet: Send + Sync {
     /// Subscribes to payments received from now on.
     async fn payments_received(&self) -> Result<ReceivedPayments, WalletError>;
 
-    /// Makes a payment. A repeated call with the same [`PaymentId`] pays at most once and returns the state of that
-    /// payment.
+    /// Makes a payment. A wallet pays one payment hash at most once: a repeated call for a payment that is in flight or has
+    /// succeeded returns its state. A wallet that cannot limit the fee itself refuses the payment when the fee could exceed the limit.
     async fn payment_send(&self, order: &PaymentOrder) -> Result<Payment, WalletError>;
 
-    /// The state of the payment with this hash that was sent as `id`; `None` if the wallet has no record of it.
+    /// The state of the outgoing payment with this hash that was sent as `id`; `None` if the wallet has no record of it. A wallet
+    /// that does not know our ids looks at the hash alone. After several attempts, one that succeeded or is in flight counts.
     async fn payment_status(
         &self,
         id: PaymentId,
@@ -128,6 +154,9 @@ pub trait Wallet: Send + Sync {
 
     /// The wallet's balance.
     async fn balance(&self) -> Result<Msats, WalletError>;
+
+    /// The payments in both directions that were settled at `since` or later, in any order. The list is complete, or the call fails.
+    async fn payments_settled(&self, since: Timestamp) -> Result<Vec<WalletPayment>, WalletError>;
 }
 
 /// The reason why a test payment failed.

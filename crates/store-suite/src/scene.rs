@@ -113,6 +113,7 @@ pub fn settlement(n: u8, purpose: Purpose, amount: Msats, now: Timestamp) -> Rec
     ReceivedPayment {
         payment_hash: preimage.payment_hash(),
         amount,
+        liquidity_fee: Msats::ZERO,
         preimage: Some(preimage),
         received_at: now,
     }

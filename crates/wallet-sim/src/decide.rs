@@ -113,6 +113,7 @@ pub(crate) fn test_pay(
     state: &State,
     now: Timestamp,
     request: &Bolt11,
+    liquidity_fee: Msats,
 ) -> Decision<Preimage, TestPaymentError> {
     let payment_hash = request.payment_hash();
     // A different request with the same hash is another node's invoice.
@@ -127,7 +128,8 @@ pub(crate) fn test_pay(
             (None, refused("the wallet would hold more than can exist").map_err(TestPaymentError::from))
         }
         InvoiceStatus::Pending => {
-            (Some(Record::Settled { payment_hash, at: now }), Ok(invoice.record.preimage))
+            let liquidity_fee = liquidity_fee.min(invoice.record.amount.to_msats());
+            (Some(Record::Settled { payment_hash, at: now, liquidity_fee }), Ok(invoice.record.preimage))
         }
     }
 }

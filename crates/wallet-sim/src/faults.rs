@@ -26,6 +26,8 @@ pub enum Operation {
     PaymentStatus,
     /// [`tithe_lightning::Wallet::balance`].
     Balance,
+    /// [`tithe_lightning::Wallet::payments_settled`].
+    PaymentsSettled,
     /// [`tithe_lightning::TestPayer::pay`]: it stands in for a different wallet, so [`FaultRates`] do not affect it.
     TestPay,
 }

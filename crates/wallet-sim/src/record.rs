@@ -18,6 +18,9 @@ pub(crate) enum Record {
         payment_hash: PaymentHash,
         /// When it was paid.
         at: Timestamp,
+        /// What the wallet kept.
+        #[serde(default)]
+        liquidity_fee: Msats,
     },
     /// An unpaid invoice was expired early.
     Expired {

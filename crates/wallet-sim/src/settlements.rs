@@ -136,6 +136,7 @@ mod tests {
         ReceivedPayment {
             payment_hash: PaymentHash::from_bytes([n; 32]),
             amount: Msats::ZERO,
+            liquidity_fee: Msats::ZERO,
             preimage: None,
             received_at: Timestamp::UNIX_EPOCH,
         }

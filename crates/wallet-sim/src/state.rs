@@ -6,7 +6,9 @@ use crate::record::{InvoiceRecord, Outcome, PaymentRecord, Record};
 use crate::settlements::Announcer;
 use std::collections::HashMap;
 use tithe_clock::Timestamp;
-use tithe_lightning::{InvoiceId, InvoiceStatus, Payment, PaymentHash, PaymentId, ReceivedPayment};
+use tithe_lightning::{
+    Direction, InvoiceId, InvoiceStatus, Payment, PaymentHash, PaymentId, ReceivedPayment, WalletPayment,
+};
 use tithe_money::Msats;
 use uuid::Uuid;
 
@@ -19,16 +21,17 @@ pub(crate) struct SimInvoice {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Progress {
     Unpaid,
-    Settled { at: Timestamp },
+    Settled { at: Timestamp, liquidity_fee: Msats },
     MadeToExpire,
 }
 
 impl SimInvoice {
     pub fn status(&self, now: Timestamp) -> InvoiceStatus {
         match self.progress {
-            Progress::Settled { at } => InvoiceStatus::Settled(ReceivedPayment {
+            Progress::Settled { at, liquidity_fee } => InvoiceStatus::Settled(ReceivedPayment {
                 payment_hash: self.record.payment_hash,
                 amount: self.record.amount.to_msats(),
+                liquidity_fee,
                 preimage: Some(self.record.preimage),
                 received_at: at,
             }),
@@ -95,6 +98,29 @@ impl State {
         self.received.saturating_sub(self.spent)
     }
 
+    /// The payments in both directions that were settled at `since` or later.
+    pub fn settled_since(&self, since: Timestamp) -> Vec<WalletPayment> {
+        let incoming = self.invoices.values().filter_map(|invoice| match invoice.progress {
+            Progress::Settled { at, liquidity_fee } => Some(WalletPayment {
+                direction: Direction::Incoming,
+                payment_hash: invoice.record.payment_hash,
+                amount: invoice.record.amount.to_msats(),
+                fee: liquidity_fee,
+                settled_at: at,
+            }),
+            Progress::Unpaid | Progress::MadeToExpire => None,
+        });
+        let succeeded = |payment: &&PaymentRecord| matches!(payment.outcome, Outcome::Succeeded { .. });
+        let outgoing = self.payments.values().filter(succeeded).map(|payment| WalletPayment {
+            direction: Direction::Outgoing,
+            payment_hash: payment.payment_hash,
+            amount: payment.amount,
+            fee: payment.fee,
+            settled_at: payment.at,
+        });
+        incoming.chain(outgoing).filter(|payment| payment.settled_at >= since).collect()
+    }
+
     /// The maximum cost of a new payment.
     pub fn spendable(&self) -> Msats {
         self.balance().saturating_sub(self.reserved)
@@ -143,11 +169,12 @@ impl State {
         Ok(())
     }
 
-    fn settle(&mut self, payment_hash: PaymentHash, at: Timestamp) {
+    fn settle(&mut self, payment_hash: PaymentHash, at: Timestamp, liquidity_fee: Msats) {
         let Some(invoice) = self.invoices.get_mut(&payment_hash) else { return };
-        invoice.progress = Progress::Settled { at };
+        invoice.progress = Progress::Settled { at, liquidity_fee };
         if let InvoiceStatus::Settled(settlement) = invoice.status(at) {
-            self.received = self.received.checked_add(settlement.amount).unwrap_or(Msats::MAX);
+            let received = settlement.amount.saturating_sub(liquidity_fee);
+            self.received = self.received.checked_add(received).unwrap_or(Msats::MAX);
             self.announcer.announce(settlement);
         }
     }
@@ -163,7 +190,7 @@ impl State {
                 self.payers.insert(payment.payment_hash, payment.id);
             }
             Outcome::Succeeded { .. } => {
-                self.settle(payment.payment_hash, payment.at);
+                self.settle(payment.payment_hash, payment.at, Msats::ZERO);
                 self.spent = self.spent.checked_add(cost).unwrap_or(Msats::MAX);
                 self.payers.insert(payment.payment_hash, payment.id);
             }
@@ -211,7 +238,7 @@ impl Follower for State {
                 let invoice = SimInvoice { record, progress: Progress::Unpaid };
                 self.invoices.insert(invoice.record.payment_hash, invoice);
             }
-            Record::Settled { payment_hash, at } => self.settle(payment_hash, at),
+            Record::Settled { payment_hash, at, liquidity_fee } => self.settle(payment_hash, at, liquidity_fee),
             Record::Expired { payment_hash, .. } => {
                 if let Some(invoice) = self.invoices.get_mut(&payment_hash) {
                     invoice.progress = Progress::MadeToExpire;

@@ -15,6 +15,7 @@ use tithe_clock::{Clock, Entropy, Timestamp};
 use tithe_lightning::{
     Bolt11, InvoiceRequest, InvoiceStatus, Network, Payment, PaymentHash, PaymentId, PaymentOrder, Preimage,
     ReceivedPayments, TestPayer, TestPaymentError, Wallet, WalletCapabilities, WalletError,
+    WalletPayment,
 };
 use tithe_money::{Msats, Sats};
 use tokio::task::spawn_blocking;
@@ -24,13 +25,15 @@ use tokio::task::spawn_blocking;
 pub struct SimOptions {
     /// The routing fee of every outgoing payment. One sat by default.
     pub routing_fee: Sats,
+    /// What the wallet keeps of every payment that it receives, but at most the payment. Nothing by default.
+    pub liquidity_fee: Sats,
     /// The rates of random faults. None by default.
     pub fault_rates: FaultRates,
 }
 
 impl Default for SimOptions {
     fn default() -> Self {
-        Self { routing_fee: ONE_SAT, fault_rates: FaultRates::default() }
+        Self { routing_fee: ONE_SAT, liquidity_fee: Sats::ZERO, fault_rates: FaultRates::default() }
     }
 }
 
@@ -283,6 +286,11 @@ impl Wallet for SimWallet {
     async fn balance(&self) -> Result<Msats, WalletError> {
         self.with_faults(Operation::Balance, async { Ok(self.shared.read(State::balance).await?) }).await
     }
+
+    async fn payments_settled(&self, since: Timestamp) -> Result<Vec<WalletPayment>, WalletError> {
+        let look = move |state: &State| state.settled_since(since);
+        self.with_faults(Operation::PaymentsSettled, async { Ok(self.shared.read(look).await?) }).await
+    }
 }
 
 #[async_trait]
@@ -291,7 +299,9 @@ impl TestPayer for SimWallet {
         self.with_faults(Operation::TestPay, async {
             let invoice = invoice.clone();
             self.shared
-                .write(move |_, state, now| decide::test_pay(state, now, &invoice))
+                .write(move |shared, state, now| {
+                    decide::test_pay(state, now, &invoice, shared.options.liquidity_fee.to_msats())
+                })
                 .await
                 .map_err(WalletError::from)?
         })

@@ -102,6 +102,7 @@ async fn a_payment_of_somebody_elses_invoice_changes_nothing() {
     let foreign = ReceivedPayment {
         payment_hash: preimage.payment_hash(),
         amount: Msats::new(5_000).unwrap(),
+        liquidity_fee: Msats::ZERO,
         preimage: Some(preimage),
         received_at: tithe_clock::Clock::now(scene.clock.as_ref()),
     };
@@ -120,6 +121,7 @@ async fn a_report_with_a_false_preimage_is_not_believed() {
     let lie = ReceivedPayment {
         payment_hash: invoice.payment_hash,
         amount: invoice.amount,
+        liquidity_fee: Msats::ZERO,
         preimage: Some(Preimage::from_bytes([9; 32])),
         received_at: invoice.created_at,
     };

@@ -79,6 +79,7 @@ fn pay(n: u128, amount: u64, now: Timestamp) -> PaymentCredit {
     let payment = ReceivedPayment {
         payment_hash: preimage.payment_hash(),
         amount: msats(amount),
+        liquidity_fee: Msats::ZERO,
         preimage: Some(preimage),
         received_at: now,
     };

@@ -91,6 +91,7 @@ fn pay(session: u128, nth: u8, amount: u64, now: Timestamp) -> PaymentCredit {
     let payment = ReceivedPayment {
         payment_hash: preimage.payment_hash(),
         amount: msats(amount),
+        liquidity_fee: Msats::ZERO,
         preimage: Some(preimage),
         received_at: now,
     };

@@ -116,6 +116,7 @@ async fn an_invoice_is_pending_until_it_is_paid_or_its_time_is_over() {
     let expected = ReceivedPayment {
         payment_hash: paid.payment_hash(),
         amount: msats(21_000),
+        liquidity_fee: msats(0),
         preimage: Some(preimage),
         received_at: bench.clock.now(),
     };

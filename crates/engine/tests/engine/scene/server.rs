@@ -21,7 +21,7 @@ use tithe_engine::{Engine, EngineError, Ports, Running};
 use tithe_jobs::JobId;
 use tithe_lightning::{
     Bolt11, InvoiceRequest, InvoiceStatus, Network, Payment, PaymentHash, PaymentId, PaymentOrder,
-    ReceivedPayments, Wallet, WalletCapabilities, WalletError,
+    ReceivedPayments, Wallet, WalletCapabilities, WalletError, WalletPayment,
 };
 use tithe_money::Msats;
 use tithe_pricing::Catalogue;
@@ -237,5 +237,9 @@ impl Wallet for PoweredWallet {
 
     async fn balance(&self) -> Result<Msats, WalletError> {
         self.power.through(Op::Other, self.inner.balance()).await
+    }
+
+    async fn payments_settled(&self, since: Timestamp) -> Result<Vec<WalletPayment>, WalletError> {
+        self.power.through(Op::Other, self.inner.payments_settled(since)).await
     }
 }

@@ -1,0 +1,1 @@
+//! Gets invoices from Lightning addresses (LNURL-pay), whose hosts are not trusted.

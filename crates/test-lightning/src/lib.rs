@@ -1,0 +1,1 @@
+//! Real Lightning nodes on a private chain, for tests.

@@ -1,0 +1,1 @@
+//! A Lightning wallet by Nostr Wallet Connect (NIP-47).

@@ -83,6 +83,10 @@ test-api:
     target/api/venv/bin/openapi-python-client generate --path docs/openapi.json --output-path target/api/generated --overwrite --meta none
     TITHE_TEST_API="$PWD/target/api" cargo test --package tithe --test process api:: -- --ignored --nocapture
 
+# Pay in and out over a real LNbits, which is installed from the Python package index
+test-lnbits:
+    cargo test --package tithe-test-lightning --test lnbits -- --ignored --nocapture
+
 # Measure debits against the floor of the database; `just bench --help` lists what else
 bench *args:
     cargo run --release --package tithe-bench -- {{ args }}

@@ -111,6 +111,7 @@ async fn assemble(options: &Options, runtime: &Runtime) -> AppState {
         clock,
         entropy,
         catalogue: Arc::new(Catalogue::built_in()),
+        addresses: Arc::new(tithe_engine::payouts::NoAddresses),
         webhooks: Arc::new(tithe_engine::sessions::NoWebhooks),
         provisioner: Arc::new(tithe_bootstrap::NoProvisioner),
     };

@@ -13,6 +13,7 @@ mod macaroon;
 mod migrate;
 mod private;
 mod secret;
+mod selftest;
 mod serve;
 mod session;
 mod url;
@@ -79,6 +80,8 @@ enum Command {
         #[command(subcommand)]
         command: macaroon::MacaroonCommand,
     },
+    /// Check a running server against the HTTP contract, as a customer: jobs, sessions, refunds, identities, errors
+    Selftest(selftest::SelftestArgs),
     /// Print the OpenAPI document of the HTTP API
     Openapi,
 }
@@ -123,6 +126,7 @@ fn main() -> ExitCode {
         Command::Session { command } => session::run(command),
         Command::Macaroon { command } => macaroon::run(command).map(|()| ExitCode::SUCCESS),
         Command::Identity { command } => identity::run(command),
+        Command::Selftest(args) => Ok(selftest::run(&args)),
         Command::Openapi => {
             print!("{}", tithe_http::openapi_json());
             Ok(ExitCode::SUCCESS)

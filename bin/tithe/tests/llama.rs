@@ -81,6 +81,7 @@ async fn a_job_on_a_real_model_is_charged_exactly_its_priced_usage() {
         prices: Arc::new(FixedPrice::new(BtcPrice::parse("100000").unwrap(), clock.clone())),
         clock,
         entropy,
+        addresses: Arc::new(tithe_engine::payouts::NoAddresses),
         webhooks: Arc::new(tithe_engine::sessions::NoWebhooks),
         provisioner: Arc::new(tithe_bootstrap::NoProvisioner),
         catalogue: Arc::new(Catalogue::built_in().overridden_by(Catalogue::parse(TINY).unwrap())),

@@ -44,6 +44,8 @@ enum Task {
     Probe,
     /// Has the nodes made that are paid for.
     Provision,
+    /// Pays what is owed to customers.
+    PayOut,
     /// Does something in rounds.
     Rounds(Round),
 }
@@ -59,6 +61,8 @@ enum Round {
     Sweep,
     /// The owners of sessions are warned.
     Warn,
+    /// The ledger is compared with the wallet's balance.
+    Reconcile,
 }
 
 impl Engine {
@@ -68,8 +72,9 @@ impl Engine {
     pub fn start(self: &Arc<Self>) -> Running {
         let (stop, hand_back, tasks) =
             (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
-        let rounds = [Round::Poll, Round::PollLate, Round::Sweep, Round::Warn].map(Task::Rounds);
-        let others = [Task::Work, Task::Listen, Task::PeerEvents, Task::Probe, Task::Provision];
+        let rounds =
+            [Round::Poll, Round::PollLate, Round::Sweep, Round::Warn, Round::Reconcile].map(Task::Rounds);
+        let others = [Task::Work, Task::Listen, Task::PeerEvents, Task::Probe, Task::Provision, Task::PayOut];
         for task in others.into_iter().chain(rounds) {
             let (engine, stop, hand_back) = (Arc::clone(self), stop.clone(), hand_back.clone());
             let workers = tasks.clone();
@@ -80,6 +85,7 @@ impl Engine {
                     Task::PeerEvents => engine.peer_loop(&stop).await,
                     Task::Probe => engine.probe_loop(&stop).await,
                     Task::Provision => engine.provision_loop(&stop, &hand_back, &workers).await,
+                    Task::PayOut => engine.payout_loop(&stop, &hand_back, &workers).await,
                     Task::Rounds(round) => engine.rounds(round, &stop).await,
                 }
             });
@@ -154,6 +160,37 @@ impl Engine {
         }
     }
 
+    async fn payout_loop(
+        &self,
+        stop: &CancellationToken,
+        hand_back: &CancellationToken,
+        tasks: &TaskTracker,
+    ) {
+        loop {
+            let due = match self.payouts.tasks_due().await {
+                Ok(due) => due,
+                Err(failure) => {
+                    warn!(%failure, "what is owed could not be read");
+                    Vec::new()
+                }
+            };
+            for task in due {
+                let (payouts, hand_back) = (Arc::clone(&self.payouts), hand_back.clone());
+                tasks.spawn(async move {
+                    tokio::select! {
+                        () = hand_back.cancelled() => {}
+                        () = payouts.work(task) => {}
+                    }
+                });
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.payouts.woken() => {}
+                () = tokio::time::sleep(self.settings().payout_interval) => {}
+            }
+        }
+    }
+
     async fn listen_loop(&self, stop: &CancellationToken) {
         loop {
             tokio::select! {
@@ -208,6 +245,7 @@ impl Engine {
             Round::PollLate => settings.late_poll_interval(),
             Round::Sweep => settings.sweep_interval,
             Round::Warn => WARN_INTERVAL,
+            Round::Reconcile => settings.reconcile_interval,
         });
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -232,6 +270,7 @@ impl Engine {
             Round::PollLate => self.payments.poll_late().await,
             Round::Sweep => self.sweep().await,
             Round::Warn => self.sessions.warn_owners().await,
+            Round::Reconcile => self.reconciliation.check().await.map(drop),
         }
     }
 }

@@ -13,11 +13,13 @@ use crate::identities::Identities;
 use crate::inference::{BackendHealth, ModelsInUse};
 use crate::jobs::{JobFeed, JobOwners, JobSteps, Jobs};
 use crate::payments::Payments;
+use crate::payouts::Payouts;
 use crate::pool::Pool;
 use crate::ports::Ports;
 use crate::purchases::Purchases;
 use crate::quotes::{Quotes, UnknownModel};
 use crate::readiness::{LastReadiness, Readiness};
+use crate::reconciliation::Reconciliation;
 use crate::retention::Retention;
 use crate::sales::SalesServices;
 use crate::sessions::{MacaroonKeys, SessionOwners, Sessions, WebhookSecrets};
@@ -39,6 +41,10 @@ pub struct Engine {
     pub bootstraps: Arc<Bootstraps>,
     /// Invoices and payments.
     pub payments: Arc<Payments>,
+    /// What is owed to customers, and its payment.
+    pub payouts: Arc<Payouts>,
+    /// The ledger beside the wallet.
+    pub reconciliation: Arc<Reconciliation>,
     /// Holds and the charging of finished work.
     pub charging: Arc<Charging>,
     /// The generosity pool.
@@ -99,8 +105,10 @@ impl Engine {
             payments.clone(),
             admission.clone(),
         ));
+        let payouts = Arc::new(Payouts::new(core.clone()));
         let services = SalesServices {
             purchases,
+            payouts: payouts.clone(),
             idempotency: idempotency.clone(),
             identities: identities.clone(),
             payments: payments.clone(),
@@ -118,6 +126,7 @@ impl Engine {
         let charging = Arc::new(Charging::new(core.clone(), vec![sessions.clone()]));
         let jobs = Arc::new(Jobs::new(core.clone(), services, &steps, ClaimTokens::of_jobs(claims)));
         let retention = Retention::new(core.clone());
+        let reconciliation = Arc::new(Reconciliation::new(core.clone()));
         let readiness = LastReadiness::new(core.clone(), backend.clone());
         Ok(Self {
             quotes,
@@ -125,6 +134,8 @@ impl Engine {
             sessions,
             bootstraps,
             payments,
+            payouts,
+            reconciliation,
             charging,
             pool,
             identities,

@@ -7,6 +7,7 @@ use crate::store::StoreError;
 use std::time::Duration;
 use tithe_lightning::{Invoice, TestPaymentError};
 use tithe_money::{MoneyError, Msats, Sats};
+use tithe_payouts::PayoutError;
 use tithe_paywall::LimitReached;
 use tithe_pricing::{PriceError, QuoteError};
 use tithe_sessions::SessionError;
@@ -57,6 +58,14 @@ pub enum RequestError {
         /// The most that is accepted.
         most: Sats,
     },
+    /// Nothing can be paid to the destination.
+    #[error("{problem}")]
+    Destination {
+        /// The name of the field that names the destination.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// No messages are sent to the webhook.
     #[error("{0}")]
     Webhook(String),
@@ -81,6 +90,7 @@ impl RequestError {
             Self::UnknownModel { .. } => "model",
             Self::UnknownPlan { .. } => "plan",
             Self::Webhook(_) => "webhookUrl",
+            Self::Destination { field, .. } => field,
             Self::Amount { .. } => "amountSats",
             Self::Quote(QuoteError::OutputLimit { .. }) => "maxOutputTokens",
             Self::Empty | Self::TooLong { .. } | Self::ControlCharacter { .. } | Self::Quote(_) => "request",
@@ -190,6 +200,9 @@ pub enum EngineError {
     /// The backend refused the request for its content or its length; nothing was charged.
     #[error("the AI backend refused the request for its content or its length; nothing was charged")]
     WorkRefused,
+    /// What is owed cannot be paid like this.
+    #[error(transparent)]
+    Payout(PayoutError),
     /// This server sells no nodes.
     #[error("this server sells no nodes")]
     NoNodes,
@@ -266,6 +279,7 @@ impl From<Refusal> for EngineError {
             Refusal::RequestInProgress => Self::RequestInProgress,
             Refusal::AuthNonceUsed => InvalidCredential::Used.into(),
             Refusal::Session(refused) => Self::SessionState(refused),
+            Refusal::Payout(refused) => Self::Payout(refused),
             Refusal::KeyRevoked(_) => InvalidCredential::Revoked.into(),
             Refusal::NotFound { kind, key } => Self::NotFound { kind, key },
             Refusal::Exists { .. }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tithe_bootstrap::Provisioner;
 use tithe_clock::{Clock, Entropy};
 use tithe_lightning::Wallet;
+use tithe_payouts::AddressResolver;
 use tithe_pricing::{Catalogue, PriceFeed};
 
 /// What the engine runs on.
@@ -18,6 +19,8 @@ pub struct Ports {
     pub wallet: Arc<dyn Wallet>,
     /// What makes the nodes that are sold.
     pub provisioner: Arc<dyn Provisioner>,
+    /// What gets invoices from customers' Lightning addresses.
+    pub addresses: Arc<dyn AddressResolver>,
     /// What warns the owners of sessions.
     pub webhooks: Arc<dyn Webhooks>,
     /// The AI backend.

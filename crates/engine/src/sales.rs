@@ -5,6 +5,7 @@ use crate::idempotency::Idempotency;
 use crate::identities::Identities;
 use crate::inference::BackendHealth;
 use crate::payments::Payments;
+use crate::payouts::Payouts;
 use crate::purchases::Purchases;
 use crate::quotes::Quotes;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ pub(crate) struct SalesServices {
     pub(crate) idempotency: Arc<Idempotency>,
     pub(crate) identities: Arc<Identities>,
     pub(crate) payments: Arc<Payments>,
+    pub(crate) payouts: Arc<Payouts>,
     pub(crate) purchases: Arc<Purchases>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) quotes: Arc<Quotes>,

@@ -5,6 +5,7 @@ use crate::bootstraps::BootstrapPlan;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tithe_money::{BasisPoints, Sats, UsdMicros};
+use tithe_payouts::FeePolicy;
 
 /// How many times less often expired invoices are looked up than pending ones.
 const LATE_POLL_FACTOR: u32 = 12;
@@ -87,6 +88,19 @@ pub struct Settings {
     pub provision_poll: Duration,
     /// How long a provisioner may not know a node whose creation it may have begun, until there is taken to be none.
     pub provision_doubt: Duration,
+    /// What the routing fee of a payout may be.
+    pub payout_fees: FeePolicy,
+    /// How long one call to the wallet for a payout may take.
+    pub payout_timeout: Duration,
+    /// How long after its intent a payout of which the wallet has no record is taken not to have been sent. At least twice
+    /// [`Settings::payout_timeout`].
+    pub payout_doubt: Duration,
+    /// How long the outcome of a payout may be unknown before it is reported as an error.
+    pub payout_alarm: Duration,
+    /// How often payouts are looked for that are due.
+    pub payout_interval: Duration,
+    /// How often the ledger is compared with the wallet's balance.
+    pub reconcile_interval: Duration,
     /// How long an identity's token is valid.
     pub identity_token_life: Duration,
     /// How long a response is stored for its idempotency key.
@@ -136,6 +150,15 @@ impl Default for Settings {
             provision_timeout: Duration::from_mins(30),
             provision_poll: Duration::from_secs(5),
             provision_doubt: Duration::from_mins(10),
+            payout_fees: FeePolicy {
+                base: Sats::new(2).unwrap_or(Sats::ZERO),
+                share: BasisPoints::from_percent(1).unwrap_or(BasisPoints::ZERO),
+            },
+            payout_timeout: Duration::from_mins(1),
+            payout_doubt: Duration::from_mins(3),
+            payout_alarm: Duration::from_mins(10),
+            payout_interval: Duration::from_secs(2),
+            reconcile_interval: Duration::from_mins(5),
             identity_token_life: Duration::from_hours(24),
             idempotency_keep: Duration::from_hours(24),
             idempotency_lease: Duration::from_secs(30),

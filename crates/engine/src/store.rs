@@ -11,6 +11,8 @@ use tithe_free_tier::{FreeTierRepository, Grant, Identity, PoolCounters, Reserva
 use tithe_jobs::{Job, JobChange, JobId, JobRepository};
 use tithe_ledger::{Account, Hold, LedgerRepository, Transfer};
 use tithe_lightning::{Invoice, InvoiceRepository};
+use tithe_money::Msats;
+use tithe_payouts::{Obligation, ObligationRepository, Payout};
 use tithe_sessions::{Session, SessionRepository, SessionRequest};
 use tithe_trust::NostrPubkey;
 
@@ -63,6 +65,10 @@ pub enum AuditRow {
     SessionRequest(Box<SessionRequest>),
     /// The purchase of a node.
     Bootstrap(Box<Bootstrap>),
+    /// What is owed to a customer.
+    Obligation(Box<Obligation>),
+    /// A payment to a customer.
+    Payout(Box<Payout>),
     /// An identity.
     Identity(Box<Identity>),
     /// A reservation of the pool.
@@ -202,6 +208,35 @@ pub struct IdentitiesPurged {
     pub next: Option<NostrPubkey>,
 }
 
+/// What the ledger holds altogether, as of one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LedgerTotals {
+    /// What the wallet is to hold, in msats: what it received less what it sent, with fees.
+    pub wallet: i128,
+    /// What is in the accounts of jobs.
+    pub jobs: Msats,
+    /// What is in the accounts of sessions.
+    pub sessions: Msats,
+    /// What is in the accounts of bootstraps.
+    pub bootstraps: Msats,
+    /// What is in the pool.
+    pub pool: Msats,
+    /// What is due to customers, with what is in flight.
+    pub refunds: Msats,
+    /// What is in flight to customers, with the most that the fees may be.
+    pub in_flight: Msats,
+}
+
+/// Reads what is compared with the wallet.
+#[async_trait]
+pub trait ReconciliationStore: Send + Sync {
+    /// What the ledger holds altogether.
+    async fn ledger_totals(&self) -> Result<LedgerTotals, StoreError>;
+
+    /// The transfers that debit or credit the wallet and were made at `since` or later, in the order in which they were made.
+    async fn wallet_transfers(&self, since: Timestamp) -> Result<Vec<Transfer>, StoreError>;
+}
+
 /// Everything that the engine needs of a database.
 pub trait Store:
     BatchStore
@@ -212,6 +247,8 @@ pub trait Store:
     + FreeTierRepository<Error = StoreError>
     + SessionRepository<Error = StoreError>
     + BootstrapRepository<Error = StoreError>
+    + ObligationRepository<Error = StoreError>
+    + ReconciliationStore
 {
 }
 
@@ -224,6 +261,8 @@ impl<T> Store for T where
         + FreeTierRepository<Error = StoreError>
         + SessionRepository<Error = StoreError>
         + BootstrapRepository<Error = StoreError>
+        + ObligationRepository<Error = StoreError>
+        + ReconciliationStore
         + ?Sized
 {
 }

@@ -10,6 +10,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
+use tithe_clock::Timestamp;
 use tithe_jobs::JobId;
 
 /// The most bytes that are handed to a connection at once.
@@ -26,6 +27,8 @@ pub(crate) struct TextKey {
     pub(crate) revision: u32,
     /// The tier that the text tells: it may change without the job.
     pub(crate) tier: &'static str,
+    /// When the refund that the text tells last changed, for the same reason.
+    pub(crate) refund: Timestamp,
 }
 
 /// The texts that somebody is reading. Clones share them.
@@ -103,7 +106,13 @@ mod tests {
     use super::*;
     use uuid::Uuid;
 
-    const KEY: TextKey = TextKey { kind: "job", job: JobId(Uuid::nil()), revision: 7, tier: "new" };
+    const KEY: TextKey = TextKey {
+        kind: "job",
+        job: JobId(Uuid::nil()),
+        revision: 7,
+        tier: "new",
+        refund: Timestamp::UNIX_EPOCH,
+    };
 
     fn text(texts: &SharedTexts, length: usize) -> Bytes {
         texts.get(KEY, || Ok::<_, Infallible>(vec![b'x'; length])).unwrap()

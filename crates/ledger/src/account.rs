@@ -17,7 +17,7 @@ pub enum AccountId {
     Revenue,
     /// Refunds owed to customers and not paid out yet.
     RefundsDue,
-    /// Routing fees paid.
+    /// Fees of the Lightning network and of the wallet that were paid, less what customers left for them.
     RoutingFees,
     /// Fractions of a sat that no payment can carry.
     Rounding,

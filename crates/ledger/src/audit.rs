@@ -23,6 +23,8 @@ pub enum Invariant {
     /// The pool has granted and reserved at most what it received, and each identity was granted and has reserved at
     /// most its tier's budget in the current window.
     I5,
+    /// An obligation to pay out has at most one payment in flight, and is paid once.
+    I6,
     /// The ledger's wallet account matches the payments in and out.
     I7,
     /// For each piece of work: paid + absorbed = charged + refunded.

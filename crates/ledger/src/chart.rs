@@ -123,6 +123,12 @@ impl Default for Chart {
             .allow(TransferKind::Uncollected, AccountKind::Operator, AccountKind::Revenue)
             .allow(TransferKind::Grant, AccountKind::Pool, AccountKind::Revenue)
             .allow(TransferKind::PoolSeed, AccountKind::Operator, AccountKind::Pool)
+            .allow(TransferKind::RefundPaid, AccountKind::RefundsDue, AccountKind::Wallet)
+            .allow(TransferKind::FeeReserve, AccountKind::RefundsDue, AccountKind::RoutingFees)
+            .allow(TransferKind::RoutingFee, AccountKind::RoutingFees, AccountKind::Wallet)
+            .allow(TransferKind::LiquidityFee, AccountKind::RoutingFees, AccountKind::Wallet)
+            .allow(TransferKind::RefundSettled, AccountKind::RefundsDue, AccountKind::Operator)
+            .allow(TransferKind::RefundForfeited, AccountKind::RefundsDue, AccountKind::Revenue)
     }
 }
 

@@ -38,6 +38,12 @@ impl Vocabulary for KindNames {
         "grant",
         "tithe",
         "pool_seed",
+        "refund_paid",
+        "fee_reserve",
+        "routing_fee",
+        "liquidity_fee",
+        "refund_settled",
+        "refund_forfeited",
         "adjustment",
     ];
 }

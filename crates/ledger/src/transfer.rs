@@ -35,6 +35,18 @@ pub enum TransferKind {
     Tithe,
     /// The pool's initial funding: `operator → pool`.
     PoolSeed,
+    /// A refund was paid to the customer: `refunds_due → wallet`.
+    RefundPaid,
+    /// What a customer leaves of a refund for the routing fee: `refunds_due → routing_fees`.
+    FeeReserve,
+    /// The routing fee of a payment that was sent: `routing_fees → wallet`.
+    RoutingFee,
+    /// What the wallet kept of a payment that it received: `routing_fees → wallet`.
+    LiquidityFee,
+    /// A refund that the operator paid by other means: `refunds_due → operator`.
+    RefundSettled,
+    /// A refund that nobody claims, by the operator's explicit act: `refunds_due → revenue`.
+    RefundForfeited,
     /// The operator moved money manually, between any two accounts.
     Adjustment,
     /// A kind of the service's own, such as a deposit.
@@ -43,7 +55,7 @@ pub enum TransferKind {
 
 impl TransferKind {
     /// The kinds that Tithe uses itself.
-    pub const BUILT_IN: [Self; 12] = [
+    pub const BUILT_IN: [Self; 18] = [
         Self::JobPayment,
         Self::Deposit,
         Self::TopUp,
@@ -55,6 +67,12 @@ impl TransferKind {
         Self::Grant,
         Self::Tithe,
         Self::PoolSeed,
+        Self::RefundPaid,
+        Self::FeeReserve,
+        Self::RoutingFee,
+        Self::LiquidityFee,
+        Self::RefundSettled,
+        Self::RefundForfeited,
         Self::Adjustment,
     ];
 
@@ -73,6 +91,12 @@ impl TransferKind {
             Self::Grant => "grant",
             Self::Tithe => "tithe",
             Self::PoolSeed => "pool_seed",
+            Self::RefundPaid => "refund_paid",
+            Self::FeeReserve => "fee_reserve",
+            Self::RoutingFee => "routing_fee",
+            Self::LiquidityFee => "liquidity_fee",
+            Self::RefundSettled => "refund_settled",
+            Self::RefundForfeited => "refund_forfeited",
             Self::Adjustment => "adjustment",
             Self::Custom(name) => name.as_str(),
         }

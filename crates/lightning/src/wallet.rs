@@ -87,6 +87,8 @@ pub enum WalletError {
 pub struct WalletCapabilities {
     /// The wallet supports hold invoices (which we settle or cancel after the payment has arrived).
     pub hold_invoices: bool,
+    /// The wallet can pay invoices that leave the amount to the payer.
+    pub amountless_invoices: bool,
     /// The wallet is a simulation: no real money moves.
     pub simulated: bool,
 }
@@ -181,4 +183,7 @@ pub enum TestPaymentError {
 pub trait TestPayer: Send + Sync {
     /// Pays the invoice and returns the preimage.
     async fn pay(&self, invoice: &Bolt11) -> Result<Preimage, TestPaymentError>;
+
+    /// An invoice of the payer's own wallet, to which a refund can be paid.
+    async fn invoice(&self, amount: Sats) -> Result<Bolt11, TestPaymentError>;
 }

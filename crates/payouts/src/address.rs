@@ -108,6 +108,17 @@ pub enum AddressError {
     },
 }
 
+#[cfg(feature = "ports")]
+impl AddressError {
+    /// The reason, which may be shown to the customer.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Refused { reason } | Self::Unavailable { reason } => reason,
+        }
+    }
+}
+
 /// Gets invoices from Lightning addresses.
 #[cfg(feature = "ports")]
 #[async_trait::async_trait]
@@ -150,9 +161,22 @@ mod tests {
     fn what_is_no_address_is_refused() {
         let long = format!("{}@example.com", "a".repeat(65));
         for text in [
-            "", "alice", "@example.com", "alice@", "a lice@example.com", "alice@example..com", "alice@-a.com",
-            "alice@example.com/x", "alice@example.com:0", "alice@example.com:70000", "alice@user@example.com",
-            "alice/../@example.com", "alice@[::1]", "älice@example.com", "alice@example.com?x=1", &long,
+            "",
+            "alice",
+            "@example.com",
+            "alice@",
+            "a lice@example.com",
+            "alice@example..com",
+            "alice@-a.com",
+            "alice@example.com/x",
+            "alice@example.com:0",
+            "alice@example.com:70000",
+            "alice@user@example.com",
+            "alice/../@example.com",
+            "alice@[::1]",
+            "älice@example.com",
+            "alice@example.com?x=1",
+            &long,
         ] {
             assert!(text.parse::<LightningAddress>().is_err(), "{text}");
         }

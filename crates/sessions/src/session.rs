@@ -7,6 +7,7 @@ use std::time::Duration;
 use tithe_clock::Timestamp;
 use tithe_lightning::PaymentHash;
 use tithe_money::{MoneyError, Msats, Sats};
+use tithe_payouts::LightningAddress;
 use tithe_trust::NostrPubkey;
 use uuid::Uuid;
 
@@ -139,6 +140,8 @@ pub struct NewSession {
     pub identity: Option<NostrPubkey>,
     /// Where its owner wants warnings.
     pub webhook: Option<WebhookUrl>,
+    /// Where the customer wants what is left at the end.
+    pub return_to: Option<LightningAddress>,
     /// The time.
     pub created_at: Timestamp,
 }
@@ -167,6 +170,8 @@ pub struct Session {
     pub topped_up_to: Msats,
     /// Where its owner wants warnings.
     pub webhook: Option<WebhookUrl>,
+    /// Where the customer wants what is left at the end.
+    pub return_to: Option<LightningAddress>,
     /// How much of the balance is used, and how much of that the owner was told.
     pub warned: Warned,
     /// When the session was last paid for or used, to about a minute.
@@ -184,7 +189,7 @@ impl Session {
     /// A new session, without an invoice.
     #[must_use]
     pub fn new(new: NewSession) -> Self {
-        let NewSession { id, deposit, identity, webhook, created_at } = new;
+        let NewSession { id, deposit, identity, webhook, return_to, created_at } = new;
         Self {
             id,
             identity,
@@ -196,6 +201,7 @@ impl Session {
             paid_in: Msats::ZERO,
             topped_up_to: Msats::ZERO,
             webhook,
+            return_to,
             warned: Warned::default(),
             last_used_at: created_at,
             created_at,

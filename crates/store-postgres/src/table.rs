@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use tithe_store_sql::rows::{
     AccountRow, AuthNonceRow, BootstrapRow, HoldRow, IdempotencyRow, IdentityRow, InvoiceRow, JobRow,
-    PoolCountersRow, ReservationRow, SessionKeyRow, SessionRequestRow, SessionRow,
+    ObligationRow, PayoutRow, PoolCountersRow, ReservationRow, SessionKeyRow, SessionRequestRow, SessionRow,
 };
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, Statement};
@@ -168,7 +168,7 @@ table! {
 table! {
     SessionRow in "sessions", locked by "sessions.id";
     key { id: text }
-    fixed { nostr_pubkey: text, deposit_msats: bigint, webhook_url: text, created_at: bigint }
+    fixed { nostr_pubkey: text, deposit_msats: bigint, webhook_url: text, return_to: text, created_at: bigint }
     changing {
         state: text, deposit_invoice: text, top_up_invoice: text, top_ups: bigint, paid_in_msats: bigint,
         topped_up_to_msats: bigint, refund_amount_msats: bigint, rounding_msats: bigint, warned_percent: bigint, notified_percent: bigint,
@@ -184,6 +184,28 @@ table! {
         state: text, invoice: text, paid_at: bigint, begun_at: bigint, host: text, sealed: text,
         delivered_at: bigint, error_message: text, refund_amount_msats: bigint, rounding_msats: bigint,
         claim_owner: text, claims: bigint, claimable_at: bigint, updated_at: bigint
+    }
+}
+
+table! {
+    ObligationRow in "obligations", locked by "obligations.account";
+    key { account: text }
+    fixed { created_at: bigint }
+    changing {
+        accrued_msats: bigint, due_msats: bigint, destination: text, in_flight: text, last_paid: text,
+        failures: bigint, next_try_at: bigint, problem: text, updated_at: bigint
+    }
+}
+
+table! {
+    // An invoice that has failed may be paid again.
+    PayoutRow in "payouts", locked by "payouts.payment_hash";
+    key { payment_hash: text }
+    fixed { account: text, bolt11: text, created_at: bigint }
+    changing {
+        id: text, amount_msats: bigint, fee_limit_msats: bigint, state: text, paying_since: bigint,
+        preimage: text, fee_msats: bigint, error_message: text, attempts: bigint, looks: bigint,
+        next_look_at: bigint, updated_at: bigint
     }
 }
 

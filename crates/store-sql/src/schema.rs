@@ -84,6 +84,7 @@ diesel::table! {
         refund_amount_msats -> BigInt,
         rounding_msats -> BigInt,
         webhook_url -> Nullable<Text>,
+        return_to -> Nullable<Text>,
         warned_percent -> BigInt,
         notified_percent -> BigInt,
         last_used_at -> BigInt,
@@ -112,6 +113,43 @@ diesel::table! {
         claim_owner -> Nullable<Text>,
         claims -> BigInt,
         claimable_at -> BigInt,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    obligations (account) {
+        account -> Text,
+        accrued_msats -> BigInt,
+        due_msats -> BigInt,
+        destination -> Nullable<Text>,
+        in_flight -> Nullable<Text>,
+        last_paid -> Nullable<Text>,
+        failures -> BigInt,
+        next_try_at -> BigInt,
+        problem -> Nullable<Text>,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    payouts (payment_hash) {
+        payment_hash -> Text,
+        id -> Text,
+        account -> Text,
+        bolt11 -> Text,
+        amount_msats -> BigInt,
+        fee_limit_msats -> BigInt,
+        state -> Text,
+        paying_since -> Nullable<BigInt>,
+        preimage -> Nullable<Text>,
+        fee_msats -> Nullable<BigInt>,
+        error_message -> Nullable<Text>,
+        attempts -> BigInt,
+        looks -> BigInt,
+        next_look_at -> BigInt,
         created_at -> BigInt,
         updated_at -> BigInt,
     }

@@ -2,13 +2,13 @@
 
 use crate::rows::{
     AccountRow, AuthNonceRow, BootstrapRow, HoldRow, IdempotencyRow, IdentityRow, InvoiceRow, JobRow,
-    POOL_COUNTERS, PoolCountersRow, ReservationRow, SessionKeyRow, SessionRequestRow, SessionRow,
-    auth_nonce_column,
+    ObligationRow, POOL_COUNTERS, PayoutRow, PoolCountersRow, ReservationRow, SessionKeyRow,
+    SessionRequestRow, SessionRow, auth_nonce_column,
 };
 use tithe_engine::books::RowKind;
 use tithe_engine::books::rows::{
     Accounts, AuthNonces, Bootstraps, Counters, Holds, IdempotencyKeys, Identities, Invoices, Jobs,
-    Reservations, SessionKeys, SessionRequests, Sessions,
+    Obligations, Payouts, Reservations, SessionKeys, SessionRequests, Sessions,
 };
 use tithe_engine::store::StoreError;
 
@@ -62,6 +62,8 @@ stored! {
     Jobs as JobRow, key [String; 1] of id => [id.to_string()];
     Sessions as SessionRow, key [String; 1] of id => [id.to_string()];
     Bootstraps as BootstrapRow, key [String; 1] of id => [id.to_string()];
+    Obligations as ObligationRow, key [String; 1] of account => [account.to_string()];
+    Payouts as PayoutRow, key [String; 1] of hash => [hash.to_string()];
     SessionKeys as SessionKeyRow, key [String; 2] of key => [key.0.to_string(), key.1.to_string()];
     SessionRequests as SessionRequestRow, key [String; 1] of id => [id.to_string()];
     Invoices as InvoiceRow, key [String; 1] of hash => [hash.to_string()];

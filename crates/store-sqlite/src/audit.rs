@@ -7,12 +7,12 @@ use futures_util::StreamExt;
 use tithe_engine::store::{AuditRow, AuditRows, StoreError};
 use tithe_ledger::Transfer;
 use tithe_store_sql::rows::{
-    AccountRow, BootstrapRow, GrantRow, HoldRow, IdentityRow, InvoiceRow, JobRow, PoolCountersRow,
-    ReservationRow, SessionRequestRow, SessionRow, TransferRow,
+    AccountRow, BootstrapRow, GrantRow, HoldRow, IdentityRow, InvoiceRow, JobRow, ObligationRow, PayoutRow,
+    PoolCountersRow, ReservationRow, SessionRequestRow, SessionRow, TransferRow,
 };
 use tithe_store_sql::schema::{
     accounts, bootstrap_jobs, free_tier_grants, free_tier_pool, free_tier_reservations, holds, invoices,
-    jobs, nostr_identities, session_requests, sessions, transfers,
+    jobs, nostr_identities, obligations, payouts, session_requests, sessions, transfers,
 };
 use tokio::sync::mpsc;
 
@@ -87,6 +87,8 @@ fn send_all(connection: &mut SqliteConnection, sender: &Sender) -> Result<(), Fa
     send_table!(jobs, id, JobRow, |job| AuditRow::Job(Box::new(job)));
     send_table!(sessions, id, SessionRow, |session| AuditRow::Session(Box::new(session)));
     send_table!(bootstrap_jobs, id, BootstrapRow, |row| AuditRow::Bootstrap(Box::new(row)));
+    send_table!(obligations, account, ObligationRow, |row| AuditRow::Obligation(Box::new(row)));
+    send_table!(payouts, payment_hash, PayoutRow, |row| AuditRow::Payout(Box::new(row)));
     send_table!(session_requests, id, SessionRequestRow, |row| AuditRow::SessionRequest(Box::new(row)));
     Ok(())
 }

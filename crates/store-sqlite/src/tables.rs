@@ -4,12 +4,13 @@ use crate::fault::Fault;
 use diesel::prelude::*;
 use tithe_engine::books::rows::{
     Accounts, AuthNonces, Bootstraps, Counters, Holds, IdempotencyKeys, Identities, Invoices, Jobs,
-    Reservations, SessionKeys, SessionRequests, Sessions,
+    Obligations, Payouts, Reservations, SessionKeys, SessionRequests, Sessions,
 };
 use tithe_store_sql::Stored;
 use tithe_store_sql::schema::{
     accounts, auth_challenges, bootstrap_jobs, free_tier_pool, free_tier_reservations, holds,
-    idempotency_keys, invoices, jobs, nostr_identities, session_keys, session_requests, sessions,
+    idempotency_keys, invoices, jobs, nostr_identities, obligations, payouts, session_keys, session_requests,
+    sessions,
 };
 
 /// A table whose rows batches find, insert and update by primary key.
@@ -75,6 +76,8 @@ tables! {
     Jobs in jobs, by [id];
     Sessions in sessions, by [id];
     Bootstraps in bootstrap_jobs, by [id];
+    Obligations in obligations, by [account];
+    Payouts in payouts, by [payment_hash];
     SessionKeys in session_keys, by [session_id, key_id];
     SessionRequests in session_requests, by [id];
     Invoices in invoices, by [payment_hash];

@@ -7,14 +7,16 @@ use tithe_clock::Timestamp;
 use tithe_engine::books::{Batch, Committed};
 use tithe_engine::records::{IdempotencyId, IdempotencyRecord};
 use tithe_engine::store::{
-    AuditRows, BatchStore, IdentitiesPurged, PeerEvent, RetentionStore, Store, StoreError,
+    AuditRows, BatchStore, IdentitiesPurged, LedgerTotals, PeerEvent, ReconciliationStore, RetentionStore,
+    Store, StoreError,
 };
 use tithe_free_tier::{
     FreeTierRepository, Grant, GrantId, Identity, PoolCounters, Reservation, ReservationId,
 };
 use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, JobSummary, Lease};
-use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository};
+use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository, Transfer};
 use tithe_lightning::{ExpiryWindow, Invoice, InvoiceRepository, PaymentHash};
+use tithe_payouts::{Obligation, ObligationRepository, Payout};
 use tithe_paywall::KeyId;
 use tithe_sessions::{
     RequestCursor, RequestId, Session, SessionId, SessionKey, SessionRepository, SessionRequest,
@@ -309,5 +311,49 @@ impl<L: StoreLayer> BootstrapRepository for Layered<L> {
         limit: usize,
     ) -> StoreResult<Vec<BootstrapId>> {
         self.0.pass(self.0.inner().bootstraps_never_invoiced(before, limit)).await
+    }
+}
+
+#[async_trait]
+impl<L: StoreLayer> ObligationRepository for Layered<L> {
+    type Error = StoreError;
+
+    async fn obligation(&self, account: AccountId) -> StoreResult<Option<Obligation>> {
+        self.0.pass(self.0.inner().obligation(account)).await
+    }
+
+    async fn obligations_of(&self, accounts: &[AccountId]) -> StoreResult<Vec<Obligation>> {
+        self.0.pass(self.0.inner().obligations_of(accounts)).await
+    }
+
+    async fn obligations_payable(&self, now: Timestamp, limit: usize) -> StoreResult<Vec<Obligation>> {
+        self.0.pass(self.0.inner().obligations_payable(now, limit)).await
+    }
+
+    async fn obligations_due(&self, after: Option<AccountId>, limit: usize) -> StoreResult<Vec<Obligation>> {
+        self.0.pass(self.0.inner().obligations_due(after, limit)).await
+    }
+
+    async fn payout(&self, payment_hash: PaymentHash) -> StoreResult<Option<Payout>> {
+        self.0.pass(self.0.inner().payout(payment_hash)).await
+    }
+
+    async fn payouts_of(&self, account: AccountId) -> StoreResult<Vec<Payout>> {
+        self.0.pass(self.0.inner().payouts_of(account)).await
+    }
+
+    async fn payouts_in_flight(&self, now: Timestamp, limit: usize) -> StoreResult<Vec<Payout>> {
+        self.0.pass(self.0.inner().payouts_in_flight(now, limit)).await
+    }
+}
+
+#[async_trait]
+impl<L: StoreLayer> ReconciliationStore for Layered<L> {
+    async fn ledger_totals(&self) -> StoreResult<LedgerTotals> {
+        self.0.pass(self.0.inner().ledger_totals()).await
+    }
+
+    async fn wallet_transfers(&self, since: Timestamp) -> StoreResult<Vec<Transfer>> {
+        self.0.pass(self.0.inner().wallet_transfers(since)).await
     }
 }

@@ -1,18 +1,21 @@
 //! The wallet's decisions: each operation's result, with the journal record that makes it durable.
 
+use crate::network::{preimage_for, preimage_of};
 use crate::node::{Node, Terms};
 use crate::record::{InvoiceRecord, Outcome, PaymentRecord, Record};
 use crate::state::State;
 use std::time::Duration;
 use tithe_clock::{Entropy, Timestamp};
 use tithe_lightning::{
-    Bolt11, InvoiceRequest, InvoiceStatus, Network, Payment, PaymentHash, PaymentId, PaymentOrder, Preimage,
-    TestPaymentError, WalletError,
+    Bolt11, InvoiceId, InvoiceRequest, InvoiceStatus, Network, Payment, PaymentHash, PaymentId, PaymentOrder,
+    Preimage, TestPaymentError, WalletError,
 };
-use tithe_money::Msats;
+use tithe_money::{Msats, Sats};
 
 /// The BOLT11 limit.
 const DESCRIPTION_BYTES_MAX: usize = 639;
+/// How long an invoice for tests can be paid.
+const OUTSIDE_EXPIRY: Duration = Duration::from_hours(1);
 const EXPIRY_MAX: Duration = Duration::from_hours(366 * 24);
 
 type Decision<T, E> = (Option<Record>, Result<T, E>);
@@ -53,10 +56,11 @@ pub(crate) fn create_invoice(
             return (None, known);
         }
     }
-    let Some(preimage) = unused_preimage(state, entropy) else {
+    let Some(payment_secret) = unused_secret(state, entropy) else {
         return (None, refused("the random bytes repeat"));
     };
-    match sign_invoice(node, entropy, now, request, preimage) {
+    let preimage = preimage_of(&payment_secret);
+    match sign_invoice(node, now, request, payment_secret) {
         Ok(bolt11) => {
             let record = Record::Invoice(InvoiceRecord {
                 id: request.id.0,
@@ -73,19 +77,35 @@ pub(crate) fn create_invoice(
     }
 }
 
-/// A preimage that no invoice has. Only a seeded source, which repeats after a restart, needs more than one draw.
-fn unused_preimage(state: &State, entropy: &dyn Entropy) -> Option<Preimage> {
+/// A payment secret that no invoice has. Only a seeded source, which repeats after a restart, needs more than one draw.
+fn unused_secret(state: &State, entropy: &dyn Entropy) -> Option<[u8; 32]> {
     (0..=state.invoice_count())
-        .map(|_| Preimage::from_bytes(entropy.bytes()))
-        .find(|preimage| state.invoice(preimage.payment_hash()).is_none())
+        .map(|_| entropy.bytes())
+        .find(|secret| state.invoice(preimage_of(secret).payment_hash()).is_none())
+}
+
+/// An invoice of somebody else's simulated wallet, which this wallet can pay and does not know.
+pub(crate) fn outside_invoice(
+    node: &Node,
+    entropy: &dyn Entropy,
+    now: Timestamp,
+    amount: Sats,
+) -> Result<Bolt11, WalletError> {
+    let request = InvoiceRequest {
+        id: InvoiceId(uuid::Builder::from_random_bytes(entropy.bytes()).into_uuid()),
+        amount,
+        description: "an invoice for tests".to_owned(),
+        expiry: OUTSIDE_EXPIRY,
+    };
+    check_invoice_request(&request)?;
+    sign_invoice(node, now, &request, entropy.bytes())
 }
 
 fn sign_invoice(
     node: &Node,
-    entropy: &dyn Entropy,
     now: Timestamp,
     request: &InvoiceRequest,
-    preimage: Preimage,
+    payment_secret: [u8; 32],
 ) -> Result<Bolt11, WalletError> {
     let Ok(since_epoch) = u64::try_from(now.unix_micros()).map(Duration::from_micros) else {
         return refused("the clock stands before 1970");
@@ -97,8 +117,8 @@ fn sign_invoice(
     let end_seconds = end.as_secs().saturating_add(u64::from(end.subsec_nanos() > 0));
     let invoice = node
         .sign(Terms {
-            payment_hash: preimage.payment_hash(),
-            payment_secret: entropy.bytes(),
+            payment_hash: preimage_of(&payment_secret).payment_hash(),
+            payment_secret,
             amount: request.amount,
             description: request.description.clone(),
             created_at,
@@ -168,7 +188,6 @@ pub(crate) struct Sending {
 /// Makes a payment, or returns the result of the earlier one with the same id.
 pub(crate) fn send(
     state: &State,
-    entropy: &dyn Entropy,
     now: Timestamp,
     order: &PaymentOrder,
     sending: &Sending,
@@ -186,12 +205,13 @@ pub(crate) fn send(
         amount: sending.amount,
         fee: sending.fee,
         at: now,
+        preimage: preimage_for(&order.request),
         outcome: Outcome::InFlight,
     };
     payment.outcome = match obstacle(state, now, order, &payment) {
         Some(reason) => Outcome::Failed { reason: reason.to_owned() },
         None if sending.stay_in_flight => Outcome::InFlight,
-        None => delivered(state, entropy, payment_hash),
+        None => delivered(state, &payment),
     };
     let answer = payment.as_payment();
     (Some(Record::Payment(payment)), Ok(answer))
@@ -237,14 +257,16 @@ fn own_obstacle(state: &State, now: Timestamp, payment_hash: PaymentHash) -> Opt
     }
 }
 
-/// A successful payment. Only the wallet's own invoices have a known preimage; for all others it makes one up, because
-/// nothing has really been paid.
-fn delivered(state: &State, entropy: &dyn Entropy, payment_hash: PaymentHash) -> Outcome {
-    let preimage = state
-        .invoice(payment_hash)
-        .map_or_else(|| Preimage::from_bytes(entropy.bytes()), |own| own.record.preimage);
-    Outcome::Succeeded { preimage }
+/// A successful payment. The preimage is the invoice's own.
+fn delivered(state: &State, payment: &PaymentRecord) -> Outcome {
+    let own = state.invoice(payment.payment_hash).map(|own| own.record.preimage);
+    match own.or(payment.preimage) {
+        Some(preimage) => Outcome::Succeeded { preimage },
+        None => Outcome::Failed { reason: NO_ROUTE.to_owned() },
+    }
 }
+
+const NO_ROUTE: &str = "no route: the invoice is of a real wallet, and this one is simulated";
 
 /// The outcome of a payment in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -258,7 +280,6 @@ pub enum PaymentEnd {
 /// Ends a payment in flight.
 pub(crate) fn finish(
     state: &State,
-    entropy: &dyn Entropy,
     now: Timestamp,
     id: PaymentId,
     end: PaymentEnd,
@@ -272,7 +293,7 @@ pub(crate) fn finish(
     };
     let outcome = match reason {
         Some(reason) => Outcome::Failed { reason: reason.to_owned() },
-        None => delivered(state, entropy, payment.payment_hash),
+        None => delivered(state, payment),
     };
     let ended = PaymentRecord { outcome, at: now, ..payment.clone() };
     let answer = ended.as_payment();

@@ -6,9 +6,8 @@
 //!
 //! Simulated behaviour:
 //!
-//! - Outgoing payments need a balance and cost a fee, but reach nobody. Paying an invoice of the same wallet settles
-//!   it, with the preimage that belongs to it. Any other invoice is "paid" with a preimage that is **made up** and
-//!   does not hash to the payment hash.
+//! - Outgoing payments need a balance and cost a fee. Paying an invoice of the same wallet settles it. An invoice of another
+//!   simulated wallet is paid with its true preimage, and that wallet learns nothing of it. An invoice of a real wallet cannot be paid.
 //! - The balance is what was settled less what was paid, fees included. What is under way is still in the balance,
 //!   and cannot be spent twice.
 //!
@@ -49,6 +48,7 @@ mod decide;
 mod error;
 mod faults;
 mod journal;
+mod network;
 mod node;
 mod record;
 mod settlements;

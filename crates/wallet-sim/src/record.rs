@@ -67,6 +67,9 @@ pub(crate) struct PaymentRecord {
     pub fee: Msats,
     /// When it was attempted.
     pub at: Timestamp,
+    /// The preimage that the receiver gives, if the receiver is a simulated wallet.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "revealed_if_known")]
+    pub preimage: Option<Preimage>,
     /// The result.
     pub outcome: Outcome,
 }
@@ -88,6 +91,29 @@ pub(crate) enum Outcome {
         /// The reason.
         reason: String,
     },
+}
+
+/// As [`revealed`], for a preimage that may be unknown.
+mod revealed_if_known {
+    use super::{Deserialize, Deserializer, Preimage, Serializer};
+    use serde::de::Error;
+
+    pub(super) fn serialize<S: Serializer>(
+        preimage: &Option<Preimage>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match preimage {
+            Some(preimage) => serializer.serialize_some(&preimage.reveal()),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Preimage>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
+    }
 }
 
 /// Preimages are written in full: the journal is the wallet's own storage, and only its owner can read the file.

@@ -238,7 +238,9 @@ impl Follower for State {
                 let invoice = SimInvoice { record, progress: Progress::Unpaid };
                 self.invoices.insert(invoice.record.payment_hash, invoice);
             }
-            Record::Settled { payment_hash, at, liquidity_fee } => self.settle(payment_hash, at, liquidity_fee),
+            Record::Settled { payment_hash, at, liquidity_fee } => {
+                self.settle(payment_hash, at, liquidity_fee)
+            }
             Record::Expired { payment_hash, .. } => {
                 if let Some(invoice) = self.invoices.get_mut(&payment_hash) {
                     invoice.progress = Progress::MadeToExpire;

@@ -14,8 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tithe_clock::{Clock, Entropy, Timestamp};
 use tithe_lightning::{
     Bolt11, InvoiceRequest, InvoiceStatus, Network, Payment, PaymentHash, PaymentId, PaymentOrder, Preimage,
-    ReceivedPayments, TestPayer, TestPaymentError, Wallet, WalletCapabilities, WalletError,
-    WalletPayment,
+    ReceivedPayments, TestPayer, TestPaymentError, Wallet, WalletCapabilities, WalletError, WalletPayment,
 };
 use tithe_money::{Msats, Sats};
 use tokio::task::spawn_blocking;
@@ -180,9 +179,7 @@ impl SimWallet {
     /// # Errors
     /// [`WalletError::Refused`] if no payment with this id is in flight.
     pub async fn payment_finish(&self, id: PaymentId, end: PaymentEnd) -> Result<Payment, WalletError> {
-        let decide =
-            move |shared: &Shared, state: &State, now| decide::finish(state, &*shared.entropy, now, id, end);
-        self.shared.write(decide).await?
+        self.shared.write(move |_, state, now| decide::finish(state, now, id, end)).await?
     }
 
     #[cfg(test)]
@@ -215,7 +212,7 @@ impl Wallet for SimWallet {
     }
 
     fn capabilities(&self) -> WalletCapabilities {
-        WalletCapabilities { hold_invoices: false, simulated: true }
+        WalletCapabilities { hold_invoices: false, amountless_invoices: true, simulated: true }
     }
 
     async fn invoice_create(&self, request: &InvoiceRequest) -> Result<Bolt11, WalletError> {
@@ -258,10 +255,7 @@ impl Wallet for SimWallet {
                 stay_in_flight: plan.leaves_in_flight(),
             };
             let order = order.clone();
-            let decide = move |shared: &Shared, state: &State, now| {
-                decide::send(state, &*shared.entropy, now, &order, &sending)
-            };
-            self.shared.write(decide).await?
+            self.shared.write(move |_, state, now| decide::send(state, now, &order, &sending)).await?
         };
         plan.after(work.await)
     }
@@ -306,5 +300,10 @@ impl TestPayer for SimWallet {
                 .map_err(WalletError::from)?
         })
         .await
+    }
+
+    async fn invoice(&self, amount: Sats) -> Result<Bolt11, TestPaymentError> {
+        let Shared { node, entropy, clock, .. } = &*self.shared;
+        Ok(decide::outside_invoice(node, &**entropy, clock.now(), amount)?)
     }
 }

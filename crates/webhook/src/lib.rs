@@ -4,7 +4,7 @@
 //! the moment (no address of this machine or of the operator's network); redirects are not followed, no proxy is used, the time is limited, and the response is
 //! not read beyond its status.
 
-mod public_address;
 mod sender;
 
-pub use sender::{Destinations, WebhookClientError, WebhookSender};
+pub use sender::{WebhookClientError, WebhookSender};
+pub use tithe_public_http::Destinations;

@@ -13,6 +13,7 @@ pub(crate) use bodies::{
     AnswerDelta, Created, Delta, Estimate, FreeTier, Invoice, Job, Me, Problem, SessionReply, Verified, parse,
 };
 pub(crate) use failure::Failure;
+pub(crate) use line::Line;
 pub(crate) use prepaid::{AskRequest, SessionAccess};
 pub(crate) use requests::{Client, ServerArgs};
-pub(crate) use sse::Event;
+pub(crate) use sse::{Event, Events};

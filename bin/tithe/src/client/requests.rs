@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::session::Session;
 use super::sse::Events;
 use clap::Args;
-use reqwest::{RequestBuilder, Response};
+use reqwest::{Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
@@ -38,6 +38,22 @@ impl Client {
         let http =
             reqwest::Client::builder().connect_timeout(Duration::from_secs(10)).tcp_nodelay(true).build();
         Ok(Self { http: http.map_err(Failure::Client)?, server: url, session: None })
+    }
+
+    /// The URL of a path below the server's address.
+    pub(crate) fn at(&self, path: &str) -> reqwest::Url {
+        self.url(&path.trim_start_matches('/').split('/').collect::<Vec<_>>())
+    }
+
+    /// That the server answers at all.
+    pub(crate) async fn reach(&self, patience: Duration) -> Result<(), Failure> {
+        let asked = self.http.get(self.at("healthz")).timeout(patience).send().await;
+        asked.map(drop).map_err(|source| self.unreachable(source))
+    }
+
+    /// A request as it is: it is neither authenticated nor repeated, and no response is an error.
+    pub(crate) fn request(&self, method: Method, url: reqwest::Url) -> RequestBuilder {
+        self.http.request(method, url)
     }
 
     pub(crate) async fn estimate(

@@ -23,10 +23,12 @@ mod memory;
 mod migrate;
 mod nostr;
 mod passwords;
+mod selftest;
 #[path = "../server/mod.rs"]
 mod server;
 mod sessions;
 mod several;
+mod tampering;
 mod test_env;
 
 use server::Server;

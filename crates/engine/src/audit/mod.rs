@@ -1,11 +1,13 @@
 //! The audit: proves the invariants on live data.
 
 mod bootstraps;
+mod payouts;
 mod sessions;
 
 use crate::store::{AuditRow, Store, StoreError};
 use bootstraps::BootstrapAudit;
 use futures_util::StreamExt;
+use payouts::{PayoutAudit, PayoutTotals};
 use sessions::SessionAudit;
 use std::collections::HashMap;
 use tithe_free_tier::PoolAuditor;
@@ -28,6 +30,8 @@ pub struct AuditReport {
     pub bootstraps: u64,
     /// Invoices seen.
     pub invoices: u64,
+    /// Payouts seen that were made or are in flight.
+    pub payouts: u64,
     /// Grants seen.
     pub grants: u64,
     /// What is in each account that is not a customer's, credits less debits, in msats.
@@ -63,6 +67,7 @@ struct Audit {
     jobs: Vec<JobFacts>,
     sessions: SessionAudit,
     bootstraps: BootstrapAudit,
+    payouts: PayoutAudit,
     invoices: Vec<Invoice>,
 }
 
@@ -109,6 +114,8 @@ impl Audit {
             AuditRow::Session(session) => self.sessions.session(&session),
             AuditRow::SessionRequest(request) => self.sessions.request(&request),
             AuditRow::Bootstrap(bootstrap) => self.bootstraps.bootstrap(&bootstrap),
+            AuditRow::Obligation(owed) => self.payouts.obligation(&owed),
+            AuditRow::Payout(payout) => self.payouts.payout(&payout),
             AuditRow::Identity(identity) => self.free_tier.identity(&identity),
             AuditRow::Reservation(reservation) => self.free_tier.reservation(&reservation, &mut self.ledger),
             AuditRow::PoolCounters(counters) => self.free_tier.counters(counters),
@@ -122,6 +129,7 @@ impl Audit {
         self.free_tier.transfer(&transfer);
         self.sessions.transfer(&transfer);
         self.bootstraps.transfer(&transfer);
+        self.payouts.transfer(&transfer);
         let amount = i128::from(transfer.amount.get());
         if let AccountId::Job(job) = transfer.debit {
             let money = self.money.entry(job).or_default();
@@ -156,7 +164,8 @@ impl Audit {
     fn report(mut self) -> AuditReport {
         let invoices = std::mem::take(&mut self.invoices);
         let jobs = std::mem::take(&mut self.jobs);
-        self.check_payments(&invoices);
+        let totals = std::mem::take(&mut self.payouts).check(&mut self.ledger);
+        self.check_payments(&invoices, totals);
         let sessions = std::mem::take(&mut self.sessions);
         let seen = sessions.seen();
         let Self { ledger, money, .. } = &mut self;
@@ -164,7 +173,7 @@ impl Audit {
         let bootstraps = std::mem::take(&mut self.bootstraps);
         let bootstraps_seen = bootstraps.seen();
         let owed = owed + bootstraps.check(&mut self.ledger) + self.check_jobs(&jobs);
-        self.check_refunds(owed);
+        self.check_refunds(owed, totals);
         let grants = self.free_tier.grants();
         std::mem::take(&mut self.free_tier).finish(&mut self.ledger);
         let sum = |kind: AccountKind| -> i128 {
@@ -178,6 +187,7 @@ impl Audit {
             sessions: seen,
             bootstraps: bootstraps_seen,
             invoices: u64::try_from(invoices.len()).unwrap_or(u64::MAX),
+            payouts: totals.payouts,
             grants,
             balances: self
                 .ledger
@@ -191,8 +201,8 @@ impl Audit {
         }
     }
 
-    /// I3: a paid invoice has exactly its one credit, and nothing else has one. I7: the wallet holds what arrived.
-    fn check_payments(&mut self, invoices: &[Invoice]) {
+    /// I3: a paid invoice has exactly its one credit, and nothing else has one. I7: the wallet holds what arrived, less what was sent.
+    fn check_payments(&mut self, invoices: &[Invoice], totals: PayoutTotals) {
         let mut arrived = 0_i128;
         for invoice in invoices {
             let subject = format!("invoice {}", invoice.payment_hash);
@@ -229,9 +239,12 @@ impl Audit {
             self.ledger.find(Invariant::I3, format!("transfer {key}"), detail);
         }
         let wallet = -self.ledger.balance(AccountId::Wallet);
-        if wallet != arrived {
-            let detail =
-                format!("the ledger says that it holds {wallet} msat, the paid invoices {arrived} msat");
+        if wallet != arrived - totals.sent {
+            let sent = totals.sent;
+            let detail = format!(
+                "the ledger says that it holds {wallet} msat, the paid invoices {arrived} msat, less {sent} msat for payouts \
+                 and fees"
+            );
             self.ledger.find(Invariant::I7, "wallet".to_owned(), detail);
         }
     }
@@ -296,12 +309,14 @@ impl Audit {
         owed
     }
 
-    /// I8: what is due is what jobs, sessions and bootstraps say is owed.
-    fn check_refunds(&mut self, owed: i128) {
-        let due = self.ledger.balance(AccountId::RefundsDue);
-        if due != owed {
-            let detail =
-                format!("the ledger says that {due} msat are due, jobs, sessions and bootstraps {owed} msat");
+    /// I8: what is due is what jobs, sessions and bootstraps say was ever owed, less what was paid out or settled.
+    fn check_refunds(&mut self, owed: i128, totals: PayoutTotals) {
+        let (due, settled) = (self.ledger.balance(AccountId::RefundsDue), totals.settled);
+        if due != owed - settled {
+            let detail = format!(
+                "the ledger says that {due} msat are due, jobs, sessions and bootstraps {owed} msat, less {settled} msat \
+                 that were settled"
+            );
             self.ledger.find(Invariant::I8, "refunds_due".to_owned(), detail);
         }
     }

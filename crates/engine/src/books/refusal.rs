@@ -7,6 +7,7 @@ use tithe_jobs::InvalidTransition;
 use tithe_ledger::LedgerError;
 use tithe_lightning::{InvoiceError, PaymentHash};
 use tithe_money::MoneyError;
+use tithe_payouts::PayoutError;
 use tithe_paywall::{KeyId, UsageError};
 use tithe_sessions::SessionError;
 
@@ -92,6 +93,9 @@ pub enum Refusal {
     /// The invoice cannot change in that way.
     #[error(transparent)]
     Invoice(#[from] InvoiceError),
+    /// A payout, or what is owed, does not take that step.
+    #[error(transparent)]
+    Payout(#[from] PayoutError),
     /// The ledger refused.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

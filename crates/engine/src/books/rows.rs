@@ -12,6 +12,7 @@ use tithe_free_tier::{Grant, Identity, PoolCounters, Reservation, ReservationId}
 use tithe_jobs::{Job, JobChange, JobId};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, Transfer, TransferKey};
 use tithe_lightning::{Invoice, PaymentHash};
+use tithe_payouts::{Obligation, Payout};
 use tithe_sessions::{RequestId, Session, SessionId, SessionKey, SessionKeyId, SessionRequest};
 use tithe_trust::NostrPubkey;
 
@@ -36,6 +37,8 @@ macro_rules! for_each_row_kind {
             reservations: $crate::books::rows::Reservations,
             session_keys: $crate::books::rows::SessionKeys,
             session_requests: $crate::books::rows::SessionRequests,
+            obligations: $crate::books::rows::Obligations,
+            payouts: $crate::books::rows::Payouts,
         }
     };
 }
@@ -86,6 +89,10 @@ row_kinds! {
     SessionKeys: SessionKeyId => SessionKey, named "session key", by |key| (key.session, key.id);
     /// Requests of sessions.
     SessionRequests: RequestId => SessionRequest, named "session request", by |request| request.id;
+    /// What is owed to customers.
+    Obligations: AccountId => Obligation, named "obligation", by |obligation| obligation.account;
+    /// Payments to customers.
+    Payouts: PaymentHash => Payout, named "payout", by |payout| payout.payment_hash;
 }
 
 macro_rules! row_structs {

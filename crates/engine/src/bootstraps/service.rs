@@ -8,6 +8,7 @@ use crate::core::Core;
 use crate::idempotency::Idempotency;
 use crate::identities::Identities;
 use crate::payments::Payments;
+use crate::payouts::Payouts;
 use crate::purchases::Purchases;
 use crate::sales::SalesServices;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub struct Bootstraps {
     pub(super) idempotency: Arc<Idempotency>,
     pub(super) identities: Arc<Identities>,
     pub(super) payments: Arc<Payments>,
+    pub(super) payouts: Arc<Payouts>,
     pub(super) purchases: Arc<Purchases>,
     pub(super) tokens: ClaimTokens,
     pub(super) seal: Seal,
@@ -38,11 +40,23 @@ impl Bootstraps {
         secrets: &Secrets,
         paid: Arc<Notify>,
     ) -> Self {
-        let SalesServices { idempotency, identities, payments, purchases, .. } = services;
+        let SalesServices { idempotency, identities, payments, payouts, purchases, .. } = services;
         let claim_owner = uuid::Builder::from_random_bytes(core.ports.entropy.bytes()).into_uuid();
         let (tokens, seal) = (ClaimTokens::of_bootstraps(secrets), Seal::new(secrets));
         let health = ProvisionerHealth::default();
-        Self { core, idempotency, identities, payments, purchases, tokens, seal, health, paid, claim_owner }
+        Self {
+            core,
+            idempotency,
+            identities,
+            payments,
+            payouts,
+            purchases,
+            tokens,
+            seal,
+            health,
+            paid,
+            claim_owner,
+        }
     }
 
     /// The plans that are offered, in the operator's order. Without any, this server sells no nodes.

@@ -15,7 +15,7 @@ impl RowKeys {
     /// Declares a bootstrap and its account.
     pub(super) fn declare_bootstrap(&mut self, bootstrap: BootstrapId) {
         self.bootstraps.insert(bootstrap);
-        self.accounts.insert(account_of(bootstrap));
+        self.declare_refund(account_of(bootstrap));
     }
 }
 

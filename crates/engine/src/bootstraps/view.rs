@@ -2,12 +2,15 @@
 
 use super::bootstrap_deliver::BootstrapDeliver;
 use super::service::Bootstraps;
+use super::steps::account_of;
 use crate::books::Refusal;
 use crate::books::rows::{self, RowKind};
 use crate::committer::CommitError;
 use crate::error::{EngineError, InvalidCredential};
+use crate::payouts::RefundView;
 use tithe_bootstrap::{Bootstrap, BootstrapError, BootstrapId, BootstrapState, Credentials};
 use tithe_lightning::{Invoice, PaymentHash, Preimage};
+use tithe_payouts::{Destination, PayoutError};
 use tithe_trust::{NostrPubkey, Tier};
 use tracing::{error, info};
 
@@ -31,6 +34,8 @@ pub struct BootstrapView {
     pub node: Option<NodeView>,
     /// The present tier of the bootstrap's identity.
     pub tier: Tier,
+    /// What is owed to the customer.
+    pub refund: RefundView,
 }
 
 impl Bootstraps {
@@ -95,6 +100,32 @@ impl Bootstraps {
         }
     }
 
+    /// Sets where the refund of a bootstrap is paid, for the holder of its claim token or for its identity. Asking again is safe.
+    ///
+    /// # Errors
+    /// As [`crate::jobs::Jobs::refund`].
+    pub async fn refund(
+        &self,
+        id: BootstrapId,
+        identity: Option<NostrPubkey>,
+        claim_token: Option<&str>,
+        destination: Destination,
+    ) -> Result<RefundView, EngineError> {
+        if claim_token.is_some_and(|token| !self.tokens.verify(id.0, token)) {
+            return Err(InvalidCredential::ClaimToken.into());
+        }
+        let stored = self.core.ports.store.bootstrap(id).await?;
+        let bootstrap = stored.ok_or_else(|| EngineError::not_found(rows::Bootstraps::NAME, &id))?;
+        let is_owner = claim_token.is_some() || (identity.is_some() && identity == bootstrap.identity);
+        if !is_owner {
+            return Err(InvalidCredential::ClaimToken.into());
+        }
+        if bootstrap.refund.is_zero() {
+            return Err(EngineError::Payout(PayoutError::NothingDue));
+        }
+        self.payouts.direct(account_of(id), destination).await
+    }
+
     /// Whether somebody owns a bootstrap that `invoice` pays for: its identity does, and so does whoever presents, as `secret`, its
     /// claim token or the preimage of the payment.
     ///
@@ -127,6 +158,7 @@ impl Bootstraps {
             None => None,
         };
         let tier = self.identities.tier_of(bootstrap.identity).await?;
-        Ok(BootstrapView { bootstrap, invoice, node: None, tier })
+        let refund = self.payouts.refund(account_of(id), bootstrap.refund).await?;
+        Ok(BootstrapView { bootstrap, invoice, node: None, tier, refund })
     }
 }

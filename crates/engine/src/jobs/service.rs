@@ -9,6 +9,7 @@ use crate::idempotency::Idempotency;
 use crate::identities::Identities;
 use crate::inference::BackendHealth;
 use crate::payments::Payments;
+use crate::payouts::Payouts;
 use crate::purchases::Purchases;
 use crate::quotes::Quotes;
 use crate::sales::SalesServices;
@@ -24,6 +25,7 @@ pub struct Jobs {
     pub(super) quotes: Arc<Quotes>,
     pub(super) feed: Arc<JobFeed>,
     pub(super) tokens: ClaimTokens,
+    pub(super) payouts: Arc<Payouts>,
     pub(super) purchases: Arc<Purchases>,
     pub(super) admission: Arc<Admission>,
     pub(super) backend: Arc<BackendHealth>,
@@ -51,8 +53,16 @@ impl Jobs {
         steps: &JobSteps,
         tokens: ClaimTokens,
     ) -> Self {
-        let SalesServices { idempotency, identities, payments, purchases, quotes, backend, admission } =
-            services;
+        let SalesServices {
+            idempotency,
+            identities,
+            payments,
+            purchases,
+            payouts,
+            quotes,
+            backend,
+            admission,
+        } = services;
         let feed = steps.feed.clone();
         let random = core.ports.entropy.bytes();
         let lease_owner = LeaseOwner(uuid::Builder::from_random_bytes(random).into_uuid());
@@ -64,6 +74,7 @@ impl Jobs {
             quotes,
             feed,
             tokens,
+            payouts,
             purchases,
             admission,
             backend,

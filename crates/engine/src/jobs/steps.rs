@@ -30,7 +30,7 @@ impl RowKeys {
     /// Declares a job with its account and, if it has an identity, its reservation. The pool pays nothing for anonymous jobs.
     pub(super) fn declare_job(&mut self, job: JobId, identity: Option<NostrPubkey>) {
         self.jobs.insert(job);
-        self.accounts.insert(AccountId::Job(job.0));
+        self.declare_refund(AccountId::Job(job.0));
         if let Some(identity) = identity {
             self.declare_reservation(reservation_id(job), identity);
         }

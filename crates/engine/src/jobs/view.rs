@@ -3,7 +3,9 @@
 use super::service::Jobs;
 use crate::books::rows::{self, RowKind};
 use crate::error::EngineError;
+use crate::payouts::RefundView;
 use tithe_jobs::{Job, JobId, JobSummary};
+use tithe_ledger::AccountId;
 use tithe_lightning::{Invoice, PaymentHash, Preimage};
 use tithe_trust::{NostrPubkey, Tier};
 
@@ -18,6 +20,17 @@ pub struct JobView {
     pub work_invoice: Option<Invoice>,
     /// The present tier of the job's identity.
     pub tier: Tier,
+    /// What is owed to the customer.
+    pub refund: RefundView,
+}
+
+/// A job in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobListing {
+    /// The job.
+    pub job: JobSummary,
+    /// What is owed to the customer; `None` if nothing ever was.
+    pub refund: Option<RefundView>,
 }
 
 impl Jobs {
@@ -43,8 +56,16 @@ impl Jobs {
         identity: NostrPubkey,
         before: Option<JobId>,
         limit: usize,
-    ) -> Result<Vec<JobSummary>, EngineError> {
-        Ok(self.core.ports.store.jobs_of_identity(identity, before, limit).await?)
+    ) -> Result<Vec<JobListing>, EngineError> {
+        let jobs = self.core.ports.store.jobs_of_identity(identity, before, limit).await?;
+        let owed = jobs.iter().filter(|job| !job.refund.amount().is_zero());
+        let accounts: Vec<AccountId> = owed.map(|job| AccountId::Job(job.id.0)).collect();
+        let mut refunds = self.payouts.refunds(&accounts).await?;
+        let listing = |job: JobSummary| {
+            let refund = refunds.remove(&AccountId::Job(job.id.0));
+            JobListing { job, refund }
+        };
+        Ok(jobs.into_iter().map(listing).collect())
     }
 
     /// Whether somebody owns a job that `invoice` pays for: the job's identity does, and so does whoever presents, as `secret`,
@@ -81,6 +102,7 @@ impl Jobs {
         let eval_invoice = invoice(job.evaluation_invoice()).await?;
         let work_invoice = invoice(job.state.work_invoice()).await?;
         let tier = self.identities.tier_of(job.identity).await?;
-        Ok(JobView { job, eval_invoice, work_invoice, tier })
+        let refund = self.payouts.refund(AccountId::Job(id.0), job.refund.amount()).await?;
+        Ok(JobView { job, eval_invoice, work_invoice, tier, refund })
     }
 }

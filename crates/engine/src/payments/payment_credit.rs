@@ -3,7 +3,7 @@
 use super::owner::{PaymentOwner, PaymentStep};
 use crate::books::{Books, Command, Posting, Refusal, RowKeys};
 use std::sync::Arc;
-use tithe_ledger::{AccountId, TransferKey};
+use tithe_ledger::{AccountId, TransferKey, TransferKind};
 use tithe_lightning::{InvoiceChange, InvoiceError, ReceivedPayment};
 
 /// Credits a payment that the wallet has received, once, whoever reports it and however often (invariant I3), and lets the
@@ -51,6 +51,16 @@ impl Command for PaymentCredit {
             kind: owner.payment_kind(invoice.purpose),
             reference: owner.id().0,
         })?;
+        if !payment.liquidity_fee.is_zero() {
+            books.post(Posting {
+                key: TransferKey::new(format!("payment:{hash}:liquidity_fee")),
+                debit: AccountId::RoutingFees,
+                credit: AccountId::Wallet,
+                amount: payment.liquidity_fee,
+                kind: TransferKind::LiquidityFee,
+                reference: owner.id().0,
+            })?;
+        }
         books.rows.invoices.put(paid.clone())?;
         owner.payment_credited(books, &paid, arrival)?;
         Ok(Credited::Now(arrival))

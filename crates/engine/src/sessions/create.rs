@@ -16,6 +16,7 @@ use crate::store::{Store, StoreError};
 use std::sync::Arc;
 use tithe_lightning::{Invoice, OwnerId, PaymentHash, Purpose};
 use tithe_money::Sats;
+use tithe_payouts::LightningAddress;
 use tithe_sessions::{NewSession, Session, SessionId, WebhookUrl};
 use tithe_trust::{NostrPubkey, Tier};
 use uuid::Uuid;
@@ -29,6 +30,8 @@ pub struct NewSessionRequest {
     pub identity: Option<NostrPubkey>,
     /// Where the owner of the session wants warnings.
     pub webhook: Option<WebhookUrl>,
+    /// Where what is left at the end is paid.
+    pub return_to: Option<LightningAddress>,
     /// The signature of the request, which is consumed when the session is recorded.
     pub signature: RequestSignature,
     /// Where the request comes from; `None` means that the limits of one origin do not apply.
@@ -74,12 +77,16 @@ impl Sessions {
             let refused = self.core.ports.webhooks.check(url);
             refused.map_err(|refused| RequestError::Webhook(refused.to_string()))?;
         }
-        let NewSessionRequest { deposit, identity, webhook, signature, origin } = new;
+        if let Some(address) = &new.return_to {
+            self.payouts.check(&address.clone().into())?;
+        }
+        let NewSessionRequest { deposit, identity, webhook, return_to, signature, origin } = new;
         let session = Session::new(NewSession {
             id: SessionId(self.core.new_id()),
             deposit,
             identity,
             webhook,
+            return_to,
             created_at: self.core.now(),
         });
         let render = |Purchased { item: session, invoice, tier }: Purchased<Session>| {

@@ -13,6 +13,7 @@
 //! twice, because a request ends once. When a session ends while requests run, what is available is refunded at once, and what
 //! their holds leave when they end.
 
+mod close;
 mod create;
 mod key_revoke;
 mod keys;
@@ -51,7 +52,7 @@ pub use request_finish::{FinishedRequest, RenderRequest, RequestOutcome, Session
 pub use request_renew::SessionRequestRenew;
 pub use service::Sessions;
 pub use session_abandon::SessionAbandon;
-pub use session_close::SessionClose;
+pub use session_close::{ReturnTo, SessionClose};
 pub use session_create::SessionCreate;
 pub use session_expire::SessionExpire;
 pub use session_notified::SessionNotified;

@@ -35,7 +35,7 @@ impl PaymentOwner for SessionOwner {
     fn declare(&self, step: PaymentStep, keys: &mut RowKeys) {
         match step {
             PaymentStep::Issue | PaymentStep::Expire => drop(keys.sessions.insert(self.session)),
-            PaymentStep::Credit => keys.declare_session(self.session),
+            PaymentStep::Credit => keys.declare_session_refund(self.session),
         }
     }
 

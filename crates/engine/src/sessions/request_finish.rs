@@ -130,7 +130,7 @@ impl Command for SessionRequestFinish {
     const NAME: &'static str = "session_request_finish";
 
     fn declare(&self, keys: &mut RowKeys) {
-        keys.declare_session(self.session);
+        keys.declare_session_refund(self.session);
         keys.declare_hold(HoldId(self.request.0), account_of(self.session));
         keys.session_requests.insert(self.request);
         keys.session_keys.extend(self.keys.iter().map(|key| (self.session, *key)));

@@ -10,6 +10,7 @@ use crate::idempotency::Idempotency;
 use crate::identities::Identities;
 use crate::inference::BackendHealth;
 use crate::payments::Payments;
+use crate::payouts::Payouts;
 use crate::purchases::Purchases;
 use crate::quotes::Quotes;
 use crate::sales::SalesServices;
@@ -23,6 +24,7 @@ pub struct Sessions {
     pub(super) payments: Arc<Payments>,
     pub(super) quotes: Arc<Quotes>,
     pub(super) backend: Arc<BackendHealth>,
+    pub(super) payouts: Arc<Payouts>,
     pub(super) purchases: Arc<Purchases>,
     pub(super) admission: Arc<Admission>,
     pub(super) macaroons: MacaroonKeys,
@@ -38,8 +40,16 @@ impl Sessions {
         macaroons: MacaroonKeys,
         webhook_secrets: WebhookSecrets,
     ) -> Self {
-        let SalesServices { idempotency, identities, payments, purchases, quotes, backend, admission } =
-            services;
+        let SalesServices {
+            idempotency,
+            identities,
+            payments,
+            purchases,
+            payouts,
+            quotes,
+            backend,
+            admission,
+        } = services;
         let slots = RequestSlots::new(core.settings.session_requests);
         Self {
             core,
@@ -48,6 +58,7 @@ impl Sessions {
             payments,
             quotes,
             backend,
+            payouts,
             purchases,
             admission,
             macaroons,

@@ -1,14 +1,31 @@
 //! Closes a session.
 
+use super::steps::account_of;
 use crate::books::{Books, Command, Refusal, RowKeys};
-use tithe_sessions::{Session, SessionId};
+use tithe_lightning::Network;
+use tithe_money::Msats;
+use tithe_payouts::{Destination, FeePolicy, PayoutError};
+use tithe_sessions::{Session, SessionId, SessionState};
+
+/// Where what a session has left is paid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReturnTo {
+    /// The destination.
+    pub destination: Destination,
+    /// What the routing fee may be.
+    pub fees: FeePolicy,
+    /// The network that the wallet is on.
+    pub network: Network,
+}
 
 /// Closes a session, and refunds what it has left. Requests that run are finished and charged; what their holds leave is refunded
-/// then. Closing again changes nothing. Returns the session as it is now.
+/// then. Closing again changes nothing but the destination of what is due. Returns the session as it is now.
 #[derive(Debug, Clone)]
 pub struct SessionClose {
     /// The session.
     pub session: SessionId,
+    /// Where what is left is paid. If that is unsuitable, the session stays open.
+    pub return_to: Option<ReturnTo>,
 }
 
 impl Command for SessionClose {
@@ -16,15 +33,31 @@ impl Command for SessionClose {
     const NAME: &'static str = "session_close";
 
     fn declare(&self, keys: &mut RowKeys) {
-        keys.declare_session(self.session);
+        keys.declare_session_refund(self.session);
+        if let Some(ReturnTo { destination: Destination::Invoice(request), .. }) = &self.return_to {
+            keys.payouts.insert(request.payment_hash());
+        }
     }
 
     fn decide(&self, books: &mut Books<'_>) -> Result<Box<Session>, Refusal> {
-        let session = books.session(self.session)?;
-        let closed = session.closed(books.now())?;
-        if closed == session {
-            return Ok(Box::new(session));
+        let mut session = books.session(self.session)?;
+        let expired = matches!(session.state, SessionState::Expired(_)) && session.paid_in != Msats::ZERO;
+        // What an expired session has left can still be claimed.
+        if !(expired && self.return_to.is_some()) {
+            let closed = session.closed(books.now())?;
+            if closed != session {
+                session = books.session_refund(&closed, "close")?;
+            }
         }
-        Ok(Box::new(books.session_refund(&closed, "close")?))
+        if let Some(ReturnTo { destination, fees, network }) = &self.return_to
+            && !session.end().unwrap_or_default().refund.is_zero()
+        {
+            match books.payout_direct(account_of(self.session), destination, fees, *network) {
+                // The session is closed all the same: there is nothing that could be paid.
+                Ok(_) | Err(Refusal::Payout(PayoutError::NothingDue | PayoutError::Dust { .. })) => {}
+                Err(refused) => return Err(refused),
+            }
+        }
+        Ok(Box::new(session))
     }
 }

@@ -19,7 +19,7 @@ impl Command for SessionExpire {
     const NAME: &'static str = "session_expire";
 
     fn declare(&self, keys: &mut RowKeys) {
-        keys.declare_session(self.session);
+        keys.declare_session_refund(self.session);
     }
 
     fn decide(&self, books: &mut Books<'_>) -> Result<(), Refusal> {

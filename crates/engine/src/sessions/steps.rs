@@ -17,6 +17,12 @@ impl RowKeys {
         self.sessions.insert(session);
         self.accounts.insert(account_of(session));
     }
+
+    /// Declares a session whose balance may be refunded.
+    pub(super) fn declare_session_refund(&mut self, session: SessionId) {
+        self.sessions.insert(session);
+        self.declare_refund(account_of(session));
+    }
 }
 
 impl Books<'_> {
@@ -72,6 +78,9 @@ impl Books<'_> {
         let refund = self.accrue_refund(account, session.id.0, occasion)?;
         let moved = before.checked_sub(self.account(account)?.balance())?;
         let rounding = moved.checked_sub(refund.to_msats())?;
+        if let Some(address) = &session.return_to {
+            self.obligation_address(account, address)?;
+        }
         let refunded = if moved == Msats::ZERO {
             session.clone()
         } else {

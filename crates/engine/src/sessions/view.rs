@@ -4,6 +4,7 @@ use super::service::Sessions;
 use super::steps::account_of;
 use crate::books::rows::{self, RowKind};
 use crate::error::EngineError;
+use crate::payouts::RefundView;
 use tithe_clock::Timestamp;
 use tithe_lightning::Invoice;
 use tithe_money::Msats;
@@ -31,6 +32,8 @@ pub struct SessionView {
     pub pending_top_up: Option<Invoice>,
     /// The present tier of the session's identity.
     pub tier: Tier,
+    /// What is owed to the customer.
+    pub refund: RefundView,
 }
 
 impl Sessions {
@@ -67,6 +70,8 @@ impl Sessions {
             _ => session.expires_at(settings.session_idle),
         };
         let tier = self.identities.tier_of(session.identity).await?;
+        let accrued = session.end().unwrap_or_default().refund;
+        let refund = self.payouts.refund(account_of(id), accrued).await?;
         Ok(SessionView {
             session,
             state,
@@ -77,6 +82,7 @@ impl Sessions {
             deposit_invoice,
             pending_top_up,
             tier,
+            refund,
         })
     }
 
@@ -100,17 +106,6 @@ impl Sessions {
     /// [`EngineError::Busy`].
     pub async fn keys(&self, session: SessionId) -> Result<Vec<SessionKey>, EngineError> {
         Ok(self.core.ports.store.session_keys(session).await?)
-    }
-
-    /// Closes a session, and refunds what it has left. Closing again changes nothing.
-    ///
-    /// # Errors
-    /// [`EngineError::SessionState`] when the session was never paid for, or has expired.
-    pub async fn close(&self, id: SessionId) -> Result<Session, EngineError> {
-        match self.core.committer.commit(super::SessionClose { session: id }).await {
-            Ok(session) => Ok(*session),
-            Err(failure) => Err(failure.into()),
-        }
     }
 
     /// Revokes a key that was used, and everything that was narrowed from it.

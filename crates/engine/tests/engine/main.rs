@@ -23,6 +23,7 @@ mod keys;
 mod lapses;
 mod life;
 mod outages;
+mod payouts;
 mod prices;
 mod reports;
 mod retention;

@@ -49,6 +49,12 @@ pub enum Code {
     TopUpPending,
     /// The session is closed or has expired.
     SessionEnded,
+    /// Nothing is due.
+    NothingDue,
+    /// No more is due than the routing fee may be.
+    RefundTooSmall,
+    /// A payment of the refund is in flight.
+    PayoutInFlight,
     /// The body is too large.
     BodyTooLarge,
     /// The URL is too long.
@@ -87,7 +93,7 @@ pub enum Code {
 
 impl Code {
     /// All codes.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 43] = [
         Self::InvalidBody,
         Self::InvalidField,
         Self::InvalidIdempotencyKey,
@@ -111,6 +117,9 @@ impl Code {
         Self::RequestInProgress,
         Self::TopUpPending,
         Self::SessionEnded,
+        Self::NothingDue,
+        Self::RefundTooSmall,
+        Self::PayoutInFlight,
         Self::BodyTooLarge,
         Self::UrlTooLong,
         Self::UnsupportedMediaType,
@@ -256,6 +265,24 @@ impl Code {
                 409,
                 "Session ended",
                 "Create another session. What this one had left is refunded.",
+            ),
+            Self::NothingDue => (
+                "nothing_due",
+                409,
+                "Nothing due",
+                "Read the job or the session: its refund was paid, or there is none.",
+            ),
+            Self::RefundTooSmall => (
+                "refund_too_small",
+                409,
+                "Refund too small",
+                "No more is due than the routing fee may be, so no payment can carry it. It stays due.",
+            ),
+            Self::PayoutInFlight => (
+                "payout_in_flight",
+                409,
+                "Payment in flight",
+                "Read the refund until the payment has succeeded or failed; then name another destination if it is needed.",
             ),
             Self::BodyTooLarge => ("body_too_large", 413, "Body too large", "Send at most 1 MiB."),
             Self::UrlTooLong => (

@@ -15,6 +15,7 @@ use std::fmt;
 use tithe_engine::{EngineError, InvalidCredential};
 use tithe_lightning::TestPaymentError;
 use tithe_money::{Msats, Sats};
+use tithe_payouts::PayoutError;
 use tithe_paywall::LimitReached;
 use tithe_sessions::{SessionError, StateName};
 use utoipa::ToSchema;
@@ -242,6 +243,7 @@ impl From<EngineError> for Problem {
                 return Self::new(Code::TopUpPending, failure.to_string())
                     .with_extension("pendingTopup", pending.unwrap_or_default());
             }
+            EngineError::Payout(refused) => return payout(refused, &failure),
             EngineError::WorkFailed => Code::WorkFailed,
             EngineError::WorkRefused => Code::RequestRefused,
             EngineError::NotFound { .. } | EngineError::TestPayment(TestPaymentError::Unknown(_)) => {
@@ -283,6 +285,18 @@ fn insufficient_balance(failure: &EngineError, required: Msats, available: Msats
             "topUp",
             json!({ "method": "POST", "path": "topup", "amountSats": required.saturating_sub(available) }),
         )
+}
+
+fn payout(refused: &PayoutError, failure: &EngineError) -> Problem {
+    let code = match refused {
+        PayoutError::NothingDue => Code::NothingDue,
+        PayoutError::Dust { .. } => Code::RefundTooSmall,
+        PayoutError::InFlight(_) => Code::PayoutInFlight,
+        PayoutError::Invoice(mismatch) => return Problem::field("invoice", mismatch),
+        PayoutError::Used(_) | PayoutError::InAdvance => return Problem::field("invoice", refused),
+        _ => return Problem::new(Code::Internal, EngineError::Internal.to_string()),
+    };
+    Problem::new(code, failure.to_string())
 }
 
 fn key_limit(reached: LimitReached) -> Problem {

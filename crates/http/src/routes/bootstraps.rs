@@ -136,7 +136,7 @@ pub(super) fn path(id: impl std::fmt::Display) -> String {
 }
 
 /// Parses the id in a path: only the hyphenated form that the server writes.
-fn bootstrap_id(text: &str) -> Result<BootstrapId, Problem> {
+pub(super) fn bootstrap_id(text: &str) -> Result<BootstrapId, Problem> {
     let id = text.parse::<BootstrapId>().ok().filter(|id| id.to_string() == text.to_ascii_lowercase());
     id.ok_or_else(|| Problem::field("bootstrapJobId", "expected a UUID"))
 }

@@ -5,11 +5,13 @@ use crate::credentials::Incoming;
 use crate::idempotency::Begun;
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::state::AppState;
-use crate::wire::TestPaymentBody;
+use crate::wire::{TestInvoiceBody, TestPaymentBody, TopUpBody};
 use crate::{body, idempotency};
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use tithe_engine::EngineError;
 use tithe_engine::records::StoredResponse;
+use tithe_money::Sats;
 
 /// Pay a test invoice
 ///
@@ -51,10 +53,43 @@ pub(crate) async fn pay(
             let preimage = engine.payments.pay_for_test(payer.as_ref(), hash).await?;
             let paid =
                 TestPaymentBody { ok: true, payment_hash: hash.to_string(), preimage: preimage.reveal() };
-            let body = serde_json::to_string(&paid).map_err(|_| tithe_engine::EngineError::Internal)?;
+            let body = serde_json::to_string(&paid).map_err(|_| EngineError::Internal)?;
             Ok(StoredResponse { status: 200, body })
         };
         engine.idempotency.once(key.map(|key| *key), caller.signature, work).await
     };
     Ok(idempotency::respond(state.run_change(paying).await?))
+}
+
+/// Get a test invoice
+///
+/// An invoice of the wallet that pays test invoices, so that refunds can be tried. This endpoint exists only with `TITHE_DEV=1`, and never
+/// with a mainnet wallet.
+#[utoipa::path(
+    post, path = "/dev/stub/invoice", tag = "Development", operation_id = "invoiceForTest",
+    request_body = TopUpBody,
+    responses(
+        (status = 201, description = "the invoice", body = TestInvoiceBody),
+        (status = 400, description = "invalid amount", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 401, description = "invalid credentials", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "wallet unavailable", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn invoice(
+    state: Data<AppState>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let bytes = body::read(&request, payload).await?;
+    let payer =
+        state.test_payer.clone().ok_or_else(|| Problem::new(Code::NotFound, "test payments are disabled"))?;
+    let wanted: TopUpBody = body::json(&bytes)?;
+    Incoming::with_body(&request, &bytes, None)?.identify(&state)?;
+    let amount = Sats::new(wanted.amount_sats).map_err(|wrong| Problem::field("amountSats", wrong))?;
+    if amount.is_zero() {
+        return Err(Problem::field("amountSats", "expected at least 1, got 0"));
+    }
+    let making = async move { payer.invoice(amount).await.map_err(EngineError::TestPayment) };
+    let invoice = state.run_change(making).await?;
+    Ok(HttpResponse::Created().json(TestInvoiceBody::from(&invoice)))
 }

@@ -161,7 +161,8 @@ fn event(
                 Ok(data)
             };
             let head = format!("event: state\nid: {}\ndata: ", id_of(job, cursor));
-            let key = TextKey { kind: "event", job, revision: change.revision, tier: view.tier.as_str() };
+            let (revision, tier, refund) = (change.revision, view.tier.as_str(), view.refund.updated_at);
+            let key = TextKey { kind: "event", job, revision, tier, refund };
             let data: Result<Bytes, Problem> = match shared {
                 Some(shared) => shared.get(key, render),
                 None => render().map(Bytes::from),

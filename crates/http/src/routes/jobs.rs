@@ -136,7 +136,8 @@ pub(crate) async fn read(
     if !view.job.state.name().is_terminal() {
         return Ok(response.body(render()?));
     }
-    let key = TextKey { kind: "job", job: id, revision: view.job.revision, tier: view.tier.as_str() };
+    let (revision, tier, refund) = (view.job.revision, view.tier.as_str(), view.refund.updated_at);
+    let key = TextKey { kind: "job", job: id, revision, tier, refund };
     Ok(response.body(Parts(state.shared.get(key, render)?)))
 }
 
@@ -211,7 +212,7 @@ pub(crate) async fn list(state: Data<AppState>, request: HttpRequest) -> Result<
     let mut page = state.run(async move { jobs.of_identity(identity, cursor, limit + 1).await }).await?;
     let more = page.len() > limit;
     page.truncate(limit);
-    let next = page.last().filter(|_| more).map(|job| job.id.to_string());
+    let next = page.last().filter(|_| more).map(|listing| listing.job.id.to_string());
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))
         .json(JobListBody { jobs: page.iter().map(JobSummaryBody::from).collect(), next_cursor: next }))

@@ -12,8 +12,10 @@ pub(crate) mod jobs;
 pub(crate) mod models;
 pub(crate) mod pool;
 pub(crate) mod problems;
+pub(crate) mod refunds;
 pub(crate) mod session_work;
 pub(crate) mod sessions;
+pub(crate) mod solvency;
 
 use crate::problem::{Code, Problem};
 use actix_web::web::{self, ServiceConfig};
@@ -37,6 +39,7 @@ macro_rules! for_each_route {
             read jobs::list as __path_list,
             read jobs::read as __path_read,
             read events::events as __path_events,
+            written refunds::of_job as __path_of_job,
             written sessions::create as __path_create,
             read sessions::read as __path_read,
             written session_work::request as __path_request,
@@ -48,12 +51,15 @@ macro_rules! for_each_route {
             read bootstraps::plans as __path_plans,
             written bootstraps::create as __path_create,
             read bootstraps::read as __path_read,
+            written refunds::of_bootstrap as __path_of_bootstrap,
             written identity::challenge as __path_challenge,
             written identity::verify as __path_verify,
             read identity::me as __path_me,
             read pool::read as __path_read,
+            read solvency::read as __path_read,
             read invoices::read as __path_read,
             dev dev::pay as __path_pay,
+            dev dev::invoice as __path_invoice,
             read health::alive as __path_alive,
             read health::ready as __path_ready,
             read problems::list as __path_list,

@@ -7,8 +7,9 @@ use crate::problem::{Code, Problem, ProblemBody};
 use crate::query::Page;
 use crate::state::AppState;
 use crate::wire::{
-    ClosedSessionBody, CreatedSessionBody, InvoiceBody, NewSessionBody, SessionBody, SessionKeyBody,
-    SessionKeyListBody, SessionRequestBody, SessionRequestListBody, TopUpBody, ToppedUpBody,
+    CloseSessionBody, ClosedSessionBody, CreatedSessionBody, DestinationBody, InvoiceBody, NewSessionBody,
+    SessionBody, SessionKeyBody, SessionKeyListBody, SessionRequestBody, SessionRequestListBody, TopUpBody,
+    ToppedUpBody,
 };
 use crate::{body, idempotency};
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue, LOCATION};
@@ -20,6 +21,7 @@ use tithe_engine::jobs::Origin;
 use tithe_engine::records::StoredResponse;
 use tithe_engine::sessions::{CreatedSession, NewSessionRequest, SessionAccess};
 use tithe_money::Sats;
+use tithe_payouts::Destination;
 use tithe_paywall::KeyId;
 use tithe_sessions::SessionId;
 
@@ -60,6 +62,15 @@ pub(crate) async fn create(
     refuse_while_draining(&state)?;
     let incoming = Incoming::with_body(&request, &bytes, new.nostr_token.as_deref())?;
     let deposit = amount(new.amount_sats)?;
+    let return_to = match new.return_to.as_ref().map(DestinationBody::read).transpose()? {
+        Some(Destination::Invoice(_)) => {
+            let problem =
+                "unsuitable invoice: expected lightningAddress, because the amount is not known yet";
+            return Err(Problem::field("returnTo.invoice", problem));
+        }
+        Some(Destination::Address(address)) => Some(address),
+        None => None,
+    };
     let (caller, key) = match idempotency::begin(&incoming, key, &state).await? {
         Begun::New(caller, key) => (caller, key),
         Begun::Answered(keyed) => return Ok(located(keyed)),
@@ -67,7 +78,7 @@ pub(crate) async fn create(
     let Caller { identity, signature } = caller;
     let origin = state.limits.client(&request).map(|client| Origin::new(client.to_string()));
     let webhook = new.webhook_url;
-    let new = NewSessionRequest { deposit, identity, webhook, signature, origin };
+    let new = NewSessionRequest { deposit, identity, webhook, return_to, signature, origin };
     let sessions = state.engine.sessions.clone();
     let creating = async move { sessions.create(new, key.map(|key| *key), &render_created).await };
     Ok(located(state.run_change(creating).await?))
@@ -201,31 +212,38 @@ pub(crate) async fn top_up(
 
 /// Close a session
 ///
-/// What the session has left is refunded. Requests that are running are finished and charged. Closing again changes nothing. Only
-/// with the session's own macaroon.
+/// What the session has left is refunded, to `returnTo` if it is given: an invoice for exactly what is payable then, or without an amount,
+/// or a Lightning address. If that is unsuitable, the session stays open. Requests that are running are finished and charged. Closing
+/// again changes nothing, but it can name where to pay what is due, also after the session has expired. Only with the session's own
+/// macaroon.
 #[utoipa::path(
     post, path = "/api/sessions/{sessionId}/close", tag = "Sessions", operation_id = "closeSession",
     security(("Macaroon" = [])),
     params(("sessionId" = Uuid, Path, description = "the session's id")),
+    request_body(content = Option<CloseSessionBody>),
     responses(
         (status = 202, description = "the session is closed", body = ClosedSessionBody),
-        (status = 400, description = "malformed session id", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 400, description = "malformed session id, invalid body or unsuitable invoice; `detail` names the field", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "missing or invalid macaroon", body = ProblemBody, content_type = "application/problem+json"),
         (status = 402, description = "the deposit is not paid", body = ProblemBody, content_type = "application/problem+json"),
         (status = 403, description = "the macaroon of another session, or a narrowed one", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "session not found", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 409, description = "the session has expired", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "the session has expired, or another payment of its refund is in flight", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn close(
     state: Data<AppState>,
     request: HttpRequest,
     id: Path<String>,
+    payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let session = owner(&state, &request, &id)?;
+    let bytes = body::read(&request, payload).await?;
+    let close = if bytes.is_empty() { CloseSessionBody::default() } else { body::json(&bytes)? };
+    let return_to = close.return_to.as_ref().map(DestinationBody::read).transpose()?;
     let sessions = state.engine.sessions.clone();
-    let closed = state.run_change(async move { sessions.close(session).await }).await?;
-    Ok(private(202, &ClosedSessionBody::from(&closed)))
+    let (closed, refund) = state.run_change(async move { sessions.close(session, return_to).await }).await?;
+    Ok(private(202, &ClosedSessionBody::new(&closed, &refund)))
 }
 
 /// List the keys of a session

@@ -189,7 +189,7 @@ impl TryFrom<&BootstrapView> for BootstrapBody {
             node: view.node.as_ref().map(NodeBody::from),
             // The response with the credentials says already that they are gone.
             credentials_delivered: delivered,
-            refund: bootstrap.has_ended().then(|| bootstrap.refund.into()),
+            refund: bootstrap.has_ended().then(|| RefundBody::from(&view.refund)),
             created_at: bootstrap.created_at,
             updated_at: bootstrap.updated_at,
             trust_tier: view.tier.as_str(),

@@ -3,7 +3,7 @@
 use super::vocabulary::{InvoiceStateName, PurposeName};
 use serde::Serialize;
 use tithe_clock::Timestamp;
-use tithe_lightning::{Invoice, InvoiceState};
+use tithe_lightning::{Bolt11, Invoice, InvoiceState};
 use tithe_money::MoneyError;
 use utoipa::ToSchema;
 
@@ -96,4 +96,28 @@ pub(crate) struct TestPaymentBody {
     /// The preimage, which is the proof of payment: 64 hex digits.
     #[schema(pattern = "^[0-9a-f]{64}$")]
     pub(crate) preimage: String,
+}
+
+/// An invoice for tests.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TestInvoiceBody {
+    /// The BOLT11 invoice.
+    payment_request: String,
+    /// The payment hash: 64 hex digits.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    payment_hash: String,
+    /// The time at which the invoice expires.
+    #[schema(value_type = String, format = DateTime)]
+    expires_at: Timestamp,
+}
+
+impl From<&Bolt11> for TestInvoiceBody {
+    fn from(invoice: &Bolt11) -> Self {
+        Self {
+            payment_request: invoice.as_str().to_owned(),
+            payment_hash: invoice.payment_hash().to_string(),
+            expires_at: invoice.expires_at(),
+        }
+    }
 }

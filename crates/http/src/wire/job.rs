@@ -5,8 +5,8 @@ use super::vocabulary::{FinishReasonName, JobStateName, TierName};
 use super::{Decimal, InvoiceBody};
 use serde::{Deserialize, Serialize};
 use tithe_clock::Timestamp;
-use tithe_engine::jobs::{CreatedJob, JobView};
-use tithe_jobs::{Job, JobChange, JobState, JobSummary, StateName, WorkTerms};
+use tithe_engine::jobs::{CreatedJob, JobListing, JobView};
+use tithe_jobs::{Job, JobChange, JobState, StateName, WorkTerms};
 use tithe_lightning::InvoiceState;
 use tithe_money::{MoneyError, Msats};
 use utoipa::ToSchema;
@@ -140,15 +140,19 @@ pub(crate) struct JobSummaryBody {
     refund: Option<RefundBody>,
 }
 
-impl From<&JobSummary> for JobSummaryBody {
-    fn from(job: &JobSummary) -> Self {
+impl From<&JobListing> for JobSummaryBody {
+    fn from(listing: &JobListing) -> Self {
+        let JobListing { job, refund } = listing;
         Self {
             job_id: job.id.to_string(),
             state: job.state.as_str(),
             model: job.model.clone(),
             created_at: job.created_at,
             updated_at: job.updated_at,
-            refund: job.state.is_terminal().then(|| job.refund.into()),
+            refund: job
+                .state
+                .is_terminal()
+                .then(|| refund.as_ref().map_or_else(RefundBody::none, RefundBody::from)),
         }
     }
 }
@@ -278,7 +282,7 @@ impl JobBody {
             usage: None,
             charged: None,
             error_message: None,
-            refund: state.is_terminal().then(|| job.refund.into()),
+            refund: state.is_terminal().then(|| RefundBody::from(&view.refund)),
         };
         match state {
             StateName::AwaitingEvalPayment => {

@@ -9,22 +9,25 @@ mod model;
 mod pool;
 mod refund;
 mod session;
+mod solvency;
 mod vocabulary;
 
 pub(crate) use bootstrap::{BootstrapBody, CreatedBootstrapBody, NewBootstrapBody, PlanBody, PlanListBody};
 pub(crate) use estimate::EstimateBody;
 pub(crate) use identity::{ChallengeBody, MeBody, VerifiedBody, VerifyBody};
-pub(crate) use invoice::{InvoiceBody, InvoiceStateBody, TestPaymentBody};
+pub(crate) use invoice::{InvoiceBody, InvoiceStateBody, TestInvoiceBody, TestPaymentBody};
 pub(crate) use job::{
     CreatedJobBody, DeltaBody, JobBody, JobEventBody, JobListBody, JobSummaryBody, NewJobBody,
 };
 pub(crate) use model::{ModelBody, ModelListBody};
 pub(crate) use pool::{PoolBody, PoolSummaryBody};
+pub(crate) use refund::{CloseSessionBody, DestinationBody, RefundBody, RefundRequestedBody};
 pub(crate) use session::{
     AnswerDeltaBody, ClosedSessionBody, CreatedSessionBody, NewSessionBody, SessionBody, SessionKeyBody,
     SessionKeyListBody, SessionReplyBody, SessionRequestBody, SessionRequestListBody, SessionWorkBody,
     TopUpBody, ToppedUpBody,
 };
+pub(crate) use solvency::SolvencyBody;
 pub(crate) use vocabulary::{ProblemCode, ReadyName};
 
 use serde::Serialize;

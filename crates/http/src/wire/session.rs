@@ -1,10 +1,11 @@
 //! The bodies of sessions.
 
 use super::InvoiceBody;
-use super::refund::RefundBody;
+use super::refund::{DestinationBody, RefundBody};
 use super::vocabulary::{FinishReasonName, RequestStateName, SessionStateName, TierName};
 use serde::{Deserialize, Serialize};
 use tithe_clock::Timestamp;
+use tithe_engine::payouts::RefundView;
 use tithe_engine::sessions::{CreatedSession, FinishedRequest, SessionView};
 use tithe_lightning::InvoiceState;
 use tithe_money::{MoneyError, Msats};
@@ -27,6 +28,10 @@ pub(crate) struct NewSessionBody {
     /// (see `webhookSecret`).
     #[schema(value_type = Option<String>, nullable = false, example = "https://example.com/hook")]
     pub(crate) webhook_url: Option<WebhookUrl>,
+    /// Where what the session has left at its end is paid: a Lightning address, because the amount is not known yet. It can also be named
+    /// when the session is closed.
+    #[schema(nullable = false)]
+    pub(crate) return_to: Option<DestinationBody>,
 }
 
 /// A request to top a session up.
@@ -150,7 +155,7 @@ impl SessionBody {
             expires_at: view.expires_at,
             invoice: pending(&view.deposit_invoice)?,
             pending_topup: pending(&view.pending_top_up)?,
-            refund: view.session.end().map(|end| end.refund.into()),
+            refund: view.session.end().map(|_| RefundBody::from(&view.refund)),
             webhook_url: webhook_url.map(|url| url.as_str().to_owned()),
             webhook_secret,
             trust_tier: view.tier.as_str(),
@@ -172,12 +177,13 @@ pub(crate) struct ClosedSessionBody {
     refund: RefundBody,
 }
 
-impl From<&Session> for ClosedSessionBody {
-    fn from(session: &Session) -> Self {
+impl ClosedSessionBody {
+    /// A session that has ended, with its refund.
+    pub(crate) fn new(session: &Session, refund: &RefundView) -> Self {
         Self {
             session_id: session.id.to_string(),
             state: session.stored_state_name().as_str(),
-            refund: session.end().unwrap_or_default().refund.into(),
+            refund: refund.into(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Reads, and leases.
 
 mod bootstraps;
+mod payouts;
 mod sessions;
 
 use crate::failure::Failure;

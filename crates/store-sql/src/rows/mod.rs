@@ -10,6 +10,7 @@ mod invoice;
 mod job;
 mod ledger;
 mod outbox;
+mod payout;
 mod session;
 
 pub use bootstrap::BootstrapRow;
@@ -20,6 +21,7 @@ pub use invoice::InvoiceRow;
 pub use job::{JobRow, JobSummaryRow};
 pub use ledger::{AccountRow, HoldRow, NewTransferRow, TransferRow};
 pub use outbox::{JOB_TOPIC, NewOutboxRow, OutboxRow};
+pub use payout::{ObligationRow, PayoutRow};
 pub use session::{SessionKeyRow, SessionRequestRow, SessionRow};
 
 use std::fmt::Display;

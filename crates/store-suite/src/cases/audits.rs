@@ -44,7 +44,7 @@ pub async fn every_row_is_seen_once(store: FreshStore) {
         assert!(outcomes.iter().all(Result::is_ok));
     }
     let mut seen = std::collections::HashSet::new();
-    let mut counts = [0_u128; 9];
+    let mut counts = [0_u128; 10];
     let mut rows = store.audit_rows().await.unwrap();
     while let Some(row) = rows.next().await {
         let row = row.unwrap();
@@ -59,6 +59,8 @@ pub async fn every_row_is_seen_once(store: FreshStore) {
             AuditRow::Reservation(_) => 6,
             AuditRow::PoolCounters(_) => 7,
             AuditRow::Grant(_) => 8,
+            AuditRow::Obligation(_) => 9,
+            AuditRow::Payout(row) => panic!("{row:?}"),
             AuditRow::Session(row) => panic!("{row:?}"),
             AuditRow::SessionRequest(row) => panic!("{row:?}"),
             AuditRow::Bootstrap(row) => panic!("{row:?}"),
@@ -74,7 +76,7 @@ pub async fn every_row_is_seen_once(store: FreshStore) {
     // For each job: two payments, two charges, a tithe, a refund, and (the amounts are odd) a rounding.
     // For each person: what is in their account, its charge, a grant.
     let transfers = 1 + 3 * 7 + 3 * people;
-    assert_eq!(counts, [transfers, 4 + people, holds, 6, 3, people, people, 1, people]);
+    assert_eq!(counts, [transfers, 4 + people, holds, 6, 3, people, people, 1, people, 3]);
     assert_sound(&store).await;
     assert_eq!(store.identity(pubkey(1_049)).await.unwrap().unwrap().window.absorbed, msats(1));
 }

@@ -79,7 +79,7 @@ fn pay(n: u128, amount: u64, now: Timestamp) -> PaymentCredit {
     let payment = ReceivedPayment {
         payment_hash: preimage.payment_hash(),
         amount: msats(amount),
-        liquidity_fee: Msats::ZERO,
+        liquidity_fee: msats(0),
         preimage: Some(preimage),
         received_at: now,
     };

@@ -50,7 +50,14 @@ fn new_session(n: u128, identity: Option<NostrPubkey>, now: Timestamp) -> Sessio
     let deposit = Sats::new(500).unwrap();
     // Those of an identity are of an owner who wants warnings.
     let webhook = identity.map(|_| "https://example.com/hook".parse().unwrap());
-    Session::new(NewSession { id: session_id(n), deposit, identity, webhook, created_at: now })
+    Session::new(NewSession {
+        id: session_id(n),
+        deposit,
+        identity,
+        webhook,
+        return_to: None,
+        created_at: now,
+    })
 }
 
 fn create(session: Session) -> SessionCreate {
@@ -229,7 +236,7 @@ pub async fn sessions_come_back_as_they_were_written(store: FreshStore) {
     assert!(matches!(committer.commit(unknown).await, Err(CommitError::Refused(Refusal::NotFound { .. }))));
 
     // What is held stays until its request ends.
-    let closed = *committer.commit(SessionClose { session: new.id }).await.unwrap();
+    let closed = *committer.commit(SessionClose { session: new.id, return_to: None }).await.unwrap();
     assert_eq!(store.session(new.id).await.unwrap(), Some(closed.clone()));
     assert_eq!(balance(&store, 1).await, (100_653, 100_000));
     committer.commit(finish(1, 4, completed(9_999), &keys)).await.unwrap();
@@ -244,7 +251,7 @@ pub async fn late_payments_of_sessions_are_credited_or_refunded(store: FreshStor
     let committer = committer_at(&store, START);
     active(&committer, 1, 500_000).await;
     committer.commit(issue(1, 1, 300_500, START)).await.unwrap();
-    committer.commit(SessionClose { session: session_id(1) }).await.unwrap();
+    committer.commit(SessionClose { session: session_id(1), return_to: None }).await.unwrap();
     committer.commit(pay(1, 1, 300_500, START)).await.unwrap();
     let end = store.session(session_id(1)).await.unwrap().unwrap().end().unwrap();
     assert_eq!((end.refund.get(), end.rounding), (800, msats(500)));
@@ -330,7 +337,7 @@ pub async fn owners_are_warned_once_for_each_level(store: FreshStore) {
     committer.commit(end).await.unwrap();
     assert_eq!(due().await, (vec![(first, 50)], vec![(first, 80)]));
     // Nobody is warned of a session that is closed.
-    committer.commit(SessionClose { session: first }).await.unwrap();
+    committer.commit(SessionClose { session: first, return_to: None }).await.unwrap();
     assert_eq!(due().await.0, vec![]);
     assert_sound(&store).await;
 }
@@ -428,7 +435,7 @@ pub async fn a_hundred_requests_at_once_begin_exactly_as_often_as_the_balance_co
     });
     let ends: Vec<SessionRequestFinish> = ends.collect();
     let ending = ends.into_iter().enumerate().map(|(at, end)| committers[at % 2].commit(end));
-    let closing = committers[1].commit(SessionClose { session: session_id(1) });
+    let closing = committers[1].commit(SessionClose { session: session_id(1), return_to: None });
     let (ended, closed) = tokio::join!(futures_util::future::join_all(ending), closing);
     closed.unwrap();
     assert_eq!(ended.iter().filter(|ended| ended.is_ok()).count(), 10, "{ended:?}");
@@ -606,7 +613,7 @@ pub async fn random_steps_of_sessions_match_the_reference(stores: Vec<FreshStore
                     naive.refund();
                 }
                 _ if step > 40 => {
-                    committer.commit(SessionClose { session: session_id(n) }).await.unwrap();
+                    committer.commit(SessionClose { session: session_id(n), return_to: None }).await.unwrap();
                     if !naive.closed {
                         naive.closed = true;
                         naive.refund();

@@ -5,7 +5,7 @@ use super::rules::DAY;
 use super::world::World;
 use crate::command::{Command, Outcome, Reply};
 use futures_util::StreamExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tithe_engine::books::Refusal;
 use tithe_engine::store::{AuditRow, Store};
 use tithe_free_tier::{FreeTierError, Grant, Identity, Reservation, ReservationState};
@@ -171,6 +171,7 @@ impl World {
         let mut rows = store.audit_rows().await.unwrap();
         let (mut people, mut reservations, mut grants, mut jobs, mut invoices) = (0, 0, 0, 0, 0);
         let mut holds = 0;
+        let mut owed = BTreeSet::new();
         let mut sums: BTreeMap<AccountId, i128> = BTreeMap::new();
         while let Some(row) = rows.next().await {
             match row.unwrap() {
@@ -199,7 +200,14 @@ impl World {
                     let wanted = self.invoices.get(&row.payment_hash).map(|paper| paper.state);
                     assert_eq!(Some(row.state.as_str()), wanted, "{context}: {row:?}");
                 }
+                AuditRow::Obligation(row) => {
+                    owed.insert(row.account);
+                    let refund = self.jobs.get(&row.reference()).map(|job| job.refund_sats);
+                    let (accrued, due) = (plain(row.accrued.to_msats()), plain(row.due.to_msats()));
+                    assert_eq!((Some(accrued / 1_000), due), (refund, accrued), "{context}: {row:?}");
+                }
                 // The model has none.
+                AuditRow::Payout(row) => panic!("{context}: {row:?}"),
                 AuditRow::Session(row) => panic!("{context}: {row:?}"),
                 AuditRow::SessionRequest(row) => panic!("{context}: {row:?}"),
                 AuditRow::Bootstrap(row) => panic!("{context}: {row:?}"),
@@ -236,6 +244,8 @@ impl World {
         let balances: BTreeMap<AccountId, i128> =
             self.balances.iter().filter(|(_, balance)| **balance != 0).map(|(id, sum)| (*id, *sum)).collect();
         assert_eq!(sums, balances, "{context}");
+        let refunded = self.jobs.values().filter(|job| job.refund_sats > 0).count();
+        assert_eq!(owed.len(), refunded, "{context}: an obligation for every refund");
         self.check_limits(context);
     }
 

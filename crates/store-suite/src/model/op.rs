@@ -348,8 +348,13 @@ impl Step {
                 let preimage = preimage(id, purpose);
                 let amount = Msats::new(arrives(asked(purpose).get().max(1_000), how)).unwrap();
                 let payment_hash = preimage.payment_hash();
-                let payment =
-                    ReceivedPayment { payment_hash, amount, liquidity_fee: Msats::ZERO, preimage: Some(preimage), received_at: now };
+                let payment = ReceivedPayment {
+                    payment_hash,
+                    amount,
+                    liquidity_fee: Msats::ZERO,
+                    preimage: Some(preimage),
+                    received_at: now,
+                };
                 Command::PaymentCredit { job: id, identity, payment }
             }
             Self::Lapse(purpose) => {

@@ -1,5 +1,6 @@
 //! A scene: what servers share (a store, a wallet, a backend, a price, the time), and the customer who pays.
 
+mod addresses;
 mod backend;
 mod power;
 mod prices;
@@ -8,6 +9,7 @@ mod server;
 mod store;
 mod time;
 
+pub use addresses::Addresses;
 pub use backend::{Answer, Backend, Ends, Gate, Point};
 pub use power::{Op, When};
 pub use prices::Prices;
@@ -28,7 +30,7 @@ use tithe_engine::store::{AuditRow, BatchStore};
 use tithe_engine::{Engine, Settings, audit};
 use tithe_jobs::{Job, JobId, JobRepository, JobState, StateName};
 use tithe_ledger::{AccountId, Transfer, TransferKind};
-use tithe_lightning::{Invoice, InvoiceRepository, PaymentHash, Preimage, TestPayer};
+use tithe_lightning::{Invoice, InvoiceRepository, PaymentHash, PaymentOrder, Preimage, TestPayer};
 use tithe_money::Sats;
 use tithe_provisioner::{SimOptions as SimProvisionerOptions, SimProvisioner};
 use tithe_store_suite::MemoryStore;
@@ -49,6 +51,7 @@ pub struct Scene {
     pub store: Arc<MemoryStore>,
     pub store_faults: Arc<StoreFaults>,
     pub wallet: Arc<SimWallet>,
+    pub addresses: Arc<Addresses>,
     pub backend: Arc<Backend>,
     pub prices: Arc<Prices>,
     pub provisioner: Arc<SimProvisioner>,
@@ -76,12 +79,28 @@ impl Scene {
 
     /// A scene whose wallet goes wrong by itself at these rates.
     pub async fn open_rough(rates: &str) -> Self {
+        Self::open_with(rates, SimOptions::default()).await
+    }
+
+    /// A scene whose wallet pays this routing fee for every payment.
+    pub async fn open_with_routing_fee(sats: u64) -> Self {
+        let options = SimOptions { routing_fee: Sats::new(sats).unwrap(), ..SimOptions::default() };
+        Self::open_with("", options).await
+    }
+
+    /// A scene whose wallet keeps this of every payment that it receives.
+    pub async fn open_with_liquidity_fee(sats: u64) -> Self {
+        let options = SimOptions { liquidity_fee: Sats::new(sats).unwrap(), ..SimOptions::default() };
+        Self::open_with("", options).await
+    }
+
+    async fn open_with(rates: &str, options: SimOptions) -> Self {
         let clock = Arc::new(SceneClock::start());
         let entropy = Arc::new(SeededEntropy::new(7));
         let folder = tempfile::tempdir().unwrap();
-        let options = SimOptions { fault_rates: rates.parse().unwrap(), ..SimOptions::default() };
+        let options = SimOptions { fault_rates: rates.parse().unwrap(), ..options };
         let wallet = SimWallet::open_with(folder.path(), options, clock.clone(), entropy.clone());
-        let wallet = wallet.await.unwrap();
+        let wallet = Arc::new(wallet.await.unwrap());
         let nodes = folder.path().join("nodes");
         let provisioner = SimProvisioner::open(nodes, SimProvisionerOptions::default()).unwrap();
         let price = Sats::new(NODE_SATS).unwrap();
@@ -89,7 +108,8 @@ impl Scene {
         Self {
             store: Arc::new(MemoryStore::new()),
             store_faults: Arc::default(),
-            wallet: Arc::new(wallet),
+            addresses: Arc::new(Addresses::new(wallet.clone())),
+            wallet,
             backend: Arc::default(),
             prices: Arc::new(Prices::new(clock.clone())),
             provisioner: Arc::new(provisioner),
@@ -109,6 +129,14 @@ impl Scene {
     /// A server with a wallet client of its own, as in another process.
     pub async fn server_elsewhere(&self) -> Server {
         let wallet = SimWallet::open(self.folder.path(), self.clock.clone(), self.entropy.clone());
+        Server::new(self, Arc::new(wallet.await.unwrap()))
+    }
+
+    /// As [`Scene::server_elsewhere`], with a wallet client that goes wrong by itself at these rates.
+    pub async fn server_elsewhere_rough(&self, rates: &str) -> Server {
+        let options = SimOptions { fault_rates: rates.parse().unwrap(), ..SimOptions::default() };
+        let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
+        let wallet = SimWallet::open_with(self.folder.path(), options, clock, entropy);
         Server::new(self, Arc::new(wallet.await.unwrap()))
     }
 
@@ -208,6 +236,13 @@ impl Scene {
                 TransferKind::Rounding => moved.rounding += amount,
                 // The operator's loss: the customer pays nothing of it.
                 TransferKind::Uncollected => {}
+                // What becomes of a refund after it is owed, and what the wallet keeps.
+                TransferKind::RefundPaid
+                | TransferKind::FeeReserve
+                | TransferKind::RoutingFee
+                | TransferKind::LiquidityFee
+                | TransferKind::RefundSettled
+                | TransferKind::RefundForfeited => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -216,6 +251,11 @@ impl Scene {
 
     /// The end of every test: what the wallet received is all in the ledger, and the audit finds nothing.
     pub async fn finish(self) {
+        self.finish_with_foreign_payments(&[]).await;
+    }
+
+    /// The end of a test in which the operator has sent payments by hand, with the same wallet.
+    pub async fn finish_with_foreign_payments(self, foreign: &[&PaymentOrder]) {
         self.finished.store(true, Ordering::Relaxed);
         self.store_faults.mend();
         // A client without the faults of the scene's.
@@ -225,7 +265,10 @@ impl Scene {
         assert_eq!(report.findings, []);
         let booked =
             report.balances.iter().find(|(id, _)| *id == AccountId::Wallet).map_or(0, |(_, sum)| -sum);
-        assert_eq!(booked, i128::from(last.wallet_balance().await.get()), "the wallet and the ledger");
+        let fee = SimOptions::default().routing_fee.to_msats().get();
+        let spent: u64 = foreign.iter().map(|order| order.request.amount().unwrap().get() + fee).sum();
+        let held = last.wallet_balance().await.get() + spent;
+        assert_eq!(booked, i128::from(held), "the wallet and the ledger");
         let rows: Vec<_> = self.store.audit_rows().await.unwrap().collect().await;
         for row in rows {
             if let AuditRow::Job(job) = row.unwrap() {

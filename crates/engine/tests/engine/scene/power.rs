@@ -20,6 +20,12 @@ pub enum Op {
     NodeFind,
     /// A node is destroyed.
     NodeDestroy,
+    /// A Lightning address is asked for an invoice.
+    Resolve,
+    /// A payment is sent.
+    Send,
+    /// A payment is looked up.
+    PaymentLook,
     /// What only reads, or is done over and over.
     Other,
 }

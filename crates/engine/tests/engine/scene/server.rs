@@ -1,5 +1,6 @@
 //! One server of a scene: an engine whose every step into the world can be stopped.
 
+use super::addresses::Addresses;
 use super::backend::Shared;
 use super::power::{Op, Power};
 use super::provisioner::PoweredProvisioner;
@@ -8,23 +9,27 @@ use super::{Scene, asking};
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tithe_bootstrap::BootstrapId;
+use tithe_clock::Timestamp;
 use tithe_engine::bootstraps::{CreatedBootstrap, NewBootstrapRequest};
 use tithe_engine::idempotency::KeyedResponse;
 use tithe_engine::identities::RequestSignature;
 use tithe_engine::inference::{ChatRequest, ChatStream, Completion, Inference, InferenceError};
 use tithe_engine::jobs::{CreatedJob, NewJobRequest};
 use tithe_engine::records::{IdempotencyRequest, StoredResponse};
+use tithe_engine::sessions::{CreatedSession, NewSessionRequest};
 use tithe_engine::{Engine, EngineError, Ports, Running};
 use tithe_jobs::JobId;
 use tithe_lightning::{
-    Bolt11, InvoiceRequest, InvoiceStatus, Network, Payment, PaymentHash, PaymentId, PaymentOrder,
-    ReceivedPayments, Wallet, WalletCapabilities, WalletError, WalletPayment,
+    Bolt11, Direction, InvoiceRequest, InvoiceStatus, Network, Payment, PaymentHash, PaymentId, PaymentOrder,
+    Preimage, ReceivedPayments, Wallet, WalletCapabilities, WalletError, WalletPayment,
 };
-use tithe_money::Msats;
+use tithe_money::{Msats, Sats};
+use tithe_payouts::{AddressError, AddressResolver, LightningAddress, ObligationRepository};
 use tithe_pricing::Catalogue;
+use tithe_sessions::SessionId;
 use tithe_store_suite::layered::Layered;
 use tithe_trust::{NostrPubkey, Secret, Secrets};
 use tithe_wallet_sim::{Faults, SimWallet};
@@ -37,6 +42,8 @@ pub struct Server {
     pub power: Arc<Power>,
     wallet: Arc<SimWallet>,
     lookups: Arc<AtomicU32>,
+    by_hash: Arc<AtomicBool>,
+    lies: Arc<AtomicBool>,
     running: Option<Running>,
 }
 
@@ -44,6 +51,8 @@ impl Server {
     pub fn new(scene: &Scene, wallet: Arc<SimWallet>) -> Self {
         let power = Arc::new(Power::default());
         let lookups = Arc::<AtomicU32>::default();
+        let by_hash = Arc::<AtomicBool>::default();
+        let lies = Arc::<AtomicBool>::default();
         let layer = ServerLayer {
             inner: scene.store.clone(),
             faults: scene.store_faults.clone(),
@@ -54,7 +63,10 @@ impl Server {
             wallet: Arc::new(PoweredWallet {
                 inner: wallet.clone(),
                 power: power.clone(),
+                payouts: scene.store.clone(),
                 lookups: lookups.clone(),
+                by_hash: by_hash.clone(),
+                lies: lies.clone(),
             }),
             inference: Arc::new(PoweredInference {
                 inner: Shared(scene.backend.clone()),
@@ -64,6 +76,7 @@ impl Server {
             clock: scene.clock.clone(),
             entropy: scene.entropy(),
             catalogue: Arc::new(Catalogue::built_in()),
+            addresses: Arc::new(PoweredAddresses { inner: scene.addresses.clone(), power: power.clone() }),
             webhooks: Arc::new(tithe_engine::sessions::NoWebhooks),
             provisioner: Arc::new(PoweredProvisioner {
                 inner: scene.provisioner.clone(),
@@ -72,7 +85,7 @@ impl Server {
         };
         let secrets = Secrets::new(Secret::new("a secret of the test's").unwrap(), vec![]);
         let engine = Arc::new(Engine::new(ports, scene.settings.clone(), &secrets).unwrap());
-        Self { engine, power, wallet, lookups, running: None }
+        Self { engine, power, wallet, lookups, by_hash, lies, running: None }
     }
 
     pub fn start(&mut self) {
@@ -100,6 +113,48 @@ impl Server {
     /// A job, and the id that its answer says.
     pub async fn create(&self, request: &str) -> JobId {
         job_of(&self.engine.jobs.create(asking(request), None, &render).await.unwrap())
+    }
+
+    /// A job, and its claim token.
+    pub async fn create_claimable(&self, request: &str) -> (JobId, String) {
+        let created = self.engine.jobs.create(asking(request), None, &render).await.unwrap();
+        let token = created.response.body.split(' ').nth(2).unwrap().to_owned();
+        (job_of(&created), token)
+    }
+
+    /// A session that is to be refunded to a Lightning address.
+    pub async fn session_with_return(&self, address: &str, sats: u64) -> OpenedSession {
+        let new = NewSessionRequest {
+            deposit: Sats::new(sats).unwrap(),
+            identity: None,
+            webhook: None,
+            return_to: Some(address.parse().unwrap()),
+            signature: RequestSignature(None),
+            origin: None,
+        };
+        let created = self.engine.sessions.create(new, None, &render_session).await.unwrap();
+        let mut words = created.response.body.split(' ');
+        let mut word = || words.next().unwrap();
+        OpenedSession { id: word().parse().unwrap(), invoice: word().parse().unwrap() }
+    }
+
+    /// Waits until a session is active.
+    pub async fn session_active(&self, id: SessionId) {
+        let active = || async {
+            let view = self.engine.sessions.view(id).await.unwrap();
+            (view.state == tithe_sessions::StateName::Active).then_some(())
+        };
+        super::eventually("the session is active", active).await;
+    }
+
+    /// From now on the wallet knows payments by their hash alone, as real wallets do.
+    pub fn any_payment_is_known_by_its_hash(&self) {
+        self.by_hash.store(true, Ordering::SeqCst);
+    }
+
+    /// The wallet makes the next payment and says that it has failed.
+    pub fn next_payment_is_called_failed(&self) {
+        self.lies.store(true, Ordering::SeqCst);
     }
 
     /// A job of an identity.
@@ -139,6 +194,16 @@ impl Server {
     ) -> Result<KeyedResponse, EngineError> {
         self.engine.jobs.create(new, idempotency, &render).await
     }
+}
+
+/// A session that was created.
+pub struct OpenedSession {
+    pub id: SessionId,
+    pub invoice: PaymentHash,
+}
+
+fn render_session(created: &CreatedSession) -> StoredResponse {
+    StoredResponse { status: 201, body: format!("{} {}", created.session.id, created.invoice.payment_hash) }
 }
 
 /// A node that was bought.
@@ -194,8 +259,27 @@ impl Inference for PoweredInference {
     }
 }
 
+struct PoweredAddresses {
+    inner: Arc<Addresses>,
+    power: Arc<Power>,
+}
+
+#[async_trait]
+impl AddressResolver for PoweredAddresses {
+    fn check(&self, address: &LightningAddress) -> Result<(), AddressError> {
+        self.inner.check(address)
+    }
+
+    async fn invoice(&self, address: &LightningAddress, amount: Sats) -> Result<Bolt11, AddressError> {
+        self.power.through(Op::Resolve, self.inner.invoice(address, amount)).await
+    }
+}
+
 struct PoweredWallet {
+    payouts: Arc<tithe_store_suite::MemoryStore>,
     lookups: Arc<AtomicU32>,
+    by_hash: Arc<AtomicBool>,
+    lies: Arc<AtomicBool>,
     inner: Arc<SimWallet>,
     power: Arc<Power>,
 }
@@ -224,7 +308,11 @@ impl Wallet for PoweredWallet {
     }
 
     async fn payment_send(&self, order: &PaymentOrder) -> Result<Payment, WalletError> {
-        self.power.through(Op::Other, self.inner.payment_send(order)).await
+        let sent = self.power.through(Op::Send, self.inner.payment_send(order)).await?;
+        if self.lies.swap(false, Ordering::SeqCst) {
+            return Ok(Payment::Failed { reason: "says the wallet".to_owned() });
+        }
+        Ok(sent)
     }
 
     async fn payment_status(
@@ -232,7 +320,23 @@ impl Wallet for PoweredWallet {
         id: PaymentId,
         payment_hash: PaymentHash,
     ) -> Result<Option<Payment>, WalletError> {
-        self.power.through(Op::Other, self.inner.payment_status(id, payment_hash)).await
+        let known = self.power.through(Op::PaymentLook, self.inner.payment_status(id, payment_hash)).await?;
+        if known.is_some() || !self.by_hash.load(Ordering::SeqCst) {
+            return Ok(known);
+        }
+        let listed = self.inner.payments_settled(Timestamp::UNIX_EPOCH).await?;
+        let sent =
+            |it: &&WalletPayment| it.direction == Direction::Outgoing && it.payment_hash == payment_hash;
+        let Some(sent) = listed.iter().find(sent) else { return Ok(None) };
+        // It is one of a payment with another id, or of one by hand.
+        let payout = self.payouts.payout(payment_hash).await.unwrap();
+        let id = payout.map_or(PaymentId(uuid::Uuid::from_u128(77)), |payout| payout.id);
+        let known = self.inner.payment_status(id, payment_hash).await?;
+        let preimage = match known {
+            Some(Payment::Succeeded { preimage, .. }) => preimage,
+            _ => Preimage::from_bytes([0; 32]),
+        };
+        Ok(Some(Payment::Succeeded { preimage, fee: sent.fee }))
     }
 
     async fn balance(&self) -> Result<Msats, WalletError> {

@@ -26,7 +26,8 @@ use tithe_engine::bootstraps::BootstrapPlan;
 use tithe_engine::{Engine, Ports, Running, Settings};
 use tithe_http::{AppState, HttpSettings, LimitSettings, PublicUrl};
 use tithe_inference::SimInference;
-use tithe_lightning::TestPayer;
+use tithe_lightning::{Network, TestPayer};
+use tithe_lnurl::{LnurlResolver, LnurlSettings};
 use tithe_money::Sats;
 use tithe_pricing::Catalogue;
 use tithe_provisioner::{SimOptions, SimProvisioner};
@@ -165,6 +166,8 @@ impl TestApp {
             let wallet =
                 SimWallet::open(folder.path().join("wallet"), clock.clone(), entropy.clone()).await.unwrap();
             let wallet = Arc::new(wallet);
+            let lnurl =
+                LnurlSettings { destinations: options.webhooks, ..LnurlSettings::new(Network::Regtest) };
             let ports = Ports {
                 store,
                 wallet: wallet.clone(),
@@ -173,6 +176,7 @@ impl TestApp {
                 clock,
                 entropy,
                 catalogue: Arc::new(Catalogue::built_in()),
+                addresses: Arc::new(LnurlResolver::new(lnurl).unwrap()),
                 webhooks: Arc::new(WebhookSender::new(options.webhooks).unwrap()),
                 provisioner: provisioner.clone(),
             };

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 /// Networks whose addresses are not globally reachable, or reach something else than they seem to: the special-purpose registries of
 /// IANA (<https://www.iana.org/assignments/iana-ipv4-special-registry>, `…-ipv6-special-registry`), multicast, and the reserved class E.
-const SPECIAL: [&str; 27] = [
+const SPECIAL: [&str; 18] = [
     "0.0.0.0/8",
     "10.0.0.0/8",
     "100.64.0.0/10",
@@ -22,18 +22,9 @@ const SPECIAL: [&str; 27] = [
     "203.0.113.0/24",
     "224.0.0.0/4",
     "240.0.0.0/4",
-    "::/128",
-    "::1/128",
-    "64:ff9b:1::/48",
-    "100::/64",
     "2001::/23",
     "2001:db8::/32",
     "3fff::/20",
-    "5f00::/16",
-    "fc00::/7",
-    "fe80::/10",
-    "fec0::/10",
-    "ff00::/8",
 ];
 
 static NETWORKS: LazyLock<Vec<IpNet>> =
@@ -42,21 +33,32 @@ static NETWORKS: LazyLock<Vec<IpNet>> =
 /// Whether an address belongs to the public internet. An IPv6 address that stands for an IPv4 address is judged by that.
 pub(crate) fn is_public(address: IpAddr) -> bool {
     let address = match address {
-        IpAddr::V6(v6) => embedded(v6).map_or(address, IpAddr::V4),
+        IpAddr::V6(v6) => match embedded(v6) {
+            Some(v4) => IpAddr::V4(v4),
+            None if is_global_unicast(v6) => address,
+            None => return false,
+        },
         IpAddr::V4(_) => address,
     };
     !NETWORKS.iter().any(|network| network.contains(&address))
 }
 
-/// The IPv4 address in an IPv6 address: mapped and compatible (RFC 4291), translated (RFC 6052), 6to4 (RFC 3056).
+/// Whether an address is in `2000::/3`, the only part of IPv6 that is in public use
+/// (<https://www.iana.org/assignments/ipv6-address-space>).
+fn is_global_unicast(address: Ipv6Addr) -> bool {
+    let [first, ..] = address.octets();
+    first >> 5 == 0b001
+}
+
+/// The IPv4 address in an IPv6 address: mapped and compatible (RFC 4291), translated (RFC 2765, RFC 6052), 6to4 (RFC 3056).
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let v4 = |high: u16, low: u16| {
         let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
         Some(Ipv4Addr::new(a, b, c, d))
     };
     match address.segments() {
-        [0, 0, 0, 0, 0, 0xffff, high, low] => v4(high, low),
-        [0, 0, 0, 0, 0, 0, high, low] if high != 0 => v4(high, low),
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] => v4(high, low),
+        [0, 0, 0, 0, 0xffff, 0, high, low] => v4(high, low),
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
         [0x2002, high, low, ..] => v4(high, low),
         _ => None,
@@ -86,12 +88,21 @@ mod tests {
             "255.255.255.255",
             "::",
             "::1",
+            "::2",
+            "100::1",
+            "64:ff9b:1::1",
+            "5f00::1",
+            "fec0::1",
+            "2001::1",
+            "3fff::1",
+            "4000::1",
             "fe80::1",
             "fd00::1",
             "ff02::1",
             "::ffff:127.0.0.1",
             "::ffff:169.254.169.254",
             "::127.0.0.1",
+            "::ffff:0:127.0.0.1",
             "64:ff9b::7f00:1",
             "2002:7f00:1::",
             "2001:db8::1",

@@ -1,5 +1,7 @@
 //! The simplest store: everything in memory, behind one lock.
 
+mod payouts;
+
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -143,6 +145,8 @@ impl BatchStore for MemoryStore {
         let requests =
             tables.session_requests.values().cloned().map(|row| AuditRow::SessionRequest(Box::new(row)));
         let bootstraps = tables.bootstraps.values().cloned().map(|row| AuditRow::Bootstrap(Box::new(row)));
+        let obligations = tables.obligations.values().cloned().map(|row| AuditRow::Obligation(Box::new(row)));
+        let payouts = tables.payouts.values().cloned().map(|row| AuditRow::Payout(Box::new(row)));
         let identities = tables.identities.values().cloned().map(|row| AuditRow::Identity(Box::new(row)));
         let reservations = tables.reservations.values().cloned().map(AuditRow::Reservation);
         let counters = tables.pool_counters.values().copied().map(AuditRow::PoolCounters);
@@ -157,6 +161,8 @@ impl BatchStore for MemoryStore {
             .chain(sessions)
             .chain(requests)
             .chain(bootstraps)
+            .chain(obligations)
+            .chain(payouts)
             .map(Ok)
             .collect();
         Ok(futures_util::stream::iter(rows).boxed())

@@ -1,0 +1,75 @@
+//! Invoices, as the contract describes them.
+
+use super::answer::Answer;
+use super::api::now;
+use super::excerpt;
+use super::outcome::{Checked, Stop};
+use lightning_invoice::{Bolt11Invoice, Bolt11InvoiceDescriptionRef};
+use std::time::Duration;
+use tithe_lightning::{Bolt11, PaymentHash};
+use tithe_money::Sats;
+
+/// How much the expiry of an answer may differ from that of its BOLT11 text, which has whole seconds.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// An invoice of the server, verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Bill {
+    /// The answer's request, for messages.
+    pub(super) request: String,
+    pub(super) bolt11: Bolt11,
+    pub(super) hash: PaymentHash,
+    pub(super) amount: Sats,
+    /// What the payer's wallet shows.
+    pub(super) description: String,
+}
+
+impl Bill {
+    /// The invoice at a JSON pointer. Its BOLT11 text must have a valid signature, and the amount, the payment hash and the expiry of
+    /// the fields beside it.
+    pub(super) fn read(answer: &Answer, pointer: &str) -> Checked<Self> {
+        let at = |field: &str| format!("{pointer}/{field}");
+        let text = answer.text_at(&at("paymentRequest"))?;
+        let wrong = |expected: &str, got: String| answer.fault(format!("paymentRequest: {expected}"), got);
+        let parsed: Bolt11Invoice = text
+            .parse()
+            .map_err(|_| wrong("a BOLT11 invoice with a valid signature", excerpt::short(text)))?;
+        let bolt11 = Bolt11::try_from(&parsed)
+            .map_err(|failure| wrong("a BOLT11 invoice", excerpt::short(&failure.to_string())))?;
+        let amount = amount_at(answer, &at("amountSats"))?;
+        if bolt11.amount() != Some(amount.to_msats()) {
+            let got =
+                bolt11.amount().map_or("an invoice without an amount".to_owned(), |msats| msats.to_string());
+            return Err(wrong(&format!("an invoice for amountSats, {}", amount.to_msats()), got));
+        }
+        let hash = bolt11.payment_hash();
+        answer.is(&at("paymentHash"), hash.to_string())?;
+        let expires_at = answer.time(&at("expiresAt"))?;
+        let apart = expires_at.since(bolt11.expires_at()).max(bolt11.expires_at().since(expires_at));
+        if apart > SECOND {
+            return Err(wrong(
+                &format!("an invoice that expires at expiresAt, {expires_at}"),
+                bolt11.expires_at().to_string(),
+            ));
+        }
+        if expires_at <= now() {
+            return Err(wrong("an invoice that can be paid", format!("one that expired at {expires_at}")));
+        }
+        let description = match parsed.description() {
+            Bolt11InvoiceDescriptionRef::Direct(text) => text.to_string(),
+            Bolt11InvoiceDescriptionRef::Hash(_) => String::new(),
+        };
+        Ok(Self { request: answer.request.clone(), bolt11, hash, amount, description })
+    }
+
+    /// A fault of this invoice.
+    pub(super) fn fault(&self, expected: impl std::fmt::Display, got: impl std::fmt::Display) -> Stop {
+        Stop::fault(self.request.clone(), expected, got)
+    }
+}
+
+/// An amount in sats.
+pub(super) fn amount_at(answer: &Answer, pointer: &str) -> Checked<Sats> {
+    let number = answer.number(pointer)?;
+    Sats::new(number).map_err(|_| answer.fault("an amount of at most 21 million bitcoin", number))
+}

@@ -1,0 +1,80 @@
+//! Runs the checks in order.
+
+use super::check::{Area, Check};
+use super::outcome::{Fault, Stop};
+use super::run::Run;
+use super::selection::Selection;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+/// How a check has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Passed,
+    Failed(Fault),
+    Skipped {
+        reason: String,
+        /// Whether it would have spent more than the budget.
+        over_budget: bool,
+    },
+}
+
+/// A check that has ended.
+#[derive(Debug, Clone)]
+pub(super) struct Finished {
+    pub(super) name: &'static str,
+    pub(super) area: &'static str,
+    pub(super) section: &'static str,
+    pub(super) proves: &'static str,
+    pub(super) took: Duration,
+    pub(super) outcome: Outcome,
+}
+
+/// Runs the selected checks; `report` is called after each.
+pub(super) async fn run(
+    areas: &[Area],
+    selection: &Selection,
+    patience: Duration,
+    run: &mut Run,
+    mut report: impl FnMut(&Finished),
+) -> Vec<Finished> {
+    let mut finished: Vec<Finished> = Vec::new();
+    let mut passed: HashSet<&str> = HashSet::new();
+    for area in areas {
+        for check in area.checks.iter().filter(|check| selection.runs(check.name)) {
+            let began = Instant::now();
+            let outcome = if selection.skips(check.name) {
+                Outcome::Skipped { reason: "--skip".to_owned(), over_budget: false }
+            } else if let Some(missing) = check.needs.iter().find(|need| !passed.contains(*need)) {
+                let reason = format!("it needs {missing}, which did not pass");
+                Outcome::Skipped { reason, over_budget: false }
+            } else {
+                one(check, patience, run).await
+            };
+            if outcome == Outcome::Passed {
+                passed.insert(check.name);
+            }
+            let took = began.elapsed();
+            let (name, proves) = (check.name, check.proves);
+            let done = Finished { name, area: area.name, section: area.section, proves, took, outcome };
+            report(&done);
+            finished.push(done);
+        }
+    }
+    finished
+}
+
+async fn one(check: &Check, patience: Duration, run: &mut Run) -> Outcome {
+    run.check = check.name;
+    match tokio::time::timeout(patience, (check.run)(run)).await {
+        Ok(Ok(())) => Outcome::Passed,
+        Ok(Err(Stop::Fault(fault))) => Outcome::Failed(fault),
+        Ok(Err(Stop::Skip(reason))) => Outcome::Skipped { reason, over_budget: false },
+        Ok(Err(Stop::OverBudget(reason))) => Outcome::Skipped { reason, over_budget: true },
+        Err(_elapsed) => Outcome::Failed(Fault {
+            request: "the whole check".to_owned(),
+            expected: check.proves.to_owned(),
+            got: format!("no end within {} s (--timeout)", patience.as_secs()),
+        }),
+    }
+}

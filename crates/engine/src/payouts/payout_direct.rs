@@ -1,0 +1,57 @@
+//! The customer names a destination.
+
+use crate::books::{Books, Command, Refusal, RowKeys};
+use tithe_ledger::AccountId;
+use tithe_lightning::Network;
+use tithe_payouts::{Destination, FeePolicy, Obligation};
+
+/// Sets where what is owed to a customer is paid. Naming the same destination again changes nothing. Returns the obligation.
+#[derive(Debug, Clone)]
+pub struct PayoutDirect {
+    /// The account of the obligation.
+    pub account: AccountId,
+    /// The destination.
+    pub destination: Destination,
+    /// What the routing fee may be.
+    pub fees: FeePolicy,
+    /// The network that the wallet is on.
+    pub network: Network,
+}
+
+impl Command for PayoutDirect {
+    type Reply = Box<Obligation>;
+    const NAME: &'static str = "payout_direct";
+
+    fn declare(&self, keys: &mut RowKeys) {
+        keys.obligations.insert(self.account);
+        if let Destination::Invoice(request) = &self.destination {
+            keys.payouts.insert(request.payment_hash());
+        }
+    }
+
+    fn decide(&self, books: &mut Books<'_>) -> Result<Box<Obligation>, Refusal> {
+        books.payout_direct(self.account, &self.destination, &self.fees, self.network).map(Box::new)
+    }
+}
+
+impl Books<'_> {
+    /// Sets where what is owed to the customer of `account` is paid.
+    pub(crate) fn payout_direct(
+        &mut self,
+        account: AccountId,
+        destination: &Destination,
+        fees: &FeePolicy,
+        network: Network,
+    ) -> Result<Obligation, Refusal> {
+        let owed = self.obligation(account)?;
+        let used = match destination {
+            Destination::Invoice(request) => self.rows.payouts.get(&request.payment_hash())?.cloned(),
+            Destination::Address(_) => None,
+        };
+        let directed = owed.direct(destination, used.as_ref(), fees, network, self.now())?;
+        if directed != owed {
+            self.rows.obligations.put(directed.clone())?;
+        }
+        Ok(directed)
+    }
+}

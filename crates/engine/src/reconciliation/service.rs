@@ -1,0 +1,267 @@
+//! The use cases of reconciliation.
+
+use super::compare::{Difference, Known, booked, compare};
+use crate::core::Core;
+use crate::error::EngineError;
+use crate::error_chain::chain;
+use crate::store::LedgerTotals;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tithe_clock::Timestamp;
+use tithe_lightning::{Direction, PaymentHash, WalletError};
+use tithe_money::{Msats, Sats};
+use tithe_payouts::PayoutState;
+use tracing::{error, info, warn};
+
+/// How long the wallet may take to list its payments.
+const LIST_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// How much earlier than the ledger's own first transfer the wallet's list begins: its clock may differ.
+const CLOCK_TOLERANCE: Duration = Duration::from_hours(1);
+
+/// What is owed to customers, and what the wallet holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Solvency {
+    /// What is in the accounts of sessions.
+    pub sessions: Sats,
+    /// What is in the accounts of jobs.
+    pub jobs: Sats,
+    /// What is in the accounts of bootstraps.
+    pub bootstraps: Sats,
+    /// What is due as refunds.
+    pub refunds: Sats,
+    /// What is in the pool.
+    pub pool: Sats,
+    /// What the wallet holds; `None` when it did not answer.
+    pub held: Option<Sats>,
+    /// When this was found out.
+    pub checked_at: Timestamp,
+}
+
+/// The ledger beside the wallet's balance, in msats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Balances {
+    /// What the wallet is to hold, by the ledger.
+    pub expected: i128,
+    /// What the wallet says that it holds; `None` when it did not answer.
+    pub held: Option<Msats>,
+    /// What is in flight: it may have left the wallet or not.
+    pub in_flight: Msats,
+    /// What is missing in the wallet for certain.
+    pub shortfall: i128,
+    /// What the wallet holds besides: the operator's own money, or payments that are not credited yet.
+    pub surplus: i128,
+}
+
+/// A full comparison.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WalletReport {
+    /// The balances.
+    pub balances: Balances,
+    /// Payments that the wallet has listed; `None` when it did not answer.
+    pub listed: Option<usize>,
+    /// The payments on which the two differ.
+    pub differences: Vec<Difference>,
+}
+
+impl WalletReport {
+    /// Whether everything matches, as far as it can be known: the wallet has answered, nothing is missing, and every payment of ours
+    /// is in both.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.balances.held.is_some()
+            && self.listed.is_some()
+            && self.balances.shortfall == 0
+            && !self.differences.iter().any(|difference| difference.kind.is_error())
+    }
+}
+
+/// The use cases of reconciliation.
+pub struct Reconciliation {
+    core: Arc<Core>,
+    last: Mutex<Option<Solvency>>,
+}
+
+impl Reconciliation {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core, last: Mutex::default() }
+    }
+
+    /// What is owed and held, as it was last found out; at the first call it is found out now.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`].
+    pub async fn solvency(&self) -> Result<Solvency, EngineError> {
+        if let Some(known) = *self.last() {
+            return Ok(known);
+        }
+        self.check().await?;
+        let found = *self.last();
+        found.ok_or(EngineError::Internal)
+    }
+
+    /// Compares the ledger with the wallet's balance, remembers it, and logs a shortfall.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] when the database does not answer. A wallet that does not answer is no error.
+    pub async fn check(&self) -> Result<Balances, EngineError> {
+        let (before, held, after) = self.read().await?;
+        let balances = balances(&before, held, &after);
+        let sats = |amount: Msats| amount.to_sats_rounding_down();
+        *self.last() = Some(Solvency {
+            sessions: sats(after.sessions),
+            jobs: sats(after.jobs),
+            bootstraps: sats(after.bootstraps),
+            refunds: sats(after.refunds),
+            pool: sats(after.pool),
+            held: held.map(sats),
+            checked_at: self.core.now(),
+        });
+        if balances.shortfall > 0 {
+            let Balances { expected, shortfall, .. } = balances;
+            error!(
+                expected,
+                shortfall, "the wallet holds less than the ledger says, in msats; run `tithe audit --wallet`"
+            );
+        }
+        Ok(balances)
+    }
+
+    /// Compares the ledger with the wallet's balance and with its list of payments, payment by payment.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`].
+    pub async fn report(&self) -> Result<WalletReport, EngineError> {
+        let store = &self.core.ports.store;
+        let first = store.wallet_transfers(Timestamp::UNIX_EPOCH).await?;
+        let since = first.first().map_or_else(|| self.core.now(), |transfer| transfer.created_at);
+        let listing = self.core.ports.wallet.payments_settled(since - CLOCK_TOLERANCE);
+        let listed = match tokio::time::timeout(LIST_TIMEOUT, listing).await.unwrap_or_else(late) {
+            Ok(listed) => listed,
+            Err(failure) => {
+                warn!(failure = chain(&failure), "the wallet does not list its payments");
+                let (before, held, after) = self.read().await?;
+                let balances = balances(&before, held, &after);
+                return Ok(WalletReport { balances, listed: None, differences: Vec::new() });
+            }
+        };
+        // Read after the wallet's list: what was booked meanwhile is in it, or is found by the next comparison.
+        let transfers = store.wallet_transfers(Timestamp::UNIX_EPOCH).await?;
+        let ledger = booked(&transfers);
+        let mut known = HashMap::new();
+        for payment in &listed {
+            let key = (payment.direction, payment.payment_hash);
+            if !ledger.contains_key(&key)
+                && let Some(what) = self.known(key.0, key.1).await?
+            {
+                known.insert(key, what);
+            }
+        }
+        let mut differences = compare(&ledger, &listed, &known);
+        // What was booked after the wallet had listed its payments is no difference.
+        let before: std::collections::HashSet<_> = first.iter().map(|transfer| &transfer.key).collect();
+        let fresh: Vec<_> =
+            transfers.into_iter().filter(|transfer| !before.contains(&transfer.key)).collect();
+        let fresh = booked(&fresh);
+        differences
+            .retain(|it| it.wallet.is_some() || !fresh.keys().any(|(_, hash)| *hash == it.payment_hash));
+        let (before, held, after) = self.read().await?;
+        let balances = balances(&before, held, &after);
+        let errors = differences.iter().filter(|it| it.kind.is_error()).count();
+        info!(
+            payments = listed.len(),
+            errors,
+            shortfall = balances.shortfall,
+            "the wallet was compared with the ledger"
+        );
+        Ok(WalletReport { balances, listed: Some(listed.len()), differences })
+    }
+
+    async fn known(&self, direction: Direction, hash: PaymentHash) -> Result<Option<Known>, EngineError> {
+        let store = &self.core.ports.store;
+        Ok(match direction {
+            Direction::Incoming => store.invoice(hash).await?.map(|_| Known::Invoice),
+            Direction::Outgoing => store.payout(hash).await?.map(|payout| match payout.state {
+                PayoutState::Paying { .. } => Known::PayoutInFlight,
+                PayoutState::Paid { .. } | PayoutState::Failed { .. } => Known::Payout,
+            }),
+        })
+    }
+
+    /// The totals of the ledger, the wallet's balance, and the totals once more: payments go on meanwhile.
+    async fn read(&self) -> Result<(LedgerTotals, Option<Msats>, LedgerTotals), EngineError> {
+        let store = &self.core.ports.store;
+        let before = store.ledger_totals().await?;
+        let balance = self.core.ports.wallet.balance();
+        let held =
+            match tokio::time::timeout(self.core.settings.wallet_timeout, balance).await.unwrap_or_else(late)
+            {
+                Ok(held) => Some(held),
+                Err(failure) => {
+                    warn!(failure = chain(&failure), "the wallet's balance is unknown");
+                    None
+                }
+            };
+        Ok((before, held, store.ledger_totals().await?))
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Solvency>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn late<T>(_elapsed: tokio::time::error::Elapsed) -> Result<T, WalletError> {
+    Err(WalletError::Unavailable(None))
+}
+
+/// Compares what the ledger said before and after the wallet said what it holds: what is missing beside both is missing for certain.
+fn balances(before: &LedgerTotals, held: Option<Msats>, after: &LedgerTotals) -> Balances {
+    let at_least = |totals: &LedgerTotals| totals.wallet - i128::from(totals.in_flight.get());
+    let least = at_least(before).min(at_least(after));
+    let most = before.wallet.max(after.wallet);
+    let actual = held.map(|held| i128::from(held.get()));
+    Balances {
+        expected: after.wallet,
+        held,
+        in_flight: before.in_flight.max(after.in_flight),
+        shortfall: actual.map_or(0, |actual| (least - actual).max(0)),
+        surplus: actual.map_or(0, |actual| (actual - most).max(0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn totals(wallet: i128, in_flight: u64) -> LedgerTotals {
+        LedgerTotals { wallet, in_flight: Msats::new(in_flight).unwrap(), ..LedgerTotals::default() }
+    }
+
+    #[test]
+    fn only_what_is_missing_for_certain_is_a_shortfall() {
+        let held = |n| Some(Msats::new(n).unwrap());
+        for (before, actual, after, shortfall, surplus) in [
+            (totals(1_000, 0), held(1_000), totals(1_000, 0), 0, 0),
+            (totals(1_000, 0), held(999), totals(1_000, 0), 1, 0),
+            (totals(1_000, 0), held(5_000), totals(1_000, 0), 0, 4_000),
+            // Unknown, not empty.
+            (totals(1_000, 0), None, totals(1_000, 0), 0, 0),
+            // A payout is in flight: it may have left or not.
+            (totals(1_000, 300), held(700), totals(1_000, 300), 0, 0),
+            (totals(1_000, 300), held(699), totals(1_000, 300), 1, 0),
+            // One was made while the wallet was asked.
+            (totals(1_000, 0), held(700), totals(700, 0), 0, 0),
+            // One was received meanwhile.
+            (totals(1_000, 0), held(1_000), totals(1_200, 0), 0, 0),
+            (totals(1_000, 0), held(1_200), totals(1_200, 0), 0, 0),
+        ] {
+            let found = balances(&before, actual, &after);
+            assert_eq!(
+                (found.shortfall, found.surplus),
+                (shortfall, surplus),
+                "{before:?} {actual:?} {after:?}"
+            );
+        }
+    }
+}

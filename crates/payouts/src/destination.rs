@@ -1,0 +1,78 @@
+//! Where a customer wants to be paid.
+
+use crate::{InvalidLightningAddress, LightningAddress};
+use std::fmt;
+use std::str::FromStr;
+use tithe_lightning::{Bolt11, Bolt11Error};
+
+/// Where a customer wants to be paid. Its text is the payment request or the address.
+#[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(into = "String", try_from = "String"))]
+pub enum Destination {
+    /// To this invoice, once.
+    Invoice(Box<Bolt11>),
+    /// To this Lightning address, which gives a new invoice for every payment.
+    Address(LightningAddress),
+}
+
+/// The text is no destination.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidDestination {
+    /// It looks like a payment request, and is none.
+    #[error(transparent)]
+    Invoice(#[from] Bolt11Error),
+    /// It is no Lightning address.
+    #[error(transparent)]
+    Address(#[from] InvalidLightningAddress),
+}
+
+impl FromStr for Destination {
+    type Err = InvalidDestination;
+
+    fn from_str(text: &str) -> Result<Self, InvalidDestination> {
+        if text.contains('@') {
+            return Ok(Self::Address(text.parse()?));
+        }
+        Ok(Self::Invoice(Box::new(text.parse()?)))
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invoice(request) => f.write_str(request.as_str()),
+            Self::Address(address) => address.fmt(f),
+        }
+    }
+}
+
+/// An invoice is shown by its payment hash.
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invoice(request) => write!(f, "invoice {}", request.payment_hash()),
+            Self::Address(address) => write!(f, "address {address}"),
+        }
+    }
+}
+
+impl From<LightningAddress> for Destination {
+    fn from(address: LightningAddress) -> Self {
+        Self::Address(address)
+    }
+}
+
+impl From<Destination> for String {
+    fn from(destination: Destination) -> Self {
+        destination.to_string()
+    }
+}
+
+impl TryFrom<String> for Destination {
+    type Error = InvalidDestination;
+    fn try_from(text: String) -> Result<Self, InvalidDestination> {
+        text.parse()
+    }
+}

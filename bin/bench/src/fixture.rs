@@ -206,7 +206,7 @@ pub(crate) async fn open_sessions(store: &dyn Store, sessions: u32, identities: 
         let (id, now) = (SessionId(session_id(number)), SystemClock.now());
         let deposit = Sats::new(FUNDS / 1_000).unwrap();
         let identity = identities.then(|| identity(number));
-        let session = Session::new(NewSession { id, deposit, identity, webhook: None, created_at: now });
+        let session = Session::new(NewSession { id, deposit, identity, webhook: None, return_to: None, created_at: now });
         let mut preimage = [0x5e; 32];
         preimage[..4].copy_from_slice(&number.to_be_bytes());
         let preimage = Preimage::from_bytes(preimage);

@@ -1,30 +1,78 @@
-//! `tithe audit`.
+//! `tithe audit`, and `tithe audit --wallet`.
 
 use crate::config::Config;
 use crate::database::Database;
 use std::process::ExitCode;
+use crate::operator::operator_engine;
 use tithe_engine::audit::{AuditReport, audit};
+use tithe_engine::reconciliation::{Balances, Difference, WalletReport};
+use tithe_money::Msats;
 
-/// Audits the database; the exit code reports whether it is sound.
-pub(crate) fn run(config: &Config, json: bool) -> Result<ExitCode, Box<dyn std::error::Error>> {
+/// Audits the database, and with `wallet` compares it with the wallet; the exit code reports whether everything is sound.
+pub(crate) fn run(config: &Config, json: bool, wallet: bool) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let database = Database::of(&config.storage)?;
     let runtime = tokio::runtime::Runtime::new()?;
-    let report = runtime.block_on(async {
+    let (report, wallet) = runtime.block_on(async {
         let store = database.connect().await?;
-        Ok::<_, Box<dyn std::error::Error>>(audit(store.as_ref()).await?)
+        let report = audit(store.as_ref()).await?;
+        let wallet = if wallet { Some(operator_engine(config, store).await?.reconciliation.report().await?) } else { None };
+        Ok::<_, Box<dyn std::error::Error>>((report, wallet))
     })?;
     if json {
-        print_json(&report);
+        print_json(&report, wallet.as_ref());
     } else {
         print_text(&report);
+        if let Some(wallet) = &wallet {
+            print_wallet(wallet);
+        }
     }
-    Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let is_sound = report.findings.is_empty() && wallet.is_none_or(|wallet| wallet.is_sound());
+    Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print_wallet(report: &WalletReport) {
+    let Balances { expected, held, in_flight, shortfall, surplus } = report.balances;
+    println!("wallet: {expected} msat by the ledger, {} msat of them may be in flight", in_flight.get());
+    match held {
+        Some(held) => println!("wallet: {} msat by its own word", held.get()),
+        None => println!("wallet: UNKNOWN: it did not say what it holds"),
+    }
+    if shortfall > 0 {
+        println!("wallet: SHORTFALL of {} sats ({shortfall} msat)", shortfall.div_euclid(1_000) + i128::from(shortfall % 1_000 > 0));
+    }
+    if surplus > 0 {
+        println!("wallet: {surplus} msat besides, which the ledger knows nothing of");
+    }
+    match report.listed {
+        Some(listed) => println!("wallet: {listed} payments listed"),
+        None => println!("wallet: UNKNOWN: it did not list its payments"),
+    }
+    for difference in &report.differences {
+        let mark = if difference.kind.is_error() { "WRONG" } else { "note" };
+        println!("  {mark}: {difference}");
+    }
+    if report.is_sound() {
+        println!("wallet: sound: every payment of ours is in the ledger and in the wallet");
+    }
+}
+
+fn difference_json(difference: &Difference) -> serde_json::Value {
+    let side = |side: Option<(Msats, Msats)>| {
+        side.map(|(amount, fee)| serde_json::json!({ "amountMsats": amount.get().to_string(), "feeMsats": fee.get().to_string() }))
+    };
+    serde_json::json!({
+        "paymentHash": difference.payment_hash.to_string(),
+        "detail": difference.to_string(),
+        "isError": difference.kind.is_error(),
+        "ledger": side(difference.ledger),
+        "wallet": side(difference.wallet),
+    })
 }
 
 fn print_text(report: &AuditReport) {
     println!(
-        "{} transfers, {} invoices, {} jobs, {} sessions, {} bootstraps, {} grants",
-        report.transfers, report.invoices, report.jobs, report.sessions, report.bootstraps, report.grants
+        "{} transfers, {} invoices, {} jobs, {} sessions, {} bootstraps, {} payouts, {} grants",
+        report.transfers, report.invoices, report.jobs, report.sessions, report.bootstraps, report.payouts, report.grants
     );
     println!("balance of each account (credits minus debits; `wallet` is negative by what it has received):");
     for (account, msats) in &report.balances {
@@ -43,7 +91,7 @@ fn print_text(report: &AuditReport) {
     }
 }
 
-fn print_json(report: &AuditReport) {
+fn print_json(report: &AuditReport, wallet: Option<&WalletReport>) {
     let findings: Vec<_> = report
         .findings
         .iter()
@@ -60,13 +108,28 @@ fn print_json(report: &AuditReport) {
         .iter()
         .map(|(account, msats)| (account.to_string(), serde_json::Value::from(msats.to_string())))
         .collect();
+    let wallet = wallet.map(|wallet| {
+        let differences: Vec<_> = wallet.differences.iter().map(difference_json).collect();
+        serde_json::json!({
+            "sound": wallet.is_sound(),
+            "expectedMsats": wallet.balances.expected.to_string(),
+            "heldMsats": wallet.balances.held.map(|held| held.get().to_string()),
+            "inFlightMsats": wallet.balances.in_flight.get().to_string(),
+            "shortfallMsats": wallet.balances.shortfall.to_string(),
+            "surplusMsats": wallet.balances.surplus.to_string(),
+            "paymentsListed": wallet.listed,
+            "differences": differences,
+        })
+    });
     let report = serde_json::json!({
+        "wallet": wallet,
         "sound": report.findings.is_empty(),
         "transfers": report.transfers,
         "invoices": report.invoices,
         "jobs": report.jobs,
         "sessions": report.sessions,
         "bootstraps": report.bootstraps,
+        "payouts": report.payouts,
         "grants": report.grants,
         "accountsMsats": accounts,
         "jobsMsats": report.jobs_msats.to_string(),

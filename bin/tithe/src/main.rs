@@ -11,12 +11,15 @@ mod failure;
 mod identity;
 mod macaroon;
 mod migrate;
+mod operator;
+mod payouts;
 mod private;
 mod secret;
 mod selftest;
 mod serve;
 mod session;
 mod url;
+mod wallets;
 
 use clap::{Args, Parser, Subcommand};
 use config::Config;
@@ -57,6 +60,14 @@ enum Command {
         /// Print the report as JSON
         #[arg(long)]
         json: bool,
+        /// Compare the ledger with the wallet's balance and its payments, too
+        #[arg(long)]
+        wallet: bool,
+    },
+    /// Show, retry and settle what is owed to customers
+    Payouts {
+        #[command(subcommand)]
+        command: payouts::PayoutsCommand,
     },
     /// Inspect the configuration
     Config {
@@ -116,7 +127,10 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => load(&args).and_then(|config| serve::run(&config)),
         Command::Migrate(args) => load(&args).and_then(|config| migrate::run(&config)),
-        Command::Audit { config, json } => load(&config).and_then(|config| audit::run(&config, json)),
+        Command::Audit { config, json, wallet } => {
+            load(&config).and_then(|config| audit::run(&config, json, wallet))
+        }
+        Command::Payouts { command } => load(command.config()).and_then(|config| payouts::run(&config, command)),
         Command::Config { command: ConfigCommand::Check(args) } => load(&args).and_then(|config| {
             print!("{}", config.describe());
             serve::check(&config)?;

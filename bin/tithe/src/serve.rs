@@ -5,6 +5,7 @@ use crate::banner::banner;
 use crate::config::{Config, LogFormat, Provisioning};
 use crate::database::Database;
 use crate::failure::{Failure, doing};
+use crate::wallets::{Wallets, addresses, wallets};
 use crate::{private, secret};
 use std::io::IsTerminal;
 use std::net::TcpListener;
@@ -15,8 +16,6 @@ use tithe_clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use tithe_engine::pool::PoolStatus;
 use tithe_engine::{Engine, Ports};
 use tithe_http::{AppState, HttpSettings, LimitSettings};
-use tithe_lightning::{Network, TestPayer, Wallet};
-use tithe_wallet_sim::{SimOptions, SimWallet};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -36,7 +35,7 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     let listener = TcpListener::bind(config.server.listen)
         .map_err(doing(format!("cannot listen on {} (TITHE_LISTEN)", config.server.listen)))?;
     let address = listener.local_addr()?;
-    let (state, wallet) = runtime.block_on(assemble(config, &runtime, limits))?;
+    let state = runtime.block_on(assemble(config, &runtime, limits))?;
     let engine = Arc::clone(&state.engine);
     let pool = runtime.block_on(open_pool(&engine))?;
     // Signals are handled before the banner is printed: a reader of the banner may stop the server at once.
@@ -44,7 +43,7 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
         let _inside = runtime.enter();
         told_to_stop()
     };
-    print!("{}", banner(config, &address.to_string(), wallet.as_ref(), &pool));
+    print!("{}", banner(config, &address.to_string(), &pool));
 
     let (leaving, draining, stopping) =
         (state.leaving.clone(), state.draining.clone(), state.stopping.clone());
@@ -117,23 +116,16 @@ async fn assemble(
     config: &Config,
     runtime: &Runtime,
     limits: LimitSettings,
-) -> Result<(AppState, Arc<SimWallet>), Failure> {
+) -> Result<AppState, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let stopping = CancellationToken::new();
     let store = Database::of(&config.storage)?.open().await?;
-    let options = SimOptions { fault_rates: config.wallet.sim_faults, ..SimOptions::default() };
-    let folder = config.storage.data_dir.join("wallet-sim");
-    let wallet = SimWallet::open_with(&folder, options, clock.clone(), entropy.clone())
-        .await
-        .map_err(doing("cannot open the simulated wallet"))?;
-    let wallet = Arc::new(wallet);
-    if config.server.dev && wallet.network() == Network::Mainnet {
-        return Err("invalid TITHE_DEV: expected a wallet on a test network, got one on mainnet".into());
-    }
+    let Wallets { wallet, test_payer } = wallets(config, &clock, &entropy).await?;
     let ports = Ports {
         store,
-        wallet: wallet.clone(),
+        wallet,
+        addresses: addresses(config)?,
         webhooks: webhooks(config)?,
         provisioner: provisioner(config)?,
         inference: inference(config, &clock, &entropy)?,
@@ -150,10 +142,10 @@ async fn assemble(
         .map_err(doing("cannot read the token secret"))?;
     let engine = Arc::new(Engine::with_claim_secrets(ports, config.engine.clone(), &secrets, &claims)?);
     let mut state = AppState::new(engine, runtime.handle().clone(), limits);
-    state.test_payer = config.server.dev.then(|| -> Arc<dyn TestPayer> { wallet.clone() });
+    state.test_payer = test_payer;
     state.public_urls.clone_from(&config.server.public_urls);
     state.stopping = stopping;
-    Ok((state, wallet))
+    Ok(state)
 }
 
 /// Puts the operator's initial funds into the pool, once, and returns the pool's status.

@@ -29,6 +29,8 @@ mod invoice;
 mod repository;
 #[cfg(feature = "ports")]
 mod wallet;
+#[cfg(feature = "ports")]
+mod wallet_payer;
 
 pub use bolt11::{Bolt11, Bolt11Error, Bolt11Mismatch, ExpectedInvoice, Network, UnknownNetwork};
 pub use hash::{HexError, PaymentHash, Preimage};
@@ -44,6 +46,8 @@ pub use wallet::{
     Direction, InvoiceRequest, InvoiceStatus, Payment, PaymentOrder, ReceivedPayments, TestPayer,
     TestPaymentError, Wallet, WalletCapabilities, WalletError, WalletPayment,
 };
+#[cfg(feature = "ports")]
+pub use wallet_payer::WalletPayer;
 
 pub use lightning_invoice;
 pub use tithe_clock;

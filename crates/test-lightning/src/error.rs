@@ -4,7 +4,7 @@ use std::io;
 use tithe_lightning::Bolt11Error;
 use tithe_money::MoneyError;
 
-/// The reason why a part of the test network did not start, or did not do what it was told.
+/// The reason why a part of the test network did not start or did not work.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LightningError {

@@ -25,7 +25,7 @@ pub type HttpResponse = hyper::Response<Full<Bytes>>;
 
 /// The connection is closed without a response.
 #[derive(Debug, thiserror::Error)]
-#[error("the response was lost, as a test has asked")]
+#[error("injected fault: the response was lost")]
 struct Lost;
 
 /// Starts a server on a free loopback port. `fault` decides which requests fail.
@@ -70,7 +70,7 @@ async fn fail(fault: Fault, answer: impl Future<Output = HttpResponse>) -> Resul
         Fault::RequestIgnored | Fault::ResponseWithheld => std::future::pending().await,
         Fault::Refused(status) | Fault::FailedAfterwards(status) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            Ok(text(status, "a fault that a test has asked for"))
+            Ok(text(status, "injected fault"))
         }
         Fault::Garbled => Ok(text(StatusCode::OK, "<html>gateway</html>")),
     }

@@ -217,7 +217,7 @@ impl Persist<InMemorySigner> for Memory {
     fn archive_persisted_channel(&self, _: MonitorName) {}
 }
 
-/// Writes LDK's log to standard error, if that is asked for.
+/// Writes LDK's log to standard error, if the variable is set.
 pub struct Log {
     node: &'static str,
     least: Option<Level>,

@@ -188,7 +188,7 @@ async fn open(from: &Arc<Core>, to: &Arc<Core>, shares: ChannelShares) -> Result
     })
     .await?;
     from.chain.mine(CONFIRMATIONS);
-    // The terms of forwarding are what invoices tell their payers: the channels are not announced to the world.
+    // Invoices contain the terms of forwarding, because the channels are not announced.
     let usable = |node: &Core, peer: &Core| {
         let channels = node.parts.manager.list_channels_with_counterparty(&peer.parts.id);
         channels.iter().any(|channel| channel.is_usable && channel.counterparty.forwarding_info.is_some())

@@ -22,6 +22,7 @@ pub(crate) use inference::Backend;
 pub(crate) use log::LogFormat;
 pub(crate) use prices::PriceSource;
 pub(crate) use storage::Storage;
+pub(crate) use wallet::Connection;
 
 use crate::url::without_secrets;
 use bootstrap::Bootstrap;
@@ -75,8 +76,10 @@ impl Config {
     fn of(values: Values) -> Result<Self, ConfigError> {
         let (inference, prices) = (Inference::read(&values)?, Prices::read(&values)?);
         let (bootstrap, sessions) = (Bootstrap::read(&values)?, Sessions::read(&values)?);
+        let wallet = Wallet::read(&values)?;
         let engine = engine_settings(
             &inference,
+            &wallet,
             &prices,
             &Jobs::read(&values)?,
             &sessions,
@@ -87,7 +90,7 @@ impl Config {
             server: Server::read(&values)?,
             storage: Storage::read(&values)?,
             log: Log::read(&values)?,
-            wallet: Wallet::read(&values)?,
+            wallet,
             inference,
             prices,
             bootstrap,
@@ -101,10 +104,7 @@ impl Config {
     /// Checks what concerns several groups.
     fn check(self) -> Result<Self, ConfigError> {
         if self.server.environment == Environment::Production {
-            // Nor will it run on simulated inference or a generated secret, once there is a wallet to require.
-            let problem =
-                "TITHE_ENV=production does not run on the simulated wallet, and there is no other wallet yet";
-            return Err(ConfigError::Together(problem.to_owned()));
+            self.check_production()?;
         }
         let is_public = !self.server.listen.ip().is_loopback();
         if self.server.dev && is_public && !matches!(self.inference.backend, Backend::Simulated { .. }) {
@@ -113,6 +113,31 @@ impl Config {
             return Err(ConfigError::Together(problem.to_owned()));
         }
         Ok(self)
+    }
+
+    /// Production runs on nothing that is simulated or generated.
+    fn check_production(&self) -> Result<(), ConfigError> {
+        let problems = [
+            (self.wallet.connection.is_none(), "the simulated wallet: set TITHE_WALLET"),
+            (
+                matches!(self.inference.backend, Backend::Simulated { .. }),
+                "the simulated inference: set TITHE_INFERENCE",
+            ),
+            (matches!(self.prices.btc, PriceSource::Simulated(_)), "a simulated BTC price: set TITHE_BTC_PRICE_USD"),
+            (
+                matches!(self.bootstrap.provisioning, Provisioning::Simulated),
+                "the simulated provisioner: set TITHE_PROVISIONER",
+            ),
+            (self.storage.token_secret.is_none(), "a generated secret: set TITHE_TOKEN_SECRET"),
+            (self.server.dev, "the development routes: unset TITHE_DEV"),
+        ];
+        let problems = problems.into_iter().filter(|(is_wrong, _)| *is_wrong).map(|(_, problem)| problem);
+        let problems: Vec<&str> = problems.collect();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let problem = format!("TITHE_ENV=production does not run on {}", problems.join("; nor on "));
+        Err(ConfigError::Together(problem))
     }
 
     /// The configuration in force, with the origin of each value, as a TOML file that would set it.
@@ -138,6 +163,7 @@ impl Config {
 /// The settings of the engine.
 fn engine_settings(
     inference: &Inference,
+    wallet: &Wallet,
     prices: &Prices,
     jobs: &Jobs,
     sessions: &Sessions,
@@ -169,6 +195,8 @@ fn engine_settings(
         session_evaluation: sessions.evaluation,
         bootstrap_plans: bootstrap.plans.clone(),
         provision_timeout: bootstrap.timeout,
+        payout_fees: wallet.payout_fees,
+        reconcile_interval: wallet.reconcile,
         rules: free_tier.rules,
         identity_token_life: free_tier.identity_token_life,
         ..tithe_engine::Settings::default()

@@ -15,7 +15,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "TITHE_ENV",
         "env",
         "development",
-        "What the server is run for: development, or production (which needs a real wallet, and there is none yet)",
+        "What the server is run for: development, or production (which refuses whatever is simulated or generated)",
     ),
     Setting::new(
         "TITHE_DEV",

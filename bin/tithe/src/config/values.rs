@@ -124,6 +124,20 @@ impl Values {
         })
     }
 
+    /// As [`Values::parse`], for a value that must not be shown.
+    pub(super) fn parse_secret<T, E: ToString>(
+        &self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, ConfigError> {
+        self.parse(name, parse).map_err(|wrong| match wrong {
+            ConfigError::Value { name, origin, problem, .. } => {
+                ConfigError::Value { name, origin, value: "a hidden value".to_owned(), problem }
+            }
+            other => other,
+        })
+    }
+
     pub(super) fn number(&self, name: &'static str, min: u64, max: u64) -> Result<u64, ConfigError> {
         self.parse(name, |text| match text.parse() {
             Ok(number) if (min..=max).contains(&number) => Ok(number),

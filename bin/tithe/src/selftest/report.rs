@@ -2,6 +2,7 @@
 
 use super::check::Area;
 use super::excerpt;
+use super::outcome::Fault;
 use super::purse::{PaymentState, Purse};
 use super::runner::{Finished, Outcome};
 use serde_json::{Value, json};
@@ -45,29 +46,26 @@ impl Counts {
 pub(super) fn summary(finished: &[Finished], purse: &Purse, payer: &str, took: Duration) -> String {
     let Counts { passed, failed, skipped, over_budget } = Counts::of(finished);
     let seconds = took.as_millis() / 100;
-    let mut text = format!(
-        "{passed} ok, {failed} failed, {skipped} skipped in {}.{} s; spent {} of at most {} sats ({payer})",
+    let over_budget = match over_budget {
+        0 => String::new(),
+        checks => format!("; {checks} would have exceeded the budget (--budget-sats)"),
+    };
+    format!(
+        "{passed} ok, {failed} failed, {skipped} skipped in {}.{} s; spent {} of at most {} sats ({payer}){over_budget}",
         seconds / 10,
         seconds % 10,
         sats(purse.spent()),
         purse.budget().get(),
-    );
-    if over_budget > 0 {
-        text.push_str(&format!("; {over_budget} would have exceeded the budget (--budget-sats)"));
-    }
-    text
+    )
 }
 
 /// The list of all checks.
 pub(super) fn list(areas: &[Area]) -> String {
-    let mut text = String::new();
-    for area in areas {
-        text.push_str(&format!("{} (contract: {})\n", area.name, area.section));
-        for check in &area.checks {
-            text.push_str(&format!("  {:<34} {}\n", check.name, check.proves));
-        }
-    }
-    text
+    let lines = areas.iter().flat_map(|area| {
+        let checks = area.checks.iter().map(|check| format!("  {:<34} {}\n", check.name, check.proves));
+        std::iter::once(format!("{} (contract: {})\n", area.name, area.section)).chain(checks)
+    });
+    lines.collect()
 }
 
 /// The list of all checks as JSON.
@@ -125,19 +123,17 @@ fn check_json(finished: &Finished) -> Value {
         "proves": proves,
         "millis": millis(*took),
     });
-    match outcome {
-        Outcome::Passed => check["outcome"] = json!("ok"),
-        Outcome::Failed(fault) => {
-            check["outcome"] = json!("failed");
-            check["request"] = json!(fault.request);
-            check["expected"] = json!(fault.expected);
-            check["got"] = json!(fault.got);
+    let ended = match outcome {
+        Outcome::Passed => json!({ "outcome": "ok" }),
+        Outcome::Failed(Fault { request, expected, got }) => {
+            json!({ "outcome": "failed", "request": request, "expected": expected, "got": got })
         }
         Outcome::Skipped { reason, over_budget } => {
-            check["outcome"] = json!("skipped");
-            check["reason"] = json!(reason);
-            check["overBudget"] = json!(over_budget);
+            json!({ "outcome": "skipped", "reason": reason, "overBudget": over_budget })
         }
+    };
+    if let (Value::Object(check), Value::Object(ended)) = (&mut check, ended) {
+        check.extend(ended);
     }
     check
 }

@@ -24,8 +24,8 @@ pub(super) struct Run {
     pub(super) known: Known,
     /// The check that runs.
     pub(super) check: &'static str,
-    /// The paths of the server's OpenAPI document; `None` until it was looked at, and the inner one if it has none.
-    offered: Option<Option<Vec<String>>>,
+    /// The paths of the server's OpenAPI document; `None` until it was looked at, and empty if it has none.
+    offered: Option<Vec<String>>,
 }
 
 impl Run {
@@ -115,13 +115,17 @@ impl Run {
 
     /// Whether the server's OpenAPI document has a path; without a document, every path is taken to be offered.
     pub(super) async fn offers(&mut self, path: &str) -> Checked<bool> {
-        if self.offered.is_none() {
-            let answer = self.api.get("/openapi.json").send().await?;
-            let paths = answer.value("/paths").and_then(Value::as_object);
-            self.offered = Some(paths.map(|paths| paths.keys().map(|path| without_names(path)).collect()));
-        }
         let wanted = without_names(path);
-        Ok(self.offered.as_ref().and_then(Option::as_ref).is_none_or(|paths| paths.contains(&wanted)))
+        let offers = |paths: &[String]| paths.is_empty() || paths.contains(&wanted);
+        if let Some(paths) = &self.offered {
+            return Ok(offers(paths));
+        }
+        let answer = self.api.get("/openapi.json").send().await?;
+        let paths = answer.value("/paths").and_then(Value::as_object);
+        let paths: Vec<String> = paths.into_iter().flatten().map(|(path, _)| without_names(path)).collect();
+        let offers = offers(&paths);
+        self.offered = Some(paths);
+        Ok(offers)
     }
 
     /// Skips the check if the server's OpenAPI document does not have a path.

@@ -117,8 +117,8 @@ fn read_head(reader: &mut impl BufRead) -> std::io::Result<Vec<String>> {
 }
 
 fn length_in(head: &[String]) -> Option<u64> {
-    let lower = head.iter().map(|line| line.to_ascii_lowercase());
-    lower.filter_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok()).next()
+    let mut lower = head.iter().map(|line| line.to_ascii_lowercase());
+    lower.find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok())
 }
 
 /// Forwards one request of a connection, and closes it.
@@ -145,7 +145,7 @@ fn forward(client: &TcpStream, upstream: &str, tamper: &Tamper) -> std::io::Resu
     let status = headers.remove(0).split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap();
     headers.retain(|line| !line.to_ascii_lowercase().starts_with("connection:"));
     let mut client = client;
-    if headers.iter().any(|line| line.to_ascii_lowercase() == "content-type: text/event-stream") {
+    if headers.iter().any(|line| line.eq_ignore_ascii_case("content-type: text/event-stream")) {
         // Events are forwarded as they come, in chunks as they are.
         client.write_all(
             format!("HTTP/1.1 {status} -\r\n{}\r\nConnection: close\r\n\r\n", headers.join("\r\n"))

@@ -107,7 +107,7 @@ async fn run(wanted: Wanted) -> Result<(), Failed> {
     }
     writeln!(stdout(), "{}", Value::Object(ready))?;
     stdout().flush()?;
-    until_told().await?;
+    until_stopped().await?;
     Ok(())
 }
 
@@ -145,7 +145,7 @@ impl Nwc {
 }
 
 /// Returns at the end of the input, or at a signal.
-async fn until_told() -> Result<(), Failed> {
+async fn until_stopped() -> Result<(), Failed> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (close, closed) = oneshot::channel();

@@ -135,7 +135,7 @@ fn variables(phoenixd: &PhoenixdApi, port: u16) -> Vec<(&'static str, OsString)>
         ("LNBITS_BACKEND_WALLET_CLASS", "PhoenixdWallet".into()),
         ("PHOENIXD_API_ENDPOINT", phoenixd.url().into()),
         ("PHOENIXD_API_PASSWORD", phoenixd.password().into()),
-        // A test asks more often than a user.
+        // Tests send more requests than users do.
         ("LNBITS_RATE_LIMIT_NO", "1000000".into()),
         // Nothing is fetched from the internet.
         ("LNBITS_EXTENSIONS_MANIFESTS", "[]".into()),

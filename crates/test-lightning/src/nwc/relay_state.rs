@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn ephemeral_events_are_forwarded_and_stored_only_if_that_is_asked_for() {
+    fn ephemeral_events_are_forwarded_and_stored_only_if_the_relay_keeps_them() {
         let (state, keys) = (State::default(), Keys::generate());
         let mut live = state.live();
         state.publish(event(&keys, 23_194, 1, "passing")).unwrap();

@@ -249,7 +249,7 @@ async fn respond(service: Arc<Service>, request: Event) -> Option<()> {
             response(method, result).to_string()
         }
         Some(NwcFault::Error(code) | NwcFault::ErrorAfterwards(code)) => {
-            let error = NwcError::new(code, "a fault that a test has asked for");
+            let error = NwcError::new(code, "injected fault");
             response(method, Err(error)).to_string()
         }
         Some(NwcFault::WrongPreimage) => {

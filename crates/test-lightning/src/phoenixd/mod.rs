@@ -95,7 +95,7 @@ impl PhoenixdApi {
         self.wallet.balance()
     }
 
-    /// Whether websockets tell of payments. If not, they stay open in silence.
+    /// Whether websockets announce received payments. If not, they stay open and silent.
     pub fn notify(&self, notify: bool) {
         self.wallet.notify(notify);
     }

@@ -140,7 +140,7 @@ fn incoming_list(wallet: &Wallet, fields: &Fields) -> Result<HttpResponse, BadRe
     Ok(json(&payments))
 }
 
-/// In no particular order: phoenixd asks its database for none.
+/// In no particular order: phoenixd's query has none.
 fn outgoing_list(wallet: &Wallet, fields: &Fields) -> Result<HttpResponse, BadRequest> {
     let page = Page::read(fields, now())?;
     let at = |payment: &OutgoingPayment| match payment.succeeded() {

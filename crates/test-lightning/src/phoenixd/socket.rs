@@ -1,4 +1,4 @@
-//! The websocket that tells of received payments.
+//! The websocket that announces received payments.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +62,7 @@ async fn run(
     loop {
         let message = tokio::select! {
             received = news.recv() => match received {
-                Ok(hash) => told(&wallet, hash),
+                Ok(hash) => announcement(&wallet, hash),
                 Err(RecvError::Lagged(_)) => None,
                 Err(RecvError::Closed) => return None,
             },
@@ -79,7 +79,7 @@ async fn run(
     }
 }
 
-fn told(wallet: &Wallet, hash: PaymentHash) -> Option<Message> {
+fn announcement(wallet: &Wallet, hash: PaymentHash) -> Option<Message> {
     let payment = wallet.node.incoming(hash).filter(|_| wallet.notifies())?;
     let event = PaymentReceived::of(wallet, &payment)?;
     serde_json::to_string_pretty(&event).ok().map(Message::from)

@@ -142,7 +142,7 @@ impl Wallet {
     }
 }
 
-/// Decides what becomes of each payment as soon as it is received, and then tells the websockets.
+/// Decides what becomes of each payment as soon as it is received, and then announces it to the websockets.
 pub async fn follow(wallet: Arc<Wallet>) {
     let mut events = wallet.node.events();
     loop {

@@ -65,7 +65,7 @@ async fn the_lab_runs_until_its_input_is_closed() {
 }
 
 #[tokio::test]
-async fn the_lab_charges_fees_and_speaks_nwc_if_that_is_asked_for() {
+async fn the_lab_charges_fees_and_offers_nwc_with_the_options_for_them() {
     let mut lab = Lab::start(&["--nwc", "--fee"]);
     assert_eq!(lab.pay().await, 8);
     assert!(lab.text("/nwc/relay").starts_with("ws://127.0.0.1:"));

@@ -1,4 +1,4 @@
-//! A real LNbits over a real node. It is installed from the Python package index, so these tests run only when asked for.
+//! A real LNbits over a real node. It is installed from the Python package index, so these tests are ignored by default.
 
 #![expect(
     clippy::unwrap_used,

@@ -81,7 +81,7 @@ impl Client {
     }
 
     /// Whether nothing comes for a while.
-    async fn hears_nothing(&mut self) -> bool {
+    async fn receives_nothing(&mut self) -> bool {
         timeout(A_WHILE, self.event()).await.is_err()
     }
 
@@ -254,7 +254,7 @@ async fn the_fee_is_limited_by_the_reserve_or_the_request() {
 }
 
 #[tokio::test]
-async fn received_and_sent_payments_are_told_in_both_schemes() {
+async fn received_and_sent_payments_are_notified_in_both_schemes() {
     let (pair, _relay, service) = lab().await;
     let mut client = Client::connect(&service, Nip47Ciphers::NIP44V2).await;
     let invoice = pair.merchant().create_invoice(Some(msats(9_000)), "", Duration::from_mins(5)).unwrap();
@@ -263,18 +263,18 @@ async fn received_and_sent_payments_are_told_in_both_schemes() {
     assert_eq!(new.kind, Kind::WalletConnectNotificationNip44V2);
     assert_eq!(old.kind, Kind::WalletConnectNotification);
     for event in [new, old] {
-        let told = Notification::from_event(&client.uri, &event).unwrap().to_pay_notification().unwrap();
-        assert_eq!(told.payment_hash, invoice.payment_hash().to_string());
-        assert_eq!(told.amount, 9_000);
+        let notified = Notification::from_event(&client.uri, &event).unwrap().to_pay_notification().unwrap();
+        assert_eq!(notified.payment_hash, invoice.payment_hash().to_string());
+        assert_eq!(notified.amount, 9_000);
     }
     service.notify(false);
     let invoice = pair.merchant().create_invoice(Some(msats(9_000)), "", Duration::from_mins(5)).unwrap();
     pair.customer().pay(&invoice, PayTerms::default()).await.unwrap();
-    assert!(client.hears_nothing().await);
+    assert!(client.receives_nothing().await);
 }
 
 #[tokio::test]
-async fn the_info_event_tells_what_the_wallet_supports() {
+async fn the_info_event_states_what_the_wallet_supports() {
     for (encryption, silent, tags) in [
         (
             NwcEncryption::Both,
@@ -324,7 +324,7 @@ async fn requests_of_strangers_and_expired_ones_are_ignored() {
     let stranger =
         NostrWalletConnectUri { secret: Keys::generate().secret_key().clone(), ..client.uri.clone() };
     client.send(pay.to_event(&stranger, Nip47Ciphers::NIP44V2).unwrap()).await;
-    assert!(client.hears_nothing().await);
+    assert!(client.receives_nothing().await);
     assert!(pair.merchant().payment_status(invoice.payment_hash()).is_none());
 }
 
@@ -337,7 +337,7 @@ async fn a_payment_is_made_although_its_response_is_swallowed_or_wrong() {
     service.faults().set_once("pay_invoice", NwcFault::ResponseSwallowed);
     client.ask(Request::pay_invoice(PayInvoiceRequest::new(swallowed.as_str()))).await;
     pair.customer().received(swallowed.payment_hash()).await.unwrap();
-    assert!(client.hears_nothing().await);
+    assert!(client.receives_nothing().await);
 
     let afterwards = customers_invoice(&pair, 5_000);
     service.faults().set_once("pay_invoice", NwcFault::ErrorAfterwards("INTERNAL"));
@@ -383,11 +383,11 @@ async fn two_relays_deliver_a_request_that_is_carried_out_once() {
     let id = balance.id;
     client.send(balance).await;
     client.response(id).await.to_get_balance().unwrap();
-    assert!(client.hears_nothing().await, "a second response");
+    assert!(client.receives_nothing().await, "a second response");
 }
 
 #[tokio::test]
-async fn a_relay_rejects_freezes_and_asks_for_authentication() {
+async fn a_relay_rejects_freezes_and_requires_authentication() {
     let relay = NostrRelay::start().await.unwrap();
     let connect = async || tokio_tungstenite::connect_async(relay.url()).await.unwrap().0;
     let keys = Keys::generate();

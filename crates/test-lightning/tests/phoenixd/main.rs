@@ -404,7 +404,7 @@ async fn a_closed_api_refuses_connections_until_it_opens() {
 }
 
 #[tokio::test]
-async fn a_websocket_tells_of_received_payments() {
+async fn a_websocket_announces_received_payments() {
     let lab = Lab::start().await;
     let url = lab.merchant.url().replace("http", "ws") + "/websocket";
     let refused = tokio_tungstenite::connect_async(&url).await.unwrap_err();
@@ -416,14 +416,14 @@ async fn a_websocket_tells_of_received_payments() {
 
     let (invoice, hash) = lab.invoice("9").await;
     lab.pay(&invoice).await;
-    let told = loop {
-        if let Message::Text(told) = socket.next().await.unwrap().unwrap() {
-            break serde_json::from_str::<Value>(&told).unwrap();
+    let event = loop {
+        if let Message::Text(text) = socket.next().await.unwrap().unwrap() {
+            break serde_json::from_str::<Value>(&text).unwrap();
         }
     };
-    assert_eq!(keys(&told), ["amountSat", "externalId", "paymentHash", "timestamp", "type"]);
-    assert_eq!((&told["type"], &told["amountSat"]), (&json!("payment_received"), &json!(9)));
-    assert_eq!(told["paymentHash"], *hash);
+    assert_eq!(keys(&event), ["amountSat", "externalId", "paymentHash", "timestamp", "type"]);
+    assert_eq!((&event["type"], &event["amountSat"]), (&json!("payment_received"), &json!(9)));
+    assert_eq!(event["paymentHash"], *hash);
 
     lab.merchant.notify(false);
     let (silent, _) = lab.invoice("7").await;

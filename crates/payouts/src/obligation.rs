@@ -213,9 +213,11 @@ impl Obligation {
         if let Some(hash) = self.in_flight {
             return Err(PayoutError::InFlight(hash));
         }
+        // An invoice of this customer that has failed before may always be tried once more.
+        let is_known = before.is_some_and(|before| before.account == self.account);
         match &self.destination {
             Some(Destination::Address(_)) => {}
-            Some(Destination::Invoice(named)) if **named == *request => {}
+            Some(Destination::Invoice(named)) if is_known || **named == *request => {}
             _ => return Err(PayoutError::Destination),
         }
         let quote = fees.quote(self.due)?.payable()?;

@@ -50,7 +50,7 @@ impl TestWallet {
         Ok(ReceivedPayment {
             payment_hash: invoice.payment_hash,
             amount: invoice.amount,
-            liquidity_fee: Msats::ZERO,
+            liquidity_fee: tithe_money::Msats::ZERO,
             preimage: Some(preimage),
             received_at: SystemClock.now(),
         })

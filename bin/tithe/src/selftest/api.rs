@@ -156,6 +156,7 @@ impl<'a> Call<'a> {
 
     /// Sends the request, and again if the server says that it came too soon.
     async fn response(&self) -> Checked<Response> {
+        self.api.observed.borrow_mut().begun = Some(self.shown());
         loop {
             let response = self.build().send().await.map_err(|failure| no_answer(self.shown(), failure))?;
             let Some(pause) = pause(&response).filter(|pause| *pause < self.api.patience) else {

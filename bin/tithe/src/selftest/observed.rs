@@ -12,6 +12,10 @@ pub(super) struct Observed {
     pub(super) answers: usize,
     /// How many of them were problems.
     pub(super) problems: usize,
+    /// The request that was begun last.
+    pub(super) begun: Option<String>,
+    /// The last answer in a few words, with its request.
+    pub(super) last: Option<String>,
     ids: BTreeSet<String>,
     /// The first answer that has no request id, or that of another.
     pub(super) without_id: Option<Broken>,
@@ -30,6 +34,7 @@ pub(super) struct Broken {
 impl Observed {
     pub(super) fn note(&mut self, answer: &Answer) {
         self.answers += 1;
+        self.last = Some(format!("that to {}: {}", answer.request, answer.summary()));
         let broken =
             |(expected, got): (String, String)| Broken { request: answer.request.clone(), expected, got };
         let id_fault = match answer.header("x-request-id") {

@@ -71,10 +71,15 @@ async fn one(check: &Check, patience: Duration, run: &mut Run) -> Outcome {
         Ok(Err(Stop::Fault(fault))) => Outcome::Failed(fault),
         Ok(Err(Stop::Skip(reason))) => Outcome::Skipped { reason, over_budget: false },
         Ok(Err(Stop::OverBudget(reason))) => Outcome::Skipped { reason, over_budget: true },
-        Err(_elapsed) => Outcome::Failed(Fault {
-            request: "the whole check".to_owned(),
-            expected: check.proves.to_owned(),
-            got: format!("no end within {} s (--timeout)", patience.as_secs()),
-        }),
+        Err(_elapsed) => Outcome::Failed(too_slow(patience, run)),
     }
+}
+
+/// The fault of a check that did not end, with the last answer, which may tell why.
+fn too_slow(patience: Duration, run: &Run) -> Fault {
+    let observed = run.api.observed();
+    let request = observed.begun.clone().unwrap_or_else(|| "no request".to_owned());
+    let last = observed.last.clone().map(|last| format!("; the last answer was {last}"));
+    let expected = format!("an end of the check within {} s (--timeout)", patience.as_secs());
+    Fault { request, expected, got: format!("none{}", last.unwrap_or_default()) }
 }

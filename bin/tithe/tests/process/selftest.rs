@@ -7,6 +7,8 @@ use crate::{all_of, text};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::process::Output;
+use tithe_test_lightning::{LightningLine, NostrRelay, NwcService, RoutingFee};
+use tokio::runtime::Runtime;
 
 on_both_stores! {
     a_server_with_default_settings_passes,
@@ -43,7 +45,16 @@ fn a_server_with_default_settings_passes(env: &TestEnv) {
     let (report, code) = report(env, &server.url(""), &[]);
     assert_eq!((code, named(&report, "failed")), (0, Vec::<String>::new()), "{report:#}");
     let passed = named(&report, "ok");
-    for name in ["job-money", "session-history", "macaroon-keys", "identity-login", "idempotency-replay"] {
+    for name in [
+        "idempotency-replay",
+        "identity-login",
+        "job-money",
+        "macaroon-keys",
+        "refund-paid",
+        "session-history",
+        "session-refund-paid",
+        "solvency",
+    ] {
         assert!(passed.iter().any(|passed| passed == name), "{name} did not pass: {report:#}");
     }
     assert!(passed.len() >= 90, "{passed:?}");
@@ -301,6 +312,16 @@ const PLANTS: &[Plant] = &[
         },
     },
     Plant {
+        fault: "anybody can have a refund paid to themselves",
+        only: "refund-wrong-claim-token",
+        found_by: &["refund-wrong-claim-token"],
+        tamper: |asked, answered| {
+            if asked.line.ends_with("/refund") && asked.has_header("authorization: bearer garbage") {
+                answered.replace(202, &json!({ "refund": { "state": "pending", "amountSats": 1 } }));
+            }
+        },
+    },
+    Plant {
         fault: "a payment hash leads to its job",
         only: "invoice-pending",
         found_by: &["invoice-pending"],
@@ -362,6 +383,62 @@ const PLANTS: &[Plant] = &[
     },
 ];
 
+/// A shop and a customer, whose wallets are real nodes with a router between them.
+struct Lightning {
+    runtime: Runtime,
+    line: LightningLine,
+    relay: NostrRelay,
+    shop: NwcService,
+    customer: NwcService,
+}
+
+fn lightning() -> Lightning {
+    let runtime = Runtime::new().unwrap();
+    let (line, relay, shop, customer) = runtime.block_on(async {
+        let line = LightningLine::start(RoutingFee::TRAMPOLINE).await.unwrap();
+        let relay = NostrRelay::start().await.unwrap();
+        let shop = NwcService::start(line.merchant(), &[relay.url()]).await.unwrap();
+        let customer = NwcService::start(line.customer(), &[relay.url()]).await.unwrap();
+        (line, relay, shop, customer)
+    });
+    Lightning { runtime, line, relay, shop, customer }
+}
+
+#[test]
+fn real_payments_are_made_within_the_budget_and_refunded_by_nostr_wallet_connect() {
+    let Lightning { runtime, line, relay, shop, customer } = lightning();
+    let env = TestEnv::sqlite();
+    let mut server = env.start_with(&[
+        ("TITHE_DEV", "0"),
+        ("TITHE_WALLET", "nwc"),
+        ("TITHE_NETWORK", "regtest"),
+        ("TITHE_NWC_URL", shop.connection()),
+    ]);
+    let mut command = env.tithe();
+    command.args(["selftest", &server.url(""), "--json"]).env("TITHE_SELFTEST_NWC", customer.connection());
+    let ran = command.output().unwrap();
+    let report: Value =
+        serde_json::from_slice(&ran.stdout).unwrap_or_else(|wrong| panic!("{wrong}: {}", all_of(&ran)));
+    assert_eq!((ran.status.code(), named(&report, "failed")), (Some(0), Vec::<String>::new()), "{report:#}");
+    let passed = named(&report, "ok");
+    for name in ["job-money", "topup-paid", "session-refund-paid"] {
+        assert!(passed.iter().any(|passed| passed == name), "{name} did not pass: {report:#}");
+    }
+    runtime.block_on(line.settle()).unwrap();
+    let paid = line.customer().outgoing_all().into_iter().filter_map(|payment| {
+        let (_, fee) = payment.succeeded()?;
+        Some(payment.amount.get() + fee.get())
+    });
+    let paid: u64 = paid.sum();
+    assert_eq!(report["spentMsats"], paid, "{report:#}");
+    assert!(paid > 200_000 && paid <= 2_000_000, "{paid}");
+    let refunded = line.customer().incoming_all().into_iter().filter_map(|payment| payment.received);
+    assert!(refunded.map(|received| received.amount.get()).sum::<u64>() > 0);
+    assert!(server.stop());
+    env.audit();
+    drop((shop, customer, relay));
+}
+
 #[test]
 fn a_planted_fault_is_found_and_named() {
     let env = TestEnv::sqlite();
@@ -404,16 +481,20 @@ fn the_line_of_a_fault_says_what_was_sent_what_the_contract_says_and_what_came()
 fn a_server_that_stops_answering_fails_within_the_time_limit() {
     let env = TestEnv::sqlite();
     let server = env.start();
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let silent_address = silent.local_addr().unwrap().to_string();
-    let proxy = Proxy::start(&server, |_, _| {});
-    // The first answer is the server's, and then nobody answers.
-    let (report, code) = report(&env, &proxy.url(), &["--only", "healthz", "--timeout", "1"]);
-    assert_eq!((code, named(&report, "ok")), (0, vec!["healthz".to_owned()]));
-    drop(proxy);
-    let ran = selftest(&env, &format!("http://{silent_address}"), &["--only", "healthz", "--timeout", "1"]);
-    assert_eq!(ran.status.code(), Some(2), "{}", all_of(&ran));
-    drop(silent);
+    let (stuck, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let proxy = Proxy::start(&server, move |asked, _| {
+        if asked.line == "GET /api/pool" {
+            // Until the test ends.
+            let _ended = released.lock().unwrap().recv();
+        }
+    });
+    let (report, code) = report(&env, &proxy.url(), &["--only", "healthz", "pool", "--timeout", "1"]);
+    assert_eq!((code, named(&report, "failed")), (1, vec!["pool".to_owned()]), "{report:#}");
+    assert_eq!(named(&report, "ok"), ["healthz"], "{report:#}");
+    let check = report["checks"].as_array().unwrap().iter().find(|check| check["name"] == "pool").unwrap();
+    assert_eq!(check["request"], "GET /api/pool", "{check}");
+    drop(stuck);
 }
 
 #[test]

@@ -29,7 +29,7 @@ const ADDRESS_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many earlier payouts are looked at before another invoice is paid.
 const EARLIER_MAX: usize = 8;
 
-/// How long an invoice of an address must be payable to be tried once more.
+/// How long an invoice that has failed must be payable to be tried once more.
 const REUSE_LIFE_MIN: Duration = Duration::from_secs(30);
 
 /// How often the outcome of a payout is committed anew while the database is unavailable, and how many times. Later look-ups find it
@@ -121,12 +121,13 @@ impl Payouts {
             Ok(earlier) => earlier,
             Err((why, problem)) => return self.defer(owed, why, problem).await,
         };
-        let request = match destination {
-            Destination::Invoice(request) if request.expires_at() <= self.core.now() => {
+        let request = match (self.once_more(owed, &earlier), destination) {
+            (Some(request), _) => request,
+            (None, Destination::Invoice(request)) if request.expires_at() <= self.core.now() => {
                 return self.defer(owed, Deferral::Refused, EXPIRED).await;
             }
-            Destination::Invoice(request) => (**request).clone(),
-            Destination::Address(_) => match self.resolve(owed, &earlier).await {
+            (None, Destination::Invoice(request)) => (**request).clone(),
+            (None, Destination::Address(_)) => match self.resolve(owed).await {
                 Ok(request) => request,
                 Err((why, problem)) => return self.defer(owed, why, &problem).await,
             },
@@ -186,9 +187,17 @@ impl Payouts {
         Ok(payouts)
     }
 
-    /// An invoice of the customer's address: the one that has failed before, once more, or a new one. A wallet that was wrong about the
-    /// first attempt then says so.
-    async fn resolve(&self, owed: &Obligation, earlier: &[Payout]) -> Result<Bolt11, (Deferral, String)> {
+    /// The invoice that has failed before, if it is to be tried once more before another one is: a wallet that was wrong about the first
+    /// attempt then says so.
+    fn once_more(&self, owed: &Obligation, earlier: &[Payout]) -> Option<Bolt11> {
+        let payable = self.fees().quote(owed.due).ok()?.payable;
+        let last = earlier.last().filter(|last| last.attempts == 1 && last.amount == payable)?;
+        let request: Bolt11 = last.payment_request.parse().ok()?;
+        (request.expires_at() > self.core.now() + REUSE_LIFE_MIN).then_some(request)
+    }
+
+    /// An invoice of the customer's address.
+    async fn resolve(&self, owed: &Obligation) -> Result<Bolt11, (Deferral, String)> {
         let Some(Destination::Address(address)) = &owed.destination else {
             return Err((Deferral::Ours, WALLET_AWAY.to_owned()));
         };
@@ -196,12 +205,6 @@ impl Payouts {
         let quote = quote.and_then(tithe_payouts::PayoutQuote::payable);
         let quote =
             quote.map_err(|refused| (Deferral::Unavailable, format!("It could not be paid: {refused}.")))?;
-        let again = earlier.last().filter(|last| last.attempts == 1 && last.amount == quote.payable);
-        if let Some(request) = again.and_then(|last| last.payment_request.parse::<Bolt11>().ok())
-            && request.expires_at() > self.core.now() + REUSE_LIFE_MIN
-        {
-            return Ok(request);
-        }
         let asked = self.core.ports.addresses.invoice(address, quote.payable);
         match tokio::time::timeout(ADDRESS_TIMEOUT, asked).await {
             Ok(Ok(request)) => Ok(request),

@@ -440,6 +440,7 @@ mod tests {
             deposit: Sats::new(500).unwrap(),
             identity: None,
             webhook: None,
+            return_to: None,
             created_at: NOW,
         };
         Session::new(new)

@@ -94,6 +94,7 @@ pub(crate) enum Outcome {
 }
 
 /// As [`revealed`], for a preimage that may be unknown.
+#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
 mod revealed_if_known {
     use super::{Deserialize, Deserializer, Preimage, Serializer};
     use serde::de::Error;

@@ -239,7 +239,7 @@ impl Follower for State {
                 self.invoices.insert(invoice.record.payment_hash, invoice);
             }
             Record::Settled { payment_hash, at, liquidity_fee } => {
-                self.settle(payment_hash, at, liquidity_fee)
+                self.settle(payment_hash, at, liquidity_fee);
             }
             Record::Expired { payment_hash, .. } => {
                 if let Some(invoice) = self.invoices.get_mut(&payment_hash) {

@@ -17,7 +17,7 @@ struct Owed {
 }
 
 /// What the audit keeps of a payout, in msats.
-struct Paid {
+struct Facts {
     account: AccountId,
     state: &'static str,
     is_paid: bool,
@@ -29,7 +29,7 @@ struct Paid {
 #[derive(Default)]
 pub(super) struct PayoutAudit {
     obligations: Vec<Owed>,
-    payouts: HashMap<PaymentHash, Paid>,
+    payouts: HashMap<PaymentHash, Facts>,
     /// What was accrued, by the account that it came from.
     accrued: HashMap<AccountId, i128>,
     /// What has left `refunds_due`, by what it is for.
@@ -69,7 +69,7 @@ impl PayoutAudit {
             PayoutState::Paid { fee, .. } => fee.get().into(),
             PayoutState::Paying { .. } | PayoutState::Failed { .. } => 0,
         };
-        let paid = Paid {
+        let facts = Facts {
             account: payout.account,
             state: payout.state.as_str(),
             is_paid: matches!(payout.state, PayoutState::Paid { .. }),
@@ -77,7 +77,7 @@ impl PayoutAudit {
             reserve: payout.fee_limit.to_msats().get().into(),
             fee,
         };
-        self.payouts.insert(payout.payment_hash, paid);
+        self.payouts.insert(payout.payment_hash, facts);
     }
 
     pub(super) fn transfer(&mut self, transfer: &Transfer) {
@@ -157,7 +157,7 @@ impl PayoutAudit {
             let detail = format!("{} msat are due, but {accrued} msat less {left} msat are booked", owed.due);
             ledger.find(Invariant::I8, subject.clone(), detail);
         }
-        if flying.iter().copied().collect::<Vec<_>>() != owed.in_flight.into_iter().collect::<Vec<_>>() {
+        if flying.to_vec() != owed.in_flight.into_iter().collect::<Vec<_>>() {
             let detail = format!(
                 "{} payouts are in flight, and it says {}",
                 flying.len(),

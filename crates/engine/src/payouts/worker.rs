@@ -136,11 +136,11 @@ impl Payouts {
         if let Err((why, problem)) = self.check_unpaid(&request, id).await {
             return self.defer(owed, why, problem).await;
         }
-        let began = self.core.now();
+        let asked_at = self.core.now();
         let (fees, network) = (self.fees(), self.core.ports.wallet.network());
         let begin = PayoutBegin { account: owed.account, request: request.clone(), id, fees, network };
         match self.core.committer.commit(begin).await {
-            Ok(payout) => self.send(&payout, &request, began).await,
+            Ok(payout) => self.send(&payout, &request, asked_at).await,
             Err(CommitError::Refused(Refusal::Payout(
                 refused @ (PayoutError::Invoice(_) | PayoutError::Used(_) | PayoutError::Dust { .. }),
             ))) => {

@@ -4,6 +4,7 @@ use crate::scene::{Op, Scene, Server, When};
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_engine::EngineError;
+use tithe_engine::payouts::OperatorSettlement::{Forfeited, PaidElsewhere};
 use tithe_jobs::{JobId, StateName};
 use tithe_ledger::AccountId;
 use tithe_lightning::{Bolt11, Direction, Payment, PaymentHash, PaymentId, PaymentOrder, TestPayer, Wallet};
@@ -157,7 +158,7 @@ async fn an_unsuitable_invoice_is_refused_and_says_why() {
     let refused = claim(&server, id, &token, to(&mainnet)).await.unwrap_err();
     assert!(refused.to_string().contains("wrong network"), "{refused}");
     let old = invoice_for(&scene, id).await;
-    scene.clock.advance(Duration::from_mins(60));
+    scene.clock.advance(Duration::from_hours(1));
     let refused = claim(&server, id, &token, to(&old)).await.unwrap_err();
     assert!(refused.to_string().contains("expires too early"), "{refused}");
     assert_eq!(owed(&scene, id).await.destination, None);
@@ -355,7 +356,7 @@ async fn dies_at(step: (Op, u32), when: When, fault: Option<Fault>, comes_back: 
     let scene = hasty().await;
     let mut working = scene.started();
     let (id, token) = owed_job(&scene, &working).await;
-    working.stop(Duration::from_secs(60)).await;
+    working.stop(Duration::from_mins(1)).await;
     let mut first = scene.server_elsewhere().await;
     if let Some(fault) = fault {
         first.wallet_faults().queue(Operation::PaymentSend, fault);
@@ -413,7 +414,7 @@ async fn many_servers_pay_many_refunds_once_each() {
     for _ in 0..12 {
         jobs.push(owed_job(&scene, &seller).await);
     }
-    seller.stop(Duration::from_secs(60)).await;
+    seller.stop(Duration::from_mins(1)).await;
     let mut servers = Vec::new();
     for _ in 0..3 {
         let mut server = scene.server_elsewhere_rough("lose=150,fail=150,delay_ms=40").await;
@@ -440,7 +441,6 @@ async fn the_operator_settles_what_the_wallet_knows_nothing_of() {
     let due = owed(&scene, id).await.due;
     let half = Sats::new(due.get() / 2).unwrap();
     let rest = Sats::new(due.get() - half.get()).unwrap();
-    use tithe_engine::payouts::OperatorSettlement::{Forfeited, PaidElsewhere};
     server.engine.payouts.settle(account, half, PaidElsewhere).await.unwrap();
     assert!(server.engine.payouts.settle(account, due, Forfeited).await.is_err(), "more than is due");
     let left = server.engine.payouts.settle(account, rest, Forfeited).await.unwrap();

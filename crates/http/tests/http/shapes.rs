@@ -56,8 +56,21 @@ pub(crate) fn job(state: &str, more: Value) -> Value {
     Value::Object(fields)
 }
 
-pub(crate) fn refund(state: &str) -> Value {
-    json!({"amountSats": "count", "state": format!("={state}")})
+/// The shape of a refund that nobody has claimed.
+pub(crate) fn unclaimed_refund() -> Value {
+    json!({
+        "amountSats": "count", "dueSats": "count", "feeLimitSats": "count", "hasDestination": false,
+        "payableSats": "count", "state": "=pending",
+    })
+}
+
+/// A refund of this many sats that nobody has claimed, with the default fee limit: 2 sats and 1 %, rounded up.
+pub(crate) fn unclaimed(sats: u64) -> Value {
+    let fee_limit = sats.min(2 + sats.div_ceil(100));
+    json!({
+        "amountSats": sats, "dueSats": sats, "feeLimitSats": fee_limit, "hasDestination": false,
+        "payableSats": sats - fee_limit, "state": "pending",
+    })
 }
 
 /// Asserts that a response is JSON with this status and shape.

@@ -1,7 +1,7 @@
 //! Jobs that end without a result.
 
 use crate::app::{Options, TestApp};
-use crate::shapes::{answers, job, refund};
+use crate::shapes::{answers, job, unclaimed, unclaimed_refund};
 use serde_json::json;
 use std::time::Duration;
 use tithe_engine::Settings;
@@ -27,7 +27,7 @@ async fn failed_work_is_refunded_in_full_and_its_cause_is_hidden() {
     let asked = app.job(&id).await["workInvoice"]["amountSats"].clone();
     app.pay(&hash).await;
     app.job_reaches(&id, "failed").await;
-    let shape = job("failed", json!({"errorMessage": "text", "refund": refund("pending")}));
+    let shape = job("failed", json!({"errorMessage": "text", "refund": unclaimed_refund()}));
     let failed = answers(&app.get(&format!("/api/jobs/{id}")).await, 200, &shape);
     assert_eq!(failed["refund"]["amountSats"], asked);
     assert!(!failed["errorMessage"].as_str().unwrap().contains("sim"));
@@ -41,10 +41,10 @@ async fn a_failed_evaluation_is_refunded_and_an_unreadable_one_is_not() {
         let settings = Settings { max_attempts: 1, ..Settings::default() };
         let app = TestApp::with(Options { settings, ..Options::default() });
         let (id, hash) = app.job_create(directive).await;
-        let fee = app.job(&id).await["evalInvoice"]["amountSats"].clone();
+        let fee = app.job(&id).await["evalInvoice"]["amountSats"].as_u64().unwrap();
         app.pay(&hash).await;
         let failed = app.job_reaches(&id, "failed").await;
-        let refund = refund.unwrap_or_else(|| json!({"amountSats": fee, "state": "pending"}));
+        let refund = refund.unwrap_or_else(|| unclaimed(fee));
         assert_eq!(failed["refund"], refund, "{directive}");
     }
 }
@@ -96,7 +96,7 @@ async fn a_payment_found_after_its_job_expired_is_refunded() {
     .await;
 
     let late = app.job(id).await;
-    let owed = json!({"amountSats": created["evalInvoice"]["amountSats"], "state": "pending"});
+    let owed = unclaimed(created["evalInvoice"]["amountSats"].as_u64().unwrap());
     assert_eq!((&late["state"], &late["refund"]), (&json!("expired"), &owed));
     let hash = created["evalInvoice"]["paymentHash"].as_str().unwrap();
     assert_eq!(app.get(&format!("/api/invoices/{hash}")).await.ok(200)["state"], "paid");

@@ -1,7 +1,7 @@
 //! The complete lifecycle of a paid job.
 
 use crate::app::TestApp;
-use crate::shapes::{answers, daily_budgets, has_shape, invoice, job, refund};
+use crate::shapes::{answers, daily_budgets, has_shape, invoice, job, unclaimed_refund};
 use serde_json::json;
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn a_job_is_estimated_created_paid_twice_executed_and_billed() {
         "outputTokens": "count",
     });
     let done = json!({
-        "charged": {"absorbedSats": 0, "chargedSats": "count"}, "refund": refund("pending"), "result": "text", "finishReason": "=stop",
+        "charged": {"absorbedSats": 0, "chargedSats": "count"}, "refund": unclaimed_refund(), "result": "text", "finishReason": "=stop",
         "usage": usage,
     });
     let done = answers(&app.get(&path).await, 200, &job("complete", done));

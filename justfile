@@ -41,7 +41,7 @@ package:
 # Compare the public API of the domain crates with that of a Git revision, by the rules of semantic versioning
 semver revision="HEAD":
     command -v cargo-semver-checks >/dev/null || cargo install --locked cargo-semver-checks
-    cargo semver-checks --baseline-rev {{ revision }} --package tithe-label --package tithe-money --package tithe-clock --package tithe-pricing --package tithe-trust --package tithe-ledger --package tithe-lightning --package tithe-free-tier --package tithe-paywall --package tithe-jobs --package tithe-sessions --package tithe-bootstrap
+    cargo semver-checks --baseline-rev {{ revision }} --package tithe-label --package tithe-money --package tithe-clock --package tithe-pricing --package tithe-trust --package tithe-ledger --package tithe-lightning --package tithe-free-tier --package tithe-paywall --package tithe-jobs --package tithe-sessions --package tithe-bootstrap --package tithe-payouts
 
 # Write docs/openapi.json anew
 openapi:

@@ -6,7 +6,6 @@
 //! all of it in one transaction.
 //!
 //! ```
-//! use std::time::Duration;
 //! use tithe_clock::Timestamp;
 //! use tithe_ledger::AccountId;
 //! use tithe_money::{BasisPoints, Sats};
@@ -48,6 +47,10 @@ pub use payout::{Payout, PayoutState};
 #[cfg(feature = "ports")]
 pub use repository::ObligationRepository;
 pub use settle::{Attempt, Failure, Settled};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use tithe_clock;
 pub use tithe_ledger;

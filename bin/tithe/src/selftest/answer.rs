@@ -6,6 +6,7 @@ use reqwest::header::HeaderMap;
 use serde_json::Value;
 use std::fmt::Display;
 use tithe_clock::Timestamp;
+use tithe_money::{BtcPrice, UsdMicros};
 
 /// A whole answer.
 #[derive(Debug, Clone)]
@@ -123,6 +124,17 @@ impl Answer {
 
     pub(super) fn decimal(&self, pointer: &str) -> Checked<f64> {
         self.value(pointer).and_then(Value::as_f64).ok_or_else(|| self.wrong(pointer, "a number"))
+    }
+
+    /// An amount in dollars. The contract writes dollars as decimal numbers, with at most six places that count.
+    pub(super) fn usd(&self, pointer: &str) -> Checked<UsdMicros> {
+        let text = format!("{:.6}", self.decimal(pointer)?);
+        UsdMicros::parse(&text).map_err(|_| self.wrong(pointer, "an amount in dollars, not negative"))
+    }
+
+    /// A price of bitcoin in dollars.
+    pub(super) fn btc_price(&self, pointer: &str) -> Checked<BtcPrice> {
+        BtcPrice::from_usd_micros(self.usd(pointer)?).map_err(|_| self.wrong(pointer, "a price above 0"))
     }
 
     pub(super) fn list(&self, pointer: &str) -> Checked<&[Value]> {

@@ -4,7 +4,7 @@ use super::bill::Bill;
 use super::outcome::{Checked, Stop};
 use serde_json::Value;
 use tithe_lightning::Preimage;
-use tithe_money::Sats;
+use tithe_money::{BtcPrice, Sats};
 use tithe_paywall::Macaroon;
 use tithe_trust::SecretKey;
 
@@ -15,6 +15,8 @@ pub(super) struct Known {
     pub(super) job: Option<Job>,
     pub(super) eval: Option<PaidBill>,
     pub(super) work: Option<Bill>,
+    /// The price of bitcoin in the job's quote.
+    pub(super) btc: Option<BtcPrice>,
     /// The text that the job's events delivered.
     pub(super) streamed: Option<String>,
     /// The finished job.

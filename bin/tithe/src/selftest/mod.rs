@@ -19,6 +19,7 @@ mod selection;
 mod wallet_payer;
 
 use crate::client::Client;
+use crate::url::without_secrets;
 use api::Api;
 use clap::{Args, ValueEnum};
 use payer::{DevPayer, Payer};
@@ -42,7 +43,8 @@ pub(crate) struct SelftestArgs {
     /// routing fees to 1 % or 10 sats, whichever is more, as Alby Hub does
     #[arg(long, value_name = "STRING", env = "TITHE_SELFTEST_NWC", hide_env_values = true)]
     nwc: Option<String>,
-    /// The most that all checks together may spend, routing fees included, in sats. A check that could exceed it is skipped
+    /// The most that all checks together may spend, routing fees included, in sats. A check that could exceed it is skipped. A node
+    /// that costs less is bought (`--skip bootstrap` buys none)
     #[arg(long, value_name = "SATS", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(0..=Sats::MAX.get()))]
     budget_sats: u64,
     /// Print one JSON document instead of lines
@@ -115,7 +117,8 @@ fn tested(args: &SelftestArgs) -> Result<ExitCode, Box<dyn std::error::Error>> {
         let finished = runner::run(&areas, &selection, patience, &mut run, report_line).await;
         let (took, payer) = (began.elapsed(), run.payer.name());
         if args.json {
-            say(&format!("{:#}", report::json(server, &finished, &run.purse, payer, took)));
+            let server = without_secrets(server).unwrap_or_else(|| server.to_owned());
+            say(&format!("{:#}", report::json(&server, &finished, &run.purse, payer, took)));
         } else {
             say(&format!("\n{}", report::summary(&finished, &run.purse, payer, took)));
         }

@@ -62,3 +62,46 @@ fn named<'a>(areas: &'a [Area], names: &[String]) -> Result<Vec<&'a Check>, Unkn
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::check::{Area, Check};
+    use super::*;
+    use futures_util::FutureExt;
+
+    fn areas() -> Vec<Area> {
+        let check =
+            |name, needs| Check::new(name, "something", |_| async { Ok(()) }.boxed_local()).after(needs);
+        vec![
+            Area { name: "first", section: "", checks: vec![check("a", &[]), check("b", &["a"])] },
+            Area { name: "second", section: "", checks: vec![check("c", &["b"]), check("d", &[])] },
+        ]
+    }
+
+    fn selected(
+        only: &[&str],
+        skip: &[&str],
+    ) -> Result<(Vec<&'static str>, Vec<&'static str>), UnknownCheck> {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let areas = areas();
+        let selection = Selection::new(&areas, &owned(only), &owned(skip))?;
+        let names = || all(&areas).map(|check| check.name);
+        let runs = names().filter(|name| selection.runs(name)).collect();
+        Ok((runs, names().filter(|name| selection.skips(name)).collect()))
+    }
+
+    #[test]
+    fn what_a_selected_check_needs_is_selected_too() {
+        assert_eq!(selected(&[], &[]), Ok((vec!["a", "b", "c", "d"], vec![])));
+        assert_eq!(selected(&["c"], &[]), Ok((vec!["a", "b", "c"], vec![])));
+        assert_eq!(selected(&["d"], &["a"]), Ok((vec!["d"], vec!["a"])));
+        assert_eq!(selected(&["first"], &["second"]), Ok((vec!["a", "b"], vec!["c", "d"])));
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused() {
+        for (only, skip) in [(&["e"][..], &[][..]), (&[], &["e"]), (&["a", ""], &[])] {
+            assert!(selected(only, skip).is_err(), "{only:?} {skip:?}");
+        }
+    }
+}

@@ -11,9 +11,16 @@
 )]
 
 mod books;
+mod catch_up;
 mod customer;
+mod dev_payer;
+mod faults;
+mod fees;
+mod kills;
+mod lnbits;
 mod merchant;
 mod patience;
+mod production;
 mod selling;
 #[path = "../server/mod.rs"]
 mod server;

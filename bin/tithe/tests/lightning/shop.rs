@@ -24,7 +24,9 @@ impl Shop {
         settings.extend(wallet.iter().map(|(name, value)| (*name, value.as_str())));
         settings.extend_from_slice(more);
         let server = Server::start(folder.path(), &settings);
-        let http = reqwest::Client::builder().no_proxy().timeout(SOON).build().unwrap();
+        // A connection that is kept does not survive the server.
+        let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(SOON);
+        let http = http.build().unwrap();
         Self { server, http, folder }
     }
 

@@ -124,7 +124,10 @@ fn a_node_that_fails_is_refunded_and_destroyed(env: &TestEnv) {
     let (url, _token) = buy(&server);
     let read = || send(http().get(&url));
     let failed = until("the node has failed", || Some(read()).filter(|body| body["state"] == "failed"));
-    assert_eq!(failed["refund"], json!({ "state": "pending", "amountSats": 1_000 }));
+    let refund = &failed["refund"];
+    assert_eq!((&refund["state"], &refund["amountSats"]), (&json!("pending"), &json!(1_000)), "{refund}");
+    let parts = [&refund["payableSats"], &refund["feeLimitSats"]].map(|sats| sats.as_u64().unwrap());
+    assert_eq!(parts.iter().sum::<u64>(), 1_000, "{refund}");
     let destroyed = env.path().join("destroyed");
     until("the node is destroyed", || (lines(&destroyed) == 1).then_some(()));
     assert!(server.stop());

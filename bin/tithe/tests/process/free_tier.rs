@@ -71,7 +71,7 @@ fn the_pool_pays_for_who_has_an_identity_and_the_books_say_so(env: &TestEnv) {
     assert_eq!(report["accountsMsats"]["pool"], balance.to_string());
     assert_eq!(report["accountsMsats"]["revenue"], (1_000 + granted.as_u64().unwrap()).to_string());
     let audited = text(&env.run(&["audit"]).stdout);
-    assert!(audited.contains("1 jobs, 0 sessions, 0 bootstraps, 1 grants"), "{audited}");
+    assert!(audited.contains("1 jobs, 0 sessions, 0 bootstraps, 0 payouts, 1 grants"), "{audited}");
 }
 
 fn the_pool_pays_what_is_left_of_a_day_and_then_nothing(env: &TestEnv) {

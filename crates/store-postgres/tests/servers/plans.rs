@@ -2,7 +2,13 @@
 
 use crate::{client, commit, database, server};
 use std::time::Duration;
+use tithe_clock::Timestamp;
+use tithe_engine::books::{Batch, Books, Command as EngineCommand, Refusal, RowKeys};
+use tithe_engine::store::{BatchStore, ReconciliationStore};
 use tithe_ledger::{AccountId, HoldId};
+use tithe_lightning::{PaymentHash, PaymentId, Preimage};
+use tithe_money::{Msats, Sats};
+use tithe_payouts::{Obligation, ObligationRepository, Payout, PayoutState};
 use tithe_store_suite::command::Command;
 use tithe_store_suite::scene::{fund, msats};
 use uuid::Uuid;
@@ -29,17 +35,103 @@ async fn a_table_that_was_empty_when_the_server_started_is_still_read_by_key() {
     }
     // What the server's connection has counted is published when it ends.
     drop(store);
-    let read = "SELECT idx_tup_read, idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'holds_pkey'";
+    let each = rows_read(&watch, "holds_pkey", BATCHES).await;
+    assert!(each <= 32, "{each} rows were read for one");
+}
+
+/// How many rows a look-up by this index has read on average, once there were so many.
+async fn rows_read(watch: &tokio_postgres::Client, index: &str, look_ups: i64) -> i64 {
+    let read = "SELECT idx_tup_read, idx_scan FROM pg_stat_user_indexes WHERE indexrelname = $1";
     let waiting = async {
         loop {
-            let row = watch.query_one(read, &[]).await.unwrap();
+            let row = watch.query_one(read, &[&index]).await.unwrap();
             let (read, scans): (i64, i64) = (row.get(0), row.get(1));
-            if scans >= BATCHES {
+            if scans >= look_ups {
                 return read / scans;
             }
             tokio::task::yield_now().await;
         }
     };
-    let each = tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap();
-    assert!(each <= 32, "{each} rows were read for one");
+    tokio::time::timeout(Duration::from_secs(20), waiting)
+        .await
+        .unwrap_or_else(|_| panic!("{index} was not used"))
+}
+
+/// A customer who was paid what was due.
+struct Paid(u64);
+
+impl Paid {
+    fn account(&self) -> AccountId {
+        AccountId::Job(Uuid::from_u128(self.0.into()))
+    }
+
+    fn preimage(&self) -> Preimage {
+        let mut bytes = [0x9a; 32];
+        bytes[..8].copy_from_slice(&self.0.to_be_bytes());
+        Preimage::from_bytes(bytes)
+    }
+
+    fn payment_hash(&self) -> PaymentHash {
+        self.preimage().payment_hash()
+    }
+}
+
+impl EngineCommand for Paid {
+    type Reply = ();
+    const NAME: &'static str = "paid";
+
+    fn declare(&self, keys: &mut RowKeys) {
+        keys.obligations.insert(self.account());
+        keys.payouts.insert(self.payment_hash());
+    }
+
+    fn decide(&self, books: &mut Books<'_>) -> Result<(), Refusal> {
+        let (now, one) = (books.now(), Sats::new(1)?);
+        let owed = Obligation::open(self.account(), now).accrue(one, now)?;
+        books.rows.obligations.put(Obligation { due: Sats::ZERO, ..owed })?;
+        books.rows.payouts.put(Payout {
+            payment_hash: self.payment_hash(),
+            id: PaymentId(Uuid::from_u128(self.0.into())),
+            account: self.account(),
+            payment_request: String::new(),
+            amount: one,
+            fee_limit: Sats::ZERO,
+            state: PayoutState::Paid { preimage: self.preimage(), fee: Msats::ZERO },
+            attempts: 1,
+            looks: 0,
+            next_look_at: now,
+            created_at: now,
+            updated_at: now,
+        })
+    }
+}
+
+/// The same for obligations and payouts. When many customers were paid, what is still to be paid is found without reading them.
+#[tokio::test]
+async fn obligations_and_payouts_are_read_by_key_and_those_that_wait_by_their_own_indexes() {
+    let database = database().await;
+    let watch = client(database.url()).await;
+    watch.batch_execute("VACUUM ANALYZE").await.unwrap();
+    let store = server(database.url()).await;
+    let now = Timestamp::UNIX_EPOCH;
+    for n in 0..BATCHES.unsigned_abs() {
+        store.batch_commit(&Batch::new(vec![Paid(n).into()], now)).await.unwrap();
+    }
+    drop(store);
+    for index in ["obligations_pkey", "payouts_pkey"] {
+        let each = rows_read(&watch, index, BATCHES).await;
+        assert!(each <= 32, "{index}: {each} rows were read for one");
+    }
+    watch.batch_execute("VACUUM ANALYZE").await.unwrap();
+    let store = server(database.url()).await;
+    assert_eq!(store.obligations_payable(now, 9).await.unwrap(), []);
+    assert_eq!(store.obligations_due(None, 9).await.unwrap(), []);
+    assert_eq!(store.payouts_in_flight(now, 9).await.unwrap(), []);
+    assert_eq!(store.payouts_of(Paid(7).account()).await.unwrap().len(), 1);
+    assert_eq!(store.wallet_transfers(now).await.unwrap(), []);
+    drop(store);
+    for index in ["obligations_payable", "obligations_due", "payouts_in_flight", "payouts_by_account"] {
+        let each = rows_read(&watch, index, 1).await;
+        assert!(each <= 1, "{index}: {each} rows were read");
+    }
 }

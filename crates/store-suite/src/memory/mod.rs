@@ -52,13 +52,15 @@ macro_rules! tables {
                 }
             }
 
-            /// Whether the rows that are made do not exist, and those that are changed do.
+            /// Whether the rows that are made do not exist, and those that are changed do; and whether each account has one payout in
+            /// flight at most.
             fn fits(&self, changes: &Changes) -> bool {
                 let (mut keys, mut grants) = (HashSet::new(), HashSet::new());
                 $(changes.$field.made.iter().all(|row| !self.$field.contains_key(&<$kind>::key(row)))
                     && changes.$field.changed.iter().all(|row| self.$field.contains_key(&<$kind>::key(row))) &&)*
                 changes.transfers.iter().all(|new| !self.transfer_keys.contains(&new.key) && keys.insert(&new.key))
                     && changes.grants.iter().all(|new| !self.grants.contains_key(&new.id) && grants.insert(new.id))
+                    && self.payouts_fit(changes)
             }
 
             fn write(&mut self, changes: &Changes) -> Result<(), StoreError> {

@@ -1,13 +1,32 @@
 //! Obligations and payouts, and what is compared with the wallet.
 
-use super::MemoryStore;
+use super::{MemoryStore, Tables};
 use async_trait::async_trait;
+use std::collections::{BTreeMap, BTreeSet};
 use tithe_clock::Timestamp;
+use tithe_engine::books::Changes;
 use tithe_engine::store::{LedgerTotals, ReconciliationStore, StoreError};
 use tithe_ledger::{AccountId, AccountKind, Transfer};
 use tithe_lightning::PaymentHash;
 use tithe_money::Msats;
 use tithe_payouts::{Obligation, ObligationRepository, Payout, PayoutState};
+
+impl Tables {
+    /// Whether each payout that is written is of an obligation, and each account has one payout in flight at most.
+    pub(super) fn payouts_fit(&self, changes: &Changes) -> bool {
+        let written: BTreeMap<PaymentHash, &Payout> =
+            changes.payouts.iter().map(|row| (row.payment_hash, row)).collect();
+        let made: BTreeSet<AccountId> = changes.obligations.iter().map(|row| row.account).collect();
+        let is_owed =
+            |row: &&Payout| self.obligations.contains_key(&row.account) || made.contains(&row.account);
+        let others = self.payouts.values().filter(|row| !written.contains_key(&row.payment_hash));
+        let rows = others.chain(written.values().copied());
+        let mut flying = rows.filter(|row| matches!(row.state, PayoutState::Paying { .. }));
+        let mut accounts = BTreeSet::new();
+        written.is_empty()
+            || written.values().all(is_owed) && flying.all(|payout| accounts.insert(payout.account))
+    }
+}
 
 #[async_trait]
 impl ObligationRepository for MemoryStore {

@@ -65,8 +65,7 @@ async fn models(run: &mut Run) -> Checked {
     for n in 0..models.len() {
         for price in ["input", "output"] {
             answer.number(&format!("/models/{n}/pricing/{price}/msats"))?;
-            let usd = answer.decimal(&format!("/models/{n}/pricing/{price}/usd"))?;
-            answer.holds(usd >= 0.0, "no negative price", usd)?;
+            answer.usd(&format!("/models/{n}/pricing/{price}/usd"))?;
         }
     }
     Ok(())
@@ -90,7 +89,7 @@ async fn amounts(run: &mut Run) -> Checked {
     let (least, most) = (answer.number("/range/minSats")?, answer.number("/range/maxSats")?);
     let expected = "`range.minSats` ≤ `estimatedSats` ≤ `range.maxSats`";
     answer.holds(least <= sats && sats <= most, expected, format!("{least}, {sats}, {most}"))?;
-    prices::agree(&answer, msats, answer.decimal("/estimatedCostUsd")?, answer.decimal("/btcPriceUsd")?)?;
+    prices::agree(&answer, msats, answer.usd("/estimatedCostUsd")?, answer.btc_price("/btcPriceUsd")?)?;
     answer.number("/tokenEstimate/inputTokens")?;
     let tokens = answer.number("/tokenEstimate/outputTokens")?;
     let expected = format!("at most {OUTPUT_TOKENS_MAX} `outputTokens`");

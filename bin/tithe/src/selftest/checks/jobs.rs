@@ -1,6 +1,6 @@
 //! Jobs: evaluation, work, events and what they cost.
 
-use super::prices::{OUTPUT_TOKENS_MAX, REQUEST, order};
+use super::prices::{self, OUTPUT_TOKENS_MAX, REQUEST, order};
 use crate::client::Event;
 use crate::selftest::answer::Answer;
 use crate::selftest::api::Api;
@@ -170,8 +170,9 @@ async fn pricing(run: &mut Run) -> Checked {
     answer.is("/absorbed_sats", 0)?;
     let margin = answer.decimal("/pricing/marginPct")?;
     answer.holds(margin >= 0.0, "`pricing.marginPct` not to be negative", margin)?;
-    let (usd, btc) = (answer.decimal("/pricing/estimatedCostUsd")?, answer.decimal("/pricing/btcPriceUsd")?);
-    answer.holds(usd >= 0.0 && btc > 0.0, "prices in dollars above 0", format!("{usd} and {btc}"))?;
+    let (usd, btc) = (answer.usd("/pricing/estimatedCostUsd")?, answer.btc_price("/pricing/btcPriceUsd")?);
+    prices::rounds_up(&answer, bill.amount.get(), usd, btc)?;
+    run.known.btc = Some(btc);
     let is_anonymous = !bill.description.contains(&job.id);
     answer.holds(is_anonymous, "a BOLT11 description without ids", excerpt::short(&bill.description))
 }
@@ -238,7 +239,7 @@ async fn result(run: &mut Run) -> Checked {
         format!("at most {OUTPUT_TOKENS_MAX} `usage.outputTokens`"),
         output,
     )?;
-    answer.decimal("/usage/costUsd")?;
+    answer.usd("/usage/costUsd")?;
     for field in ["/workInvoice", "/evalInvoice", "/errorMessage", "/reason"] {
         answer.is_absent(field)?;
     }
@@ -260,6 +261,8 @@ fn money(run: &mut Run) -> Checked {
     answer.holds(sum == paid, expected, format!("{charged} and {}", refund.get()))?;
     // The cost is rounded up, and the refund down: less than a sat is booked as rounding.
     let cost = answer.number("/usage/costSats")?;
+    let btc = learned(run.known.btc.as_ref(), "a price of bitcoin")?;
+    prices::rounds_up(&answer, cost, answer.usd("/usage/costUsd")?, btc)?;
     let expected = format!("`usage.costSats` to be `charged.chargedSats`, {charged}");
     answer.holds(cost == charged, expected, cost)?;
     let states: &[&str] = if refund.is_zero() { &["not_applicable"] } else { &["pending", "paying", "paid"] };

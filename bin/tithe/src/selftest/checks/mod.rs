@@ -43,3 +43,24 @@ pub(super) fn all() -> Vec<Area> {
         answers::area(),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_check_comes_after_those_that_it_needs_and_no_two_names_are_the_same() {
+        let (areas, mut before) = (all(), HashSet::new());
+        for check in areas.iter().flat_map(|area| &area.checks) {
+            for need in check.needs {
+                assert!(before.contains(need), "{} needs {need}, which does not come before it", check.name);
+            }
+            assert!(before.insert(check.name), "{} is there twice", check.name);
+            assert!(!check.proves.is_empty() && !check.proves.ends_with('.'), "{}", check.proves);
+        }
+        for area in &areas {
+            assert!(before.insert(area.name), "{} is the name of an area and of something else", area.name);
+        }
+    }
+}

@@ -58,6 +58,7 @@ async fn rows_read(watch: &tokio_postgres::Client, index: &str, look_ups: i64) -
 }
 
 /// A customer who was paid what was due.
+#[derive(Debug)]
 struct Paid(u64);
 
 impl Paid {

@@ -2,8 +2,8 @@
 
 use crate::config::Config;
 use crate::database::Database;
-use std::process::ExitCode;
 use crate::operator::operator_engine;
+use std::process::ExitCode;
 use tithe_engine::audit::{AuditReport, audit};
 use tithe_engine::reconciliation::{Balances, Difference, WalletReport};
 use tithe_money::Msats;
@@ -15,7 +15,11 @@ pub(crate) fn run(config: &Config, json: bool, wallet: bool) -> Result<ExitCode,
     let (report, wallet) = runtime.block_on(async {
         let store = database.connect().await?;
         let report = audit(store.as_ref()).await?;
-        let wallet = if wallet { Some(operator_engine(config, store).await?.reconciliation.report().await?) } else { None };
+        let wallet = if wallet {
+            Some(operator_engine(config, store).await?.reconciliation.report().await?)
+        } else {
+            None
+        };
         Ok::<_, Box<dyn std::error::Error>>((report, wallet))
     })?;
     if json {
@@ -38,7 +42,10 @@ fn print_wallet(report: &WalletReport) {
         None => println!("wallet: UNKNOWN: it did not say what it holds"),
     }
     if shortfall > 0 {
-        println!("wallet: SHORTFALL of {} sats ({shortfall} msat)", shortfall.div_euclid(1_000) + i128::from(shortfall % 1_000 > 0));
+        println!(
+            "wallet: SHORTFALL of {} sats ({shortfall} msat)",
+            shortfall.div_euclid(1_000) + i128::from(shortfall % 1_000 > 0)
+        );
     }
     if surplus > 0 {
         println!("wallet: {surplus} msat besides, which the ledger knows nothing of");
@@ -72,7 +79,13 @@ fn difference_json(difference: &Difference) -> serde_json::Value {
 fn print_text(report: &AuditReport) {
     println!(
         "{} transfers, {} invoices, {} jobs, {} sessions, {} bootstraps, {} payouts, {} grants",
-        report.transfers, report.invoices, report.jobs, report.sessions, report.bootstraps, report.payouts, report.grants
+        report.transfers,
+        report.invoices,
+        report.jobs,
+        report.sessions,
+        report.bootstraps,
+        report.payouts,
+        report.grants
     );
     println!("balance of each account (credits minus debits; `wallet` is negative by what it has received):");
     for (account, msats) in &report.balances {

@@ -10,11 +10,14 @@ const DEFAULT_ADDRESS: &str = "127.0.0.1:8402";
 
 /// The first lines that the server prints: what is simulated, where the data is, what to try.
 pub(crate) fn banner(config: &Config, address: &str, pool: &PoolStatus) -> String {
-    let is_paid = config.server.dev && (config.wallet.connection.is_none() || config.wallet.dev_payer.is_some());
+    let is_paid =
+        config.server.dev && (config.wallet.connection.is_none() || config.wallet.dev_payer.is_some());
     let paid_by = if is_paid { ", paid by POST /dev/stub/pay" } else { "" };
     let network = config.wallet.network;
     let mut lines = vec![match &config.wallet.connection {
-        None => format!("wallet     SIMULATED: no money moves; invoices are real BOLT11 on {network}{paid_by}"),
+        None => {
+            format!("wallet     SIMULATED: no money moves; invoices are real BOLT11 on {network}{paid_by}")
+        }
         Some(connection) => format!("wallet     {} on {network}{paid_by}", connection.name()),
     }];
     let engine = &config.engine;

@@ -76,6 +76,8 @@ enum Command {
     },
     /// Buy a piece of work from a running server, in the terminal
     Ask(ask::AskArgs),
+    /// Show or claim the refund of a job
+    Refund(ask::RefundArgs),
     /// Manage your identity: a Nostr key that earns trust when you pay for work, so that the pool pays for work later
     Identity {
         #[command(subcommand)]
@@ -130,13 +132,16 @@ fn main() -> ExitCode {
         Command::Audit { config, json, wallet } => {
             load(&config).and_then(|config| audit::run(&config, json, wallet))
         }
-        Command::Payouts { command } => load(command.config()).and_then(|config| payouts::run(&config, command)),
+        Command::Payouts { command } => {
+            load(command.config()).and_then(|config| payouts::run(&config, command))
+        }
         Command::Config { command: ConfigCommand::Check(args) } => load(&args).and_then(|config| {
             print!("{}", config.describe());
             serve::check(&config)?;
             Ok(ExitCode::SUCCESS)
         }),
         Command::Ask(args) => ask::run(args),
+        Command::Refund(args) => ask::refund(&args),
         Command::Session { command } => session::run(command),
         Command::Macaroon { command } => macaroon::run(command).map(|()| ExitCode::SUCCESS),
         Command::Identity { command } => identity::run(command),

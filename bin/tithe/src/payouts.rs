@@ -11,7 +11,7 @@ use tithe_engine::Engine;
 use tithe_engine::payouts::OperatorSettlement;
 use tithe_ledger::AccountId;
 use tithe_lightning::{PaymentHash, Preimage};
-use tithe_money::Sats;
+use tithe_money::{Msats, Sats};
 use tithe_payouts::{Obligation, Payout, PayoutState};
 
 /// How many obligations are read at once.
@@ -29,7 +29,7 @@ pub(crate) enum PayoutsCommand {
     },
     /// Show what is owed to one customer, with every payment that was tried
     Show {
-        /// The account: job:<id>, session:<id> or bootstrap:<id>
+        /// The account: job:ID, session:ID or bootstrap:ID
         account: AccountId,
         #[command(flatten)]
         config: ConfigArgs,
@@ -37,9 +37,9 @@ pub(crate) enum PayoutsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Look a payment in flight up now, or try now to pay what is due
+    /// Look up the payment in flight now, or try now to pay what is due
     Retry {
-        /// The account: job:<id>, session:<id> or bootstrap:<id>
+        /// The account: job:ID, session:ID or bootstrap:ID
         account: AccountId,
         #[command(flatten)]
         config: ConfigArgs,
@@ -57,14 +57,14 @@ pub(crate) enum PayoutsCommand {
 pub(crate) enum Settlement {
     /// You paid the customer by other means: it is booked as your own money
     PaidElsewhere {
-        /// The account: job:<id>, session:<id> or bootstrap:<id>
+        /// The account: job:ID, session:ID or bootstrap:ID
         account: AccountId,
         /// How much, in sats
         sats: u64,
     },
     /// Nobody will claim it: it becomes revenue
     Forfeit {
-        /// The account: job:<id>, session:<id> or bootstrap:<id>
+        /// The account: job:ID, session:ID or bootstrap:ID
         account: AccountId,
         /// How much, in sats
         sats: u64,
@@ -75,9 +75,9 @@ pub(crate) enum Settlement {
         payment_hash: PaymentHash,
         /// The preimage: 64 hex digits
         preimage: String,
-        /// The routing fee, in sats
+        /// The routing fee, in msats
         #[arg(long, default_value_t = 0)]
-        fee_sats: u64,
+        fee_msats: u64,
     },
     /// A payment in flight that the wallet knows nothing of was certainly not made
     Failed {
@@ -140,10 +140,14 @@ async fn list(engine: &Engine, json: bool) -> Result<(), Failure> {
 }
 
 fn line(owed: &Obligation) -> String {
-    let destination = owed.destination.as_ref().map_or("unclaimed".to_owned(), |to| format!("{to:?}"));
+    let destination = match &owed.destination {
+        Some(destination) => format!("; to {destination:?}"),
+        None if owed.due.is_zero() => String::new(),
+        None => "; unclaimed".to_owned(),
+    };
     let problem = owed.problem.as_ref().map_or(String::new(), |problem| format!("; {problem}"));
     format!(
-        "{}  {}  {} due of {}, since {}; {destination}{problem}",
+        "{}  {}  {} due of {}, since {}{destination}{problem}",
         owed.account,
         owed.state().as_str(),
         owed.due,
@@ -223,9 +227,9 @@ async fn settle(engine: &Engine, how: Settlement) -> Result<(), Failure> {
         Settlement::Forfeit { account, sats } => {
             payouts.settle(account, Sats::new(sats)?, OperatorSettlement::Forfeited).await?
         }
-        Settlement::Succeeded { payment_hash, preimage, fee_sats } => {
+        Settlement::Succeeded { payment_hash, preimage, fee_msats } => {
             let preimage: Preimage = preimage.parse()?;
-            let fee = Sats::new(fee_sats)?.to_msats();
+            let fee = Msats::new(fee_msats)?;
             let payout = payouts.end(payment_hash, Some((preimage, fee))).await?;
             payouts.history(payout.account).await?.0
         }

@@ -112,11 +112,7 @@ fn warn_of_secrets(config: &Config) {
 }
 
 /// Builds all adapters and the engine that uses them.
-async fn assemble(
-    config: &Config,
-    runtime: &Runtime,
-    limits: LimitSettings,
-) -> Result<AppState, Failure> {
+async fn assemble(config: &Config, runtime: &Runtime, limits: LimitSettings) -> Result<AppState, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let stopping = CancellationToken::new();

@@ -28,7 +28,10 @@ pub(crate) async fn wallets(
 ) -> Result<Wallets, Failure> {
     let dev = config.server.dev;
     if dev && config.wallet.network == Network::Mainnet {
-        return Err("invalid TITHE_DEV: expected a wallet on a test network (TITHE_NETWORK), got one on mainnet".into());
+        return Err(
+            "invalid TITHE_DEV: expected a wallet on a test network (TITHE_NETWORK), got one on mainnet"
+                .into(),
+        );
     }
     let Some(connection) = &config.wallet.connection else {
         let options = SimOptions { fault_rates: config.wallet.sim_faults, ..SimOptions::default() };

@@ -4,7 +4,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use tithe_trust::{MacKey, Secrets};
+use crate::error::InvalidCredential;
+use tithe_trust::{MacKey, NostrPubkey, Secrets};
 use uuid::Uuid;
 
 /// They separate these tags from each other, and from others that are made with the same secret.
@@ -40,6 +41,24 @@ impl ClaimTokens {
     #[must_use]
     pub fn token(&self, id: Uuid) -> String {
         format!("v1.{}", URL_SAFE_NO_PAD.encode(self.first.tag(id.as_bytes())))
+    }
+
+    /// Checks that somebody owns what has this id: by its claim token, or by being its identity (`owner`).
+    ///
+    /// # Errors
+    /// [`InvalidCredential::ClaimToken`].
+    pub(crate) fn check_owner(
+        &self,
+        id: Uuid,
+        token: Option<&str>,
+        owner: Option<NostrPubkey>,
+        identity: Option<NostrPubkey>,
+    ) -> Result<(), InvalidCredential> {
+        let is_owner = match token {
+            Some(token) => self.verify(id, token),
+            None => identity.is_some() && identity == owner,
+        };
+        if is_owner { Ok(()) } else { Err(InvalidCredential::ClaimToken) }
     }
 
     /// Whether `token` is that of what has this id, in constant time.

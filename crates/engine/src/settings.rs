@@ -92,8 +92,8 @@ pub struct Settings {
     pub payout_fees: FeePolicy,
     /// How long one call to the wallet for a payout may take.
     pub payout_timeout: Duration,
-    /// How long after its intent a payout of which the wallet has no record is taken not to have been sent. At least twice
-    /// [`Settings::payout_timeout`].
+    /// How long after its intent a payout of which the wallet has no record is taken not to have been sent. Longer than
+    /// [`Settings::payout_timeout`] and the time for which a request may be on its way to the wallet.
     pub payout_doubt: Duration,
     /// How long the outcome of a payout may be unknown before it is reported as an error.
     pub payout_alarm: Duration,
@@ -155,7 +155,7 @@ impl Default for Settings {
                 share: BasisPoints::from_percent(1).unwrap_or(BasisPoints::ZERO),
             },
             payout_timeout: Duration::from_mins(1),
-            payout_doubt: Duration::from_mins(3),
+            payout_doubt: Duration::from_mins(6),
             payout_alarm: Duration::from_mins(10),
             payout_interval: Duration::from_secs(2),
             reconcile_interval: Duration::from_mins(5),
@@ -170,6 +170,11 @@ impl Settings {
     /// How often late payments are looked for.
     pub(crate) fn late_poll_interval(&self) -> Duration {
         self.poll_interval * LATE_POLL_FACTOR
+    }
+
+    /// How long the commit of a payout's intent may take; after that the wallet is not called any more.
+    pub(crate) fn payout_send_within(&self) -> Duration {
+        self.payout_doubt / 12
     }
 
     /// How long unpaid things are really kept: late payments must find what they are for.

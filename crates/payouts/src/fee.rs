@@ -4,7 +4,7 @@ use crate::PayoutError;
 use tithe_money::{BasisPoints, MoneyError, Sats};
 
 /// How much the routing fee of a payout may be. The customer bears it: the payout is what is due less the fee limit, whatever the fee
-/// turns out to be. What the fee leaves of the limit is in the account `routing_fees`.
+/// turns out to be. The unused part of the limit stays in the account `routing_fees`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FeePolicy {
     /// The fixed part.

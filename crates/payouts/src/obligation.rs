@@ -15,6 +15,7 @@ const PAID_LIFE_MIN: Duration = Duration::from_secs(10);
 /// How long the next attempt waits after a failure: at first, and at most.
 const REST_FIRST: Duration = Duration::from_secs(15);
 const REST_MAX: Duration = Duration::from_hours(6);
+const OUR_REST_MAX: Duration = Duration::from_mins(5);
 
 /// How many failures of one invoice are enough to ask the customer for another one.
 const INVOICE_FAILURES_MAX: u32 = 6;
@@ -148,7 +149,7 @@ impl Obligation {
         Ok(Self { accrued, due, next_try_at: now, updated_at: now, ..self.clone() })
     }
 
-    /// The customer says where to pay to. Naming the same destination again changes nothing; that includes one that is being paid.
+    /// The customer says where to pay to. Naming the same destination again changes nothing; that includes one that is being paid, or was.
     ///
     /// `used` is what is known of the payment hash of the invoice.
     ///
@@ -163,7 +164,12 @@ impl Obligation {
         network: Network,
         now: Timestamp,
     ) -> Result<Self, PayoutError> {
-        if self.destination.as_ref() == Some(destination) && !self.due.is_zero() {
+        let is_paid = |hash: PaymentHash| self.due.is_zero() && self.last_paid == Some(hash);
+        let is_repeated = match destination {
+            Destination::Invoice(request) if is_paid(request.payment_hash()) => true,
+            _ => self.destination.as_ref() == Some(destination) && !self.accrued.is_zero(),
+        };
+        if is_repeated {
             return Ok(self.clone());
         }
         if let Some(hash) = self.in_flight {
@@ -213,11 +219,9 @@ impl Obligation {
         if let Some(hash) = self.in_flight {
             return Err(PayoutError::InFlight(hash));
         }
-        // An invoice of this customer that has failed before may always be tried once more.
-        let is_known = before.is_some_and(|before| before.account == self.account);
         match &self.destination {
             Some(Destination::Address(_)) => {}
-            Some(Destination::Invoice(named)) if is_known || **named == *request => {}
+            Some(Destination::Invoice(named)) if **named == *request => {}
             _ => return Err(PayoutError::Destination),
         }
         let quote = fees.quote(self.due)?.payable()?;
@@ -263,8 +267,17 @@ impl Obligation {
             Destination::Address(_) => false,
         };
         let given_up = why == Deferral::Refused || self.destination.as_ref().is_some_and(enough);
-        let doublings = failures.saturating_sub(1).min(16);
-        let rest = REST_FIRST.saturating_mul(1 << doublings).min(REST_MAX);
+        let rest = match why {
+            // Twice as long as the last time.
+            Deferral::Ours => {
+                let last = self.next_try_at.since(self.updated_at);
+                last.saturating_mul(2).clamp(REST_FIRST, OUR_REST_MAX)
+            }
+            Deferral::Unavailable | Deferral::Refused => {
+                let doublings = failures.saturating_sub(1).min(16);
+                REST_FIRST.saturating_mul(1 << doublings).min(REST_MAX)
+            }
+        };
         Self {
             destination: self.destination.clone().filter(|_| !given_up),
             failures,

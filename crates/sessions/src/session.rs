@@ -243,6 +243,15 @@ impl Session {
         self.paid_in.saturating_sub(balance).saturating_sub(refund.to_msats()).saturating_sub(rounding)
     }
 
+    /// The customer names another address for what is left at the end.
+    #[must_use]
+    pub fn returning_to(&self, address: LightningAddress, now: Timestamp) -> Self {
+        if self.return_to.as_ref() == Some(&address) {
+            return self.clone();
+        }
+        Self { return_to: Some(address), updated_at: now, ..self.clone() }
+    }
+
     /// Checks that requests may be charged to the session.
     ///
     /// # Errors

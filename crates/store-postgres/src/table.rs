@@ -168,11 +168,11 @@ table! {
 table! {
     SessionRow in "sessions", locked by "sessions.id";
     key { id: text }
-    fixed { nostr_pubkey: text, deposit_msats: bigint, webhook_url: text, return_to: text, created_at: bigint }
+    fixed { nostr_pubkey: text, deposit_msats: bigint, webhook_url: text, created_at: bigint }
     changing {
         state: text, deposit_invoice: text, top_up_invoice: text, top_ups: bigint, paid_in_msats: bigint,
         topped_up_to_msats: bigint, refund_amount_msats: bigint, rounding_msats: bigint, warned_percent: bigint, notified_percent: bigint,
-        last_used_at: bigint, updated_at: bigint
+        last_used_at: bigint, return_to: text, updated_at: bigint
     }
 }
 

@@ -267,10 +267,9 @@ impl Wallet for SimWallet {
     ) -> Result<Option<Payment>, WalletError> {
         self.with_faults(Operation::PaymentStatus, async {
             let look = move |state: &State| {
-                state
-                    .payment(id)
-                    .filter(|payment| payment.payment_hash == payment_hash)
-                    .map(crate::record::PaymentRecord::as_payment)
+                let of_id = state.payment(id).filter(|payment| payment.payment_hash == payment_hash);
+                let found = state.payer(payment_hash).or(of_id);
+                found.map(crate::record::PaymentRecord::as_payment)
             };
             Ok(self.shared.read(look).await?)
         })

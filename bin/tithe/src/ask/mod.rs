@@ -1,10 +1,12 @@
 //! `tithe ask`: a customer in the terminal.
 
+mod refund;
 mod terminal;
 
-use crate::client::{self, Client, Event, Failure, Invoice, Job, ServerArgs};
+use crate::client::{self, Client, Event, Failure, Invoice, Job, RefundTo, ServerArgs};
 use crate::identity::key_file;
 use clap::Args;
+pub(crate) use refund::{RefundArgs, RefundClaim, describe, destination, explain, follow, refund};
 use std::path::PathBuf;
 use std::process::ExitCode;
 pub(crate) use terminal::{PlainText, Terminal, say};
@@ -37,12 +39,16 @@ pub(crate) struct AskArgs {
     /// Pay with play money, on a server that runs with `TITHE_DEV=1`
     #[arg(long)]
     dev_pay: bool,
+    /// Where to pay the refund: a Lightning address (name@host), an invoice without an amount, or `dev` for play money. Waits until
+    /// it is paid
+    #[arg(long, value_name = "DESTINATION")]
+    refund_to: Option<RefundTo>,
     /// Do not draw QR codes
     #[arg(long)]
     no_qr: bool,
 }
 
-/// Buys the work. The exit code is 0 for completed, 1 for an error, 2 for wrong usage (clap's), 3 for rejected, 4 for failed
+/// Buys the work. The exit code is 0 for completed, 1 for an error (also of the refund that is to be paid), 2 for wrong usage (clap's), 3 for rejected, 4 for failed
 /// and 5 for expired.
 pub(crate) fn run(args: AskArgs) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -82,7 +88,16 @@ impl Purchase {
         Terminal::created(&created);
         self.pay("the evaluation", &created.eval_invoice).await?;
         let job = self.follow(&created.job_id).await?;
-        Ok(self.terminal.end(&job, &created))
+        let code = self.terminal.end(&job, &created);
+        if let Some(refund) = job.refund.as_ref().filter(|refund| refund.amount_sats > 0) {
+            let token = Some(&*created.claim_token);
+            let claim = RefundClaim { job_id: &created.job_id, token, server: &self.args.server };
+            match &self.args.refund_to {
+                Some(to) => claim.pay(&self.client, refund, to).await?,
+                None => claim.explain(refund),
+            }
+        }
+        Ok(code)
     }
 
     /// Follows the job to its end and pays for the work. Resumes the event stream after a lost connection.

@@ -153,11 +153,28 @@ pub(crate) struct Charged {
     pub(crate) absorbed_sats: u64,
 }
 
+/// A refund; what is due and how it can be paid is absent when nothing is due any more.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Refund {
     pub(crate) state: Line,
     pub(crate) amount_sats: u64,
+    pub(crate) fee_limit_sats: Option<u64>,
+    pub(crate) payable_sats: Option<u64>,
+    pub(crate) has_destination: Option<bool>,
+    pub(crate) problem: Option<Line>,
+    pub(crate) payment_hash: Option<Line>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct RefundRequested {
+    pub(crate) refund: Refund,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TestInvoice {
+    pub(crate) payment_request: Line,
 }
 
 #[derive(Deserialize)]

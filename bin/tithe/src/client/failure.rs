@@ -20,6 +20,12 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// The server has no development routes.
+    pub(super) fn no_play_money(code: Line) -> Self {
+        let detail = "the server does not accept play money; start it with TITHE_DEV=1".to_owned();
+        Self::Problem { status: 404, code, detail: detail.into() }
+    }
+
     /// Whether a retry may succeed.
     pub(crate) const fn may_pass(&self) -> bool {
         matches!(self, Self::NoServer { .. } | Self::Problem { status: 502..=504, .. })

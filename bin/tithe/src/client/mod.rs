@@ -5,15 +5,18 @@ mod failure;
 mod identity;
 mod line;
 mod prepaid;
+mod refunds;
 mod requests;
 mod session;
 mod sse;
 
 pub(crate) use bodies::{
-    AnswerDelta, Created, Delta, Estimate, FreeTier, Invoice, Job, Me, Problem, SessionReply, Verified, parse,
+    AnswerDelta, Created, Delta, Estimate, FreeTier, Invoice, Job, Me, Problem, Refund, SessionReply,
+    Verified, parse,
 };
 pub(crate) use failure::Failure;
 pub(crate) use line::Line;
 pub(crate) use prepaid::{AskRequest, SessionAccess};
+pub(crate) use refunds::RefundTo;
 pub(crate) use requests::{Client, ServerArgs};
 pub(crate) use sse::{Event, Events};

@@ -2,10 +2,12 @@
 
 use super::bodies::{ClosedSession, OpenedSession, PrepaidSession, SessionKeys, ToppedUp};
 use super::failure::Failure;
+use super::refunds::destination_json;
 use super::requests::Client;
 use super::sse::Events;
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
+use tithe_payouts::{Destination, LightningAddress};
 
 /// A macaroon, and the session that it is for.
 pub(crate) struct SessionAccess {
@@ -21,8 +23,18 @@ pub(crate) struct AskRequest<'a> {
 }
 
 impl Client {
-    pub(crate) async fn session_open(&self, sats: u64, key: &str) -> Result<OpenedSession, Failure> {
-        let body = json!({ "amountSats": sats });
+    /// Opens a session. What it has left at its end is paid to `return_to`, if that is given.
+    pub(crate) async fn session_open(
+        &self,
+        sats: u64,
+        return_to: Option<&LightningAddress>,
+        key: &str,
+    ) -> Result<OpenedSession, Failure> {
+        let return_to = return_to.map(|address| destination_json(&address.clone().into()));
+        let body = match return_to {
+            Some(return_to) => json!({ "amountSats": sats, "returnTo": return_to }),
+            None => json!({ "amountSats": sats }),
+        };
         let url = self.url(&["api", "sessions"]);
         self.read_authenticated(|| self.http.post(url.clone()).header("Idempotency-Key", key).json(&body))
             .await
@@ -41,8 +53,18 @@ impl Client {
         self.read(request.json(&json!({ "amountSats": sats }))).await
     }
 
-    pub(crate) async fn session_close(&self, access: &SessionAccess) -> Result<ClosedSession, Failure> {
-        self.read(self.of_session(access, Method::POST, &["close"])).await
+    /// Closes a session, or says where the refund of a closed one is paid.
+    pub(crate) async fn session_close(
+        &self,
+        access: &SessionAccess,
+        return_to: Option<&Destination>,
+    ) -> Result<ClosedSession, Failure> {
+        let request = self.of_session(access, Method::POST, &["close"]);
+        let request = match return_to {
+            Some(destination) => request.json(&json!({ "returnTo": destination_json(destination) })),
+            None => request,
+        };
+        self.read(request).await
     }
 
     pub(crate) async fn session_keys(&self, access: &SessionAccess) -> Result<SessionKeys, Failure> {

@@ -13,12 +13,22 @@ use std::time::Duration;
 const TRIES: u32 = 30;
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Where a server listens unless it is told otherwise.
+const DEFAULT_SERVER: &str = "http://127.0.0.1:8402";
+
 /// The server to use.
 #[derive(Args)]
 pub(crate) struct ServerArgs {
     /// The server's address
-    #[arg(long, value_name = "URL", env = "TITHE_SERVER", default_value = "http://127.0.0.1:8402")]
+    #[arg(long, value_name = "URL", env = "TITHE_SERVER", default_value = DEFAULT_SERVER)]
     pub(crate) server: String,
+}
+
+impl ServerArgs {
+    /// The option that names this server in a command, with a space before it; empty for the default.
+    pub(crate) fn option(&self) -> String {
+        if self.server == DEFAULT_SERVER { String::new() } else { format!(" --server {}", self.server) }
+    }
 }
 
 /// A server, as a customer sees it.
@@ -105,11 +115,7 @@ impl Client {
             match self.answer(self.http.post(self.url(&["dev", "stub", "pay", payment_hash]))).await {
                 // An earlier attempt, whose response was lost, has paid it.
                 Ok(_) | Err(Failure::Problem { status: 409, .. }) => return Ok(()),
-                Err(Failure::Problem { status: 404, code, .. }) => {
-                    let detail =
-                        "the server does not accept play money; start it with TITHE_DEV=1".to_owned();
-                    return Err(Failure::Problem { status: 404, code, detail: detail.into() });
-                }
+                Err(Failure::Problem { status: 404, code, .. }) => return Err(Failure::no_play_money(code)),
                 Err(failure) if failure.may_pass() && tries < TRIES => tries += 1,
                 Err(failure) => return Err(failure),
             }

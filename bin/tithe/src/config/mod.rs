@@ -123,7 +123,10 @@ impl Config {
                 matches!(self.inference.backend, Backend::Simulated { .. }),
                 "the simulated inference: set TITHE_INFERENCE",
             ),
-            (matches!(self.prices.btc, PriceSource::Simulated(_)), "a simulated BTC price: set TITHE_BTC_PRICE_USD"),
+            (
+                matches!(self.prices.btc, PriceSource::Simulated(_)),
+                "a simulated BTC price: set TITHE_BTC_PRICE_USD",
+            ),
             (
                 matches!(self.bootstrap.provisioning, Provisioning::Simulated),
                 "the simulated provisioner: set TITHE_PROVISIONER",

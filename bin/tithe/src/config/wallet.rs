@@ -4,10 +4,10 @@ use super::error::ConfigError;
 use super::setting::Setting;
 use super::values::Values;
 use std::time::Duration;
-use tithe_payouts::FeePolicy;
 use tithe_lightning::Network;
 use tithe_lnurl::Destinations;
 use tithe_money::{BasisPoints, Sats};
+use tithe_payouts::FeePolicy;
 use tithe_wallet_lnbits::{FundingFee, LnbitsSettings};
 use tithe_wallet_nwc::{FeeLimit, NwcSettings};
 use tithe_wallet_phoenixd::{PhoenixdSettings, SendFee};
@@ -29,7 +29,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         "mainnet",
         "The network that the wallet is on: mainnet, testnet, signet, or regtest; the simulated wallet is on regtest",
     ),
-    Setting::new("LNBITS_URL", "lnbits_url", "", "The base URL of LNbits, such as https://lnbits.example.com"),
+    Setting::new(
+        "LNBITS_URL",
+        "lnbits_url",
+        "",
+        "The base URL of LNbits, such as https://lnbits.example.com",
+    ),
     Setting::secret(
         "LNBITS_API_KEY",
         "lnbits_api_key",
@@ -66,7 +71,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         "",
         "The wallet that POST /dev/stub/pay pays from when TITHE_WALLET is not sim: lnbits, nwc, or phoenixd",
     ),
-    Setting::new("TITHE_DEV_PAYER_URL", "dev_payer_url", "", "The base URL of that wallet, if it is lnbits or phoenixd"),
+    Setting::new(
+        "TITHE_DEV_PAYER_URL",
+        "dev_payer_url",
+        "",
+        "The base URL of that wallet, if it is lnbits or phoenixd",
+    ),
     Setting::secret(
         "TITHE_DEV_PAYER_KEY",
         "dev_payer_key",
@@ -82,7 +92,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "TITHE_PAYOUT_FEE_PCT",
         "payout_fee_pct",
         "1",
-        "The part of the refund that the routing fee may be besides, in per cent. The customer bears both",
+        "The proportional part of the fee limit, in per cent of the refund. The customer bears the whole limit",
     ),
     Setting::new(
         "TITHE_LIGHTNING_ADDRESSES",

@@ -1,15 +1,17 @@
 //! `tithe session`: a prepaid balance, spent from the terminal. The answer and the macaroon are written to standard output, everything
 //! else to standard error.
 
-use crate::ask::{PlainText, Terminal, say};
+use crate::ask::{PlainText, Terminal, describe, destination, explain, follow, say};
 use crate::client::{
-    self, AnswerDelta, AskRequest, Client, Failure, Invoice, Problem, ServerArgs, SessionAccess, SessionReply,
+    self, AnswerDelta, AskRequest, Client, Failure, Invoice, Problem, RefundTo, ServerArgs, SessionAccess,
+    SessionReply,
 };
 use crate::identity::key_file;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tithe_clock::{Entropy, SystemEntropy};
+use tithe_payouts::LightningAddress;
 use tithe_paywall::Macaroon;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
@@ -25,7 +27,7 @@ pub(crate) enum SessionCommand {
     /// Top the session up
     Topup(TopUpArgs),
     /// Close the session: what it has left is refunded
-    Close(SessionArgs),
+    Close(CloseArgs),
     /// List the macaroons that were narrowed from the session's own, and used, with what was spent with each; or revoke one
     Keys(KeysArgs),
 }
@@ -41,6 +43,9 @@ pub(crate) struct OpenArgs {
     /// Use your identity: the key in FILE. The pool may then pay for requests of the session
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
+    /// The Lightning address to which what the session has left at its end is paid
+    #[arg(long, value_name = "NAME@HOST")]
+    return_to: Option<LightningAddress>,
 }
 
 #[derive(Args)]
@@ -60,6 +65,16 @@ pub(crate) struct SessionArgs {
     /// The macaroon that `tithe session open` printed, or one that was narrowed from it
     #[arg(long, env = "TITHE_MACAROON", hide_env_values = true)]
     macaroon: String,
+}
+
+#[derive(Args)]
+pub(crate) struct CloseArgs {
+    #[command(flatten)]
+    session: SessionArgs,
+    /// Where to pay what the session has left: a Lightning address (name@host), an invoice for exactly what can be paid out, or
+    /// `dev` for play money. Waits until it is paid. A session that is closed already can be closed again to name it
+    #[arg(long, value_name = "DESTINATION")]
+    refund_to: Option<RefundTo>,
 }
 
 #[derive(Args)]
@@ -146,7 +161,7 @@ async fn open(args: OpenArgs) -> Outcome<()> {
         let npub = key.pubkey().npub();
         Terminal::identity(&npub, &client.log_in(key).await?);
     }
-    let opened = client.session_open(args.sats, &new_key()).await?;
+    let opened = client.session_open(args.sats, args.return_to.as_ref(), &new_key()).await?;
     eprintln!("Session {}", opened.session_id);
     args.paying.pay(&client, "the deposit", &opened.invoice).await?;
     eprintln!(
@@ -163,7 +178,7 @@ async fn show(args: &SessionArgs) -> Outcome<()> {
     println!("balance  {}, of which {} are held", sats(session.balance_msats), sats(session.held_msats));
     println!("spent    {}", sats(session.spent_msats));
     match &session.refund {
-        Some(refund) => println!("refund   {} sats, {}", refund.amount_sats, refund.state),
+        Some(refund) => println!("ended    {}", describe(refund)),
         None => println!("until    {}, unless it is used", session.expires_at),
     }
     for (what, invoice) in [("deposit", &session.invoice), ("top-up", &session.pending_topup)] {
@@ -224,10 +239,30 @@ async fn top_up(args: &TopUpArgs) -> Outcome<()> {
     Ok(())
 }
 
-async fn close(args: &SessionArgs) -> Outcome<()> {
-    let (client, access) = args.opened()?;
-    let closed = client.session_close(&access).await?;
-    println!("closed; refund of {} sats, {}", closed.refund.amount_sats, closed.refund.state);
+async fn close(args: &CloseArgs) -> Outcome<()> {
+    let (client, access) = args.session.opened()?;
+    let refund_to = match &args.refund_to {
+        None => None,
+        Some(RefundTo::Destination(destination)) => Some(destination.clone()),
+        // How much can be paid is known once the session is closed.
+        Some(RefundTo::Dev) => match client.session_close(&access, None).await?.refund.payable_sats {
+            Some(payable) => Some(destination(&client, &RefundTo::Dev, payable).await?),
+            None => None,
+        },
+    };
+    let closed = client.session_close(&access, refund_to.as_ref()).await.inspect_err(|failure| {
+        if refund_to.is_some() && matches!(failure, Failure::Problem { status: 400, .. }) {
+            eprintln!("Nothing has changed: close the session with another destination, or without one.");
+        }
+    })?;
+    println!("closed; {}", describe(&closed.refund));
+    // A session may have been opened with a destination.
+    let is_directed = refund_to.is_some() || closed.refund.has_destination == Some(true);
+    if is_directed && closed.refund.payable_sats != Some(0) {
+        return follow(&client, async || Ok(client.session_show(&access).await?.refund)).await;
+    }
+    let command = format!("tithe session close{} --refund-to", args.session.server.option());
+    explain(&closed.refund, &command);
     Ok(())
 }
 

@@ -40,7 +40,11 @@ impl Before {
         let wallet = &audit["wallet"];
         assert_eq!((&audit["sound"], &wallet["sound"]), (&true.into(), &true.into()), "{audit:#}");
         assert_eq!(wallet["differences"], serde_json::json!([]), "{audit:#}");
-        assert_eq!((number(&wallet["shortfallMsats"]), number(&wallet["inFlightMsats"])), (0, 0), "{audit:#}");
+        assert_eq!(
+            (number(&wallet["shortfallMsats"]), number(&wallet["inFlightMsats"])),
+            (0, 0),
+            "{audit:#}"
+        );
         assert!(wallet["paymentsListed"].as_u64().unwrap() > 0, "{audit:#}");
 
         let gain = signed(merchant.holds()) - signed(self.merchant);

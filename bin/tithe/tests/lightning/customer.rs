@@ -61,8 +61,7 @@ impl Customer<'_> {
 
     /// Opens a session, and waits until the deposit is credited.
     pub(crate) async fn open_session(&self, sats: u64) -> Bought {
-        let (status, created) =
-            self.shop.post("/api/sessions", None, &json!({ "amountSats": sats })).await;
+        let (status, created) = self.shop.post("/api/sessions", None, &json!({ "amountSats": sats })).await;
         assert_eq!(status, 201, "{created}");
         let session = Bought {
             path: format!("/api/sessions/{}", created["sessionId"].as_str().unwrap()),

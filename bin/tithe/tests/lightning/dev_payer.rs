@@ -2,7 +2,7 @@
 
 use crate::books::Before;
 use crate::customer::Customer;
-use crate::merchant::{Merchant, Settings};
+use crate::merchant::{Merchant, Setting};
 use crate::patience::SOON;
 use crate::shop::Shop;
 use crate::{all_of, text};
@@ -11,23 +11,23 @@ use tithe_lightning::{Bolt11, PaymentHash};
 use tithe_test_lightning::LightningPair;
 
 /// The settings of a server at the merchant's wallet, whose test invoices the other wallet pays.
-fn with_payer(merchant: &Merchant, payer: &Merchant) -> Settings {
+fn with_payer(merchant: &Merchant, payer: &Merchant) -> Vec<Setting> {
     [merchant.settings(), payer.payer_settings()].concat()
 }
 
 /// Opens a session, pays it through the development routes, and has it refunded to a test invoice.
 pub(crate) async fn pay_and_be_paid(pair: &LightningPair, merchant: &Merchant, payer: &Merchant) {
-    let shop = Shop::open(with_payer(merchant, payer), &[]);
+    let shop = Shop::open(&with_payer(merchant, payer), &[]);
     let before = Before::of(merchant, pair.customer());
     let customer = Customer { shop: &shop, node: pair.customer() };
     let (status, created) = shop.post("/api/sessions", None, &json!({ "amountSats": 5_000 })).await;
     assert_eq!(status, 201, "{created}");
     let hash: PaymentHash = created["invoice"]["paymentHash"].as_str().unwrap().parse().unwrap();
     let path = format!("/dev/stub/pay/{hash}");
-    let (status, paid) = shop.post(&path, None, &json!({})).await;
-    assert_eq!(status, 200, "{paid}");
+    let (status, answer) = shop.post(&path, None, &json!({})).await;
+    assert_eq!(status, 200, "{answer}");
     let received = pair.merchant().incoming(hash).unwrap();
-    assert_eq!(paid["preimage"], received.preimage.reveal(), "{paid}");
+    assert_eq!(answer["preimage"], received.preimage.reveal(), "{answer}");
     assert_eq!(received.received.unwrap().amount.get(), 5_000_000);
     // It is paid once, however often that is asked for.
     let (status, again) = shop.post(&path, None, &json!({})).await;
@@ -69,7 +69,7 @@ async fn a_second_wallet_of_nwc_pays_test_invoices_of_one() {
 
 /// The self-test passes on a server at a real wallet, and leaves books that are equal to the wallet's.
 pub(crate) async fn selftest(pair: &LightningPair, merchant: &Merchant, payer: &Merchant) {
-    let shop = Shop::open(with_payer(merchant, payer), &[]);
+    let shop = Shop::open(&with_payer(merchant, payer), &[]);
     let before = Before::of(merchant, pair.customer());
     let url = shop.server.url("");
     let ran = shop.run_bare(&["selftest", &url, "--json"]);

@@ -14,7 +14,7 @@ use tithe_test_lightning::{Keep, LightningLine, LightningPair, RoutingFee};
 async fn a_liquidity_fee_that_phoenixd_keeps_is_booked() {
     let pair = LightningPair::start().await.unwrap();
     let merchant = Merchant::phoenixd(pair.merchant()).await;
-    let shop = Shop::open(merchant.settings(), &[]);
+    let shop = Shop::open(&merchant.settings(), &[]);
     let customer = Customer { shop: &shop, node: pair.customer() };
     let before = Before::of(&merchant, pair.customer());
     let fee = 1_234_567;
@@ -37,7 +37,7 @@ async fn a_liquidity_fee_that_phoenixd_keeps_is_booked() {
 
 /// With a router between the two, who charges for each payment what the provider of a phoenixd does.
 async fn routed(line: &LightningLine, merchant: &Merchant) {
-    let shop = Shop::open(merchant.settings(), &[]);
+    let shop = Shop::open(&merchant.settings(), &[]);
     let before = Before::of(merchant, line.customer());
     let router = line.router().balance().get();
     let refunds = buy_and_be_refunded(&shop, line.customer()).await;

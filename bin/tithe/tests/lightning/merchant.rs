@@ -3,8 +3,8 @@
 use tithe_money::Msats;
 use tithe_test_lightning::{LightningNode, LnbitsServer, NostrRelay, NwcService, PhoenixdApi};
 
-/// The settings of a server.
-pub(crate) type Settings = Vec<(&'static str, String)>;
+/// A setting of a server: its name and its value.
+pub(crate) type Setting = (&'static str, String);
 
 /// What the server reaches the merchant's node through.
 pub(crate) enum Wallet {
@@ -43,17 +43,16 @@ impl Merchant {
     }
 
     /// The settings of a server that has this wallet.
-    pub(crate) fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Vec<Setting> {
         let mut settings = match &self.wallet {
             Wallet::Phoenixd(api) => vec![
                 ("TITHE_WALLET", "phoenixd".to_owned()),
                 ("TITHE_PHOENIXD_URL", api.url()),
                 ("TITHE_PHOENIXD_PASSWORD", api.password().to_owned()),
             ],
-            Wallet::Nwc { service, .. } => vec![
-                ("TITHE_WALLET", "nwc".to_owned()),
-                ("TITHE_NWC_URL", service.connection().to_owned()),
-            ],
+            Wallet::Nwc { service, .. } => {
+                vec![("TITHE_WALLET", "nwc".to_owned()), ("TITHE_NWC_URL", service.connection().to_owned())]
+            }
             Wallet::Lnbits { lnbits, .. } => vec![
                 ("TITHE_WALLET", "lnbits".to_owned()),
                 ("LNBITS_URL", lnbits.url()),
@@ -65,7 +64,7 @@ impl Merchant {
     }
 
     /// The settings of a server that pays test invoices from this wallet.
-    pub(crate) fn payer_settings(&self) -> Settings {
+    pub(crate) fn payer_settings(&self) -> Vec<Setting> {
         let (kind, url, key) = match &self.wallet {
             Wallet::Phoenixd(api) => ("phoenixd", api.url(), api.password().to_owned()),
             Wallet::Nwc { service, .. } => ("nwc", String::new(), service.connection().to_owned()),

@@ -58,10 +58,11 @@ pub(crate) async fn buy_and_be_refunded(shop: &Shop, node: &LightningNode) -> [R
 
 /// The whole story at one wallet, with a customer who is the merchant's neighbour: nothing is lost on the way.
 pub(crate) async fn sell(pair: &LightningPair, merchant: &Merchant) {
-    let shop = Shop::open(merchant.settings(), &[]);
+    let mut shop = Shop::open(&merchant.settings(), &[]);
     let before = Before::of(merchant, pair.customer());
     let refunds = buy_and_be_refunded(&shop, pair.customer()).await;
     pair.settle().await.unwrap();
+    shop.close();
     let (audit, gain, loss) = before.check(&shop, merchant, pair.customer());
     assert_eq!(gain, loss, "{audit:#}");
     let incoming = merchant.node.incoming_all();

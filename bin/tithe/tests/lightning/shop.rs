@@ -1,6 +1,6 @@
 //! A server at a wallet, and its HTTP API.
 
-use crate::merchant::Settings;
+use crate::merchant::Setting;
 use crate::patience::SOON;
 use crate::server::{Server, tithe};
 use crate::{all_of, text};
@@ -12,22 +12,41 @@ use tempfile::TempDir;
 /// A server in a folder of its own.
 pub(crate) struct Shop {
     pub(crate) server: Server,
+    /// More servers on the same data.
+    others: Vec<Server>,
     http: reqwest::Client,
     folder: TempDir,
 }
 
 impl Shop {
     /// Starts a server. Each sat is worth little, so that what is refunded is more than its routing fee may be.
-    pub(crate) fn open(wallet: Settings, more: &[(&'static str, &str)]) -> Self {
+    pub(crate) fn open(wallet: &[Setting], more: &[(&'static str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut settings = vec![("TITHE_BTC_PRICE_USD", "500"), ("TITHE_POLL_SECONDS", "1")];
+        let mut settings = vec![
+            ("TITHE_BTC_PRICE_USD", "500"),
+            ("TITHE_POLL_SECONDS", "1"),
+            ("TITHE_STOP_NOTICE_SECONDS", "0"),
+        ];
         settings.extend(wallet.iter().map(|(name, value)| (*name, value.as_str())));
         settings.extend_from_slice(more);
         let server = Server::start(folder.path(), &settings);
         // A connection that is kept does not survive the server.
         let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(SOON);
         let http = http.build().unwrap();
-        Self { server, http, folder }
+        Self { server, others: Vec::new(), http, folder }
+    }
+
+    /// Starts another server on the same data and the same wallet.
+    pub(crate) fn add_server(&mut self, wallet: &[Setting]) {
+        let settings: Vec<_> = wallet.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.others.push(Server::start(self.folder.path(), &settings));
+    }
+
+    /// Stops the servers.
+    pub(crate) fn close(&mut self) {
+        for server in self.others.iter_mut().chain([&mut self.server]) {
+            assert!(server.stop());
+        }
     }
 
     pub(crate) fn folder(&self) -> &Path {

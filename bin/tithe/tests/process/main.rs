@@ -23,6 +23,8 @@ mod memory;
 mod migrate;
 mod nostr;
 mod passwords;
+mod payouts;
+mod refunds;
 mod selftest;
 #[path = "../server/mod.rs"]
 mod server;

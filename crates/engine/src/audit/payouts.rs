@@ -21,6 +21,7 @@ struct Facts {
     account: AccountId,
     state: &'static str,
     is_paid: bool,
+    has_wrong_preimage: bool,
     amount: i128,
     reserve: i128,
     fee: i128,
@@ -73,6 +74,10 @@ impl PayoutAudit {
             account: payout.account,
             state: payout.state.as_str(),
             is_paid: matches!(payout.state, PayoutState::Paid { .. }),
+            has_wrong_preimage: match payout.state {
+                PayoutState::Paid { preimage, .. } => preimage.payment_hash() != payout.payment_hash,
+                PayoutState::Paying { .. } | PayoutState::Failed { .. } => false,
+            },
             amount: payout.amount.to_msats().get().into(),
             reserve: payout.fee_limit.to_msats().get().into(),
             fee,
@@ -112,6 +117,10 @@ impl PayoutAudit {
             made += u64::from(payout.state != "failed");
             if payout.state == "paying" {
                 flying.entry(payout.account).or_default().push(*hash);
+            }
+            if payout.has_wrong_preimage {
+                let detail = "its preimage does not hash to it".to_owned();
+                ledger.find(Invariant::I6, format!("payout {hash}"), detail);
             }
             let parts = [("", payout.amount), (":fee_reserve", payout.reserve), (":routing_fee", payout.fee)];
             for (suffix, amount) in parts {

@@ -111,15 +111,9 @@ impl Bootstraps {
         claim_token: Option<&str>,
         destination: Destination,
     ) -> Result<RefundView, EngineError> {
-        if claim_token.is_some_and(|token| !self.tokens.verify(id.0, token)) {
-            return Err(InvalidCredential::ClaimToken.into());
-        }
         let stored = self.core.ports.store.bootstrap(id).await?;
         let bootstrap = stored.ok_or_else(|| EngineError::not_found(rows::Bootstraps::NAME, &id))?;
-        let is_owner = claim_token.is_some() || (identity.is_some() && identity == bootstrap.identity);
-        if !is_owner {
-            return Err(InvalidCredential::ClaimToken.into());
-        }
+        self.tokens.check_owner(id.0, claim_token, bootstrap.identity, identity)?;
         if bootstrap.refund.is_zero() {
             return Err(EngineError::Payout(PayoutError::NothingDue));
         }

@@ -2,7 +2,7 @@
 
 use super::service::Jobs;
 use crate::books::rows::{self, RowKind};
-use crate::error::{EngineError, InvalidCredential};
+use crate::error::EngineError;
 use crate::payouts::RefundView;
 use tithe_jobs::JobId;
 use tithe_ledger::AccountId;
@@ -23,15 +23,9 @@ impl Jobs {
         claim_token: Option<&str>,
         destination: Destination,
     ) -> Result<RefundView, EngineError> {
-        if claim_token.is_some_and(|token| !self.tokens.verify(id.0, token)) {
-            return Err(InvalidCredential::ClaimToken.into());
-        }
         let job = self.core.ports.store.job(id).await?;
         let job = job.ok_or_else(|| EngineError::not_found(rows::Jobs::NAME, &id))?;
-        let is_owner = claim_token.is_some() || (identity.is_some() && identity == job.identity);
-        if !is_owner {
-            return Err(InvalidCredential::ClaimToken.into());
-        }
+        self.tokens.check_owner(id.0, claim_token, job.identity, identity)?;
         if job.refund.amount().is_zero() {
             return Err(EngineError::Payout(PayoutError::NothingDue));
         }

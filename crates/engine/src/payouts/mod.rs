@@ -15,10 +15,10 @@
 //! that it failed for good. An error, a time-out, a lost answer, a wallet that does not answer are looked up, by any server, again and
 //! again, the more seldom the longer it takes; from `payout_alarm` on each look is logged as an ERROR, and `tithe payouts list` shows
 //! the payout. When the wallet has no record of the payment, `payout_doubt` after the intent, **the same invoice** is sent again (a
-//! wallet, and the invoice's own node, settle one payment hash at most once); it counts as failed only when the invoice has expired
-//! besides. So another invoice is paid only after it is certain that the first one was not.
+//! wallet pays one payment hash at most once); from then on nothing but a record of the wallet ends the payout, or the expiry of the
+//! invoice. So another invoice is paid only after it is certain that the first one was not.
 //!
-//! A server that needed longer than half of `payout_doubt` for the commit of 3 no longer calls the wallet.
+//! A server that needed longer than a twelfth of `payout_doubt` for the commit of 3 no longer calls the wallet.
 
 mod obligations;
 mod operator;

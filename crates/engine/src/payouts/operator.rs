@@ -15,9 +15,12 @@ use tithe_payouts::{Attempt, Deferral, Obligation, Payout, PayoutState};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettleError {
-    /// The wallet says something else.
-    #[error("the wallet says that the payment {0}; it is settled by `tithe payouts retry`")]
-    Known(&'static str),
+    /// The wallet says that the payment is in flight.
+    #[error("the wallet says that the payment is in flight")]
+    InFlight,
+    /// The payment was begun a moment ago, and may still be sent.
+    #[error("the payment was begun a moment ago, and may still be sent; try again in some minutes")]
+    Fresh,
     /// The wallet does not answer: whether the payment was made is unknown.
     #[error("the wallet does not answer, so it is unknown whether the payment was made")]
     WalletAway,
@@ -87,11 +90,20 @@ impl Payouts {
     ) -> Result<Payout, SettleError> {
         let stored = self.core.ports.store.payout(payment_hash).await.map_err(EngineError::from)?;
         let payout = stored.ok_or_else(|| EngineError::not_found(rows::Payouts::NAME, &payment_hash))?;
-        match self.status(payout.id, payment_hash).await {
+        let paid = match self.status(payout.id, payment_hash).await {
             Err(_) => return Err(SettleError::WalletAway),
-            Ok(Some(Payment::Succeeded { .. })) => return Err(SettleError::Known("has succeeded")),
-            Ok(Some(Payment::InFlight)) => return Err(SettleError::Known("is in flight")),
-            Ok(Some(Payment::Failed { .. }) | None) => {}
+            // The wallet's own word counts.
+            Ok(Some(Payment::Succeeded { preimage, fee })) => Some((preimage, fee)),
+            Ok(Some(Payment::InFlight)) => return Err(SettleError::InFlight),
+            Ok(Some(Payment::Failed { .. }) | None) => paid,
+        };
+        // A server may be about to call the wallet.
+        let is_fresh = match payout.state {
+            PayoutState::Paying { since } => self.core.now().since(since) < self.core.settings.payout_doubt,
+            PayoutState::Paid { .. } | PayoutState::Failed { .. } => false,
+        };
+        if paid.is_none() && is_fresh {
+            return Err(SettleError::Fresh);
         }
         let outcome = match paid {
             Some((preimage, fee)) => PayoutOutcome::Paid { preimage, fee },

@@ -89,7 +89,7 @@ impl Payouts {
         let (fees, network) = (self.fees(), self.core.ports.wallet.network());
         let direct = PayoutDirect { account, destination, fees, network };
         let owed = self.core.committer.commit(direct).await?;
-        info!(%account, destination = ?owed.destination, due = %owed.due, "destination named");
+        info!(%account, due = %owed.due, "destination named");
         self.wake();
         self.refund_view(&owed)
     }

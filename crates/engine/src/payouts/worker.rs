@@ -20,8 +20,9 @@ use tithe_payouts::{
 };
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
-/// How many obligations, and how many payouts in flight, one round takes.
+/// How many obligations, and how many payouts in flight, one round takes; and how many this server works on at once.
 const ROUND_MAX: usize = 16;
+const TASKS_MAX: usize = 64;
 
 /// How long an address may take to give an invoice.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(30);
@@ -60,6 +61,15 @@ impl PayoutTask {
     }
 }
 
+/// Whether the wallet is called for the first time since the intent of a payout was committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    /// No call of this payout is open.
+    First,
+    /// The wallet knows nothing of an earlier call, which may still arrive.
+    Again,
+}
+
 /// An obligation that this server works on.
 struct Working<'a> {
     busy: &'a Mutex<HashSet<AccountId>>,
@@ -88,12 +98,15 @@ impl Payouts {
     /// [`EngineError::Busy`].
     pub(crate) async fn tasks_due(&self) -> Result<Vec<PayoutTask>, EngineError> {
         let (store, now) = (&self.core.ports.store, self.core.now());
-        let looks = store.payouts_in_flight(now, ROUND_MAX).await?;
-        let pays = store.obligations_payable(now, ROUND_MAX).await?;
+        // What is being worked on is still due in the database.
+        let limit = ROUND_MAX + locked(&self.busy).len();
+        let looks = store.payouts_in_flight(now, limit).await?;
+        let pays = store.obligations_payable(now, limit).await?;
         let looks = looks.into_iter().map(|payout| PayoutTask::LookUp(Box::new(payout)));
         let pays = pays.into_iter().map(|owed| PayoutTask::Pay(Box::new(owed)));
         let busy = locked(&self.busy);
-        Ok(looks.chain(pays).filter(|task| !busy.contains(&task.account())).collect())
+        let room = TASKS_MAX.saturating_sub(busy.len());
+        Ok(looks.chain(pays).filter(|task| !busy.contains(&task.account())).take(room).collect())
     }
 
     /// Does one task. Dropping the future is safe: what was begun is looked up.
@@ -116,11 +129,11 @@ impl Payouts {
 
     /// Pays what is due, or puts it off.
     async fn pay(&self, owed: &Obligation) {
-        let Some(destination) = &owed.destination else { return };
         let earlier = match self.check_earlier(owed).await {
             Ok(earlier) => earlier,
             Err((why, problem)) => return self.defer(owed, why, problem).await,
         };
+        let Some(destination) = &owed.destination else { return };
         let request = match (self.once_more(owed, &earlier), destination) {
             (Some(request), _) => request,
             (None, Destination::Invoice(request)) if request.expires_at() <= self.core.now() => {
@@ -140,7 +153,7 @@ impl Payouts {
         let (fees, network) = (self.fees(), self.core.ports.wallet.network());
         let begin = PayoutBegin { account: owed.account, request: request.clone(), id, fees, network };
         match self.core.committer.commit(begin).await {
-            Ok(payout) => self.send(&payout, &request, asked_at).await,
+            Ok(payout) => self.send(&payout, &request, asked_at, Sending::First).await,
             Err(CommitError::Refused(Refusal::Payout(
                 refused @ (PayoutError::Invoice(_) | PayoutError::Used(_) | PayoutError::Dust { .. }),
             ))) => {
@@ -187,9 +200,11 @@ impl Payouts {
         Ok(payouts)
     }
 
-    /// The invoice that has failed before, if it is to be tried once more before another one is: a wallet that was wrong about the first
-    /// attempt then says so.
+    /// The invoice of this destination that has failed before, if it is to be tried once more before another one is: a wallet that was
+    /// wrong about the first attempt then says so. What failed before the customer named another destination is never tried again.
     fn once_more(&self, owed: &Obligation, earlier: &[Payout]) -> Option<Bolt11> {
+        // Every failure leaves a problem, and naming a destination clears it.
+        owed.problem.as_ref()?;
         let payable = self.fees().quote(owed.due).ok()?.payable;
         let last = earlier.last().filter(|last| last.attempts == 1 && last.amount == payable)?;
         let request: Bolt11 = last.payment_request.parse().ok()?;
@@ -205,11 +220,17 @@ impl Payouts {
         let quote = quote.and_then(tithe_payouts::PayoutQuote::payable);
         let quote =
             quote.map_err(|refused| (Deferral::Unavailable, format!("It could not be paid: {refused}.")))?;
+        // A stranger's host is not asked for what could not be paid anyhow.
+        let balance = self.core.ports.wallet.balance();
+        let answered = tokio::time::timeout(self.core.settings.wallet_timeout, balance).await;
+        if !matches!(answered, Ok(Ok(_))) {
+            return Err((Deferral::Ours, WALLET_AWAY.to_owned()));
+        }
         let asked = self.core.ports.addresses.invoice(address, quote.payable);
         match tokio::time::timeout(ADDRESS_TIMEOUT, asked).await {
             Ok(Ok(request)) => Ok(request),
             Ok(Err(failure)) => {
-                warn!(%address, %failure, "the address gave no invoice");
+                warn!(host = address.host(), %failure, "the address gave no invoice");
                 let why = match failure {
                     AddressError::Refused { .. } => Deferral::Refused,
                     _ => Deferral::Unavailable,
@@ -217,7 +238,7 @@ impl Payouts {
                 Err((why, format!("{failure}")))
             }
             Err(_elapsed) => {
-                warn!(%address, "the address does not answer");
+                warn!(host = address.host(), "the address does not answer");
                 Err((
                     Deferral::Unavailable,
                     "The Lightning address does not answer. It is tried again.".to_owned(),
@@ -260,9 +281,9 @@ impl Payouts {
     }
 
     /// Calls the wallet for a payout whose intent this server has just committed; `began` is the time before that commit.
-    async fn send(&self, payout: &Payout, request: &Bolt11, began: Timestamp) {
+    async fn send(&self, payout: &Payout, request: &Bolt11, began: Timestamp, sending: Sending) {
         let settings = &self.core.settings;
-        if self.core.now().since(began) >= settings.payout_doubt / 2 {
+        if self.core.now().since(began) >= settings.payout_send_within() {
             warn!("the intent took too long to commit; the payment is looked up instead of sent");
             return;
         }
@@ -279,6 +300,12 @@ impl Payouts {
         let outcome = match tokio::time::timeout(settings.payout_timeout, sent).await {
             Ok(Ok(Payment::Succeeded { preimage, fee })) => self.succeeded(payout, preimage, fee),
             Ok(Ok(Payment::InFlight)) => PayoutOutcome::Unknown,
+            // This call did nothing, but an earlier one may still arrive.
+            Ok(Ok(Payment::Failed { .. }) | Err(WalletError::Refused(_) | WalletError::Unavailable(_)))
+                if sending == Sending::Again =>
+            {
+                PayoutOutcome::Unknown
+            }
             Ok(Ok(Payment::Failed { reason }) | Err(WalletError::Refused(reason))) => failed(reason),
             // Nothing has happened, and no attempt is used up.
             Ok(Err(WalletError::Unavailable(cause))) => {
@@ -308,12 +335,13 @@ impl Payouts {
         let is_sent = age >= self.core.settings.payout_doubt;
         let Ok(request) = payout.payment_request.parse::<Bolt11>() else {
             error!(payment = %hash, "the invoice of a payout is unreadable");
+            let _looked_up = self.finish(payout, PayoutOutcome::Unknown).await;
             return;
         };
         let outcome = match self.status(payout.id, hash).await {
             Ok(Some(Payment::Succeeded { preimage, fee })) => self.succeeded(payout, preimage, fee),
-            // What the wallet says may be about an earlier attempt at the same invoice.
-            Ok(Some(Payment::Failed { reason })) if is_sent || payout.attempts == 1 => failed(reason),
+            // Until then the wallet may speak of an earlier attempt at the same invoice.
+            Ok(Some(Payment::Failed { reason })) if is_sent => failed(reason),
             Ok(None)
                 if is_sent && self.core.now() >= request.expires_at() + self.core.settings.payout_doubt =>
             {
@@ -332,8 +360,9 @@ impl Payouts {
         if let Some(payout) = self.finish(payout, outcome).await
             && sends
         {
-            warn!(payment = %hash, "the wallet knows nothing of the payment; the same invoice is sent again");
-            self.send(&payout, &request, began).await;
+            let attempt = payout.attempts;
+            error!(payment = %hash, attempt, "the wallet knows nothing of the payment; the same invoice is sent again");
+            self.send(&payout, &request, began, Sending::Again).await;
         }
     }
 
@@ -354,7 +383,6 @@ impl Payouts {
             let (limit, payment) = (payout.fee_limit, payout.payment_hash);
             error!(%payment, %fee, %limit, "the wallet has paid a higher routing fee than it was allowed to");
         }
-        locked(&self.reported).remove(&payout.payment_hash);
         PayoutOutcome::Paid { preimage, fee }
     }
 
@@ -375,7 +403,16 @@ impl Payouts {
                         }
                         PayoutState::Paying { .. } => {}
                     }
+                    if !matches!(payout.state, PayoutState::Paying { .. }) {
+                        locked(&self.reported).remove(&payment_hash);
+                    }
                     return Some(*payout);
+                }
+                Err(CommitError::Refused(refusal))
+                    if !matches!(refusal, Refusal::Payout(PayoutError::NotInFlight(_))) =>
+                {
+                    error!(payment = %payment_hash, %refusal, outcome = ?finish.outcome, "the outcome of a payout cannot be booked");
+                    return None;
                 }
                 // Another server has committed it, or this one has and did not learn of it.
                 Err(CommitError::Refused(refusal)) => {

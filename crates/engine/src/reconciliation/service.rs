@@ -1,21 +1,25 @@
 //! The use cases of reconciliation.
 
-use super::compare::{Difference, Known, booked, compare};
+use super::compare::{Difference, DifferenceKind, Known, booked, compare};
 use crate::core::Core;
 use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::store::LedgerTotals;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tithe_clock::Timestamp;
-use tithe_lightning::{Direction, PaymentHash, WalletError};
+use tithe_ledger::Transfer;
+use tithe_lightning::{Direction, PaymentHash, WalletError, WalletPayment};
 use tithe_money::{Msats, Sats};
 use tithe_payouts::PayoutState;
 use tracing::{error, info, warn};
 
 /// How long the wallet may take to list its payments.
 const LIST_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// How long a payment that the wallet lists may take to be booked.
+const BOOKING_PATIENCE: Duration = Duration::from_secs(7);
 
 /// How much earlier than the ledger's own first transfer the wallet's list begins: its clock may differ.
 const CLOCK_TOLERANCE: Duration = Duration::from_hours(1);
@@ -81,11 +85,13 @@ impl WalletReport {
 pub struct Reconciliation {
     core: Arc<Core>,
     last: Mutex<Option<Solvency>>,
+    /// Held by whoever finds it out for the first time.
+    first: tokio::sync::Mutex<()>,
 }
 
 impl Reconciliation {
     pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core, last: Mutex::default() }
+        Self { core, last: Mutex::default(), first: tokio::sync::Mutex::default() }
     }
 
     /// What is owed and held, as it was last found out; at the first call it is found out now.
@@ -93,6 +99,10 @@ impl Reconciliation {
     /// # Errors
     /// [`EngineError::Busy`].
     pub async fn solvency(&self) -> Result<Solvency, EngineError> {
+        if let Some(known) = *self.last() {
+            return Ok(known);
+        }
+        let _alone = self.first.lock().await;
         if let Some(known) = *self.last() {
             return Ok(known);
         }
@@ -146,26 +156,12 @@ impl Reconciliation {
                 return Ok(WalletReport { balances, listed: None, differences: Vec::new() });
             }
         };
-        // Read after the wallet's list: what was booked meanwhile is in it, or is found by the next comparison.
-        let transfers = store.wallet_transfers(Timestamp::UNIX_EPOCH).await?;
-        let ledger = booked(&transfers);
-        let mut known = HashMap::new();
-        for payment in &listed {
-            let key = (payment.direction, payment.payment_hash);
-            if !ledger.contains_key(&key)
-                && let Some(what) = self.known(key.0, key.1).await?
-            {
-                known.insert(key, what);
-            }
+        let mut differences = self.compare(&first, &listed).await?;
+        if differences.iter().any(|it| matches!(it.kind, DifferenceKind::NotCredited | DifferenceKind::NotBooked)) {
+            // A server may be about to book it.
+            tokio::time::sleep(BOOKING_PATIENCE).await;
+            differences = self.compare(&first, &listed).await?;
         }
-        let mut differences = compare(&ledger, &listed, &known);
-        // What was booked after the wallet had listed its payments is no difference.
-        let before: std::collections::HashSet<_> = first.iter().map(|transfer| &transfer.key).collect();
-        let fresh: Vec<_> =
-            transfers.into_iter().filter(|transfer| !before.contains(&transfer.key)).collect();
-        let fresh = booked(&fresh);
-        differences
-            .retain(|it| it.wallet.is_some() || !fresh.keys().any(|(_, hash)| *hash == it.payment_hash));
         let (before, held, after) = self.read().await?;
         let balances = balances(&before, held, &after);
         let errors = differences.iter().filter(|it| it.kind.is_error()).count();
@@ -176,6 +172,32 @@ impl Reconciliation {
             "the wallet was compared with the ledger"
         );
         Ok(WalletReport { balances, listed: Some(listed.len()), differences })
+    }
+
+    /// Compares the ledger as it is now with a list of the wallet's. What was booked after `first` was read may not be in the list.
+    async fn compare(
+        &self,
+        first: &[Transfer],
+        listed: &[WalletPayment],
+    ) -> Result<Vec<Difference>, EngineError> {
+        let transfers = self.core.ports.store.wallet_transfers(Timestamp::UNIX_EPOCH).await?;
+        let ledger = booked(&transfers);
+        let mut known = HashMap::new();
+        for payment in listed {
+            let key = (payment.direction, payment.payment_hash);
+            if !ledger.contains_key(&key)
+                && let Some(what) = self.known(key.0, key.1).await?
+            {
+                known.insert(key, what);
+            }
+        }
+        let mut differences = compare(&ledger, listed, &known);
+        let before: HashSet<_> = first.iter().map(|transfer| &transfer.key).collect();
+        let fresh: Vec<_> =
+            transfers.iter().filter(|transfer| !before.contains(&transfer.key)).cloned().collect();
+        let fresh = booked(&fresh);
+        differences.retain(|it| it.wallet.is_some() || !fresh.keys().any(|(_, hash)| *hash == it.payment_hash));
+        Ok(differences)
     }
 
     async fn known(&self, direction: Direction, hash: PaymentHash) -> Result<Option<Known>, EngineError> {
@@ -215,7 +237,8 @@ fn late<T>(_elapsed: tokio::time::error::Elapsed) -> Result<T, WalletError> {
     Err(WalletError::Unavailable(None))
 }
 
-/// Compares what the ledger said before and after the wallet said what it holds: what is missing beside both is missing for certain.
+/// Compares what the ledger said before and after the wallet said what it holds. Only an amount that is missing from both readings is a
+/// shortfall.
 fn balances(before: &LedgerTotals, held: Option<Msats>, after: &LedgerTotals) -> Balances {
     let at_least = |totals: &LedgerTotals| totals.wallet - i128::from(totals.in_flight.get());
     let least = at_least(before).min(at_least(after));

@@ -41,6 +41,14 @@ impl Command for SessionClose {
 
     fn decide(&self, books: &mut Books<'_>) -> Result<Box<Session>, Refusal> {
         let mut session = books.session(self.session)?;
+        // What becomes due later, when requests that run have ended, is paid there too.
+        if let Some(ReturnTo { destination: Destination::Address(address), .. }) = &self.return_to {
+            let directed = session.returning_to(address.clone(), books.now());
+            if directed != session {
+                books.rows.sessions.put(directed.clone())?;
+                session = directed;
+            }
+        }
         let expired = matches!(session.state, SessionState::Expired(_)) && session.paid_in != Msats::ZERO;
         // What an expired session has left can still be claimed.
         if !(expired && self.return_to.is_some()) {

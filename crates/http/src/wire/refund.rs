@@ -4,6 +4,7 @@ use super::vocabulary::RefundStateName;
 use crate::problem::Problem;
 use serde::{Deserialize, Serialize};
 use tithe_engine::payouts::RefundView;
+use tithe_lightning::Bolt11Error;
 use tithe_payouts::{Destination, LightningAddress};
 use utoipa::ToSchema;
 
@@ -101,7 +102,8 @@ impl DestinationBody {
                     .strip_prefix("lightning:")
                     .or_else(|| text.strip_prefix("LIGHTNING:"))
                     .unwrap_or(text);
-                let request = text.parse().map_err(|wrong| Problem::field("invoice", wrong))?;
+                let request =
+                    text.parse().map_err(|wrong: Bolt11Error| Problem::field("invoice", why(&wrong)))?;
                 Ok(Destination::Invoice(Box::new(request)))
             }
             (None, Some(address)) => {
@@ -131,4 +133,10 @@ pub(crate) struct CloseSessionBody {
     /// Where what the session has left is paid. It can also be named later, by closing the session again.
     #[schema(nullable = false)]
     pub(crate) return_to: Option<DestinationBody>,
+}
+
+/// Why a text is no payment request, with the cause.
+fn why(wrong: &Bolt11Error) -> String {
+    let cause = std::error::Error::source(wrong).map_or(String::new(), |cause| format!(": {cause}"));
+    format!("{wrong}{cause}")
 }

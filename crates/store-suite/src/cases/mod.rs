@@ -20,6 +20,7 @@ pub mod random;
 pub mod retention;
 pub mod servers;
 pub mod sessions;
+pub mod totals;
 pub mod vocabulary;
 mod watch;
 

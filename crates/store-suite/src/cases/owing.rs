@@ -8,12 +8,13 @@ use bitcoin::secp256k1::{All, Secp256k1, SecretKey};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tithe_clock::Timestamp;
-use tithe_engine::books::{Books, Command, Refusal, RowKeys};
+use tithe_engine::books::{Batch, Books, Command, Refusal, RowKeys};
 use tithe_engine::committer::Committer;
 use tithe_engine::identities::RequestSignature;
 use tithe_engine::payments::{InvoiceIssue, PaymentCredit};
 use tithe_engine::payouts::{PayoutBegin, PayoutDirect, PayoutFinish, PayoutOutcome};
 use tithe_engine::sessions::{SessionClose, SessionCreate, SessionOwner};
+use tithe_engine::store::StoreError;
 use tithe_ledger::{AccountId, Transfer};
 use tithe_lightning::lightning_invoice::{Currency, InvoiceBuilder, PaymentSecret};
 use tithe_lightning::{
@@ -238,4 +239,11 @@ impl Command for Plant {
         }
         Ok(())
     }
+}
+
+/// Writes rows as they are, in one batch.
+pub(super) async fn plant(store: &FreshStore, rows: Plant) -> Result<(), StoreError> {
+    let committed = store.batch_commit(&Batch::new(vec![rows.into()], START)).await?;
+    committed.outcomes.into_iter().for_each(|outcome| drop(outcome.unwrap()));
+    Ok(())
 }

@@ -186,7 +186,8 @@ async fn an_invoice_above_the_balance_is_not_paid() {
 async fn an_expired_invoice_is_expired_and_cannot_be_paid() {
     let _turn = ONE_AT_A_TIME.lock().await;
     let (wallet, key) = (wallet(), env("TITHE_TEST_LNBITS_KEY"));
-    let invoice = wallet.invoice_create(&request(3, Duration::from_secs(1))).await.unwrap();
+    // Invoices count in whole seconds, and half of the time must be left.
+    let invoice = wallet.invoice_create(&request(3, Duration::from_secs(3))).await.unwrap();
     let hash = invoice.payment_hash();
     let later = wallet_with(&key, Arc::new(ManualClock::at(SystemClock.now() + Duration::from_mins(5))));
     let expired = async {

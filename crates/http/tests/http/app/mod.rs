@@ -4,16 +4,19 @@ mod answer;
 mod events;
 mod identities;
 mod jobs;
+mod long_answers;
 mod prices;
 mod raw;
 
 pub(crate) use answer::Answer;
 pub(crate) use events::{Event, Events, ids, text_of};
 pub(crate) use identities::{event, key, signature_of};
+pub(crate) use long_answers::LONG;
 pub(crate) use prices::SwitchedPrice;
 
 use crate::store;
 use actix_web::dev::ServerHandle;
+use long_answers::LongAnswers;
 use reqwest::{Client, Method, RequestBuilder};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -25,7 +28,6 @@ use tithe_clock::{Clock, Entropy, ManualClock, SystemClock, SystemEntropy, Times
 use tithe_engine::bootstraps::BootstrapPlan;
 use tithe_engine::{Engine, Ports, Running, Settings};
 use tithe_http::{AppState, HttpSettings, LimitSettings, PublicUrl};
-use tithe_inference::SimInference;
 use tithe_lightning::{Network, TestPayer};
 use tithe_lnurl::{LnurlResolver, LnurlSettings};
 use tithe_money::Sats;
@@ -171,7 +173,7 @@ impl TestApp {
             let ports = Ports {
                 store,
                 wallet: wallet.clone(),
-                inference: Arc::new(SimInference::default()),
+                inference: Arc::new(LongAnswers::default()),
                 prices: prices.clone(),
                 clock,
                 entropy,

@@ -1,6 +1,6 @@
 //! Refunds that are paid to an invoice.
 
-use crate::app::{Answer, Options, TestApp, key, settings};
+use crate::app::{Answer, LONG, Options, TestApp, key, settings};
 use crate::shapes::{has_shape, unclaimed};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -303,6 +303,37 @@ async fn the_list_of_jobs_shows_what_becomes_of_refunds() {
     owed.claim_to(&app, &owed.invoice(&app).await).await.ok(202);
     let paid = owed.until_paid(&app).await;
     assert_eq!(listed().await, paid);
+}
+
+#[tokio::test]
+async fn a_long_result_that_readers_share_shows_the_refund_as_it_is_for_each_reader() {
+    let app = TestApp::new();
+    let created = app.job_ask(&format!("Why is the sky blue? {LONG}")).await.ok(201);
+    let id = text(&created["jobId"]);
+    app.pay(&text(&created["evalInvoice"]["paymentHash"])).await;
+    let priced = app.job_reaches(&id, "awaiting_work_payment").await;
+    app.pay(&text(&priced["workInvoice"]["paymentHash"])).await;
+    let done = app.job_reaches(&id, "complete").await;
+    assert!(text(&done["result"]).len() > 300_000, "the result is long enough to be shared");
+    let payable = done["refund"]["payableSats"].as_u64().unwrap();
+    let owed = Owed { path: format!("/api/jobs/{id}"), token: text(&created["claimToken"]), payable };
+    // A reader that does not take the body keeps it in the server's memory.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut slow = socket.connect(app.address).await.unwrap();
+    let head = format!("GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", owed.path, app.address);
+    tokio::io::AsyncWriteExt::write_all(&mut slow, head.as_bytes()).await.unwrap();
+    tokio::io::AsyncReadExt::read_u8(&mut slow).await.unwrap();
+
+    assert_eq!(owed.refund(&app).await, done["refund"]);
+    owed.claim_to(&app, &owed.invoice(&app).await).await.ok(202);
+    let paid = owed.until_paid(&app).await;
+    assert_eq!(paid["amountSats"], done["refund"]["amountSats"]);
+    // The slow reader gets what was true when it began to read.
+    let mut rest = Vec::new();
+    tokio::io::AsyncReadExt::read_to_end(&mut slow, &mut rest).await.unwrap();
+    let rest = String::from_utf8_lossy(&rest);
+    assert!(rest.contains(r#""refund":{"state":"pending""#), "{}", rest.len());
 }
 
 #[tokio::test]

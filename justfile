@@ -83,6 +83,12 @@ test-api:
     target/api/venv/bin/openapi-python-client generate --path docs/openapi.json --output-path target/api/generated --overwrite --meta none
     TITHE_TEST_API="$PWD/target/api" cargo test --package tithe --test process api:: -- --ignored --nocapture
 
+# Sell and refund over real Lightning channels, at every kind of wallet; LNbits is installed from the Python package index
+test-lightning:
+    cargo test --package tithe --test lightning -- --include-ignored --nocapture
+    cargo test --package tithe-test-lightning -- --include-ignored
+    .ci/with-lnbits cargo test --package tithe-wallet-lnbits --test real -- --ignored
+
 # Pay in and out over a real LNbits, which is installed from the Python package index
 test-lnbits:
     cargo test --package tithe-test-lightning --test lnbits -- --ignored --nocapture

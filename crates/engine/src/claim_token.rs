@@ -2,9 +2,9 @@
 //!
 //! A token is derived from the server's secret and the id, so nothing is stored and the same job always has the same token. The first secret makes tokens, all secrets check them: secrets can be rotated.
 
+use crate::error::InvalidCredential;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use crate::error::InvalidCredential;
 use tithe_trust::{MacKey, NostrPubkey, Secrets};
 use uuid::Uuid;
 

@@ -98,7 +98,10 @@ impl LnurlResolver {
         if let Ok(reply) = &reply
             && let Some(reason) = reply.error()
         {
-            return Err(refused(service_reason(&reason)));
+            let reason = service_reason(&reason);
+            // Only the status says that it is for good; the words may be about a moment's trouble.
+            let is_gone = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
+            return Err(if is_gone { refused(reason) } else { unavailable(reason) });
         }
         match status {
             StatusCode::NOT_FOUND | StatusCode::GONE => Err(refused("the service does not know the address")),

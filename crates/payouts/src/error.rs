@@ -11,6 +11,14 @@ pub enum PayoutError {
     /// Nothing is owed.
     #[error("nothing is due")]
     NothingDue,
+    /// The operator settles more than is due.
+    #[error("too much: expected at most {due}, got {amount}")]
+    TooMuch {
+        /// What is due.
+        due: Sats,
+        /// What was to be settled.
+        amount: Sats,
+    },
     /// No more is owed than what the routing fee may be: dust, which no payment can carry.
     #[error("too small to be paid out: {due} are due, and the routing fee may be {fee_limit}")]
     Dust {

@@ -183,7 +183,7 @@ impl Obligation {
     /// `revenue`). `key` makes the transfer unique.
     ///
     /// # Errors
-    /// [`PayoutError::InFlight`], [`PayoutError::NothingDue`], [`PayoutError::Money`] if less is due.
+    /// [`PayoutError::InFlight`], [`PayoutError::NothingDue`], [`PayoutError::TooMuch`].
     pub fn settled_by_operator(
         &self,
         amount: Sats,
@@ -196,6 +196,9 @@ impl Obligation {
         }
         if self.due.is_zero() || amount.is_zero() {
             return Err(PayoutError::NothingDue);
+        }
+        if amount > self.due {
+            return Err(PayoutError::TooMuch { due: self.due, amount });
         }
         let due = minus(self.due, amount)?;
         let credit = match kind {

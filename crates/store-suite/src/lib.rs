@@ -88,6 +88,7 @@ macro_rules! store_suite {
             totals::the_wallets_transfers_are_listed_since_a_time,
             payouts::the_steps_of_a_payout_come_back_as_they_were_written,
             payouts::what_becomes_due_while_a_payment_is_in_flight_stays_due,
+            payouts::the_address_that_a_session_is_closed_with_comes_back,
             payouts::an_outcome_that_cannot_be_written_leaves_the_payout_in_flight,
             payout_audits::a_payout_paid_without_its_transfers_is_found,
             payout_audits::a_payout_booked_though_it_failed_is_found,

@@ -298,7 +298,7 @@ impl Payouts {
         info!(payment = %hash, %amount, attempt = payout.attempts, "paying");
         let sent = self.core.ports.wallet.payment_send(&order);
         let outcome = match tokio::time::timeout(settings.payout_timeout, sent).await {
-            Ok(Ok(Payment::Succeeded { preimage, fee })) => self.succeeded(payout, preimage, fee),
+            Ok(Ok(Payment::Succeeded { preimage, fee })) => succeeded(payout, preimage, fee),
             Ok(Ok(Payment::InFlight)) => PayoutOutcome::Unknown,
             // This call did nothing, but an earlier one may still arrive.
             Ok(Ok(Payment::Failed { .. }) | Err(WalletError::Refused(_) | WalletError::Unavailable(_)))
@@ -339,7 +339,7 @@ impl Payouts {
             return;
         };
         let outcome = match self.status(payout.id, hash).await {
-            Ok(Some(Payment::Succeeded { preimage, fee })) => self.succeeded(payout, preimage, fee),
+            Ok(Some(Payment::Succeeded { preimage, fee })) => succeeded(payout, preimage, fee),
             // Until then the wallet may speak of an earlier attempt at the same invoice.
             Ok(Some(Payment::Failed { reason })) if is_sent => failed(reason),
             Ok(None)
@@ -372,18 +372,6 @@ impl Payouts {
         let first = locked(&self.reported).insert(hash);
         let (account, amount) = (payout.account, payout.amount);
         error!(payment = %hash, %account, %amount, minutes, first, "the outcome of a payout is unknown; check the wallet");
-    }
-
-    fn succeeded(&self, payout: &Payout, preimage: Preimage, fee: Msats) -> PayoutOutcome {
-        if preimage.payment_hash() != payout.payment_hash {
-            error!(payment = %payout.payment_hash, "the wallet says that a payment succeeded, with a wrong preimage");
-            return PayoutOutcome::Unknown;
-        }
-        if fee > payout.fee_limit.to_msats() {
-            let (limit, payment) = (payout.fee_limit, payout.payment_hash);
-            error!(%payment, %fee, %limit, "the wallet has paid a higher routing fee than it was allowed to");
-        }
-        PayoutOutcome::Paid { preimage, fee }
     }
 
     /// Commits what the wallet says; returns the payout as it is then.
@@ -440,6 +428,19 @@ impl Payouts {
             Err(failure) => debug!(failure = chain(&failure), "the payout was not put off"),
         }
     }
+}
+
+/// A payment that succeeded, if the preimage proves it.
+fn succeeded(payout: &Payout, preimage: Preimage, fee: Msats) -> PayoutOutcome {
+    if preimage.payment_hash() != payout.payment_hash {
+        error!(payment = %payout.payment_hash, "the wallet says that a payment succeeded, with a wrong preimage");
+        return PayoutOutcome::Unknown;
+    }
+    if fee > payout.fee_limit.to_msats() {
+        let (limit, payment) = (payout.fee_limit, payout.payment_hash);
+        error!(%payment, %fee, %limit, "the wallet has paid a higher routing fee than it was allowed to");
+    }
+    PayoutOutcome::Paid { preimage, fee }
 }
 
 /// A payment that has certainly failed.

@@ -157,7 +157,10 @@ impl Reconciliation {
             }
         };
         let mut differences = self.compare(&first, &listed).await?;
-        if differences.iter().any(|it| matches!(it.kind, DifferenceKind::NotCredited | DifferenceKind::NotBooked)) {
+        if differences
+            .iter()
+            .any(|it| matches!(it.kind, DifferenceKind::NotCredited | DifferenceKind::NotBooked))
+        {
             // A server may be about to book it.
             tokio::time::sleep(BOOKING_PATIENCE).await;
             differences = self.compare(&first, &listed).await?;
@@ -196,7 +199,8 @@ impl Reconciliation {
         let fresh: Vec<_> =
             transfers.iter().filter(|transfer| !before.contains(&transfer.key)).cloned().collect();
         let fresh = booked(&fresh);
-        differences.retain(|it| it.wallet.is_some() || !fresh.keys().any(|(_, hash)| *hash == it.payment_hash));
+        differences
+            .retain(|it| it.wallet.is_some() || !fresh.keys().any(|(_, hash)| *hash == it.payment_hash));
         Ok(differences)
     }
 

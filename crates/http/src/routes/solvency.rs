@@ -9,7 +9,8 @@ use actix_web::{HttpRequest, HttpResponse};
 
 /// Read what is owed and held
 ///
-/// What the server owes its customers, by kind, and what its Lightning wallet holds, as it was found out some minutes ago at most.
+/// What the server owes its customers, by kind, and what its Lightning wallet holds, as it was found out some minutes ago at most. What the
+/// operator has promised to the pool at the first start counts as owed, although it need not be in the wallet.
 #[utoipa::path(
     get, path = "/api/solvency", tag = "Pool", operation_id = "readSolvency",
     responses((status = 200, description = "what is owed and held", body = SolvencyBody))

@@ -17,13 +17,20 @@ async fn an_address_that_does_not_exist_is_refused() {
     ] {
         assert_refused(&Host::first(response).await.ask().await, reason);
     }
-    for status in [200, 400, 404] {
+    let error = json!({"status": "ERROR", "reason": "no such\n\u{1b}[31muser"});
+    let host = Host::first(ResponseTemplate::new(404).set_body_json(error)).await;
+    assert_refused(&host.ask().await, "the service refused: \"no such [31muser\"");
+}
+
+#[tokio::test]
+async fn an_error_that_may_pass_does_not_end_the_address() {
+    for status in [200, 400] {
         let error = json!({"status": "ERROR", "reason": "no such\n\u{1b}[31muser"});
         let host = Host::first(ResponseTemplate::new(status).set_body_json(error)).await;
-        assert_refused(&host.ask().await, "the service refused: \"no such [31muser\"");
+        assert_unavailable(&host.ask().await, "the service refused: \"no such [31muser\"");
     }
     let host = Host::first(ResponseTemplate::new(200).set_body_json(json!({"status": "error"}))).await;
-    assert_refused(&host.ask().await, "the service refused without a reason");
+    assert_unavailable(&host.ask().await, "the service refused without a reason");
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! The customer names a destination.
 
 use crate::samples::{
-    DAY, FEES, NOW, SECOND, account, address, directed, flying, invoice, invoice_on, owed, preimage, sats, to,
+    DAY, FEES, FIRST, NOW, SECOND, account, address, directed, flying, invoice, invoice_on, owed, preimage,
+    sats, to,
 };
 use std::time::Duration;
 use tithe_clock::Timestamp;
@@ -56,6 +57,20 @@ fn the_same_destination_again_changes_nothing() {
 }
 
 #[test]
+fn the_destination_that_was_paid_again_changes_nothing() {
+    let (paying, payout) = flying();
+    let paid = paying.paid(&payout, FIRST, preimage(1), Msats::ZERO, NOW).unwrap();
+    for destination in [address(), to(&invoice(1, 97))] {
+        let again = direct_at(&paid.obligation, &destination, Some(&paid.payout), NOW + DAY * 2);
+        assert_eq!(again.unwrap(), paid.obligation);
+    }
+    // An invoice that was paid pays nothing more.
+    let more = paid.obligation.accrue(sats(100), NOW).unwrap();
+    let refused = direct_at(&more, &to(&invoice(1, 97)), Some(&paid.payout), NOW).unwrap_err();
+    assert_eq!(refused, PayoutError::Used(payout.payment_hash));
+}
+
+#[test]
 fn another_destination_waits_until_nothing_is_in_flight() {
     let (paying, payout) = flying();
     for destination in ["bob@example.com".parse().unwrap(), to(&invoice(2, 97)), to(&invoice(1, 97))] {
@@ -73,9 +88,11 @@ fn nothing_and_dust_have_no_destination() {
         assert_eq!(dust, PayoutError::Dust { due: sats(3), fee_limit: sats(3) });
     }
     assert!(direct_at(&owed(4), &address(), None, NOW).is_ok());
-    // After everything was paid, the same address is a destination of nothing.
+    // Nor can another destination be named when everything was paid.
     let paid = Obligation { due: sats(0), ..directed(100) };
-    assert_eq!(direct_at(&paid, &address(), None, NOW).unwrap_err(), PayoutError::NothingDue);
+    for destination in ["bob@example.com".parse().unwrap(), to(&request)] {
+        assert_eq!(direct_at(&paid, &destination, None, NOW).unwrap_err(), PayoutError::NothingDue);
+    }
 }
 
 #[test]

@@ -37,6 +37,9 @@ pub(crate) struct Owed {
     pub in_flight: Option<u8>,
     pub failures: u32,
     pub next_try: u64,
+    pub last_paid: Option<u8>,
+    /// When it last changed.
+    pub updated: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +81,8 @@ impl Model {
             in_flight: None,
             failures: 0,
             next_try: 0,
+            last_paid: None,
+            updated: 0,
         };
         Self { now: 0, owed: [nothing.clone(), nothing], pays: BTreeMap::new(), expires }
     }
@@ -87,11 +92,16 @@ impl Model {
         owed.accrued += amount;
         owed.due += amount;
         owed.next_try = self.now;
+        owed.updated = self.now;
     }
 
     pub(crate) fn direct(&mut self, account: usize, place: Place) -> Answer {
         let owed = &self.owed[account];
-        if owed.place == Some(place) && owed.due > 0 {
+        let was_paid = match place {
+            Place::Address => false,
+            Place::Invoice(n) => owed.due == 0 && owed.last_paid == Some(n),
+        };
+        if was_paid || (owed.place == Some(place) && owed.accrued > 0) {
             return Ok(());
         }
         if owed.in_flight.is_some() {
@@ -105,6 +115,7 @@ impl Model {
         owed.place = Some(place);
         owed.failures = 0;
         owed.next_try = self.now;
+        owed.updated = self.now;
         Ok(())
     }
 
@@ -113,12 +124,8 @@ impl Model {
         if owed.in_flight.is_some() {
             return Err("in flight");
         }
-        // One that has failed for this account may be tried once more, whatever else was named since.
-        let is_known = self.pays.get(&n).is_some_and(|pay| pay.account == account);
-        match owed.place {
-            Some(Place::Address) => {}
-            Some(Place::Invoice(named)) if named == n || is_known => {}
-            _ => return Err("destination"),
+        if owed.place != Some(Place::Address) && owed.place != Some(Place::Invoice(n)) {
+            return Err("destination");
         }
         self.payable(account)?;
         self.usable(account, n, 10)?;
@@ -127,6 +134,7 @@ impl Model {
         let (amount, reserve) = (due - reserve(due), reserve(due));
         self.pays.insert(n, Pay { account, state: State::Paying, attempts, amount, reserve });
         self.owed[account].in_flight = Some(n);
+        self.owed[account].updated = self.now;
         Ok(())
     }
 
@@ -176,8 +184,10 @@ impl Model {
         owed.paid += pay.amount;
         owed.reserved += pay.reserve;
         owed.in_flight = None;
+        owed.last_paid = Some(n);
         owed.failures = 0;
         owed.next_try = self.now;
+        owed.updated = self.now;
         if owed.place != Some(Place::Address) {
             owed.place = None;
         }
@@ -210,10 +220,15 @@ impl Model {
             owed.place = None;
         }
         let mut rest = 15;
-        for _ in 1..owed.failures {
-            rest = (rest * 2).min(6 * 3_600);
+        if why == Why::Ours {
+            rest = (owed.next_try.saturating_sub(owed.updated) * 2).clamp(15, 300);
+        } else {
+            for _ in 1..owed.failures {
+                rest = (rest * 2).min(6 * 3_600);
+            }
         }
         owed.next_try = self.now + rest;
+        owed.updated = self.now;
     }
 
     pub(crate) fn settle(&mut self, account: usize, amount: u64) -> Answer {
@@ -225,10 +240,11 @@ impl Model {
             return Err("nothing due");
         }
         if amount > owed.due {
-            return Err("money");
+            return Err("too much");
         }
         owed.due -= amount;
         owed.settled += amount;
+        owed.updated = self.now;
         Ok(())
     }
 }

@@ -97,6 +97,7 @@ fn word(refused: &PayoutError) -> &'static str {
         PayoutError::Destination => "destination",
         PayoutError::WrongPreimage(_) => "wrong preimage",
         PayoutError::Money(_) => "money",
+        PayoutError::TooMuch { .. } => "too much",
         other => panic!("{other}"),
     }
 }

@@ -227,6 +227,21 @@ fn failures_rest_twice_as_long_each_time_and_six_hours_at_most() {
 }
 
 #[test]
+fn what_is_no_failure_rests_five_minutes_at_most() {
+    let (mut owed, mut now, mut rests) = (directed(100), NOW, Vec::new());
+    for _ in 0..7 {
+        owed = owed.deferred(Deferral::Ours, "busy", now);
+        rests.push(owed.next_try_at.since(now).as_secs());
+        now = owed.next_try_at;
+    }
+    assert_eq!((rests, owed.failures), (vec![15, 30, 60, 120, 240, 300, 300], 0));
+    // A long rest after failures does not make it longer.
+    let failed = Obligation { failures: 9, ..directed(100) }.deferred(Deferral::Unavailable, "no", NOW);
+    let ours = failed.deferred(Deferral::Ours, "busy", NOW);
+    assert_eq!((ours.failures, ours.next_try_at), (10, NOW + SECOND * 300));
+}
+
+#[test]
 fn a_destination_that_cannot_be_paid_is_forgotten() {
     let named =
         |destination: &Destination| Obligation { destination: Some(destination.clone()), ..owed(100) };
@@ -315,7 +330,7 @@ fn the_operator_settles_no_more_than_is_due_and_nothing_in_flight() {
     let (_, forfeited) =
         part.settled_by_operator(sats(40), TransferKind::RefundForfeited, key(), NOW).unwrap();
     assert_eq!(forfeited.credit, AccountId::Revenue);
-    assert!(matches!(settle(&part, 41), Err(PayoutError::Money(_))));
+    assert!(matches!(settle(&part, 41), Err(PayoutError::TooMuch { .. })));
     assert_eq!(settle(&part, 0).unwrap_err(), PayoutError::NothingDue);
     assert_eq!(settle(&owed(0), 1).unwrap_err(), PayoutError::NothingDue);
     let (flying, payout) = flying();

@@ -11,7 +11,8 @@ use crate::scene::{START, msats};
 use std::time::Duration;
 use tithe_engine::books::{AnyCommand, Batch, Refusal};
 use tithe_engine::committer::CommitError;
-use tithe_engine::payouts::{OperatorSettlement, PayoutDefer, PayoutOutcome, PayoutSettle};
+use tithe_engine::payouts::{OperatorSettlement, PayoutDefer, PayoutDirect, PayoutOutcome, PayoutSettle};
+use tithe_engine::sessions::{ReturnTo, SessionClose};
 use tithe_engine::store::StoreError;
 use tithe_ledger::{AccountId, AccountName, Transfer, TransferKey, TransferKind};
 use tithe_money::{Msats, Sats};
@@ -271,7 +272,7 @@ pub async fn the_steps_of_a_payout_come_back_as_they_were_written(store: FreshSt
         assert_eq!((left.due, &*left), (sats(30), &obligation(&store, 2).await));
     }
     let much = later.commit(settle(2, OperatorSettlement::Forfeited, 31)).await;
-    assert!(matches!(much, Err(CommitError::Refused(Refusal::Payout(PayoutError::Money(_))))));
+    assert!(matches!(much, Err(CommitError::Refused(Refusal::Payout(PayoutError::TooMuch { .. })))));
     later.commit(settle(3, OperatorSettlement::Forfeited, 30)).await.unwrap();
     assert_eq!(obligation(&store, 2).await.due, Sats::ZERO);
     assert_sound(&store).await;
@@ -294,6 +295,24 @@ pub async fn what_becomes_due_while_a_payment_is_in_flight_stays_due(store: Fres
     let rest = obligation(&store, 1).await;
     assert_eq!((rest.accrued, rest.due, rest.in_flight), (sats(160), sats(60), None));
     assert_eq!(store.obligations_payable(START, 9).await.unwrap(), [rest]);
+    assert_sound(&store).await;
+}
+
+/// A session that is closed with an address remembers it: what becomes due later is paid there too.
+pub async fn the_address_that_a_session_is_closed_with_comes_back(store: FreshStore) {
+    let committer = committer_at(&store, START);
+    session_open(&committer, 1, 100).await;
+    committer.commit(session_issue(1, 1, 60)).await.unwrap();
+    let PayoutDirect { destination, fees, network, .. } = direct(1, address());
+    let return_to = Some(ReturnTo { destination, fees, network });
+    let closed = *committer.commit(SessionClose { return_to, ..session_close(1) }).await.unwrap();
+    assert_eq!(closed.return_to.clone().map(Destination::from), Some(address()));
+    assert_eq!(store.session(closed.id).await.unwrap(), Some(closed));
+    let owed = obligation(&store, 1).await;
+    assert_eq!((owed.due, owed.destination), (sats(100), Some(address())));
+    committer.commit(session_pay(1, 1, 60)).await.unwrap();
+    assert_eq!(store.obligations_payable(START, 9).await.unwrap(), [obligation(&store, 1).await]);
+    assert_eq!(obligation(&store, 1).await.due, sats(160));
     assert_sound(&store).await;
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tithe_lnurl::Destinations;
 
-/// From BOLT 11's own examples: "Please send $3 for a cup of coffee", 2500 µBTC on mainnet.
+/// From BOLT 11's own examples: "Please send $3 for a cup of coffee", 2500 `µBTC` on mainnet.
 const COFFEE: &str = "lnbc2500u1pvjluezsp5zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zygspp5qqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqqqsyqcyq5rqwzqfqypqdq5xysxxatsyp3k7enxv4jsxqzpu9qrsgquk0rl77nj30yxdy8j9vdx85fkpmdla2087ne0xh8nhedh8w27kyke0lp53ut353s06fv3qfegext0eh0ymjpf39tuven09sam30g4vgpfna3rh";
 
 #[tokio::test]

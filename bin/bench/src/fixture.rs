@@ -206,7 +206,14 @@ pub(crate) async fn open_sessions(store: &dyn Store, sessions: u32, identities: 
         let (id, now) = (SessionId(session_id(number)), SystemClock.now());
         let deposit = Sats::new(FUNDS / 1_000).unwrap();
         let identity = identities.then(|| identity(number));
-        let session = Session::new(NewSession { id, deposit, identity, webhook: None, return_to: None, created_at: now });
+        let session = Session::new(NewSession {
+            id,
+            deposit,
+            identity,
+            webhook: None,
+            return_to: None,
+            created_at: now,
+        });
         let mut preimage = [0x5e; 32];
         preimage[..4].copy_from_slice(&number.to_be_bytes());
         let preimage = Preimage::from_bytes(preimage);
@@ -222,7 +229,8 @@ pub(crate) async fn open_sessions(store: &dyn Store, sessions: u32, identities: 
             expires_at: now + Duration::from_hours(1),
         };
         let (amount, preimage) = (deposit.to_msats(), Some(preimage));
-        let payment = ReceivedPayment { payment_hash, amount, liquidity_fee: Msats::ZERO, preimage, received_at: now };
+        let payment =
+            ReceivedPayment { payment_hash, amount, liquidity_fee: Msats::ZERO, preimage, received_at: now };
         let owner: Arc<SessionOwner> = Arc::new(SessionOwner { session: id });
         let signature = RequestSignature(None);
         [

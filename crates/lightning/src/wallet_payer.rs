@@ -42,7 +42,9 @@ impl TestPayer for WalletPayer {
     async fn pay(&self, invoice: &Bolt11) -> Result<Preimage, TestPaymentError> {
         let hash = invoice.payment_hash();
         let id = PaymentId(self.id());
-        if let Some(Payment::Succeeded { .. } | Payment::InFlight) = self.wallet.payment_status(id, hash).await? {
+        if let Some(Payment::Succeeded { .. } | Payment::InFlight) =
+            self.wallet.payment_status(id, hash).await?
+        {
             return Err(TestPaymentError::AlreadyPaid(hash));
         }
         if invoice.expires_at() <= self.clock.now() {

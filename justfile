@@ -84,9 +84,10 @@ test-api:
     TITHE_TEST_API="$PWD/target/api" cargo test --package tithe --test process api:: -- --ignored --nocapture
 
 # Sell and refund over real Lightning channels, at every kind of wallet; LNbits is installed from the Python package index
-test-lightning:
-    cargo test --package tithe --test lightning -- --include-ignored --nocapture
-    cargo test --package tithe-test-lightning -- --include-ignored
+test-lightning which="long":
+    @[[ "{{ which }}" =~ ^(long|short)$ ]] || { echo "test-lightning is [long|short]" >&2; exit 2; }
+    cargo test --package tithe --test lightning -- --nocapture {{ if which == 'short' { "--ignored lnbits::" } else { "--include-ignored" } }}
+    [[ "{{ which }}" == short ]] || cargo test --package tithe-test-lightning -- --include-ignored
     .ci/with-lnbits cargo test --package tithe-wallet-lnbits --test real -- --ignored
 
 # Pay in and out over a real LNbits, which is installed from the Python package index

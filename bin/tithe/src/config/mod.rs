@@ -230,6 +230,16 @@ mod tests {
     }
 
     #[test]
+    fn a_real_wallet_has_a_real_price_unless_one_is_fixed() {
+        let phoenixd = ("TITHE_WALLET", "phoenixd");
+        let password = ("TITHE_PHOENIXD_PASSWORD", "secret");
+        assert_eq!(with(&[phoenixd, password]).unwrap().prices.btc, PriceSource::Live);
+        let fixed = with(&[phoenixd, password, ("TITHE_BTC_PRICE_USD", "50000")]).unwrap();
+        assert!(matches!(fixed.prices.btc, PriceSource::Fixed(_)));
+        assert!(matches!(with(&[]).unwrap().prices.btc, PriceSource::Simulated(_)));
+    }
+
+    #[test]
     fn mistakes_are_named_with_where_they_come_from() {
         for (pairs, message) in [
             (

@@ -10,7 +10,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "TITHE_BTC_PRICE_USD",
         "btc_price_usd",
         "",
-        "The BTC price: a fixed number of dollars, or live (from public sources). Empty: 100000, as long as the wallet is simulated",
+        "The BTC price: a fixed number of dollars, or live (from public sources). Empty: live, or 100000 with the simulated wallet",
     ),
     Setting::new("TITHE_MARGIN_PCT", "margin_pct", "40", "The margin on top of the cost of work, in percent"),
     Setting::new(
@@ -43,7 +43,8 @@ impl Prices {
     pub(super) fn read(values: &Values) -> Result<Self, ConfigError> {
         Ok(Self {
             btc: match values.text("TITHE_BTC_PRICE_USD") {
-                // Every wallet so far is simulated, and so is the price unless the operator says otherwise.
+                // Real money is worth what it is worth.
+                "" if values.text("TITHE_WALLET") != "sim" => PriceSource::Live,
                 "" => PriceSource::Simulated(
                     values.parse("TITHE_BTC_PRICE_USD", |_| BtcPrice::parse("100000"))?,
                 ),

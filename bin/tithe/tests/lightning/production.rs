@@ -108,7 +108,6 @@ fn production_refuses_what_is_simulated_or_generated_and_names_the_setting() {
     for (without, with, problem) in [
         (&["TITHE_WALLET"][..], &[][..], "the simulated wallet: set TITHE_WALLET\n"),
         (&["TITHE_INFERENCE"], &[], "the simulated inference: set TITHE_INFERENCE\n"),
-        (&["TITHE_BTC_PRICE_USD"], &[], "a simulated BTC price: set TITHE_BTC_PRICE_USD\n"),
         (&["TITHE_PROVISIONER"], &[], "the simulated provisioner: set TITHE_PROVISIONER\n"),
         (&["TITHE_TOKEN_SECRET"], &[], "a generated secret: set TITHE_TOKEN_SECRET\n"),
         (&[], &[("TITHE_DEV", "1")], "the development routes: unset TITHE_DEV\n"),

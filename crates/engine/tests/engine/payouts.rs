@@ -544,3 +544,40 @@ async fn a_payment_that_the_wallet_called_failed_and_made_all_the_same_is_not_ma
     assert_eq!(sent(&scene).await.len(), 1);
     scene.finish().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_invoice_that_expires_before_it_can_be_paid_leaves_the_debt_and_says_why() {
+    let scene = hasty().await;
+    let server = scene.started();
+    let (id, token) = owed_job(&scene, &server).await;
+    for _ in 0..3 {
+        server.wallet_faults().queue(Operation::PaymentStatus, Fault::Fail);
+    }
+    claim(&server, id, &token, to(&invoice_for(&scene, id).await)).await.unwrap();
+    until(&scene, id, |owed| owed.problem.is_some()).await;
+    scene.clock.advance(Duration::from_hours(2));
+    let left = until(&scene, id, |owed| owed.destination.is_none()).await;
+    assert_eq!((left.due, left.in_flight, left.failures), (left.accrued, None, left.failures.min(1)));
+    assert!(left.problem.is_some());
+    assert_eq!(sent(&scene).await, []);
+    claim(&server, id, &token, to(&invoice_for(&scene, id).await)).await.unwrap();
+    until_paid(&scene, id).await;
+    assert_eq!(sent(&scene).await.len(), 1);
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invoice_without_a_route_leaves_the_debt_until_another_one_is_named() {
+    let scene = hasty().await;
+    let server = scene.started();
+    let (id, token) = owed_job(&scene, &server).await;
+    // A node that this wallet cannot reach has made it.
+    let unreachable = scene.unreachable_invoice(payable(&scene, &owed(&scene, id).await));
+    claim(&server, id, &token, to(&unreachable)).await.unwrap();
+    let left = until(&scene, id, |owed| owed.failures >= 2).await;
+    assert_eq!((left.due, left.in_flight), (left.accrued, None));
+    claim(&server, id, &token, to(&invoice_for(&scene, id).await)).await.unwrap();
+    until_paid(&scene, id).await;
+    assert_eq!(sent(&scene).await.len(), 1);
+    scene.finish().await;
+}

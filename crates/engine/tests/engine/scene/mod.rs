@@ -17,6 +17,8 @@ pub use server::{BoughtNode, Server, job_of, keyed};
 pub use store::StoreFaults;
 pub use time::SceneClock;
 
+use bitcoin::hashes::{Hash, sha256};
+use bitcoin::secp256k1::{Secp256k1, SecretKey};
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,11 +32,12 @@ use tithe_engine::store::{AuditRow, BatchStore};
 use tithe_engine::{Engine, Settings, audit};
 use tithe_jobs::{Job, JobId, JobRepository, JobState, StateName};
 use tithe_ledger::{AccountId, Transfer, TransferKind};
-use tithe_lightning::{Invoice, InvoiceRepository, PaymentHash, PaymentOrder, Preimage, TestPayer};
+use tithe_lightning::lightning_invoice::{Currency, InvoiceBuilder, PaymentSecret};
+use tithe_lightning::{Bolt11, Invoice, InvoiceRepository, PaymentHash, PaymentOrder, Preimage, TestPayer};
 use tithe_money::Sats;
 use tithe_provisioner::{SimOptions as SimProvisionerOptions, SimProvisioner};
 use tithe_store_suite::MemoryStore;
-use tithe_trust::{NostrPubkey, SecretKey};
+use tithe_trust::{NostrPubkey, SecretKey as IdentityKey};
 use tithe_wallet_sim::{SimOptions, SimWallet};
 
 /// How long a condition is waited for, in the time of the test's runtime.
@@ -138,6 +141,24 @@ impl Scene {
         let (clock, entropy) = (self.clock.clone(), self.entropy.clone());
         let wallet = SimWallet::open_with(self.folder.path(), options, clock, entropy);
         Server::new(self, Arc::new(wallet.await.unwrap()))
+    }
+
+    /// An invoice of a node that the simulated wallet cannot reach.
+    pub fn unreachable_invoice(&self, amount: Sats) -> Bolt11 {
+        let secp = Secp256k1::new();
+        let key = SecretKey::from_slice(&[7; 32]).unwrap();
+        let created_at = Duration::from_micros(self.clock.now().unix_micros().try_into().unwrap());
+        let invoice = InvoiceBuilder::new(Currency::Regtest)
+            .description("out of reach".to_owned())
+            .payment_hash(sha256::Hash::hash(b"nobody knows the preimage"))
+            .payment_secret(PaymentSecret([9; 32]))
+            .duration_since_epoch(Duration::from_secs(created_at.as_secs()))
+            .min_final_cltv_expiry_delta(80)
+            .expiry_time(Duration::from_hours(1))
+            .amount_milli_satoshis(amount.to_msats().get())
+            .build_signed(|message| secp.sign_ecdsa_recoverable(message, &key))
+            .unwrap();
+        Bolt11::try_from(&invoice).unwrap()
     }
 
     /// A client of the same wallet for which it stays as early as it is now: it pays what has expired since.
@@ -299,7 +320,7 @@ impl Drop for Scene {
 
 /// Somebody, by number.
 pub fn somebody(n: u8) -> NostrPubkey {
-    SecretKey::from_bytes([n; 32]).unwrap().pubkey()
+    IdentityKey::from_bytes([n; 32]).unwrap().pubkey()
 }
 
 /// A request for a job.

@@ -51,7 +51,7 @@ fn what_nobody_claims_is_listed_and_settled_by_the_operator(env: &TestEnv) {
         |how: &str, account: &str, sats: &str| server.run(&["payouts", "settle", how, account, sats]);
     let settled = printed(&settle("paid-elsewhere", &account, "10"));
     assert!(settled.contains("pending  19 sats due of 29 sats"), "{settled}");
-    refused(&settle("forfeit", &account, "20"), "out of range");
+    refused(&settle("forfeit", &account, "20"), "too much: expected at most 19 sats, got 20 sats");
     refused(&settle("forfeit", &account, "0"), "nothing is due");
     let settled = printed(&settle("forfeit", &account, "19"));
     assert!(settled.contains("0 sats due of 29 sats"), "{settled}");

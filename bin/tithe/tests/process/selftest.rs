@@ -413,6 +413,7 @@ fn real_payments_are_made_within_the_budget_and_refunded_by_nostr_wallet_connect
         ("TITHE_WALLET", "nwc"),
         ("TITHE_NETWORK", "regtest"),
         ("TITHE_NWC_URL", shop.connection()),
+        ("TITHE_BTC_PRICE_USD", "100000"),
     ]);
     let mut command = env.tithe();
     command.args(["selftest", &server.url(""), "--json"]).env("TITHE_SELFTEST_NWC", customer.connection());

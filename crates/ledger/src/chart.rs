@@ -127,6 +127,7 @@ impl Default for Chart {
             .allow(TransferKind::FeeReserve, AccountKind::RefundsDue, AccountKind::RoutingFees)
             .allow(TransferKind::RoutingFee, AccountKind::RoutingFees, AccountKind::Wallet)
             .allow(TransferKind::LiquidityFee, AccountKind::RoutingFees, AccountKind::Wallet)
+            .allow(TransferKind::RefundOverpaid, AccountKind::Operator, AccountKind::RefundsDue)
             .allow(TransferKind::RefundSettled, AccountKind::RefundsDue, AccountKind::Operator)
             .allow(TransferKind::RefundForfeited, AccountKind::RefundsDue, AccountKind::Revenue)
     }

@@ -42,6 +42,7 @@ impl Vocabulary for KindNames {
         "fee_reserve",
         "routing_fee",
         "liquidity_fee",
+        "refund_overpaid",
         "refund_settled",
         "refund_forfeited",
         "adjustment",

@@ -43,6 +43,8 @@ pub enum TransferKind {
     RoutingFee,
     /// What the wallet kept of a payment that it received: `routing_fees → wallet`.
     LiquidityFee,
+    /// A customer was paid more than was due, because the wallet had called a payment failed that it made: `operator → refunds_due`.
+    RefundOverpaid,
     /// A refund that the operator paid by other means: `refunds_due → operator`.
     RefundSettled,
     /// A refund that nobody claims, by the operator's explicit act: `refunds_due → revenue`.
@@ -55,7 +57,7 @@ pub enum TransferKind {
 
 impl TransferKind {
     /// The kinds that Tithe uses itself.
-    pub const BUILT_IN: [Self; 18] = [
+    pub const BUILT_IN: [Self; 19] = [
         Self::JobPayment,
         Self::Deposit,
         Self::TopUp,
@@ -71,6 +73,7 @@ impl TransferKind {
         Self::FeeReserve,
         Self::RoutingFee,
         Self::LiquidityFee,
+        Self::RefundOverpaid,
         Self::RefundSettled,
         Self::RefundForfeited,
         Self::Adjustment,
@@ -95,6 +98,7 @@ impl TransferKind {
             Self::FeeReserve => "fee_reserve",
             Self::RoutingFee => "routing_fee",
             Self::LiquidityFee => "liquidity_fee",
+            Self::RefundOverpaid => "refund_overpaid",
             Self::RefundSettled => "refund_settled",
             Self::RefundForfeited => "refund_forfeited",
             Self::Adjustment => "adjustment",

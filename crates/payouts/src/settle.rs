@@ -92,7 +92,8 @@ impl Obligation {
     ///
     /// - `refund_paid`: what the customer got, `refunds_due → wallet`;
     /// - `fee_reserve`: what the customer left for the fee, `refunds_due → routing_fees`;
-    /// - `routing_fee`: what the fee was, `routing_fees → wallet`.
+    /// - `routing_fee`: what the fee was, `routing_fees → wallet`;
+    /// - `refund_overpaid`: what was not due any more, because something else was paid or settled meanwhile, `operator → refunds_due`.
     ///
     /// # Errors
     /// [`PayoutError::NotInFlight`], [`PayoutError::WrongPreimage`].
@@ -115,7 +116,10 @@ impl Obligation {
             return Err(PayoutError::WrongPreimage(hash));
         }
         let (amount, reserve) = (payout.amount.to_msats(), payout.fee_limit.to_msats());
-        let due = self.due.to_msats().checked_sub(amount)?.checked_sub(reserve)?.to_sats_rounding_down();
+        let (due, paid) = (self.due.to_msats(), amount.checked_add(reserve)?);
+        // Nothing else can have been paid or settled while it was in flight.
+        let overpaid = if had_failed { paid.saturating_sub(due) } else { Msats::ZERO };
+        let due = due.checked_add(overpaid)?.checked_sub(paid)?.to_sats_rounding_down();
         let reference = self.reference();
         let transfer = |suffix: &str, debit, credit, amount, kind| Transfer {
             key: TransferKey::new(format!("payout:{hash}{suffix}")),
@@ -128,6 +132,7 @@ impl Obligation {
         };
         let (refunds, fees, wallet) = (AccountId::RefundsDue, AccountId::RoutingFees, AccountId::Wallet);
         let transfers = [
+            transfer(":overpaid", AccountId::Operator, refunds, overpaid, TransferKind::RefundOverpaid),
             transfer("", refunds, wallet, amount, TransferKind::RefundPaid),
             transfer(":fee_reserve", refunds, fees, reserve, TransferKind::FeeReserve),
             transfer(":routing_fee", fees, wallet, fee, TransferKind::RoutingFee),

@@ -87,7 +87,10 @@ impl PayoutAudit {
 
     pub(super) fn transfer(&mut self, transfer: &Transfer) {
         let amount = i128::from(transfer.amount.get());
-        if transfer.credit == AccountId::RefundsDue {
+        if transfer.kind == TransferKind::RefundOverpaid {
+            *self.left.entry(transfer.reference).or_default() -= amount;
+            self.settled -= amount;
+        } else if transfer.credit == AccountId::RefundsDue {
             *self.accrued.entry(transfer.debit).or_default() += amount;
         }
         if transfer.debit == AccountId::RefundsDue {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tithe_engine::EngineError;
 use tithe_engine::payouts::OperatorSettlement::{Forfeited, PaidElsewhere};
 use tithe_jobs::{JobId, StateName};
-use tithe_ledger::AccountId;
+use tithe_ledger::{AccountId, TransferKind};
 use tithe_lightning::{Bolt11, Direction, Payment, PaymentHash, PaymentId, PaymentOrder, TestPayer, Wallet};
 use tithe_money::{Msats, Sats};
 use tithe_payouts::{
@@ -484,7 +484,7 @@ async fn what_a_wallet_keeps_for_liquidity_is_the_operators_cost() {
         .transfers()
         .await
         .iter()
-        .filter(|transfer| transfer.kind == tithe_ledger::TransferKind::LiquidityFee)
+        .filter(|transfer| transfer.kind == TransferKind::LiquidityFee)
         .map(|transfer| transfer.amount.get())
         .sum();
     // Of the evaluation's payment, which is smaller, it keeps all.
@@ -579,5 +579,27 @@ async fn an_invoice_without_a_route_leaves_the_debt_until_another_one_is_named()
     claim(&server, id, &token, to(&invoice_for(&scene, id).await)).await.unwrap();
     until_paid(&scene, id).await;
     assert_eq!(sent(&scene).await.len(), 1);
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_paid_twice_because_the_wallet_was_wrong_is_booked_as_the_operators_loss() {
+    let scene = hasty().await;
+    let server = scene.started();
+    let (id, token) = owed_job(&scene, &server).await;
+    let account = AccountId::Job(id.0);
+    let invoice = invoice_for(&scene, id).await;
+    server.next_payment_is_called_failed();
+    claim(&server, id, &token, to(&invoice)).await.unwrap();
+    let left = until(&scene, id, |owed| owed.failures == 1).await;
+    // The operator, who believes the wallet, pays the customer by other means.
+    server.engine.payouts.settle(account, left.due, PaidElsewhere).await.unwrap();
+    let payout = server.engine.payouts.end(invoice.payment_hash(), None).await.unwrap();
+    assert!(matches!(payout.state, PayoutState::Paid { .. }), "the wallet's own word counts: {payout:?}");
+    let overpaid = scene.transfers().await.into_iter();
+    let overpaid: Vec<_> = overpaid.filter(|it| it.kind == TransferKind::RefundOverpaid).collect();
+    let [overpaid] = &overpaid[..] else { panic!("{overpaid:?}") };
+    assert_eq!((overpaid.debit, overpaid.amount), (AccountId::Operator, left.due.to_msats()));
+    assert_eq!(owed(&scene, id).await.state(), ObligationState::Paid);
     scene.finish().await;
 }

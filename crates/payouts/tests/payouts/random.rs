@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::LazyLock;
 use std::time::Duration;
 use tithe_clock::Timestamp;
-use tithe_ledger::{AccountId, Chart, Transfer, TransferKey, TransferKind};
+use tithe_ledger::{Chart, Transfer, TransferKey, TransferKind};
 use tithe_lightning::lightning_invoice::Currency;
 use tithe_lightning::{Bolt11, Network};
 use tithe_payouts::{
@@ -225,7 +225,8 @@ impl World {
             assert_eq!((owed.accrued.get(), owed.due.get()), (plain.accrued, plain.due));
             assert_eq!((owed.failures, next_try), (plain.failures, plain.next_try));
             assert_eq!(owed.destination, plain.place.map(destination));
-            assert_eq!(plain.due + plain.paid + plain.reserved + plain.settled, plain.accrued);
+            let left = plain.due + plain.paid + plain.reserved + plain.settled;
+            assert_eq!(left, plain.accrued + plain.overpaid);
             assert!(owed.next_try_at <= self.now + REST_MAX);
             let theirs = self.payouts.values().filter(|payout| payout.account == owed.account);
             let flying = theirs.filter(|payout| matches!(payout.state, PayoutState::Paying { .. }));
@@ -235,13 +236,11 @@ impl World {
             let moved = |kinds: &[TransferKind]| -> u64 {
                 let theirs = self.transfers.iter().filter(|transfer| transfer.reference == owed.reference());
                 let of_kind = theirs.filter(|transfer| kinds.contains(&transfer.kind));
-                of_kind
-                    .filter(|transfer| transfer.debit == AccountId::RefundsDue)
-                    .map(|it| it.amount.get())
-                    .sum()
+                of_kind.map(|it| it.amount.get()).sum()
             };
             assert_eq!(moved(&[TransferKind::RefundPaid]), plain.paid * 1_000);
             assert_eq!(moved(&[TransferKind::FeeReserve]), plain.reserved * 1_000);
+            assert_eq!(moved(&[TransferKind::RefundOverpaid]), plain.overpaid * 1_000);
             let settled = [TransferKind::RefundSettled, TransferKind::RefundForfeited];
             assert_eq!(moved(&settled), plain.settled * 1_000);
         }

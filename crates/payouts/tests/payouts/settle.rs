@@ -152,10 +152,16 @@ fn a_payment_that_the_wallet_had_called_failed_is_booked_when_nothing_else_is_in
     let (busy, other) = begin_at(&owed, &invoice(2, 97), None, NOW).unwrap();
     let refused = busy.paid(&payout, FIRST, preimage(1), msats(7), NOW).unwrap_err();
     assert_eq!(refused, PayoutError::NotInFlight(payout.payment_hash));
-    // When both were paid, no more than what is due can be booked.
+    // When both were paid, the operator bears the second one.
     let settled = busy.paid(&other, FIRST, preimage(2), msats(7), NOW).unwrap();
-    let refused = settled.obligation.paid(&payout, FIRST, preimage(1), msats(7), NOW).unwrap_err();
-    assert!(matches!(refused, PayoutError::Money(_)), "{refused}");
+    let settled = settled.obligation.paid(&payout, FIRST, preimage(1), msats(7), NOW).unwrap();
+    assert_eq!(settled.obligation.due, sats(0));
+    let overpaid: Vec<_> =
+        settled.transfers.iter().filter(|it| it.kind == TransferKind::RefundOverpaid).collect();
+    let [overpaid] = overpaid[..] else { panic!("{overpaid:?}") };
+    let between = (overpaid.debit, overpaid.credit);
+    assert_eq!(between, (AccountId::Operator, AccountId::RefundsDue));
+    assert_eq!(overpaid.amount, msats(100_000), "the amount and the fee limit");
 }
 
 #[test]

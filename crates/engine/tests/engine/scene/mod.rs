@@ -262,6 +262,7 @@ impl Scene {
                 | TransferKind::FeeReserve
                 | TransferKind::RoutingFee
                 | TransferKind::LiquidityFee
+                | TransferKind::RefundOverpaid
                 | TransferKind::RefundSettled
                 | TransferKind::RefundForfeited => {}
                 other => panic!("{other:?}"),

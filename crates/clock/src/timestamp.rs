@@ -32,6 +32,12 @@ impl Timestamp {
     /// 1970-01-01T00:00:00Z.
     pub const UNIX_EPOCH: Self = Self(0);
 
+    /// 0001-01-01T00:00:00Z, the first time that there is.
+    pub const MIN: Self = Self(FIRST);
+
+    /// 9999-12-31T23:59:59.999999Z, the last time that there is.
+    pub const MAX: Self = Self(LAST);
+
     /// The time `micros` microseconds after 1970 began.
     ///
     /// # Errors

@@ -29,6 +29,8 @@ pub enum Invariant {
     I7,
     /// For each piece of work: paid + absorbed = charged + refunded.
     I8,
+    /// An install has used and reserved at most what its plan included, and its counters are those of its credits.
+    I9,
 }
 
 impl fmt::Display for Invariant {

@@ -107,6 +107,7 @@ async fn assemble(options: &Options, runtime: &Runtime) -> AppState {
             delta_delay: Duration::ZERO,
             ..SimSettings::default()
         })),
+        hardware: None,
         prices: Arc::new(FixedPrice::new(BtcPrice::parse("100000").unwrap(), clock.clone())),
         clock,
         entropy,

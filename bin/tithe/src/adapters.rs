@@ -1,12 +1,13 @@
 //! Building the adapters that the configuration names.
 
-use crate::config::{Backend, Config, PriceSource, Provisioning};
+use crate::config::{Backend, BackendConnection, Config, PriceSource, Provisioning};
 use crate::failure::{Failure, doing};
 use crate::url::without_secrets;
 use std::path::Path;
 use std::sync::Arc;
 use tithe_bootstrap::{NoProvisioner, Provisioner};
 use tithe_clock::{Clock, Entropy};
+use tithe_engine::Hardware;
 use tithe_engine::inference::Inference;
 use tithe_engine::sessions::{NoWebhooks, Webhooks};
 use tithe_inference::{
@@ -27,6 +28,31 @@ pub(crate) fn inference(
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
 ) -> Result<Arc<dyn Inference>, Failure> {
+    backend(&config.inference.connection, clock, entropy)
+}
+
+/// The operator's own machine, if there is one. Its model must be in the catalogue.
+pub(crate) fn hardware(
+    config: &Config,
+    catalogue: &Catalogue,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<Option<Hardware>, Failure> {
+    let Some(hardware) = &config.hardware else { return Ok(None) };
+    let model = hardware.model.clone();
+    if catalogue.model(&model).is_none() {
+        let problem =
+            format!("invalid TITHE_HARDWARE_MODEL: expected a model in the catalogue, got {model:?}");
+        return Err(problem.into());
+    }
+    Ok(Some(Hardware { inference: backend(&hardware.connection, clock, entropy)?, model }))
+}
+
+fn backend(
+    connection: &BackendConnection,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> Result<Arc<dyn Inference>, Failure> {
     fn guarded<I: Inference + 'static>(
         backend: I,
         clock: &Arc<dyn Clock>,
@@ -34,14 +60,14 @@ pub(crate) fn inference(
     ) -> Arc<dyn Inference> {
         Arc::new(Guarded::new(backend, GuardSettings::default(), clock.clone(), entropy.clone()))
     }
-    let key = config.inference.api_key.as_deref().map(str::parse::<ApiKey>).transpose();
-    let key = key.map_err(doing("invalid TITHE_INFERENCE_API_KEY"))?;
+    let BackendConnection { parameters, url_setting, api_key_setting, .. } = connection;
+    let key = connection.api_key.as_deref().map(str::parse::<ApiKey>).transpose();
+    let key = key.map_err(doing(format!("invalid {api_key_setting}")))?;
     let base = |url: &str| {
         let shown = without_secrets(url).unwrap_or_else(|| url.to_owned());
-        url.parse().map_err(doing(format!("invalid TITHE_INFERENCE_URL {shown:?}")))
+        url.parse().map_err(doing(format!("invalid {url_setting} {shown:?}")))
     };
-    let parameters = config.inference.parameters;
-    Ok(match &config.inference.backend {
+    Ok(match &connection.backend {
         Backend::Simulated { latency, delta_delay } => {
             let settings =
                 SimSettings { latency: *latency, delta_delay: *delta_delay, ..SimSettings::default() };

@@ -78,14 +78,16 @@ fn difference_json(difference: &Difference) -> serde_json::Value {
 
 fn print_text(report: &AuditReport) {
     println!(
-        "{} transfers, {} invoices, {} jobs, {} sessions, {} bootstraps, {} payouts, {} grants",
+        "{} transfers, {} invoices, {} jobs, {} sessions, {} bootstraps, {} payouts, {} grants, {} installs, {} credits",
         report.transfers,
         report.invoices,
         report.jobs,
         report.sessions,
         report.bootstraps,
         report.payouts,
-        report.grants
+        report.grants,
+        report.installs,
+        report.credits
     );
     println!("balance of each account (credits minus debits; `wallet` is negative by what it has received):");
     for (account, msats) in &report.balances {
@@ -144,6 +146,8 @@ fn print_json(report: &AuditReport, wallet: Option<&WalletReport>) {
         "bootstraps": report.bootstraps,
         "payouts": report.payouts,
         "grants": report.grants,
+        "installs": report.installs,
+        "credits": report.credits,
         "accountsMsats": accounts,
         "jobsMsats": report.jobs_msats.to_string(),
         "bootstrapsMsats": report.bootstraps_msats.to_string(),

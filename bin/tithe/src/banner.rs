@@ -21,7 +21,7 @@ pub(crate) fn banner(config: &Config, address: &str, pool: &PoolStatus) -> Strin
         Some(connection) => format!("wallet     {} on {network}{paid_by}", connection.name()),
     }];
     let engine = &config.engine;
-    match &config.inference.backend {
+    match &config.inference.connection.backend {
         Backend::Simulated { .. } => {
             lines.push("inference  SIMULATED: results are made up, token counts are real".to_owned());
         }
@@ -29,6 +29,15 @@ pub(crate) fn banner(config: &Config, address: &str, pool: &PoolStatus) -> Strin
             let shown = without_secrets(url).unwrap_or_else(|| url.clone());
             lines.push(format!("inference  {} and {} at {shown}", engine.eval_model, engine.work_model));
         }
+    }
+    if let Some(hardware) = &config.hardware {
+        lines.push(match &hardware.connection.backend {
+            Backend::Simulated { .. } => format!("hardware   SIMULATED: {}", hardware.model),
+            Backend::OpenAi { url } | Backend::Anthropic { url } => {
+                let shown = without_secrets(url).unwrap_or_else(|| url.clone());
+                format!("hardware   {} at {shown}", hardware.model)
+            }
+        });
     }
     lines.push(match config.prices.btc {
         PriceSource::Simulated(price) => format!("BTC price  SIMULATED: {price}"),

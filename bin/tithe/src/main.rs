@@ -6,6 +6,7 @@ mod audit;
 mod banner;
 mod client;
 mod config;
+mod credits;
 mod database;
 mod failure;
 mod identity;
@@ -68,6 +69,11 @@ enum Command {
     Payouts {
         #[command(subcommand)]
         command: payouts::PayoutsCommand,
+    },
+    /// Import, export and show the credits of apps' installs
+    Credits {
+        #[command(subcommand)]
+        command: credits::CreditsCommand,
     },
     /// Inspect the configuration
     Config {
@@ -134,6 +140,9 @@ fn main() -> ExitCode {
         }
         Command::Payouts { command } => {
             load(command.config()).and_then(|config| payouts::run(&config, command))
+        }
+        Command::Credits { command } => {
+            load(command.config()).and_then(|config| credits::run(&config, command))
         }
         Command::Config { command: ConfigCommand::Check(args) } => load(&args).and_then(|config| {
             print!("{}", config.describe());

@@ -27,6 +27,7 @@ pub(crate) async fn operator_engine(config: &Config, store: Arc<dyn Store>) -> R
         webhooks: Arc::new(NoWebhooks),
         provisioner: Arc::new(NoProvisioner),
         inference: Arc::new(SimInference::new(SimSettings::default())),
+        hardware: None,
         prices: Arc::new(FixedPrice::new(price, clock.clone())),
         catalogue: Arc::new(catalogue(config.inference.models.as_deref())?),
         clock,

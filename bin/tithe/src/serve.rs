@@ -1,6 +1,6 @@
 //! `tithe serve`.
 
-use crate::adapters::{catalogue, inference, prices, provisioner, webhooks};
+use crate::adapters::{catalogue, hardware, inference, prices, provisioner, webhooks};
 use crate::banner::banner;
 use crate::config::{Config, LogFormat, Provisioning};
 use crate::database::Database;
@@ -118,6 +118,7 @@ async fn assemble(config: &Config, runtime: &Runtime, limits: LimitSettings) -> 
     let stopping = CancellationToken::new();
     let store = Database::of(&config.storage)?.open().await?;
     let Wallets { wallet, test_payer } = wallets(config, &clock, &entropy).await?;
+    let catalogue = catalogue(config.inference.models.as_deref())?;
     let ports = Ports {
         store,
         wallet,
@@ -125,8 +126,9 @@ async fn assemble(config: &Config, runtime: &Runtime, limits: LimitSettings) -> 
         webhooks: webhooks(config)?,
         provisioner: provisioner(config)?,
         inference: inference(config, &clock, &entropy)?,
+        hardware: hardware(config, &catalogue, &clock, &entropy)?,
         prices: prices(config, &clock, &stopping)?,
-        catalogue: Arc::new(catalogue(config.inference.models.as_deref())?),
+        catalogue: Arc::new(catalogue),
         clock,
         entropy: entropy.clone(),
     };
@@ -177,6 +179,7 @@ pub(crate) fn check(config: &Config) -> Result<(), Failure> {
         provisioner(config)?;
     }
     let catalogue = catalogue(config.inference.models.as_deref())?;
+    hardware(config, &catalogue, &clock, &entropy)?;
     let engine = &config.engine;
     let named = [&engine.eval_model, &engine.work_model].into_iter().chain(&engine.offered_models);
     for name in named {

@@ -78,6 +78,7 @@ async fn a_job_on_a_real_model_is_charged_exactly_its_priced_usage() {
             evaluation: SimInference::new(SimSettings::default()),
             work: Guarded::new(backend, GuardSettings::default(), clock.clone(), entropy.clone()),
         }),
+        hardware: None,
         prices: Arc::new(FixedPrice::new(BtcPrice::parse("100000").unwrap(), clock.clone())),
         clock,
         entropy,

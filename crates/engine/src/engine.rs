@@ -1,17 +1,20 @@
 //! The engine: an assembly of services.
 
 use crate::admission::Admission;
+use crate::asks::Asks;
 use crate::audit::{AuditReport, audit};
 use crate::bootstraps::{BootstrapOwners, Bootstraps};
 use crate::charging::Charging;
 use crate::claim_token::ClaimTokens;
 use crate::committer::Committer;
 use crate::core::Core;
+use crate::credits::Credits;
 use crate::error::EngineError;
 use crate::idempotency::Idempotency;
 use crate::identities::Identities;
 use crate::inference::{BackendHealth, ModelsInUse};
 use crate::jobs::{JobFeed, JobOwners, JobSteps, Jobs};
+use crate::metered::RequestSlots;
 use crate::payments::Payments;
 use crate::payouts::Payouts;
 use crate::pool::Pool;
@@ -35,6 +38,10 @@ pub struct Engine {
     pub quotes: Arc<Quotes>,
     /// Jobs.
     pub jobs: Arc<Jobs>,
+    /// Plain requests.
+    pub asks: Arc<Asks>,
+    /// Install credits.
+    pub credits: Arc<Credits>,
     /// Sessions.
     pub sessions: Arc<Sessions>,
     /// Nodes that are bought.
@@ -114,6 +121,7 @@ impl Engine {
             payments: payments.clone(),
             quotes: quotes.clone(),
             backend: backend.clone(),
+            slots: Arc::new(RequestSlots::new(core.settings.session_requests)),
             admission,
         };
         let sessions = Arc::new(Sessions::new(
@@ -122,6 +130,8 @@ impl Engine {
             MacaroonKeys::new(claims),
             WebhookSecrets::new(claims),
         ));
+        let credits = Arc::new(Credits::new(core.clone()));
+        let asks = Arc::new(Asks::new(core.clone(), credits.clone(), services.clone()));
         let bootstraps = Arc::new(Bootstraps::new(core.clone(), services.clone(), claims, paid));
         let charging = Arc::new(Charging::new(core.clone(), vec![sessions.clone()]));
         let jobs = Arc::new(Jobs::new(core.clone(), services, &steps, ClaimTokens::of_jobs(claims)));
@@ -131,6 +141,8 @@ impl Engine {
         Ok(Self {
             quotes,
             jobs,
+            asks,
+            credits,
             sessions,
             bootstraps,
             payments,
@@ -198,6 +210,7 @@ impl Engine {
         self.sessions.sweep().await?;
         self.bootstraps.sweep().await?;
         self.charging.sweep().await?;
+        self.credits.sweep().await?;
         self.pool.sweep().await?;
         self.retention.sweep().await
     }

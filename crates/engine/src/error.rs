@@ -4,7 +4,10 @@ use crate::books::Refusal;
 use crate::committer::CommitError;
 use crate::error_chain::chain;
 use crate::store::StoreError;
+use std::fmt;
 use std::time::Duration;
+use tithe_ledger::credits::{CreditRefusal, TooManyInstalls};
+use tithe_licences::InvalidLicence;
 use tithe_lightning::{Invoice, TestPaymentError};
 use tithe_money::{MoneyError, Msats, Sats};
 use tithe_payouts::PayoutError;
@@ -69,6 +72,22 @@ pub enum RequestError {
     /// No messages are sent to the webhook.
     #[error("{0}")]
     Webhook(String),
+    /// The model is not among those that an install's plan includes.
+    #[error("not included in the plans of installs: expected one of {included}; got {name:?}")]
+    ModelNotIncluded {
+        /// The name in the request.
+        name: String,
+        /// The names of the models that are included.
+        included: String,
+    },
+    /// More output is wanted than an install's plan includes.
+    #[error("not included in the plans of installs: expected at most {limit} output tokens, got {asked}")]
+    OutputNotIncluded {
+        /// The output that is wanted, in tokens.
+        asked: u64,
+        /// The most output that is included, in tokens.
+        limit: u64,
+    },
     /// The plan is not offered.
     #[error("not offered by this server: expected one of {offered}; got {name:?}")]
     UnknownPlan {
@@ -87,12 +106,12 @@ impl RequestError {
     #[must_use]
     pub const fn field(&self) -> &'static str {
         match self {
-            Self::UnknownModel { .. } => "model",
+            Self::UnknownModel { .. } | Self::ModelNotIncluded { .. } => "model",
             Self::UnknownPlan { .. } => "plan",
             Self::Webhook(_) => "webhookUrl",
             Self::Destination { field, .. } => field,
             Self::Amount { .. } => "amountSats",
-            Self::Quote(QuoteError::OutputLimit { .. }) => "maxOutputTokens",
+            Self::Quote(QuoteError::OutputLimit { .. }) | Self::OutputNotIncluded { .. } => "maxOutputTokens",
             Self::Empty | Self::TooLong { .. } | Self::ControlCharacter { .. } | Self::Quote(_) => "request",
         }
     }
@@ -126,12 +145,36 @@ pub enum InvalidCredential {
     /// The macaroon was revoked, or one that it was narrowed from.
     #[error("the macaroon was revoked by the owner of the session")]
     Revoked,
+    /// A licence is malformed, forged, expired, or another install's.
+    #[error(transparent)]
+    Licence(#[from] InvalidLicence),
+    /// A genuine licence was revoked.
+    #[error("the licence was revoked")]
+    LicenceRevoked,
     /// The claim token is not this one's.
     #[error("invalid claim token: expected the one that was returned when this was created")]
     ClaimToken,
     /// The credentials belong to different identities.
     #[error("several identities: expected credentials of one identity")]
     Several,
+}
+
+/// Nobody pays for a plain request: what a program needs to know to pay for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PaymentNeeded {
+    /// The most that the request can cost.
+    pub required: Msats,
+    /// Why the install that asked has no credit for it; `None` if no install asked.
+    pub credits: Option<CreditRefusal>,
+}
+
+impl fmt::Display for PaymentNeeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.credits {
+            Some(refusal) => refusal.fmt(f),
+            None => write!(f, "payment needed: the request costs at most {}", self.required),
+        }
+    }
 }
 
 /// Why a use case failed. `Display` may be shown to customers. Exhaustive on purpose: whoever renders errors must decide about
@@ -203,6 +246,20 @@ pub enum EngineError {
     /// What is owed cannot be paid like this.
     #[error(transparent)]
     Payout(PayoutError),
+    /// Nobody pays for the request.
+    #[error("{0}")]
+    PaymentNeeded(PaymentNeeded),
+    /// Too many new installs have come from where this one comes from.
+    #[error(transparent)]
+    TooManyInstalls(TooManyInstalls),
+    /// The plan has chosen the operator's own machine, and that does not answer. The credit was given back.
+    #[error(
+        "the hardware that your plan uses for this request is unavailable; the credit was given back; try again later"
+    )]
+    HardwareUnavailable {
+        /// After how long to try again, if the machine has said so.
+        retry_after: Option<Duration>,
+    },
     /// This server sells no nodes.
     #[error("this server sells no nodes")]
     NoNodes,
@@ -281,6 +338,8 @@ impl From<Refusal> for EngineError {
             Refusal::Session(refused) => Self::SessionState(refused),
             Refusal::Payout(refused) => Self::Payout(refused),
             Refusal::KeyRevoked(_) => InvalidCredential::Revoked.into(),
+            Refusal::LicenceRevoked(_) => InvalidCredential::LicenceRevoked.into(),
+            Refusal::NewInstalls(limit) => Self::TooManyInstalls(limit),
             Refusal::NotFound { kind, key } => Self::NotFound { kind, key },
             Refusal::Exists { .. }
             | Refusal::OtherOwner(_)
@@ -289,6 +348,7 @@ impl From<Refusal> for EngineError {
             | Refusal::NotFree(_)
             | Refusal::FreeTier(_)
             | Refusal::KeyUsage(_)
+            | Refusal::Credit(_)
             | Refusal::Transition(_)
             | Refusal::Bootstrap(_)
             | Refusal::Invoice(_)

@@ -26,6 +26,7 @@
 //! ```
 
 mod admission;
+pub mod asks;
 pub mod audit;
 mod background;
 pub mod books;
@@ -34,6 +35,7 @@ pub mod charging;
 mod claim_token;
 pub mod committer;
 mod core;
+pub mod credits;
 mod engine;
 mod error;
 mod error_chain;
@@ -41,6 +43,7 @@ pub mod idempotency;
 pub mod identities;
 pub mod inference;
 pub mod jobs;
+pub mod metered;
 pub mod payments;
 pub mod payouts;
 pub mod pool;
@@ -59,7 +62,7 @@ pub mod store;
 pub use background::Running;
 pub use claim_token::ClaimTokens;
 pub use engine::Engine;
-pub use error::{EngineError, InvalidCredential, RequestError};
-pub use ports::Ports;
+pub use error::{EngineError, InvalidCredential, PaymentNeeded, RequestError};
+pub use ports::{Hardware, Ports};
 pub use readiness::Readiness;
-pub use settings::Settings;
+pub use settings::{CreditSettings, Settings};

@@ -10,6 +10,15 @@ use tithe_lightning::Wallet;
 use tithe_payouts::AddressResolver;
 use tithe_pricing::{Catalogue, PriceFeed};
 
+/// The operator's own machine, which works on requests of installs once they have used up their share of the cloud.
+#[derive(Clone)]
+pub struct Hardware {
+    /// The connection to it.
+    pub inference: Arc<dyn Inference>,
+    /// The model that it runs, by its name in the catalogue.
+    pub model: String,
+}
+
 /// What the engine runs on.
 #[derive(Clone)]
 pub struct Ports {
@@ -25,6 +34,8 @@ pub struct Ports {
     pub webhooks: Arc<dyn Webhooks>,
     /// The AI backend.
     pub inference: Arc<dyn Inference>,
+    /// The operator's own machine, if there is one.
+    pub hardware: Option<Hardware>,
     /// The price of bitcoin.
     pub prices: Arc<dyn PriceFeed>,
     /// The time.

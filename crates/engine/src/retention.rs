@@ -40,6 +40,7 @@ impl Retention {
         let before = now - self.core.settings.retention_in_force();
         steps("expired idempotency keys", || store.idempotency_purge(now, STEP_ROWS)).await?;
         steps("expired authentication nonces", || store.auth_nonces_purge(now, STEP_ROWS)).await?;
+        steps("origins of installs", || store.install_origins_purge(now, STEP_ROWS)).await?;
         steps("texts of expired jobs", || store.expired_texts_purge(STEP_ROWS)).await?;
         steps("unpaid jobs", || store.unpaid_jobs_purge(before, STEP_ROWS)).await?;
         steps("unpaid sessions", || store.unpaid_sessions_purge(before, STEP_ROWS)).await?;

@@ -4,6 +4,7 @@ use crate::admission::Admission;
 use crate::idempotency::Idempotency;
 use crate::identities::Identities;
 use crate::inference::BackendHealth;
+use crate::metered::RequestSlots;
 use crate::payments::Payments;
 use crate::payouts::Payouts;
 use crate::purchases::Purchases;
@@ -21,4 +22,5 @@ pub(crate) struct SalesServices {
     pub(crate) admission: Arc<Admission>,
     pub(crate) quotes: Arc<Quotes>,
     pub(crate) backend: Arc<BackendHealth>,
+    pub(crate) slots: Arc<RequestSlots>,
 }

@@ -4,6 +4,8 @@ use crate::books::Rules;
 use crate::bootstraps::BootstrapPlan;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use tithe_ledger::credits::Plans;
+use tithe_licences::LicenceKeys;
 use tithe_money::{BasisPoints, Sats, UsdMicros};
 use tithe_payouts::FeePolicy;
 
@@ -107,6 +109,35 @@ pub struct Settings {
     pub idempotency_keep: Duration,
     /// How long a keyed request may run before another server may take it over.
     pub idempotency_lease: Duration,
+    /// What installs may use without paying for it.
+    pub credits: CreditSettings,
+}
+
+/// What installs may use without paying for it. [`Default`] is what runs without any configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreditSettings {
+    /// What each plan includes.
+    pub plans: Plans,
+    /// How many new installs without a licence one address may have in 24 hours. With 0, a new install needs a licence.
+    pub new_installs: u64,
+    /// The models that a request of an install may name besides [`Settings::work_model`]. Each is offered.
+    pub models: BTreeSet<String>,
+    /// The most output that a request of an install may have, in tokens; `None` means the default of its model.
+    pub max_output_tokens: Option<u64>,
+    /// The keys that licences may be signed with. Without any, every install is `core`.
+    pub licence_keys: LicenceKeys,
+}
+
+impl Default for CreditSettings {
+    fn default() -> Self {
+        Self {
+            plans: Plans::default(),
+            new_installs: 100,
+            models: BTreeSet::new(),
+            max_output_tokens: None,
+            licence_keys: LicenceKeys::default(),
+        }
+    }
 }
 
 impl Default for Settings {
@@ -162,6 +193,7 @@ impl Default for Settings {
             identity_token_life: Duration::from_hours(24),
             idempotency_keep: Duration::from_hours(24),
             idempotency_lease: Duration::from_secs(30),
+            credits: CreditSettings::default(),
         }
     }
 }

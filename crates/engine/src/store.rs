@@ -9,7 +9,9 @@ use tithe_bootstrap::{Bootstrap, BootstrapRepository};
 use tithe_clock::Timestamp;
 use tithe_free_tier::{FreeTierRepository, Grant, Identity, PoolCounters, Reservation};
 use tithe_jobs::{Job, JobChange, JobId, JobRepository};
+use tithe_ledger::credits::{Credit, CreditRepository, Install};
 use tithe_ledger::{Account, Hold, LedgerRepository, Transfer};
+use tithe_licences::Revocation;
 use tithe_lightning::{Invoice, InvoiceRepository};
 use tithe_money::Msats;
 use tithe_payouts::{Obligation, ObligationRepository, Payout};
@@ -69,6 +71,10 @@ pub enum AuditRow {
     Obligation(Box<Obligation>),
     /// A payment to a customer.
     Payout(Box<Payout>),
+    /// An install.
+    Install(Box<Install>),
+    /// A reservation of an install's request.
+    Credit(Box<Credit>),
     /// An identity.
     Identity(Box<Identity>),
     /// A reservation of the pool.
@@ -174,6 +180,9 @@ pub trait RetentionStore: Send + Sync {
     /// Consumed authentication nonces that expired at or before `now`.
     async fn auth_nonces_purge(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError>;
 
+    /// Origins of installs whose window is over at `now`.
+    async fn install_origins_purge(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError>;
+
     /// The texts of expired jobs: the job stays, its request becomes empty.
     async fn expired_texts_purge(&self, limit: usize) -> Result<usize, StoreError>;
 
@@ -237,6 +246,13 @@ pub trait ReconciliationStore: Send + Sync {
     async fn wallet_transfers(&self, since: Timestamp) -> Result<Vec<Transfer>, StoreError>;
 }
 
+/// Reads the licences that were revoked. Only the engine's batches revoke them.
+#[async_trait]
+pub trait LicenceStore: Send + Sync {
+    /// All revocations, newest first; those of the same moment in the order of their licences' ids.
+    async fn licences_revoked(&self) -> Result<Vec<Revocation>, StoreError>;
+}
+
 /// Everything that the engine needs of a database.
 pub trait Store:
     BatchStore
@@ -248,6 +264,8 @@ pub trait Store:
     + SessionRepository<Error = StoreError>
     + BootstrapRepository<Error = StoreError>
     + ObligationRepository<Error = StoreError>
+    + CreditRepository<Error = StoreError>
+    + LicenceStore
     + ReconciliationStore
 {
 }
@@ -262,6 +280,8 @@ impl<T> Store for T where
         + SessionRepository<Error = StoreError>
         + BootstrapRepository<Error = StoreError>
         + ObligationRepository<Error = StoreError>
+        + CreditRepository<Error = StoreError>
+        + LicenceStore
         + ReconciliationStore
         + ?Sized
 {

@@ -1,6 +1,6 @@
 //! The audit of the pool, of identities' budgets, of reservations and of the log of grants (invariant I5).
 
-use crate::{BudgetWindow, Grant, Identity, PoolCounters, Reservation, ReservationId, ReservationState};
+use crate::{BudgetWindow, Grant, GrantLease, Identity, PoolCounters, Reservation, ReservationId};
 use std::collections::HashMap;
 use tithe_clock::Timestamp;
 use tithe_ledger::{AccountId, Auditor, Invariant, Transfer, TransferKind};
@@ -77,19 +77,20 @@ impl PoolAuditor {
         if state.is_live() {
             ledger.set_aside(AccountId::Pool, *amount);
             self.windows.entry(reservation.pubkey).or_default().reserved += u128::from(amount.get());
-            let leased = matches!(state, ReservationState::Held { until: Some(_) });
+            let leased = matches!(state.lease(), Ok(GrantLease::Until(_)));
             self.live.insert(id.0, (*amount, leased));
         }
-        if *state == ReservationState::Offered {
+        if reservation.is_offer() {
             self.offered += u128::from(amount.get());
             self.windows.entry(reservation.pubkey).or_default().offers.push(*id);
         }
-        if state.absorbed() > *amount {
-            let detail = format!("{} were granted of {amount}", state.absorbed());
+        let absorbed = reservation.absorbed();
+        if absorbed > *amount {
+            let detail = format!("{absorbed} were granted of {amount}");
             ledger.find(Invariant::I5, format!("reservation {id}"), detail);
         }
-        if !state.absorbed().is_zero() {
-            self.settled.insert(id.0, (state.absorbed(), reservation.pubkey));
+        if !absorbed.is_zero() {
+            self.settled.insert(id.0, (absorbed, reservation.pubkey));
         }
     }
 

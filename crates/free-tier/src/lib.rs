@@ -83,7 +83,9 @@ pub use policy::{Budgets, Decision, FreeTierPolicy, PoolView, Serve};
 pub use pool::{PoolCounters, PoolState};
 #[cfg(feature = "ports")]
 pub use repository::FreeTierRepository;
-pub use reservation::{NewReservation, Reservation, ReservationEnded, ReservationState, Reserved};
+pub use reservation::{
+    GrantLease, NewReservation, Reservation, ReservationEnded, ReservationState, Reserved,
+};
 pub use reservation_id::ReservationId;
 pub use rules::Rules;
 pub use settle::{GrantRequest, Granted, grant};

@@ -3,64 +3,42 @@
 use crate::{FreeTierError, Grant, GrantRequest, Identity, PoolState, ReservationId, Rules, Serve, settle};
 use std::time::Duration;
 use tithe_clock::Timestamp;
-use tithe_ledger::Transfer;
+use tithe_ledger::{Lease, Lifecycle, LifecycleError, Transfer};
 use tithe_money::{Msats, Sats};
 use tithe_trust::NostrPubkey;
 
-/// The state of a reservation. It ends exactly once.
+/// How long a reservation lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum ReservationState {
-    /// The pool's part of work whose other part the customer has not paid yet. It ends with the invoice for that part.
-    Offered,
-    /// The work is running.
-    Held {
-        /// When the reservation expires unless renewed; `None` if it lives as long as its job.
-        until: Option<Timestamp>,
-    },
-    /// The work is complete.
-    Settled {
-        /// The amount that the pool paid.
-        absorbed: Msats,
-    },
-    /// The work was not done.
-    Released,
-    /// The lease expired without being renewed.
-    Expired {
-        /// The amount that the pool paid after all, for work that ended late.
-        absorbed_late: Option<Msats>,
-    },
+pub enum GrantLease {
+    /// It is the pool's part of work whose other part the customer has not paid yet. It ends with the invoice for that part.
+    Offer,
+    /// The work is running, and the reservation ends with its job.
+    Job,
+    /// The work is running, and the reservation expires at this time unless it is renewed.
+    Until(Timestamp),
 }
 
-impl ReservationState {
-    /// The name used by the stores.
+impl GrantLease {
+    /// When the reservation expires; `None` if it never does by itself.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub const fn until(self) -> Option<Timestamp> {
         match self {
-            Self::Offered => "offered",
-            Self::Held { .. } => "held",
-            Self::Settled { .. } => "settled",
-            Self::Released => "released",
-            Self::Expired { .. } => "lapsed",
-        }
-    }
-
-    /// Returns true if the amount is still reserved.
-    #[must_use]
-    pub const fn is_live(self) -> bool {
-        matches!(self, Self::Offered | Self::Held { .. })
-    }
-
-    /// The amount that the pool paid in the end.
-    #[must_use]
-    pub const fn absorbed(self) -> Msats {
-        match self {
-            Self::Settled { absorbed } | Self::Expired { absorbed_late: Some(absorbed) } => absorbed,
-            _ => Msats::ZERO,
+            Self::Until(until) => Some(until),
+            Self::Offer | Self::Job => None,
         }
     }
 }
+
+impl Lease for GrantLease {
+    fn is_over(&self, now: Timestamp) -> bool {
+        self.until().is_some_and(|until| until.is_over(now))
+    }
+}
+
+/// The state of a reservation: it is set aside under a [`GrantLease`], and what it takes is the amount that the pool paid.
+pub type ReservationState = Lifecycle<GrantLease, Msats>;
 
 /// An amount reserved for one piece of work, from the pool and from an identity's budget window.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,8 +115,8 @@ impl NewReservation {
         lease: Option<Duration>,
         now: Timestamp,
     ) -> Result<Reserved, FreeTierError> {
-        let state = ReservationState::Held { until: lease.map(|lease| now + lease) };
-        self.reserve(identity, pool, state, now)
+        let lease = lease.map_or(GrantLease::Job, |lease| GrantLease::Until(now + lease));
+        self.reserve(identity, pool, lease, now)
     }
 
     /// Reserves the amount as the pool's part of work whose other part the customer has not paid yet. It becomes a reservation
@@ -152,7 +130,7 @@ impl NewReservation {
         pool: &PoolState,
         now: Timestamp,
     ) -> Result<Reserved, FreeTierError> {
-        let mut reserved = self.reserve(identity, pool, ReservationState::Offered, now)?;
+        let mut reserved = self.reserve(identity, pool, GrantLease::Offer, now)?;
         if let Some(other) = reserved.identity.window.offer.replace(self.id) {
             return Err(FreeTierError::OfferOpen(other));
         }
@@ -186,10 +164,11 @@ impl NewReservation {
         self,
         identity: &Identity,
         pool: &PoolState,
-        state: ReservationState,
+        lease: GrantLease,
         now: Timestamp,
     ) -> Result<Reserved, FreeTierError> {
         let Self { id, amount, budget } = self;
+        let state = ReservationState::Held { lease };
         if amount.is_zero() {
             return Err(FreeTierError::ZeroAmount);
         }
@@ -204,6 +183,28 @@ impl NewReservation {
 }
 
 impl Reservation {
+    /// The name of its state that the stores use: that of an offer and of an expired reservation differ from other lifecycles.
+    #[must_use]
+    pub const fn state_name(&self) -> &'static str {
+        match &self.state {
+            ReservationState::Held { lease: GrantLease::Offer } => "offered",
+            ReservationState::Expired { .. } => "lapsed",
+            state => state.as_str(),
+        }
+    }
+
+    /// Whether it is an open offer.
+    #[must_use]
+    pub const fn is_offer(&self) -> bool {
+        matches!(self.state, ReservationState::Held { lease: GrantLease::Offer })
+    }
+
+    /// The amount that the pool paid in the end.
+    #[must_use]
+    pub fn absorbed(&self) -> Msats {
+        self.state.taken().unwrap_or(Msats::ZERO)
+    }
+
     /// Turns an offer into a reservation of running work, once the customer has paid the other part.
     ///
     /// # Errors
@@ -215,11 +216,12 @@ impl Reservation {
         now: Timestamp,
     ) -> Result<Reserved, FreeTierError> {
         self.check_owner(identity)?;
-        if self.state != ReservationState::Offered {
+        if !self.is_offer() {
             return Err(self.ended());
         }
+        let activated = self.state.renewed(GrantLease::Job).map_err(|failure| self.refused(failure))?;
         Ok(Reserved {
-            reservation: self.moved(ReservationState::Held { until: None }, now),
+            reservation: self.moved(activated, now),
             identity: self.without_offer(identity, now),
             pool: pool.end_offer(self.amount),
         })
@@ -231,12 +233,12 @@ impl Reservation {
     /// [`FreeTierError::Ended`] if the reservation has ended, or belongs to a job and has no lease.
     pub fn renew(&self, identity: &Identity, now: Timestamp, lease: Duration) -> Result<Self, FreeTierError> {
         self.check_owner(identity)?;
-        match self.state {
-            ReservationState::Held { until: Some(_) } => {
-                Ok(self.moved(ReservationState::Held { until: Some(now + lease) }, now))
-            }
-            _ => Err(self.ended()),
+        if !matches!(self.state.lease(), Ok(GrantLease::Until(_))) {
+            return Err(self.ended());
         }
+        let lease = GrantLease::Until(now + lease);
+        let renewed = self.state.renewed(lease).map_err(|failure| self.refused(failure))?;
+        Ok(self.moved(renewed, now))
     }
 
     /// Ends the reservation with the work done: the pool pays its cost, at most the reserved amount, and the rest is released.
@@ -256,26 +258,18 @@ impl Reservation {
         now: Timestamp,
     ) -> Result<ReservationEnded, FreeTierError> {
         self.check_owner(identity)?;
+        let is_late = self.state.is_late().map_err(|failure| self.refused(failure))?;
+        let cost = request.cost.min(self.amount);
         // A live reservation counts as of the window that its grant counts in, whatever the clocks of the servers say.
-        let at = if self.state.is_live() { identity.window.grant_time(now) } else { now };
-        let granted = match self.state {
-            ReservationState::Expired { absorbed_late: None } => {
-                let cost = request.cost.min(self.amount);
-                settle::grant(identity, pool, GrantRequest { cost, ..request }, rules, now)?
-            }
-            state if state.is_live() => {
-                let absorbed = request.cost.min(self.amount);
-                let (identity, pool) = self.without(identity, pool, absorbed, at)?;
-                settle::pay(identity, &pool, request, absorbed, at)?
-            }
-            _ => return Err(self.ended()),
+        let at = if is_late { now } else { identity.window.grant_time(now) };
+        let granted = if is_late {
+            settle::grant(identity, pool, GrantRequest { cost, ..request }, rules, now)?
+        } else {
+            let (identity, pool) = self.without(identity, pool, cost, at)?;
+            settle::pay(identity, &pool, request, cost, at)?
         };
         let absorbed = granted.absorbed;
-        let state = if self.state.is_live() {
-            ReservationState::Settled { absorbed }
-        } else {
-            ReservationState::Expired { absorbed_late: Some(absorbed) }
-        };
+        let state = self.state.settled(absorbed).map_err(|failure| self.refused(failure))?;
         Ok(ReservationEnded {
             reservation: self.moved(state, at),
             identity: granted.identity,
@@ -297,7 +291,9 @@ impl Reservation {
         pool: &PoolState,
         now: Timestamp,
     ) -> Result<ReservationEnded, FreeTierError> {
-        self.give_back(identity, pool, ReservationState::Released, now)
+        self.check_owner(identity)?;
+        let released = self.state.released().map_err(|failure| self.refused(failure))?;
+        self.give_back(identity, pool, released, now)
     }
 
     /// Ends the reservation because its lease has expired: the whole amount is released. The caller stores all of the result
@@ -312,13 +308,9 @@ impl Reservation {
         pool: &PoolState,
         now: Timestamp,
     ) -> Result<ReservationEnded, FreeTierError> {
-        match self.state {
-            ReservationState::Held { until: Some(until) } if until <= now => {
-                self.give_back(identity, pool, ReservationState::Expired { absorbed_late: None }, now)
-            }
-            ReservationState::Held { .. } | ReservationState::Offered => Err(FreeTierError::Live(self.id)),
-            _ => Err(self.ended()),
-        }
+        let expired = self.state.expired(now).map_err(|failure| self.refused(failure))?;
+        self.check_owner(identity)?;
+        self.give_back(identity, pool, expired, now)
     }
 
     fn give_back(
@@ -328,10 +320,6 @@ impl Reservation {
         to: ReservationState,
         now: Timestamp,
     ) -> Result<ReservationEnded, FreeTierError> {
-        self.check_owner(identity)?;
-        if !self.state.is_live() {
-            return Err(self.ended());
-        }
         let (identity, pool) = self.without(identity, pool, Msats::ZERO, now)?;
         let (reservation, absorbed) = (self.moved(to, now), Msats::ZERO);
         Ok(ReservationEnded { reservation, identity, pool, absorbed, grant: None, transfers: Vec::new() })
@@ -348,8 +336,7 @@ impl Reservation {
         let identity = self.without_offer(identity, at);
         let window = identity.window.end_reservation(self.amount, absorbed, at)?;
         let pool = pool.unhold(self.amount)?;
-        let is_offer = self.state == ReservationState::Offered;
-        let pool = if is_offer { pool.end_offer(self.amount) } else { pool };
+        let pool = if self.is_offer() { pool.end_offer(self.amount) } else { pool };
         Ok((identity.with(window, at), pool))
     }
 
@@ -368,7 +355,14 @@ impl Reservation {
     }
 
     const fn ended(&self) -> FreeTierError {
-        FreeTierError::Ended { reservation: self.id, state: self.state.as_str() }
+        FreeTierError::Ended { reservation: self.id, state: self.state_name() }
+    }
+
+    const fn refused(&self, failure: LifecycleError) -> FreeTierError {
+        match failure {
+            LifecycleError::Ended(_) => self.ended(),
+            LifecycleError::Live => FreeTierError::Live(self.id),
+        }
     }
 }
 
@@ -489,7 +483,7 @@ mod tests {
         assert_eq!(new(2, 30).offer(&one, &pool, NOW), Err(FreeTierError::OfferOpen(offer.id)));
         assert!(new(2, 30).hold(&one, &pool, AT_ONCE, NOW).is_ok(), "free work is no offer");
         let active = offer.activate(&one, &pool, NOW).unwrap();
-        assert_eq!(active.reservation.state, ReservationState::Held { until: None });
+        assert_eq!(active.reservation.state, ReservationState::Held { lease: GrantLease::Job });
         assert_eq!((active.identity.window.offer, active.pool.counters().offered), (None, Msats::ZERO));
         assert_eq!(active.pool.account().held(), msats(30), "the amount stays reserved");
         assert!(new(2, 30).offer(&active.identity, &active.pool, NOW).is_ok());
@@ -532,7 +526,7 @@ mod tests {
             new(1, 30).hold(&identity(), &pool(), AT_ONCE, NOW).unwrap();
         let expired = reservation.expire(&identity, &pool, NOW).unwrap();
         let late = settle(&expired.reservation, &expired.identity, &expired.pool, 10).unwrap();
-        assert_eq!((late.absorbed, late.reservation.state.absorbed()), (msats(10), msats(10)));
+        assert_eq!((late.absorbed, late.reservation.absorbed()), (msats(10), msats(10)));
         assert_eq!(late.identity.window.absorbed, msats(10));
         assert!(settle(&late.reservation, &late.identity, &late.pool, 10).is_err());
         let dear = settle(&expired.reservation, &expired.identity, &expired.pool, 99).unwrap();

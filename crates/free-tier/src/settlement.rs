@@ -5,7 +5,8 @@ use crate::{
 };
 use tithe_clock::Timestamp;
 use tithe_ledger::{
-    Account, Charge, Hold, Share, Transfer, TransferKey, TransferKeys, charge, charge_in_full, uncollected,
+    Account, Charge, Hold, Share, Transfer, TransferKey, TransferKeys, charge, charge_in_full,
+    included_in_plan, uncollected,
 };
 use tithe_money::Msats;
 use tithe_trust::Interaction;
@@ -16,6 +17,8 @@ use uuid::Uuid;
 pub enum Payer<'a> {
     /// Nobody: the pool pays, or the operator.
     Nobody,
+    /// The plan of an install, which includes the work: the operator gives it.
+    Plan,
     /// A balance that must cover the whole charge; otherwise the settlement is refused.
     Balance(&'a Account),
     /// An account that holds what was paid for this work beforehand. It pays at most what it has.
@@ -78,7 +81,9 @@ pub struct WorkSettled {
     pub absorbed: Msats,
     /// The amount that the payer paid.
     pub charged: Msats,
-    /// The amount that nobody paid: the operator's loss. The three amounts are the cost.
+    /// The amount that an install's plan includes.
+    pub included: Msats,
+    /// The amount that nobody paid: the operator's loss. The four amounts are the cost.
     pub uncollected: Msats,
     /// The grant, to be added to the log; `None` if the pool paid nothing.
     pub grant: Option<Grant>,
@@ -98,15 +103,15 @@ impl FinishedWork<'_> {
     pub fn key(&self) -> TransferKey {
         match self.payer {
             Payer::Hold { hold, .. } => hold.id.charge_key(),
-            Payer::Nobody | Payer::Balance(_) | Payer::Deposit(_) => work_key(self.id),
+            Payer::Nobody | Payer::Plan | Payer::Balance(_) | Payer::Deposit(_) => work_key(self.id),
         }
     }
 
-    /// Whether neither a hold nor a reservation ends with the settlement, so that its first transfer must show whether it was
-    /// made before.
+    /// Whether neither a hold nor a reservation nor a credit ends with the settlement, so that its first transfer must show whether
+    /// it was made before.
     #[must_use]
     pub const fn is_known_by_key(&self) -> bool {
-        !matches!(self.payer, Payer::Hold { .. }) && !matches!(self.absorb, Absorb::Reserved(_))
+        !matches!(self.payer, Payer::Hold { .. } | Payer::Plan) && !matches!(self.absorb, Absorb::Reserved(_))
     }
 }
 
@@ -147,6 +152,7 @@ fn settle_grant(
         pool: work.pool.clone(),
         absorbed: Msats::ZERO,
         charged: Msats::ZERO,
+        included: Msats::ZERO,
         uncollected: Msats::ZERO,
         grant: None,
         transfers: Vec::new(),
@@ -197,6 +203,11 @@ fn settle_payer(
             settled.transfers.extend(uncollected(cost, what.reference, what.keys, now));
             return Ok(());
         }
+        Payer::Plan => {
+            settled.included = cost;
+            settled.transfers.extend(included_in_plan(cost, what.reference, what.keys, now));
+            return Ok(());
+        }
         Payer::Balance(account) => charge_in_full(account, what, now)?,
         Payer::Deposit(account) => charge(account, what, now)?,
         Payer::Hold { hold, account } => {
@@ -237,7 +248,7 @@ mod tests {
         #[test]
         fn every_msat_of_the_cost_is_settled_once(
             cost in 0_u64..20_000, limit in 0_u64..20_000, balance in 0_u64..20_000, held in 1_u64..5_000, pool in 5_000_u64..20_000,
-            reserved in 1_u64..5_000, payer in 0_usize..4, absorb in 0_usize..3,
+            reserved in 1_u64..5_000, payer in 0_usize..5, absorb in 0_usize..3,
         ) {
             let mut rules = Rules::default();
             rules.free_tier.budgets.new = Sats::new(5).unwrap();
@@ -251,7 +262,10 @@ mod tests {
             let (identity, pool) = if absorb == 2 { (&made.identity, &made.pool) } else { (&identity, &pool) };
             let work = FinishedWork {
                 id: Uuid::nil(), request_hash: RequestHash::of("q"), cost: msats(cost), limit: msats(limit),
-                payer: [Payer::Nobody, Payer::Balance(&account), Payer::Deposit(&account), Payer::Hold { hold: &hold, account: &with_hold }][payer],
+                payer: [
+                    Payer::Nobody, Payer::Balance(&account), Payer::Deposit(&account),
+                    Payer::Hold { hold: &hold, account: &with_hold }, Payer::Plan,
+                ][payer],
                 absorb: [Absorb::Nothing, Absorb::UpTo(msats(3_000)), Absorb::Reserved(&made.reservation)][absorb],
                 identity: Some(identity), pool,
             };
@@ -262,13 +276,15 @@ mod tests {
                     return Ok(());
                 }
             };
-            let WorkSettled { absorbed, charged, uncollected, .. } = settled;
-            prop_assert_eq!(absorbed.get() + charged.get() + uncollected.get(), cost);
+            let WorkSettled { absorbed, charged, included, uncollected, .. } = settled;
+            prop_assert_eq!(absorbed.get() + charged.get() + included.get() + uncollected.get(), cost);
+            prop_assert!(included.is_zero() || payer == 4);
             prop_assert!(absorbed.get() + charged.get() <= limit);
             let of = |kind| settled.transfers.iter().filter(|transfer| transfer.kind == kind).map(|transfer| transfer.amount.get()).sum::<u64>();
             prop_assert_eq!(of(TransferKind::Grant), absorbed.get());
             prop_assert_eq!(of(TransferKind::Charge) + of(TransferKind::Tithe), charged.get());
             prop_assert_eq!(of(TransferKind::Uncollected), uncollected.get());
+            prop_assert_eq!(of(TransferKind::InstallCredit), included.get());
             prop_assert_eq!(of(TransferKind::Tithe), charged.get() / 10);
             prop_assert_eq!(settled.grant.is_some(), !absorbed.is_zero());
             prop_assert_eq!(settled.pool.account().balance().get(), pool.account().balance().get() - absorbed.get() + charged.get() / 10);

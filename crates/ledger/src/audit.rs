@@ -1,6 +1,6 @@
 //! The ledger audit: it reads every row and reports every violated invariant.
 
-use crate::{Account, AccountId, Chart, Hold, HoldState, Transfer, TransferKey, TransferKind};
+use crate::{Account, AccountId, Chart, Hold, Transfer, TransferKey, TransferKind};
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -164,13 +164,10 @@ impl Auditor {
 
     /// Reads a hold.
     pub fn hold(&mut self, hold: &Hold) {
-        if matches!(hold.state, HoldState::Held { .. }) {
+        if hold.state.is_live() {
             *self.held.entry(hold.account).or_default() += u128::from(hold.amount.get());
         }
-        let charged = match hold.state {
-            HoldState::Settled { charged } | HoldState::Expired { charged_late: Some(charged) } => charged,
-            _ => Msats::ZERO,
-        };
+        let charged = hold.state.taken().unwrap_or(Msats::ZERO);
         self.holds.insert(hold.id.0, HoldCharges { hold: hold.clone(), charged: charged.get().into() });
     }
 
@@ -331,7 +328,7 @@ mod tests {
                 "I2 account session:{session}: its row says 10 msat are held, its open holds and reservations 0 msat"
             )]
         );
-        let uncharged = Hold { state: HoldState::Released, ..hold.clone() };
+        let uncharged = Hold { state: crate::HoldState::Released, ..hold.clone() };
         assert_eq!(
             audit(&transfers, &account, &uncharged),
             [

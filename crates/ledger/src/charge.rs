@@ -137,7 +137,27 @@ pub fn uncollected(
     keys: &mut TransferKeys,
     now: Timestamp,
 ) -> Option<Transfer> {
-    let kind = TransferKind::Uncollected;
+    borne_by_operator(TransferKind::Uncollected, amount, reference, keys, now)
+}
+
+/// The transfer that books work which an install's plan includes: `operator → revenue`. `None` for nothing.
+#[must_use]
+pub fn included_in_plan(
+    amount: Msats,
+    reference: Uuid,
+    keys: &mut TransferKeys,
+    now: Timestamp,
+) -> Option<Transfer> {
+    borne_by_operator(TransferKind::InstallCredit, amount, reference, keys, now)
+}
+
+fn borne_by_operator(
+    kind: TransferKind,
+    amount: Msats,
+    reference: Uuid,
+    keys: &mut TransferKeys,
+    now: Timestamp,
+) -> Option<Transfer> {
     (!amount.is_zero()).then(|| Transfer {
         key: keys.next(kind),
         debit: AccountId::Operator,

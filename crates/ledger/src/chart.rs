@@ -121,6 +121,7 @@ impl Default for Chart {
             .allow(TransferKind::BootstrapPayment, AccountKind::Wallet, AccountKind::Bootstrap)
             .allow_customer(AccountKind::Bootstrap)
             .allow(TransferKind::Uncollected, AccountKind::Operator, AccountKind::Revenue)
+            .allow(TransferKind::InstallCredit, AccountKind::Operator, AccountKind::Revenue)
             .allow(TransferKind::Grant, AccountKind::Pool, AccountKind::Revenue)
             .allow(TransferKind::PoolSeed, AccountKind::Operator, AccountKind::Pool)
             .allow(TransferKind::RefundPaid, AccountKind::RefundsDue, AccountKind::Wallet)

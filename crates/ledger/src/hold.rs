@@ -1,6 +1,9 @@
 //! Two-phase holds: an amount is reserved before work starts; the hold is settled, released or expired exactly once.
 
-use crate::{Account, AccountId, Charge, Charged, LedgerError, Transfer, TransferKey, TransferKeys, charge};
+use crate::{
+    Account, AccountId, Charge, Charged, LedgerError, Lifecycle, LifecycleError, Transfer, TransferKey,
+    TransferKeys, charge,
+};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -40,42 +43,8 @@ impl fmt::Display for HoldId {
     }
 }
 
-/// The state of a hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum HoldState {
-    /// The amount is reserved. Live work renews the lease; once the lease has ended, a sweeper may expire the hold.
-    Held {
-        /// When the lease ends.
-        lease_until: Timestamp,
-    },
-    /// The work was done and charged.
-    Settled {
-        /// The amount charged.
-        charged: Msats,
-    },
-    /// The work was not done; nothing was charged.
-    Released,
-    /// The lease ended and the amount was returned to the account.
-    Expired {
-        /// The amount charged if the work turned out to be done after all; at most once.
-        charged_late: Option<Msats>,
-    },
-}
-
-impl HoldState {
-    /// The name used by the stores.
-    #[must_use]
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Held { .. } => "held",
-            Self::Settled { .. } => "settled",
-            Self::Released => "released",
-            Self::Expired { .. } => "expired",
-        }
-    }
-}
+/// The state of a hold: it is set aside until a time, and what it takes is the amount that was charged.
+pub type HoldState = Lifecycle<Timestamp, Msats>;
 
 /// An amount reserved on a guarded account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,7 +104,7 @@ impl Hold {
         if amount.is_zero() {
             return Err(LedgerError::ZeroAmount);
         }
-        let state = HoldState::Held { lease_until: now + lease };
+        let state = HoldState::Held { lease: now + lease };
         let hold = Self { id, account: account.id(), amount, state, created_at: now, updated_at: now };
         Ok((hold, account.hold(amount)?))
     }
@@ -151,8 +120,8 @@ impl Hold {
     /// # Errors
     /// [`LedgerError::HoldEnded`] if the hold has ended.
     pub fn renew(&self, now: Timestamp, lease: Duration) -> Result<Self, LedgerError> {
-        self.live_lease()?;
-        Ok(self.moved(HoldState::Held { lease_until: now + lease }, now))
+        let renewed = self.state.renewed(now + lease).map_err(|failure| self.refused(failure))?;
+        Ok(self.moved(renewed, now))
     }
 
     /// Ends the hold with the work done: charges its cost and returns the rest.
@@ -172,18 +141,11 @@ impl Hold {
         now: Timestamp,
     ) -> Result<HoldEnded, LedgerError> {
         self.check_account(account)?;
-        let (account, late) = match self.state {
-            HoldState::Held { .. } => (account.unhold(self.amount)?, false),
-            HoldState::Expired { charged_late: None } => (account.clone(), true),
-            _ => return Err(self.ended()),
-        };
+        let is_late = self.state.is_late().map_err(|failure| self.refused(failure))?;
+        let account = if is_late { account.clone() } else { account.unhold(self.amount)? };
         let paid = charge::charge(&account, charge, now)?;
         let charged = paid.charged;
-        let state = if late {
-            HoldState::Expired { charged_late: Some(charged) }
-        } else {
-            HoldState::Settled { charged }
-        };
+        let state = self.state.settled(charged).map_err(|failure| self.refused(failure))?;
         Ok(HoldEnded {
             hold: self.moved(state, now),
             account: paid.account,
@@ -200,8 +162,8 @@ impl Hold {
     /// # Errors
     /// [`LedgerError::HoldEnded`] if the hold has ended.
     pub fn release(&self, account: &Account, now: Timestamp) -> Result<HoldEnded, LedgerError> {
-        self.live_lease()?;
-        self.give_back(account, HoldState::Released, now)
+        let released = self.state.released().map_err(|failure| self.refused(failure))?;
+        self.give_back(account, released, now)
     }
 
     /// Ends the hold because its lease has ended: returns the whole amount. The caller stores the hold and the account in one
@@ -210,10 +172,8 @@ impl Hold {
     /// # Errors
     /// [`LedgerError::HoldLive`] while the lease runs, [`LedgerError::HoldEnded`] if the hold has ended.
     pub fn expire(&self, account: &Account, now: Timestamp) -> Result<HoldEnded, LedgerError> {
-        if now < self.live_lease()? {
-            return Err(LedgerError::HoldLive(self.id));
-        }
-        self.give_back(account, HoldState::Expired { charged_late: None }, now)
+        let expired = self.state.expired(now).map_err(|failure| self.refused(failure))?;
+        self.give_back(account, expired, now)
     }
 
     fn give_back(
@@ -237,15 +197,11 @@ impl Hold {
         Self { state, updated_at: now, ..self.clone() }
     }
 
-    fn live_lease(&self) -> Result<Timestamp, LedgerError> {
-        match self.state {
-            HoldState::Held { lease_until } => Ok(lease_until),
-            _ => Err(self.ended()),
+    const fn refused(&self, failure: LifecycleError) -> LedgerError {
+        match failure {
+            LifecycleError::Ended(state) => LedgerError::HoldEnded { hold: self.id, state },
+            LifecycleError::Live => LedgerError::HoldLive(self.id),
         }
-    }
-
-    const fn ended(&self) -> LedgerError {
-        LedgerError::HoldEnded { hold: self.id, state: self.state.as_str() }
     }
 
     fn check_account(&self, account: &Account) -> Result<(), LedgerError> {
@@ -301,7 +257,7 @@ mod tests {
         assert_eq!(renewed.expire(&account, NOW + LEASE), Err(LedgerError::HoldLive(hold.id)));
         let expired = renewed.expire(&account, NOW + LEASE + LEASE).unwrap();
         assert_eq!(expired.account.available(), msats(100));
-        assert_eq!(expired.hold.state, HoldState::Expired { charged_late: None });
+        assert_eq!(expired.hold.state, HoldState::Expired { late: None });
     }
 
     #[test]

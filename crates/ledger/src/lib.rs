@@ -80,7 +80,9 @@ mod transfer;
 
 pub use account::{Account, AccountId, UnknownAccount};
 pub use audit::{Auditor, Finding, Invariant};
-pub use charge::{Charge, Charged, Share, TransferKeys, charge, charge_in_full, uncollected};
+pub use charge::{
+    Charge, Charged, Share, TransferKeys, charge, charge_in_full, included_in_plan, uncollected,
+};
 pub use chart::{AccountKind, Chart};
 pub use hold::{Hold, HoldEnded, HoldId, HoldState};
 pub use lifecycle::{Lease, Lifecycle, LifecycleError};

@@ -177,6 +177,9 @@ mod tests {
         let released = Life::Released;
         assert_eq!(released.settled(1), Err(LifecycleError::Ended("released")));
         assert_eq!(released.settled(1).unwrap_err().to_string(), "already ended: it is released");
-        assert_eq!(Life::Held { lease: NOW }.expired(NOW - Duration::from_secs(1)), Err(LifecycleError::Live));
+        assert_eq!(
+            Life::Held { lease: NOW }.expired(NOW - Duration::from_secs(1)),
+            Err(LifecycleError::Live)
+        );
     }
 }

@@ -35,6 +35,7 @@ impl Vocabulary for KindNames {
         "refund_accrued",
         "rounding",
         "uncollected",
+        "install_credit",
         "grant",
         "tithe",
         "pool_seed",

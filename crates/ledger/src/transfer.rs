@@ -29,6 +29,8 @@ pub enum TransferKind {
     Rounding,
     /// A charge that the account could not cover: `operator → revenue`.
     Uncollected,
+    /// Work that an install's plan includes, which the operator gives: `operator → revenue`.
+    InstallCredit,
     /// The pool paid for work: `pool → revenue`.
     Grant,
     /// The pool's share of a payment for work: from the customer's account to `pool`.
@@ -57,7 +59,7 @@ pub enum TransferKind {
 
 impl TransferKind {
     /// The kinds that Tithe uses itself.
-    pub const BUILT_IN: [Self; 19] = [
+    pub const BUILT_IN: [Self; 20] = [
         Self::JobPayment,
         Self::Deposit,
         Self::TopUp,
@@ -66,6 +68,7 @@ impl TransferKind {
         Self::RefundAccrued,
         Self::Rounding,
         Self::Uncollected,
+        Self::InstallCredit,
         Self::Grant,
         Self::Tithe,
         Self::PoolSeed,
@@ -91,6 +94,7 @@ impl TransferKind {
             Self::RefundAccrued => "refund_accrued",
             Self::Rounding => "rounding",
             Self::Uncollected => "uncollected",
+            Self::InstallCredit => "install_credit",
             Self::Grant => "grant",
             Self::Tithe => "tithe",
             Self::PoolSeed => "pool_seed",

@@ -2,12 +2,20 @@
 
 use std::fmt;
 use std::str::FromStr;
-use tithe_clock::Timestamp;
+use tithe_clock::{Entropy, Timestamp};
 use uuid::Uuid;
 
 /// The id of a licence. Every licence that is issued has another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LicenceId(pub Uuid);
+
+impl LicenceId {
+    /// A new random id.
+    #[must_use]
+    pub fn random(entropy: &dyn Entropy) -> Self {
+        Self(uuid::Builder::from_random_bytes(entropy.bytes()).into_uuid())
+    }
+}
 
 impl fmt::Display for LicenceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

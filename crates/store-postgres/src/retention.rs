@@ -13,6 +13,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use std::collections::HashSet;
 use tithe_clock::Timestamp;
 use tithe_engine::store::{IdentitiesPurged, RetentionStore, StoreError};
+use tithe_ledger::credits::ORIGIN_WINDOW;
 use tithe_store_sql::retention::{
     EXPIRED_TEXTS, NO_BOOTSTRAP_PAYMENT, NO_BOOTSTRAPS, NO_JOBS, NO_SESSIONS, NOTHING_PAID,
     UNPAID_BOOTSTRAPS, UNPAID_JOBS, UNPAID_SESSIONS, UNPROVEN,
@@ -28,6 +29,10 @@ const KEYS: &str = "\
 const NONCES: &str = "\
     DELETE FROM auth_challenges WHERE expires_at <= $1 AND ctid = ANY (ARRAY (\
     SELECT ctid FROM auth_challenges WHERE expires_at <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))";
+/// An origin may begin another window before it is locked.
+const ORIGINS: &str = "\
+    DELETE FROM install_origins WHERE since <= $1 AND ctid = ANY (ARRAY (\
+    SELECT ctid FROM install_origins WHERE since <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))";
 /// The oldest come first, so that no more than these are looked at.
 const STEPS: &str = "\
     DELETE FROM outbox WHERE seq = ANY (ARRAY (\
@@ -41,6 +46,10 @@ impl RetentionStore for PostgresStore {
 
     async fn auth_nonces_purge(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
         self.purge("auth_nonces_purge", NONCES, now, limit).await
+    }
+
+    async fn install_origins_purge(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.purge("install_origins_purge", ORIGINS, now - ORIGIN_WINDOW, limit).await
     }
 
     async fn expired_texts_purge(&self, limit: usize) -> Result<usize, StoreError> {

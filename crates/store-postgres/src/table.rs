@@ -4,8 +4,9 @@
 
 use std::fmt::Write as _;
 use tithe_store_sql::rows::{
-    AccountRow, AuthNonceRow, BootstrapRow, HoldRow, IdempotencyRow, IdentityRow, InvoiceRow, JobRow,
-    ObligationRow, PayoutRow, PoolCountersRow, ReservationRow, SessionKeyRow, SessionRequestRow, SessionRow,
+    AccountRow, AuthNonceRow, BootstrapRow, CreditRow, HoldRow, IdempotencyRow, IdentityRow,
+    InstallOriginRow, InstallRow, InvoiceRow, JobRow, ObligationRow, PayoutRow, PoolCountersRow,
+    ReservationRow, RevocationRow, SessionKeyRow, SessionRequestRow, SessionRow,
 };
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, Statement};
@@ -284,6 +285,43 @@ table! {
     key { id: text }
     fixed {}
     changing { offered_msats: bigint, day: bigint, granted_msats: bigint }
+}
+
+table! {
+    // An origin begins another window when one is over.
+    InstallOriginRow in "install_origins", locked by "install_origins.name";
+    key { name: text }
+    fixed {}
+    changing { since: bigint, installs: bigint }
+}
+
+table! {
+    InstallRow in "install_credits", locked by "install_credits.install_id";
+    key { install_id: text }
+    fixed { created_at: bigint }
+    changing {
+        plan: text, anchor_day: bigint, period_start: bigint, lifetime_consumed: bigint, lifetime_cloud_consumed: bigint,
+        lifetime_reserved: bigint, lifetime_cloud_reserved: bigint, monthly_consumed: bigint, monthly_cloud_consumed: bigint,
+        monthly_reserved: bigint, monthly_cloud_reserved: bigint, last_active_at: bigint
+    }
+}
+
+table! {
+    CreditRow in "credits", locked by "credits.id";
+    key { id: text }
+    fixed {
+        install_id: text, plan: text, backend: text, counted: text, quota_requests: bigint, quota_cloud: bigint,
+        period_start: bigint, used_after: bigint, cloud_used_after: bigint, created_at: bigint
+    }
+    changing { state: text, lease_until: bigint, late: boolean, updated_at: bigint }
+}
+
+table! {
+    // A revocation never changes.
+    RevocationRow in "revoked_licences", locked by "revoked_licences.licence_id";
+    key { licence_id: text }
+    fixed { reason: text }
+    changing { revoked_at: bigint }
 }
 
 #[cfg(test)]

@@ -303,3 +303,58 @@ diesel::table! {
         created_at -> BigInt,
     }
 }
+
+diesel::table! {
+    install_credits (install_id) {
+        install_id -> Text,
+        plan -> Text,
+        anchor_day -> BigInt,
+        period_start -> BigInt,
+        lifetime_consumed -> BigInt,
+        lifetime_cloud_consumed -> BigInt,
+        lifetime_reserved -> BigInt,
+        lifetime_cloud_reserved -> BigInt,
+        monthly_consumed -> BigInt,
+        monthly_cloud_consumed -> BigInt,
+        monthly_reserved -> BigInt,
+        monthly_cloud_reserved -> BigInt,
+        last_active_at -> BigInt,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    credits (id) {
+        id -> Text,
+        install_id -> Text,
+        plan -> Text,
+        backend -> Text,
+        counted -> Text,
+        quota_requests -> Nullable<BigInt>,
+        quota_cloud -> Nullable<BigInt>,
+        period_start -> BigInt,
+        used_after -> BigInt,
+        cloud_used_after -> BigInt,
+        state -> Text,
+        lease_until -> Nullable<BigInt>,
+        late -> Bool,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    install_origins (name) {
+        name -> Text,
+        since -> BigInt,
+        installs -> BigInt,
+    }
+}
+
+diesel::table! {
+    revoked_licences (licence_id) {
+        licence_id -> Text,
+        reason -> Text,
+        revoked_at -> BigInt,
+    }
+}

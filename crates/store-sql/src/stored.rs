@@ -1,14 +1,16 @@
 //! Which row of the database stores which kind of row of the engine.
 
 use crate::rows::{
-    AccountRow, AuthNonceRow, BootstrapRow, HoldRow, IdempotencyRow, IdentityRow, InvoiceRow, JobRow,
-    ObligationRow, POOL_COUNTERS, PayoutRow, PoolCountersRow, ReservationRow, SessionKeyRow,
-    SessionRequestRow, SessionRow, auth_nonce_column,
+    AccountRow, AuthNonceRow, BootstrapRow, CreditRow, HoldRow, IdempotencyRow, IdentityRow,
+    InstallOriginRow, InstallRow, InvoiceRow, JobRow, ObligationRow, POOL_COUNTERS, PayoutRow,
+    PoolCountersRow, ReservationRow, RevocationRow, SessionKeyRow, SessionRequestRow, SessionRow,
+    auth_nonce_column,
 };
 use tithe_engine::books::RowKind;
 use tithe_engine::books::rows::{
-    Accounts, AuthNonces, Bootstraps, Counters, Holds, IdempotencyKeys, Identities, Invoices, Jobs,
-    Obligations, Payouts, Reservations, SessionKeys, SessionRequests, Sessions,
+    Accounts, AuthNonces, Bootstraps, Counters, Credits, Holds, IdempotencyKeys, Identities, InstallOrigins,
+    Installs, Invoices, Jobs, LicenceRevocations, Obligations, Payouts, Reservations, SessionKeys,
+    SessionRequests, Sessions,
 };
 use tithe_engine::store::StoreError;
 
@@ -73,4 +75,8 @@ stored! {
     Counters as PoolCountersRow, key [String; 1] of () => [POOL_COUNTERS.to_owned()];
     Holds as HoldRow, key [String; 1] of id => [id.to_string()];
     Reservations as ReservationRow, key [String; 1] of id => [id.to_string()];
+    InstallOrigins as InstallOriginRow, key [String; 1] of name => [name.clone()];
+    Installs as InstallRow, key [String; 1] of id => [id.to_string()];
+    Credits as CreditRow, key [String; 1] of id => [id.to_string()];
+    LicenceRevocations as RevocationRow, key [String; 1] of id => [id.to_string()];
 }

@@ -7,12 +7,13 @@ use futures_util::StreamExt;
 use tithe_engine::store::{AuditRow, AuditRows, StoreError};
 use tithe_ledger::Transfer;
 use tithe_store_sql::rows::{
-    AccountRow, BootstrapRow, GrantRow, HoldRow, IdentityRow, InvoiceRow, JobRow, ObligationRow, PayoutRow,
-    PoolCountersRow, ReservationRow, SessionRequestRow, SessionRow, TransferRow,
+    AccountRow, BootstrapRow, CreditRow, GrantRow, HoldRow, IdentityRow, InstallRow, InvoiceRow, JobRow,
+    ObligationRow, PayoutRow, PoolCountersRow, ReservationRow, SessionRequestRow, SessionRow, TransferRow,
 };
 use tithe_store_sql::schema::{
-    accounts, bootstrap_jobs, free_tier_grants, free_tier_pool, free_tier_reservations, holds, invoices,
-    jobs, nostr_identities, obligations, payouts, session_requests, sessions, transfers,
+    accounts, bootstrap_jobs, credits, free_tier_grants, free_tier_pool, free_tier_reservations, holds,
+    install_credits, invoices, jobs, nostr_identities, obligations, payouts, session_requests, sessions,
+    transfers,
 };
 use tokio::sync::mpsc;
 
@@ -90,6 +91,8 @@ fn send_all(connection: &mut SqliteConnection, sender: &Sender) -> Result<(), Fa
     send_table!(obligations, account, ObligationRow, |row| AuditRow::Obligation(Box::new(row)));
     send_table!(payouts, payment_hash, PayoutRow, |row| AuditRow::Payout(Box::new(row)));
     send_table!(session_requests, id, SessionRequestRow, |row| AuditRow::SessionRequest(Box::new(row)));
+    send_table!(install_credits, install_id, InstallRow, |row| AuditRow::Install(Box::new(row)));
+    send_table!(credits, id, CreditRow, |row| AuditRow::Credit(Box::new(row)));
     Ok(())
 }
 

@@ -10,13 +10,15 @@ use diesel::prelude::*;
 use diesel::sql_types::Bool;
 use tithe_clock::Timestamp;
 use tithe_engine::store::{IdentitiesPurged, RetentionStore, StoreError};
+use tithe_ledger::credits::ORIGIN_WINDOW;
 use tithe_store_sql::retention::{
     EXPIRED_TEXTS, NO_BOOTSTRAP_PAYMENT, NO_BOOTSTRAPS, NO_JOBS, NO_SESSIONS, NOTHING_PAID,
     UNPAID_BOOTSTRAPS, UNPAID_JOBS, UNPAID_SESSIONS, UNPROVEN,
 };
 use tithe_store_sql::rows::{JOB_TOPIC, Reader, limit_column};
 use tithe_store_sql::schema::{
-    auth_challenges, bootstrap_jobs, idempotency_keys, invoices, jobs, nostr_identities, outbox, sessions,
+    auth_challenges, bootstrap_jobs, idempotency_keys, install_origins, invoices, jobs, nostr_identities,
+    outbox, sessions,
 };
 use tithe_trust::NostrPubkey;
 
@@ -44,6 +46,20 @@ impl RetentionStore for SqliteStore {
         };
         self.purge(find, |connection, ids| {
             diesel::delete(auth_challenges::table.filter(auth_challenges::id.eq_any(ids)))
+                .execute(connection)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn install_origins_purge(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let find = move |connection: &mut SqliteConnection| {
+            let began = (now - ORIGIN_WINDOW).unix_micros();
+            let over = install_origins::table.filter(install_origins::since.le(began));
+            Ok(over.select(install_origins::name).limit(limit_column(limit)).load::<String>(connection)?)
+        };
+        self.purge(find, |connection, names| {
+            diesel::delete(install_origins::table.filter(install_origins::name.eq_any(names)))
                 .execute(connection)?;
             Ok(())
         })

@@ -3,14 +3,15 @@
 use crate::fault::Fault;
 use diesel::prelude::*;
 use tithe_engine::books::rows::{
-    Accounts, AuthNonces, Bootstraps, Counters, Holds, IdempotencyKeys, Identities, Invoices, Jobs,
-    Obligations, Payouts, Reservations, SessionKeys, SessionRequests, Sessions,
+    Accounts, AuthNonces, Bootstraps, Counters, Credits, Holds, IdempotencyKeys, Identities, InstallOrigins,
+    Installs, Invoices, Jobs, LicenceRevocations, Obligations, Payouts, Reservations, SessionKeys,
+    SessionRequests, Sessions,
 };
 use tithe_store_sql::Stored;
 use tithe_store_sql::schema::{
-    accounts, auth_challenges, bootstrap_jobs, free_tier_pool, free_tier_reservations, holds,
-    idempotency_keys, invoices, jobs, nostr_identities, obligations, payouts, session_keys, session_requests,
-    sessions,
+    accounts, auth_challenges, bootstrap_jobs, credits, free_tier_pool, free_tier_reservations, holds,
+    idempotency_keys, install_credits, install_origins, invoices, jobs, nostr_identities, obligations,
+    payouts, revoked_licences, session_keys, session_requests, sessions,
 };
 
 /// A table whose rows batches find, insert and update by primary key.
@@ -87,4 +88,8 @@ tables! {
     Counters in free_tier_pool, by [id];
     Holds in holds, by [id];
     Reservations in free_tier_reservations, by [id];
+    InstallOrigins in install_origins, by [name];
+    Installs in install_credits, by [install_id];
+    Credits in credits, by [id];
+    LicenceRevocations in revoked_licences, by [licence_id];
 }

@@ -7,14 +7,16 @@ use tithe_clock::Timestamp;
 use tithe_engine::books::{Batch, Committed};
 use tithe_engine::records::{IdempotencyId, IdempotencyRecord};
 use tithe_engine::store::{
-    AuditRows, BatchStore, IdentitiesPurged, LedgerTotals, PeerEvent, ReconciliationStore, RetentionStore,
-    Store, StoreError,
+    AuditRows, BatchStore, IdentitiesPurged, LedgerTotals, LicenceStore, PeerEvent, ReconciliationStore,
+    RetentionStore, Store, StoreError,
 };
 use tithe_free_tier::{
     FreeTierRepository, Grant, GrantId, Identity, PoolCounters, Reservation, ReservationId,
 };
 use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, JobSummary, Lease};
+use tithe_ledger::credits::{Credit, CreditId, CreditRepository, Install, InstallId};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository, Transfer};
+use tithe_licences::Revocation;
 use tithe_lightning::{ExpiryWindow, Invoice, InvoiceRepository, PaymentHash};
 use tithe_payouts::{Obligation, ObligationRepository, Payout};
 use tithe_paywall::KeyId;
@@ -101,6 +103,10 @@ impl<L: StoreLayer> RetentionStore for Layered<L> {
 
     async fn auth_nonces_purge(&self, now: Timestamp, limit: usize) -> StoreResult<usize> {
         self.0.pass(self.0.inner().auth_nonces_purge(now, limit)).await
+    }
+
+    async fn install_origins_purge(&self, now: Timestamp, limit: usize) -> StoreResult<usize> {
+        self.0.pass(self.0.inner().install_origins_purge(now, limit)).await
     }
 
     async fn expired_texts_purge(&self, limit: usize) -> StoreResult<usize> {
@@ -349,6 +355,34 @@ impl<L: StoreLayer> ObligationRepository for Layered<L> {
 
     async fn payouts_in_flight(&self, now: Timestamp, limit: usize) -> StoreResult<Vec<Payout>> {
         self.0.pass(self.0.inner().payouts_in_flight(now, limit)).await
+    }
+}
+
+#[async_trait]
+impl<L: StoreLayer> CreditRepository for Layered<L> {
+    type Error = StoreError;
+
+    async fn install(&self, id: InstallId) -> StoreResult<Option<Install>> {
+        self.0.pass(self.0.inner().install(id)).await
+    }
+
+    async fn installs(&self, after: Option<InstallId>, limit: usize) -> StoreResult<Vec<Install>> {
+        self.0.pass(self.0.inner().installs(after, limit)).await
+    }
+
+    async fn credit(&self, id: CreditId) -> StoreResult<Option<Credit>> {
+        self.0.pass(self.0.inner().credit(id)).await
+    }
+
+    async fn credits_overdue(&self, now: Timestamp, limit: usize) -> StoreResult<Vec<Credit>> {
+        self.0.pass(self.0.inner().credits_overdue(now, limit)).await
+    }
+}
+
+#[async_trait]
+impl<L: StoreLayer> LicenceStore for Layered<L> {
+    async fn licences_revoked(&self) -> StoreResult<Vec<Revocation>> {
+        self.0.pass(self.0.inner().licences_revoked()).await
     }
 }
 

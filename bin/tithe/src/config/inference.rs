@@ -100,11 +100,43 @@ pub(crate) struct Parameters {
     pub(crate) stream_options: bool,
 }
 
-/// The AI backend and its models.
-pub(crate) struct Inference {
+impl Parameters {
+    /// What the backend takes is found out by its host, and as it shows.
+    pub(super) const AUTO: Self = Self {
+        output_limit_field: OutputLimitField::Auto,
+        zero_temperature: ZeroTemperature::Auto,
+        stream_options: true,
+    };
+}
+
+/// How a backend is called.
+pub(crate) struct BackendConnection {
     pub(crate) backend: Backend,
     pub(crate) parameters: Parameters,
     pub(crate) api_key: Option<String>,
+    /// The setting that its URL is from, for errors.
+    pub(crate) url_setting: &'static str,
+    /// The setting that its API key is from, for errors.
+    pub(crate) api_key_setting: &'static str,
+}
+
+impl BackendConnection {
+    pub(crate) const fn is_simulated(&self) -> bool {
+        matches!(self.backend, Backend::Simulated { .. })
+    }
+}
+
+/// The simulated backend with its configured delays.
+pub(super) fn simulated(values: &Values) -> Result<Backend, ConfigError> {
+    Ok(Backend::Simulated {
+        latency: Duration::from_millis(values.number("TITHE_SIM_LATENCY_MS", 0, 600_000)?),
+        delta_delay: Duration::from_millis(values.number("TITHE_SIM_DELTA_MS", 0, 60_000)?),
+    })
+}
+
+/// The AI backend and its models.
+pub(crate) struct Inference {
+    pub(crate) connection: BackendConnection,
     pub(crate) models: Option<PathBuf>,
     pub(super) eval_model: String,
     pub(super) eval_max_output_tokens: u64,
@@ -115,7 +147,7 @@ pub(crate) struct Inference {
 impl Inference {
     pub(super) fn read(values: &Values) -> Result<Self, ConfigError> {
         let kind = values.one_of("TITHE_INFERENCE", &["sim", "openai", "anthropic"])?;
-        let simulated = kind == "sim";
+        let is_simulated = kind == "sim";
         let backend = match kind {
             "openai" => {
                 Backend::OpenAi { url: values.required("TITHE_INFERENCE_URL", "TITHE_INFERENCE=openai")? }
@@ -124,21 +156,18 @@ impl Inference {
                 let url = values.optional("TITHE_INFERENCE_URL");
                 Backend::Anthropic { url: url.unwrap_or_else(|| "https://api.anthropic.com".to_owned()) }
             }
-            _ => Backend::Simulated {
-                latency: Duration::from_millis(values.number("TITHE_SIM_LATENCY_MS", 0, 600_000)?),
-                delta_delay: Duration::from_millis(values.number("TITHE_SIM_DELTA_MS", 0, 60_000)?),
-            },
+            _ => simulated(values)?,
         };
         let model = |name, default: &str| match values.optional(name) {
             Some(model) => Ok(model),
-            None if simulated => Ok(default.to_owned()),
+            None if is_simulated => Ok(default.to_owned()),
             None => values.required(name, &format!("TITHE_INFERENCE={kind}")),
         };
         let (eval_model, work_model) =
             (model("TITHE_EVAL_MODEL", "sim-small")?, model("TITHE_WORK_MODEL", "sim-large")?);
         let offered_models = match values.list("TITHE_OFFERED_MODELS") {
             models if !models.is_empty() => models.into_iter().collect(),
-            _ if simulated => BTreeSet::from(["sim-small".to_owned(), "sim-large".to_owned()]),
+            _ if is_simulated => BTreeSet::from(["sim-small".to_owned(), "sim-large".to_owned()]),
             _ => BTreeSet::from([work_model.clone()]),
         };
         let parameters = Parameters {
@@ -157,14 +186,23 @@ impl Inference {
             stream_options: values.one_of("TITHE_INFERENCE_STREAM_OPTIONS", &["send", "omit"])? == "send",
         };
         Ok(Self {
-            backend,
-            parameters,
-            api_key: values.optional("TITHE_INFERENCE_API_KEY"),
+            connection: BackendConnection {
+                backend,
+                parameters,
+                api_key: values.optional("TITHE_INFERENCE_API_KEY"),
+                url_setting: "TITHE_INFERENCE_URL",
+                api_key_setting: "TITHE_INFERENCE_API_KEY",
+            },
             models: values.optional("TITHE_MODELS").map(PathBuf::from),
             eval_model,
             eval_max_output_tokens: values.number("TITHE_EVAL_MAX_OUTPUT_TOKENS", 16, 1_000_000)?,
             work_model,
             offered_models,
         })
+    }
+
+    /// Whether customers may choose a model.
+    pub(super) fn offers(&self, model: &str) -> bool {
+        model == self.work_model || self.offered_models.contains(model)
     }
 }

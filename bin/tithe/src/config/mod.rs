@@ -3,6 +3,7 @@
 //! Each group of settings is a file: its settings with their defaults and descriptions, and what they are read into.
 
 mod bootstrap;
+mod credits;
 mod error;
 mod free_tier;
 mod inference;
@@ -18,7 +19,7 @@ mod wallet;
 
 pub(crate) use bootstrap::Provisioning;
 pub(crate) use error::ConfigError;
-pub(crate) use inference::Backend;
+pub(crate) use inference::{Backend, BackendConnection};
 pub(crate) use log::LogFormat;
 pub(crate) use prices::PriceSource;
 pub(crate) use storage::Storage;
@@ -26,6 +27,7 @@ pub(crate) use wallet::Connection;
 
 use crate::url::without_secrets;
 use bootstrap::Bootstrap;
+use credits::{Credits, Hardware};
 use free_tier::FreeTier;
 use inference::Inference;
 use jobs::Jobs;
@@ -48,6 +50,7 @@ const GROUPS: Groups = &[
     inference::SETTINGS,
     prices::SETTINGS,
     free_tier::SETTINGS,
+    credits::SETTINGS,
     jobs::SETTINGS,
     sessions::SETTINGS,
     bootstrap::SETTINGS,
@@ -61,6 +64,7 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     pub(crate) wallet: Wallet,
     pub(crate) inference: Inference,
+    pub(crate) hardware: Option<Hardware>,
     pub(crate) prices: Prices,
     pub(crate) bootstrap: Bootstrap,
     pub(crate) sessions: Sessions,
@@ -77,6 +81,7 @@ impl Config {
         let (inference, prices) = (Inference::read(&values)?, Prices::read(&values)?);
         let (bootstrap, sessions) = (Bootstrap::read(&values)?, Sessions::read(&values)?);
         let wallet = Wallet::read(&values)?;
+        let Credits { hardware, settings: credits } = Credits::read(&values, &inference)?;
         let engine = engine_settings(
             &inference,
             &wallet,
@@ -86,12 +91,14 @@ impl Config {
             &bootstrap,
             FreeTier::read(&values)?,
         );
+        let engine = tithe_engine::Settings { credits, ..engine };
         let config = Self {
             server: Server::read(&values)?,
             storage: Storage::read(&values)?,
             log: Log::read(&values)?,
             wallet,
             inference,
+            hardware,
             prices,
             bootstrap,
             sessions,
@@ -107,7 +114,7 @@ impl Config {
             self.check_production()?;
         }
         let is_public = !self.server.listen.ip().is_loopback();
-        if self.server.dev && is_public && !matches!(self.inference.backend, Backend::Simulated { .. }) {
+        if self.server.dev && is_public && !self.inference.connection.is_simulated() {
             let problem = "TITHE_DEV=1 lets anybody pay with play money, so with a real AI backend it serves only on a loopback \
                            address (TITHE_LISTEN)";
             return Err(ConfigError::Together(problem.to_owned()));
@@ -119,9 +126,10 @@ impl Config {
     fn check_production(&self) -> Result<(), ConfigError> {
         let problems = [
             (self.wallet.connection.is_none(), "the simulated wallet: set TITHE_WALLET"),
+            (self.inference.connection.is_simulated(), "the simulated inference: set TITHE_INFERENCE"),
             (
-                matches!(self.inference.backend, Backend::Simulated { .. }),
-                "the simulated inference: set TITHE_INFERENCE",
+                self.hardware.as_ref().is_some_and(|hardware| hardware.connection.is_simulated()),
+                "the simulated hardware: set TITHE_HARDWARE",
             ),
             (
                 matches!(self.prices.btc, PriceSource::Simulated(_)),
@@ -186,7 +194,7 @@ fn engine_settings(
         max_unpaid_per_identity: jobs.max_unpaid_per_identity,
         late_payment_window: jobs.late_payment_window,
         retention: jobs.retention,
-        probe_backend: !matches!(inference.backend, Backend::Simulated { .. }),
+        probe_backend: !inference.connection.is_simulated(),
         poll_interval: jobs.poll_interval,
         workers: jobs.workers,
         lease: jobs.lease,
@@ -208,7 +216,6 @@ fn engine_settings(
 
 #[cfg(test)]
 mod tests {
-    use super::inference::Backend;
     use super::*;
     use tithe_money::BasisPoints;
 
@@ -226,7 +233,7 @@ mod tests {
         let config = with(&[]).unwrap();
         assert_eq!(config.server.listen.to_string(), "127.0.0.1:8402");
         assert_eq!(config.storage.database(), "sqlite://tithe-data/tithe.db");
-        assert!(!config.server.dev && matches!(config.inference.backend, Backend::Simulated { .. }));
+        assert!(!config.server.dev && config.inference.connection.is_simulated());
     }
 
     #[test]
@@ -307,6 +314,16 @@ mod tests {
             ),
             (&[("TITHE_CORS_ORIGINS", "https://a.b/")], "invalid origin \"https://a.b/\""),
             (
+                &[("TITHE_ENV", "production"), ("TITHE_HARDWARE", "sim")],
+                "nor on the simulated hardware: set TITHE_HARDWARE",
+            ),
+            (
+                &[("TITHE_ADMIN_TOKEN", "0123456789abcde")],
+                "invalid TITHE_ADMIN_TOKEN (from the environment): expected at least 16 visible ASCII characters without spaces, \
+                 got \"a hidden value\"",
+            ),
+            (&[("TITHE_ADMIN_TOKEN", "sixteen characters")], "visible ASCII characters without spaces"),
+            (
                 &[("TITHE_WALLET_SIM_FAULTS", "lose=x")],
                 "invalid TITHE_WALLET_SIM_FAULTS (from the environment): ",
             ),
@@ -314,6 +331,29 @@ mod tests {
             let found = problem(pairs);
             assert!(found.contains(message), "{found}");
         }
+    }
+
+    #[test]
+    fn credits_and_the_admin_api_need_no_configuration() {
+        let config = with(&[]).unwrap();
+        assert_eq!(config.engine.credits, tithe_engine::CreditSettings::default());
+        assert!(config.hardware.is_none() && config.server.admin_token.is_none());
+        let configured = with(&[("TITHE_CREDITS_NEW_INSTALLS", "7")]).unwrap();
+        assert_eq!(configured.engine.credits.new_installs, 7);
+    }
+
+    #[test]
+    fn the_admin_token_and_the_key_of_the_hardware_are_not_shown() {
+        let config = with(&[
+            ("TITHE_ADMIN_TOKEN", "0123456789abcdef"),
+            ("TITHE_HARDWARE", "sim"),
+            ("TITHE_HARDWARE_API_KEY", "very-secret-key"),
+        ])
+        .unwrap();
+        assert_eq!(config.server.admin_token.as_deref(), Some("0123456789abcdef"));
+        let shown = config.describe();
+        assert!(shown.contains("# admin_token is set, and hidden"), "{shown}");
+        assert!(!shown.contains("0123456789abcdef") && !shown.contains("very-secret-key"), "{shown}");
     }
 
     #[test]

@@ -23,6 +23,11 @@ pub(super) const SETTINGS: &[Setting] = &[
         "0",
         "1 adds routes that pay invoices with play money, for tests and first steps",
     ),
+    Setting::secret(
+        "TITHE_ADMIN_TOKEN",
+        "admin_token",
+        "The bearer token of the admin API, of at least 16 characters. Empty: there is no admin API",
+    ),
     Setting::new("TITHE_LISTEN", "listen", "127.0.0.1:8402", "The address and port to serve on"),
     Setting::new(
         "TITHE_PUBLIC_URL",
@@ -93,6 +98,9 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
 ];
 
+/// The fewest characters of the admin API's token.
+const ADMIN_TOKEN_CHARS_MIN: usize = 16;
+
 /// What the server is run for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Environment {
@@ -104,6 +112,7 @@ pub(crate) enum Environment {
 pub(crate) struct Server {
     pub(crate) environment: Environment,
     pub(crate) dev: bool,
+    pub(crate) admin_token: Option<String>,
     pub(crate) listen: SocketAddr,
     pub(crate) public_urls: Vec<PublicUrl>,
     pub(crate) http_workers: usize,
@@ -122,6 +131,7 @@ impl Server {
                 _ => Environment::Development,
             },
             dev: values.one_of("TITHE_DEV", &["0", "1"])? == "1",
+            admin_token: values.parse_secret("TITHE_ADMIN_TOKEN", admin_token)?,
             listen: values.parse("TITHE_LISTEN", |text| {
                 text.parse().map_err(|_| "expected an address and port, such as 127.0.0.1:8402 or [::1]:8402")
             })?,
@@ -144,6 +154,18 @@ impl Server {
             keep_alive: values.seconds("TITHE_KEEP_ALIVE_SECONDS")?,
             limits: limits(values)?,
         })
+    }
+}
+
+/// Checks the admin API's token, which clients must be able to send in a header.
+fn admin_token(text: &str) -> Result<Option<String>, String> {
+    let is_token = text.len() >= ADMIN_TOKEN_CHARS_MIN && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if text.is_empty() {
+        Ok(None)
+    } else if is_token {
+        Ok(Some(text.to_owned()))
+    } else {
+        Err(format!("expected at least {ADMIN_TOKEN_CHARS_MIN} visible ASCII characters without spaces"))
     }
 }
 

@@ -12,6 +12,7 @@ use sessions::SessionAudit;
 use std::collections::HashMap;
 use tithe_free_tier::PoolAuditor;
 use tithe_jobs::{Job, JobState, WorkTerms};
+use tithe_ledger::credits::CreditAuditor;
 use tithe_ledger::{AccountId, AccountKind, Auditor, Finding, Invariant, Transfer, TransferKind};
 use tithe_lightning::{Invoice, InvoiceState, Purpose};
 use tithe_money::Msats;
@@ -34,6 +35,10 @@ pub struct AuditReport {
     pub payouts: u64,
     /// Grants seen.
     pub grants: u64,
+    /// Installs seen.
+    pub installs: u64,
+    /// Credits of installs seen.
+    pub credits: u64,
     /// What is in each account that is not a customer's, credits less debits, in msats.
     pub balances: Vec<(AccountId, i128)>,
     /// What is in all jobs' accounts together, in msats.
@@ -68,6 +73,8 @@ struct Audit {
     sessions: SessionAudit,
     bootstraps: BootstrapAudit,
     payouts: PayoutAudit,
+    credits: CreditAuditor,
+    installs: u64,
     invoices: Vec<Invoice>,
 }
 
@@ -116,6 +123,11 @@ impl Audit {
             AuditRow::Bootstrap(bootstrap) => self.bootstraps.bootstrap(&bootstrap),
             AuditRow::Obligation(owed) => self.payouts.obligation(&owed),
             AuditRow::Payout(payout) => self.payouts.payout(&payout),
+            AuditRow::Install(install) => {
+                self.installs += 1;
+                self.credits.install(*install);
+            }
+            AuditRow::Credit(credit) => self.credits.credit(&credit, &mut self.ledger),
             AuditRow::Identity(identity) => self.free_tier.identity(&identity),
             AuditRow::Reservation(reservation) => self.free_tier.reservation(&reservation, &mut self.ledger),
             AuditRow::PoolCounters(counters) => self.free_tier.counters(counters),
@@ -176,6 +188,8 @@ impl Audit {
         self.check_refunds(owed, totals);
         let grants = self.free_tier.grants();
         std::mem::take(&mut self.free_tier).finish(&mut self.ledger);
+        let credits = self.credits.credits();
+        std::mem::take(&mut self.credits).finish(&mut self.ledger);
         let sum = |kind: AccountKind| -> i128 {
             self.ledger.balances().filter(|(id, _)| id.kind() == kind).map(|(_, sum)| sum).sum()
         };
@@ -189,6 +203,8 @@ impl Audit {
             invoices: u64::try_from(invoices.len()).unwrap_or(u64::MAX),
             payouts: totals.payouts,
             grants,
+            installs: self.installs,
+            credits,
             balances: self
                 .ledger
                 .balances()

@@ -5,6 +5,8 @@ use tithe_bootstrap::BootstrapError;
 use tithe_free_tier::{Decision, FreeTierError};
 use tithe_jobs::InvalidTransition;
 use tithe_ledger::LedgerError;
+use tithe_ledger::credits::{CreditError, TooManyInstalls};
+use tithe_licences::LicenceId;
 use tithe_lightning::{InvoiceError, PaymentHash};
 use tithe_money::MoneyError;
 use tithe_payouts::PayoutError;
@@ -90,6 +92,15 @@ pub enum Refusal {
     /// A limit of a key does not allow the request.
     #[error(transparent)]
     KeyUsage(#[from] UsageError),
+    /// The install has no credit, or the credit does not take that step.
+    #[error(transparent)]
+    Credit(#[from] CreditError),
+    /// Too many new installs have come from where this one comes from.
+    #[error(transparent)]
+    NewInstalls(#[from] TooManyInstalls),
+    /// The licence was revoked.
+    #[error("licence {0} was revoked")]
+    LicenceRevoked(LicenceId),
     /// The invoice cannot change in that way.
     #[error(transparent)]
     Invoice(#[from] InvoiceError),

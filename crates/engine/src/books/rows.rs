@@ -10,7 +10,9 @@ use std::collections::{BTreeSet, HashSet};
 use tithe_bootstrap::{Bootstrap, BootstrapId};
 use tithe_free_tier::{Grant, Identity, PoolCounters, Reservation, ReservationId};
 use tithe_jobs::{Job, JobChange, JobId};
+use tithe_ledger::credits::{Credit, CreditId, Install, InstallId, InstallOrigin};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, Transfer, TransferKey};
+use tithe_licences::{LicenceId, Revocation};
 use tithe_lightning::{Invoice, PaymentHash};
 use tithe_payouts::{Obligation, Payout};
 use tithe_sessions::{RequestId, Session, SessionId, SessionKey, SessionKeyId, SessionRequest};
@@ -18,8 +20,8 @@ use tithe_trust::NostrPubkey;
 
 /// Calls a macro with every kind of row, as `field: Kind` pairs, in the order in which stores lock them.
 ///
-/// What guards comes before what it guards: whether a hold, a reservation or a transfer exists is known only once its
-/// account and its identity are locked. Among the accounts, the pool is locked last, because every server needs it.
+/// What guards comes before what it guards: whether a hold, a reservation, a credit or a transfer exists is known only once its
+/// account, its identity or its install is locked. Among the accounts, the pool is locked last, because every server needs it.
 #[macro_export]
 macro_rules! for_each_row_kind {
     ($callback:ident) => {
@@ -28,13 +30,17 @@ macro_rules! for_each_row_kind {
             jobs: $crate::books::rows::Jobs,
             sessions: $crate::books::rows::Sessions,
             bootstraps: $crate::books::rows::Bootstraps,
+            install_origins: $crate::books::rows::InstallOrigins,
+            installs: $crate::books::rows::Installs,
             invoices: $crate::books::rows::Invoices,
             idempotency_keys: $crate::books::rows::IdempotencyKeys,
             auth_nonces: $crate::books::rows::AuthNonces,
+            licence_revocations: $crate::books::rows::LicenceRevocations,
             accounts: $crate::books::rows::Accounts,
             pool_counters: $crate::books::rows::Counters,
             holds: $crate::books::rows::Holds,
             reservations: $crate::books::rows::Reservations,
+            credits: $crate::books::rows::Credits,
             session_keys: $crate::books::rows::SessionKeys,
             session_requests: $crate::books::rows::SessionRequests,
             obligations: $crate::books::rows::Obligations,
@@ -71,12 +77,18 @@ row_kinds! {
     Sessions: SessionId => Session, named "session", by |session| session.id;
     /// Nodes that are bought.
     Bootstraps: BootstrapId => Bootstrap, named "bootstrap", by |bootstrap| bootstrap.id;
+    /// Addresses that new installs came from.
+    InstallOrigins: String => InstallOrigin, named "install origin", by |origin| origin.name.clone();
+    /// Installs, with what they have used of their plans.
+    Installs: InstallId => Install, named "install", by |install| install.id;
     /// Invoices that were issued to customers.
     Invoices: PaymentHash => Invoice, named "invoice", by |invoice| invoice.payment_hash;
     /// Idempotency keys, with what is known of their requests.
     IdempotencyKeys: IdempotencyId => IdempotencyRecord, named "idempotency key", by |record| record.id.clone();
     /// Consumed authentication nonces.
     AuthNonces: AuthNonceId => AuthNonce, named "auth nonce", by |nonce| nonce.id;
+    /// Licences that were revoked.
+    LicenceRevocations: LicenceId => Revocation, named "licence revocation", by |revocation| revocation.licence;
     /// Guarded accounts.
     Accounts: AccountId => Account, named "account", by Account::id;
     /// The pool's counters: one row.
@@ -85,6 +97,8 @@ row_kinds! {
     Holds: HoldId => Hold, named "hold", by |hold| hold.id;
     /// Reservations of the pool.
     Reservations: ReservationId => Reservation, named "reservation", by |reservation| reservation.id;
+    /// Reservations of installs' requests.
+    Credits: CreditId => Credit, named "credit", by |credit| credit.id;
     /// Keys of sessions.
     SessionKeys: SessionKeyId => SessionKey, named "session key", by |key| (key.session, key.id);
     /// Requests of sessions.
@@ -218,11 +232,12 @@ macro_rules! row_structs {
 for_each_row_kind!(row_structs);
 
 impl LoadedRows {
-    /// Whether a reservation or a hold was loaded without its identity or its account, although `keys` declare both.
+    /// Whether a reservation, a hold or a credit was loaded without its identity, its account or its install, although `keys`
+    /// declare both.
     ///
     /// A row that does not exist cannot be locked. Where each kind is read as of its own moment, another server may
-    /// make both rows in between, and a decision would then take the identity or the account for new. Such a store
-    /// must load again.
+    /// make both rows in between, and a decision would then take the identity, the account or the install for new. Such a
+    /// store must load again.
     #[must_use]
     pub fn is_torn(&self, keys: &RowKeys) -> bool {
         let misses_identity = |reservation: &Reservation| {
@@ -232,7 +247,13 @@ impl LoadedRows {
         let misses_account = |hold: &Hold| {
             keys.accounts.contains(&hold.account) && !self.accounts.iter().any(|row| row.id() == hold.account)
         };
-        self.reservations.iter().any(misses_identity) || self.holds.iter().any(misses_account)
+        let misses_install = |credit: &Credit| {
+            keys.installs.contains(&credit.install)
+                && !self.installs.iter().any(|row| row.id == credit.install)
+        };
+        self.reservations.iter().any(misses_identity)
+            || self.holds.iter().any(misses_account)
+            || self.credits.iter().any(misses_install)
     }
 }
 
@@ -279,6 +300,7 @@ mod tests {
     use std::time::Duration;
     use tithe_clock::Timestamp;
     use tithe_free_tier::{NewReservation, PoolState, Reserved};
+    use tithe_ledger::credits::{NewCredit, Plan, Plans};
     use tithe_money::Msats;
     use uuid::Uuid;
 
@@ -295,11 +317,26 @@ mod tests {
         let id = HoldId(Uuid::from_u128(2));
         let (hold, account) = Hold::place(&account, id, amount, now, Duration::from_secs(1)).unwrap();
 
-        let keys =
-            RowKeys { identities: [pubkey].into(), accounts: [AccountId::Pool].into(), ..RowKeys::default() };
+        let new = NewCredit {
+            id: CreditId(Uuid::from_u128(3)),
+            plan: Plan::Core,
+            quota: Plans::default().core,
+            has_hardware: false,
+            lease: Duration::from_secs(1),
+        };
+        let reserved = new.reserve(&Install::new(InstallId::new(Uuid::from_u128(4)), now), now).unwrap();
+        let (credit, install) = (reserved.credit, reserved.install);
+
+        let keys = RowKeys {
+            identities: [pubkey].into(),
+            accounts: [AccountId::Pool].into(),
+            installs: [install.id].into(),
+            ..RowKeys::default()
+        };
         let torn = [
             LoadedRows { reservations: vec![reservation.clone()], ..LoadedRows::default() },
             LoadedRows { holds: vec![hold.clone()], ..LoadedRows::default() },
+            LoadedRows { credits: vec![credit.clone()], ..LoadedRows::default() },
         ];
         for rows in torn {
             assert!(rows.is_torn(&keys), "{rows:?}");
@@ -308,6 +345,8 @@ mod tests {
         let whole = LoadedRows {
             identities: vec![identity],
             accounts: vec![account],
+            installs: vec![install],
+            credits: vec![credit],
             reservations: vec![reservation],
             holds: vec![hold],
             ..LoadedRows::default()

@@ -15,6 +15,8 @@ use uuid::Uuid;
 pub enum Payer {
     /// Nobody: the pool pays, or the operator.
     Nobody,
+    /// The plan of an install, which includes the work. Its credit ends in the same command.
+    Plan,
     /// A balance that must cover the whole charge; otherwise the settlement is refused.
     Balance(AccountId),
     /// What was paid for this work beforehand. It pays at most what it has.
@@ -59,10 +61,10 @@ pub struct FinishedWork {
 }
 
 impl FinishedWork {
-    /// Whether neither a hold nor a reservation ends with the settlement, so that its first transfer must show whether it was
-    /// made before.
+    /// Whether neither a hold nor a reservation nor a credit ends with the settlement, so that its first transfer must show whether
+    /// it was made before.
     pub(super) const fn is_known_by_key(&self) -> bool {
-        !matches!(self.payer, Payer::Hold { .. }) && !matches!(self.absorb, Absorb::Reserved(_))
+        !matches!(self.payer, Payer::Hold { .. } | Payer::Plan) && !matches!(self.absorb, Absorb::Reserved(_))
     }
 }
 
@@ -70,7 +72,7 @@ impl RowKeys {
     /// Declares the rows that a settlement needs.
     pub(crate) fn declare_settlement(&mut self, payer: Payer, absorb: Absorb, identity: Option<NostrPubkey>) {
         match payer {
-            Payer::Nobody => {}
+            Payer::Nobody | Payer::Plan => {}
             // The tithe goes into the pool.
             Payer::Balance(account) | Payer::Deposit(account) => {
                 self.accounts.extend([account, AccountId::Pool]);
@@ -102,7 +104,7 @@ impl Books<'_> {
         let pool = self.settlement_pool(work)?;
         // The rows that the payer and the reservation name.
         let (hold, account) = match work.payer {
-            Payer::Nobody => (None, None),
+            Payer::Nobody | Payer::Plan => (None, None),
             Payer::Balance(account) | Payer::Deposit(account) => (None, Some(self.account(account)?)),
             Payer::Hold { hold, account } => (Some(self.hold(hold)?), Some(self.account(account)?)),
         };
@@ -114,6 +116,7 @@ impl Books<'_> {
             (Payer::Balance(_), _, Some(account)) => free_tier::Payer::Balance(account),
             (Payer::Deposit(_), _, Some(account)) => free_tier::Payer::Deposit(account),
             (Payer::Hold { .. }, Some(hold), Some(account)) => free_tier::Payer::Hold { hold, account },
+            (Payer::Plan, ..) => free_tier::Payer::Plan,
             _ => free_tier::Payer::Nobody,
         };
         let absorb = match (work.absorb, &reservation) {
@@ -141,7 +144,7 @@ impl Books<'_> {
             return self.pool_state();
         }
         let account = match work.payer {
-            Payer::Nobody => Account::open(AccountId::Pool)?,
+            Payer::Nobody | Payer::Plan => Account::open(AccountId::Pool)?,
             _ => self.account(AccountId::Pool)?,
         };
         Ok(PoolState::new(account, PoolCounters::default())?)

@@ -62,6 +62,7 @@ impl Jobs {
             quotes,
             backend,
             admission,
+            ..
         } = services;
         let feed = steps.feed.clone();
         let random = core.ports.entropy.bytes();

@@ -1,9 +1,8 @@
 //! Reserves the whole price of work that the pool is to pay.
 
-use crate::books::rows::{Reservations, RowKind};
 use crate::books::{Books, Command, Refusal, RowKeys};
 use std::time::Duration;
-use tithe_free_tier::{NewReservation, Reservation, ReservationId, Serve};
+use tithe_free_tier::{Reservation, ReservationId};
 use tithe_money::Msats;
 use tithe_trust::NostrPubkey;
 
@@ -29,20 +28,6 @@ impl Command for GrantReserve {
     }
 
     fn decide(&self, books: &mut Books<'_>) -> Result<Reservation, Refusal> {
-        if books.rows.reservations.contains(&self.reservation)? {
-            return Err(Refusal::exists(Reservations::NAME, &self.reservation));
-        }
-        let identity = books.identity(self.identity)?;
-        let (pool, rules, now) = (books.pool_state()?, books.rules(), books.now());
-        let decision = identity.decide(rules, pool.view(), self.amount, now)?;
-        if decision.serve != Serve::Free {
-            return Err(Refusal::NotFree(decision));
-        }
-        let budget = identity.budget(rules, now);
-        let new = NewReservation { id: self.reservation, amount: self.amount, budget };
-        let reserved = new.hold(&identity, &pool, Some(self.lease), now)?;
-        let reservation = reserved.reservation.clone();
-        books.reserved_write(reserved)?;
-        Ok(reservation)
+        books.grant_reserve(self.reservation, self.identity, self.amount, self.lease)
     }
 }

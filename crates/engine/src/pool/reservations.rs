@@ -2,8 +2,9 @@
 
 use crate::books::rows::{Reservations, RowKind};
 use crate::books::{Books, Refusal, RowKeys};
+use std::time::Duration;
 use tithe_free_tier::{
-    Grant, NewReservation, PoolState, Reservation, ReservationEnded, ReservationId, Reserved,
+    Grant, NewReservation, PoolState, Reservation, ReservationEnded, ReservationId, Reserved, Serve,
 };
 use tithe_ledger::{AccountId, Transfer};
 use tithe_money::{Msats, Sats};
@@ -41,6 +42,30 @@ impl Books<'_> {
     pub(crate) fn pool_state(&self) -> Result<PoolState, Refusal> {
         let counters = self.rows.pool_counters.get(&())?.copied().unwrap_or_default();
         Ok(PoolState::new(self.account(AccountId::Pool)?, counters)?)
+    }
+
+    /// Reserves the whole price of work that the pool is to pay.
+    pub(crate) fn grant_reserve(
+        &mut self,
+        id: ReservationId,
+        pubkey: NostrPubkey,
+        amount: Msats,
+        lease: Duration,
+    ) -> Result<Reservation, Refusal> {
+        if self.rows.reservations.contains(&id)? {
+            return Err(Refusal::exists(Reservations::NAME, &id));
+        }
+        let identity = self.identity(pubkey)?;
+        let (pool, rules, now) = (self.pool_state()?, self.rules(), self.now());
+        let decision = identity.decide(rules, pool.view(), amount, now)?;
+        if decision.serve != Serve::Free {
+            return Err(Refusal::NotFree(decision));
+        }
+        let new = NewReservation { id, amount, budget: identity.budget(rules, now) };
+        let reserved = new.hold(&identity, &pool, Some(lease), now)?;
+        let reservation = reserved.reservation.clone();
+        self.reserved_write(reserved)?;
+        Ok(reservation)
     }
 
     /// Decides what the pool pays of work that is invoiced before it runs, and reserves it. Returns what was reserved.

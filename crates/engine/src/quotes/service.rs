@@ -3,10 +3,10 @@
 use super::evaluation::INSTRUCTIONS;
 use crate::core::Core;
 use crate::error::{EngineError, RequestError};
-use crate::inference::{BackendHealth, TEXT_BYTES_MAX};
+use crate::inference::{BackendHealth, InferenceError, TEXT_BYTES_MAX};
 use crate::pool::Pool;
 use std::sync::Arc;
-use tithe_pricing::{Model, Quote, QuoteError, Terms};
+use tithe_pricing::{Catalogue, Model, Quote, QuoteError, Terms};
 use tracing::error;
 
 /// The longest token of a known vocabulary, in bytes.
@@ -56,6 +56,16 @@ impl Quotes {
     pub fn offered_models(&self) -> impl Iterator<Item = &Model> {
         let models = self.core.ports.catalogue.models();
         models.filter(|model| self.work_model(Some(&model.name)).is_ok())
+    }
+
+    /// The models and their prices.
+    pub(crate) fn catalogue(&self) -> &Catalogue {
+        &self.core.ports.catalogue
+    }
+
+    /// A run of a model has failed: the model is probed soon, unless the failure says nothing of it.
+    pub(crate) fn suspect(&self, model: &str, failure: &InferenceError) {
+        self.backend.suspect(model, failure);
     }
 
     /// The operator's side of a price, now.

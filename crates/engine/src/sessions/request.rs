@@ -12,20 +12,17 @@ use crate::committer::CommitError;
 use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::idempotency::KeyedResponse;
-use crate::inference::{self, ChatRequest, InferenceError, Message, Role};
-use crate::quotes::evaluation::{Judgement, UNREADABLE};
-use crate::quotes::{Evaluated, Quotes, UnpaidRun};
+use crate::metered::{Client, Delivered, Done, Failure, MeteredRequest, Worked};
+use crate::quotes::Quotes;
 use crate::records::{IdempotencyId, IdempotencyRequest};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tithe_free_tier::RequestHash;
 use tithe_ledger::LedgerError;
 use tithe_money::Msats;
 use tithe_paywall::{LimitReached, UsageError};
-use tithe_pricing::{FinishReason, Priced, Quote, Usage};
+use tithe_pricing::{Priced, Quote, Usage};
 use tithe_sessions::{RequestId, RequestResult, RequestState, Session, SessionRequest};
-use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span, warn};
 
 /// The least output to which an answer is shortened because the balance allows no more, in tokens.
@@ -37,9 +34,6 @@ const BEGIN_TRIES_MAX: u32 = 3;
 /// How long a finished request waits before it tries again to commit its result.
 const COMMIT_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Receives the text of an answer as it is generated.
-pub type Listener = Arc<dyn Fn(&str) + Send + Sync>;
-
 /// A request to be done and charged to a session.
 pub struct NewWork {
     /// What the caller's macaroon allows.
@@ -50,12 +44,8 @@ pub struct NewWork {
     pub model: Option<String>,
     /// The most output wanted, in tokens. Without it, the answer is as long as the balance allows.
     pub max_output_tokens: Option<u64>,
-    /// Receives the text as it is generated.
-    pub listener: Option<Listener>,
-    /// Cancelled when the client of a stream has gone: what was delivered is charged.
-    pub gone: CancellationToken,
-    /// How many bytes of the text were sent to the client of a stream.
-    pub sent: Arc<AtomicUsize>,
+    /// Who waits for the answer.
+    pub client: Client,
 }
 
 /// A request that has begun.
@@ -65,26 +55,8 @@ struct Running {
     text: String,
     evaluation: Option<Quote>,
     work: Quote,
-    listener: Option<Listener>,
-    gone: CancellationToken,
-    sent: Arc<AtomicUsize>,
+    client: Client,
     key: Option<IdempotencyId>,
-}
-
-/// What the models have done for a request. Its runs are booked as losses unless the result is committed.
-struct Worked {
-    outcome: RequestOutcome,
-    runs: Vec<(UnpaidRun, Usage)>,
-    /// What a customer who has gone did not get, and nobody pays for.
-    lost: Msats,
-}
-
-/// Why a request has no answer.
-enum Failure {
-    /// The backend, or its answer.
-    Backend(InferenceError),
-    /// The answer has no text.
-    Empty,
 }
 
 impl Sessions {
@@ -139,7 +111,7 @@ impl Sessions {
         new: NewWork,
         idempotency: Option<IdempotencyRequest>,
     ) -> Result<Begun, EngineError> {
-        let NewWork { access, request: text, model, max_output_tokens, listener, gone, sent } = new;
+        let NewWork { access, request: text, model, max_output_tokens, client } = new;
         let key = idempotency.as_ref().map(|request| request.id.clone());
         self.quotes.check_text(&text)?;
         let model = self.quotes.work_model(model.as_deref())?;
@@ -184,8 +156,7 @@ impl Sessions {
                     info!(session = %session.id, request = %id, model = model.name, held = %limit, "request begun");
                     let keys = access.keys.iter().map(|key| key.id).collect();
                     let request = SessionRequest { keys, ..request };
-                    let running =
-                        Running { request, session, text, evaluation, work, listener, gone, sent, key };
+                    let running = Running { request, session, text, evaluation, work, client, key };
                     return Ok(Begun::Running(Box::new(running)));
                 }
                 Ok(SessionRequestBegun::Replayed(response)) => {
@@ -243,91 +214,17 @@ impl Sessions {
 
     /// Evaluates the request and does the work.
     async fn work(&self, running: &Running) -> Result<Worked, Failure> {
-        let mut runs = Vec::new();
-        let mut cost = Msats::ZERO;
-        if let Some(quote) = &running.evaluation {
-            let Running { request, text, .. } = running;
-            let evaluated = self.quotes.evaluate(quote, text, request.id.0, "evaluation").await;
-            let Evaluated { judgement, run, usage } = evaluated.map_err(|failure| {
-                self.backend.suspect(&quote.model, &failure);
-                Failure::Backend(failure)
-            })?;
-            cost = quote.price_or_max(&usage).msats;
-            runs.push((run, usage));
-            let outcome = match judgement {
-                Some(Judgement::Accept) => None,
-                Some(Judgement::Reject(reason)) => Some(RequestOutcome::Rejected { reason, cost }),
-                // The model has done its work: the evaluation is charged, and nobody is to blame.
-                None => Some(RequestOutcome::Unreadable { reason: UNREADABLE.to_owned(), cost }),
-            };
-            if let Some(outcome) = outcome {
-                return Ok(Worked { outcome, runs, lost: Msats::ZERO });
-            }
-        }
-        if running.gone.is_cancelled() {
-            // Nobody is there any more, and the backend was not asked: nothing but the evaluation was done.
-            let (usage, finish) = (Usage::default(), FinishReason::Interrupted);
-            let result = RequestResult { text: "".into(), usage, estimated: false, finish };
-            let outcome = RequestOutcome::Completed { result, cost };
-            return Ok(Worked { outcome, runs, lost: Msats::ZERO });
-        }
-        let quote = &running.work;
-        let chat = ChatRequest {
-            model: running.request.model.clone(),
-            messages: vec![Message { role: Role::User, text: running.text.clone() }],
-            max_output_tokens: quote.tokens.max_output,
-            deterministic: false,
+        let request = MeteredRequest {
+            id: running.request.id.0,
+            text: &running.text,
+            evaluation: running.evaluation.as_ref(),
+            work: &running.work,
+            backend: self.core.ports.inference.as_ref(),
+            health: Some(&self.backend),
+            patience: self.core.settings.work_timeout,
+            client: &running.client,
         };
-        let run = UnpaidRun::new(&self.quotes, quote, chat, running.request.id.0, "work".to_owned());
-        let ports = &self.core.ports;
-        let patience = self.core.settings.work_timeout;
-        let listen = |delta: &str| {
-            if let Some(listener) = &running.listener {
-                listener(delta);
-            }
-        };
-        let (backend, catalogue) = (ports.inference.as_ref(), &ports.catalogue);
-        let answering =
-            inference::run(backend, catalogue, run.request(), patience, run.meter(), Some(&listen));
-        let answer = tokio::select! {
-            answered = answering => answered,
-            () = running.gone.cancelled() => {
-                let sent = running.sent.load(Ordering::Acquire);
-                let (text, delivered, used) = run.meter().delivered(catalogue, run.request(), sent);
-                let price = quote.price_or_max(&delivered).msats;
-                let lost = quote.price_or_max(&used).msats.saturating_sub(price);
-                let (usage, estimated, finish) = (delivered, true, FinishReason::Interrupted);
-                let result = RequestResult { text: text.into(), usage, estimated, finish };
-                runs.push((run, delivered));
-                let cost = add(cost, price);
-                return Ok(Worked { outcome: RequestOutcome::Completed { result, cost }, runs, lost });
-            }
-        };
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(failure) => {
-                self.backend.suspect(&running.request.model, &failure);
-                run.failed(&failure).await;
-                book_all(runs).await;
-                return Err(Failure::Backend(failure));
-            }
-        };
-        self.backend.answered(&running.request.model);
-        let usage = answer.usage;
-        if answer.text.trim().is_empty() {
-            run.unpaid(&usage).await;
-            book_all(runs).await;
-            return Err(Failure::Empty);
-        }
-        cost = add(cost, quote.price_or_max(&usage).msats);
-        runs.push((run, usage));
-        let result = RequestResult {
-            text: answer.text.into(),
-            usage,
-            estimated: answer.estimated,
-            finish: answer.finish.into(),
-        };
-        Ok(Worked { outcome: RequestOutcome::Completed { result, cost }, runs, lost: Msats::ZERO })
+        request.run(&self.quotes).await
     }
 
     /// Commits the end of a request. What has no answer is charged nothing.
@@ -337,12 +234,11 @@ impl Sessions {
         worked: Result<Worked, Failure>,
         finish: Option<(IdempotencyId, Arc<dyn RenderRequest>)>,
     ) -> Result<FinishedRequest, EngineError> {
-        let (outcome, runs, lost, failure) = match worked {
-            Ok(Worked { outcome, runs, lost }) => (outcome, runs, lost, None),
+        let outcome = match &worked {
+            Ok(worked) => outcome(worked),
             Err(failure) => {
-                let message = failure.message();
                 warn!(cause = failure.cause(), "the request failed");
-                (RequestOutcome::Failed { message }, Vec::new(), Msats::ZERO, Some(failure))
+                RequestOutcome::Failed { message: failure.message() }
             }
         };
         let Running { request, session, text, .. } = running;
@@ -380,28 +276,25 @@ impl Sessions {
                 }
             }
         };
-        match committed {
+        match (committed, worked) {
             // Another request has begun under its key since.
-            Ok(finished) if failure.is_none() && finished.request.cost().is_none() => {
-                book_all(runs).await;
+            (Ok(finished), Ok(worked)) if finished.request.cost().is_none() => {
+                worked.unpaid().await;
                 Err(EngineError::WorkFailed)
             }
-            Ok(finished) => {
-                for (run, _) in runs {
-                    run.paid();
-                }
-                if !lost.is_zero() {
-                    self.quotes.book_lost(lost, request.id.0).await;
-                }
+            (Ok(finished), Ok(worked)) => {
+                worked.paid(&self.quotes, request.id.0).await;
                 info!(state = %finished.request.state_name(), "request finished");
-                match failure {
-                    Some(Failure::Backend(InferenceError::Refused(_))) => Err(EngineError::WorkRefused),
-                    Some(_) => Err(EngineError::WorkFailed),
-                    None => Ok(finished),
-                }
+                Ok(finished)
             }
-            Err(failure) => {
-                book_all(runs).await;
+            (Ok(finished), Err(failure)) => {
+                info!(state = %finished.request.state_name(), "request finished");
+                Err(if failure.is_refusal() { EngineError::WorkRefused } else { EngineError::WorkFailed })
+            }
+            (Err(failure), worked) => {
+                if let Ok(worked) = worked {
+                    worked.unpaid().await;
+                }
                 Err(failure)
             }
         }
@@ -429,33 +322,17 @@ enum Begun {
     Replayed(KeyedResponse),
 }
 
-impl Failure {
-    fn message(&self) -> String {
-        let why = match self {
-            Self::Backend(InferenceError::Refused(_)) => "The AI backend refused the request.",
-            Self::Backend(_) => "The work could not be done.",
-            Self::Empty => "The model gave no answer.",
-        };
-        format!("{why} Nothing was charged.")
-    }
-
-    fn cause(&self) -> String {
-        match self {
-            Self::Backend(failure) => chain(failure),
-            Self::Empty => "the answer is empty".to_owned(),
+/// How a request ends that the models have answered.
+fn outcome(worked: &Worked) -> RequestOutcome {
+    let cost = worked.cost;
+    match worked.done.clone() {
+        Done::Completed(answer) => {
+            let Delivered { text, usage, estimated, finish } = answer;
+            RequestOutcome::Completed { result: RequestResult { text, usage, estimated, finish }, cost }
         }
+        Done::Rejected(reason) => RequestOutcome::Rejected { reason, cost },
+        Done::Unreadable(reason) => RequestOutcome::Unreadable { reason, cost },
     }
-}
-
-/// Books runs that nobody pays for.
-async fn book_all(runs: Vec<(UnpaidRun, Usage)>) {
-    for (run, usage) in runs {
-        run.unpaid(&usage).await;
-    }
-}
-
-fn add(a: Msats, b: Msats) -> Msats {
-    a.checked_add(b).unwrap_or(Msats::MAX)
 }
 
 /// A shorter output that `available` pays for, unless the customer has said how much is wanted.

@@ -1,7 +1,6 @@
 //! The use cases of sessions.
 
 use super::macaroons::MacaroonKeys;
-use super::request_slots::RequestSlots;
 use super::undelivered::Undelivered;
 use super::webhook_secrets::WebhookSecrets;
 use crate::admission::Admission;
@@ -9,6 +8,7 @@ use crate::core::Core;
 use crate::idempotency::Idempotency;
 use crate::identities::Identities;
 use crate::inference::BackendHealth;
+use crate::metered::RequestSlots;
 use crate::payments::Payments;
 use crate::payouts::Payouts;
 use crate::purchases::Purchases;
@@ -30,7 +30,7 @@ pub struct Sessions {
     pub(super) macaroons: MacaroonKeys,
     pub(super) webhook_secrets: WebhookSecrets,
     pub(super) undelivered: Undelivered,
-    pub(super) slots: RequestSlots,
+    pub(super) slots: Arc<RequestSlots>,
 }
 
 impl Sessions {
@@ -48,9 +48,9 @@ impl Sessions {
             payouts,
             quotes,
             backend,
+            slots,
             admission,
         } = services;
-        let slots = RequestSlots::new(core.settings.session_requests);
         Self {
             core,
             idempotency,

@@ -2,7 +2,7 @@
 
 use crate::books::rows::{RowKind, SessionKeys, SessionRequests, Sessions};
 use crate::books::{Books, Refusal, RowKeys};
-use tithe_ledger::{AccountId, HoldId, HoldState};
+use tithe_ledger::{AccountId, HoldId};
 use tithe_money::Msats;
 use tithe_sessions::{RequestId, Session, SessionId, SessionRequest};
 
@@ -62,7 +62,7 @@ impl Books<'_> {
     /// Releases the hold of a request, unless it has ended already.
     pub(super) fn session_hold_release(&mut self, request: &SessionRequest) -> Result<(), Refusal> {
         let hold = self.hold(HoldId(request.id.0))?;
-        if !matches!(hold.state, HoldState::Held { .. }) {
+        if !hold.state.is_live() {
             return Ok(());
         }
         let account = self.account(account_of(request.session))?;

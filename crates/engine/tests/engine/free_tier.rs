@@ -3,7 +3,7 @@
 use crate::scene::{Scene, Server, poll_all, somebody};
 use std::time::Duration;
 use tithe_engine::pool::PoolStatus;
-use tithe_free_tier::{FreeTierRepository, Identity, ReservationId, ReservationState};
+use tithe_free_tier::{FreeTierRepository, GrantLease, Identity, ReservationId, ReservationState};
 use tithe_jobs::{Job, JobId, JobState, StateName};
 use tithe_lightning::TestPayer;
 use tithe_money::Sats;
@@ -76,7 +76,7 @@ async fn a_partial_offer_discounts_the_invoice_and_the_pool_pays_first() {
     let job = scene.until_state(id, StateName::AwaitingWorkPayment).await;
     let work = job.state.work().unwrap().clone();
     assert_eq!(work.full_amount.get() - work.amount.get(), 10);
-    assert_eq!(reservation(&scene, id).await, Some(ReservationState::Offered));
+    assert_eq!(reservation(&scene, id).await, Some(ReservationState::Held { lease: GrantLease::Offer }));
     assert_eq!(standing(&scene, 1).await.window.offer, Some(ReservationId(id.0)));
     assert_eq!(pool(&server).await.reserved.get(), 10_000);
     let asked = scene.invoice(job.state.work_invoice().unwrap()).await.amount;

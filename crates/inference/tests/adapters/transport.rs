@@ -220,6 +220,29 @@ async fn a_backend_that_does_not_listen_is_unavailable() {
 }
 
 #[tokio::test]
+async fn a_backend_that_has_no_address_is_unavailable() {
+    // Names have parts of at most 63 characters, so that nobody is asked for this one.
+    let url = format!("http://{}.invalid", "a".repeat(64));
+    for backend in backends(&url) {
+        let error = backend.complete(&ask("hello")).await.unwrap_err();
+        assert_eq!(kind(&error), "unavailable", "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_cannot_be_connected_to_in_time_is_unavailable() {
+    for which in [0, 1] {
+        // It says nothing, so that the TLS connection is never established.
+        let server = raw_server::silence().await;
+        let url = server.url.replace("http://", "https://");
+        let limits = Limits { connect: SOON, ..PATIENT };
+        let error = backends_within(&url, limits)[which].complete(&ask("hello")).await.unwrap_err();
+        assert_eq!(kind(&error), "unavailable", "{error:?}");
+        server.client_left.await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_backend_that_hangs_up_on_a_request_may_have_done_the_work() {
     for which in [0, 1] {
         let server = raw_server::serve(Vec::new(), Then::HangUp).await;

@@ -2,7 +2,7 @@
 
 use super::{Backend, Counted, Counters, Credit, Install, InstallId};
 use crate::{Auditor, Invariant};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use tithe_clock::Timestamp;
 
 /// What the credits of an install say of one of its counters.
@@ -30,7 +30,7 @@ struct CounterKey {
 /// credits.finish(&mut ledger);
 /// let findings: Vec<String> = ledger.finish().iter().map(ToString::to_string).collect();
 /// let expected = "I9 install 0b8e1a3c-6d2f-4f57-9a51-0d6f3c2b7e10: \
-///                 it says that 1 lifetime requests are reserved (0 of them in the cloud), its credits 0 (0)";
+///                 its row says that 1 lifetime requests are reserved (0 of them in the cloud), its credits 0 (0)";
 /// assert_eq!(findings, [expected]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -78,38 +78,58 @@ impl CreditAuditor {
     }
 
     /// Compares what installs say with their credits.
-    pub fn finish(mut self, ledger: &mut Auditor) {
-        for install in &self.installs {
-            for counted in [Counted::Lifetime, Counted::Monthly] {
-                let period = (counted == Counted::Monthly).then_some(install.period_start);
-                let key = CounterKey { install: install.id, period };
-                let found = self.counted.remove(&key).unwrap_or_default();
-                let said = install.counters(counted);
-                let mut find = |detail| ledger.find(Invariant::I9, format!("install {}", install.id), detail);
-                if (said.reserved, said.cloud_reserved) != (found.reserved, found.cloud_reserved) {
-                    find(format!(
-                        "it says that {} {} requests are reserved ({} of them in the cloud), its credits {} ({})",
-                        said.reserved, counted.as_str(), said.cloud_reserved, found.reserved, found.cloud_reserved
-                    ));
-                }
-                // It may have consumed more: before it was imported.
-                if said.consumed < found.consumed || said.cloud_consumed < found.cloud_consumed {
-                    find(format!(
-                        "it says that {} {} requests were done ({} of them in the cloud), its credits {} ({})",
-                        said.consumed, counted.as_str(), said.cloud_consumed, found.consumed, found.cloud_consumed
-                    ));
+    pub fn finish(self, ledger: &mut Auditor) {
+        let Self { installs, mut counted, .. } = self;
+        for install in &installs {
+            for quota in [Counted::Lifetime, Counted::Monthly] {
+                let period = (quota == Counted::Monthly).then_some(install.period_start);
+                let found = counted.remove(&CounterKey { install: install.id, period }).unwrap_or_default();
+                for detail in compare(quota, install.counters(quota), &found) {
+                    ledger.find(Invariant::I9, format!("install {}", install.id), detail);
                 }
             }
         }
-        // What is left belongs to periods that are over, or to no install.
-        let known: std::collections::HashSet<InstallId> =
-            self.installs.iter().map(|install| install.id).collect();
-        let mut lost: Vec<InstallId> =
-            self.counted.keys().map(|key| key.install).filter(|id| !known.contains(id)).collect();
-        lost.sort_unstable();
-        lost.dedup();
-        for install in lost {
-            ledger.find(Invariant::I9, format!("install {install}"), "it has credits, and no row".to_owned());
+        // What is left belongs to periods that are over, unless something is wrong.
+        let periods: HashMap<InstallId, Timestamp> =
+            installs.iter().map(|install| (install.id, install.period_start)).collect();
+        let lost: BTreeSet<(InstallId, &str)> = counted
+            .into_keys()
+            .filter_map(|key| match (periods.get(&key.install), key.period) {
+                (None, _) => Some((key.install, "it has credits, and no row")),
+                (Some(current), Some(of_credits)) if of_credits > *current => {
+                    Some((key.install, "it has credits of a period after its current one"))
+                }
+                (Some(_), _) => None,
+            })
+            .collect();
+        for (install, detail) in lost {
+            ledger.find(Invariant::I9, format!("install {install}"), detail.to_owned());
         }
     }
+}
+
+/// What is wrong with the counters that an install's row has, given those of its credits.
+fn compare(counted: Counted, row: &Counters, credits: &Counters) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let name = counted.as_str();
+    if (row.reserved, row.cloud_reserved) != (credits.reserved, credits.cloud_reserved) {
+        wrong.push(format!(
+            "its row says that {} {name} requests are reserved ({} of them in the cloud), its credits {} ({})",
+            row.reserved, row.cloud_reserved, credits.reserved, credits.cloud_reserved
+        ));
+    }
+    // The row may say more, because of what was consumed before the install was imported.
+    if row.consumed < credits.consumed || row.cloud_consumed < credits.cloud_consumed {
+        wrong.push(format!(
+            "its row says that {} {name} requests were consumed ({} of them in the cloud), its credits {} ({})",
+            row.consumed, row.cloud_consumed, credits.consumed, credits.cloud_consumed
+        ));
+    }
+    if row.cloud_consumed > row.consumed {
+        wrong.push(format!(
+            "its row says that {} {name} requests were consumed, but {} of them in the cloud",
+            row.consumed, row.cloud_consumed
+        ));
+    }
+    wrong
 }

@@ -83,14 +83,14 @@ mod tests {
         let text = "0b8e1a3c-6d2f-4f57-9a51-0d6f3c2b7e10";
         let id: InstallId = text.parse().unwrap();
         assert_eq!(id.to_string(), text);
-        let spellings = [
-            text.to_uppercase(),
-            text.replace('-', ""),
-            format!("{{{text}}}"),
-            format!("urn:uuid:{text}"),
-        ];
+        let spellings =
+            [text.to_uppercase(), text.replace('-', ""), format!("{{{text}}}"), format!("urn:uuid:{text}")];
         for other in spellings {
-            assert_eq!(other.parse::<InstallId>(), Err(InvalidInstallId::Spelling { expected: id }), "{other}");
+            assert_eq!(
+                other.parse::<InstallId>(),
+                Err(InvalidInstallId::Spelling { expected: id }),
+                "{other}"
+            );
         }
         for no in [" ", "install-1", "0b8e1a3c-6d2f-4f57-9a51-0d6f3c2b7e1", &format!("{text} "), "{}"] {
             assert_eq!(no.parse::<InstallId>(), Err(InvalidInstallId::NotUuid), "{no:?}");

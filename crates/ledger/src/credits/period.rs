@@ -1,8 +1,8 @@
 //! Monthly periods that tile time.
 
 use std::fmt;
-use tithe_clock::Timestamp;
 use time::{Date, Month, OffsetDateTime, Time};
+use tithe_clock::Timestamp;
 
 /// What all periods of an install derive from: the day of the month and the time of day (UTC) at which its plan began.
 ///
@@ -129,8 +129,19 @@ mod tests {
     fn the_thirty_first_of_january_is_followed_by_the_last_of_february_and_the_thirty_first_of_march() {
         let found = renewals("2027-01-31T12:00:00Z", 13);
         let expected = [
-            "2027-02-28", "2027-03-31", "2027-04-30", "2027-05-31", "2027-06-30", "2027-07-31", "2027-08-31",
-            "2027-09-30", "2027-10-31", "2027-11-30", "2027-12-31", "2028-01-31", "2028-02-29",
+            "2027-02-28",
+            "2027-03-31",
+            "2027-04-30",
+            "2027-05-31",
+            "2027-06-30",
+            "2027-07-31",
+            "2027-08-31",
+            "2027-09-30",
+            "2027-10-31",
+            "2027-11-30",
+            "2027-12-31",
+            "2028-01-31",
+            "2028-02-29",
         ];
         assert_eq!(found, expected);
     }

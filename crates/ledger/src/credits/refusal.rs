@@ -10,7 +10,9 @@ pub enum CreditRefusal {
     #[error("out of credits: the plan includes no more requests")]
     OutOfCredits,
     /// The plan includes more requests, but not in the cloud, and there is no hardware.
-    #[error("cloud cap exceeded: the plan includes no more requests in the cloud, and this server has no hardware of its own")]
+    #[error(
+        "cloud cap exceeded: the plan includes no more requests in the cloud, and this server has no hardware of its own"
+    )]
     CloudCapExceededNoHardware,
 }
 

@@ -227,3 +227,172 @@ impl Install {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credits::CreditRefusal;
+
+    const LEASE: Duration = Duration::from_mins(5);
+    const PRO: Quota = Quota { counted: Counted::Monthly, requests: Some(10), cloud: Some(4) };
+    const ONE: Quota = Quota { counted: Counted::Monthly, requests: Some(1), cloud: None };
+    const CORE: Quota = Quota { counted: Counted::Lifetime, requests: Some(2), cloud: None };
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse_rfc3339(text).unwrap()
+    }
+
+    fn began() -> Timestamp {
+        at("2027-01-31T12:00:00Z")
+    }
+
+    fn install() -> Install {
+        Install::new("0b8e1a3c-6d2f-4f57-9a51-0d6f3c2b7e10".parse().unwrap(), began())
+    }
+
+    fn new(n: u128, plan: Plan, quota: Quota) -> NewCredit {
+        NewCredit { id: CreditId(Uuid::from_u128(n)), plan, quota, has_hardware: true, lease: LEASE }
+    }
+
+    fn refused(refusal: CreditRefusal) -> CreditError {
+        CreditError::Refused(refusal)
+    }
+
+    #[test]
+    fn requests_go_to_the_cloud_under_its_cap_and_then_to_hardware_until_nothing_is_left() {
+        let mut moved = new(0, Plan::Pro, PRO).reserve(&install(), began()).unwrap();
+        let mut backends = vec![moved.credit.backend];
+        for n in 1..10 {
+            moved = new(n, Plan::Pro, PRO).reserve(&moved.install, began()).unwrap();
+            backends.push(moved.credit.backend);
+        }
+        assert_eq!(backends, [vec![Backend::Cloud; 4], vec![Backend::Hardware; 6]].concat());
+        assert_eq!((moved.credit.used_after, moved.credit.cloud_used_after), (10, 4));
+        let expected = Counters { reserved: 10, cloud_reserved: 4, ..Counters::default() };
+        assert_eq!((moved.install.monthly, moved.install.lifetime), (expected, Counters::default()));
+        let more = new(10, Plan::Pro, PRO).reserve(&moved.install, began());
+        assert_eq!(more, Err(refused(CreditRefusal::OutOfCredits)));
+    }
+
+    #[test]
+    fn without_hardware_nothing_runs_beyond_the_cap_of_the_cloud() {
+        let full = Counters { consumed: 4, cloud_consumed: 3, cloud_reserved: 1, reserved: 1 };
+        let install = Install { monthly: full, ..install().under(Plan::Pro, began()) };
+        let without = NewCredit { has_hardware: false, ..new(1, Plan::Pro, PRO) };
+        assert_eq!(
+            without.reserve(&install, began()),
+            Err(refused(CreditRefusal::CloudCapExceededNoHardware))
+        );
+        assert_eq!(
+            new(1, Plan::Pro, PRO).reserve(&install, began()).unwrap().credit.backend,
+            Backend::Hardware
+        );
+    }
+
+    #[test]
+    fn a_credit_ends_once_and_what_is_given_back_can_be_used_again() {
+        let CreditMoved { credit, install: held } =
+            new(1, Plan::Core, CORE).reserve(&install(), began()).unwrap();
+        let committed = credit.commit(&held, began()).unwrap();
+        let expected = Counters { consumed: 1, cloud_consumed: 1, ..Counters::default() };
+        assert_eq!(committed.install.lifetime, expected);
+        let released = credit.release(&held, began()).unwrap();
+        assert_eq!(released.install, install());
+        for ended in [committed, released] {
+            let CreditMoved { credit, install } = ended;
+            let state = credit.state.as_str();
+            let error = CreditError::Ended { credit: credit.id, state };
+            assert_eq!(credit.commit(&install, began()), Err(error));
+            assert_eq!(credit.release(&install, began()), Err(error));
+            assert_eq!(credit.expire(&install, began() + LEASE), Err(error));
+            assert_eq!(credit.renew(began(), LEASE), Err(error));
+        }
+    }
+
+    #[test]
+    fn a_lease_protects_the_credit_until_it_runs_out() {
+        let CreditMoved { credit, install: held } =
+            new(1, Plan::Core, CORE).reserve(&install(), began()).unwrap();
+        let renewed = credit.renew(began() + LEASE, LEASE).unwrap();
+        assert_eq!(renewed.expire(&held, began() + LEASE), Err(CreditError::Live(credit.id)));
+        let expired = renewed.expire(&held, began() + LEASE + LEASE).unwrap();
+        assert_eq!(expired.install, install());
+        assert_eq!(expired.credit.state, CreditState::Expired { late: None });
+    }
+
+    #[test]
+    fn a_credit_of_an_earlier_period_leaves_the_next_one_alone() {
+        let next = at("2027-02-28T12:00:00Z");
+        let first = new(1, Plan::Pro, ONE).reserve(&install(), began()).unwrap();
+        // The row has not been used since: the credit ends in the period that it was reserved in.
+        let same = first.credit.commit(&first.install, next).unwrap().install;
+        assert_eq!((same.period_start, same.monthly.used()), (began(), 1));
+        // The row has been renewed by another request, so that there is nothing left to count.
+        let second = new(2, Plan::Pro, ONE).reserve(&first.install, next).unwrap();
+        assert_eq!((second.install.period_start, second.install.monthly.used()), (next, 1));
+        assert_eq!(first.credit.commit(&second.install, next).unwrap().install, second.install);
+        assert_eq!(first.credit.release(&second.install, next).unwrap().install, second.install);
+        let expired = first.credit.expire(&second.install, next).unwrap();
+        assert_eq!(expired.install, second.install);
+        let late = expired.credit.commit(&second.install, next).unwrap();
+        assert_eq!(
+            (late.credit.state, late.install),
+            (CreditState::Expired { late: Some(()) }, second.install)
+        );
+    }
+
+    #[test]
+    fn work_that_was_done_after_its_credit_expired_is_consumed_once_if_there_is_room() {
+        let later = began() + LEASE;
+        let held = new(1, Plan::Core, CORE).reserve(&install(), began()).unwrap();
+        let expired = held.credit.expire(&held.install, later).unwrap();
+        let late = expired.credit.commit(&expired.install, later).unwrap();
+        assert_eq!((late.install.lifetime.consumed, late.install.lifetime.reserved), (1, 0));
+        assert_eq!(late.credit.state, CreditState::Expired { late: Some(()) });
+        let again = late.credit.commit(&late.install, later);
+        assert!(matches!(again, Err(CreditError::Ended { state: "expired", .. })), "{again:?}");
+    }
+
+    #[test]
+    fn work_that_was_done_late_consumes_nothing_if_the_quota_is_used_up() {
+        let later = began() + LEASE;
+        let held = new(1, Plan::Pro, PRO).reserve(&install(), began()).unwrap();
+        let expired = held.credit.expire(&held.install, later).unwrap();
+        let with = |monthly| Install { monthly, ..expired.install.clone() };
+        let used_up = with(Counters { consumed: 9, reserved: 1, ..Counters::default() });
+        assert_eq!(expired.credit.commit(&used_up, later), Err(refused(CreditRefusal::OutOfCredits)));
+        let no_cloud = with(Counters { consumed: 4, cloud_consumed: 3, reserved: 1, cloud_reserved: 1 });
+        let full = refused(CreditRefusal::CloudCapExceededNoHardware);
+        assert_eq!(expired.credit.commit(&no_cloud, later), Err(full));
+        let on_hardware = Credit { backend: Backend::Hardware, ..expired.credit };
+        assert_eq!(on_hardware.commit(&no_cloud, later).unwrap().install.monthly.consumed, 5);
+    }
+
+    #[test]
+    fn a_credit_is_not_ended_on_another_install() {
+        let held = new(1, Plan::Core, CORE).reserve(&install(), began()).unwrap();
+        let other = Install::new(InstallId::new(Uuid::max()), began());
+        let error = CreditError::OtherInstall { credit: held.credit.id, install: other.id };
+        assert_eq!(held.credit.commit(&other, began()), Err(error));
+        assert_eq!(held.credit.release(&other, began()), Err(error));
+        assert_eq!(held.credit.expire(&other, began() + LEASE), Err(error));
+    }
+
+    #[test]
+    fn a_credit_of_the_moment_of_a_promotion_is_counted_once() {
+        // Both credits say that their period began now.
+        let core = Quota { counted: Counted::Monthly, ..CORE };
+        let first = new(1, Plan::Core, core).reserve(&install(), began()).unwrap();
+        let second = new(2, Plan::Pro, PRO).reserve(&first.install, began()).unwrap();
+        assert_eq!(second.install.monthly.reserved, 2);
+        let released = first.credit.release(&second.install, began()).unwrap();
+        assert_eq!(released.install.monthly.reserved, 1);
+    }
+
+    #[test]
+    fn the_time_of_use_never_goes_back() {
+        let held = new(1, Plan::Core, CORE).reserve(&install(), began() + LEASE).unwrap();
+        let earlier = new(2, Plan::Core, CORE).reserve(&held.install, began()).unwrap();
+        assert_eq!(earlier.install.last_active_at, began() + LEASE);
+    }
+}

@@ -1,6 +1,7 @@
 //! Reads, and leases.
 
 mod bootstraps;
+mod credits;
 mod payouts;
 mod sessions;
 

@@ -5,7 +5,9 @@ use crate::schema::{free_tier_grants, free_tier_pool, free_tier_reservations};
 use diesel::prelude::*;
 use tithe_clock::Timestamp;
 use tithe_engine::store::StoreError;
-use tithe_free_tier::{Grant, GrantId, PoolCounters, Reservation, ReservationId, ReservationState};
+use tithe_free_tier::{
+    Grant, GrantId, GrantLease, PoolCounters, Reservation, ReservationId, ReservationState,
+};
 use tithe_money::Msats;
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
@@ -26,19 +28,15 @@ pub struct ReservationRow {
 
 impl From<&Reservation> for ReservationRow {
     fn from(reservation: &Reservation) -> Self {
-        let (lease_until, absorbed) = match reservation.state {
-            ReservationState::Held { until } => (until, None),
-            ReservationState::Settled { absorbed } => (None, Some(absorbed)),
-            ReservationState::Expired { absorbed_late } => (None, absorbed_late),
-            ReservationState::Offered | ReservationState::Released => (None, None),
-        };
+        let lease_until = reservation.state.lease().ok().and_then(GrantLease::until);
+        let absorbed = reservation.state.taken();
         Self {
             id: reservation.id.to_string(),
             pubkey: reservation.pubkey.to_string(),
             amount_msats: reservation.amount.to_i64(),
             budget_msats: reservation.budget.to_i64(),
             used_after_msats: reservation.used_after.to_i64(),
-            state: reservation.state.as_str().to_owned(),
+            state: reservation.state_name().to_owned(),
             lease_until: lease_until.map(Timestamp::unix_micros),
             absorbed_msats: absorbed.map(Msats::to_i64),
             created_at: reservation.created_at.unix_micros(),
@@ -55,11 +53,11 @@ impl TryFrom<ReservationRow> for Reservation {
         let absorbed = row.absorbed_msats.map(|amount| read.msats("absorbed_msats", amount)).transpose()?;
         let until = row.lease_until.map(|until| read.time("lease_until", until)).transpose()?;
         let state = match row.state.as_str() {
-            "offered" => ReservationState::Offered,
-            "held" => ReservationState::Held { until },
-            "settled" => ReservationState::Settled { absorbed: read.present("absorbed_msats", absorbed)? },
+            "offered" => ReservationState::Held { lease: GrantLease::Offer },
+            "held" => ReservationState::Held { lease: until.map_or(GrantLease::Job, GrantLease::Until) },
+            "settled" => ReservationState::Settled(read.present("absorbed_msats", absorbed)?),
             "released" => ReservationState::Released,
-            "lapsed" => ReservationState::Expired { absorbed_late: absorbed },
+            "lapsed" => ReservationState::Expired { late: absorbed },
             other => return Err(read.corrupt(format!("state is {other:?}"))),
         };
         Ok(Self {

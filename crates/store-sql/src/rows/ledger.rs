@@ -108,12 +108,7 @@ pub struct HoldRow {
 
 impl From<&Hold> for HoldRow {
     fn from(hold: &Hold) -> Self {
-        let (lease_until, charged) = match hold.state {
-            HoldState::Held { lease_until } => (Some(lease_until), None),
-            HoldState::Settled { charged } => (None, Some(charged)),
-            HoldState::Expired { charged_late } => (None, charged_late),
-            HoldState::Released => (None, None),
-        };
+        let (lease_until, charged) = (hold.state.lease().ok(), hold.state.taken());
         Self {
             id: hold.id.to_string(),
             account: hold.account.to_string(),
@@ -136,11 +131,11 @@ impl TryFrom<HoldRow> for Hold {
         let state = match row.state.as_str() {
             "held" => {
                 let until = read.present("lease_until", row.lease_until)?;
-                HoldState::Held { lease_until: read.time("lease_until", until)? }
+                HoldState::Held { lease: read.time("lease_until", until)? }
             }
-            "settled" => HoldState::Settled { charged: read.present("charged_msats", charged)? },
+            "settled" => HoldState::Settled(read.present("charged_msats", charged)?),
             "released" => HoldState::Released,
-            "expired" => HoldState::Expired { charged_late: charged },
+            "expired" => HoldState::Expired { late: charged },
             other => return Err(read.corrupt(format!("state is {other:?}"))),
         };
         Ok(Self {

@@ -3,23 +3,27 @@
 #![expect(missing_docs, reason = "a row's fields are its table's columns")]
 
 mod bootstrap;
+mod credit;
 mod free_tier;
 mod idempotency;
 mod identity;
 mod invoice;
 mod job;
 mod ledger;
+mod licence;
 mod outbox;
 mod payout;
 mod session;
 
 pub use bootstrap::BootstrapRow;
+pub use credit::{CreditRow, InstallOriginRow, InstallRow};
 pub use free_tier::{GrantRow, POOL_COUNTERS, PoolCountersRow, ReservationRow};
 pub use idempotency::IdempotencyRow;
 pub use identity::{AuthNonceRow, IdentityRow, auth_nonce_column};
 pub use invoice::InvoiceRow;
 pub use job::{JobRow, JobSummaryRow};
 pub use ledger::{AccountRow, HoldRow, NewTransferRow, TransferRow};
+pub use licence::RevocationRow;
 pub use outbox::{JOB_TOPIC, NewOutboxRow, OutboxRow};
 pub use payout::{ObligationRow, PayoutRow};
 pub use session::{SessionKeyRow, SessionRequestRow, SessionRow};

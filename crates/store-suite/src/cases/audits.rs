@@ -64,6 +64,8 @@ pub async fn every_row_is_seen_once(store: FreshStore) {
             AuditRow::Session(row) => panic!("{row:?}"),
             AuditRow::SessionRequest(row) => panic!("{row:?}"),
             AuditRow::Bootstrap(row) => panic!("{row:?}"),
+            AuditRow::Install(row) => panic!("{row:?}"),
+            AuditRow::Credit(row) => panic!("{row:?}"),
             AuditRow::Unreadable { subject, problem } => panic!("{subject}: {problem}"),
         };
         assert!(

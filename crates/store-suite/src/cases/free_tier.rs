@@ -17,7 +17,7 @@ use tithe_engine::books::Rules;
 use tithe_engine::jobs::{Fault, WorkOutcome};
 use tithe_engine::records::AuthNonceKind;
 use tithe_engine::store::AuditRow;
-use tithe_free_tier::{FreeTierError, FreeTierPolicy, PoolCounters, ReservationState};
+use tithe_free_tier::{FreeTierError, FreeTierPolicy, GrantLease, PoolCounters, ReservationState};
 use tithe_jobs::{JobState, Lease};
 use tithe_ledger::AccountId;
 use tithe_lightning::Purpose;
@@ -103,9 +103,9 @@ pub async fn every_row_of_the_free_tier_comes_back_as_it_was_written(store: Fres
             AuditRow::Reservation(reservation) => {
                 assert_eq!(store.reservation(reservation.id).await.unwrap(), Some(reservation.clone()));
                 reservations.insert(match reservation.state {
-                    ReservationState::Held { until: None } => "held by a job",
-                    ReservationState::Expired { absorbed_late: Some(_) } => "lapsed, and done late",
-                    other => other.as_str(),
+                    ReservationState::Held { lease: GrantLease::Job } => "held by a job",
+                    ReservationState::Expired { late: Some(_) } => "lapsed, and done late",
+                    _ => reservation.state_name(),
                 });
             }
             AuditRow::Grant(grant) => {

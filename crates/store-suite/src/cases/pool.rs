@@ -171,13 +171,13 @@ async fn reserve_200_and_end_them(servers: &Servers, limits: Limits, who: fn(u32
         let mut by = ended.remove(&n).unwrap_or_default();
         by.sort_unstable();
         let as_told = match (by.as_slice(), state) {
-            (["grant_settle"], ReservationState::Settled { absorbed }) => {
+            (["grant_settle"], ReservationState::Settled(absorbed)) => {
                 absorbed == msats(PRICE) || absorbed == msats(PRICE / 2)
             }
             (["grant_release"], ReservationState::Released)
-            | (["grant_expire"], ReservationState::Expired { absorbed_late: None })
+            | (["grant_expire"], ReservationState::Expired { late: None })
             // It lapsed first; then its work turned out to be done.
-            | (["grant_expire", "grant_settle"], ReservationState::Expired { absorbed_late: Some(_) }) => true,
+            | (["grant_expire", "grant_settle"], ReservationState::Expired { late: Some(_) }) => true,
             _ => false,
         };
         assert!(as_told, "{n} was ended by {by:?} and is {state:?}");

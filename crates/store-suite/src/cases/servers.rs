@@ -122,20 +122,14 @@ pub async fn a_hold_ends_once_whoever_ends_it(servers: Servers) {
     let state = store.hold(hold).await.unwrap().unwrap().state;
     let left = balance(store, SESSION).await;
     match ended.as_slice() {
-        [0] => assert_eq!(
-            (state, left),
-            (HoldState::Settled { charged: msats(2_500) }, (msats(7_500), Msats::ZERO))
-        ),
+        [0] => assert_eq!((state, left), (HoldState::Settled(msats(2_500)), (msats(7_500), Msats::ZERO))),
         [1] => assert_eq!((state, left), (HoldState::Released, (msats(10_000), Msats::ZERO))),
         [2] => {
-            assert_eq!(
-                (state, left),
-                (HoldState::Expired { charged_late: None }, (msats(10_000), Msats::ZERO))
-            );
+            assert_eq!((state, left), (HoldState::Expired { late: None }, (msats(10_000), Msats::ZERO)));
         }
         // It expired first; then the work turned out to be done, and was charged, once.
         [_, _] => {
-            let state_late = HoldState::Expired { charged_late: Some(msats(2_500)) };
+            let state_late = HoldState::Expired { late: Some(msats(2_500)) };
             assert_eq!((state, left), (state_late, (msats(7_500), Msats::ZERO)));
         }
         other => panic!("{other:?} ended it"),

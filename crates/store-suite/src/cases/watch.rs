@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tithe_clock::Timestamp;
 use tithe_engine::store::AuditRow;
-use tithe_free_tier::{Identity, PoolCounters, Reservation, ReservationId, ReservationState};
+use tithe_free_tier::{Identity, PoolCounters, Reservation, ReservationId};
 use tithe_ledger::{AccountId, TransferKind};
 use tithe_trust::NostrPubkey;
 use tokio::sync::Notify;
@@ -72,11 +72,12 @@ impl View {
         view
     }
 
-    fn reservation(&mut self, Reservation { id, pubkey, amount, state, .. }: &Reservation) {
+    fn reservation(&mut self, reservation: &Reservation) {
+        let Reservation { id, pubkey, amount, state, .. } = reservation;
         if state.is_live() {
             *self.live.entry(*pubkey).or_default() += amount.get();
         }
-        if *state == ReservationState::Offered {
+        if reservation.is_offer() {
             self.offers.entry(*pubkey).or_default().push(*id);
             self.offered += amount.get();
         }

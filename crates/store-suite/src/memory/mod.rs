@@ -1,5 +1,6 @@
 //! The simplest store: everything in memory, behind one lock.
 
+mod credits;
 mod payouts;
 
 use async_trait::async_trait;
@@ -17,11 +18,11 @@ use tithe_engine::store::{
     AuditRow, AuditRows, BatchStore, IdentitiesPurged, PeerEvent, RetentionStore, StoreError,
 };
 use tithe_free_tier::{
-    BudgetWindow, FreeTierRepository, Grant, GrantId, Identity, PoolCounters, Reservation, ReservationId,
-    ReservationState,
+    BudgetWindow, FreeTierRepository, Grant, GrantId, GrantLease, Identity, PoolCounters, Reservation,
+    ReservationId,
 };
 use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, JobState, JobSummary, Lease, Refund};
-use tithe_ledger::{Account, AccountId, Hold, HoldId, HoldState, LedgerRepository, Transfer, TransferKey};
+use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository, Transfer, TransferKey};
 use tithe_lightning::{ExpiryWindow, Invoice, InvoiceRepository, InvoiceState, PaymentHash};
 use tithe_paywall::KeyId;
 use tithe_sessions::{
@@ -52,8 +53,8 @@ macro_rules! tables {
                 }
             }
 
-            /// Whether the rows that are made do not exist, and those that are changed do; and whether each account has one payout in
-            /// flight at most.
+            /// Whether the rows that are made do not exist, and those that are changed do; whether each account has one payout in
+            /// flight at most; and whether each credit is of an install.
             fn fits(&self, changes: &Changes) -> bool {
                 let (mut keys, mut grants) = (HashSet::new(), HashSet::new());
                 $(changes.$field.made.iter().all(|row| !self.$field.contains_key(&<$kind>::key(row)))
@@ -61,6 +62,7 @@ macro_rules! tables {
                 changes.transfers.iter().all(|new| !self.transfer_keys.contains(&new.key) && keys.insert(&new.key))
                     && changes.grants.iter().all(|new| !self.grants.contains_key(&new.id) && grants.insert(new.id))
                     && self.payouts_fit(changes)
+                    && self.credits_fit(changes)
             }
 
             fn write(&mut self, changes: &Changes) -> Result<(), StoreError> {
@@ -149,6 +151,8 @@ impl BatchStore for MemoryStore {
         let bootstraps = tables.bootstraps.values().cloned().map(|row| AuditRow::Bootstrap(Box::new(row)));
         let obligations = tables.obligations.values().cloned().map(|row| AuditRow::Obligation(Box::new(row)));
         let payouts = tables.payouts.values().cloned().map(|row| AuditRow::Payout(Box::new(row)));
+        let installs = tables.installs.values().cloned().map(|row| AuditRow::Install(Box::new(row)));
+        let credits = tables.credits.values().cloned().map(|row| AuditRow::Credit(Box::new(row)));
         let identities = tables.identities.values().cloned().map(|row| AuditRow::Identity(Box::new(row)));
         let reservations = tables.reservations.values().cloned().map(AuditRow::Reservation);
         let counters = tables.pool_counters.values().copied().map(AuditRow::PoolCounters);
@@ -165,6 +169,8 @@ impl BatchStore for MemoryStore {
             .chain(bootstraps)
             .chain(obligations)
             .chain(payouts)
+            .chain(installs)
+            .chain(credits)
             .map(Ok)
             .collect();
         Ok(futures_util::stream::iter(rows).boxed())
@@ -220,6 +226,10 @@ impl RetentionStore for MemoryStore {
 
     async fn auth_nonces_purge(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
         Ok(remove(&mut self.tables().auth_nonces, limit, |nonce| nonce.expires_at <= now).len())
+    }
+
+    async fn install_origins_purge(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        Ok(remove(&mut self.tables().install_origins, limit, |origin| origin.is_over(now)).len())
     }
 
     async fn expired_texts_purge(&self, limit: usize) -> Result<usize, StoreError> {
@@ -445,13 +455,10 @@ impl LedgerRepository for MemoryStore {
 
     async fn holds_overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Hold>, StoreError> {
         let tables = self.tables();
-        let overdue =
-            |hold: &&Hold| matches!(hold.state, HoldState::Held { lease_until } if lease_until <= now);
-        let mut holds: Vec<Hold> = tables.holds.values().filter(overdue).cloned().collect();
-        holds.sort_by_key(|hold| match hold.state {
-            HoldState::Held { lease_until } => lease_until,
-            _ => now,
-        });
+        let lease = |hold: &Hold| hold.state.lease().ok().filter(|until| *until <= now);
+        let mut holds: Vec<Hold> =
+            tables.holds.values().filter(|hold| lease(hold).is_some()).cloned().collect();
+        holds.sort_by_key(lease);
         holds.truncate(limit);
         Ok(holds)
     }
@@ -475,9 +482,8 @@ impl FreeTierRepository for MemoryStore {
         limit: usize,
     ) -> Result<Vec<Reservation>, StoreError> {
         let tables = self.tables();
-        let lease = |row: &Reservation| match row.state {
-            ReservationState::Held { until } => until.filter(|until| *until <= now),
-            _ => None,
+        let lease = |row: &Reservation| {
+            row.state.lease().ok().and_then(GrantLease::until).filter(|until| *until <= now)
         };
         let mut overdue: Vec<Reservation> =
             tables.reservations.values().filter(|row| lease(row).is_some()).cloned().collect();

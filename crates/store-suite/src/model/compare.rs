@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use std::collections::{BTreeMap, BTreeSet};
 use tithe_engine::books::Refusal;
 use tithe_engine::store::{AuditRow, Store};
-use tithe_free_tier::{FreeTierError, Grant, Identity, Reservation, ReservationState};
+use tithe_free_tier::{FreeTierError, Grant, GrantLease, Identity, Reservation, ReservationState};
 use tithe_jobs::{Job, JobId, JobState};
 use tithe_ledger::{AccountId, Hold, HoldState};
 use tithe_money::Msats;
@@ -97,11 +97,11 @@ fn hold(hold: &Hold) -> RefHold {
         account: hold.account,
         amount: plain(hold.amount),
         fate: match hold.state {
-            HoldState::Held { lease_until } => HoldFate::HeldUntil(micros(lease_until)),
-            HoldState::Settled { charged } => HoldFate::Settled(plain(charged)),
+            HoldState::Held { lease } => HoldFate::HeldUntil(micros(lease)),
+            HoldState::Settled(charged) => HoldFate::Settled(plain(charged)),
             HoldState::Released => HoldFate::Released,
-            HoldState::Expired { charged_late: None } => HoldFate::Expired,
-            HoldState::Expired { charged_late: Some(charged) } => HoldFate::ChargedLate(plain(charged)),
+            HoldState::Expired { late: None } => HoldFate::Expired,
+            HoldState::Expired { late: Some(charged) } => HoldFate::ChargedLate(plain(charged)),
         },
         created: micros(hold.created_at),
         updated: micros(hold.updated_at),
@@ -115,13 +115,13 @@ fn promise(reservation: &Reservation) -> RefReservation {
         budget: plain(reservation.budget),
         used_after: plain(reservation.used_after),
         fate: match reservation.state {
-            ReservationState::Offered => Fate::Offered,
-            ReservationState::Held { until: None } => Fate::HeldByJob,
-            ReservationState::Held { until: Some(until) } => Fate::HeldUntil(micros(until)),
-            ReservationState::Settled { absorbed } => Fate::Settled(plain(absorbed)),
+            ReservationState::Held { lease: GrantLease::Offer } => Fate::Offered,
+            ReservationState::Held { lease: GrantLease::Job } => Fate::HeldByJob,
+            ReservationState::Held { lease: GrantLease::Until(until) } => Fate::HeldUntil(micros(until)),
+            ReservationState::Settled(absorbed) => Fate::Settled(plain(absorbed)),
             ReservationState::Released => Fate::Released,
-            ReservationState::Expired { absorbed_late: None } => Fate::Lapsed,
-            ReservationState::Expired { absorbed_late: Some(absorbed) } => Fate::DoneLate(plain(absorbed)),
+            ReservationState::Expired { late: None } => Fate::Lapsed,
+            ReservationState::Expired { late: Some(absorbed) } => Fate::DoneLate(plain(absorbed)),
         },
         created: micros(reservation.created_at),
         updated: micros(reservation.updated_at),
@@ -211,6 +211,8 @@ impl World {
                 AuditRow::Session(row) => panic!("{context}: {row:?}"),
                 AuditRow::SessionRequest(row) => panic!("{context}: {row:?}"),
                 AuditRow::Bootstrap(row) => panic!("{context}: {row:?}"),
+                AuditRow::Install(row) => panic!("{context}: {row:?}"),
+                AuditRow::Credit(row) => panic!("{context}: {row:?}"),
                 AuditRow::Account(row) => {
                     let wanted = self.balances.get(&row.id()).copied().unwrap_or(0);
                     assert_eq!(plain(row.balance()), wanted, "{context}: {row:?}");

@@ -72,6 +72,7 @@ impl Server {
                 inner: Shared(scene.backend.clone()),
                 power: power.clone(),
             }),
+            hardware: None,
             prices: scene.prices.clone(),
             clock: scene.clock.clone(),
             entropy: scene.entropy(),

@@ -174,6 +174,7 @@ impl TestApp {
                 store,
                 wallet: wallet.clone(),
                 inference: Arc::new(LongAnswers::default()),
+                hardware: None,
                 prices: prices.clone(),
                 clock,
                 entropy,

@@ -1,4 +1,4 @@
-//! How many requests of sessions this server works on at once.
+//! How many metered requests this server works on at once.
 
 use crate::error::EngineError;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ const PATIENCE: Duration = Duration::from_secs(25);
 
 /// The slots of the requests that run. A request costs its customer little, and nothing if it fails: without a limit one customer
 /// could occupy the whole backend.
-pub(super) struct RequestSlots {
+pub(crate) struct RequestSlots {
     running: Arc<Semaphore>,
     waiting: Semaphore,
 }
 
 impl RequestSlots {
-    pub(super) fn new(slots: usize) -> Self {
+    pub(crate) fn new(slots: usize) -> Self {
         Self { running: Arc::new(Semaphore::new(slots)), waiting: Semaphore::new(WAITING_MAX) }
     }
 
@@ -25,7 +25,7 @@ impl RequestSlots {
     ///
     /// # Errors
     /// [`EngineError::Busy`] when too many requests wait, or none of the running ones ends for a while.
-    pub(super) async fn take(&self) -> Result<OwnedSemaphorePermit, EngineError> {
+    pub(crate) async fn take(&self) -> Result<OwnedSemaphorePermit, EngineError> {
         let _waits = self.waiting.try_acquire().map_err(|_| EngineError::Busy)?;
         match tokio::time::timeout(PATIENCE, Arc::clone(&self.running).acquire_owned()).await {
             Ok(Ok(slot)) => Ok(slot),

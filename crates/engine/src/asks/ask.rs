@@ -1,0 +1,282 @@
+//! Doing a plain request: set aside, work, settle.
+
+use super::ask_finish::{AskEnded, AskFinish, AskOutcome, FinishedAsk, RenderAsk};
+use super::ask_renew::AskRenew;
+use super::begin::{Begun, Running};
+use super::new_ask::NewAsk;
+use super::payer::AskPayer;
+use super::service::Asks;
+use crate::committer::CommitError;
+use crate::error::EngineError;
+use crate::error_chain::chain;
+use crate::idempotency::KeyedResponse;
+use crate::inference::{Inference, InferenceError};
+use crate::metered::{Done, Failure, MeteredRequest, Worked};
+use crate::records::{IdempotencyId, IdempotencyRequest};
+use std::sync::Arc;
+use std::time::Duration;
+use tithe_free_tier::{RequestHash, ReservationId};
+use tithe_ledger::credits::{Backend, CreditId};
+use tithe_money::Msats;
+use tithe_trust::Tier;
+use tracing::{Instrument, info, info_span, warn};
+use uuid::Uuid;
+
+/// How long a finished request waits before it tries again to commit its result.
+const COMMIT_RETRY_INTERVAL: Duration = Duration::from_millis(200);
+
+impl Asks {
+    /// Does a plain request that an install's plan includes, or that the pool pays for. A request that the evaluation rejects has a
+    /// response too.
+    ///
+    /// # Errors
+    /// [`EngineError::PaymentNeeded`] when nobody pays; those of the request itself; [`EngineError::HardwareUnavailable`],
+    /// [`EngineError::NoBackend`], [`EngineError::WorkFailed`], [`EngineError::WorkRefused`]: what was set aside is given back.
+    pub async fn ask(
+        &self,
+        new: NewAsk,
+        idempotency: Option<IdempotencyRequest>,
+        render: Arc<dyn RenderAsk>,
+    ) -> Result<KeyedResponse, EngineError> {
+        if let Some(request) = &idempotency
+            && let Some(response) = self.idempotency.stored(request).await?
+        {
+            return Ok(KeyedResponse::replay(response));
+        }
+        let _slot = self.slots.take().await?;
+        let running = match self.begin(&new, idempotency.as_ref()).await? {
+            Begun::Running(running) => running,
+            Begun::Replayed(response) => return Ok(response),
+            Begun::Declined(_) => return Err(EngineError::Internal),
+        };
+        let span = info_span!("ask", id = %running.id);
+        let key = idempotency.map(|request| request.id);
+        let done = async {
+            let worked = tokio::select! {
+                worked = self.work(&running, &new) => worked,
+                () = self.keep(&running, key.as_ref()) => {
+                    warn!("what was set aside for the request was lost");
+                    return Err(EngineError::WorkFailed);
+                }
+            };
+            let finish = key.clone().map(|key| (key, Arc::clone(&render)));
+            let finished = self.finish(&running, &new.request, worked, finish).await?;
+            Ok(KeyedResponse::new(render.render(&finished)))
+        };
+        let done = done.instrument(span).await;
+        if let (Err(_), Some(key)) = (&done, key) {
+            // Nothing was taken: a retry may begin at once.
+            self.idempotency.release_of(key, Some(running.id)).await;
+        }
+        done
+    }
+
+    /// The backend that a request runs on.
+    fn backend_of(&self, running: &Running) -> Result<&dyn Inference, EngineError> {
+        match (running.backend, &self.core.ports.hardware) {
+            (Backend::Cloud, _) => Ok(self.core.ports.inference.as_ref()),
+            (Backend::Hardware, Some(hardware)) => Ok(hardware.inference.as_ref()),
+            (Backend::Hardware, None) => Err(EngineError::Internal),
+        }
+    }
+
+    async fn work(&self, running: &Running, new: &NewAsk) -> Result<Worked, Failure> {
+        let Ok(backend) = self.backend_of(running) else {
+            return Err(Failure::Backend(InferenceError::Misconfigured(None)));
+        };
+        let request = MeteredRequest {
+            id: running.id,
+            text: &new.request,
+            evaluation: running.evaluation.as_ref(),
+            work: &running.work,
+            backend,
+            health: (running.backend == Backend::Cloud).then_some(&*self.backend),
+            patience: self.core.settings.work_timeout,
+            client: &new.client,
+        };
+        request.run(&self.quotes).await
+    }
+
+    /// Renews what is set aside, and the lease of the idempotency key, for as long as they are ours; returns when they no longer
+    /// are.
+    async fn keep(&self, running: &Running, key: Option<&IdempotencyId>) {
+        let lease = self.core.settings.lease;
+        let key_lease = self.core.settings.idempotency_lease.max(lease);
+        let key = key.map(|key| (key.clone(), key_lease));
+        let renew = AskRenew { id: running.id, payer: running.payer, lease, key };
+        loop {
+            tokio::time::sleep(lease / 3).await;
+            match self.core.committer.commit(renew.clone()).await {
+                Err(CommitError::Refused(refusal)) => {
+                    warn!(%refusal, "what was set aside for the request has ended");
+                    return;
+                }
+                Err(failure) => warn!(failure = chain(&failure), "the request's lease could not be renewed"),
+                Ok(()) => {}
+            }
+        }
+    }
+
+    /// Commits the end of a request. What has no answer takes nothing.
+    async fn finish(
+        &self,
+        running: &Running,
+        text: &str,
+        worked: Result<Worked, Failure>,
+        finish: Option<(IdempotencyId, Arc<dyn RenderAsk>)>,
+    ) -> Result<FinishedAsk, EngineError> {
+        let outcome = match &worked {
+            Ok(worked) => outcome(worked),
+            Err(failure) => {
+                warn!(cause = failure.cause(), backend = %running.backend, "the request failed");
+                AskOutcome::Failed
+            }
+        };
+        let command = AskFinish {
+            id: running.id,
+            payer: running.payer,
+            model: running.work.model.clone(),
+            backend: running.backend,
+            request_hash: RequestHash::of(text),
+            limit: running.limit,
+            outcome,
+            finish,
+        };
+        let ended = self.commit_finish(&command).await;
+        match (ended, worked) {
+            (Ok(AskEnded::Answered(finished)), Ok(worked)) => {
+                if finished.answer.is_ok() {
+                    worked.paid(&self.quotes, running.id).await;
+                } else {
+                    // The pool pays for no rejected request.
+                    worked.unpaid().await;
+                }
+                info!(cost = %finished.cost, absorbed = %finished.absorbed, "request finished");
+                Ok(*finished)
+            }
+            (Ok(_), Err(failure)) => Err(error_of(running.backend, &failure)),
+            (ended, worked) => {
+                if let Ok(worked) = worked {
+                    worked.unpaid().await;
+                }
+                Err(ended.err().unwrap_or(EngineError::WorkFailed))
+            }
+        }
+    }
+
+    async fn commit_finish(&self, command: &AskFinish) -> Result<AskEnded, EngineError> {
+        let mut is_retry = false;
+        loop {
+            match self.core.committer.commit(command.clone()).await {
+                Ok(ended) => return Ok(ended),
+                Err(CommitError::Refused(refusal)) => {
+                    // An earlier try may have been committed although its outcome was not known.
+                    if is_retry {
+                        match self.finished_before(command).await {
+                            Ok(Some(finished)) => return Ok(AskEnded::Answered(Box::new(finished))),
+                            Ok(None) => {}
+                            Err(failure) => {
+                                warn!(failure = chain(&failure), "the end of the request cannot be read yet");
+                                tokio::time::sleep(COMMIT_RETRY_INTERVAL).await;
+                                continue;
+                            }
+                        }
+                    }
+                    warn!(%refusal, "the result of the request was refused");
+                    return Err(EngineError::WorkFailed);
+                }
+                Err(CommitError::Failed) => return Err(EngineError::Internal),
+                // The lease bounds the wait: without a renewal, a sweep gives back what was set aside.
+                Err(failure) => {
+                    warn!(failure = chain(&failure), "the result of the request is not committed yet");
+                    is_retry = true;
+                    tokio::time::sleep(COMMIT_RETRY_INTERVAL).await;
+                }
+            }
+        }
+    }
+
+    /// The request as it has ended, if its end was committed and it took what was set aside.
+    async fn finished_before(&self, command: &AskFinish) -> Result<Option<FinishedAsk>, EngineError> {
+        let AskOutcome::Completed { answer, cost } = &command.outcome else { return Ok(None) };
+        let store = &self.core.ports.store;
+        let (absorbed, balance, tier) = match command.payer {
+            AskPayer::Install(install) => {
+                let credit = store.credit(CreditId(command.id)).await?;
+                let install = store.install(install).await?;
+                let (Some(credit), Some(install)) = (credit, install) else { return Ok(None) };
+                if credit.state.taken().is_none() {
+                    return Ok(None);
+                }
+                let balance = install.balance(credit.plan, &credit.quota, self.core.now());
+                (Msats::ZERO, Some(balance), Tier::Anonymous)
+            }
+            AskPayer::Pool(identity) => {
+                let reservation = store.reservation(ReservationId(command.id)).await?;
+                let taken = reservation.and_then(|reservation| reservation.state.taken());
+                let Some(absorbed) = taken else { return Ok(None) };
+                (absorbed, None, self.identities.tier_of(Some(identity)).await?)
+            }
+        };
+        Ok(Some(FinishedAsk {
+            id: command.id,
+            model: command.model.clone(),
+            backend: command.backend,
+            answer: Ok(answer.clone()),
+            cost: *cost,
+            absorbed,
+            balance,
+            tier,
+        }))
+    }
+
+    /// Gives back what was set aside for a request that does not run.
+    pub(super) async fn give_back(&self, id: Uuid, payer: AskPayer, key: Option<IdempotencyId>) {
+        let command = AskFinish {
+            id,
+            payer,
+            model: String::new(),
+            backend: Backend::Cloud,
+            request_hash: RequestHash::of(""),
+            limit: Msats::ZERO,
+            outcome: AskOutcome::Failed,
+            finish: None,
+        };
+        if let Err(failure) = self.commit_finish(&command).await {
+            warn!(failure = chain(&failure), "what was set aside is given back when its lease has run out");
+        }
+        if let Some(key) = key {
+            self.idempotency.release_of(key, Some(id)).await;
+        }
+    }
+}
+
+/// How a request ends that the models have answered.
+fn outcome(worked: &Worked) -> AskOutcome {
+    let cost = worked.cost;
+    match worked.done.clone() {
+        // Its client has gone before any backend was asked.
+        Done::Completed(answer) if answer.text.is_empty() && cost.is_zero() => AskOutcome::Failed,
+        Done::Completed(answer) => AskOutcome::Completed { answer, cost },
+        Done::Rejected(reason) => AskOutcome::Rejected { reason },
+        Done::Unreadable(reason) => AskOutcome::Unreadable { reason },
+    }
+}
+
+/// What a customer is told whose request the backend has not done.
+fn error_of(backend: Backend, failure: &Failure) -> EngineError {
+    let Failure::Backend(cause) = failure else { return EngineError::WorkFailed };
+    match (backend, cause) {
+        (_, InferenceError::Refused(_)) => EngineError::WorkRefused,
+        (Backend::Hardware, InferenceError::Unavailable { retry_after, .. }) => {
+            EngineError::HardwareUnavailable { retry_after: *retry_after }
+        }
+        (Backend::Hardware, InferenceError::TimedOut | InferenceError::Misconfigured(_)) => {
+            EngineError::HardwareUnavailable { retry_after: None }
+        }
+        (Backend::Cloud, InferenceError::Unavailable { .. } | InferenceError::Misconfigured(_)) => {
+            EngineError::NoBackend
+        }
+        _ => EngineError::WorkFailed,
+    }
+}

@@ -1,0 +1,217 @@
+//! Finding out who pays for a plain request.
+
+use super::ask_begin::{AskBegin, AskBegun};
+use super::new_ask::NewAsk;
+use super::payer::{AskPayer, NewAskPayer};
+use super::service::Asks;
+use crate::books::Refusal;
+use crate::committer::CommitError;
+use crate::error::{EngineError, PaymentNeeded, RequestError};
+use crate::idempotency::KeyedResponse;
+use crate::identities::RequestSignature;
+use crate::quotes::Quotes;
+use crate::records::IdempotencyRequest;
+use tithe_ledger::credits::{Backend, CreditError};
+use tithe_money::Msats;
+use tithe_pricing::{Quote, Terms};
+use tithe_trust::NostrPubkey;
+use tracing::info;
+use uuid::Uuid;
+
+/// A request whose payer has set something aside.
+pub(super) struct Running {
+    pub(super) id: Uuid,
+    pub(super) payer: AskPayer,
+    pub(super) backend: Backend,
+    pub(super) evaluation: Option<Quote>,
+    pub(super) work: Quote,
+    /// The most that it can cost.
+    pub(super) limit: Msats,
+}
+
+/// How a request begins.
+pub(super) enum Begun {
+    Running(Box<Running>),
+    Replayed(KeyedResponse),
+    /// This payer does not pay for it.
+    Declined(Declined),
+}
+
+/// Why a payer does not pay.
+pub(super) enum Declined {
+    /// The install has no credit.
+    Credits(tithe_ledger::credits::CreditRefusal),
+    /// Too many new installs have come from where the request comes from.
+    NewInstalls(tithe_ledger::credits::TooManyInstalls),
+    /// The pool does not pay for all of it.
+    Pool,
+}
+
+impl Asks {
+    /// Lets the first payer set something aside that pays for the request: the install's plan, then the pool.
+    ///
+    /// # Errors
+    /// [`EngineError::PaymentNeeded`], [`EngineError::TooManyInstalls`]; those of the request itself.
+    pub(super) async fn begin(
+        &self,
+        new: &NewAsk,
+        idempotency: Option<&IdempotencyRequest>,
+    ) -> Result<Begun, EngineError> {
+        self.quotes.check_text(&new.request)?;
+        let proven = new.install.as_ref().map(|install| self.credits.prove(install)).transpose()?;
+        let terms = self.quotes.terms().await?;
+        let mut refused = None;
+        let mut too_many = None;
+        if let Some(proven) = &proven {
+            let request = self.credits.request(proven, new.origin.as_ref());
+            let payer = NewAskPayer::Install(request);
+            match self.begin_with_credit(new, payer, &terms, idempotency).await? {
+                Begun::Declined(Declined::Credits(refusal)) => refused = Some(refusal),
+                Begun::Declined(Declined::NewInstalls(limit)) => too_many = Some(limit),
+                begun => return Ok(begun),
+            }
+        }
+        let (evaluation, work) = self.metered_quotes(new, &terms)?;
+        let most = evaluation.as_ref().map_or(Msats::ZERO, |quote| quote.max.msats);
+        let limit = most.checked_add(work.max.msats)?.max(Msats::new(1)?);
+        if let Some(identity) = new.identity {
+            let quotes = (evaluation, work, limit);
+            match self.begin_with_pool(new, identity, quotes, idempotency).await? {
+                Begun::Declined(_) => {}
+                begun => return Ok(begun),
+            }
+        }
+        if let Some(limit) = too_many {
+            return Err(EngineError::TooManyInstalls(limit));
+        }
+        Err(EngineError::PaymentNeeded(PaymentNeeded { required: limit, credits: refused }))
+    }
+
+    /// The prices of a request that is paid for by what it costs.
+    fn metered_quotes(&self, new: &NewAsk, terms: &Terms) -> Result<(Option<Quote>, Quote), EngineError> {
+        let model = self.quotes.work_model(new.model.as_deref())?;
+        let evaluates = self.core.settings.session_evaluation;
+        let evaluation = if evaluates { Some(self.quotes.evaluation(&new.request, terms)?) } else { None };
+        Ok((evaluation, Quotes::work(model, &new.request, new.max_output_tokens, terms)?))
+    }
+
+    async fn begin_with_credit(
+        &self,
+        new: &NewAsk,
+        payer: NewAskPayer,
+        terms: &Terms,
+        idempotency: Option<&IdempotencyRequest>,
+    ) -> Result<Begun, EngineError> {
+        let (cloud, hardware) = (self.cloud_quote(new, terms)?, self.hardware_quote(new, terms));
+        let id = self.core.new_id();
+        let running = payer.running();
+        let credit = match self.commit_begin(id, payer, new.signature, idempotency).await {
+            Ok(AskBegun::Credit(credit)) => credit,
+            Ok(AskBegun::Replayed(response)) => {
+                return Ok(Begun::Replayed(KeyedResponse::replay(response)));
+            }
+            Ok(AskBegun::Grant(_)) => return Err(EngineError::Internal),
+            Err(CommitError::Refused(Refusal::Credit(CreditError::Refused(refusal)))) => {
+                return Ok(Begun::Declined(Declined::Credits(refusal)));
+            }
+            Err(CommitError::Refused(Refusal::NewInstalls(limit))) => {
+                return Ok(Begun::Declined(Declined::NewInstalls(limit)));
+            }
+            Err(failure) => return Err(failure.into()),
+        };
+        info!(install = %credit.install, request = %id, backend = %credit.backend, "request begun");
+        let work = match credit.backend {
+            Backend::Cloud => Ok(cloud),
+            Backend::Hardware => hardware.unwrap_or(Err(EngineError::Internal)),
+        };
+        let work = match work {
+            Ok(work) => work,
+            Err(failure) => {
+                // The request does not fit the machine that the plan has chosen.
+                self.give_back(id, running, idempotency.map(|request| request.id.clone())).await;
+                return Err(failure);
+            }
+        };
+        let limit = work.max.msats;
+        let backend = credit.backend;
+        Ok(Begun::Running(Box::new(Running { id, payer: running, backend, evaluation: None, work, limit })))
+    }
+
+    async fn begin_with_pool(
+        &self,
+        new: &NewAsk,
+        identity: NostrPubkey,
+        (evaluation, work, limit): (Option<Quote>, Quote, Msats),
+        idempotency: Option<&IdempotencyRequest>,
+    ) -> Result<Begun, EngineError> {
+        if evaluation.is_some() {
+            self.quotes.check_backend(&work.model)?;
+        } else {
+            self.quotes.check_work_backend(&work.model)?;
+        }
+        let id = self.core.new_id();
+        let payer = NewAskPayer::Pool { identity, amount: limit };
+        let running = payer.running();
+        match self.commit_begin(id, payer, new.signature, idempotency).await {
+            Ok(AskBegun::Grant(_)) => {}
+            Ok(AskBegun::Replayed(response)) => {
+                return Ok(Begun::Replayed(KeyedResponse::replay(response)));
+            }
+            Ok(AskBegun::Credit(_)) => return Err(EngineError::Internal),
+            Err(CommitError::Refused(Refusal::NotFree(_))) => return Ok(Begun::Declined(Declined::Pool)),
+            Err(failure) => return Err(failure.into()),
+        }
+        info!(%identity, request = %id, model = work.model, reserved = %limit, "request begun");
+        let backend = Backend::Cloud;
+        Ok(Begun::Running(Box::new(Running { id, payer: running, backend, evaluation, work, limit })))
+    }
+
+    async fn commit_begin(
+        &self,
+        id: Uuid,
+        payer: NewAskPayer,
+        signature: RequestSignature,
+        idempotency: Option<&IdempotencyRequest>,
+    ) -> Result<AskBegun, CommitError> {
+        let lease = self.core.settings.lease;
+        let begin = AskBegin { id, payer, lease, idempotency: idempotency.cloned(), signature };
+        self.core.committer.commit(begin).await
+    }
+
+    /// The price of the work in the cloud, of a model that plans include.
+    fn cloud_quote(&self, new: &NewAsk, terms: &Terms) -> Result<Quote, EngineError> {
+        let settings = &self.core.settings;
+        if let Some(name) = &new.model
+            && *name != settings.work_model
+            && !settings.credits.models.contains(name)
+        {
+            let included = std::iter::once(&settings.work_model).chain(&settings.credits.models);
+            let included: Vec<&str> = included.map(String::as_str).collect();
+            let name = name.chars().take(100).collect();
+            return Err(RequestError::ModelNotIncluded { name, included: included.join(", ") }.into());
+        }
+        let model = self.quotes.work_model(new.model.as_deref())?;
+        Ok(Quotes::work(model, &new.request, self.wanted_output(new)?, terms)?)
+    }
+
+    /// The price of the work on the operator's own machine; `None` if there is none.
+    fn hardware_quote(&self, new: &NewAsk, terms: &Terms) -> Option<Result<Quote, EngineError>> {
+        let hardware = self.core.ports.hardware.as_ref()?;
+        let quote = || {
+            let model = self.quotes.catalogue().model(&hardware.model).ok_or(EngineError::Internal)?;
+            Ok(Quotes::work(model, &new.request, self.wanted_output(new)?, terms)?)
+        };
+        Some(quote())
+    }
+
+    /// The output that is wanted: a credit is one request, however long, so its answer is limited.
+    fn wanted_output(&self, new: &NewAsk) -> Result<Option<u64>, EngineError> {
+        let Some(limit) = self.core.settings.credits.max_output_tokens else {
+            return Ok(new.max_output_tokens);
+        };
+        match new.max_output_tokens {
+            Some(asked) if asked > limit => Err(RequestError::OutputNotIncluded { asked, limit }.into()),
+            asked => Ok(asked.or(Some(limit))),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! A plain request and who may pay for it.
+
+use crate::admission::Origin;
+use crate::credits::PresentedInstall;
+use crate::identities::RequestSignature;
+use crate::metered::Client;
+use tithe_trust::NostrPubkey;
+
+/// A plain request, with everybody who may pay for it.
+pub struct NewAsk {
+    /// The install that asks, if one does.
+    pub install: Option<PresentedInstall>,
+    /// The identity that asks, if one does.
+    pub identity: Option<NostrPubkey>,
+    /// The signature of the request.
+    pub signature: RequestSignature,
+    /// Where the request comes from.
+    pub origin: Option<Origin>,
+    /// The customer's request.
+    pub request: String,
+    /// The model; `None` means the operator's choice.
+    pub model: Option<String>,
+    /// The most output wanted, in tokens.
+    pub max_output_tokens: Option<u64>,
+    /// Who waits for the answer.
+    pub client: Client,
+}

@@ -1,0 +1,10 @@
+//! Metered work: one request is evaluated and done while its customer waits, and what nobody pays for is booked.
+//!
+//! It is the same for every payer. Whoever pays sets something aside before, and settles what was done after it.
+
+mod slots;
+mod work;
+
+pub(crate) use slots::RequestSlots;
+pub use work::{Client, Delivered, Listener};
+pub(crate) use work::{Done, Failure, MeteredRequest, Worked};

@@ -1,0 +1,236 @@
+//! Evaluating a request and doing its work.
+
+use crate::error_chain::chain;
+use crate::inference::{self, BackendHealth, ChatRequest, Inference, InferenceError, Message, Role};
+use crate::quotes::evaluation::{Judgement, UNREADABLE};
+use crate::quotes::{Evaluated, Quotes, UnpaidRun};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tithe_money::Msats;
+use tithe_pricing::{FinishReason, Priced, Quote, Usage};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Receives the text of an answer as it is generated.
+pub type Listener = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Who waits for an answer.
+#[derive(Clone)]
+pub struct Client {
+    /// Receives the text as it is generated; `None` if only the whole answer is wanted.
+    pub listener: Option<Listener>,
+    /// Cancelled when the client of a stream has gone: what was delivered is charged.
+    pub gone: CancellationToken,
+    /// How many bytes of the text were sent to the client of a stream.
+    pub sent: Arc<AtomicUsize>,
+}
+
+/// A request that is to be done.
+pub(crate) struct MeteredRequest<'a> {
+    /// The id of the request, which what it costs is booked by.
+    pub(crate) id: Uuid,
+    /// The text.
+    pub(crate) text: &'a str,
+    /// The price of its evaluation; `None` if it is not evaluated.
+    pub(crate) evaluation: Option<&'a Quote>,
+    /// The price of its work.
+    pub(crate) work: &'a Quote,
+    /// The backend that does the work.
+    pub(crate) backend: &'a dyn Inference,
+    /// What is known of the health of that backend, if it is watched.
+    pub(crate) health: Option<&'a BackendHealth>,
+    /// How long the work may take.
+    pub(crate) patience: Duration,
+    /// Who waits for the answer.
+    pub(crate) client: &'a Client,
+}
+
+/// The answer to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivered {
+    /// The text that was delivered.
+    pub text: Arc<str>,
+    /// The tokens of the work, without the evaluation.
+    pub usage: Usage,
+    /// Whether the tokens were counted here, because the backend reported none.
+    pub estimated: bool,
+    /// Why the text ended.
+    pub finish: FinishReason,
+}
+
+/// What became of a request that the models have answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// The work is done.
+    Completed(Delivered),
+    /// The evaluation rejected the request, for this reason.
+    Rejected(String),
+    /// The evaluation model was run, but its answer cannot be read: nobody is to blame.
+    Unreadable(String),
+}
+
+/// What the models have done for a request. Its runs are booked as losses unless somebody pays for them.
+pub(crate) struct Worked {
+    pub(crate) done: Done,
+    /// What the evaluation and the work cost.
+    pub(crate) cost: Msats,
+    runs: Vec<(UnpaidRun, Usage)>,
+    /// What a customer who has gone did not get, and nobody pays for.
+    lost: Msats,
+}
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The backend, or its answer.
+    Backend(InferenceError),
+    /// The answer has no text.
+    Empty,
+}
+
+impl MeteredRequest<'_> {
+    /// Evaluates the request and does its work. What a failed run has used is booked as a loss.
+    pub(crate) async fn run(&self, quotes: &Arc<Quotes>) -> Result<Worked, Failure> {
+        let mut runs = Vec::new();
+        let mut cost = Msats::ZERO;
+        if let Some(quote) = self.evaluation {
+            let evaluated = quotes.evaluate(quote, self.text, self.id, "evaluation").await;
+            let Evaluated { judgement, run, usage } = evaluated.map_err(|failure| {
+                quotes.suspect(&quote.model, &failure);
+                Failure::Backend(failure)
+            })?;
+            cost = quote.price_or_max(&usage).msats;
+            runs.push((run, usage));
+            let done = match judgement {
+                Some(Judgement::Accept) => None,
+                Some(Judgement::Reject(reason)) => Some(Done::Rejected(reason)),
+                // The model has done its work: the evaluation is charged.
+                None => Some(Done::Unreadable(UNREADABLE.to_owned())),
+            };
+            if let Some(done) = done {
+                return Ok(Worked { done, cost, runs, lost: Msats::ZERO });
+            }
+        }
+        if self.client.gone.is_cancelled() {
+            // Nobody is there any more, and the backend was not asked: nothing but the evaluation was done.
+            let (usage, finish) = (Usage::default(), FinishReason::Interrupted);
+            let delivered = Delivered { text: "".into(), usage, estimated: false, finish };
+            return Ok(Worked { done: Done::Completed(delivered), cost, runs, lost: Msats::ZERO });
+        }
+        let (delivered, run, lost) = match self.answer(quotes).await {
+            Ok(answered) => answered,
+            Err(failure) => {
+                book(runs).await;
+                return Err(failure);
+            }
+        };
+        let cost = add(cost, self.work.price_or_max(&delivered.usage).msats);
+        runs.push((run, delivered.usage));
+        Ok(Worked { done: Done::Completed(delivered), cost, runs, lost })
+    }
+
+    /// Does the work. Returns also what a client who has gone did not get.
+    async fn answer(&self, quotes: &Arc<Quotes>) -> Result<(Delivered, UnpaidRun, Msats), Failure> {
+        let quote = self.work;
+        let chat = ChatRequest {
+            model: quote.model.clone(),
+            messages: vec![Message { role: Role::User, text: self.text.to_owned() }],
+            max_output_tokens: quote.tokens.max_output,
+            deterministic: false,
+        };
+        let run = UnpaidRun::new(quotes, quote, chat, self.id, "work".to_owned());
+        let listen = |delta: &str| {
+            if let Some(listener) = &self.client.listener {
+                listener(delta);
+            }
+        };
+        let catalogue = quotes.catalogue();
+        let answering =
+            inference::run(self.backend, catalogue, run.request(), self.patience, run.meter(), Some(&listen));
+        let answered = tokio::select! {
+            answered = answering => answered,
+            () = self.client.gone.cancelled() => {
+                let sent = self.client.sent.load(Ordering::Acquire);
+                let (text, delivered, used) = run.meter().delivered(catalogue, run.request(), sent);
+                let price = quote.price_or_max(&delivered).msats;
+                let lost = quote.price_or_max(&used).msats.saturating_sub(price);
+                let (usage, estimated, finish) = (delivered, true, FinishReason::Interrupted);
+                return Ok((Delivered { text: text.into(), usage, estimated, finish }, run, lost));
+            }
+        };
+        let answer = match answered {
+            Ok(answer) => answer,
+            Err(failure) => {
+                if let Some(health) = self.health {
+                    health.suspect(&quote.model, &failure);
+                }
+                run.failed(&failure).await;
+                return Err(Failure::Backend(failure));
+            }
+        };
+        if let Some(health) = self.health {
+            health.answered(&quote.model);
+        }
+        let usage = answer.usage;
+        if answer.text.trim().is_empty() {
+            run.unpaid(&usage).await;
+            return Err(Failure::Empty);
+        }
+        let (estimated, finish) = (answer.estimated, answer.finish.into());
+        Ok((Delivered { text: answer.text.into(), usage, estimated, finish }, run, Msats::ZERO))
+    }
+}
+
+impl Worked {
+    /// Somebody pays for what was done, except for what was lost.
+    pub(crate) async fn paid(self, quotes: &Quotes, request: Uuid) {
+        for (run, _) in self.runs {
+            run.paid();
+        }
+        if !self.lost.is_zero() {
+            quotes.book_lost(self.lost, request).await;
+        }
+    }
+
+    /// Nobody pays for what was done.
+    pub(crate) async fn unpaid(self) {
+        book(self.runs).await;
+    }
+}
+
+impl Failure {
+    /// What the customer is told.
+    pub(crate) fn message(&self) -> String {
+        let why = match self {
+            Self::Backend(InferenceError::Refused(_)) => "The AI backend refused the request.",
+            Self::Backend(_) => "The work could not be done.",
+            Self::Empty => "The model gave no answer.",
+        };
+        format!("{why} Nothing was charged.")
+    }
+
+    /// What the operator is told.
+    pub(crate) fn cause(&self) -> String {
+        match self {
+            Self::Backend(failure) => chain(failure),
+            Self::Empty => "the answer is empty".to_owned(),
+        }
+    }
+
+    /// Whether the request itself is to blame.
+    pub(crate) const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Backend(InferenceError::Refused(_)))
+    }
+}
+
+/// Books runs that nobody pays for.
+async fn book(runs: Vec<(UnpaidRun, Usage)>) {
+    for (run, usage) in runs {
+        run.unpaid(&usage).await;
+    }
+}
+
+fn add(a: Msats, b: Msats) -> Msats {
+    a.checked_add(b).unwrap_or(Msats::MAX)
+}

@@ -1,0 +1,90 @@
+//! Reads of installs, their credits, and revoked licences.
+
+use crate::store::PostgresStore;
+use async_trait::async_trait;
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::Bool;
+use diesel_async::RunQueryDsl;
+use tithe_clock::Timestamp;
+use tithe_engine::store::{LicenceStore, StoreError};
+use tithe_ledger::credits::{Credit, CreditId, CreditRepository, Install, InstallId};
+use tithe_licences::Revocation;
+use tithe_store_sql::rows::{CreditRow, InstallRow, RevocationRow, limit_column, readable};
+use tithe_store_sql::schema::{credits, install_credits, revoked_licences};
+
+#[async_trait]
+impl CreditRepository for PostgresStore {
+    type Error = StoreError;
+
+    async fn install(&self, id: InstallId) -> Result<Option<Install>, StoreError> {
+        self.statement("install", |connection| {
+            Box::pin(async move {
+                let found = install_credits::table.find(id.to_string());
+                let row = found.select(InstallRow::as_select()).first(connection).await.optional()?;
+                Ok(row.map(Install::try_from).transpose()?)
+            })
+        })
+        .await
+    }
+
+    async fn installs(&self, after: Option<InstallId>, limit: usize) -> Result<Vec<Install>, StoreError> {
+        self.statement("installs", |connection| {
+            Box::pin(async move {
+                let after = after.map_or_else(String::new, |id| id.to_string());
+                let page = install_credits::table
+                    .filter(install_credits::install_id.gt(after))
+                    .order(install_credits::install_id)
+                    .limit(limit_column(limit));
+                let rows: Vec<InstallRow> = page.select(InstallRow::as_select()).load(connection).await?;
+                Ok(rows.into_iter().map(Install::try_from).collect::<Result<_, _>>()?)
+            })
+        })
+        .await
+    }
+
+    async fn credit(&self, id: CreditId) -> Result<Option<Credit>, StoreError> {
+        self.statement("credit", |connection| {
+            Box::pin(async move {
+                let found = credits::table.find(id.to_string());
+                let row = found.select(CreditRow::as_select()).first(connection).await.optional()?;
+                Ok(row.map(Credit::try_from).transpose()?)
+            })
+        })
+        .await
+    }
+
+    async fn credits_overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Credit>, StoreError> {
+        self.statement("credits_overdue", |connection| {
+            Box::pin(async move {
+                let rows = credits::table
+                    .filter(sql::<Bool>("state = 'held'"))
+                    .filter(credits::lease_until.le(now.unix_micros()))
+                    .order(credits::lease_until)
+                    .limit(limit_column(limit))
+                    .select(CreditRow::as_select())
+                    .load(connection)
+                    .await?;
+                Ok(readable(rows))
+            })
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl LicenceStore for PostgresStore {
+    async fn licences_revoked(&self) -> Result<Vec<Revocation>, StoreError> {
+        self.statement("licences_revoked", |connection| {
+            Box::pin(async move {
+                let rows: Vec<RevocationRow> = revoked_licences::table
+                    .order((revoked_licences::revoked_at.desc(), revoked_licences::licence_id))
+                    .select(RevocationRow::as_select())
+                    .load(connection)
+                    .await?;
+                Ok(rows.into_iter().map(Revocation::try_from).collect::<Result<_, _>>()?)
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,62 @@
+//! Installs, their credits, and revoked licences.
+
+use super::{MemoryStore, Tables};
+use async_trait::async_trait;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use tithe_clock::Timestamp;
+use tithe_engine::books::Changes;
+use tithe_engine::store::{LicenceStore, StoreError};
+use tithe_ledger::credits::{Credit, CreditId, CreditRepository, Install, InstallId};
+use tithe_licences::Revocation;
+
+impl Tables {
+    /// Whether each credit that is written is of an install, and is of no more than its quota.
+    pub(super) fn credits_fit(&self, changes: &Changes) -> bool {
+        let made: BTreeSet<InstallId> = changes.installs.iter().map(|row| row.id).collect();
+        let mut written = changes.credits.iter();
+        written.all(|row| {
+            (self.installs.contains_key(&row.install) || made.contains(&row.install))
+                && row.quota.requests.is_none_or(|most| row.used_after <= most)
+        })
+    }
+}
+
+#[async_trait]
+impl CreditRepository for MemoryStore {
+    type Error = StoreError;
+
+    async fn install(&self, id: InstallId) -> Result<Option<Install>, StoreError> {
+        Ok(self.tables().installs.get(&id).cloned())
+    }
+
+    async fn installs(&self, after: Option<InstallId>, limit: usize) -> Result<Vec<Install>, StoreError> {
+        let tables = self.tables();
+        let page = tables.installs.values().filter(|install| Some(install.id) > after);
+        Ok(page.take(limit).cloned().collect())
+    }
+
+    async fn credit(&self, id: CreditId) -> Result<Option<Credit>, StoreError> {
+        Ok(self.tables().credits.get(&id).cloned())
+    }
+
+    async fn credits_overdue(&self, now: Timestamp, limit: usize) -> Result<Vec<Credit>, StoreError> {
+        let tables = self.tables();
+        let lease = |credit: &Credit| credit.state.lease().ok().filter(|until| *until <= now);
+        let mut overdue: Vec<Credit> =
+            tables.credits.values().filter(|credit| lease(credit).is_some()).cloned().collect();
+        overdue.sort_by_key(lease);
+        overdue.truncate(limit);
+        Ok(overdue)
+    }
+}
+
+#[async_trait]
+impl LicenceStore for MemoryStore {
+    async fn licences_revoked(&self) -> Result<Vec<Revocation>, StoreError> {
+        let tables = self.tables();
+        let mut revoked: Vec<Revocation> = tables.licence_revocations.values().cloned().collect();
+        revoked.sort_by_key(|row| (Reverse(row.revoked_at), row.licence));
+        Ok(revoked)
+    }
+}

@@ -1,0 +1,4 @@
+DROP TABLE revoked_licences;
+DROP TABLE install_origins;
+DROP TABLE credits;
+DROP TABLE install_credits;

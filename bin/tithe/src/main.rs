@@ -10,6 +10,7 @@ mod credits;
 mod database;
 mod failure;
 mod identity;
+mod licence;
 mod macaroon;
 mod migrate;
 mod operator;
@@ -74,6 +75,11 @@ enum Command {
     Credits {
         #[command(subcommand)]
         command: credits::CreditsCommand,
+    },
+    /// Issue, verify and revoke licences, which prove the plans of apps' installs, and manage their keys
+    Licence {
+        #[command(subcommand)]
+        command: licence::LicenceCommand,
     },
     /// Inspect the configuration
     Config {
@@ -143,6 +149,9 @@ fn main() -> ExitCode {
         }
         Command::Credits { command } => {
             load(command.config()).and_then(|config| credits::run(&config, command))
+        }
+        Command::Licence { command } => {
+            load(command.config()).and_then(|config| licence::run(&config, command))
         }
         Command::Config { command: ConfigCommand::Check(args) } => load(&args).and_then(|config| {
             print!("{}", config.describe());

@@ -63,7 +63,9 @@ mod audit;
 mod budget_window;
 mod error;
 mod grant;
+mod grant_lease;
 mod identity;
+mod new_reservation;
 mod policy;
 mod pool;
 #[cfg(feature = "ports")]
@@ -78,14 +80,14 @@ pub use audit::PoolAuditor;
 pub use budget_window::BudgetWindow;
 pub use error::FreeTierError;
 pub use grant::{Grant, GrantId, InvalidRequestHash, RequestHash};
+pub use grant_lease::{GrantLease, ReservationState};
 pub use identity::Identity;
+pub use new_reservation::NewReservation;
 pub use policy::{Budgets, Decision, FreeTierPolicy, PoolView, Serve};
 pub use pool::{PoolCounters, PoolState};
 #[cfg(feature = "ports")]
 pub use repository::FreeTierRepository;
-pub use reservation::{
-    GrantLease, NewReservation, Reservation, ReservationEnded, ReservationState, Reserved,
-};
+pub use reservation::{Reservation, ReservationEnded, Reserved};
 pub use reservation_id::ReservationId;
 pub use rules::Rules;
 pub use settle::{GrantRequest, Granted, grant};

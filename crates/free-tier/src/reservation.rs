@@ -1,44 +1,14 @@
 //! Reservations: an amount reserved from the pool and from the identity's budget window before the work starts.
 
-use crate::{FreeTierError, Grant, GrantRequest, Identity, PoolState, ReservationId, Rules, Serve, settle};
+use crate::{
+    FreeTierError, Grant, GrantLease, GrantRequest, Identity, PoolState, ReservationId, ReservationState,
+    Rules, settle,
+};
 use std::time::Duration;
 use tithe_clock::Timestamp;
-use tithe_ledger::{Lease, Lifecycle, LifecycleError, Transfer};
-use tithe_money::{Msats, Sats};
+use tithe_ledger::{LifecycleError, Transfer};
+use tithe_money::Msats;
 use tithe_trust::NostrPubkey;
-
-/// How long a reservation lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum GrantLease {
-    /// It is the pool's part of work whose other part the customer has not paid yet. It ends with the invoice for that part.
-    Offer,
-    /// The work is running, and the reservation ends with its job.
-    Job,
-    /// The work is running, and the reservation expires at this time unless it is renewed.
-    Until(Timestamp),
-}
-
-impl GrantLease {
-    /// When the reservation expires; `None` if it never does by itself.
-    #[must_use]
-    pub const fn until(self) -> Option<Timestamp> {
-        match self {
-            Self::Until(until) => Some(until),
-            Self::Offer | Self::Job => None,
-        }
-    }
-}
-
-impl Lease for GrantLease {
-    fn is_over(&self, now: Timestamp) -> bool {
-        self.until().is_some_and(|until| until.is_over(now))
-    }
-}
-
-/// The state of a reservation: it is set aside under a [`GrantLease`], and what it takes is the amount that the pool paid.
-pub type ReservationState = Lifecycle<GrantLease, Msats>;
 
 /// An amount reserved for one piece of work, from the pool and from an identity's budget window.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,17 +30,6 @@ pub struct Reservation {
     pub created_at: Timestamp,
     /// When the reservation last changed.
     pub updated_at: Timestamp,
-}
-
-/// A reservation that is to be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NewReservation {
-    /// The reservation's id.
-    pub id: ReservationId,
-    /// The amount to reserve.
-    pub amount: Msats,
-    /// The identity's budget now ([`Identity::budget`]).
-    pub budget: Msats,
 }
 
 /// What a reservation that begins or goes on changes: the caller stores all of it in one transaction.
@@ -99,87 +58,6 @@ pub struct ReservationEnded {
     pub grant: Option<Grant>,
     /// The transfers, to be added. The pool above includes them.
     pub transfers: Vec<Transfer>,
-}
-
-impl NewReservation {
-    /// Reserves the amount, from the pool and from the identity's budget, for work that runs now. The reservation expires
-    /// after `lease` unless it is renewed; without a lease, it lives until the caller ends it together with its job.
-    ///
-    /// # Errors
-    /// [`FreeTierError::OverBudget`] and [`FreeTierError::Ledger`] if the budget or the pool has less,
-    /// [`FreeTierError::ZeroAmount`] for a zero amount.
-    pub fn hold(
-        self,
-        identity: &Identity,
-        pool: &PoolState,
-        lease: Option<Duration>,
-        now: Timestamp,
-    ) -> Result<Reserved, FreeTierError> {
-        let lease = lease.map_or(GrantLease::Job, |lease| GrantLease::Until(now + lease));
-        self.reserve(identity, pool, lease, now)
-    }
-
-    /// Reserves the amount as the pool's part of work whose other part the customer has not paid yet. It becomes a reservation
-    /// of running work by [`Reservation::activate`]. An identity has at most one offer.
-    ///
-    /// # Errors
-    /// Those of [`NewReservation::hold`], and [`FreeTierError::OfferOpen`].
-    pub fn offer(
-        self,
-        identity: &Identity,
-        pool: &PoolState,
-        now: Timestamp,
-    ) -> Result<Reserved, FreeTierError> {
-        let mut reserved = self.reserve(identity, pool, GrantLease::Offer, now)?;
-        if let Some(other) = reserved.identity.window.offer.replace(self.id) {
-            return Err(FreeTierError::OfferOpen(other));
-        }
-        reserved.pool = reserved.pool.offer(self.amount)?;
-        Ok(reserved)
-    }
-
-    /// Decides what the pool pays of work that is invoiced before it runs, and reserves it: all of it, to run at once, or a part
-    /// of it in whole sats, as an offer. `None` if the pool pays nothing.
-    ///
-    /// # Errors
-    /// [`FreeTierError::Money`] when an amount exceeds the supply of bitcoin.
-    pub fn invoiced(
-        id: ReservationId,
-        identity: &Identity,
-        pool: &PoolState,
-        price: Sats,
-        rules: &Rules,
-        now: Timestamp,
-    ) -> Result<Option<Reserved>, FreeTierError> {
-        let decision = identity.decide_invoiced(rules, pool.view(), price, now)?;
-        let new = Self { id, amount: decision.absorb, budget: identity.budget(rules, now) };
-        match decision.serve {
-            Serve::Gate => Ok(None),
-            Serve::Free => new.hold(identity, pool, None, now).map(Some),
-            Serve::Partial => new.offer(identity, pool, now).map(Some),
-        }
-    }
-
-    fn reserve(
-        self,
-        identity: &Identity,
-        pool: &PoolState,
-        lease: GrantLease,
-        now: Timestamp,
-    ) -> Result<Reserved, FreeTierError> {
-        let Self { id, amount, budget } = self;
-        let state = ReservationState::Held { lease };
-        if amount.is_zero() {
-            return Err(FreeTierError::ZeroAmount);
-        }
-        let pool = pool.hold(amount)?;
-        let window = identity.window.reserve(amount, budget, now)?;
-        let used_after = window.used(now)?;
-        let pubkey = identity.pubkey();
-        let reservation =
-            Reservation { id, pubkey, amount, budget, used_after, state, created_at: now, updated_at: now };
-        Ok(Reserved { reservation, identity: identity.with(window, now), pool })
-    }
 }
 
 impl Reservation {
@@ -369,7 +247,7 @@ impl Reservation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Budgets, FreeTierPolicy, GrantId, PoolCounters, RequestHash};
+    use crate::{Budgets, FreeTierPolicy, GrantId, NewReservation, PoolCounters, RequestHash};
     use tithe_ledger::{Account, AccountId, TransferKey, TransferKeys, TransferKind};
     use uuid::Uuid;
 
@@ -473,6 +351,18 @@ mod tests {
         let ended = expired.reservation;
         assert!(matches!(ended.release(&one, &pool, NOW), Err(FreeTierError::Ended { .. })));
         assert!(matches!(ended.renew(&one, NOW, LEASE), Err(FreeTierError::Ended { .. })));
+    }
+
+    #[test]
+    fn states_have_the_names_that_the_stores_read() {
+        let Reserved { reservation: offer, identity: one, pool } =
+            new(1, 30).offer(&identity(), &pool(), NOW).unwrap();
+        let held = offer.activate(&one, &pool, NOW).unwrap().reservation;
+        let settled = settle(&offer, &one, &pool, 1).unwrap().reservation;
+        let released = offer.release(&one, &pool, NOW).unwrap().reservation;
+        let expired = Reservation { state: ReservationState::Expired { late: None }, ..offer.clone() };
+        let names = [offer, held, settled, released, expired].map(|reservation| reservation.state_name());
+        assert_eq!(names, ["offered", "held", "settled", "released", "lapsed"]);
     }
 
     #[test]

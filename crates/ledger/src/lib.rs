@@ -1,4 +1,4 @@
-//! A double-entry ledger with guarded accounts and two-phase holds.
+//! A double-entry ledger with guarded accounts, two-phase holds and install credits.
 //!
 //! A [`Transfer`] moves an amount from one [`AccountId`] to another; it is never changed or deleted. Accounts that must
 //! not go below zero (jobs, sessions, the pool, a service's own customers) are *guarded*: each has a row, [`Account`], with its
@@ -57,8 +57,15 @@
 //! - **I5** The generosity pool has granted and reserved at most what it received (`tithe-free-tier`).
 //! - **I7** The ledger's wallet account matches the payments in and out.
 //! - **I8** For each piece of work: paid + absorbed = charged + refunded.
+//! - **I9** No install has used and reserved more than its plan included, and its counters are those of its credits ([`credits`]).
 //!
-//! [`Auditor`] checks I1, I2 and I4 by itself; whoever knows payments, the pool or pieces of work adds findings of the others.
+//! [`Auditor`] checks I1, I2 and I4 by itself and [`credits::CreditAuditor`] I9; whoever knows payments, the pool or pieces of work
+//! adds findings of the others.
+//!
+//! # Install credits
+//!
+//! Not everything is paid for with money: [`credits`] has the requests that a plan gives to an installation of an app. Like holds, they
+//! are reserved before work starts and end exactly once: both are a [`Lifecycle`].
 //!
 //! # Features
 //!

@@ -44,3 +44,60 @@ impl Licences {
         Ok(Self { signing, verifying, may_generate })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first test vector of RFC 8032.
+    const SEED: &str = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
+    const PUBLIC: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Licences, ConfigError> {
+        let environment = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let groups = &[SETTINGS, super::super::server::SETTINGS];
+        Licences::read(&Values::from_parts(groups, None, environment)?)
+    }
+
+    #[test]
+    fn a_key_is_generated_only_if_none_is_configured_and_never_in_production() {
+        assert!(read(&[]).unwrap().may_generate);
+        for pair in [
+            ("TITHE_LICENCE_SECRET", SEED),
+            ("TITHE_LICENCE_PUBLIC_KEYS", PUBLIC),
+            ("TITHE_ENV", "production"),
+        ] {
+            assert!(!read(&[pair]).unwrap().may_generate, "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn keys_are_read_in_their_order() {
+        let other = "07".repeat(32);
+        let both = format!("{other}, {SEED}");
+        let keys = read(&[("TITHE_LICENCE_SECRET", &both), ("TITHE_LICENCE_PUBLIC_KEYS", PUBLIC)]).unwrap();
+        let [first, second] = &keys.signing[..] else { panic!("{:?}", keys.signing) };
+        assert_eq!((first.expose_hex(), second.verifying_key().to_string()), (other, PUBLIC.to_owned()));
+        assert_eq!(keys.verifying, [second.verifying_key()]);
+    }
+
+    #[test]
+    fn a_malformed_key_is_named_and_a_secret_one_is_not_shown() {
+        let short = &SEED[1..];
+        let two = format!("{SEED},{short}");
+        for secret in [short, &two] {
+            let wrong = read(&[("TITHE_LICENCE_SECRET", secret)]).err().unwrap().to_string();
+            assert_eq!(
+                wrong,
+                "invalid TITHE_LICENCE_SECRET (from the environment): expected 64 hex digits for each key, got \"a hidden value\""
+            );
+        }
+        for (public, problem) in
+            [("x", "expected 64 hex digits"), (&"00".repeat(32), "expected an Ed25519 public key")]
+        {
+            let wrong = read(&[("TITHE_LICENCE_PUBLIC_KEYS", public)]).err().unwrap().to_string();
+            let named = format!("invalid TITHE_LICENCE_PUBLIC_KEYS (from the environment): {problem}");
+            assert!(wrong.starts_with(&named), "{wrong}");
+        }
+    }
+}

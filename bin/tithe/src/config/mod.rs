@@ -8,6 +8,7 @@ mod error;
 mod free_tier;
 mod inference;
 mod jobs;
+mod licences;
 mod log;
 mod prices;
 mod server;
@@ -31,6 +32,7 @@ use credits::{Credits, Hardware};
 use free_tier::FreeTier;
 use inference::Inference;
 use jobs::Jobs;
+use licences::Licences;
 use log::Log;
 use prices::Prices;
 use server::{Environment, Server};
@@ -51,6 +53,7 @@ const GROUPS: Groups = &[
     prices::SETTINGS,
     free_tier::SETTINGS,
     credits::SETTINGS,
+    licences::SETTINGS,
     jobs::SETTINGS,
     sessions::SETTINGS,
     bootstrap::SETTINGS,
@@ -65,6 +68,7 @@ pub(crate) struct Config {
     pub(crate) wallet: Wallet,
     pub(crate) inference: Inference,
     pub(crate) hardware: Option<Hardware>,
+    pub(crate) licences: Licences,
     pub(crate) prices: Prices,
     pub(crate) bootstrap: Bootstrap,
     pub(crate) sessions: Sessions,
@@ -99,6 +103,7 @@ impl Config {
             wallet,
             inference,
             hardware,
+            licences: Licences::read(&values)?,
             prices,
             bootstrap,
             sessions,

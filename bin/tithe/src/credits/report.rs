@@ -25,8 +25,16 @@ impl Report {
 
     /// For people.
     pub(crate) fn text(&self) -> String {
-        let Summary { rows, renewals, months_unused, months, anchored_now, days_derived, plans_absent, ahead } =
-            self.summary;
+        let Summary {
+            rows,
+            renewals,
+            months_unused,
+            months,
+            anchored_now,
+            days_derived,
+            plans_absent,
+            ahead,
+        } = self.summary;
         let mut lines = vec![format!("rows read: {rows}")];
         let counts = [
             (renewals, "with the time of the last renewal"),
@@ -42,7 +50,8 @@ impl Report {
         if !self.ignored.is_empty() {
             lines.push("unknown fields, which were ignored:".to_owned());
         }
-        let in_rows = self.ignored.in_rows.iter().map(|field| format!("  {}: in {} rows", field.name, field.rows));
+        let in_rows =
+            self.ignored.in_rows.iter().map(|field| format!("  {}: in {} rows", field.name, field.rows));
         let beside_rows = self.ignored.beside_rows.iter().map(|name| format!("  {name}: beside the rows"));
         lines.extend(in_rows.chain(beside_rows));
         if self.ignored.has_more {
@@ -50,7 +59,9 @@ impl Report {
         }
         lines.push(match self.imported {
             Some(Imported { added, kept }) => {
-                format!("installs added: {added}\ninstalls that existed already and were left as they are: {kept}")
+                format!(
+                    "installs added: {added}\ninstalls that existed already and were left as they are: {kept}"
+                )
             }
             None => "the file was only checked: nothing was imported".to_owned(),
         });
@@ -60,7 +71,8 @@ impl Report {
     /// For programs.
     pub(crate) fn json(&self) -> Value {
         let fields = |ignored: &Ignored| {
-            let named = |field: &tithe_relay_file::IgnoredField| json!({"name": field.name, "rows": field.rows});
+            let named =
+                |field: &tithe_relay_file::IgnoredField| json!({"name": field.name, "rows": field.rows});
             ignored.in_rows.iter().map(named).collect::<Vec<_>>()
         };
         json!({
@@ -142,7 +154,10 @@ mod tests {
     fn fifty_problems_are_printed_and_the_others_are_counted() {
         let printed = |rows| refusal(Path::new("credits.json"), &refused(rows), false);
         let fifty = printed(50);
-        assert!(fifty.starts_with("credits.json: 50 rows cannot be read\n  row \"install-0000\": invalid id"), "{fifty}");
+        assert!(
+            fifty.starts_with("credits.json: 50 rows cannot be read\n  row \"install-0000\": invalid id"),
+            "{fifty}"
+        );
         assert!(fifty.contains("install-0049") && !fifty.contains("more"), "{fifty}");
         let many = printed(1_234);
         assert!(!many.contains("install-0050"), "{many}");

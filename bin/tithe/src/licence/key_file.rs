@@ -22,11 +22,6 @@ impl KeyFile {
         Self { data_dir: data_dir.to_owned(), path: data_dir.join(FILE) }
     }
 
-    /// Where it is.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The keys in the file; none if there is no file.
     pub(super) fn read(&self) -> Result<Vec<SigningKey>, Failure> {
         match std::fs::read_to_string(&self.path) {
@@ -43,7 +38,9 @@ impl KeyFile {
             let line = line.trim();
             if !line.is_empty() {
                 let number = index + 1;
-                keys.push(line.parse().map_err(doing(format!("invalid licence key in {path}, line {number}")))?);
+                keys.push(
+                    line.parse().map_err(doing(format!("invalid licence key in {path}, line {number}")))?,
+                );
             }
         }
         if keys.is_empty() {
@@ -128,7 +125,7 @@ mod tests {
         });
         assert!(refused.is_err());
         assert_eq!(ids(&file.read().unwrap()), expected);
-        let names: Vec<_> = file.path().parent().unwrap().read_dir().unwrap().collect();
+        let names: Vec<_> = file.path.parent().unwrap().read_dir().unwrap().collect();
         assert_eq!(names.len(), 1, "{names:?}");
     }
 
@@ -155,11 +152,11 @@ mod tests {
     fn a_line_that_is_no_key_is_named_without_showing_it() {
         let folder = tempfile::tempdir().unwrap();
         let file = KeyFile::of(folder.path());
-        std::fs::write(file.path(), format!("{}\n\n{}\n", "07".repeat(32), "secret")).unwrap();
+        std::fs::write(&file.path, format!("{}\n\n{}\n", "07".repeat(32), "secret")).unwrap();
         let wrong = file.read().unwrap_err();
         assert!(wrong.to_string().ends_with("licence.secret, line 3"), "{wrong}");
         assert_eq!(wrong.source().unwrap().to_string(), "expected 64 hex digits for each key");
-        std::fs::write(file.path(), "\n").unwrap();
+        std::fs::write(&file.path, "\n").unwrap();
         assert!(file.read().unwrap_err().to_string().starts_with("no licence key in "));
     }
 }

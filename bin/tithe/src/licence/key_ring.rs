@@ -6,7 +6,8 @@ use crate::failure::Failure;
 use tithe_clock::Entropy;
 use tithe_licences::{KeyId, LicenceKeys, SigningKey, VerifyingKey};
 
-const NO_KEY: &str = "no licence key: set TITHE_LICENCE_SECRET to 64 random hex digits, such as `openssl rand -hex 32` prints";
+const NO_KEY: &str =
+    "no licence key: set TITHE_LICENCE_SECRET to 64 random hex digits, such as `openssl rand -hex 32` prints";
 
 /// The keys of which a server accepts licences. A key is generated at the first call, unless the configuration has keys or is one for
 /// production.
@@ -77,9 +78,12 @@ impl KeyRing {
             return Err(format!("the key {id} is in TITHE_LICENCE_PUBLIC_KEYS: remove it there").into());
         }
         let file = self.changeable("remove the key there")?;
+        self.signing_key()?;
         file.change(entropy, |keys| {
             if keys.first().is_some_and(|key| key.id() == id) {
-                let problem = format!("the key {id} signs: run `tithe licence rotate` first, so that another key signs");
+                let problem = format!(
+                    "the key {id} signs: run `tithe licence rotate` first, so that another key signs"
+                );
                 return Err(problem.into());
             }
             let before = keys.len();

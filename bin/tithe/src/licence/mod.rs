@@ -111,13 +111,17 @@ fn paid_plan(text: &str) -> Result<Plan, String> {
 /// Runs a command.
 pub(crate) fn run(config: &Config, command: LicenceCommand) -> Result<ExitCode, Failure> {
     match command {
-        LicenceCommand::Issue { plan, install, until, json, .. } => issue(config, plan, install, until, json)?,
+        LicenceCommand::Issue { plan, install, until, json, .. } => {
+            issue(config, plan, install, until, json)?
+        }
         LicenceCommand::Show { token, json, .. } => show(config, token.trim(), json)?,
         LicenceCommand::Keys { json, .. } => keys(&KeyRing::open(config, &SystemEntropy)?, json),
         LicenceCommand::Rotate(_) => rotate(config)?,
         LicenceCommand::Retire { key, .. } => {
             KeyRing::existing(config)?.retire(key, &SystemEntropy)?;
-            println!("key {key} is retired. Restart the servers: they then refuse the licences that it has signed");
+            println!(
+                "key {key} is retired. Restart the servers: they then refuse the licences that it has signed"
+            );
         }
         LicenceCommand::Revoke { licence, reason, .. } => revocations::revoke(config, &licence, reason)?,
         LicenceCommand::Revoked { json, .. } => revocations::list(config, json)?,
@@ -148,7 +152,10 @@ fn issue(
         }
         println!("{shown:#}");
     } else {
-        eprintln!("tithe: licence {id}: {plan} for install {install}, until {expires_at}, signed with key {}", key.id());
+        eprintln!(
+            "tithe: licence {id}: {plan} for install {install}, until {expires_at}, signed with key {}",
+            key.id()
+        );
         println!("{token}");
     }
     Ok(())
@@ -168,7 +175,9 @@ fn show(config: &Config, token: &str, json: bool) -> Result<(), Failure> {
         println!("{shown:#}");
     } else {
         let Licence { id, install, plan, issued_at, expires_at, key } = &licence;
-        println!("licence    {id}\ninstall    {install}\nplan       {plan}\nissued     {issued_at}\nexpires    {expires_at}");
+        println!(
+            "licence    {id}\ninstall    {install}\nplan       {plan}\nissued     {issued_at}\nexpires    {expires_at}"
+        );
         println!("signature  verified with key {key}");
         if validity.is_ok() {
             println!("valid      yes, unless `tithe licence revoked` lists it");

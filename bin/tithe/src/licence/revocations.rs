@@ -13,7 +13,8 @@ use tithe_licences::{LicenceId, Revocation};
 pub(super) fn revoke(config: &Config, licence: &str, reason: String) -> Result<(), Failure> {
     let id = id_of(config, licence.trim())?;
     let before = SystemClock.now();
-    let revocation = with_engine(config, async |engine| Ok(engine.credits.licence_revoke(id, reason).await?))?;
+    let revocation =
+        with_engine(config, async |engine| Ok(engine.credits.licence_revoke(id, reason).await?))?;
     if revocation.revoked_at < before {
         println!("{}: it was revoked before", line(&revocation));
     } else {

@@ -22,9 +22,10 @@ pub(super) fn until(text: &str) -> Result<Timestamp, String> {
 /// Whether the text has the form of a date, of a day that exists or not.
 fn is_date(text: &str) -> bool {
     text.len() == 10
-        && text.bytes().enumerate().all(|(at, byte)| {
-            if matches!(at, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() }
-        })
+        && text
+            .bytes()
+            .enumerate()
+            .all(|(at, byte)| if matches!(at, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() })
 }
 
 #[cfg(test)]

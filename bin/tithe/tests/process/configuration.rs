@@ -28,6 +28,10 @@ fn configuration_mistakes_stop_the_server_and_are_named() {
             "the database at 127.0.0.1:1/books is unreachable",
         ),
         (&[listen, ("TITHE_WORK_MODEL", "none")], "the work model is \"none\""),
+        (
+            &[listen, ("TITHE_HARDWARE", "sim"), ("TITHE_HARDWARE_MODEL", "none")],
+            "invalid TITHE_HARDWARE_MODEL: expected a model in the catalogue, got \"none\"",
+        ),
         (&[listen, ("TITHE_MODELS", "/nowhere.toml")], "/nowhere.toml (TITHE_MODELS)"),
         (&[("TITHE_TRUST_ELITE", "49")], "invalid tiers: expected TITHE_TRUST_ESTABLISHED"),
         (&[("TITHE_PUBLIC_URL", "tithe.example")], "invalid TITHE_PUBLIC_URL (from the environment): "),

@@ -11,6 +11,8 @@
 mod scene;
 
 mod admission;
+mod asks;
+mod asks_crashes;
 mod attempts;
 mod backend_health;
 mod bootstraps;

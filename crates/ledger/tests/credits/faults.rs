@@ -3,7 +3,7 @@
 use crate::rows::{Rows, install_id};
 use std::time::Duration;
 use tithe_clock::Timestamp;
-use tithe_ledger::credits::{Backend, Counted, CreditId, CreditState, NewCredit, Plan, Quota};
+use tithe_ledger::credits::{Backend, Counted, Counters, CreditId, CreditState, NewCredit, Plan, Quota};
 use uuid::Uuid;
 
 const CORE: Quota = Quota { counted: Counted::Lifetime, requests: Some(3), cloud: Some(2) };
@@ -27,11 +27,14 @@ fn reserve(rows: &mut Rows, plan: Plan, now: Timestamp) {
 /// current one, 3 was consumed, 4 was done late and 5 still runs.
 fn rows() -> Rows {
     let (mut rows, next) = (Rows::default(), began() + Duration::from_hours(40 * 24));
-    let plans = [Plan::Core, Plan::Core, Plan::Pro];
-    plans.into_iter().for_each(|plan| reserve(&mut rows, plan, began()));
-    (0..3).for_each(|_| reserve(&mut rows, Plan::Pro, next));
+    for plan in [Plan::Core, Plan::Core, Plan::Pro] {
+        reserve(&mut rows, plan, began());
+    }
+    for _ in 3..6 {
+        reserve(&mut rows, Plan::Pro, next);
+    }
     let later = next + Duration::from_hours(1);
-    let mut step = |index: usize, how: &str| {
+    for (index, how) in [(0, "commit"), (1, "release"), (3, "commit"), (4, "expire"), (4, "commit")] {
         let (credit, install) = (&rows.credits[index], &rows.installs[&1]);
         let moved = match how {
             "commit" => credit.commit(install, later),
@@ -39,10 +42,7 @@ fn rows() -> Rows {
             _ => credit.expire(install, later),
         };
         rows.put(1, index, moved.unwrap());
-    };
-    [(0, "commit"), (1, "release"), (3, "commit"), (4, "expire"), (4, "commit")]
-        .into_iter()
-        .for_each(|(index, how)| step(index, how));
+    }
     rows
 }
 
@@ -141,7 +141,7 @@ fn a_credit_must_be_in_the_state_that_its_install_counts() {
 
 #[test]
 fn a_running_credit_is_not_lost() {
-    let found = planted(|rows| drop(rows.credits.remove(5)));
+    let found = planted(|rows| rows.credits.truncate(5));
     let gone =
         "its row says that 1 monthly requests are reserved (1 of them in the cloud), its credits 0 (0)";
     assert_eq!(found, of_install(gone));
@@ -155,9 +155,8 @@ fn a_credit_has_an_install_that_is_in_its_period_or_a_later_one() {
     assert_eq!(found, ["I9 install 00000000-0000-0000-0000-000000000009: it has credits, and no row"]);
     let found = planted(|rows| {
         let install = rows.installs.get_mut(&1).unwrap();
-        (install.period_start, install.monthly) = (began(), Default::default());
-        install.monthly.reserved = 1;
-        install.monthly.cloud_reserved = 1;
+        install.period_start = began();
+        install.monthly = Counters { reserved: 1, cloud_reserved: 1, ..Counters::default() };
     });
     assert_eq!(found, of_install("it has credits of a period after its current one"));
 }

@@ -8,7 +8,7 @@ use proptest::test_runner::TestCaseError;
 use std::time::Duration;
 use tithe_clock::Timestamp;
 use tithe_ledger::credits::{
-    Backend, Counted, Counters, CreditError, CreditId, CreditMoved, Install, NewCredit, Plan, Plans, Quota,
+    Backend, Counted, Counters, CreditError, CreditId, CreditMoved, Install, NewCredit, Plan, Plans,
     plan_backend,
 };
 use uuid::Uuid;
@@ -187,8 +187,6 @@ fn counters() -> impl Strategy<Value = Counters> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
-
     #[test]
     fn the_domain_decides_as_the_model_does_and_the_audit_finds_nothing(
         now in moments(), plans in all_plans(), operations in operations(),

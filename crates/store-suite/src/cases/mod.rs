@@ -2,6 +2,7 @@
 
 pub mod audits;
 pub mod bootstraps;
+pub mod credits;
 pub mod declarations;
 pub mod free_tier;
 pub mod identities;

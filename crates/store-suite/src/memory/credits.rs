@@ -7,17 +7,19 @@ use std::collections::BTreeSet;
 use tithe_clock::Timestamp;
 use tithe_engine::books::Changes;
 use tithe_engine::store::{LicenceStore, StoreError};
-use tithe_ledger::credits::{Credit, CreditId, CreditRepository, Install, InstallId};
+use tithe_ledger::credits::{Backend, Credit, CreditId, CreditRepository, Install, InstallId};
 use tithe_licences::Revocation;
 
 impl Tables {
-    /// Whether each credit that is written is of an install, and is of no more than its quota.
+    /// Whether each credit that is written is of an install, and is covered by its quota.
     pub(super) fn credits_fit(&self, changes: &Changes) -> bool {
         let made: BTreeSet<InstallId> = changes.installs.iter().map(|row| row.id).collect();
         let mut written = changes.credits.iter();
         written.all(|row| {
             (self.installs.contains_key(&row.install) || made.contains(&row.install))
                 && row.quota.requests.is_none_or(|most| row.used_after <= most)
+                && (row.backend == Backend::Hardware
+                    || row.quota.cloud.is_none_or(|most| row.cloud_used_after <= most))
         })
     }
 }

@@ -54,7 +54,7 @@ macro_rules! tables {
             }
 
             /// Whether the rows that are made do not exist, and those that are changed do; whether each account has one payout in
-            /// flight at most; and whether each credit is of an install.
+            /// flight at most; and whether each credit is of an install whose quota covers it.
             fn fits(&self, changes: &Changes) -> bool {
                 let (mut keys, mut grants) = (HashSet::new(), HashSet::new());
                 $(changes.$field.made.iter().all(|row| !self.$field.contains_key(&<$kind>::key(row)))

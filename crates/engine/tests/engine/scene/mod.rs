@@ -56,6 +56,8 @@ pub struct Scene {
     pub wallet: Arc<SimWallet>,
     pub addresses: Arc<Addresses>,
     pub backend: Arc<Backend>,
+    /// The operator's own machine, if there is one.
+    pub hardware: Option<Arc<Backend>>,
     pub prices: Arc<Prices>,
     pub provisioner: Arc<SimProvisioner>,
     pub clock: Arc<SceneClock>,
@@ -114,6 +116,7 @@ impl Scene {
             addresses: Arc::new(Addresses::new(wallet.clone())),
             wallet,
             backend: Arc::default(),
+            hardware: None,
             prices: Arc::new(Prices::new(clock.clone())),
             provisioner: Arc::new(provisioner),
             settings: Settings { bootstrap_plans: plans, ..Settings::default() },
@@ -256,7 +259,7 @@ impl Scene {
                 TransferKind::RefundAccrued => moved.owed += amount,
                 TransferKind::Rounding => moved.rounding += amount,
                 // The operator's loss: the customer pays nothing of it.
-                TransferKind::Uncollected => {}
+                TransferKind::Uncollected | TransferKind::InstallCredit => {}
                 // What becomes of a refund after it is owed, and what the wallet keeps.
                 TransferKind::RefundPaid
                 | TransferKind::FeeReserve

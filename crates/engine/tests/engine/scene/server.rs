@@ -20,7 +20,7 @@ use tithe_engine::inference::{ChatRequest, ChatStream, Completion, Inference, In
 use tithe_engine::jobs::{CreatedJob, NewJobRequest};
 use tithe_engine::records::{IdempotencyRequest, StoredResponse};
 use tithe_engine::sessions::{CreatedSession, NewSessionRequest};
-use tithe_engine::{Engine, EngineError, Ports, Running};
+use tithe_engine::{Engine, EngineError, Hardware, Ports, Running};
 use tithe_jobs::JobId;
 use tithe_lightning::{
     Bolt11, Direction, InvoiceRequest, InvoiceStatus, Network, Payment, PaymentHash, PaymentId, PaymentOrder,
@@ -72,7 +72,10 @@ impl Server {
                 inner: Shared(scene.backend.clone()),
                 power: power.clone(),
             }),
-            hardware: None,
+            hardware: scene.hardware.clone().map(|backend| Hardware {
+                inference: Arc::new(PoweredInference { inner: Shared(backend), power: power.clone() }),
+                model: "sim-hardware".to_owned(),
+            }),
             prices: scene.prices.clone(),
             clock: scene.clock.clone(),
             entropy: scene.entropy(),

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tithe_clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use tithe_engine::pool::PoolStatus;
 use tithe_engine::{Engine, Ports};
-use tithe_http::{AppState, HttpSettings, LimitSettings};
+use tithe_http::{AdminToken, AppState, HttpSettings, LimitSettings};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -141,6 +141,7 @@ async fn assemble(config: &Config, runtime: &Runtime, limits: LimitSettings) -> 
     let engine = Arc::new(Engine::with_claim_secrets(ports, config.engine.clone(), &secrets, &claims)?);
     let mut state = AppState::new(engine, runtime.handle().clone(), limits);
     state.test_payer = test_payer;
+    state.admin_token = config.server.admin_token.as_deref().map(AdminToken::new);
     state.public_urls.clone_from(&config.server.public_urls);
     state.stopping = stopping;
     Ok(state)

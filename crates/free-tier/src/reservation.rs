@@ -249,6 +249,7 @@ mod tests {
     use super::*;
     use crate::{Budgets, FreeTierPolicy, GrantId, NewReservation, PoolCounters, RequestHash};
     use tithe_ledger::{Account, AccountId, TransferKey, TransferKeys, TransferKind};
+    use tithe_money::Sats;
     use uuid::Uuid;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;

@@ -3,7 +3,8 @@
 //! A client authenticates with a token (the `X-Nostr-Token` header, or `nostr_token` in the body or the query) or by
 //! signing the request (`Authorization: Nostr …`, NIP-98). A request without credentials is anonymous. A request with
 //! invalid credentials is rejected and never treated as anonymous. This module collects the credentials; the engine
-//! verifies them.
+//! verifies them. An install presents its id (`X-Install-Id`) and perhaps a licence (`X-License`), a session its macaroon, and
+//! the operator a token.
 
 use crate::problem::{Code, Problem};
 use crate::query::{NotUtf8, Query};
@@ -11,12 +12,21 @@ use crate::state::AppState;
 use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
 use actix_web::http::uri::{Authority, PathAndQuery};
+use tithe_engine::credits::PresentedInstall;
 use tithe_engine::identities::{Credentials, Presented, RequestSignature, SignedCredential};
+use tithe_engine::sessions::SessionAccess;
+use tithe_ledger::credits::InstallId;
 use tithe_lightning::Preimage;
 use tithe_trust::{HttpAuth, NostrPubkey};
 
 /// The header that carries the token.
 pub(crate) const X_NOSTR_TOKEN: HeaderName = HeaderName::from_static("x-nostr-token");
+
+/// The header that carries the id of an install.
+const X_INSTALL_ID: &str = "X-Install-Id";
+
+/// The header that carries the licence of an install.
+const X_LICENSE: &str = "X-License";
 
 /// The names of the token in queries and bodies: its own, and what it would be called like all other fields. Whoever writes that must
 /// not be served as anonymous.
@@ -137,6 +147,63 @@ impl<'a> Incoming<'a> {
             return Err(Problem::new(Code::InvalidMacaroon, detail));
         }
         Ok(Some(macaroon))
+    }
+
+    /// What the macaroon of an `Authorization` header allows; `None` without one. Whether it was revoked is decided when it is used.
+    pub(crate) fn session(&self, state: &AppState) -> Result<Option<SessionAccess>, Problem> {
+        let macaroon = self.macaroon()?;
+        Ok(macaroon.map(|macaroon| state.engine.sessions.access(macaroon)).transpose()?)
+    }
+
+    /// The install that the request is from, with its licence; `None` without one. Whether the licence was revoked is decided when it
+    /// is used.
+    pub(crate) fn install(&self, state: &AppState) -> Result<Option<PresentedInstall>, Problem> {
+        let licence = self.header_once(X_LICENSE)?;
+        let Some(id) = self.header_once(X_INSTALL_ID)? else {
+            if licence.is_some() {
+                let problem = "missing header: X-License needs the id of the install that it was issued for";
+                return Err(Problem::field(X_INSTALL_ID, problem));
+            }
+            return Ok(None);
+        };
+        let id: InstallId = id.parse().map_err(|wrong| Problem::field(X_INSTALL_ID, wrong))?;
+        let presented = PresentedInstall { id, licence: licence.map(str::to_owned) };
+        state.engine.credits.prove(&presented)?;
+        Ok(Some(presented))
+    }
+
+    /// Like [`Self::install`], for an endpoint that is about an install.
+    pub(crate) fn required_install(&self, state: &AppState) -> Result<PresentedInstall, Problem> {
+        self.install(state)?.ok_or_else(|| {
+            Problem::field(
+                X_INSTALL_ID,
+                "missing header: expected the id of an install, a UUID in lower case",
+            )
+        })
+    }
+
+    /// The text of a header that may occur at most once, and names what it is about.
+    fn header_once(&self, name: &'static str) -> Result<Option<&'a str>, Problem> {
+        let mut values = self.request.headers().get_all(name);
+        let Some(value) = values.next() else { return Ok(None) };
+        if values.next().is_some() {
+            return Err(Problem::field(name, "repeated header: expected one value, got several"));
+        }
+        let text = value.to_str();
+        text.map(Some).map_err(|_| Problem::field(name, "invalid header: expected printable ASCII"))
+    }
+
+    /// Checks that the request is the operator's.
+    pub(crate) fn check_operator(&self, state: &AppState) -> Result<(), Problem> {
+        let is_operator = match (&state.admin_token, self.bearer()) {
+            (Some(token), Some(secret)) => token.is(secret),
+            _ => false,
+        };
+        if is_operator {
+            return Ok(());
+        }
+        let detail = "missing or invalid admin token: expected Authorization: Bearer <TITHE_ADMIN_TOKEN of the server>";
+        Err(Problem::new(Code::InvalidAdminToken, detail))
     }
 
     pub(crate) fn credentials(&self, state: &AppState) -> Result<Credentials, Problem> {

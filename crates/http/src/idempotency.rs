@@ -10,9 +10,13 @@ use std::time::Duration;
 use tithe_engine::Settings;
 use tithe_engine::idempotency::{KeyedResponse, Seen};
 use tithe_engine::records::{IdempotencyId, IdempotencyRequest};
+use tithe_ledger::credits::InstallId;
 use tithe_trust::NostrPubkey;
 
 const HEADER: &str = "Idempotency-Key";
+
+/// The header of a response that was given before.
+pub(crate) const REPLAYED: (&str, &str) = ("Idempotency-Replayed", "true");
 
 /// An idempotency key and the fingerprint of its request, without the caller.
 pub(crate) struct Key {
@@ -66,10 +70,37 @@ pub(crate) async fn begin(
     key: Option<Key>,
     state: &AppState,
 ) -> Result<Begun, Problem> {
+    begin_keyed(incoming, key, state, |key, identity| key.of(identity).map(Some)).await
+}
+
+/// Like [`begin`], for a request that an install may pay for: its keys are the install's. Who has nothing to pay with has no keys, because
+/// nothing is done for them.
+pub(crate) async fn begin_of_payer(
+    incoming: &Incoming<'_>,
+    key: Option<Key>,
+    install: Option<InstallId>,
+    state: &AppState,
+) -> Result<Begun, Problem> {
+    let of_install = install.map(|install| format!("install:{install}"));
+    begin_keyed(incoming, key, state, |key, identity| {
+        let scope = of_install.or_else(|| Caller::scope(identity));
+        Ok(scope.map(|scope| key.in_scope(scope)))
+    })
+    .await
+}
+
+async fn begin_keyed(
+    incoming: &Incoming<'_>,
+    key: Option<Key>,
+    state: &AppState,
+    keyed: impl FnOnce(Key, Option<NostrPubkey>) -> Result<Option<IdempotencyRequest>, Problem>,
+) -> Result<Begun, Problem> {
     let Some(key) = key else { return Ok(Begun::New(incoming.identify(state)?, None)) };
     let credentials = incoming.credentials(state)?;
     let identities = &state.engine.identities;
-    let request = key.of(identities.identify_repeated(&credentials)?)?;
+    let Some(request) = keyed(key, identities.identify_repeated(&credentials)?)? else {
+        return Ok(Begun::New(incoming.identify(state)?, None));
+    };
     let (idempotency, asked) = (state.engine.idempotency.clone(), request.clone());
     match state.run(async move { idempotency.seen(&asked).await }).await? {
         Seen::Answered(response) => Ok(Begun::Answered(KeyedResponse::replay(response))),
@@ -124,7 +155,7 @@ pub(crate) fn respond(keyed: KeyedResponse) -> HttpResponse {
     response.insert_header((CONTENT_TYPE, "application/json"));
     response.insert_header((CACHE_CONTROL, "no-store"));
     if keyed.replayed {
-        response.insert_header(("Idempotency-Replayed", "true"));
+        response.insert_header(REPLAYED);
     }
     response.body(keyed.response.body)
 }

@@ -5,6 +5,7 @@
 //! status codes and JSON shapes.
 
 mod access_log;
+mod admin_token;
 mod body;
 mod credentials;
 mod idempotency;
@@ -20,6 +21,7 @@ mod shared_text;
 mod state;
 mod wire;
 
+pub use admin_token::AdminToken;
 pub use limits::LimitSettings;
 pub use openapi::openapi_json;
 pub use problem::{Code, Problem};

@@ -26,6 +26,8 @@ macro_rules! document {
                 (name = "Jobs", description = "Jobs are paid in two steps: a small evaluation fee, then the work."),
                 (name = "Sessions", description = "A session is a prepaid balance that many requests draw on. Its macaroon is \
                     the credential."),
+                (name = "Requests", description = "Requests that are paid for by whoever can: a session, the plan of an install, \
+                    or the pool."),
                 (name = "Bootstrap", description = "Nodes that are made for you once they are paid for."),
                 (name = "Identity", description = "Identities and the trust that they have earned. Every endpoint accepts \
                     an identity; a request without one is anonymous, and a request with invalid credentials is \
@@ -34,6 +36,8 @@ macro_rules! document {
                 (name = "Pool", description = "The pool pays for the work of trusted identities."),
                 (name = "Invoices", description = "Invoices and their payment state."),
                 (name = "Operations", description = "Health checks and the documentation of problems."),
+                (name = "Administration", description = "Endpoints for the operator, which exist only with \
+                    `TITHE_ADMIN_TOKEN`."),
                 (name = "Development", description = "Endpoints that exist only with `TITHE_DEV=1`."),
             ),
             // An identity is optional unless a route specifies otherwise.
@@ -83,6 +87,21 @@ pub(crate) fn document() -> utoipa::openapi::OpenApi {
                  creation.",
             )),
         ),
+        (
+            "InstallId",
+            ApiKey::Header(ApiKeyValue::with_description(
+                "X-Install-Id",
+                "The id of an installation of an app: a UUID in lower case that the app has made at random. Whoever knows it can use \
+                 the credits of the install.",
+            )),
+        ),
+        (
+            "Licence",
+            ApiKey::Header(ApiKeyValue::with_description(
+                "X-License",
+                "The licence that proves the plan of the install. Without one, the plan is `core`.",
+            )),
+        ),
     ] {
         schemes.add_security_scheme(name, SecurityScheme::ApiKey(scheme));
     }
@@ -99,6 +118,11 @@ pub(crate) fn document() -> utoipa::openapi::OpenApi {
             .to_owned(),
     );
     schemes.add_security_scheme("Macaroon", SecurityScheme::Http(macaroon));
+    let mut admin = Http::new(HttpAuthScheme::Bearer);
+    admin.description = Some(
+        "`Bearer <token>`: the operator's token, which the server has as `TITHE_ADMIN_TOKEN`.".to_owned(),
+    );
+    schemes.add_security_scheme("AdminToken", SecurityScheme::Http(admin));
     document
 }
 
@@ -174,7 +198,7 @@ fn complete(operation: &mut Operation, path: &str, method: &HttpMethod) {
             header(
                 "WWW-Authenticate",
                 Type::String,
-                "the scheme of the credentials: `Nostr` for signed requests (NIP-98), `Bearer` for macaroons",
+                "the scheme of the credentials: `Nostr` for signed requests (NIP-98), `Bearer` for macaroons and the admin token",
             );
         }
         if status == "405" {

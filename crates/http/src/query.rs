@@ -51,12 +51,25 @@ impl<C: FromStr> Page<C> {
     /// # Errors
     /// A 400 that names the parameter.
     pub(crate) fn read(query: &Query, default: usize, max: usize) -> Result<Self, Problem> {
+        Self::read_from(query, ("cursor", "expected the nextCursor of a page"), default, max)
+    }
+
+    /// Like [`Self::read`], with a cursor that has another name; `expected` says what it is.
+    ///
+    /// # Errors
+    /// A 400 that names the parameter.
+    pub(crate) fn read_from(
+        query: &Query,
+        (name, expected): (&str, &str),
+        default: usize,
+        max: usize,
+    ) -> Result<Self, Problem> {
         let limit = query.get("limit").map_or(Some(default), |text| text.parse().ok());
         let limit = limit.filter(|limit| (1..=max).contains(limit));
         let limit = limit
             .ok_or_else(|| Problem::field("limit", format!("expected a whole number from 1 to {max}")))?;
-        let cursor = query.get("cursor").map(str::parse).transpose();
-        let cursor = cursor.map_err(|_| Problem::field("cursor", "expected the nextCursor of a page"))?;
+        let cursor = query.get(name).map(str::parse).transpose();
+        let cursor = cursor.map_err(|_| Problem::field(name, expected))?;
         Ok(Self { limit, cursor })
     }
 }

@@ -62,7 +62,8 @@ pub fn serve_with(
     limits.prepare(&listener)?;
     let connections = limits.connections_of_worker(workers);
     let server = HttpServer::new(move || {
-        let dev = state.test_payer.is_some();
+        let optional =
+            routes::OptionalRoutes { dev: state.test_payer.is_some(), admin: state.admin_token.is_some() };
         App::new()
             .app_data(Data::new(state.clone()))
             .app_data(Data::new(state.limits.clone()))
@@ -82,7 +83,7 @@ pub fn serve_with(
             .wrap(from_fn(without_chunks))
             .wrap(from_fn(access_log::middleware))
             .configure(more.clone())
-            .configure(routes::configure(dev))
+            .configure(routes::configure(optional))
     });
     Ok(server
         .workers(workers)

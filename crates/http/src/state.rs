@@ -1,6 +1,7 @@
 //! The state that handlers share.
 
 use crate::PublicUrl;
+use crate::admin_token::AdminToken;
 use crate::limits::{LimitSettings, Limits};
 use crate::problem::Problem;
 use crate::shared_text::SharedTexts;
@@ -23,6 +24,8 @@ pub struct AppState {
     pub engine: Arc<Engine>,
     /// The payer for test payments; `None` means that the dev routes do not exist.
     pub test_payer: Option<Arc<dyn TestPayer>>,
+    /// The token that opens the admin API; `None` means that the admin routes do not exist.
+    pub admin_token: Option<AdminToken>,
     /// The URLs at which clients reach the server. Without any, only requests from this machine can be signed.
     pub public_urls: Vec<PublicUrl>,
     /// The limits of clients.
@@ -48,6 +51,7 @@ impl AppState {
         Self {
             engine,
             test_payer: None,
+            admin_token: None,
             public_urls: Vec::new(),
             limits: Limits::new(limits),
             shared: SharedTexts::default(),

@@ -173,6 +173,13 @@ mod tests {
     }
 
     #[test]
+    fn states_have_the_names_that_the_stores_read() {
+        let held = Life::Held { lease: NOW };
+        let states = [held, held.settled(1).unwrap(), held.released().unwrap(), held.expired(NOW).unwrap()];
+        assert_eq!(states.map(|state| state.as_str()), ["held", "settled", "released", "expired"]);
+    }
+
+    #[test]
     fn an_error_names_the_state() {
         let released = Life::Released;
         assert_eq!(released.settled(1), Err(LifecycleError::Ended("released")));

@@ -112,7 +112,7 @@ fn paid_plan(text: &str) -> Result<Plan, String> {
 pub(crate) fn run(config: &Config, command: LicenceCommand) -> Result<ExitCode, Failure> {
     match command {
         LicenceCommand::Issue { plan, install, until, json, .. } => {
-            issue(config, plan, install, until, json)?
+            issue(config, plan, install, until, json)?;
         }
         LicenceCommand::Show { token, json, .. } => show(config, token.trim(), json)?,
         LicenceCommand::Keys { json, .. } => keys(&KeyRing::open(config, &SystemEntropy)?, json),

@@ -33,6 +33,7 @@ pub(crate) struct Asker {
     pub(crate) tally: Arc<Tally>,
     entropy: SeededEntropy,
     who: Option<Who>,
+    install: Option<String>,
 }
 
 impl Asker {
@@ -44,7 +45,12 @@ impl Asker {
     ) -> Self {
         // A server that says nothing for so long hangs, which is no answer.
         let http = Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().unwrap();
-        Self { http, addresses, tally, entropy, who }
+        Self { http, addresses, tally, entropy, who, install: None }
+    }
+
+    /// The same one, as an install of an app.
+    pub(crate) fn with_install(self, id: String) -> Self {
+        Self { install: Some(id), ..self }
     }
 
     pub(crate) fn pubkey(&self) -> Option<NostrPubkey> {
@@ -90,6 +96,10 @@ impl Asker {
             let request = match macaroon {
                 Some(macaroon) => request.bearer_auth(macaroon),
                 None => self.proved(request, method, &url, &body).await,
+            };
+            let request = match &self.install {
+                Some(install) => request.header("X-Install-Id", install),
+                None => request,
             };
             let request = request.body(body.clone());
             match self.send(request).await {

@@ -37,10 +37,38 @@ impl Customer {
     pub(crate) async fn buy_all(mut self, jobs: u64) {
         for _ in 0..jobs {
             self.buy().await;
+            self.ask().await;
         }
         if let Some(mut job) = self.left.take() {
             let over = self.follow(&mut job, Pays::Never).await.unwrap();
             assert_eq!(over["state"], "expired", "nobody has paid for the work: {over}");
+        }
+    }
+
+    /// Asks for something that the pool pays for, if it pays for all of it.
+    async fn ask(&self) {
+        let body = json!({ "request": "Why is the sky blue?", "maxOutputTokens": 60 });
+        let key = format!("the ask {:016x}", self.asker.random(u64::MAX));
+        loop {
+            let (status, reply) = self.asker.ask("POST", "/api/ask", Some((&body, &key))).await;
+            match status {
+                StatusCode::OK => {
+                    let id = reply["requestId"].as_str().unwrap();
+                    self.asker.tally.absorb(id, reply["absorbed_sats"].as_u64().unwrap());
+                    self.asker.tally.ends.add("ask complete");
+                    return;
+                }
+                StatusCode::PAYMENT_REQUIRED => {
+                    assert_eq!(reply["code"], "payment_required", "{reply}");
+                    return;
+                }
+                // The server lost its reservation while the database was away. It was given back.
+                StatusCode::BAD_GATEWAY => {
+                    self.asker.tally.retries.add(&format!("502 {}", reply["code"].as_str().unwrap()));
+                }
+                other => panic!("{other} {reply}"),
+            }
+            self.asker.pause().await;
         }
     }
 

@@ -4,7 +4,8 @@
 //! restarts that; `… short` is what CI runs. Some customers are anonymous, the others of every tier; some of these log in, and
 //! some sign each request; and the pool pays for what it can. What must hold: every job that was paid ends, complete or failed
 //! with its refund due; nobody is charged twice; what the pool pays is in its books, to the last job, and nothing stays
-//! reserved; every request of a session is charged once, and what the session has left is due; every retry finds its answer; a customer sees nothing worse than "try again"; `tithe audit` finds nothing; and no
+//! reserved; every request of a session is charged once, and what the session has left is due; every install is served exactly what its
+//! plan includes; every retry finds its answer; a customer sees nothing worse than "try again"; `tithe audit` finds nothing; and no
 //! server ends but by the killer's hand.
 
 #![expect(
@@ -16,6 +17,7 @@
 
 mod asker;
 mod customer;
+mod install;
 #[path = "../server/mod.rs"]
 mod server;
 mod session;
@@ -44,6 +46,7 @@ struct Plan {
     customers: u64,
     jobs_each: u64,
     sessions: u64,
+    installs: u64,
     kill_every_ms: (u64, u64),
     restart_every_ms: (u64, u64),
 }
@@ -57,8 +60,8 @@ impl Plan {
         };
         let (kill_every_ms, restart_every_ms) =
             if long { ((300, 2_000), (1_000, 4_000)) } else { ((300, 1_500), (500, 2_000)) };
-        let sessions = customers / 3;
-        Self { customers, jobs_each, sessions, kill_every_ms, restart_every_ms }
+        let (sessions, installs) = (customers / 3, customers / 5);
+        Self { customers, jobs_each, sessions, installs, kill_every_ms, restart_every_ms }
     }
 }
 
@@ -158,6 +161,12 @@ fn no_sat_is_lost_or_invented_while_servers_are_killed_and_the_database_crashes(
             let entropy = SeededEntropy::new(seed ^ (1_000 + number));
             let asker = Asker::new(crowd.addresses.clone(), tally.clone(), entropy, None);
             buyers.spawn(session::spend(asker, number, plan.jobs_each));
+        }
+        for number in 0..plan.installs {
+            let entropy = SeededEntropy::new(seed ^ (2_000 + number));
+            let id = tithe_ledger::uuid::Uuid::from_u64_pair(seed, number).to_string();
+            let asker = Asker::new(crowd.addresses.clone(), tally.clone(), entropy, None).with_install(id);
+            buyers.spawn(install::use_up(asker, number));
         }
         let buying = async {
             while let Some(customer) = buyers.join_next().await {

@@ -1,5 +1,6 @@
 //! What the servers share.
 
+use crate::install;
 use crate::server::Server;
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::{BigInt, Text};
@@ -65,6 +66,7 @@ impl Store {
             Self::Postgres(cluster) => (3, Some(cluster.url(DATABASE))),
         };
         let pool = POOL_SATS.to_string();
+        let core = format!("lifetime:{},cloud:{}", install::REQUESTS, install::CLOUD);
         let scores = TIERS.map(|(_, score)| score.to_string());
         let start = |_| {
             let listen = free_address();
@@ -81,6 +83,8 @@ impl Store {
                 ("TITHE_REQUESTS_PER_SECOND", "0"),
                 ("TITHE_MAX_UNPAID_PER_ADDRESS", "1000"),
                 ("TITHE_IDENTITY_TOKEN_SECONDS", "5"),
+                ("TITHE_PLAN_CORE", &core),
+                ("TITHE_HARDWARE", "sim"),
                 ("FREE_TIER_POOL_INITIAL_SATS", &pool),
                 ("FREE_TIER_POOL_CREDIT_PCT", "50"),
                 // Work is invoiced for 29 sats, and costs three or four. What is not enough is a part.

@@ -94,12 +94,16 @@ impl Tally {
         self.paid_sats.fetch_add(paid, Ordering::SeqCst);
         self.owed_back_sats.fetch_add(refund, Ordering::SeqCst);
         if absorbed > 0 {
-            let id = job["jobId"].as_str().unwrap().to_owned();
-            self.absorbed_sats.lock().unwrap().insert(id, absorbed);
+            self.absorb(job["jobId"].as_str().unwrap(), absorbed);
         }
     }
 
-    /// What the pool has paid, by job.
+    /// Takes in that the pool has paid for a job or a request.
+    pub(crate) fn absorb(&self, id: &str, sats: u64) {
+        self.absorbed_sats.lock().unwrap().insert(id.to_owned(), sats);
+    }
+
+    /// What the pool has paid, by job or request.
     pub(crate) fn absorbed(&self) -> BTreeMap<String, u64> {
         self.absorbed_sats.lock().unwrap().clone()
     }

@@ -21,6 +21,16 @@ pub enum Code {
     InvalidMacaroon,
     /// The endpoint requires a macaroon.
     MacaroonRequired,
+    /// The licence of the install is invalid, expired or revoked.
+    InvalidLicence,
+    /// The token of the admin API is missing or wrong.
+    InvalidAdminToken,
+    /// Nobody pays for the request.
+    PaymentRequired,
+    /// The install's plan includes no more requests.
+    OutOfCredits,
+    /// The install's plan includes no more requests in the cloud, and there is no hardware.
+    CloudCapExceededNoHardware,
     /// The session has less than the request may cost.
     InsufficientBalance,
     /// A limit of the macaroon is reached.
@@ -67,6 +77,8 @@ pub enum Code {
     RequestRefused,
     /// There are too many unpaid invoices.
     TooManyUnpaid,
+    /// Too many new installs have come from one address.
+    TooManyInstalls,
     /// The address sends too many requests.
     RateLimited,
     /// There are too many event streams.
@@ -83,6 +95,8 @@ pub enum Code {
     NoProvisioner,
     /// The AI backend is unavailable.
     NoBackend,
+    /// The operator's own machine is unavailable.
+    HardwareUnavailable,
     /// The server is too busy.
     Busy,
     /// The database connection was lost during a commit.
@@ -93,7 +107,7 @@ pub enum Code {
 
 impl Code {
     /// All codes.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 50] = [
         Self::InvalidBody,
         Self::InvalidField,
         Self::InvalidIdempotencyKey,
@@ -103,6 +117,11 @@ impl Code {
         Self::IdentityRequired,
         Self::InvalidMacaroon,
         Self::MacaroonRequired,
+        Self::InvalidLicence,
+        Self::InvalidAdminToken,
+        Self::PaymentRequired,
+        Self::OutOfCredits,
+        Self::CloudCapExceededNoHardware,
         Self::InsufficientBalance,
         Self::KeyLimitReached,
         Self::SessionUnpaid,
@@ -126,6 +145,7 @@ impl Code {
         Self::RequestRejected,
         Self::RequestRefused,
         Self::TooManyUnpaid,
+        Self::TooManyInstalls,
         Self::RateLimited,
         Self::TooManyStreams,
         Self::Internal,
@@ -134,6 +154,7 @@ impl Code {
         Self::NoWallet,
         Self::NoProvisioner,
         Self::NoBackend,
+        Self::HardwareUnavailable,
         Self::Busy,
         Self::OutcomeUnknown,
         Self::ShuttingDown,
@@ -197,6 +218,36 @@ impl Code {
                 401,
                 "Macaroon required",
                 "Send the macaroon that POST /api/sessions returned, or one that was narrowed from it, as Authorization: Bearer.",
+            ),
+            Self::InvalidLicence => (
+                "invalid_licence",
+                401,
+                "Invalid licence",
+                "Send the licence that was issued for this install, or none: without one, the install is served as core.",
+            ),
+            Self::InvalidAdminToken => (
+                "invalid_admin_token",
+                401,
+                "Invalid admin token",
+                "Send the operator's token as Authorization: Bearer.",
+            ),
+            Self::PaymentRequired => (
+                "payment_required",
+                402,
+                "Payment required",
+                "Open a session (topUp) and send its macaroon, or the id of an install that has credits. Nothing was charged.",
+            ),
+            Self::OutOfCredits => (
+                "out_of_credits",
+                402,
+                "Out of credits",
+                "Open a session (topUp) and send its macaroon, use a larger plan, or wait until credits.renewsAt. Nothing was charged.",
+            ),
+            Self::CloudCapExceededNoHardware => (
+                "cloud_cap_exceeded_no_hardware",
+                402,
+                "Cloud cap exceeded",
+                "Open a session (topUp) and send its macaroon, use a larger plan, or wait until credits.renewsAt. Nothing was charged.",
             ),
             Self::InsufficientBalance => (
                 "insufficient_balance",
@@ -297,9 +348,12 @@ impl Code {
                 "Unsupported media type",
                 "Send JSON (Content-Type: application/json), plain or compressed with gzip.",
             ),
-            Self::RequestRejected => {
-                ("request_rejected", 422, "Request rejected", "See reason. Only the evaluation was charged.")
-            }
+            Self::RequestRejected => (
+                "request_rejected",
+                422,
+                "Request rejected",
+                "See reason. No more than the evaluation was charged.",
+            ),
             Self::RequestRefused => (
                 "request_refused",
                 422,
@@ -311,6 +365,12 @@ impl Code {
                 429,
                 "Too many unpaid invoices",
                 "Pay an open invoice, or try again after the time in Retry-After.",
+            ),
+            Self::TooManyInstalls => (
+                "too_many_installs",
+                429,
+                "Too many new installs",
+                "Use an install that exists, send a licence, or try again after the time in Retry-After.",
             ),
             Self::RateLimited => (
                 "rate_limited",
@@ -346,6 +406,12 @@ impl Code {
                 "AI backend unavailable",
                 "Try again after the time in Retry-After. Nothing was charged.",
             ),
+            Self::HardwareUnavailable => (
+                "hardware_unavailable",
+                503,
+                "Hardware unavailable",
+                "Try again after the time in Retry-After. The credit was given back.",
+            ),
             Self::Busy => ("busy", 503, "Server busy", "Try again after the time in Retry-After."),
             Self::OutcomeUnknown => (
                 "outcome_unknown",
@@ -371,8 +437,8 @@ impl Code {
     /// The `Retry-After` value in seconds; `None` if a retry does not help.
     pub(crate) const fn retry_after(self) -> Option<&'static str> {
         match self {
-            Self::TooManyUnpaid | Self::NoProvisioner => Some("60"),
-            Self::NoBackend => Some("30"),
+            Self::TooManyUnpaid | Self::TooManyInstalls | Self::NoProvisioner => Some("60"),
+            Self::NoBackend | Self::HardwareUnavailable => Some("30"),
             Self::NoPrice | Self::NoWallet | Self::ShuttingDown | Self::TooManyStreams => Some("10"),
             Self::Busy | Self::OutcomeUnknown | Self::RequestInProgress | Self::RateLimited => Some("1"),
             _ => None,

@@ -12,7 +12,9 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::fmt;
-use tithe_engine::{EngineError, InvalidCredential};
+use std::time::Duration;
+use tithe_engine::{EngineError, InvalidCredential, PaymentNeeded};
+use tithe_ledger::credits::CreditRefusal;
 use tithe_lightning::TestPaymentError;
 use tithe_money::{Msats, Sats};
 use tithe_payouts::PayoutError;
@@ -76,6 +78,17 @@ impl Problem {
     pub const fn in_format(mut self, format: ProblemFormat) -> Self {
         self.format = format;
         self
+    }
+
+    /// Says after how long to try again.
+    fn with_retry_after(self, wait: Duration) -> Self {
+        self.with_header(header::RETRY_AFTER, wait.as_secs().saturating_add(1).into())
+    }
+
+    /// Forbids caches to store the response: it is about what its receiver has.
+    #[must_use]
+    pub(crate) fn private(self) -> Self {
+        self.with_header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
     }
 
     /// Creates a problem about an invalid field.
@@ -208,7 +221,7 @@ impl ResponseError for Problem {
             // The authentication scheme for signed requests (NIP-98) has no parameters.
             response.append_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Nostr")));
         }
-        if matches!(self.code, Code::InvalidMacaroon | Code::MacaroonRequired) {
+        if matches!(self.code, Code::InvalidMacaroon | Code::MacaroonRequired | Code::InvalidAdminToken) {
             response.append_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         }
         for (name, value) in &self.headers {
@@ -226,9 +239,21 @@ impl From<EngineError> for Problem {
                 InvalidCredential::Macaroon(_) | InvalidCredential::NotASession | InvalidCredential::Revoked,
             ) => Code::InvalidMacaroon,
             EngineError::InvalidIdentity(InvalidCredential::ClaimToken) => Code::InvalidClaimToken,
+            EngineError::InvalidIdentity(
+                InvalidCredential::Licence(_) | InvalidCredential::LicenceRevoked,
+            ) => Code::InvalidLicence,
             EngineError::InvalidIdentity(_) => Code::InvalidIdentity,
             EngineError::InsufficientBalance { required, available } => {
                 return insufficient_balance(&failure, *required, *available);
+            }
+            EngineError::PaymentNeeded(needed) => return payment_needed(&failure, needed),
+            EngineError::TooManyInstalls(limit) => {
+                return Self::new(Code::TooManyInstalls, failure.to_string())
+                    .with_retry_after(limit.retry_after);
+            }
+            EngineError::HardwareUnavailable { retry_after } => {
+                let problem = Self::new(Code::HardwareUnavailable, failure.to_string());
+                return (*retry_after).into_iter().fold(problem, Self::with_retry_after);
             }
             EngineError::KeyLimit(reached) => return key_limit(*reached),
             EngineError::KeyModel { .. } => Code::ModelNotAllowed,
@@ -253,9 +278,7 @@ impl From<EngineError> for Problem {
             EngineError::RequestInProgress => Code::RequestInProgress,
             EngineError::TooManyUnpaid => Code::TooManyUnpaid,
             EngineError::TooManyUnpaidOfYours { retry_after, .. } => {
-                let seconds = retry_after.as_secs().saturating_add(1);
-                return Self::new(Code::TooManyUnpaid, failure.to_string())
-                    .with_header(header::RETRY_AFTER, seconds.into());
+                return Self::new(Code::TooManyUnpaid, failure.to_string()).with_retry_after(*retry_after);
             }
             EngineError::NoNodes => Code::NotOffered,
             EngineError::NoProvisioner => Code::NoProvisioner,
@@ -273,6 +296,30 @@ impl From<EngineError> for Problem {
     }
 }
 
+/// What a program needs to know that has nothing to pay with, so that it stops or opens a session.
+fn payment_needed(failure: &EngineError, needed: &PaymentNeeded) -> Problem {
+    let (code, reason) = match needed.credits {
+        None => (Code::PaymentRequired, "no_payment"),
+        Some(CreditRefusal::OutOfCredits) => (Code::OutOfCredits, "cap"),
+        Some(CreditRefusal::CloudCapExceededNoHardware) => (Code::CloudCapExceededNoHardware, "cap"),
+    };
+    let required = needed.required.to_sats_rounding_up().map_or(u64::MAX, Sats::get);
+    Problem::new(code, failure.to_string())
+        .with_extension("reason", reason)
+        .with_extension("requiredSats", required)
+        .with_extension("requiredMsats", needed.required.get())
+        .with_extension("balanceSats", 0)
+        .with_extension(TOP_UP, deposit(required))
+}
+
+/// The name of the field that says how to pay.
+pub(crate) const TOP_UP: &str = "topUp";
+
+/// How to pay without having anything: with a session that has this deposit, in sats.
+pub(crate) fn deposit(sats: u64) -> Value {
+    json!({ "method": "POST", "path": "/api/sessions", "amountSats": sats })
+}
+
 /// What a program needs to know that has too little, so that it stops or tops up.
 fn insufficient_balance(failure: &EngineError, required: Msats, available: Msats) -> Problem {
     let required = required.to_sats_rounding_up().map_or(u64::MAX, Sats::get);
@@ -282,7 +329,7 @@ fn insufficient_balance(failure: &EngineError, required: Msats, available: Msats
         .with_extension("requiredSats", required)
         .with_extension("balanceSats", available)
         .with_extension(
-            "topUp",
+            TOP_UP,
             json!({ "method": "POST", "path": "topup", "amountSats": required.saturating_sub(available) }),
         )
 }

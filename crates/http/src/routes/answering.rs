@@ -54,20 +54,21 @@ pub(super) struct Stream {
 }
 
 impl Answering {
-    /// How the client of a request wants the answer, and the client for the engine. A stream counts for its address, and for `payer`.
+    /// How the client of a request wants the answer, and the client for the engine. A stream counts for its address, and for its
+    /// payer; without a payer there is nothing to stream.
     ///
     /// # Errors
     /// A 429 when there are too many streams.
     pub(super) fn new(
         state: &AppState,
         request: &HttpRequest,
-        payer: Uuid,
+        payer: Option<Uuid>,
     ) -> Result<(Self, Client), Problem> {
         let (gone, sent) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
         if !wants_stream(request) {
             return Ok((Self::Whole, Client { listener: None, gone, sent }));
         }
-        let slot = state.limits.stream(request, payer)?;
+        let slot = payer.map(|payer| state.limits.stream(request, payer)).transpose()?.flatten();
         let (sender, deltas) = mpsc::unbounded_channel();
         let listener: Listener = Arc::new(move |delta: &str| {
             // Nobody listens any more.
@@ -75,6 +76,11 @@ impl Answering {
         });
         let stream = Stream { deltas, sent: Arc::clone(&sent), gone: gone.clone(), slot };
         Ok((Self::Stream(stream), Client { listener: Some(listener), gone, sent }))
+    }
+
+    /// Answers with a response that was given before.
+    pub(super) fn replay(request: &HttpRequest, keyed: KeyedResponse) -> HttpResponse {
+        if wants_stream(request) { at_once(keyed) } else { respond(keyed) }
     }
 
     /// Does the work, and answers. The work goes on, and is charged, without its client; the client of a stream is charged for what
@@ -115,12 +121,7 @@ impl Stream {
             Ok(Some(first)) => Some(first),
             Ok(None) => {
                 // The sender is dropped when the work has ended.
-                let keyed = ended((&mut working).await)?;
-                if keyed.response.status != 200 {
-                    return Ok(respond(keyed));
-                }
-                let text = event("done", &keyed.response.body);
-                return Ok(event_stream().body(text));
+                return Ok(at_once(ended((&mut working).await)?));
             }
             Err(_nothing_yet) => None,
         };
@@ -164,6 +165,18 @@ impl Stream {
         });
         Ok(event_stream().streaming(events))
     }
+}
+
+/// The stream of an answer that needs no other event; a problem is an ordinary response.
+fn at_once(keyed: KeyedResponse) -> HttpResponse {
+    if keyed.response.status != 200 {
+        return respond(keyed);
+    }
+    let mut response = event_stream();
+    if keyed.replayed {
+        response.insert_header(idempotency::REPLAYED);
+    }
+    response.body(event("done", &keyed.response.body))
 }
 
 fn event_stream() -> actix_web::HttpResponseBuilder {

@@ -1,6 +1,10 @@
 //! The routes. [`for_each_route`] lists them; the `utoipa::path` of each handler defines its path and method.
 
+pub(crate) mod admin;
+mod answering;
+pub(crate) mod asks;
 pub(crate) mod bootstraps;
+pub(crate) mod credits;
 pub(crate) mod dev;
 mod docs;
 pub(crate) mod estimate;
@@ -28,7 +32,8 @@ use utoipa::openapi::HttpMethod;
 
 /// Calls a macro with every route: how it is served, its handler, and the type that `utoipa::path` generates for it.
 ///
-/// A `read` route accepts GET and HEAD, a `written` route its own method. A `dev` route exists only in development.
+/// A `read` route accepts GET and HEAD, a `written` route its own method. A `dev` route exists only in development, an
+/// `admin` route only if the operator has set a token for it.
 macro_rules! for_each_route {
     ($callback:ident) => {
         $callback! {
@@ -48,6 +53,8 @@ macro_rules! for_each_route {
             written sessions::close as __path_close,
             read sessions::keys as __path_keys,
             written sessions::revoke as __path_revoke,
+            written asks::ask as __path_ask,
+            read credits::read as __path_read,
             read bootstraps::plans as __path_plans,
             written bootstraps::create as __path_create,
             read bootstraps::read as __path_read,
@@ -58,6 +65,8 @@ macro_rules! for_each_route {
             read pool::read as __path_read,
             read solvency::read as __path_read,
             read invoices::read as __path_read,
+            admin admin::installs as __path_installs,
+            admin admin::install as __path_install,
             dev dev::pay as __path_pay,
             dev dev::invoice as __path_invoice,
             read health::alive as __path_alive,
@@ -75,18 +84,38 @@ enum Served {
     Read,
     Written,
     Dev,
+    Admin,
+}
+
+/// Which of the routes exist that depend on the configuration.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OptionalRoutes {
+    /// Whether the routes for development exist.
+    pub(crate) dev: bool,
+    /// Whether the operator's routes exist.
+    pub(crate) admin: bool,
+}
+
+impl OptionalRoutes {
+    const fn serves(self, served: Served) -> bool {
+        match served {
+            Served::Read | Served::Written => true,
+            Served::Dev => self.dev,
+            Served::Admin => self.admin,
+        }
+    }
 }
 
 macro_rules! configure_routes {
     ($($served:ident $module:ident::$handler:ident as $path:ident,)*) => {
-        /// Registers all routes; the development routes only if `dev` is set.
-        pub(crate) fn configure(dev: bool) -> impl FnOnce(&mut ServiceConfig) {
+        /// Registers all routes that exist.
+        pub(crate) fn configure(optional: OptionalRoutes) -> impl FnOnce(&mut ServiceConfig) {
             move |config| {
                 docs::configure(config);
                 let mut resources = Resources::default();
                 $(
                     let served = served!($served);
-                    if dev || served != Served::Dev {
+                    if optional.serves(served) {
                         resources.add::<$module::$path, _, _>(served, $module::$handler);
                     }
                 )*
@@ -106,6 +135,9 @@ macro_rules! served {
     };
     (dev) => {
         Served::Dev
+    };
+    (admin) => {
+        Served::Admin
     };
 }
 
@@ -132,7 +164,7 @@ impl Resources {
     {
         let (route, methods): (Route, &[&'static str]) = match (served, P::methods().as_slice()) {
             // A server must support HEAD wherever it supports GET (RFC 9110, section 9.1).
-            (Served::Read, _) => {
+            (Served::Read, _) | (Served::Admin, [HttpMethod::Get]) => {
                 (web::route().guard(guard::Any(guard::Get()).or(guard::Head())), &["GET", "HEAD"])
             }
             (_, [HttpMethod::Delete]) => (web::delete(), &["DELETE"]),

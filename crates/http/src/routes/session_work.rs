@@ -73,7 +73,7 @@ pub(super) async fn charge(
 ) -> Result<HttpResponse, Problem> {
     let key = key.map(|key| key.in_scope(access.scope()));
     refuse_while_draining(state)?;
-    let (answering, client) = Answering::new(state, request, access.session.0)?;
+    let (answering, client) = Answering::new(state, request, Some(access.session.0))?;
     let SessionWorkBody { request: text, model, max_output_tokens } = asked;
     let new = NewWork { access, request: text, model, max_output_tokens, client };
     let render = Arc::new(Reply { http_request_id: crate::request_id::current() });

@@ -1,6 +1,8 @@
 //! The JSON bodies of requests and responses.
 
+mod ask;
 mod bootstrap;
+mod credit;
 mod estimate;
 mod identity;
 mod invoice;
@@ -12,7 +14,9 @@ mod session;
 mod solvency;
 mod vocabulary;
 
+pub(crate) use ask::{AnyReplyBody, AskBody, AskReplyBody};
 pub(crate) use bootstrap::{BootstrapBody, CreatedBootstrapBody, NewBootstrapBody, PlanBody, PlanListBody};
+pub(crate) use credit::{CreditsBody, InstallBody, InstallCreditsBody, InstallListBody};
 pub(crate) use estimate::EstimateBody;
 pub(crate) use identity::{ChallengeBody, MeBody, VerifiedBody, VerifyBody};
 pub(crate) use invoice::{InvoiceBody, InvoiceStateBody, TestInvoiceBody, TestPaymentBody};

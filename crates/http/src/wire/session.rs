@@ -9,6 +9,7 @@ use tithe_engine::payouts::RefundView;
 use tithe_engine::sessions::{CreatedSession, FinishedRequest, SessionView};
 use tithe_lightning::InvoiceState;
 use tithe_money::{MoneyError, Msats};
+use tithe_pricing::Usage;
 use tithe_sessions::{RequestResult, RequestState, Session, SessionKey, SessionRequest, WebhookUrl};
 use utoipa::ToSchema;
 
@@ -214,7 +215,7 @@ pub(crate) struct SessionWorkBody {
 /// The tokens that a request used.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct TokensBody {
+pub(super) struct TokensBody {
     /// The number of input tokens.
     input_tokens: u64,
     /// The number of input tokens that the backend read from its cache.
@@ -226,14 +227,21 @@ struct TokensBody {
     estimated: bool,
 }
 
+impl TokensBody {
+    /// The tokens of this usage; `estimated` if they were counted here.
+    pub(super) const fn new(usage: &Usage, estimated: bool) -> Self {
+        Self {
+            input_tokens: usage.input_tokens,
+            cached_input_tokens: usage.cached_input_tokens,
+            output_tokens: usage.output_tokens,
+            estimated,
+        }
+    }
+}
+
 impl From<&RequestResult> for TokensBody {
     fn from(result: &RequestResult) -> Self {
-        Self {
-            input_tokens: result.usage.input_tokens,
-            cached_input_tokens: result.usage.cached_input_tokens,
-            output_tokens: result.usage.output_tokens,
-            estimated: result.estimated,
-        }
+        Self::new(&result.usage, result.estimated)
     }
 }
 

@@ -118,6 +118,32 @@ pub(crate) enum RefundStateName {
     Paid,
 }
 
+/// The plan of an install.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum InstallPlanName {
+    Core,
+    Pro,
+    Max,
+}
+
+/// Over what time the requests of a plan are counted: `none` if the plan includes any number of them.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum CappedName {
+    Lifetime,
+    Monthly,
+    None,
+}
+
+/// Where a request runs: on a hosted model, or on the operator's own machine.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum BackendName {
+    Cloud,
+    Hardware,
+}
+
 /// The stable code of a problem.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
@@ -131,6 +157,11 @@ pub(crate) enum ProblemCode {
     IdentityRequired,
     InvalidMacaroon,
     MacaroonRequired,
+    InvalidLicence,
+    InvalidAdminToken,
+    PaymentRequired,
+    OutOfCredits,
+    CloudCapExceededNoHardware,
     InsufficientBalance,
     KeyLimitReached,
     SessionUnpaid,
@@ -154,6 +185,7 @@ pub(crate) enum ProblemCode {
     RequestRejected,
     RequestRefused,
     TooManyUnpaid,
+    TooManyInstalls,
     RateLimited,
     TooManyStreams,
     Internal,
@@ -162,6 +194,7 @@ pub(crate) enum ProblemCode {
     NoWallet,
     NoProvisioner,
     NoBackend,
+    HardwareUnavailable,
     Busy,
     OutcomeUnknown,
     ShuttingDown,
@@ -172,6 +205,7 @@ mod tests {
     use super::*;
     use crate::Code;
     use tithe_jobs::{FinishReason, StateName};
+    use tithe_ledger::credits::{Backend, Counted, Plan};
     use tithe_lightning::Purpose;
     use tithe_trust::Tier;
     use utoipa::PartialSchema;
@@ -198,6 +232,10 @@ mod tests {
             names::<BootstrapStateName>(),
             tithe_bootstrap::StateName::ALL.map(tithe_bootstrap::StateName::as_str)
         );
+        assert_eq!(names::<InstallPlanName>(), Plan::ALL.map(Plan::as_str));
+        assert_eq!(names::<BackendName>(), [Backend::Cloud, Backend::Hardware].map(Backend::as_str));
+        let counted = [Counted::Lifetime, Counted::Monthly].map(Counted::as_str);
+        assert_eq!(names::<CappedName>(), [counted.as_slice(), &["none"]].concat());
         assert_eq!(names::<TierName>(), Tier::ALL.map(Tier::as_str));
         assert_eq!(names::<FinishReasonName>(), FinishReason::ALL.map(FinishReason::as_str));
         assert_eq!(names::<ProblemCode>(), Code::ALL.map(Code::as_str));

@@ -4,7 +4,10 @@ use crate::{client, commit, database, server};
 use std::time::Duration;
 use tithe_clock::Timestamp;
 use tithe_engine::books::{Batch, Books, Command as EngineCommand, Refusal, RowKeys};
-use tithe_engine::store::{BatchStore, ReconciliationStore};
+use tithe_engine::store::{BatchStore, ReconciliationStore, RetentionStore};
+use tithe_ledger::credits::{
+    CreditId, CreditRepository, Install, InstallId, InstallOrigin, NewCredit, Plan, Plans,
+};
 use tithe_ledger::{AccountId, HoldId};
 use tithe_lightning::{PaymentHash, PaymentId, Preimage};
 use tithe_money::{Msats, Sats};
@@ -132,6 +135,78 @@ async fn obligations_and_payouts_are_read_by_key_and_those_that_wait_by_their_ow
     assert_eq!(store.wallet_transfers(now).await.unwrap(), []);
     drop(store);
     for index in ["obligations_payable", "obligations_due", "payouts_in_flight", "payouts_by_account"] {
+        let each = rows_read(&watch, index, 1).await;
+        assert!(each <= 1, "{index}: {each} rows were read");
+    }
+}
+
+/// An install that has had its request done, and that nobody else shares its origin with.
+#[derive(Debug)]
+struct Served(u64);
+
+impl Served {
+    fn install(&self) -> InstallId {
+        InstallId::new(Uuid::from_u128(self.0.into()))
+    }
+
+    fn credit(&self) -> CreditId {
+        CreditId(Uuid::from_u128(self.0.into()))
+    }
+
+    fn origin(&self) -> String {
+        format!("192.0.2.{}", self.0)
+    }
+}
+
+impl EngineCommand for Served {
+    type Reply = ();
+    const NAME: &'static str = "served";
+
+    fn declare(&self, keys: &mut RowKeys) {
+        keys.install_origins.insert(self.origin());
+        keys.installs.insert(self.install());
+        keys.credits.insert(self.credit());
+    }
+
+    fn decide(&self, books: &mut Books<'_>) -> Result<(), Refusal> {
+        let now = books.now();
+        let new = NewCredit {
+            id: self.credit(),
+            plan: Plan::Core,
+            quota: Plans::default().core,
+            has_hardware: false,
+            lease: Duration::from_mins(1),
+        };
+        let held = new.reserve(&Install::new(self.install(), now), now)?;
+        let done = held.credit.commit(&held.install, now)?;
+        books.rows.install_origins.put(InstallOrigin::new(self.origin(), now))?;
+        books.rows.installs.put(done.install)?;
+        books.rows.credits.put(done.credit)
+    }
+}
+
+/// The same for installs and credits. When many requests were done, those that are overdue are found without reading them.
+#[tokio::test]
+async fn installs_and_credits_are_read_by_key_and_those_that_wait_by_their_own_indexes() {
+    let database = database().await;
+    let watch = client(database.url()).await;
+    watch.batch_execute("VACUUM ANALYZE").await.unwrap();
+    let store = server(database.url()).await;
+    let now = Timestamp::UNIX_EPOCH;
+    for n in 0..BATCHES.unsigned_abs() {
+        store.batch_commit(&Batch::new(vec![Served(n).into()], now)).await.unwrap();
+    }
+    drop(store);
+    for index in ["install_credits_pkey", "credits_pkey", "install_origins_pkey"] {
+        let each = rows_read(&watch, index, BATCHES).await;
+        assert!(each <= 32, "{index}: {each} rows were read for one");
+    }
+    watch.batch_execute("VACUUM ANALYZE").await.unwrap();
+    let store = server(database.url()).await;
+    assert_eq!(store.credits_overdue(now, 9).await.unwrap(), []);
+    assert_eq!(store.install_origins_purge(now, 9).await.unwrap(), 0);
+    drop(store);
+    for index in ["credits_held", "install_origins_since"] {
         let each = rows_read(&watch, index, 1).await;
         assert!(each <= 1, "{index}: {each} rows were read");
     }

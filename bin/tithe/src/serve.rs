@@ -5,6 +5,7 @@ use crate::banner::banner;
 use crate::config::{Config, LogFormat, Provisioning};
 use crate::database::Database;
 use crate::failure::{Failure, doing};
+use crate::licence::licence_keys;
 use crate::wallets::{Wallets, addresses, wallets};
 use crate::{private, secret};
 use std::io::IsTerminal;
@@ -138,7 +139,9 @@ async fn assemble(config: &Config, runtime: &Runtime, limits: LimitSettings) -> 
     let data_dir = &config.storage.data_dir;
     let claims = secret::claim_secrets(config.storage.claim_secret.as_deref(), &secrets, data_dir)
         .map_err(doing("cannot read the token secret"))?;
-    let engine = Arc::new(Engine::with_claim_secrets(ports, config.engine.clone(), &secrets, &claims)?);
+    let mut settings = config.engine.clone();
+    settings.credits.licence_keys = licence_keys(config, entropy.as_ref())?;
+    let engine = Arc::new(Engine::with_claim_secrets(ports, settings, &secrets, &claims)?);
     let mut state = AppState::new(engine, runtime.handle().clone(), limits);
     state.test_payer = test_payer;
     state.admin_token = config.server.admin_token.as_deref().map(AdminToken::new);

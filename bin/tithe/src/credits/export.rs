@@ -23,12 +23,11 @@ pub(crate) async fn all(engine: &Engine) -> Result<Vec<Install>, Failure> {
 
 /// Writes installs to a file, or to the standard output.
 pub(crate) fn write(installs: &[Install], output: Option<&Path>) -> Result<(), Failure> {
-    match output {
-        Some(path) => replace(path, installs).map_err(doing(format!("cannot write {}", path.display())))?,
-        None => {
-            let mut out = BufWriter::new(std::io::stdout().lock());
-            write_text(&mut out, installs).map_err(doing("cannot write to the standard output"))?;
-        }
+    if let Some(path) = output {
+        replace(path, installs).map_err(doing(format!("cannot write {}", path.display())))?;
+    } else {
+        let mut out = BufWriter::new(std::io::stdout().lock());
+        write_text(&mut out, installs).map_err(doing("cannot write to the standard output"))?;
     }
     eprintln!("installs exported: {}", installs.len());
     let running = installs.iter().map(|install| install.lifetime.reserved + install.monthly.reserved);

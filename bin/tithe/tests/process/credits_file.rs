@@ -46,12 +46,12 @@ fn exported(env: &TestEnv) -> Value {
 fn row(consumed: usize) -> Value {
     json!({
         "tier_snapshot": "pro",
-        "lifetime_consumed": 3,
-        "lifetime_gemini_consumed": 4,
+        "lifetime_consumed": 4,
+        "lifetime_gemini_consumed": 3,
         "last_renewal_at": "2026-01-31T12:00:00.000Z",
         "anniversary_day": 31,
         "monthly_consumed": consumed,
-        "monthly_gemini_consumed": 2,
+        "monthly_gemini_consumed": consumed / 2,
         "last_active_at": "2026-02-03T08:15:30.250Z",
     })
 }
@@ -307,7 +307,7 @@ fn one_install_is_shown() {
     let shown = printed(&env.run(&["credits", "show", &id(1)]));
     let expected = format!(
         "install {}\n  plan: pro\n  period: from 2026-01-31T12:00:00.000000Z to 2026-02-28T12:00:00.000000Z, renewed on day 31 of \
-         the month\n  requests of this period: 7 (2 of them in the cloud)\n  requests altogether: 3 (4 of them in the cloud)\n  \
+         the month\n  requests of this period: 7 (3 of them in the cloud)\n  requests altogether: 4 (3 of them in the cloud)\n  \
          last active: 2026-02-03T08:15:30.250000Z\n  created: 2026-01-31T12:00:00.000000Z\n",
         id(1)
     );
@@ -315,7 +315,7 @@ fn one_install_is_shown() {
     let shown = json_of(&env.run(&["credits", "show", &id(1), "--json"]));
     assert_eq!(
         (&shown["id"], &shown["anchorDay"], &shown["monthly"]["cloudConsumed"]),
-        (&json!(id(1)), &json!(31), &json!(2))
+        (&json!(id(1)), &json!(31), &json!(3))
     );
     let unknown = env.run(&["credits", "show", &id(2)]);
     assert_eq!(unknown.status.code(), Some(1));
@@ -326,6 +326,16 @@ fn one_install_is_shown() {
     );
     let invalid = env.run(&["credits", "show", "install-1"]);
     assert!(text(&invalid.stderr).contains("expected a UUID in lower case"), "{}", text(&invalid.stderr));
+}
+
+#[test]
+fn a_row_that_counts_more_in_the_cloud_than_altogether_is_imported_as_it_is() {
+    let env = migrated(TestEnv::sqlite());
+    let mut odd = row(1);
+    odd["lifetime_gemini_consumed"] = json!(5);
+    let file = json!({"rows": {id(1): odd}});
+    assert!(printed(&import(&env, &file.to_string(), &[])).contains("installs added: 1\n"));
+    assert_eq!(exported(&env), file);
 }
 
 #[test]

@@ -184,17 +184,19 @@ fn keys_are_rotated_and_retired() {
 
 #[cfg(unix)]
 #[test]
-fn a_generated_key_is_kept_for_nobody_else_to_read() {
+fn the_first_start_generates_a_key_for_nobody_else_to_read() {
     use std::os::unix::fs::PermissionsExt;
     let env = TestEnv::sqlite();
+    let mut server = env.start();
     let path = env.path().join("tithe-data/licence.secret");
     let mode = || path.metadata().unwrap().permissions().mode() & 0o777;
-    issue(env.path(), &[]);
     assert_eq!(mode(), 0o600);
     let secret = std::fs::read(&path).unwrap();
+    issue(env.path(), &[]);
     // Somebody has opened it to others.
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let _server = env.start();
+    server.kill();
+    server.restart().unwrap();
     assert_eq!(mode(), 0o600);
     assert_eq!(std::fs::read(&path).unwrap(), secret);
     printed(&licence(env.path(), &[], &["rotate"]));

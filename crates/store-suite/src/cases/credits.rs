@@ -292,8 +292,9 @@ pub async fn many_requests_of_one_install_never_pass_its_quota(servers: Servers)
         match outcome {
             Ok(Backend::Cloud) => cloud += 1,
             Ok(Backend::Hardware) => hardware += 1,
-            Err(CommitError::Refused(Refusal::Credit(CreditError::Refused(CreditRefusal::OutOfCredits)))) => {
-                refused += 1
+            Err(CommitError::Refused(Refusal::Credit(CreditError::Refused(out)))) => {
+                assert_eq!(out, CreditRefusal::OutOfCredits);
+                refused += 1;
             }
             Err(other) => panic!("{other}"),
         }

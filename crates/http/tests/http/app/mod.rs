@@ -3,6 +3,7 @@
 mod answer;
 mod events;
 mod identities;
+mod installs;
 mod jobs;
 mod long_answers;
 mod prices;
@@ -11,6 +12,7 @@ mod raw;
 pub(crate) use answer::Answer;
 pub(crate) use events::{Event, Events, ids, text_of};
 pub(crate) use identities::{event, key, signature_of};
+pub(crate) use installs::{install, licence, licence_key};
 pub(crate) use long_answers::LONG;
 pub(crate) use prices::SwitchedPrice;
 
@@ -26,8 +28,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tithe_clock::{Clock, Entropy, ManualClock, SystemClock, SystemEntropy, Timestamp};
 use tithe_engine::bootstraps::BootstrapPlan;
-use tithe_engine::{Engine, Ports, Running, Settings};
-use tithe_http::{AppState, HttpSettings, LimitSettings, PublicUrl};
+use tithe_engine::{Engine, Hardware, Ports, Running, Settings};
+use tithe_http::{AdminToken, AppState, HttpSettings, LimitSettings, PublicUrl};
 use tithe_lightning::{Network, TestPayer};
 use tithe_lnurl::{LnurlResolver, LnurlSettings};
 use tithe_money::Sats;
@@ -66,6 +68,10 @@ pub(crate) struct Options {
     pub(crate) limits: LimitSettings,
     /// Where warnings may be sent.
     pub(crate) webhooks: Destinations,
+    /// The operator's own machine, if there is one.
+    pub(crate) hardware: Option<Hardware>,
+    /// The token of the admin API; without one there is none.
+    pub(crate) admin_token: Option<&'static str>,
 }
 
 /// No limit on the rate of requests: tests send many from one address.
@@ -90,6 +96,9 @@ fn plans() -> Vec<BootstrapPlan> {
         .to_vec()
 }
 
+/// The admin token of test servers.
+pub(crate) const ADMIN_TOKEN: &str = "operators-only-0123";
+
 /// The token secret of test servers.
 pub(crate) fn secret() -> Secret {
     Secret::new([7; 32]).unwrap()
@@ -107,6 +116,8 @@ impl Default for Options {
             retired: Vec::new(),
             limits: unlimited(),
             webhooks: Destinations::Any,
+            hardware: None,
+            admin_token: Some(ADMIN_TOKEN),
         }
     }
 }
@@ -174,7 +185,7 @@ impl TestApp {
                 store,
                 wallet: wallet.clone(),
                 inference: Arc::new(LongAnswers::default()),
-                hardware: None,
+                hardware: options.hardware,
                 prices: prices.clone(),
                 clock,
                 entropy,
@@ -192,6 +203,7 @@ impl TestApp {
         let mut state = AppState::new(engine.clone(), runtime.handle().clone(), options.limits);
         state.draining = draining.clone();
         state.public_urls = options.public_urls;
+        state.admin_token = options.admin_token.map(AdminToken::new);
         state.test_payer = options.dev.then(|| -> Arc<dyn TestPayer> { wallet.clone() });
         state.stopping = stopping.clone();
         let running = options.started.then(|| runtime.block_on(async { engine.start() }));

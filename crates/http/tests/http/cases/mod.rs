@@ -1,9 +1,12 @@
 //! The tests, which run on every store.
 
+mod admin;
+mod asks;
 mod bad_input;
 mod bootstraps;
 mod client_gone;
 mod cors;
+mod credits;
 mod ends;
 mod events;
 mod faults;

@@ -11,7 +11,7 @@ use tithe_free_tier::{FreeTierRepository, Grant, Identity, PoolCounters, Reserva
 use tithe_jobs::{Job, JobChange, JobId, JobRepository};
 use tithe_ledger::credits::{Credit, CreditRepository, Install};
 use tithe_ledger::{Account, Hold, LedgerRepository, Transfer};
-use tithe_licences::Revocation;
+use tithe_licences::{LicenceId, Revocation};
 use tithe_lightning::{Invoice, InvoiceRepository};
 use tithe_money::Msats;
 use tithe_payouts::{Obligation, ObligationRepository, Payout};
@@ -249,6 +249,9 @@ pub trait ReconciliationStore: Send + Sync {
 /// Reads the licences that were revoked. Only the engine's batches revoke them.
 #[async_trait]
 pub trait LicenceStore: Send + Sync {
+    /// The revocation of a licence; `None` if it was never revoked.
+    async fn licence_revocation(&self, licence: LicenceId) -> Result<Option<Revocation>, StoreError>;
+
     /// All revocations, newest first; those of the same moment in the order of their licences' ids.
     async fn licences_revoked(&self) -> Result<Vec<Revocation>, StoreError>;
 }

@@ -16,7 +16,7 @@ use tithe_free_tier::{
 use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, JobSummary, Lease};
 use tithe_ledger::credits::{Credit, CreditId, CreditRepository, Install, InstallId};
 use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository, Transfer};
-use tithe_licences::Revocation;
+use tithe_licences::{LicenceId, Revocation};
 use tithe_lightning::{ExpiryWindow, Invoice, InvoiceRepository, PaymentHash};
 use tithe_payouts::{Obligation, ObligationRepository, Payout};
 use tithe_paywall::KeyId;
@@ -381,6 +381,10 @@ impl<L: StoreLayer> CreditRepository for Layered<L> {
 
 #[async_trait]
 impl<L: StoreLayer> LicenceStore for Layered<L> {
+    async fn licence_revocation(&self, licence: LicenceId) -> StoreResult<Option<Revocation>> {
+        self.0.pass(self.0.inner().licence_revocation(licence)).await
+    }
+
     async fn licences_revoked(&self) -> StoreResult<Vec<Revocation>> {
         self.0.pass(self.0.inner().licences_revoked()).await
     }

@@ -122,6 +122,15 @@ impl Answer {
         number.ok_or_else(|| self.wrong(pointer, "a whole number, not negative"))
     }
 
+    /// A whole number that is not negative, or null, which must be there.
+    pub(super) fn number_or_null(&self, pointer: &str) -> Checked<Option<u64>> {
+        match self.body.pointer(pointer) {
+            Some(Value::Null) => Ok(None),
+            Some(value) if value.is_u64() => Ok(value.as_u64()),
+            _ => Err(self.wrong(pointer, "a whole number, not negative, or null")),
+        }
+    }
+
     pub(super) fn decimal(&self, pointer: &str) -> Checked<f64> {
         self.value(pointer).and_then(Value::as_f64).ok_or_else(|| self.wrong(pointer, "a number"))
     }

@@ -33,6 +33,7 @@ pub(super) struct Known {
     pub(super) top_up: Option<Bill>,
     pub(super) closed_refund: Option<u64>,
     pub(super) bootstrap: Option<Bootstrap>,
+    pub(super) included: Option<IncludedRequest>,
 }
 
 /// An identity that has logged in.
@@ -108,6 +109,18 @@ pub(super) struct Bootstrap {
     pub(super) path: String,
     pub(super) claim_token: String,
     pub(super) bill: Bill,
+}
+
+/// A request that the plan of an install included.
+#[derive(Clone)]
+pub(super) struct IncludedRequest {
+    pub(super) install: InstallId,
+    /// The idempotency key that it was sent with.
+    pub(super) key: String,
+    pub(super) body: Value,
+    pub(super) reply: super::answer::Answer,
+    /// What the install should have left.
+    pub(super) left: Credits,
 }
 
 /// Something that an earlier check has learned.

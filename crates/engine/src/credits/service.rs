@@ -36,7 +36,7 @@ impl Credits {
         let proven = self.prove(presented)?;
         let store = &self.core.ports.store;
         if let Some(licence) = proven.licence
-            && store.licences_revoked().await?.iter().any(|revoked| revoked.licence == licence)
+            && store.licence_revocation(licence).await?.is_some()
         {
             return Err(InvalidCredential::LicenceRevoked.into());
         }

@@ -9,7 +9,7 @@ use diesel_async::RunQueryDsl;
 use tithe_clock::Timestamp;
 use tithe_engine::store::{LicenceStore, StoreError};
 use tithe_ledger::credits::{Credit, CreditId, CreditRepository, Install, InstallId};
-use tithe_licences::Revocation;
+use tithe_licences::{LicenceId, Revocation};
 use tithe_store_sql::rows::{CreditRow, InstallRow, RevocationRow, limit_column, readable};
 use tithe_store_sql::schema::{credits, install_credits, revoked_licences};
 
@@ -74,6 +74,17 @@ impl CreditRepository for PostgresStore {
 
 #[async_trait]
 impl LicenceStore for PostgresStore {
+    async fn licence_revocation(&self, licence: LicenceId) -> Result<Option<Revocation>, StoreError> {
+        self.statement("licence_revocation", |connection| {
+            Box::pin(async move {
+                let found = revoked_licences::table.find(licence.to_string());
+                let row = found.select(RevocationRow::as_select()).first(connection).await.optional()?;
+                Ok(row.map(Revocation::try_from).transpose()?)
+            })
+        })
+        .await
+    }
+
     async fn licences_revoked(&self) -> Result<Vec<Revocation>, StoreError> {
         self.statement("licences_revoked", |connection| {
             Box::pin(async move {

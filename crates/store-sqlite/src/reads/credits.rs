@@ -8,7 +8,7 @@ use diesel::sql_types::Bool;
 use tithe_clock::Timestamp;
 use tithe_engine::store::{LicenceStore, StoreError};
 use tithe_ledger::credits::{Credit, CreditId, CreditRepository, Install, InstallId};
-use tithe_licences::Revocation;
+use tithe_licences::{LicenceId, Revocation};
 use tithe_store_sql::rows::{CreditRow, InstallRow, RevocationRow, limit_column, readable};
 use tithe_store_sql::schema::{credits, install_credits, revoked_licences};
 
@@ -64,6 +64,15 @@ impl CreditRepository for SqliteStore {
 
 #[async_trait]
 impl LicenceStore for SqliteStore {
+    async fn licence_revocation(&self, licence: LicenceId) -> Result<Option<Revocation>, StoreError> {
+        self.read(move |connection| {
+            let found = revoked_licences::table.find(licence.to_string());
+            let row = found.select(RevocationRow::as_select()).first(connection).optional()?;
+            Ok(row.map(Revocation::try_from).transpose()?)
+        })
+        .await
+    }
+
     async fn licences_revoked(&self) -> Result<Vec<Revocation>, StoreError> {
         self.read(move |connection| {
             let rows: Vec<RevocationRow> = revoked_licences::table

@@ -8,7 +8,7 @@ use tithe_clock::Timestamp;
 use tithe_engine::books::Changes;
 use tithe_engine::store::{LicenceStore, StoreError};
 use tithe_ledger::credits::{Backend, Credit, CreditId, CreditRepository, Install, InstallId};
-use tithe_licences::Revocation;
+use tithe_licences::{LicenceId, Revocation};
 
 impl Tables {
     /// Whether each credit that is written is of an install, and is covered by its quota.
@@ -55,6 +55,10 @@ impl CreditRepository for MemoryStore {
 
 #[async_trait]
 impl LicenceStore for MemoryStore {
+    async fn licence_revocation(&self, licence: LicenceId) -> Result<Option<Revocation>, StoreError> {
+        Ok(self.tables().licence_revocations.get(&licence).cloned())
+    }
+
     async fn licences_revoked(&self) -> Result<Vec<Revocation>, StoreError> {
         let tables = self.tables();
         let mut revoked: Vec<Revocation> = tables.licence_revocations.values().cloned().collect();

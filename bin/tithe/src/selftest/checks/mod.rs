@@ -1,8 +1,10 @@
 //! The checks, by the part of the contract that they prove.
 
 mod answers;
+mod asks;
 mod bootstrap;
 mod closing;
+mod credits;
 mod errors;
 mod estimate;
 mod free_tier;
@@ -34,8 +36,10 @@ pub(super) fn all() -> Vec<Area> {
         refunds::area(),
         idempotency::area(),
         free_tier::area(),
+        credits::area(),
         sessions::area(),
         spending::area(),
+        asks::area(),
         macaroons::area(),
         topups::area(),
         closing::area(),

@@ -310,7 +310,8 @@ async fn the_cloud_does_its_share_and_hardware_the_rest() {
     let body = stops(&refused, "out_of_credits", "cap");
     let credits = json!({"plan": "core", "remaining": 0, "cloudRemaining": 0, "renewsAt": null});
     assert_eq!(body["credits"], credits);
-    let answers = futures_util::future::join_all((0..20).map(|_| app.ask_of(&install(2), "hello"))).await;
+    let other = install(2);
+    let answers = futures_util::future::join_all((0..20).map(|_| app.ask_of(&other, "hello"))).await;
     let ran = |backend: &str| answers.iter().filter(|a| a.header("x-tithe-backend") == backend).count();
     assert_eq!((ran("cloud"), ran("hardware")), (4, 6));
 }

@@ -1,27 +1,35 @@
 //! Every command as one enum, and every reply as another, so that cases and models can mix them and match on them.
 
+mod reply;
+
+pub use reply::Reply;
+
+use reply::{
+    abandoned, ask_begun, ask_ended, charged, consumed, credited, done, expired, issued, key_begun, nothing, posted,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_clock::Timestamp;
-use tithe_engine::books::{AnyCommand, Batch, Books, Post, Posted, Posting, Refusal, RowKeys, Rules};
+use tithe_engine::asks::{AskBegin, AskFinish, AskRenew};
+use tithe_engine::books::{AnyCommand, Batch, Books, Post, Posting, Refusal, RowKeys, Rules};
 use tithe_engine::charging::{
-    Absorb, Charged, FinishedWork, HoldExpire, HoldPlace, HoldRelease, HoldRenew, Payer, WorkCharge,
+    Absorb, FinishedWork, HoldExpire, HoldPlace, HoldRelease, HoldRenew, Payer, WorkCharge,
 };
-use tithe_engine::idempotency::{IdempotencyBegin, IdempotencyFinish, IdempotencyRelease, KeyBegun};
+use tithe_engine::credits::{CreditExpire, InstallsImport, LicenceRevoke};
+use tithe_engine::idempotency::{IdempotencyBegin, IdempotencyFinish, IdempotencyRelease};
 use tithe_engine::identities::{AuthNonceConsume, RequestSignature};
 use tithe_engine::jobs::{
-    Abandoned, EvaluationFinish, JobAbandon, JobCreate, JobOwner, Verdict, WorkFinish, WorkOutcome,
+    EvaluationFinish, JobAbandon, JobCreate, JobOwner, Verdict, WorkFinish, WorkOutcome,
 };
-use tithe_engine::payments::{Credited, InvoiceExpire, InvoiceExpired, InvoiceIssue, Issued, PaymentCredit};
+use tithe_engine::payments::{InvoiceExpire, InvoiceIssue, PaymentCredit};
 use tithe_engine::pool::{GrantExpire, GrantRelease, GrantRenew, GrantReserve};
 use tithe_engine::records::{AuthNonceId, AuthNonceKind, IdempotencyId, IdempotencyRequest, StoredResponse};
-use tithe_free_tier::{GrantId, Identity, RequestHash, Reservation, ReservationId};
+use tithe_free_tier::{GrantId, RequestHash, ReservationId};
 use tithe_jobs::{Job, JobId, Lease};
-use tithe_ledger::{AccountId, Hold, HoldId};
-use tithe_lightning::{Invoice, InvoiceChange, PaymentHash, ReceivedPayment};
+use tithe_ledger::{AccountId, HoldId};
+use tithe_lightning::{Invoice, PaymentHash, ReceivedPayment};
 use tithe_money::Msats;
 use tithe_trust::NostrPubkey;
-use uuid::Uuid;
 
 /// A finished piece of work that the pool and an account pay for.
 #[derive(Debug, Clone)]
@@ -150,41 +158,12 @@ pub enum Command {
     IdempotencyRelease {
         id: IdempotencyId,
     },
-}
-
-/// The reply of a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
-    /// The change was made.
-    Done,
-    /// The change had been made before; nothing has changed.
-    AlreadyDone,
-    /// The key was answered before.
-    Replayed(StoredResponse),
-    /// An abandoned request is continued.
-    Resumed {
-        /// What it had made.
-        subject: Option<Uuid>,
-    },
-    /// The job as it is now.
-    JobMoved(Box<Job>),
-    /// A payment was credited.
-    Credited(InvoiceChange),
-    /// The hold as it is now.
-    Hold(Hold),
-    /// The reservation as it is now.
-    Reservation(Reservation),
-    /// Finished work was settled.
-    Charged {
-        /// What the pool paid.
-        absorbed: Msats,
-        /// What the account paid.
-        charged: Msats,
-        /// What nobody paid.
-        uncollected: Msats,
-    },
-    /// The identity as it is now.
-    Identity(Box<Identity>),
+    AskBegin(Box<AskBegin>),
+    AskRenew(AskRenew),
+    AskFinish(Box<AskFinish>),
+    CreditExpire(CreditExpire),
+    InstallsImport(InstallsImport),
+    LicenceRevoke(LicenceRevoke),
 }
 
 /// What became of a command.
@@ -259,6 +238,12 @@ macro_rules! with_command {
                 $use!(IdempotencyFinish { id, response }, done, $($arguments)*)
             }
             Command::IdempotencyRelease { id } => $use!(IdempotencyRelease { id, subject: None }, done, $($arguments)*),
+            Command::AskBegin(begin) => $use!(*begin, ask_begun, $($arguments)*),
+            Command::AskRenew(renew) => $use!(renew, nothing, $($arguments)*),
+            Command::AskFinish(finish) => $use!(*finish, ask_ended, $($arguments)*),
+            Command::CreditExpire(expire) => $use!(expire, nothing, $($arguments)*),
+            Command::InstallsImport(import) => $use!(import, Reply::Imported, $($arguments)*),
+            Command::LicenceRevoke(revoke) => $use!(revoke, Reply::Revoked, $($arguments)*),
         }
     };
 }
@@ -360,54 +345,4 @@ fn grant_settle(
     let (absorb, payer) = (Absorb::Reserved(reservation), Payer::Nobody);
     let (id, identity) = (reservation.0, Some(identity));
     WorkCharge(FinishedWork { id, identity, cost, limit: cost, absorb, payer, request_hash })
-}
-
-fn done(changed: bool) -> Reply {
-    if changed { Reply::Done } else { Reply::AlreadyDone }
-}
-
-fn key_begun(reply: KeyBegun) -> Reply {
-    match reply {
-        KeyBegun::New => Reply::Done,
-        KeyBegun::Resumed { subject } => Reply::Resumed { subject },
-        KeyBegun::Replayed(response) => Reply::Replayed(response),
-    }
-}
-
-fn issued(reply: Issued) -> Reply {
-    done(reply == Issued::Now)
-}
-
-fn expired(reply: InvoiceExpired) -> Reply {
-    done(reply == InvoiceExpired::Now)
-}
-
-fn abandoned(reply: Abandoned) -> Reply {
-    done(reply == Abandoned::Now)
-}
-
-fn posted(reply: Posted) -> Reply {
-    done(reply == Posted::Now)
-}
-
-fn credited(reply: Credited) -> Reply {
-    match reply {
-        Credited::Now(arrival) => Reply::Credited(arrival),
-        Credited::Before => Reply::AlreadyDone,
-    }
-}
-
-fn charged(reply: Charged) -> Reply {
-    match reply {
-        Charged::Now(shares) => Reply::Charged {
-            absorbed: shares.absorbed,
-            charged: shares.charged,
-            uncollected: shares.uncollected,
-        },
-        Charged::Before => Reply::AlreadyDone,
-    }
-}
-
-fn consumed(reply: Option<Box<Identity>>) -> Reply {
-    reply.map_or(Reply::Done, Reply::Identity)
 }

@@ -22,7 +22,9 @@ pub(crate) fn keep_new_files_private() {
 /// Takes Tithe's files in a data directory from everybody but their owner. What else is there is left, and so is what belongs to another
 /// user.
 pub(crate) fn restrict(data_dir: &Path) -> std::io::Result<()> {
-    let is_ours = |name: &str| ["tithe.db", "token.", "licence.", "wallet-sim"].iter().any(|ours| name.starts_with(ours));
+    let is_ours = |name: &str| {
+        ["tithe.db", "token.", "licence.", "wallet-sim"].iter().any(|ours| name.starts_with(ours))
+    };
     restrict_those(data_dir, &is_ours)
 }
 

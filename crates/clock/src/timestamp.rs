@@ -63,7 +63,9 @@ impl Timestamp {
     /// # Errors
     /// [`TimestampError`] when it is not one.
     pub fn parse_rfc3339(text: &str) -> Result<Self, TimestampError> {
-        OffsetDateTime::parse(text, &Rfc3339).map(Self::from_offset_date_time).map_err(|_| TimestampError)
+        let at = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| TimestampError)?;
+        // An offset can lead out of the years that there are.
+        Self::from_unix_micros(micros_of(at))
     }
 
     /// The same time from the `time` crate's type; what is finer than a microsecond is cut off.
@@ -142,6 +144,9 @@ mod tests {
         }
         assert!(Timestamp::from_unix_micros(FIRST - 1).is_err());
         assert!(Timestamp::from_unix_micros(LAST + 1).is_err());
+        for text in ["0000-12-31T23:59:59Z", "0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01"] {
+            assert_eq!(Timestamp::parse_rfc3339(text), Err(TimestampError), "{text}");
+        }
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! What earlier checks have learned, for those that build on them.
 
 use super::bill::Bill;
+use super::install::Credits;
 use super::outcome::{Checked, Stop};
 use serde_json::Value;
+use tithe_ledger::credits::InstallId;
 use tithe_lightning::Preimage;
 use tithe_money::{BtcPrice, Sats};
 use tithe_paywall::Macaroon;

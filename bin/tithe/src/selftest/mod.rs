@@ -6,6 +6,7 @@ mod bill;
 mod check;
 mod checks;
 mod excerpt;
+mod install;
 mod known;
 mod nwc;
 mod observed;

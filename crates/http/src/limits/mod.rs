@@ -129,7 +129,7 @@ impl Limits {
         }
     }
 
-    /// Counts an event stream of a job or a session.
+    /// Counts an event stream of a job, or of whoever pays for a request.
     pub(crate) fn stream(
         &self,
         request: &HttpRequest,
@@ -147,7 +147,8 @@ impl Limits {
         let by_address = self.streams_by_address.take(client, most.streams_per_address);
         let by_address = by_address.ok_or_else(|| too_many("one address", most.streams_per_address))?;
         let by_job = self.streams_by_job.take(followed, most.streams_per_job);
-        let by_job = by_job.ok_or_else(|| too_many("one job or session", most.streams_per_job))?;
+        let by_job =
+            by_job.ok_or_else(|| too_many("one job, session, install or identity", most.streams_per_job))?;
         Ok(Some(StreamSlot((by_address, by_job))))
     }
 

@@ -7,6 +7,7 @@ use crate::state::AppState;
 use crate::wire::InstallCreditsBody;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
+use std::sync::Arc;
 
 /// Read the credits of an install
 ///
@@ -29,9 +30,15 @@ async fn balance(state: &AppState, request: &HttpRequest) -> Result<HttpResponse
     let incoming = Incoming::without_body(request)?.with_bearer();
     // Other credentials beside the install must be valid.
     incoming.identify(state)?;
-    incoming.session(state)?;
+    let session = incoming.session(state)?;
     let install = incoming.required_install(state)?;
-    let credits = state.engine.credits.clone();
-    let found = state.run(async move { credits.balance(&install).await }).await?;
+    let engine = Arc::clone(&state.engine);
+    let reading = async move {
+        if let Some(access) = session {
+            engine.sessions.check_revoked(&access).await?;
+        }
+        engine.credits.balance(&install).await
+    };
+    let found = state.run(reading).await?;
     Ok(private(200, &InstallCreditsBody::from(&found)))
 }

@@ -100,13 +100,8 @@ fn a_counter_of_what_was_consumed_is_not_below_that_of_the_credits() {
         (install.monthly.consumed, install.lifetime.consumed) = (9, 9);
     });
     assert_eq!(found, Vec::<String>::new(), "an imported install has consumed more");
-}
-
-#[test]
-fn no_more_was_consumed_in_the_cloud_than_altogether() {
-    let found = planted(|rows| rows.installs.get_mut(&1).unwrap().lifetime.cloud_consumed += 1);
-    let detail = "its row says that 1 lifetime requests were consumed, but 2 of them in the cloud";
-    assert_eq!(found, of_install(detail));
+    let found = planted(|rows| rows.installs.get_mut(&1).unwrap().lifetime.cloud_consumed = 9);
+    assert_eq!(found, Vec::<String>::new(), "and another system may have counted as it liked");
 }
 
 #[test]

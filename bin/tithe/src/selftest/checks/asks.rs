@@ -1,11 +1,12 @@
 //! Plain requests: who pays for them, and how.
 
-use super::credits::{ASK, Credits, credits, has_left, new_install, of_install};
+use super::credits::{ASK, credits, has_left};
 use super::prices::{OUTPUT_TOKENS_MAX, REQUEST, order};
 use super::spending::charged;
 use crate::selftest::answer::Answer;
 use crate::selftest::api::random_text;
 use crate::selftest::check::{Area, Check};
+use crate::selftest::install::{Credits, new_install, of_install, shown};
 use crate::selftest::known::{IncludedRequest, learned};
 use crate::selftest::outcome::{Checked, Stop};
 use crate::selftest::run::Run;
@@ -41,9 +42,11 @@ pub(super) fn area() -> Area {
                 |run| replay(run).boxed_local(),
             )
             .after(&["ask-credit"]),
-            Check::new("ask-other-body", "the same key with another body is a 409, and takes no credit", |run| {
-                other_body(run).boxed_local()
-            })
+            Check::new(
+                "ask-other-body",
+                "the same key with another body is a 409, and takes no credit",
+                |run| other_body(run).boxed_local(),
+            )
             .after(&["ask-replay"]),
             Check::new("ask-stream", "a streamed answer is the same text, and takes one credit", |run| {
                 stream(run).boxed_local()
@@ -53,11 +56,9 @@ pub(super) fn area() -> Area {
                 failure(run).boxed_local()
             })
             .after(&["ask-credit"]),
-            Check::new(
-                "ask-session",
-                "a session pays for a request before an install does",
-                |run| session(run).boxed_local(),
-            )
+            Check::new("ask-session", "a session pays for a request before an install does", |run| {
+                session(run).boxed_local()
+            })
             .after(&["credits-read", "session-request"]),
         ],
     }
@@ -145,10 +146,9 @@ fn took_one(reply: &Answer, before: Credits) -> Checked<Credits> {
     })?;
     reply.is("/credits/plan", "core")?;
     for (field, left) in [("/credits/remaining", left.remaining), ("/credits/cloudRemaining", left.cloud)] {
-        let shown = reply.number_or_null(field)?;
-        let number = |left: Option<u64>| left.map_or("null".to_owned(), |left| left.to_string());
+        let found = reply.number_or_null(field)?;
         let name = field.trim_start_matches('/').replace('/', ".");
-        reply.holds(shown == left, format!("`{name}` to be {}", number(left)), number(shown))?;
+        reply.holds(found == left, format!("`{name}` to be {}", shown(left)), shown(found))?;
     }
     Ok(left)
 }

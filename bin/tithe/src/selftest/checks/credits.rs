@@ -2,16 +2,17 @@
 
 use super::prices::order;
 use crate::selftest::answer::Answer;
-use crate::selftest::api::{Call, now, random};
+use crate::selftest::api::{now, random};
 use crate::selftest::check::{Area, Check};
 use crate::selftest::excerpt;
+use crate::selftest::install::{Credits, INSTALL_ID, new_install, of_install};
 use crate::selftest::outcome::{Checked, Stop};
 use crate::selftest::run::Run;
 use futures_util::FutureExt;
 use std::time::Duration;
 use tithe_clock::SystemEntropy;
 use tithe_ledger::credits::{InstallId, Plan};
-use tithe_licences::{Licence, LicenceId, SigningKey, uuid::Builder};
+use tithe_licences::{Licence, LicenceId, SigningKey};
 
 /// Where an install reads its credits.
 const CREDITS: &str = "/api/credits";
@@ -22,8 +23,7 @@ pub(super) const ASK: &str = "/api/ask";
 /// Where the operator lists the installs.
 const INSTALLS: &str = "/api/admin/installs";
 
-const INSTALL_ID: &str = "X-Install-Id";
-const LICENCE: &str = "X-License";
+const LICENCE: &str = "x-license";
 
 pub(super) fn area() -> Area {
     Area {
@@ -55,50 +55,6 @@ pub(super) fn area() -> Area {
     }
 }
 
-/// What an install has left, and what it has used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Credits {
-    /// The requests that are left; `None` for any number.
-    pub(super) remaining: Option<u64>,
-    /// How many of them may run in the cloud; `None` for any number.
-    pub(super) cloud: Option<u64>,
-    /// The requests that were done, of whatever plan.
-    pub(super) consumed: u64,
-}
-
-impl Credits {
-    /// What there must be after one more request, which ran on `backend`; `None` if the plan did not include it there.
-    pub(super) fn after_one_on(self, backend: &str) -> Option<Self> {
-        let remaining = less_one(self.remaining)?;
-        let cloud = if backend == "cloud" {
-            less_one(self.cloud)?
-        } else {
-            // Hardware does what the cloud may not.
-            self.cloud.filter(|cloud| *cloud == 0).map(Some)?
-        };
-        Some(Self { remaining, cloud, consumed: self.consumed.saturating_add(1) })
-    }
-}
-
-/// One less, of a number or of any number; `None` if there is none left.
-const fn less_one(left: Option<u64>) -> Option<Option<u64>> {
-    match left {
-        None => Some(None),
-        Some(0) => None,
-        Some(left) => Some(Some(left - 1)),
-    }
-}
-
-/// The id of an install that no server has seen.
-pub(super) fn new_install() -> InstallId {
-    InstallId::new(Builder::from_random_bytes(random()).into_uuid())
-}
-
-/// A request of an install.
-pub(super) fn of_install(call: Call<'_>, install: InstallId) -> Call<'_> {
-    call.header(INSTALL_ID, &install.to_string())
-}
-
 /// What an install without a licence has left.
 pub(super) async fn credits(run: &mut Run, install: InstallId) -> Checked<Credits> {
     run.needs_path(CREDITS).await?;
@@ -106,7 +62,8 @@ pub(super) async fn credits(run: &mut Run, install: InstallId) -> Checked<Credit
     answer.is_private()?;
     answer.is("/installId", install.to_string())?;
     answer.is("/plan", Plan::Core.as_str())?;
-    let (remaining, cloud) = (answer.number_or_null("/remaining")?, answer.number_or_null("/cloudRemaining")?);
+    let (remaining, cloud) =
+        (answer.number_or_null("/remaining")?, answer.number_or_null("/cloudRemaining")?);
     let is_part = cloud.zip(remaining).is_none_or(|(cloud, remaining)| cloud <= remaining);
     answer.holds(is_part, "`cloudRemaining` to be a part of `remaining`", excerpt::of_body(&answer.text))?;
     answer.is_one_of("/capped", &["lifetime", "monthly", "none"])?;
@@ -132,20 +89,14 @@ pub(super) async fn has_left(run: &mut Run, install: InstallId, expected: Credit
     if left == expected {
         return Ok(());
     }
-    Err(Stop::fault(format!("GET {CREDITS}"), shown(expected), shown(left)))
-}
-
-fn shown(credits: Credits) -> String {
-    let number = |left: Option<u64>| left.map_or("any number".to_owned(), |left| left.to_string());
-    let Credits { remaining, cloud, consumed } = credits;
-    format!("{} requests left ({} in the cloud) and {consumed} used", number(remaining), number(cloud))
+    Err(Stop::fault(format!("GET {CREDITS}"), expected, left))
 }
 
 async fn read(run: &mut Run) -> Checked {
     let install = new_install();
     let first = credits(run, install).await?;
     if first.consumed != 0 {
-        return Err(Stop::fault(format!("GET {CREDITS}"), "a new install to have used nothing", first.consumed));
+        return Err(Stop::fault(format!("GET {CREDITS}"), "a new install that has used nothing", first));
     }
     has_left(run, install, first).await
 }
@@ -154,13 +105,14 @@ async fn install_id(run: &mut Run) -> Checked {
     run.needs_path(CREDITS).await?;
     run.api.get(CREDITS).send().await?.names_field(INSTALL_ID)?;
     // Something in front of the server may drop an empty header, which is then missing.
-    run.api.get(CREDITS).header(INSTALL_ID, "").send().await?.names_field(INSTALL_ID)?;
+    run.api.get(CREDITS).header("x-install-id", "").send().await?.names_field(INSTALL_ID)?;
     let id = new_install().to_string();
     let asks = run.offers(ASK).await?;
-    for wrong in ["install-1", &with_letters(&id).to_uppercase(), &id.replace('-', ""), &format!("{{{id}}}")] {
-        refused(run.api.get(CREDITS).header(INSTALL_ID, wrong).send().await?, wrong)?;
+    for wrong in ["install-1", &with_letters(&id).to_uppercase(), &id.replace('-', ""), &format!("{{{id}}}")]
+    {
+        refused(&run.api.get(CREDITS).header("x-install-id", wrong).send().await?, wrong)?;
         if asks {
-            refused(run.api.post(ASK).header(INSTALL_ID, wrong).json(&order()).send().await?, wrong)?;
+            refused(&run.api.post(ASK).header("x-install-id", wrong).json(&order()).send().await?, wrong)?;
         }
     }
     Ok(())
@@ -171,7 +123,7 @@ fn with_letters(id: &str) -> String {
     format!("abcdef{}", id.get(6..).unwrap_or_default())
 }
 
-fn refused(answer: Answer, wrong: &str) -> Checked {
+fn refused(answer: &Answer, wrong: &str) -> Checked {
     if answer.status == 400 && answer.detail().contains(INSTALL_ID) {
         return Ok(());
     }

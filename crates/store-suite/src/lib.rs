@@ -20,6 +20,7 @@
 
 pub mod cases;
 pub mod command;
+pub mod installs;
 pub mod layered;
 mod memory;
 pub mod model;
@@ -104,11 +105,22 @@ macro_rules! store_suite {
             credits::origins_are_deleted_when_their_day_is_over,
             credits::revoked_licences_are_listed_newest_first,
             credits::counters_that_credits_do_not_explain_are_found,
+            asks::a_request_that_a_plan_includes_ends_once,
+            asks::a_request_that_the_pool_pays_for_ends_once,
+            asks::a_request_under_a_key_is_answered_once,
+            asks::a_refused_request_leaves_nothing_behind_beside_others,
+            asks::a_revoked_licence_is_not_served,
+            asks::an_origin_has_so_many_new_installs_a_day,
+            imports::ten_thousand_installs_are_imported_at_once_and_once,
+            imports::imported_installs_have_nothing_reserved,
+            imports::an_import_that_cannot_be_written_leaves_nothing_behind,
+            declarations::a_request_of_an_install_that_declares_one_key_too_few_fails_and_changes_nothing,
             declarations::a_command_that_declares_one_key_too_few_fails_and_changes_nothing,
             audits::a_sound_store_has_no_findings,
             audits::every_row_is_seen_once,
             random::random_commands_of_the_pool_match_the_reference,
             random::random_commands_by_the_designs_rules_match_the_reference,
+            random::random_requests_of_installs_match_the_reference,
         );
         $crate::store_suite!(
             $open, two;
@@ -136,6 +148,12 @@ macro_rules! store_suite {
             sessions::random_steps_of_sessions_match_the_reference,
             bootstraps::a_bootstrap_has_one_worker_one_end_and_one_delivery,
             credits::many_requests_of_one_install_never_pass_its_quota,
+            ask_servers::a_hundred_requests_at_once_of_an_install_with_ten_left_are_served_ten_times,
+            ask_servers::a_request_that_fails_gives_its_credit_back_while_others_want_it,
+            ask_servers::what_a_dead_server_has_reserved_is_given_back_once,
+            ask_servers::a_request_repeated_under_its_key_takes_one_credit,
+            ask_servers::new_installs_of_an_origin_are_counted_exactly,
+            imports::overlapping_imports_on_two_servers_add_every_install_once,
             payout_servers::an_obligation_paid_by_64_invoices_at_once_is_paid_by_one,
             payout_servers::an_invoice_for_many_obligations_at_once_is_paid_for_one,
             payout_servers::a_payout_finished_64_times_at_once_is_booked_once,
@@ -143,6 +161,7 @@ macro_rules! store_suite {
             payout_servers::refunds_that_accrue_while_a_payout_ends_stay_due,
             payout_servers::operators_settle_no_more_than_is_due,
             random::random_commands_from_two_servers_at_once_match_the_reference,
+            random::random_requests_of_installs_from_two_servers_match_the_reference,
         );
     };
     ($open:path, one; $($module:ident :: $case:ident),* $(,)?) => {

@@ -11,6 +11,7 @@ on_both_stores! {
     the_readme_s_commands_buy_a_job_exactly_as_written,
     the_readme_s_commands_of_a_session_spend_and_refund_it,
     the_readme_s_commands_buy_a_node,
+    the_readme_s_commands_of_an_install_use_what_its_plan_includes,
     the_readme_s_commands_of_an_identity_are_served_from_the_pool,
     the_first_lines_say_what_is_simulated_where_the_data_is_and_what_to_try,
 }
@@ -66,6 +67,32 @@ fn the_readme_s_commands_buy_a_node(env: &TestEnv) {
     assert_eq!((&ready["state"], &ready["node"]["credentials"]["user"]), (&json!("ready"), &json!("root")));
     let audit = env.audit();
     assert_eq!((&audit["bootstraps"], &audit["bootstrapsMsats"]), (&json!(1), &json!("0")), "{audit}");
+}
+
+fn the_readme_s_commands_of_an_install_use_what_its_plan_includes(env: &TestEnv) {
+    let server = env.start();
+    let script = readme_block("install credits").replace("cargo run -q --", env!("CARGO_BIN_EXE_tithe"));
+    let script = script.replace("127.0.0.1:8402", &server.address);
+    let mut bash = Command::new("bash");
+    let ran = bash.args(["-euo", "pipefail", "-c", &script]).current_dir(env.path()).output().unwrap();
+    let printed = text(&ran.stdout);
+    assert!(ran.status.success(), "{printed}\n{}", text(&ran.stderr));
+    let lines: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [new, core, used, pro, answered] = &lines[..] else { panic!("{printed}") };
+    for (credits, plan, left) in [
+        (new, "core", 50),
+        (&core["credits"], "core", 49),
+        (used, "core", 49),
+        (pro, "pro", 1_000),
+        (&answered["credits"], "pro", 999),
+    ] {
+        assert_eq!((&credits["plan"], &credits["remaining"]), (&json!(plan), &json!(left)), "{printed}");
+    }
+    for reply in [core, answered] {
+        assert_eq!((&reply["state"], &reply["debitedMsats"]), (&json!("complete"), &json!(0)), "{reply}");
+    }
+    let audit = env.audit();
+    assert_eq!((&audit["installs"], &audit["credits"]), (&json!(1), &json!(2)), "{audit}");
 }
 
 fn the_readme_s_commands_of_an_identity_are_served_from_the_pool(env: &TestEnv) {

@@ -12,6 +12,7 @@ mod audit;
 mod bootstraps;
 mod buying;
 mod configuration;
+mod credits;
 mod credits_file;
 mod database_faults;
 mod events;

@@ -7,6 +7,7 @@ use crate::{all_of, text};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::process::Output;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tithe_test_lightning::{LightningLine, NostrRelay, NwcService, RoutingFee};
 use tokio::runtime::Runtime;
 
@@ -46,6 +47,12 @@ fn a_server_with_default_settings_passes(env: &TestEnv) {
     assert_eq!((code, named(&report, "failed")), (0, Vec::<String>::new()), "{report:#}");
     let passed = named(&report, "ok");
     for name in [
+        "admin-token",
+        "ask-failure",
+        "ask-other-body",
+        "ask-session",
+        "ask-stream",
+        "credits-licence",
         "idempotency-replay",
         "identity-login",
         "job-money",
@@ -57,7 +64,7 @@ fn a_server_with_default_settings_passes(env: &TestEnv) {
     ] {
         assert!(passed.iter().any(|passed| passed == name), "{name} did not pass: {report:#}");
     }
-    assert!(passed.len() >= 90, "{passed:?}");
+    assert!(passed.len() >= 102, "{passed:?}");
     // A node costs more than the budget by default.
     let skipped =
         report["checks"].as_array().unwrap().iter().find(|check| check["name"] == "bootstrap-ready");
@@ -220,6 +227,33 @@ fn wrong_usage_and_an_unreachable_server_end_with_2() {
     assert!(!all_of(&ran).contains("hunter2"), "{}", all_of(&ran));
 }
 
+#[test]
+fn a_server_whose_plan_includes_little_is_not_at_fault() {
+    for (settings, skipped) in [
+        (&[("TITHE_PLAN_CORE", "lifetime:0")][..], "out_of_credits"),
+        (&[("TITHE_PLAN_CORE", "monthly:5,cloud:0")], "cloud_cap_exceeded_no_hardware"),
+        (&[("TITHE_CREDITS_NEW_INSTALLS", "0")], "too_many_installs"),
+        (&[("TITHE_PLAN_CORE", "monthly:5,cloud:0"), ("TITHE_HARDWARE", "sim")], ""),
+        (&[("TITHE_PLAN_CORE", "unlimited"), ("TITHE_CREDITS_MAX_OUTPUT_TOKENS", "100")], ""),
+    ] {
+        let env = TestEnv::sqlite();
+        let mut server = env.start_with(settings);
+        let (report, code) = report(&env, &server.url(""), &["--only", "install-credits", "plain-requests"]);
+        assert_eq!((code, named(&report, "failed")), (0, Vec::<String>::new()), "{settings:?}: {report:#}");
+        assert!(named(&report, "ok").contains(&"ask-session".to_owned()), "{settings:?}: {report:#}");
+        let checks = report["checks"].as_array().unwrap();
+        let asked = checks.iter().find(|check| check["name"] == "ask-credit").unwrap();
+        if skipped.is_empty() {
+            assert_eq!(asked["outcome"], "ok", "{settings:?}: {asked}");
+        } else {
+            assert_eq!(asked["outcome"], "skipped", "{settings:?}: {asked}");
+            assert!(asked["reason"].as_str().unwrap().contains(skipped), "{settings:?}: {asked}");
+        }
+        assert!(server.stop());
+        env.audit();
+    }
+}
+
 /// A fault, and the checks that must find it.
 struct Plant {
     /// What the server does wrong.
@@ -233,6 +267,15 @@ struct Plant {
 
 fn is_session(line: &str) -> bool {
     line.starts_with("GET /api/sessions/") && line.matches('/').count() == 3
+}
+
+const READ_CREDITS: &str = "GET /api/credits";
+
+/// Takes one more credit than was used.
+fn take_one_more(credits: &mut Value) {
+    for (field, change) in [("remaining", -1), ("lifetimeConsumed", 1)] {
+        credits[field] = json!(credits[field].as_i64().unwrap() + change);
+    }
 }
 
 const PLANTS: &[Plant] = &[
@@ -378,6 +421,102 @@ const PLANTS: &[Plant] = &[
         tamper: |asked, answered| {
             if asked.line.ends_with("/close") && answered.status == 202 {
                 answered.add("/refund/amountSats", 1);
+            }
+        },
+    },
+    Plant {
+        fault: "a request takes two credits",
+        only: "ask-credit",
+        found_by: &["ask-credit"],
+        tamper: |asked, answered| {
+            if asked.line == READ_CREDITS {
+                answered.edit(|body| {
+                    if body["lifetimeConsumed"] == 1 {
+                        take_one_more(body);
+                    }
+                });
+            }
+        },
+    },
+    Plant {
+        fault: "a replay takes a credit",
+        only: "ask-replay",
+        found_by: &["ask-replay"],
+        tamper: |asked, answered| {
+            static REPLAYED: AtomicBool = AtomicBool::new(false);
+            if answered.has_header("idempotency-replayed") {
+                REPLAYED.store(true, Ordering::Release);
+            }
+            if asked.line == READ_CREDITS && REPLAYED.load(Ordering::Acquire) {
+                answered.edit(take_one_more);
+            }
+        },
+    },
+    Plant {
+        fault: "the key of an install shows its answer to anybody",
+        only: "ask-replay",
+        found_by: &["ask-replay"],
+        tamper: |asked, answered| {
+            if asked.line == "POST /api/ask" && answered.status == 402 {
+                answered.replace(200, &json!({ "result": "the answer of another" }));
+            }
+        },
+    },
+    Plant {
+        fault: "a request that fails keeps its credit",
+        only: "ask-failure",
+        found_by: &["ask-failure"],
+        tamper: |asked, answered| {
+            static FAILED: AtomicBool = AtomicBool::new(false);
+            if asked.line == "POST /api/ask" && answered.status == 502 {
+                FAILED.store(true, Ordering::Release);
+            }
+            if asked.line == READ_CREDITS && FAILED.load(Ordering::Acquire) {
+                answered.edit(take_one_more);
+            }
+        },
+    },
+    Plant {
+        fault: "an install id in upper case is taken for another install",
+        only: "credits-install-id",
+        found_by: &["credits-install-id"],
+        tamper: |asked, answered| {
+            let mut is_upper = false;
+            answered.edit(|body| {
+                is_upper = body["detail"].as_str().is_some_and(|told| told.contains("with hyphens"));
+            });
+            if asked.line == READ_CREDITS && is_upper {
+                answered.replace(200, &json!({ "plan": "core", "remaining": 50 }));
+            }
+        },
+    },
+    Plant {
+        fault: "a forged licence is the plan core",
+        only: "credits-licence",
+        found_by: &["credits-licence"],
+        tamper: |asked, answered| {
+            if asked.line == READ_CREDITS && answered.status == 401 {
+                answered.replace(200, &json!({ "plan": "core", "remaining": 50 }));
+            }
+        },
+    },
+    Plant {
+        fault: "anybody lists the installs",
+        only: "admin-token",
+        found_by: &["admin-token"],
+        tamper: |asked, answered| {
+            if asked.line == "GET /api/admin/installs" {
+                answered.replace(200, &json!({ "installs": [], "next": null }));
+            }
+        },
+    },
+    Plant {
+        fault: "a request that nobody pays for does not say how to pay",
+        only: "ask-no-payer",
+        found_by: &["ask-no-payer"],
+        tamper: |_, answered| {
+            if answered.status == 402 {
+                answered.edit(|body| body["topUp"] = Value::Null);
             }
         },
     },

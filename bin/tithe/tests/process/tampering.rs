@@ -30,6 +30,11 @@ pub(crate) struct Answered {
 }
 
 impl Answered {
+    /// Whether there is such a header, named in lower case.
+    pub(crate) fn has_header(&self, name: &str) -> bool {
+        self.headers.iter().any(|line| line.to_ascii_lowercase().starts_with(&format!("{name}:")))
+    }
+
     /// Drops a header.
     pub(crate) fn drop_header(&mut self, name: &str) {
         self.headers.retain(|line| !line.to_ascii_lowercase().starts_with(&format!("{name}:")));

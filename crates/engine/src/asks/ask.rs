@@ -101,9 +101,7 @@ impl Asks {
     /// are.
     async fn keep(&self, running: &Running, key: Option<&IdempotencyId>) {
         let lease = self.core.settings.lease;
-        let key_lease = self.core.settings.idempotency_lease.max(lease);
-        let key = key.map(|key| (key.clone(), key_lease));
-        let renew = AskRenew { id: running.id, payer: running.payer, lease, key };
+        let renew = AskRenew { id: running.id, payer: running.payer, lease, key: key.cloned() };
         loop {
             tokio::time::sleep(lease / 3).await;
             match self.core.committer.commit(renew.clone()).await {

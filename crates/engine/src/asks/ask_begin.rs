@@ -60,7 +60,8 @@ impl Command for AskBegin {
                 KeyBegun::Resumed { .. } => resumes = true,
                 KeyBegun::Replayed(response) => return Ok(AskBegun::Replayed(response)),
             }
-            books.key_hold(&keyed.id, self.id, now + keyed.lease.max(self.lease))?;
+            // It is renewed with what is set aside.
+            books.key_hold(&keyed.id, self.id, now + self.lease)?;
         }
         if resumes {
             self.signature.consume_again(books)?;

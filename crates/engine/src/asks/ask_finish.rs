@@ -103,13 +103,17 @@ impl AskFinish {
         }
     }
 
-    fn give_back(&self, books: &mut Books<'_>) -> Result<(), Refusal> {
+    /// Gives back what is set aside. Returns whether anything was: it may have ended before.
+    fn give_back(&self, books: &mut Books<'_>) -> Result<bool, Refusal> {
         match self.payer {
             AskPayer::Install(install) => books.credit_release(CreditId(self.id), install),
-            AskPayer::Pool(_) => match books.live_reservation(ReservationId(self.id))? {
-                Some(reservation) => books.reservation_release(&reservation),
-                None => Ok(()),
-            },
+            AskPayer::Pool(identity) => {
+                let Some(held) = books.live_reservation(ReservationId(self.id))? else { return Ok(false) };
+                let identity = books.identity(identity)?;
+                let ended = held.release(&identity, &books.pool_state()?, books.now())?;
+                books.reservation_end(ended)?;
+                Ok(true)
+            }
         }
     }
 
@@ -166,13 +170,16 @@ impl Command for AskFinish {
             }
             return Ok(AskEnded::GivenBack);
         }
+        let mut loses_trust = false;
         let (answer, cost, absorbed, balance) = match &self.outcome {
             AskOutcome::Completed { answer, cost } => {
                 let (absorbed, balance) = self.settle(books, *cost)?;
                 (Ok(answer.clone()), *cost, absorbed, balance)
             }
             AskOutcome::Rejected { reason } | AskOutcome::Unreadable { reason } => {
-                self.give_back(books)?;
+                // Once: this end may have been committed before, although its outcome was not known.
+                let ends_now = self.give_back(books)?;
+                loses_trust = ends_now && matches!(self.outcome, AskOutcome::Rejected { .. });
                 (Err(reason.clone()), Msats::ZERO, Msats::ZERO, None)
             }
             AskOutcome::Failed => return Ok(AskEnded::GivenBack),
@@ -180,7 +187,7 @@ impl Command for AskFinish {
         let tier = match self.payer {
             AskPayer::Install(_) => Tier::Anonymous,
             AskPayer::Pool(identity) => {
-                if matches!(self.outcome, AskOutcome::Rejected { .. }) {
+                if loses_trust {
                     books.interaction(identity, Interaction::Fault)?;
                 }
                 books.tier(identity)?

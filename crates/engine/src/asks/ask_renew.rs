@@ -16,10 +16,10 @@ pub struct AskRenew {
     pub id: Uuid,
     /// Who pays for it.
     pub payer: AskPayer,
-    /// How long from now what is set aside lives.
+    /// How long from now what is set aside lives, and the key stays in use.
     pub lease: Duration,
-    /// The idempotency key of the request, and how long from now it stays in use.
-    pub key: Option<(IdempotencyId, Duration)>,
+    /// The idempotency key of the request.
+    pub key: Option<IdempotencyId>,
 }
 
 impl Command for AskRenew {
@@ -28,16 +28,16 @@ impl Command for AskRenew {
 
     fn declare(&self, keys: &mut RowKeys) {
         self.payer.declare(self.id, keys);
-        keys.idempotency_keys.extend(self.key.iter().map(|(id, _)| id.clone()));
+        keys.idempotency_keys.extend(self.key.clone());
     }
 
     fn decide(&self, books: &mut Books<'_>) -> Result<(), Refusal> {
         let now = books.now();
-        if let Some((id, lease)) = &self.key {
+        if let Some(id) = &self.key {
             if !books.key_is_of(id, self.id)? {
                 return Err(Refusal::LeaseLost { kind: IdempotencyKeys::NAME, key: self.id.to_string() });
             }
-            books.key_hold(id, self.id, now + *lease)?;
+            books.key_hold(id, self.id, now + self.lease)?;
         }
         match self.payer {
             AskPayer::Install(_) => books.credit_renew(CreditId(self.id), self.lease),

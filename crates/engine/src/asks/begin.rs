@@ -119,7 +119,8 @@ impl Asks {
             }
             Err(failure) => return Err(failure.into()),
         };
-        info!(install = %credit.install, request = %id, backend = %credit.backend, "request begun");
+        // Whoever knows the id of an install can use it: it is in no log.
+        info!(request = %id, plan = %credit.plan, backend = %credit.backend, "request begun");
         let work = match credit.backend {
             Backend::Cloud => Ok(cloud),
             Backend::Hardware => hardware.unwrap_or(Err(EngineError::Internal)),

@@ -108,14 +108,15 @@ impl Books<'_> {
         Ok(moved)
     }
 
-    /// Gives a credit back, unless it has ended already.
-    pub(crate) fn credit_release(&mut self, id: CreditId, install: InstallId) -> Result<(), Refusal> {
+    /// Gives a credit back, unless it has ended already. Returns whether it has ended now.
+    pub(crate) fn credit_release(&mut self, id: CreditId, install: InstallId) -> Result<bool, Refusal> {
         let (credit, install) = self.credit(id, install)?;
         if !credit.state.is_live() {
-            return Ok(());
+            return Ok(false);
         }
         let moved = credit.release(&install, self.now())?;
-        self.credit_write(moved)
+        self.credit_write(moved)?;
+        Ok(true)
     }
 
     /// Gives a credit back whose lease has run out.

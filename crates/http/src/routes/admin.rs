@@ -28,6 +28,7 @@ const PAGE_MAX: usize = 1_000;
         (status = 200, description = "a page of installs", body = InstallListBody),
         (status = 400, description = "invalid limit or cursor", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "missing or invalid admin token", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "the server has no admin token", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn installs(state: Data<AppState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
@@ -58,7 +59,7 @@ async fn page(state: &AppState, request: &HttpRequest) -> Result<HttpResponse, P
         (status = 200, description = "the install", body = InstallBody),
         (status = 400, description = "malformed install id", body = ProblemBody, content_type = "application/problem+json"),
         (status = 401, description = "missing or invalid admin token", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 404, description = "the install has never used a credit", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "the install has never used a credit, or the server has no admin token", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn install(

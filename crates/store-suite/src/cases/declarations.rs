@@ -2,13 +2,20 @@
 
 use super::{FreshStore, rows};
 use crate::command::Command;
+use crate::installs::{
+    ASK_LEASE, TEN, begin_keyed, begin_of, completed, expire_of, finish_keyed, install_id, licence_id,
+    of_install, renew_of,
+};
 use crate::people::{account, charge, fill, pubkey, raise};
 use crate::scene::{START, accepted, commit, fund, msats};
 use std::sync::Arc;
 use tithe_clock::ManualClock;
+use tithe_engine::asks::{AskPayer, NewAskPayer};
 use tithe_engine::books::{AnyCommand, Batch, Books, Command as EngineCommand, Refusal, RowKeys};
 use tithe_engine::committer::{CommitError, Committer};
+use tithe_engine::credits::{CreditRequest, InstallsImport, LicenceRevoke};
 use tithe_ledger::AccountId;
+use tithe_ledger::credits::Install;
 
 /// A command without the declaration of one of its rows.
 #[derive(Debug, Clone)]
@@ -25,6 +32,11 @@ enum Forgotten {
     Identity,
     Counters,
     Transfer,
+    Install,
+    Credit,
+    Origin,
+    Revocation,
+    Key,
 }
 
 impl EngineCommand for Forgetful {
@@ -38,6 +50,11 @@ impl EngineCommand for Forgetful {
             Forgotten::Identity => keys.identities.clear(),
             Forgotten::Counters => keys.pool_counters.clear(),
             Forgotten::Transfer => keys.transfers.clear(),
+            Forgotten::Install => keys.installs.clear(),
+            Forgotten::Credit => keys.credits.clear(),
+            Forgotten::Origin => keys.install_origins.clear(),
+            Forgotten::Revocation => keys.licence_revocations.clear(),
+            Forgotten::Key => keys.idempotency_keys.clear(),
         }
     }
 
@@ -83,5 +100,50 @@ pub async fn a_command_that_declares_one_key_too_few_fails_and_changes_nothing(s
     let outcomes = commit(store.as_ref(), vec![charge(1, 1, 900, 400)], START).await;
     assert!(outcomes[0].is_ok(), "{outcomes:?}");
     assert!(store.identity(pubkey(1)).await.unwrap().is_some());
+    super::assert_sound(&store).await;
+}
+
+/// The same for every row that a request of an install needs, at every step.
+pub async fn a_request_of_an_install_that_declares_one_key_too_few_fails_and_changes_nothing(
+    store: FreshStore,
+) {
+    let payer = AskPayer::Install(install_id(1));
+    let key = super::keys::request("an install", 1);
+    let request = CreditRequest {
+        licence: Some(licence_id(1)),
+        origin: Some(("192.0.2.1".to_owned(), 9)),
+        ..of_install(1, TEN)
+    };
+    let begin = begin_keyed(1, NewAskPayer::Install(request), &key);
+    let import =
+        Command::InstallsImport(InstallsImport { installs: vec![Install::new(install_id(2), START)] });
+    let revoke = Command::LicenceRevoke(LicenceRevoke { licence: licence_id(2), reason: "none".to_owned() });
+    let (install, credit, key_of) = (Forgotten::Install, Forgotten::Credit, Forgotten::Key);
+    let steps = [
+        (begin, vec![install, credit, key_of, Forgotten::Origin, Forgotten::Revocation]),
+        (renew_of(1, payer, Some(&key)), vec![credit, key_of]),
+        (finish_keyed(1, payer, completed(5), &key), vec![install, credit, key_of]),
+        (import, vec![install]),
+        (revoke, vec![Forgotten::Revocation]),
+        (begin_of(3, of_install(1, TEN)), vec![install, credit]),
+        (expire_of(3, install_id(1)), vec![install, credit]),
+    ];
+    for (n, (command, needed)) in (0_u32..).zip(steps) {
+        let now = START + ASK_LEASE * n / 6;
+        let name = command.name();
+        for forgotten in needed {
+            for hides in [false, true] {
+                let before = rows(&store).await;
+                let forgetful = Forgetful { command: command.clone(), forgotten, hides };
+                let batch = Batch::new(vec![forgetful.into()], now);
+                let outcomes = store.batch_commit(&batch).await.unwrap().outcomes;
+                assert!(matches!(outcomes[..], [Err(Refusal::Undeclared(_))]), "{name}: {forgotten:?}");
+                assert_eq!(rows(&store).await, before, "{name}: {forgotten:?}");
+                assert_eq!(store.licences_revoked().await.unwrap().len(), usize::from(n > 4));
+            }
+        }
+        // Without the fault the same can be done.
+        accepted(store.as_ref(), command, if n == 6 { START + ASK_LEASE * 2 } else { now }).await;
+    }
     super::assert_sound(&store).await;
 }

@@ -1,11 +1,14 @@
 //! The cases. Each takes a fresh store.
 
+pub mod ask_servers;
+pub mod asks;
 pub mod audits;
 pub mod bootstraps;
 pub mod credits;
 pub mod declarations;
 pub mod free_tier;
 pub mod identities;
+pub mod imports;
 pub mod invoices;
 pub mod jobs;
 pub mod keys;

@@ -66,6 +66,37 @@ const NEAR: [(&str, &str); 6] = [
     ("work_finish", "paid by both"),
 ];
 
+/// What a run of mostly plain requests meets.
+const ASKS: [(&str, &str); 27] = [
+    ("ask_begin", "Reserved"),
+    ("ask_begin", "cloud"),
+    ("ask_begin", "hardware"),
+    ("ask_begin", "refused: no cloud"),
+    ("ask_begin", "refused: not free"),
+    ("ask_begin", "refused: out of credits"),
+    ("ask_begin", "refused: revoked"),
+    ("ask_begin", "refused: too many installs"),
+    ("ask_finish", "GivenBack"),
+    ("ask_finish", "answered"),
+    ("ask_finish", "answered, late"),
+    ("ask_finish", "answered, paid by the pool"),
+    ("ask_finish", "refused: another install's"),
+    ("ask_finish", "refused: another's"),
+    ("ask_finish", "refused: ended"),
+    ("ask_finish", "refused: no credit"),
+    ("ask_finish", "rejected"),
+    ("ask_renew", "Done"),
+    ("ask_renew", "refused: ended"),
+    ("credit_expire", "Done"),
+    ("credit_expire", "refused: another install's"),
+    ("credit_expire", "refused: ended"),
+    ("credit_expire", "refused: not over"),
+    ("installs_import", "0 added, 2 kept"),
+    ("installs_import", "1 added, 1 kept"),
+    ("installs_import", "2 added, 0 kept"),
+    ("licence_revoke", "Revoked"),
+];
+
 /// Small budgets, a small pool, people who rise and fall within hours.
 pub async fn random_commands_of_the_pool_match_the_reference(store: FreshStore) {
     let tally = drive(store.clone(), &Course::tight(), 3, 200).await;
@@ -79,6 +110,20 @@ pub async fn random_commands_by_the_designs_rules_match_the_reference(store: Fre
     let tally = drive(store.clone(), &Course::by_design(), 5, 160).await;
     assert_met(&tally, &OFTEN);
     assert_sound(&store).await;
+}
+
+/// Mostly plain requests, of installs whose quotas are small, with weeks and months between them.
+pub async fn random_requests_of_installs_match_the_reference(store: FreshStore) {
+    let tally = drive(store.clone(), &Course::of_installs(), 7, 120).await;
+    assert_met(&tally, &ASKS);
+    assert_sound(&store).await;
+}
+
+/// The same, from 8 streams that meet on two servers.
+pub async fn random_requests_of_installs_from_two_servers_match_the_reference(servers: Servers) {
+    let tally = race(&servers, &Course::of_installs(), 2, 8, 80).await;
+    assert_met(&tally, &[("ask_begin", "cloud"), ("ask_finish", "answered"), ("credit_expire", "Done")]);
+    assert_sound(&servers[0]).await;
 }
 
 /// 12 streams of commands meet on two servers whose clocks disagree: there is an order of the batches, which is the order in

@@ -1,4 +1,4 @@
-//! Watching the pool while others write.
+//! Watching the pool, or an install, while others write.
 
 use super::{FreshStore, rows};
 use crate::people::pubkey;
@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tithe_clock::Timestamp;
 use tithe_engine::store::AuditRow;
 use tithe_free_tier::{Identity, PoolCounters, Reservation, ReservationId};
+use tithe_ledger::credits::{Install, InstallId, Quota};
 use tithe_ledger::{AccountId, TransferKind};
 use tithe_trust::NostrPubkey;
 use tokio::sync::Notify;
@@ -123,6 +124,47 @@ pub(super) async fn watched<T>(servers: &[FreshStore], limits: Limits, work: imp
     View::of(&servers[0]).await.check(limits);
     super::assert_sound(&servers[0]).await;
     result
+}
+
+/// Looks at an install through every server in turn while `work` goes on, from before it begins until after it has ended: at no
+/// instant has it used more than its quota, and its counters are those of its credits.
+pub(super) async fn watched_install<T>(
+    servers: &[FreshStore],
+    install: InstallId,
+    quota: Quota,
+    work: impl Future<Output = T>,
+) -> T {
+    let (done, begun) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
+    let (stores, is_done, has_begun) = (servers.to_vec(), done.clone(), begun.clone());
+    let watcher = tokio::spawn(async move {
+        let mut looks = 0_usize;
+        while !is_done.load(Ordering::SeqCst) {
+            let store = &stores[looks % stores.len()];
+            for _ in 0..10 {
+                if let Some(row) = store.install(install).await.unwrap() {
+                    assert_within(&row, &quota);
+                }
+            }
+            // The rows of one moment: also those of I9.
+            super::assert_sound(store).await;
+            looks += 1;
+            has_begun.notify_one();
+        }
+        looks
+    });
+    begun.notified().await;
+    let result = work.await;
+    done.store(true, Ordering::SeqCst);
+    watcher.await.expect("every look finds the quota kept");
+    assert_within(&servers[0].install(install).await.unwrap().unwrap(), &quota);
+    super::assert_sound(&servers[0]).await;
+    result
+}
+
+fn assert_within(row: &Install, quota: &Quota) {
+    let used = row.counters(quota.counted);
+    assert!(quota.requests.is_none_or(|most| used.consumed + used.reserved <= most), "{row:?}");
+    assert!(quota.cloud.is_none_or(|most| used.cloud_consumed + used.cloud_reserved <= most), "{row:?}");
 }
 
 async fn watch(servers: Vec<FreshStore>, limits: Limits, done: Arc<AtomicBool>, begun: Arc<Notify>) {

@@ -5,7 +5,8 @@ mod reply;
 pub use reply::Reply;
 
 use reply::{
-    abandoned, ask_begun, ask_ended, charged, consumed, credited, done, expired, issued, key_begun, nothing, posted,
+    abandoned, ask_begun, ask_ended, charged, consumed, credited, done, expired, issued, key_begun, nothing,
+    posted,
 };
 use std::sync::Arc;
 use std::time::Duration;

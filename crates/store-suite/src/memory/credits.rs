@@ -11,8 +11,12 @@ use tithe_ledger::credits::{Backend, Credit, CreditId, CreditRepository, Install
 use tithe_licences::{LicenceId, Revocation};
 
 impl Tables {
-    /// Whether each credit that is written is of an install, and is covered by its quota.
+    /// Whether each install that is written has periods that begin on a day of the month; and whether each credit is of an install, and
+    /// is covered by its quota.
     pub(super) fn credits_fit(&self, changes: &Changes) -> bool {
+        if changes.installs.iter().any(|row| !(1..=31).contains(&row.anchor_day)) {
+            return false;
+        }
         let made: BTreeSet<InstallId> = changes.installs.iter().map(|row| row.id).collect();
         let mut written = changes.credits.iter();
         written.all(|row| {

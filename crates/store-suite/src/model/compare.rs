@@ -1,5 +1,7 @@
 //! What a store says and holds, beside what the reference does.
 
+use super::compare_credits::{credit, left};
+use super::installs::CreditFate;
 use super::rows::{Fate, HoldFate, Person, RefGrant, RefHold, RefJobView, RefReservation, Said, micros};
 use super::rules::DAY;
 use super::world::World;
@@ -10,6 +12,7 @@ use tithe_engine::books::Refusal;
 use tithe_engine::store::{AuditRow, Store};
 use tithe_free_tier::{FreeTierError, Grant, GrantLease, Identity, Reservation, ReservationState};
 use tithe_jobs::{Job, JobId, JobState};
+use tithe_ledger::credits::{CreditError, CreditRefusal};
 use tithe_ledger::{AccountId, Hold, HoldState};
 use tithe_money::Msats;
 
@@ -30,6 +33,18 @@ pub(super) fn said(outcome: &Outcome) -> Said {
                 uncollected: plain(*uncollected),
             };
         }
+        Ok(Reply::Credit(row)) => return Said::Credit(credit(row)),
+        Ok(Reply::GivenBack) => return Said::GivenBack,
+        Ok(Reply::Imported(imported)) => return Said::Imported(imported.added, imported.kept),
+        Ok(Reply::Revoked(row)) => return Said::Revoked(micros(row.revoked_at)),
+        Ok(Reply::Answered(finished)) => {
+            return Said::Answered {
+                rejected: finished.answer.is_err(),
+                cost: plain(finished.cost),
+                absorbed: plain(finished.absorbed),
+                left: finished.balance.as_ref().map(left),
+            };
+        }
         Ok(other) => panic!("the reference knows no {other:?}"),
         Err(refusal) => refusal,
     };
@@ -38,6 +53,14 @@ pub(super) fn said(outcome: &Outcome) -> Said {
         Refusal::NotFound { kind: "invoice", .. } => "no invoice",
         Refusal::NotFound { kind: "reservation", .. } => "no reservation",
         Refusal::NotFound { kind: "hold", .. } => "no hold",
+        Refusal::NotFound { kind: "credit", .. } => "no credit",
+        Refusal::Credit(CreditError::Refused(CreditRefusal::OutOfCredits)) => "out of credits",
+        Refusal::Credit(CreditError::Refused(CreditRefusal::CloudCapExceededNoHardware)) => "no cloud",
+        Refusal::Credit(CreditError::Ended { .. }) => "ended",
+        Refusal::Credit(CreditError::Live(_)) => "not over",
+        Refusal::Credit(CreditError::OtherInstall { .. }) => "another install's",
+        Refusal::NewInstalls(_) => "too many installs",
+        Refusal::LicenceRevoked(_) => "revoked",
         Refusal::Exists { .. } => "exists",
         Refusal::OtherOwner(_) => "another's invoice",
         Refusal::OtherIdentity { .. } => "another's job",
@@ -161,6 +184,11 @@ impl World {
                 Fate::DoneLate(_) => "late".to_owned(),
                 _ => "settled".to_owned(),
             },
+            (Command::AskFinish(finish), Said::Answered { left: Some(_), .. })
+                if self.credits[&finish.id].fate == CreditFate::TakenLate =>
+            {
+                "answered, late".to_owned()
+            }
             (_, Said::Charged { absorbed, charged, .. }) => paid_by(*absorbed, *charged).to_owned(),
             (_, told) => told.kind(),
         }
@@ -170,7 +198,7 @@ impl World {
     pub(super) async fn compare(&self, store: &dyn Store, context: &str) {
         let mut rows = store.audit_rows().await.unwrap();
         let (mut people, mut reservations, mut grants, mut jobs, mut invoices) = (0, 0, 0, 0, 0);
-        let mut holds = 0;
+        let (mut holds, mut installs, mut credits) = (0, 0, 0);
         let mut owed = BTreeSet::new();
         let mut sums: BTreeMap<AccountId, i128> = BTreeMap::new();
         while let Some(row) = rows.next().await {
@@ -211,8 +239,14 @@ impl World {
                 AuditRow::Session(row) => panic!("{context}: {row:?}"),
                 AuditRow::SessionRequest(row) => panic!("{context}: {row:?}"),
                 AuditRow::Bootstrap(row) => panic!("{context}: {row:?}"),
-                AuditRow::Install(row) => panic!("{context}: {row:?}"),
-                AuditRow::Credit(row) => panic!("{context}: {row:?}"),
+                AuditRow::Install(row) => {
+                    installs += 1;
+                    self.compare_install(&row, context);
+                }
+                AuditRow::Credit(row) => {
+                    credits += 1;
+                    self.compare_credit(&row, context);
+                }
                 AuditRow::Account(row) => {
                     let wanted = self.balances.get(&row.id()).copied().unwrap_or(0);
                     assert_eq!(plain(row.balance()), wanted, "{context}: {row:?}");
@@ -241,7 +275,8 @@ impl World {
             self.invoices.len(),
         );
         assert_eq!((people, reservations, grants, jobs, invoices), wanted, "{context}");
-        assert_eq!(holds, self.holds.len(), "{context}");
+        let wanted = (self.holds.len(), self.installs.len(), self.credits.len());
+        assert_eq!((holds, installs, credits), wanted, "{context}");
         sums.retain(|_, sum| *sum != 0);
         let balances: BTreeMap<AccountId, i128> =
             self.balances.iter().filter(|(_, balance)| **balance != 0).map(|(id, sum)| (*id, *sum)).collect();

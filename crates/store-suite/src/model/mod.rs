@@ -5,7 +5,13 @@
 //! lets streams of commands meet on two servers, finds out in which order the batches were committed (`recorder`), and gives the
 //! reference the same commands in that order: every reply and everything that is left must be the same.
 
+mod ask_op;
+mod asks;
+mod calendar;
 mod compare;
+mod compare_credits;
+mod holds;
+mod installs;
 mod op;
 mod race;
 mod recorder;

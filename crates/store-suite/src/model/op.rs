@@ -1,5 +1,6 @@
 //! What may happen in the free tier, and the commands that it is.
 
+use super::ask_op::{AskOp, ask};
 use crate::command::{Charge, Command};
 use crate::people::{LEASE, account, budgets, pubkey};
 use crate::scene::{EXPIRY, FEE_SATS, START, msats, quote};
@@ -68,6 +69,8 @@ pub(super) enum Op {
     HoldExpire(u32),
     /// A nonce is consumed, for a login or else.
     Prove(u32, u32, bool),
+    /// A plain request takes a step, or something happens to installs.
+    Ask(AskOp),
     /// A job takes a step, or tries to.
     Job(u32, Step),
 }
@@ -115,7 +118,12 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-pub(super) fn op() -> impl Strategy<Value = Op> {
+/// Anything, of which `asks` in a hundred are plain requests.
+pub(super) fn op(asks: u32) -> impl Strategy<Value = Op> {
+    prop_oneof![100 - asks => other_op(), asks => ask().prop_map(Op::Ask)]
+}
+
+fn other_op() -> impl Strategy<Value = Op> {
     let amount = prop_oneof![1 => 0_u64..200, 4 => 200_u64..9_000, 2 => 9_000_u64..70_000];
     let part = prop_oneof![9 => 1_u64..4_000, 4 => 4_000_u64..30_000, 1 => Just(0)];
     let foreign = proptest::bool::weighted(0.1);
@@ -160,8 +168,12 @@ pub(super) fn tight() -> Rules {
 }
 
 /// The number of something of an epoch.
-fn numbered(epoch: u32, n: u32) -> u128 {
+pub(super) fn numbered(epoch: u32, n: u32) -> u128 {
     u128::from(epoch) << 32 | u128::from(n)
+}
+
+pub(super) fn reservation_id(epoch: u32, n: u32) -> Uuid {
+    Uuid::from_u128(2 << 100 | numbered(epoch, n))
 }
 
 pub(super) fn job_id(epoch: u32, n: u32) -> JobId {
@@ -196,9 +208,8 @@ pub(super) type Views = HashMap<JobId, Job>;
 impl Op {
     /// The command that it is.
     pub(super) fn command(&self, epoch: u32, views: &Views, now: Timestamp) -> Command {
-        let id = |n: u32| Uuid::from_u128(2 << 100 | numbered(epoch, n));
         let whose = |n: u32, foreign: bool| pubkey((n + u32::from(foreign)) % PEOPLE);
-        let reservation = |n: u32| ReservationId(id(n));
+        let reservation = |n: u32| ReservationId(reservation_id(epoch, n));
         let hold = |n: u32| HoldId(Uuid::from_u128(5 << 100 | numbered(epoch, n)));
         match *self {
             Self::Charge(n, cost, most) => Command::Charge(Charge {
@@ -269,6 +280,7 @@ impl Op {
             Self::HoldRelease(n) => Command::HoldRelease { hold: hold(n), account: account(n % 3) },
             Self::HoldRenew(n) => Command::HoldRenew { hold: hold(n), account: account(n % 3), lease: LEASE },
             Self::HoldExpire(n) => Command::HoldExpire { hold: hold(n), account: account(n % 3) },
+            Self::Ask(ref ask) => ask.command(epoch, now),
             Self::Job(n, ref step) => {
                 let id = job_id(epoch, n);
                 step.command(n, id, views.get(&id), now)

@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tithe_clock::{Clock, ManualClock};
 use tithe_engine::store::Store;
+use tithe_ledger::credits::InstallId;
+use tithe_licences::LicenceId;
 use tithe_lightning::PaymentHash;
 use tithe_trust::NostrPubkey;
 use uuid::Uuid;
@@ -25,6 +27,8 @@ struct Made {
     jobs: HashMap<Uuid, u64>,
     invoices: HashMap<PaymentHash, u64>,
     people: HashMap<NostrPubkey, u64>,
+    installs: HashMap<InstallId, u64>,
+    revoked: HashMap<LicenceId, u64>,
 }
 
 impl Made {
@@ -39,6 +43,12 @@ impl Made {
         for who in world.people.keys() {
             self.people.entry(*who).or_insert(batch.ended);
         }
+        for install in world.installs.keys() {
+            self.installs.entry(*install).or_insert(batch.ended);
+        }
+        for licence in world.revoked.keys() {
+            self.revoked.entry(*licence).or_insert(batch.ended);
+        }
     }
 
     /// The world without what was not there for certain when a batch began.
@@ -47,6 +57,14 @@ impl Made {
         before.jobs.retain(|id, _| self.jobs.get(id).is_none_or(|made| *made < batch.began));
         before.invoices.retain(|hash, _| self.invoices.get(hash).is_none_or(|made| *made < batch.began));
         before.people.retain(|who, _| self.people.get(who).is_none_or(|made| *made < batch.began));
+        before.installs.retain(|id, _| self.installs.get(id).is_none_or(|made| *made < batch.began));
+        before
+    }
+
+    /// The world without the revocations that were not there for certain when a batch began.
+    fn before_revocations(&self, world: &World, batch: &Entry) -> World {
+        let mut before = world.clone();
+        before.revoked.retain(|id, _| self.revoked.get(id).is_none_or(|made| *made < batch.began));
         before
     }
 }
@@ -61,7 +79,14 @@ impl Run {
         for (command, outcome) in batch.commands.iter().zip(&batch.outcomes) {
             let (told, before) = (said(outcome), self.world.clone());
             let wanted = self.world.run(command, batch.now);
-            if told != wanted {
+            if told != wanted
+                && wanted == Said::Refused("revoked")
+                && told == made.before_revocations(&before, batch).run(command, batch.now)
+            {
+                // It began before its licence was revoked.
+                self.world = before;
+                self.world.run_before_revocations(command, batch.now);
+            } else if told != wanted {
                 let seen = made.before(&before, batch).run(command, batch.now);
                 let excused = match (&seen, command) {
                     (Said::Refused(_), _) => true,
@@ -107,8 +132,10 @@ pub async fn race(
     let mut tasks = tokio::task::JoinSet::new();
     for stream in 0..streams {
         let mut runner = runner(seed.wrapping_mul(31).wrapping_add(stream));
-        let steps =
-            proptest::collection::vec((op(), wait(course)), length).new_tree(&mut runner).unwrap().current();
+        let steps = proptest::collection::vec((op(course.asks), wait(course)), length)
+            .new_tree(&mut runner)
+            .unwrap()
+            .current();
         let (servers, clocks, committers) = (servers.to_vec(), clocks.clone(), committers.clone());
         tasks.spawn(async move {
             for (at, (op, wait)) in steps.into_iter().enumerate() {

@@ -1,5 +1,6 @@
 //! What the naive reference keeps: amounts in msats, times in microseconds, scores in thousandths of a point.
 
+use super::installs::{Left, RefCredit};
 use std::sync::Arc;
 use tithe_clock::Timestamp;
 use tithe_jobs::{Lease, WorkTerms};
@@ -18,7 +19,24 @@ pub(super) enum Said {
     Held(RefHold),
     Seen(Person),
     Credited(InvoiceChange),
-    Charged { absorbed: i128, charged: i128, uncollected: i128 },
+    Charged {
+        absorbed: i128,
+        charged: i128,
+        uncollected: i128,
+    },
+    Credit(RefCredit),
+    /// A plain request was answered, or rejected: what it cost, what the pool paid, and what its install has left.
+    Answered {
+        rejected: bool,
+        cost: i128,
+        absorbed: i128,
+        left: Option<Left>,
+    },
+    GivenBack,
+    /// How many installs were added, and how many existed.
+    Imported(usize, usize),
+    /// When the licence was revoked.
+    Revoked(i128),
     Refused(&'static str),
 }
 
@@ -34,6 +52,13 @@ impl Said {
             Self::Seen(_) => "Seen".to_owned(),
             Self::Credited(arrival) => format!("{arrival:?}"),
             Self::Charged { .. } => "Charged".to_owned(),
+            Self::Credit(credit) => if credit.cloud { "cloud" } else { "hardware" }.to_owned(),
+            Self::Answered { rejected: true, .. } => "rejected".to_owned(),
+            Self::Answered { absorbed: 0, .. } => "answered".to_owned(),
+            Self::Answered { .. } => "answered, paid by the pool".to_owned(),
+            Self::GivenBack => "GivenBack".to_owned(),
+            Self::Imported(added, kept) => format!("{added} added, {kept} kept"),
+            Self::Revoked(_) => "Revoked".to_owned(),
             Self::Refused(why) => format!("refused: {why}"),
         }
     }

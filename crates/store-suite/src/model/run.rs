@@ -1,5 +1,6 @@
 //! A run of random commands against one server.
 
+use super::ask_op::{AskOp, CREDITS};
 use super::compare::said;
 use super::op::{HOLDS, JOBS, Op, PEOPLE, RESERVATIONS, Step, Views, job_id, op, tight};
 use super::rows::Said;
@@ -42,19 +43,27 @@ pub struct Course {
     days_paid: u64,
     /// How many waits there are to each long absence.
     absence: u32,
+    /// How many of a hundred commands are those of plain requests.
+    pub(super) asks: u32,
 }
 
 impl Course {
     /// Rules under which every limit is near, and a pool for a few pieces of work.
     #[must_use]
     pub fn tight() -> Self {
-        Self { rules: tight(), pool: 90_000, days_paid: 0, absence: 30 }
+        Self { rules: tight(), pool: 90_000, days_paid: 0, absence: 30, asks: 12 }
+    }
+
+    /// The same, with mostly plain requests.
+    #[must_use]
+    pub fn of_installs() -> Self {
+        Self { asks: 85, ..Self::tight() }
     }
 
     /// The design's rules, under which it takes weeks to be trusted.
     #[must_use]
     pub fn by_design() -> Self {
-        Self { rules: Rules::default(), pool: 400_000, days_paid: 35, absence: 150 }
+        Self { rules: Rules::default(), pool: 400_000, days_paid: 35, absence: 150, asks: 12 }
     }
 }
 
@@ -138,12 +147,15 @@ impl Run {
         });
         let lapses = (0..RESERVATIONS).map(|n| Op::Lapse(n, false).command(epoch, &views, self.now));
         let holds = (0..HOLDS).map(|n| Op::HoldExpire(n).command(epoch, &views, self.now));
+        let credits = (0..CREDITS).map(|n| Op::Ask(AskOp::Expire(n, false)).command(epoch, &views, self.now));
         let context = format!("sweep {epoch}");
-        self.commit(ends.chain(lapses).chain(holds).collect(), &context).await;
+        self.commit(ends.chain(lapses).chain(holds).chain(credits).collect(), &context).await;
+        assert_eq!(self.world.credits_held(), 0, "{context}: every credit has ended");
         assert_eq!(self.world.held, 0, "{context}: what was reserved lives no longer than what it is for");
         let forgotten = self.store.auth_nonces_purge(self.now, 10_000).await.unwrap();
         assert_eq!(forgotten, self.world.forget_proofs(self.now), "{context}");
         self.world.compare(self.store.as_ref(), &context).await;
+        self.world.compare_revocations(self.store.as_ref(), &context).await;
     }
 }
 
@@ -176,7 +188,7 @@ pub async fn drive(store: Arc<dyn Store>, course: &Course, seed: u8, batches: us
     let mut runner = runner(seed);
     let mut run = Run::new(store, course);
     run.begin(course).await;
-    let batch = (proptest::collection::vec(op(), 1..18), wait(course));
+    let batch = (proptest::collection::vec(op(course.asks), 1..18), wait(course));
     for at in 0..batches {
         let epoch = u32::try_from(at / EPOCH).unwrap();
         let (ops, wait) = batch.new_tree(&mut runner).unwrap().current();

@@ -3,9 +3,8 @@
 //! It follows the design and the documents of the rules, not the code: it shares nothing with the books, the domain crates
 //! or the stores but the commands themselves and the price of a quote. Amounts are msats, times microseconds.
 
-use super::rows::{
-    Fate, HoldFate, Person, RefGrant, RefHold, RefInvoice, RefJob, RefReservation, Said, micros,
-};
+use super::installs::{RefCredit, RefInstall};
+use super::rows::{Fate, Person, RefGrant, RefHold, RefInvoice, RefJob, RefReservation, Said, micros};
 use super::rules::{DAY, Plain};
 use crate::command::{Charge, Command};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +12,8 @@ use tithe_clock::Timestamp;
 use tithe_engine::books::Posting;
 use tithe_engine::records::AuthNonceKind;
 use tithe_ledger::AccountId;
+use tithe_ledger::credits::InstallId;
+use tithe_licences::LicenceId;
 use tithe_lightning::PaymentHash;
 use tithe_trust::NostrPubkey;
 use uuid::Uuid;
@@ -35,6 +36,12 @@ pub(super) struct World {
     pub(super) offered: i128,
     /// The day on which something was granted last, and how much.
     pub(super) granted: (i128, i128),
+    pub(super) installs: BTreeMap<InstallId, RefInstall>,
+    pub(super) credits: BTreeMap<Uuid, RefCredit>,
+    /// When each origin's day began, and how many new installs have come since.
+    pub(super) origins: BTreeMap<String, (i128, u64)>,
+    /// Revoked licences, with when they were.
+    pub(super) revoked: BTreeMap<LicenceId, i128>,
     posted: BTreeSet<String>,
     charged: BTreeSet<Uuid>,
     /// Used proofs, with when they expire.
@@ -56,6 +63,10 @@ impl World {
             held: 0,
             offered: 0,
             granted: (0, 0),
+            installs: BTreeMap::new(),
+            credits: BTreeMap::new(),
+            origins: BTreeMap::new(),
+            revoked: BTreeMap::new(),
             posted: BTreeSet::new(),
             charged: BTreeSet::new(),
             proofs: BTreeMap::new(),
@@ -83,13 +94,7 @@ impl World {
             }
             Command::GrantRenew { reservation, identity, lease } => {
                 let until = now + i128::try_from(lease.as_micros()).unwrap();
-                let promise = self.reservations.get_mut(&reservation.0).ok_or("no reservation")?;
-                if promise.who != *identity {
-                    return Err("another's");
-                }
-                let Fate::HeldUntil(_) = promise.fate else { return Err("ended") };
-                (promise.fate, promise.updated) = (Fate::HeldUntil(until), now);
-                Ok(self.reserved(reservation.0))
+                self.renew(reservation.0, *identity, until, now)
             }
             Command::GrantSettle { reservation, identity, cost, .. } => {
                 self.settle_command(reservation.0, *identity, cost.get().into(), now)
@@ -124,17 +129,17 @@ impl World {
                 person.updated = person.updated.max(now);
                 Ok(Said::Seen(person.clone()))
             }
-            Command::HoldPlace { hold, account, amount, lease } => {
-                let until = now + i128::try_from(lease.as_micros()).unwrap();
-                self.hold_place(hold.0, *account, amount.get().into(), until, now)
-            }
-            Command::HoldSettle { hold, cost, .. } => self.hold_settle(hold.0, cost.get().into(), now),
-            Command::HoldRelease { hold, .. } => self.hold_end(hold.0, HoldFate::Released, now),
-            Command::HoldExpire { hold, .. } => self.hold_end(hold.0, HoldFate::Expired, now),
-            Command::HoldRenew { hold, lease, .. } => {
-                let until = now + i128::try_from(lease.as_micros()).unwrap();
-                self.hold_renew(hold.0, until, now)
-            }
+            Command::HoldPlace { .. }
+            | Command::HoldSettle { .. }
+            | Command::HoldRelease { .. }
+            | Command::HoldExpire { .. }
+            | Command::HoldRenew { .. } => self.act_on_hold(command, now),
+            Command::AskBegin(_)
+            | Command::AskRenew(_)
+            | Command::AskFinish(_)
+            | Command::CreditExpire(_)
+            | Command::InstallsImport(_)
+            | Command::LicenceRevoke(_) => self.act_on_ask(command, now),
             _ => self.act_on_job(command, now),
         }
     }
@@ -177,7 +182,7 @@ impl World {
     }
 
     /// What is available in an account.
-    fn free(&self, account: AccountId) -> i128 {
+    pub(super) fn free(&self, account: AccountId) -> i128 {
         let held = match account {
             AccountId::Pool => self.held,
             other => self.on_hold.get(&other).copied().unwrap_or(0),
@@ -185,63 +190,8 @@ impl World {
         self.balances.get(&account).copied().unwrap_or(0) - held
     }
 
-    fn reserved(&self, id: Uuid) -> Said {
+    pub(super) fn reserved(&self, id: Uuid) -> Said {
         Said::Reserved(self.reservations[&id].clone())
-    }
-
-    fn hold_place(
-        &mut self,
-        id: Uuid,
-        account: AccountId,
-        amount: i128,
-        until: i128,
-        now: i128,
-    ) -> Result<Said, &'static str> {
-        if self.holds.contains_key(&id) {
-            return Err("exists");
-        }
-        if amount == 0 || self.free(account) < amount {
-            return Err("too little money");
-        }
-        *self.on_hold.entry(account).or_default() += amount;
-        let hold = RefHold { account, amount, fate: HoldFate::HeldUntil(until), created: now, updated: now };
-        self.holds.insert(id, hold.clone());
-        Ok(Said::Held(hold))
-    }
-
-    /// Work whose cost was set aside is done: the account pays what it can, also what nobody holds.
-    fn hold_settle(&mut self, id: Uuid, cost: i128, now: i128) -> Result<Said, &'static str> {
-        let hold = self.holds.get(&id).ok_or("no hold")?.clone();
-        match hold.fate {
-            HoldFate::HeldUntil(_) => *self.on_hold.get_mut(&hold.account).unwrap() -= hold.amount,
-            HoldFate::Expired => {}
-            _ => return Err("too little money"),
-        }
-        let charged = cost.min(self.free(hold.account));
-        self.charge_with_tithe(hold.account, charged)?;
-        self.pay(AccountId::Operator, AccountId::Revenue, cost - charged)?;
-        let late = hold.fate == HoldFate::Expired;
-        let fate = if late { HoldFate::ChargedLate(charged) } else { HoldFate::Settled(charged) };
-        self.holds.insert(id, RefHold { fate, updated: now, ..hold });
-        Ok(Said::Charged { absorbed: 0, charged, uncollected: cost - charged })
-    }
-
-    fn hold_end(&mut self, id: Uuid, to: HoldFate, now: i128) -> Result<Said, &'static str> {
-        let hold = self.holds.get_mut(&id).ok_or("no hold")?;
-        let HoldFate::HeldUntil(until) = hold.fate else { return Err("too little money") };
-        if to == HoldFate::Expired && now < until {
-            return Err("too little money");
-        }
-        (hold.fate, hold.updated) = (to, now);
-        *self.on_hold.get_mut(&hold.account).unwrap() -= hold.amount;
-        Ok(Said::Held(hold.clone()))
-    }
-
-    fn hold_renew(&mut self, id: Uuid, until: i128, now: i128) -> Result<Said, &'static str> {
-        let hold = self.holds.get_mut(&id).ok_or("no hold")?;
-        let HoldFate::HeldUntil(_) = hold.fate else { return Err("too little money") };
-        (hold.fate, hold.updated) = (HoldFate::HeldUntil(until), now);
-        Ok(Said::Held(hold.clone()))
     }
 
     fn post(&mut self, posting: &Posting) -> Result<Said, &'static str> {
@@ -326,7 +276,7 @@ impl World {
         self.granted.1 += amount;
     }
 
-    fn reserve(
+    pub(super) fn reserve(
         &mut self,
         id: Uuid,
         who: NostrPubkey,
@@ -362,7 +312,23 @@ impl World {
         self.reservations.insert(id, promise);
     }
 
-    fn owned_live(&self, id: Uuid, who: NostrPubkey) -> Result<&RefReservation, &'static str> {
+    pub(super) fn renew(
+        &mut self,
+        id: Uuid,
+        who: NostrPubkey,
+        until: i128,
+        now: i128,
+    ) -> Result<Said, &'static str> {
+        let promise = self.reservations.get_mut(&id).ok_or("no reservation")?;
+        if promise.who != who {
+            return Err("another's");
+        }
+        let Fate::HeldUntil(_) = promise.fate else { return Err("ended") };
+        (promise.fate, promise.updated) = (Fate::HeldUntil(until), now);
+        Ok(self.reserved(id))
+    }
+
+    pub(super) fn owned_live(&self, id: Uuid, who: NostrPubkey) -> Result<&RefReservation, &'static str> {
         let promise = self.reservations.get(&id).ok_or("no reservation")?;
         if promise.who != who {
             return Err("another's");
@@ -414,7 +380,7 @@ impl World {
         self.grant(id, who, absorbed, at);
     }
 
-    fn settle_command(
+    pub(super) fn settle_command(
         &mut self,
         id: Uuid,
         who: NostrPubkey,

@@ -143,7 +143,7 @@ pub async fn a_request_under_a_key_is_answered_once(store: FreshStore) {
     let at =
         async |after: Duration, command| commit(store.as_ref(), vec![command], START + after).await.remove(0);
     assert!(matches!(at(Duration::ZERO, begin(1)).await, Ok(Reply::Credit(_))));
-    // It lasts as long as the longer of both leases.
+    // The key is in use for as long as the credit is reserved.
     assert_eq!(at(ASK_LEASE / 2, begin(2)).await, Err(Refusal::RequestInProgress));
     assert_eq!(at(ASK_LEASE / 2, renew_of(1, PAYER, Some(&key))).await, Ok(Reply::Done));
     let other = begin_keyed(2, NewAskPayer::Install(of_install(1, TEN)), &request("an install", 2));
@@ -181,14 +181,14 @@ pub async fn a_request_under_a_key_is_answered_once(store: FreshStore) {
 /// With the signature, the key and the new install of a request that is refused, all of it is undone, and only of that.
 pub async fn a_refused_request_leaves_nothing_behind_beside_others(store: FreshStore) {
     let one = tithe_ledger::credits::Quota { requests: Some(1), ..TEN };
-    let signed = |n: u8, request: CreditRequest| {
+    let signed = |n: u8, of: CreditRequest| {
         let nonce = AuthNonceConsume {
             nonce: crate::people::nonce_id(n),
             kind: AuthNonceKind::HttpAuth,
             pubkey: pubkey(1),
             expires_at: START + ASK_LEASE,
         };
-        let begin = crate::installs::ask_begin(n.into(), NewAskPayer::Install(request));
+        let begin = crate::installs::ask_begin(n.into(), NewAskPayer::Install(of));
         Command::AskBegin(Box::new(AskBegin {
             signature: RequestSignature(Some(nonce)),
             idempotency: Some(request(&format!("request {n}"), n)),

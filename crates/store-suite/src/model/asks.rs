@@ -172,7 +172,9 @@ impl World {
                 let CreditFate::HeldUntil(_) = credit.fate else { return Err("ended") };
                 self.end_credit(renew.id, CreditFate::HeldUntil(until), now);
             }
-            AskPayer::Pool(who) => drop(self.renew(renew.id, who, until, now)?),
+            AskPayer::Pool(who) => {
+                self.renew(renew.id, who, until, now)?;
+            }
         }
         Ok(Said::Done)
     }

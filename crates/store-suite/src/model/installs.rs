@@ -121,7 +121,7 @@ impl World {
             match credit.fate {
                 CreditFate::HeldUntil(_) => used.running = (used.running.0 + 1, used.running.1 + cloud),
                 CreditFate::Taken | CreditFate::TakenLate => {
-                    used.done = (used.done.0 + 1, used.done.1 + cloud)
+                    used.done = (used.done.0 + 1, used.done.1 + cloud);
                 }
                 CreditFate::Released | CreditFate::Expired => {}
             }

@@ -105,7 +105,7 @@ enum Command {
         #[command(subcommand)]
         command: macaroon::MacaroonCommand,
     },
-    /// Check a running server against the HTTP contract, as a customer: jobs, sessions, refunds, identities, errors
+    /// Check a running server against the HTTP contract, as a customer: jobs, sessions, install credits, refunds, identities, errors
     Selftest(selftest::SelftestArgs),
     /// Print the OpenAPI document of the HTTP API
     Openapi,

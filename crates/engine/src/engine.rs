@@ -14,7 +14,6 @@ use crate::idempotency::Idempotency;
 use crate::identities::Identities;
 use crate::inference::{BackendHealth, ModelsInUse};
 use crate::jobs::{JobFeed, JobOwners, JobSteps, Jobs};
-use crate::metered::RequestSlots;
 use crate::payments::Payments;
 use crate::payouts::Payouts;
 use crate::pool::Pool;
@@ -121,7 +120,6 @@ impl Engine {
             payments: payments.clone(),
             quotes: quotes.clone(),
             backend: backend.clone(),
-            slots: Arc::new(RequestSlots::new(core.settings.session_requests)),
             admission,
         };
         let sessions = Arc::new(Sessions::new(

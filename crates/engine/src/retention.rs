@@ -1,13 +1,14 @@
 //! Deleting what is no longer needed, so that strangers leave nothing for ever.
 //!
 //! What money has moved for stays. The rest goes after [`Settings::retention`](crate::Settings::retention), but never before a late
-//! payment could still need it; the text of an expired job goes at once. Rows are deleted in small steps, with pauses, so that
+//! payment could still need it; the text of an expired job goes at once, and a credit that took nothing after a day. Rows are deleted in small steps, with pauses, so that
 //! nobody waits for a deletion.
 
 use crate::core::Core;
 use crate::error::EngineError;
 use crate::store::StoreError;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tithe_trust::NostrPubkey;
 use tokio::time::Instant;
 use tracing::info;
@@ -18,6 +19,12 @@ const STEPS_MAX: usize = 50;
 
 /// How many identities one sweep looks at.
 const IDENTITIES_LOOKED_AT: usize = 500;
+
+/// How long a credit that took nothing is kept after it has ended. Within this time its request may be sent again under its idempotency
+/// key, whose record names the credit (see [`Settings::idempotency_keep`](crate::Settings::idempotency_keep)); and the server that has
+/// done its work may still commit it late, after an outage of the database. Work that is committed later than this finds no credit: it
+/// is refused, and takes nothing.
+const CREDITS_KEPT: Duration = Duration::from_hours(24);
 
 /// Deletes what is no longer needed.
 pub(crate) struct Retention {
@@ -41,6 +48,8 @@ impl Retention {
         steps("expired idempotency keys", || store.idempotency_purge(now, STEP_ROWS)).await?;
         steps("expired authentication nonces", || store.auth_nonces_purge(now, STEP_ROWS)).await?;
         steps("origins of installs", || store.install_origins_purge(now, STEP_ROWS)).await?;
+        let ended_before = now - CREDITS_KEPT;
+        steps("credits that took nothing", || store.credits_purge(ended_before, STEP_ROWS)).await?;
         steps("texts of expired jobs", || store.expired_texts_purge(STEP_ROWS)).await?;
         steps("unpaid jobs", || store.unpaid_jobs_purge(before, STEP_ROWS)).await?;
         steps("unpaid sessions", || store.unpaid_sessions_purge(before, STEP_ROWS)).await?;

@@ -4,7 +4,6 @@ use crate::admission::Admission;
 use crate::idempotency::Idempotency;
 use crate::identities::Identities;
 use crate::inference::BackendHealth;
-use crate::metered::RequestSlots;
 use crate::payments::Payments;
 use crate::payouts::Payouts;
 use crate::purchases::Purchases;
@@ -22,5 +21,4 @@ pub(crate) struct SalesServices {
     pub(crate) admission: Arc<Admission>,
     pub(crate) quotes: Arc<Quotes>,
     pub(crate) backend: Arc<BackendHealth>,
-    pub(crate) slots: Arc<RequestSlots>,
 }

@@ -72,6 +72,8 @@ pub struct Settings {
     pub rules: Rules,
     /// How many requests of sessions this server works on at once. Others wait for a while.
     pub session_requests: usize,
+    /// How many plain requests that no session pays for this server works on at once. Others wait for a while.
+    pub ask_requests: usize,
     /// Whether requests of sessions are evaluated before the work.
     pub session_evaluation: bool,
     /// The least that one deposit or top-up of a session is.
@@ -172,6 +174,7 @@ impl Default for Settings {
             abandon_after: Duration::from_mins(2),
             rules: Rules::default(),
             session_requests: 64,
+            ask_requests: 32,
             session_evaluation: true,
             session_payment_min: Sats::new(100).unwrap_or(Sats::ZERO),
             session_payment_max: Sats::new(1_000_000).unwrap_or(Sats::ZERO),

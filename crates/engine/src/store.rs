@@ -183,6 +183,10 @@ pub trait RetentionStore: Send + Sync {
     /// Origins of installs whose window is over at `now`.
     async fn install_origins_purge(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError>;
 
+    /// Credits that took nothing and ended before `before`: those that were released, and those that expired and whose work was not
+    /// done late. Work that ends late once its credit is gone finds none.
+    async fn credits_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
+
     /// The texts of expired jobs: the job stays, its request becomes empty.
     async fn expired_texts_purge(&self, limit: usize) -> Result<usize, StoreError>;
 

@@ -73,8 +73,8 @@ pub(crate) async fn begin(
     begin_keyed(incoming, key, state, |key, identity| key.of(identity).map(Some)).await
 }
 
-/// Like [`begin`], for a request that an install may pay for: its keys are the install's. Who has nothing to pay with has no keys, because
-/// nothing is done for them.
+/// Like [`begin`], for a request that an install may pay for. The scope of its keys names everybody who may pay, so that a key that an
+/// install has begun is never continued in the name of an identity. A request without a payer has no keys: nothing is done for it.
 pub(crate) async fn begin_of_payer(
     incoming: &Incoming<'_>,
     key: Option<Key>,
@@ -83,8 +83,8 @@ pub(crate) async fn begin_of_payer(
 ) -> Result<Begun, Problem> {
     let of_install = install.map(|install| format!("install:{install}"));
     begin_keyed(incoming, key, state, |key, identity| {
-        let scope = of_install.or_else(|| Caller::scope(identity));
-        Ok(scope.map(|scope| key.in_scope(scope)))
+        let payers: Vec<String> = of_install.into_iter().chain(Caller::scope(identity)).collect();
+        Ok((!payers.is_empty()).then(|| key.in_scope(payers.join(" "))))
     })
     .await
 }

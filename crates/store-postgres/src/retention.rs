@@ -15,11 +15,11 @@ use tithe_clock::Timestamp;
 use tithe_engine::store::{IdentitiesPurged, RetentionStore, StoreError};
 use tithe_ledger::credits::ORIGIN_WINDOW;
 use tithe_store_sql::retention::{
-    EXPIRED_TEXTS, NO_BOOTSTRAP_PAYMENT, NO_BOOTSTRAPS, NO_JOBS, NO_SESSIONS, NOTHING_PAID,
+    CREDITS_GIVEN_BACK, EXPIRED_TEXTS, NO_BOOTSTRAP_PAYMENT, NO_BOOTSTRAPS, NO_JOBS, NO_SESSIONS, NOTHING_PAID,
     UNPAID_BOOTSTRAPS, UNPAID_JOBS, UNPAID_SESSIONS, UNPROVEN,
 };
 use tithe_store_sql::rows::{JOB_TOPIC, Reader, limit_column};
-use tithe_store_sql::schema::{accounts, bootstrap_jobs, invoices, jobs, nostr_identities, outbox, sessions};
+use tithe_store_sql::schema::{accounts, bootstrap_jobs, credits, invoices, jobs, nostr_identities, outbox, sessions};
 use tithe_trust::NostrPubkey;
 
 /// An expired key may be in use again before it is locked.
@@ -50,6 +50,23 @@ impl RetentionStore for PostgresStore {
 
     async fn install_origins_purge(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
         self.purge("install_origins_purge", ORIGINS, now - ORIGIN_WINDOW, limit).await
+    }
+
+    async fn credits_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.transaction("credits_purge", |connection| {
+            Box::pin(async move {
+                // Work that ends late meanwhile locks its credit first: it finds it as it was, or gone.
+                let given_back = credits::table
+                    .filter(sql::<Bool>(CREDITS_GIVEN_BACK))
+                    .filter(credits::updated_at.lt(before.unix_micros()));
+                let given_back = given_back.order(credits::updated_at).limit(limit_column(limit));
+                let ids: Vec<String> =
+                    given_back.for_update().skip_locked().select(credits::id).load(connection).await?;
+                let gone = credits::table.filter(credits::id.eq_any(ids));
+                Ok(diesel::delete(gone).execute(connection).await?)
+            })
+        })
+        .await
     }
 
     async fn expired_texts_purge(&self, limit: usize) -> Result<usize, StoreError> {

@@ -23,6 +23,9 @@ pub const UNPAID_BOOTSTRAPS: &str = "state = 'expired' AND refund_amount_msats =
 pub const NO_BOOTSTRAP_PAYMENT: &str =
     "NOT EXISTS (SELECT 1 FROM accounts WHERE accounts.id = 'bootstrap:' || bootstrap_jobs.id)";
 
+/// Credits that have ended and took nothing.
+pub const CREDITS_GIVEN_BACK: &str = "(state = 'released' OR (state = 'expired' AND NOT late))";
+
 /// Bootstraps with something to be done.
 pub const OPEN_BOOTSTRAPS: &str = "(state = 'provisioning' OR (state = 'failed' AND begun_at IS NOT NULL))";
 

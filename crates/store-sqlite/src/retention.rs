@@ -12,12 +12,12 @@ use tithe_clock::Timestamp;
 use tithe_engine::store::{IdentitiesPurged, RetentionStore, StoreError};
 use tithe_ledger::credits::ORIGIN_WINDOW;
 use tithe_store_sql::retention::{
-    EXPIRED_TEXTS, NO_BOOTSTRAP_PAYMENT, NO_BOOTSTRAPS, NO_JOBS, NO_SESSIONS, NOTHING_PAID,
+    CREDITS_GIVEN_BACK, EXPIRED_TEXTS, NO_BOOTSTRAP_PAYMENT, NO_BOOTSTRAPS, NO_JOBS, NO_SESSIONS, NOTHING_PAID,
     UNPAID_BOOTSTRAPS, UNPAID_JOBS, UNPAID_SESSIONS, UNPROVEN,
 };
 use tithe_store_sql::rows::{JOB_TOPIC, Reader, limit_column};
 use tithe_store_sql::schema::{
-    auth_challenges, bootstrap_jobs, idempotency_keys, install_origins, invoices, jobs, nostr_identities,
+    auth_challenges, bootstrap_jobs, credits, idempotency_keys, install_origins, invoices, jobs, nostr_identities,
     outbox, sessions,
 };
 use tithe_trust::NostrPubkey;
@@ -61,6 +61,21 @@ impl RetentionStore for SqliteStore {
         self.purge(find, |connection, names| {
             diesel::delete(install_origins::table.filter(install_origins::name.eq_any(names)))
                 .execute(connection)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn credits_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let find = move |connection: &mut SqliteConnection| {
+            let given_back = credits::table
+                .filter(sql::<Bool>(CREDITS_GIVEN_BACK))
+                .filter(credits::updated_at.lt(before.unix_micros()));
+            let given_back = given_back.order(credits::updated_at).limit(limit_column(limit));
+            Ok(given_back.select(credits::id).load::<String>(connection)?)
+        };
+        self.purge(find, |connection, ids| {
+            diesel::delete(credits::table.filter(credits::id.eq_any(ids))).execute(connection)?;
             Ok(())
         })
         .await

@@ -109,6 +109,10 @@ impl<L: StoreLayer> RetentionStore for Layered<L> {
         self.0.pass(self.0.inner().install_origins_purge(now, limit)).await
     }
 
+    async fn credits_purge(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
+        self.0.pass(self.0.inner().credits_purge(before, limit)).await
+    }
+
     async fn expired_texts_purge(&self, limit: usize) -> StoreResult<usize> {
         self.0.pass(self.0.inner().expired_texts_purge(limit)).await
     }

@@ -44,6 +44,8 @@ CREATE TABLE credits (
 ) WITHOUT ROWID;
 
 CREATE INDEX credits_held ON credits (lease_until) WHERE state = 'held';
+-- Those that took nothing are deleted after a day.
+CREATE INDEX credits_given_back ON credits (updated_at) WHERE state = 'released' OR (state = 'expired' AND NOT late);
 
 -- Where new installs came from, and how many in the 24 hours that begin with the first. A row whose time is over is deleted.
 CREATE TABLE install_origins (

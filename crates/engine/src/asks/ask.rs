@@ -43,7 +43,6 @@ impl Asks {
         {
             return Ok(KeyedResponse::replay(response));
         }
-        let _slot = self.slots.take().await?;
         let running = match self.begin(&new, idempotency.as_ref()).await? {
             Begun::Running(running) => running,
             Begun::Replayed(response) => return Ok(response),
@@ -53,10 +52,17 @@ impl Asks {
         let key = idempotency.map(|request| request.id);
         let done = async {
             let worked = tokio::select! {
-                worked = self.work(&running, &new) => worked,
+                worked = self.work_in_turn(&running, &new) => worked,
                 () = self.keep(&running, key.as_ref()) => {
                     warn!("what was set aside for the request was lost");
-                    return Err(EngineError::WorkFailed);
+                    Err(EngineError::WorkFailed)
+                }
+            };
+            let worked = match worked {
+                Ok(worked) => worked,
+                Err(failure) => {
+                    self.give_back(running.id, running.payer, None);
+                    return Err(failure);
                 }
             };
             let finish = key.clone().map(|key| (key, Arc::clone(&render)));
@@ -80,6 +86,20 @@ impl Asks {
         }
     }
 
+    /// Does the work once there is a slot for it. Only those wait for one who have set something aside, and only while their client
+    /// waits.
+    async fn work_in_turn(
+        &self,
+        running: &Running,
+        new: &NewAsk,
+    ) -> Result<Result<Worked, Failure>, EngineError> {
+        let _slot = tokio::select! {
+            slot = self.slots.take() => slot?,
+            () = new.client.gone.cancelled() => return Err(EngineError::WorkFailed),
+        };
+        Ok(self.work(running, new).await)
+    }
+
     async fn work(&self, running: &Running, new: &NewAsk) -> Result<Worked, Failure> {
         let Ok(backend) = self.backend_of(running) else {
             return Err(Failure::Backend(InferenceError::Misconfigured(None)));
@@ -93,6 +113,7 @@ impl Asks {
             health: (running.backend == Backend::Cloud).then_some(&*self.backend),
             patience: self.core.settings.work_timeout,
             client: &new.client,
+            needs_text: false,
         };
         request.run(&self.quotes).await
     }
@@ -228,8 +249,9 @@ impl Asks {
         }))
     }
 
-    /// Gives back what was set aside for a request that does not run.
-    pub(super) async fn give_back(&self, id: Uuid, payer: AskPayer, key: Option<IdempotencyId>) {
+    /// Gives back what was set aside for a request that does not run, or what may have been: if there is nothing, nothing happens.
+    /// Nobody waits for it.
+    pub(super) fn give_back(&self, id: Uuid, payer: AskPayer, key: Option<IdempotencyId>) {
         let command = AskFinish {
             id,
             payer,
@@ -240,12 +262,21 @@ impl Asks {
             outcome: AskOutcome::Failed,
             finish: None,
         };
-        if let Err(failure) = self.commit_finish(&command).await {
-            warn!(failure = chain(&failure), "what was set aside is given back when its lease has run out");
-        }
-        if let Some(key) = key {
-            self.idempotency.release_of(key, Some(id)).await;
-        }
+        let (core, idempotency) = (Arc::clone(&self.core), Arc::clone(&self.idempotency));
+        tokio::spawn(async move {
+            // When the lease has run out, a sweep gives it back.
+            let until = tokio::time::Instant::now() + core.settings.lease;
+            while let Err(failure) = core.committer.commit(command.clone()).await {
+                if matches!(failure, CommitError::Refused(_)) || tokio::time::Instant::now() >= until {
+                    info!(failure = chain(&failure), request = %id, "nothing was given back");
+                    break;
+                }
+                tokio::time::sleep(COMMIT_RETRY_INTERVAL).await;
+            }
+            if let Some(key) = key {
+                idempotency.release_of(key, Some(id)).await;
+            }
+        });
     }
 }
 
@@ -253,15 +284,14 @@ impl Asks {
 fn outcome(worked: &Worked) -> AskOutcome {
     let cost = worked.cost;
     match worked.done.clone() {
-        // Its client has gone before any backend was asked.
-        Done::Completed(answer) if answer.text.is_empty() && cost.is_zero() => AskOutcome::Failed,
         Done::Completed(answer) => AskOutcome::Completed { answer, cost },
+        Done::NotAsked => AskOutcome::Failed,
         Done::Rejected(reason) => AskOutcome::Rejected { reason },
         Done::Unreadable(reason) => AskOutcome::Unreadable { reason },
     }
 }
 
-/// What a customer is told whose request the backend has not done.
+/// The error for the customer of a request that the backend has not done.
 fn error_of(backend: Backend, failure: &Failure) -> EngineError {
     let Failure::Backend(cause) = failure else { return EngineError::WorkFailed };
     match (backend, cause) {

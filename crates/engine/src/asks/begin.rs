@@ -13,7 +13,7 @@ use crate::quotes::Quotes;
 use crate::records::IdempotencyRequest;
 use tithe_ledger::credits::{Backend, CreditError};
 use tithe_money::Msats;
-use tithe_pricing::{Quote, Terms};
+use tithe_pricing::{Model, Quote, Terms};
 use tithe_trust::NostrPubkey;
 use tracing::info;
 use uuid::Uuid;
@@ -117,7 +117,7 @@ impl Asks {
             Err(CommitError::Refused(Refusal::NewInstalls(limit))) => {
                 return Ok(Begun::Declined(Declined::NewInstalls(limit)));
             }
-            Err(failure) => return Err(failure.into()),
+            Err(failure) => return Err(self.not_begun(id, running, idempotency, failure)),
         };
         // Whoever knows the id of an install can use it: it is in no log.
         info!(request = %id, plan = %credit.plan, backend = %credit.backend, "request begun");
@@ -129,7 +129,7 @@ impl Asks {
             Ok(work) => work,
             Err(failure) => {
                 // The request does not fit the machine that the plan has chosen.
-                self.give_back(id, running, idempotency.map(|request| request.id.clone())).await;
+                self.give_back(id, running, idempotency.map(|request| request.id.clone()));
                 return Err(failure);
             }
         };
@@ -160,11 +160,25 @@ impl Asks {
             }
             Ok(AskBegun::Credit(_)) => return Err(EngineError::Internal),
             Err(CommitError::Refused(Refusal::NotFree(_))) => return Ok(Begun::Declined(Declined::Pool)),
-            Err(failure) => return Err(failure.into()),
+            Err(failure) => return Err(self.not_begun(id, running, idempotency, failure)),
         }
         info!(%identity, request = %id, model = work.model, reserved = %limit, "request begun");
         let backend = Backend::Cloud;
         Ok(Begun::Running(Box::new(Running { id, payer: running, backend, evaluation, work, limit })))
+    }
+
+    /// The error for a request that has not begun. If that is not known, what it may have set aside is given back.
+    fn not_begun(
+        &self,
+        id: Uuid,
+        payer: AskPayer,
+        idempotency: Option<&IdempotencyRequest>,
+        failure: CommitError,
+    ) -> EngineError {
+        if matches!(failure, CommitError::Unknown) {
+            self.give_back(id, payer, idempotency.map(|request| request.id.clone()));
+        }
+        failure.into()
     }
 
     async fn commit_begin(
@@ -192,7 +206,12 @@ impl Asks {
             return Err(RequestError::ModelNotIncluded { name, included: included.join(", ") }.into());
         }
         let model = self.quotes.work_model(new.model.as_deref())?;
-        Ok(Quotes::work(model, &new.request, self.wanted_output(new)?, terms)?)
+        let limit = self.output_limit(model);
+        if let Some(asked) = new.max_output_tokens.filter(|asked| *asked > limit) {
+            return Err(RequestError::OutputNotIncluded { asked, limit }.into());
+        }
+        let wanted = new.max_output_tokens.unwrap_or(limit);
+        Ok(Quotes::work(model, &new.request, Some(wanted), terms)?)
     }
 
     /// The price of the work on the operator's own machine; `None` if there is none.
@@ -200,19 +219,17 @@ impl Asks {
         let hardware = self.core.ports.hardware.as_ref()?;
         let quote = || {
             let model = self.quotes.catalogue().model(&hardware.model).ok_or(EngineError::Internal)?;
-            Ok(Quotes::work(model, &new.request, self.wanted_output(new)?, terms)?)
+            let limit = self.output_limit(model);
+            // The customer has not chosen this model: what is more than it allows is cut there.
+            let wanted = new.max_output_tokens.map_or(limit, |asked| asked.min(limit));
+            Ok(Quotes::work(model, &new.request, Some(wanted), terms)?)
         };
         Some(quote())
     }
 
-    /// The output that is wanted: a credit is one request, however long, so its answer is limited.
-    fn wanted_output(&self, new: &NewAsk) -> Result<Option<u64>, EngineError> {
-        let Some(limit) = self.core.settings.credits.max_output_tokens else {
-            return Ok(new.max_output_tokens);
-        };
-        match new.max_output_tokens {
-            Some(asked) if asked > limit => Err(RequestError::OutputNotIncluded { asked, limit }.into()),
-            asked => Ok(asked.or(Some(limit))),
-        }
+    /// The most output that one credit includes, in tokens.
+    fn output_limit(&self, model: &Model) -> u64 {
+        let limit = self.core.settings.credits.max_output_tokens;
+        limit.unwrap_or(model.default_max_output_tokens).min(Quotes::output_limit(model))
     }
 }

@@ -18,12 +18,14 @@ pub struct Asks {
     pub(super) identities: Arc<Identities>,
     pub(super) quotes: Arc<Quotes>,
     pub(super) backend: Arc<BackendHealth>,
-    pub(super) slots: Arc<RequestSlots>,
+    pub(super) slots: RequestSlots,
 }
 
 impl Asks {
     pub(crate) fn new(core: Arc<Core>, credits: Arc<Credits>, services: SalesServices) -> Self {
-        let SalesServices { idempotency, identities, quotes, backend, slots, .. } = services;
+        let SalesServices { idempotency, identities, quotes, backend, .. } = services;
+        // Of their own: what nobody pays sats for keeps no session waiting.
+        let slots = RequestSlots::new(core.settings.ask_requests);
         Self { core, credits, idempotency, identities, quotes, backend, slots }
     }
 }

@@ -62,7 +62,6 @@ impl Jobs {
             quotes,
             backend,
             admission,
-            ..
         } = services;
         let feed = steps.feed.clone();
         let random = core.ports.entropy.bytes();

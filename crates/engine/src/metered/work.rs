@@ -44,6 +44,9 @@ pub(crate) struct MeteredRequest<'a> {
     pub(crate) patience: Duration,
     /// Who waits for the answer.
     pub(crate) client: &'a Client,
+    /// Whether an answer without any text is a failure although the model has generated something, such as reasoning. It is not where
+    /// a failure costs the customer nothing at all: a request could make the model work for nothing, again and again.
+    pub(crate) needs_text: bool,
 }
 
 /// The answer to a request.
@@ -64,6 +67,8 @@ pub struct Delivered {
 pub(crate) enum Done {
     /// The work is done.
     Completed(Delivered),
+    /// The client had gone before the backend was asked for the work.
+    NotAsked,
     /// The evaluation rejected the request, for this reason.
     Rejected(String),
     /// The evaluation model was run, but its answer cannot be read: nobody is to blame.
@@ -113,10 +118,8 @@ impl MeteredRequest<'_> {
             }
         }
         if self.client.gone.is_cancelled() {
-            // Nobody is there any more, and the backend was not asked: nothing but the evaluation was done.
-            let (usage, finish) = (Usage::default(), FinishReason::Interrupted);
-            let delivered = Delivered { text: "".into(), usage, estimated: false, finish };
-            return Ok(Worked { done: Done::Completed(delivered), cost, runs, lost: Msats::ZERO });
+            // Nothing but the evaluation was done.
+            return Ok(Worked { done: Done::NotAsked, cost, runs, lost: Msats::ZERO });
         }
         let (delivered, run, lost) = match self.answer(quotes).await {
             Ok(answered) => answered,
@@ -173,7 +176,8 @@ impl MeteredRequest<'_> {
             health.answered(&quote.model);
         }
         let usage = answer.usage;
-        if answer.text.trim().is_empty() {
+        let is_empty = answer.text.trim().is_empty();
+        if is_empty && (self.needs_text || usage.output_tokens == 0) {
             run.unpaid(&usage).await;
             return Err(Failure::Empty);
         }
@@ -199,8 +203,15 @@ impl Worked {
     }
 }
 
+impl Delivered {
+    /// What a client gets who had gone before the backend was asked.
+    pub(crate) fn nothing() -> Self {
+        Self { text: "".into(), usage: Usage::default(), estimated: false, finish: FinishReason::Interrupted }
+    }
+}
+
 impl Failure {
-    /// What the customer is told.
+    /// The message for the customer.
     pub(crate) fn message(&self) -> String {
         let why = match self {
             Self::Backend(InferenceError::Refused(_)) => "The AI backend refused the request.",
@@ -210,7 +221,7 @@ impl Failure {
         format!("{why} Nothing was charged.")
     }
 
-    /// What the operator is told.
+    /// The cause, for the operator's log.
     pub(crate) fn cause(&self) -> String {
         match self {
             Self::Backend(failure) => chain(failure),

@@ -106,7 +106,7 @@ impl Quotes {
     }
 
     /// The most output that can be asked of a model.
-    pub(super) fn output_limit(model: &Model) -> u64 {
+    pub(crate) fn output_limit(model: &Model) -> u64 {
         model.max_output_tokens.min(OUTPUT_TOKENS_MAX)
     }
 

@@ -223,6 +223,7 @@ impl Sessions {
             health: Some(&self.backend),
             patience: self.core.settings.work_timeout,
             client: &running.client,
+            needs_text: true,
         };
         request.run(&self.quotes).await
     }
@@ -325,11 +326,13 @@ enum Begun {
 /// How a request ends that the models have answered.
 fn outcome(worked: &Worked) -> RequestOutcome {
     let cost = worked.cost;
+    let completed = |Delivered { text, usage, estimated, finish }| RequestOutcome::Completed {
+        result: RequestResult { text, usage, estimated, finish },
+        cost,
+    };
     match worked.done.clone() {
-        Done::Completed(answer) => {
-            let Delivered { text, usage, estimated, finish } = answer;
-            RequestOutcome::Completed { result: RequestResult { text, usage, estimated, finish }, cost }
-        }
+        Done::Completed(answer) => completed(answer),
+        Done::NotAsked => completed(Delivered::nothing()),
         Done::Rejected(reason) => RequestOutcome::Rejected { reason, cost },
         Done::Unreadable(reason) => RequestOutcome::Unreadable { reason, cost },
     }

@@ -30,7 +30,7 @@ pub struct Sessions {
     pub(super) macaroons: MacaroonKeys,
     pub(super) webhook_secrets: WebhookSecrets,
     pub(super) undelivered: Undelivered,
-    pub(super) slots: Arc<RequestSlots>,
+    pub(super) slots: RequestSlots,
 }
 
 impl Sessions {
@@ -48,9 +48,9 @@ impl Sessions {
             payouts,
             quotes,
             backend,
-            slots,
             admission,
         } = services;
+        let slots = RequestSlots::new(core.settings.session_requests);
         Self {
             core,
             idempotency,

@@ -85,8 +85,7 @@ async fn a_death_at_any_step_takes_one_credit_or_none() {
 #[tokio::test(start_paused = true)]
 async fn a_death_at_any_step_takes_one_grant_or_none() {
     for when in [When::Before, When::After] {
-        for (op, nth) in
-            [(Op::Commit, 1), (Op::Evaluate, 1), (Op::Work, 1), (Op::Delta, 2), (Op::Commit, 2)]
+        for (op, nth) in [(Op::Commit, 1), (Op::Evaluate, 1), (Op::Work, 1), (Op::Delta, 2), (Op::Commit, 2)]
         {
             dies_at(Pays::Pool, op, nth, when).await;
         }

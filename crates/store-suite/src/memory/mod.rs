@@ -232,6 +232,14 @@ impl RetentionStore for MemoryStore {
         Ok(remove(&mut self.tables().install_origins, limit, |origin| origin.is_over(now)).len())
     }
 
+    async fn credits_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let gone = remove(&mut self.tables().credits, limit, |credit| {
+            matches!(credit.state, CreditState::Released | CreditState::Expired { late: None })
+                && credit.updated_at < before
+        });
+        Ok(gone.len())
+    }
+
     async fn expired_texts_purge(&self, limit: usize) -> Result<usize, StoreError> {
         let mut tables = self.tables();
         let has_text =

@@ -1,6 +1,6 @@
 //! What may happen to plain requests and to installs, and the commands that it is.
 
-use super::op::{PEOPLE, RESERVATIONS, numbered, reservation_id};
+use super::numbers::{PEOPLE, RESERVATIONS, numbered, reservation_id};
 use crate::command::Command;
 use crate::installs::answer;
 use crate::people::{LEASE, pubkey};

@@ -1,8 +1,8 @@
 //! The naive reference's plain requests.
 
+use super::calendar::DAY;
 use super::installs::{CreditFate, RefCredit, RefInstall, Used};
 use super::rows::{Fate, Said, micros};
-use super::rules::DAY;
 use super::world::World;
 use crate::command::Command;
 use std::time::Duration;

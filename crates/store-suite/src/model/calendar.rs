@@ -1,6 +1,7 @@
 //! The naive reference's calendar: months counted one after the other, from 1970 on.
 
-use super::rules::DAY;
+/// A day, in microseconds.
+pub(super) const DAY: i128 = 24 * 60 * 60 * 1_000_000;
 
 fn is_leap(year: i128) -> bool {
     year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)

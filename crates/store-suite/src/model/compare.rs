@@ -1,9 +1,9 @@
 //! What a store says and holds, beside what the reference does.
 
+use super::calendar::DAY;
 use super::compare_credits::{credit, left};
 use super::installs::CreditFate;
 use super::rows::{Fate, HoldFate, Person, RefGrant, RefHold, RefJobView, RefReservation, Said, micros};
-use super::rules::DAY;
 use super::world::World;
 use crate::command::{Command, Outcome, Reply};
 use futures_util::StreamExt;

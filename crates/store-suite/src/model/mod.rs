@@ -12,12 +12,14 @@ mod compare;
 mod compare_credits;
 mod holds;
 mod installs;
+mod numbers;
 mod op;
 mod race;
 mod recorder;
 mod rows;
 mod rules;
 mod run;
+mod usage;
 mod work;
 mod world;
 

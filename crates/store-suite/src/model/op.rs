@@ -1,6 +1,7 @@
 //! What may happen in the free tier, and the commands that it is.
 
 use super::ask_op::{AskOp, ask};
+use super::numbers::{HOLDS, JOBS, PEOPLE, RESERVATIONS, job_id, numbered, reservation_id};
 use crate::command::{Charge, Command};
 use crate::people::{LEASE, account, budgets, pubkey};
 use crate::scene::{EXPIRY, FEE_SATS, START, msats, quote};
@@ -20,16 +21,6 @@ use tithe_money::{BasisPoints, BtcPrice, Msats, Sats, UsdMicros};
 use tithe_pricing::{BtcQuote, Catalogue, Terms, Usage};
 use tithe_trust::{NostrPubkey, Score, TrustPolicy};
 use uuid::Uuid;
-
-/// How many jobs, and how many reservations, may be made in one epoch.
-pub(super) const JOBS: u32 = 6;
-pub(super) const RESERVATIONS: u32 = 8;
-
-/// How many people there are. What is numbered `n` is of person `n` modulo this.
-pub(super) const PEOPLE: u32 = 5;
-
-/// How many holds may be placed in one epoch. Hold `n` is on the account of person `n` modulo 3.
-pub(super) const HOLDS: u32 = 6;
 
 /// What arrives of what was asked: short, over, or exactly.
 fn arrives(asked: u64, how: u8) -> u64 {
@@ -165,19 +156,6 @@ pub(super) fn tight() -> Rules {
         ..TrustPolicy::default()
     };
     Rules { trust, free_tier }
-}
-
-/// The number of something of an epoch.
-pub(super) fn numbered(epoch: u32, n: u32) -> u128 {
-    u128::from(epoch) << 32 | u128::from(n)
-}
-
-pub(super) fn reservation_id(epoch: u32, n: u32) -> Uuid {
-    Uuid::from_u128(2 << 100 | numbered(epoch, n))
-}
-
-pub(super) fn job_id(epoch: u32, n: u32) -> JobId {
-    JobId(Uuid::from_u128(1 << 100 | numbered(epoch, n)))
 }
 
 /// Whose job it is: now and then nobody's.

@@ -1,10 +1,8 @@
 //! The operator's rules as plain numbers, and what the design says of scores, days and tiers.
 
+use super::calendar::DAY;
 use super::rows::Person;
 use tithe_engine::books::Rules;
-
-/// A day, in microseconds.
-pub(super) const DAY: i128 = 24 * 60 * 60 * 1_000_000;
 
 /// The rules, as plain numbers: thousandths of points, msats, microseconds, ten-thousandths.
 #[derive(Debug, Clone)]

@@ -2,7 +2,8 @@
 
 use super::ask_op::{AskOp, CREDITS};
 use super::compare::said;
-use super::op::{HOLDS, JOBS, Op, PEOPLE, RESERVATIONS, Step, Views, job_id, op, tight};
+use super::numbers::{HOLDS, JOBS, PEOPLE, RESERVATIONS, job_id};
+use super::op::{Op, Step, Views, op, tight};
 use super::rows::Said;
 use super::rules::Plain;
 use super::world::World;

@@ -3,9 +3,10 @@
 //! It follows the design and the documents of the rules, not the code: it shares nothing with the books, the domain crates
 //! or the stores but the commands themselves and the price of a quote. Amounts are msats, times microseconds.
 
+use super::calendar::DAY;
 use super::installs::{RefCredit, RefInstall};
 use super::rows::{Fate, Person, RefGrant, RefHold, RefInvoice, RefJob, RefReservation, Said, micros};
-use super::rules::{DAY, Plain};
+use super::rules::Plain;
 use crate::command::{Charge, Command};
 use std::collections::{BTreeMap, BTreeSet};
 use tithe_clock::Timestamp;

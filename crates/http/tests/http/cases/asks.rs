@@ -282,6 +282,34 @@ async fn the_same_keyed_request_takes_one_credit() {
     assert_eq!(app.credits_taken(&id).await, (0, 1));
 }
 
+/// Anybody chooses the id of an install, so a key that an install alone has begun proves no identity's consent.
+#[tokio::test]
+async fn a_key_that_an_install_has_begun_is_not_continued_with_an_old_signature() {
+    let app = TestApp::with(Options { settings: generous(1), manual_clock: true, ..Options::default() });
+    let body = json!({ "request": "[sim:fail] hello", "maxOutputTokens": 100 }).to_string();
+    let signed = || app.signature(&key(1), "POST", "/api/ask", &body);
+    let (used, old) = (signed(), signed());
+    let id = install(1);
+    let send = async |key: &str, signature: Option<&str>| {
+        let request = app.request(Method::POST, "/api/ask").body(body.clone());
+        let request = request.header("X-Install-Id", &id).header("Idempotency-Key", key);
+        app.send(match signature {
+            Some(signature) => request.header("Authorization", signature),
+            None => request,
+        })
+        .await
+    };
+    // The request of the install fails, so that its key is begun and free, and then it has no credit left.
+    send("a key", None).await.is_problem(502, "work_failed");
+    app.ask_of(&id, "hello").await.ok(200);
+    // The owner of the signatures uses one of them.
+    send("their key", Some(&used)).await.is_problem(502, "work_failed");
+    send("a key", Some(&used)).await.is_problem(401, "invalid_identity");
+    app.clock.advance(Duration::from_mins(5));
+    send("a key", Some(&old)).await.is_problem(401, "invalid_identity");
+    send("a key", Some(&signed())).await.is_problem(502, "work_failed");
+}
+
 #[tokio::test]
 async fn a_hundred_requests_at_once_take_exactly_the_ten_credits_that_are_left() {
     let app = app(quota(10, None));

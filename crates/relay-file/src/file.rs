@@ -37,7 +37,7 @@ pub struct RelayRow {
     pub day: DaySource,
     /// Whether the row has a plan; `core` if not.
     pub has_plan: bool,
-    /// Whether the current period begins in the future, so that nothing is renewed before.
+    /// Whether the current period begins in the future (at most one day), so that nothing is renewed before.
     pub is_ahead: bool,
 }
 
@@ -67,7 +67,7 @@ pub struct Summary {
     pub days_derived: u64,
     /// Rows without a plan, which are `core`.
     pub plans_absent: u64,
-    /// Rows whose period begins in the future.
+    /// Rows whose period begins in the future, at most one day.
     pub ahead: u64,
 }
 

@@ -2,6 +2,7 @@
 
 use crate::field::Field;
 use std::fmt;
+use tithe_clock::Timestamp;
 use tithe_ledger::credits::InvalidInstallId;
 
 /// The most that an install may have used: a count above it is a mistake.
@@ -24,14 +25,14 @@ pub enum RelayFileError {
         column: usize,
     },
     /// The text is JSON, but not an object with `rows`.
-    #[error("not a file of credits: {0}")]
+    #[error("not a credits file: {0}")]
     Shape(ShapeProblem),
     /// Rows cannot be read.
-    #[error("{} rows cannot be read", .0.rows)]
+    #[error("{} {} cannot be read", .0.rows, if .0.rows == 1 { "row" } else { "rows" })]
     Refused(Refused),
 }
 
-/// The JSON is not a file of credits.
+/// The JSON is not a credits file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ShapeProblem {
     /// The file is no object.
@@ -120,4 +121,12 @@ pub enum Problem {
     /// The value is not a month.
     #[error("expected a month such as \"2026-01\", got {0}")]
     InvalidMonth(String),
+    /// The period begins more than one day in the future: its quota would not be renewed before.
+    #[error("expected at most one day ahead of the present time ({now}), got {got}")]
+    TooFarAhead {
+        /// The present time.
+        now: Timestamp,
+        /// The value.
+        got: String,
+    },
 }

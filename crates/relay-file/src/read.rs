@@ -10,7 +10,8 @@ use std::collections::HashSet;
 use tithe_clock::Timestamp;
 use tithe_ledger::credits::{InstallId, InvalidInstallId};
 
-/// Reads a file: all of it, or nothing. `now` is when the period of rows begins that have neither a renewal nor a month.
+/// Reads a file: all of it, or nothing. `now` is when the period of rows begins that have neither a renewal nor a month;
+/// no period may begin more than one day later.
 ///
 /// # Errors
 /// [`RelayFileError`]: all rows that cannot be read, or what is wrong with the file as a whole.
@@ -110,7 +111,12 @@ impl ReadObject for &mut Rows {
         while let Some(id) = rows.next_key_seed(Key(|text: &str| self.id(text)))? {
             self.number += 1;
             let mut fields = RowFields::default();
-            let reader = RowReader { fields: &mut fields, ignored: &mut self.ignored, number: self.number };
+            let reader = RowReader {
+                fields: &mut fields,
+                ignored: &mut self.ignored,
+                number: self.number,
+                now: self.now,
+            };
             let value = rows.next_value_seed(AnyValue(reader))?;
             self.add(&id, &value, fields);
         }

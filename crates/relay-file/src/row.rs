@@ -6,8 +6,13 @@ use crate::ignored::IgnoredCounter;
 use crate::problem::{COUNT_MAX, Problem};
 use crate::value::{AnyValue, Key, ReadObject, Scalar, SkipObject};
 use serde::de::MapAccess;
+use std::time::Duration;
 use tithe_clock::Timestamp;
 use tithe_ledger::credits::{Anchor, Counters, Install, InstallId, Plan};
+
+/// How far ahead a period may begin: the clock of the machine that wrote the file may have been wrong. A period that begins much later
+/// would not be renewed for as long.
+const AHEAD_MAX: Duration = Duration::from_hours(24);
 
 /// The fields of a row, as far as they could be read, and what was wrong with the others.
 #[derive(Debug, Default)]
@@ -29,11 +34,13 @@ pub(crate) struct RowReader<'r> {
     pub(crate) fields: &'r mut RowFields,
     pub(crate) ignored: &'r mut IgnoredCounter,
     pub(crate) number: u64,
+    /// The present time.
+    pub(crate) now: Timestamp,
 }
 
 impl ReadObject for RowReader<'_> {
     fn read_object<'de, A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
-        let Self { fields: row, ignored, number } = self;
+        let Self { fields: row, ignored, number, now } = self;
         loop {
             let key = Key(|name: &str| {
                 let field = Field::named(name);
@@ -45,14 +52,14 @@ impl ReadObject for RowReader<'_> {
             let Some(field) = fields.next_key_seed(key)? else { return Ok(()) };
             let value = fields.next_value_seed(AnyValue(SkipObject))?;
             if let Some(field) = field {
-                row.accept(field, &value);
+                row.accept(field, &value, now);
             }
         }
     }
 }
 
 impl RowFields {
-    fn accept(&mut self, field: Field, value: &Scalar) {
+    fn accept(&mut self, field: Field, value: &Scalar, now: Timestamp) {
         if self.seen.contains(&field) {
             self.refuse_duplicate(field);
             return;
@@ -61,7 +68,7 @@ impl RowFields {
         if *value == Scalar::Null {
             return;
         }
-        if let Err(problem) = self.read(field, value) {
+        if let Err(problem) = self.read(field, value, now) {
             self.problems.push((field, problem));
         }
     }
@@ -74,13 +81,13 @@ impl RowFields {
         }
     }
 
-    fn read(&mut self, field: Field, value: &Scalar) -> Result<(), Problem> {
+    fn read(&mut self, field: Field, value: &Scalar, now: Timestamp) -> Result<(), Problem> {
         match field {
             Field::TierSnapshot => self.plan = Some(plan(value)?),
             Field::LifetimeConsumed => self.lifetime.consumed = count(value)?,
             Field::LifetimeGeminiConsumed => self.lifetime.cloud_consumed = count(value)?,
-            Field::LastRenewalAt => self.renewal = Some(time(value)?),
-            Field::Month => self.month = Some(month(value)?),
+            Field::LastRenewalAt => self.renewal = Some(not_ahead(time(value)?, value, now)?),
+            Field::Month => self.month = Some(not_ahead(month(value)?, value, now)?),
             Field::AnniversaryDay => self.day = Some(day(value)?),
             Field::MonthlyConsumed => self.monthly.consumed = count(value)?,
             Field::MonthlyGeminiConsumed => self.monthly.cloud_consumed = count(value)?,
@@ -145,6 +152,14 @@ fn time(value: &Scalar) -> Result<Timestamp, Problem> {
 fn month(value: &Scalar) -> Result<Timestamp, Problem> {
     let read = if let Scalar::Text(text) = value { first_of_month(text) } else { None };
     read.ok_or_else(|| Problem::InvalidMonth(value.to_string()))
+}
+
+/// The beginning of a period, unless it is too far ahead.
+fn not_ahead(beginning: Timestamp, value: &Scalar, now: Timestamp) -> Result<Timestamp, Problem> {
+    if beginning > now + AHEAD_MAX {
+        return Err(Problem::TooFarAhead { now, got: value.to_string() });
+    }
+    Ok(beginning)
 }
 
 /// The time, if it is one and, in UTC, between the years 1 and 9999.

@@ -15,11 +15,13 @@ use tithe_clock::Timestamp;
 use tithe_engine::store::{IdentitiesPurged, RetentionStore, StoreError};
 use tithe_ledger::credits::ORIGIN_WINDOW;
 use tithe_store_sql::retention::{
-    CREDITS_GIVEN_BACK, EXPIRED_TEXTS, NO_BOOTSTRAP_PAYMENT, NO_BOOTSTRAPS, NO_JOBS, NO_SESSIONS, NOTHING_PAID,
-    UNPAID_BOOTSTRAPS, UNPAID_JOBS, UNPAID_SESSIONS, UNPROVEN,
+    CREDITS_GIVEN_BACK, EXPIRED_TEXTS, NO_BOOTSTRAP_PAYMENT, NO_BOOTSTRAPS, NO_JOBS, NO_SESSIONS,
+    NOTHING_PAID, UNPAID_BOOTSTRAPS, UNPAID_JOBS, UNPAID_SESSIONS, UNPROVEN,
 };
 use tithe_store_sql::rows::{JOB_TOPIC, Reader, limit_column};
-use tithe_store_sql::schema::{accounts, bootstrap_jobs, credits, invoices, jobs, nostr_identities, outbox, sessions};
+use tithe_store_sql::schema::{
+    accounts, bootstrap_jobs, credits, invoices, jobs, nostr_identities, outbox, sessions,
+};
 use tithe_trust::NostrPubkey;
 
 /// An expired key may be in use again before it is locked.

@@ -103,6 +103,7 @@ macro_rules! store_suite {
             credits::overdue_credits_are_found,
             credits::credits_that_no_quota_covers_cannot_be_written,
             credits::origins_are_deleted_when_their_day_is_over,
+            credits::credits_that_took_nothing_are_deleted_and_all_others_stay,
             credits::revoked_licences_are_listed_newest_first,
             credits::counters_that_credits_do_not_explain_are_found,
             asks::a_request_that_a_plan_includes_ends_once,

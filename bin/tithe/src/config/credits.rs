@@ -1,4 +1,4 @@
-//! Install credits: what installs may use without paying for it, and the operator's own machine.
+//! Install credits: what installs may use without paying for it, how many requests run at once, and the operator's own machine.
 
 use super::error::ConfigError;
 use super::inference::{Backend, BackendConnection, Inference, Parameters, simulated};
@@ -43,7 +43,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         "TITHE_CREDITS_MAX_OUTPUT_TOKENS",
         "credits_max_output_tokens",
         "",
-        "The most output of a request of an install, in tokens. Empty: the default of its model",
+        "The most output that a request of an install may ask for, in tokens. Empty: the default of its model",
+    ),
+    Setting::new(
+        "TITHE_ASK_REQUESTS",
+        "ask_requests",
+        "32",
+        "The most requests of installs, and of identities that the pool pays for, that this server works on at once; others wait up to 25 seconds",
     ),
     Setting::new(
         "TITHE_HARDWARE",
@@ -79,6 +85,8 @@ pub(crate) struct Hardware {
 pub(super) struct Credits {
     pub(super) hardware: Option<Hardware>,
     pub(super) settings: CreditSettings,
+    /// How many requests of installs, and of identities that the pool pays for, run at once.
+    pub(super) requests: usize,
 }
 
 impl Credits {
@@ -98,7 +106,8 @@ impl Credits {
             max_output_tokens,
             ..CreditSettings::default()
         };
-        Ok(Self { hardware: hardware(values)?, settings })
+        let requests = values.count("TITHE_ASK_REQUESTS", 10_000)?;
+        Ok(Self { hardware: hardware(values)?, settings, requests })
     }
 }
 
@@ -259,6 +268,10 @@ mod tests {
             (
                 &[("TITHE_CREDITS_NEW_INSTALLS", "")],
                 "invalid TITHE_CREDITS_NEW_INSTALLS (from the environment): expected a whole number from 0",
+            ),
+            (
+                &[("TITHE_ASK_REQUESTS", "0")],
+                "invalid TITHE_ASK_REQUESTS (from the environment): expected a whole number from 1 to 10000",
             ),
             (
                 &[("TITHE_CREDITS_MODELS", "sim-small,sim-hardware")],

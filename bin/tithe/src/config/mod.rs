@@ -85,7 +85,8 @@ impl Config {
         let (inference, prices) = (Inference::read(&values)?, Prices::read(&values)?);
         let (bootstrap, sessions) = (Bootstrap::read(&values)?, Sessions::read(&values)?);
         let wallet = Wallet::read(&values)?;
-        let Credits { hardware, settings: credits } = Credits::read(&values, &inference)?;
+        let Credits { hardware, settings: credits, requests: ask_requests } =
+            Credits::read(&values, &inference)?;
         let engine = engine_settings(
             &inference,
             &wallet,
@@ -95,7 +96,7 @@ impl Config {
             &bootstrap,
             FreeTier::read(&values)?,
         );
-        let engine = tithe_engine::Settings { credits, ..engine };
+        let engine = tithe_engine::Settings { credits, ask_requests, ..engine };
         let config = Self {
             server: Server::read(&values)?,
             storage: Storage::read(&values)?,
@@ -342,9 +343,10 @@ mod tests {
     fn credits_and_the_admin_api_need_no_configuration() {
         let config = with(&[]).unwrap();
         assert_eq!(config.engine.credits, tithe_engine::CreditSettings::default());
+        assert_eq!(config.engine.ask_requests, tithe_engine::Settings::default().ask_requests);
         assert!(config.hardware.is_none() && config.server.admin_token.is_none());
-        let configured = with(&[("TITHE_CREDITS_NEW_INSTALLS", "7")]).unwrap();
-        assert_eq!(configured.engine.credits.new_installs, 7);
+        let configured = with(&[("TITHE_CREDITS_NEW_INSTALLS", "7"), ("TITHE_ASK_REQUESTS", "3")]).unwrap();
+        assert_eq!((configured.engine.credits.new_installs, configured.engine.ask_requests), (7, 3));
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(crate) fn write(installs: &[Install], output: Option<&Path>) -> Result<(), F
     let running = installs.iter().map(|install| install.lifetime.reserved + install.monthly.reserved);
     let running: u64 = running.sum();
     if running > 0 {
-        eprintln!("requests that are running, which are not counted: {running}");
+        eprintln!("running requests (not exported): {running}");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `tithe credits`: what apps' installs have used, for the operator.
+//! `tithe credits`: what the installs of apps have used, for the operator.
 
 mod export;
 mod import;
@@ -13,35 +13,36 @@ use crate::operator::operator_engine;
 use clap::Subcommand;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tithe_clock::{Clock, SystemClock};
 use tithe_engine::Engine;
 use tithe_ledger::credits::InstallId;
 
 #[derive(Subcommand)]
 pub(crate) enum CreditsCommand {
-    /// Import the installs of a relay's credits file: all of them, or none. Installs that exist already are left as they are
+    /// Import the installs of a relay's credits file: all of them, or none. Installs that already exist are left unchanged
     Import {
         /// The file, or `-` for the standard input
         file: PathBuf,
         #[command(flatten)]
         config: ConfigArgs,
-        /// Only check the file
+        /// Only check the file, and import nothing
         #[arg(long)]
         check: bool,
         /// Print the report as JSON
         #[arg(long)]
         json: bool,
     },
-    /// Export all installs to a file of the same format
+    /// Export all installs in the format of a relay's credits file
     Export {
-        /// The file to write, readable only by you; the standard output if there is none
+        /// The file to write, readable only by its owner. Without it, the standard output is used
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
         #[command(flatten)]
         config: ConfigArgs,
     },
-    /// Show what one install has used
+    /// Show what one install has used, and what it has left under the last paid plan that it has proven (core before the first)
     Show {
-        /// The install's id
+        /// The install's id: a UUID in lower case
         install: InstallId,
         #[command(flatten)]
         config: ConfigArgs,
@@ -87,7 +88,8 @@ pub(crate) fn run(config: &Config, command: CreditsCommand) -> Result<ExitCode, 
         CreditsCommand::Show { install, json, .. } => {
             let found = with_engine(config, async |engine| Ok(engine.credits.install(install).await?))?;
             let found = found.ok_or_else(|| format!("there is no install {install}"))?;
-            println!("{}", if json { format!("{:#}", show::json(&found)) } else { show::text(&found) });
+            let shown = show::Shown::new(&found, &config.engine.credits.plans, SystemClock.now());
+            println!("{}", if json { format!("{:#}", shown.json()) } else { shown.text() });
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -1,4 +1,4 @@
-//! What an import says.
+//! The report of an import.
 
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -6,7 +6,7 @@ use std::path::Path;
 use tithe_engine::credits::Imported;
 use tithe_relay_file::{Ignored, RelayFile, RelayFileError, Summary};
 
-/// How many problems are printed.
+/// The greatest number of problems that are printed.
 const PRINTED: usize = 50;
 
 /// What was read, and what was done with it.
@@ -37,30 +37,32 @@ impl Report {
         } = self.summary;
         let mut lines = vec![format!("rows read: {rows}")];
         let counts = [
-            (renewals, "with the time of the last renewal"),
-            (months_unused, "of these have a month, too, which was not used"),
-            (months, "with a month only, as in old files: their period began on its first day"),
-            (anchored_now, "with neither: their period begins now"),
-            (days_derived, "without an anniversary day: it is the day on which their period began"),
-            (plans_absent, "without a plan: they are core"),
-            (ahead, "whose period begins in the future: nothing is renewed before"),
+            (renewals, "rows with the time of the last renewal"),
+            (months_unused, "rows that also have a month, which was not used"),
+            (months, "rows with a month only, as in old files (their period began on its first day)"),
+            (anchored_now, "rows without either (their period begins now)"),
+            (days_derived, "rows without an anniversary day (it is the day on which their period began)"),
+            (plans_absent, "rows without a plan (they are core)"),
+            (ahead, "rows whose period begins in the future (nothing is renewed before)"),
         ];
         let counts = counts.into_iter().filter(|(count, _)| *count > 0);
-        lines.extend(counts.map(|(count, what)| format!("  {count} {what}")));
+        lines.extend(counts.map(|(count, what)| format!("  {what}: {count}")));
         if !self.ignored.is_empty() {
             lines.push("unknown fields, which were ignored:".to_owned());
         }
-        let in_rows =
-            self.ignored.in_rows.iter().map(|field| format!("  {}: in {} rows", field.name, field.rows));
-        let beside_rows = self.ignored.beside_rows.iter().map(|name| format!("  {name}: beside the rows"));
+        let in_rows = self.ignored.in_rows.iter().map(|field| {
+            format!("  {}: in {} {}", field.name, field.rows, if field.rows == 1 { "row" } else { "rows" })
+        });
+        let beside_rows =
+            self.ignored.beside_rows.iter().map(|name| format!("  {name}: at the top level of the file"));
         lines.extend(in_rows.chain(beside_rows));
         if self.ignored.has_more {
-            lines.push("  and more".to_owned());
+            lines.push("  and others".to_owned());
         }
         lines.push(match self.imported {
             Some(Imported { added, kept }) => {
                 format!(
-                    "installs added: {added}\ninstalls that existed already and were left as they are: {kept}"
+                    "installs added: {added}\ninstalls that already existed and were left unchanged: {kept}"
                 )
             }
             None => "the file was only checked: nothing was imported".to_owned(),
@@ -172,7 +174,7 @@ mod tests {
         assert_eq!(report.json()["added"], Value::Null);
         report.imported = Some(Imported { added: 0, kept: 0 });
         let expected =
-            "rows read: 0\ninstalls added: 0\ninstalls that existed already and were left as they are: 0";
+            "rows read: 0\ninstalls added: 0\ninstalls that already existed and were left unchanged: 0";
         assert_eq!(report.text(), expected);
     }
 }

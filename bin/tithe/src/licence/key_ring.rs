@@ -82,14 +82,16 @@ impl KeyRing {
         file.change(entropy, |keys| {
             if keys.first().is_some_and(|key| key.id() == id) {
                 let problem = format!(
-                    "the key {id} signs: run `tithe licence rotate` first, so that another key signs"
+                    "the key {id} signs licences: run `tithe licence rotate` first, so that another key does"
                 );
                 return Err(problem.into());
             }
             let before = keys.len();
             keys.retain(|key| key.id() != id);
             if keys.len() == before {
-                return Err(format!("unknown key: expected one of `tithe licence keys`, got {id}").into());
+                return Err(
+                    format!("unknown key: expected one that `tithe licence keys` lists, got {id}").into()
+                );
             }
             Ok(())
         })
@@ -99,6 +101,6 @@ impl KeyRing {
     fn changeable(&self, advice: &str) -> Result<&KeyFile, Failure> {
         self.file
             .as_ref()
-            .ok_or_else(|| format!("the keys of licences are in TITHE_LICENCE_SECRET: {advice}").into())
+            .ok_or_else(|| format!("the licence keys are in TITHE_LICENCE_SECRET: {advice}").into())
     }
 }

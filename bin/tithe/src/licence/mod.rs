@@ -20,12 +20,12 @@ use until::until;
 
 #[derive(Subcommand)]
 pub(crate) enum LicenceCommand {
-    /// Issue a licence, and print nothing else on standard output
+    /// Issue a licence. Only the licence is printed on standard output
     Issue {
         /// The plan that it proves: pro or max
         #[arg(long, value_parser = paid_plan)]
         plan: Plan,
-        /// The install that it is for: a UUID in lower case
+        /// The id of the install that it is for: a UUID in lower case
         #[arg(long, value_name = "UUID")]
         install: InstallId,
         /// The last day on which it is valid (UTC), such as 2027-06-30, or the time at which it expires (RFC 3339)
@@ -37,7 +37,7 @@ pub(crate) enum LicenceCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Verify a licence, without a database, and show what it says. The exit code is 1 if it is not valid now
+    /// Verify a licence and show what it says, without a database. The exit code is 1 if it is not valid now
     Show {
         /// The licence
         #[arg(value_name = "LICENCE")]
@@ -48,7 +48,7 @@ pub(crate) enum LicenceCommand {
         #[arg(long)]
         json: bool,
     },
-    /// List the keys that verify licences, the one that signs first
+    /// List the keys that verify licences, beginning with the one that signs
     Keys {
         #[command(flatten)]
         config: ConfigArgs,
@@ -56,7 +56,7 @@ pub(crate) enum LicenceCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Sign with a new key. The others still verify
+    /// Generate a new key that signs licences from now on. The older keys still verify
     Rotate(ConfigArgs),
     /// Remove a key: the licences that it has signed are refused
     Retire {
@@ -65,11 +65,11 @@ pub(crate) enum LicenceCommand {
         #[command(flatten)]
         config: ConfigArgs,
     },
-    /// Refuse a licence from now on, although it has not expired
+    /// Refuse a licence from now on, before it expires
     Revoke {
-        /// The licence, or its id
+        /// The licence, or its id. An id is not checked, because licences are not stored
         licence: String,
-        /// Why, for yourself
+        /// The reason, kept for the operator
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
         #[command(flatten)]
@@ -120,7 +120,7 @@ pub(crate) fn run(config: &Config, command: LicenceCommand) -> Result<ExitCode, 
         LicenceCommand::Retire { key, .. } => {
             KeyRing::existing(config)?.retire(key, &SystemEntropy)?;
             println!(
-                "key {key} is retired. Restart the servers: they then refuse the licences that it has signed"
+                "key {key} is retired. Restart the servers, so that they refuse the licences that it has signed"
             );
         }
         LicenceCommand::Revoke { licence, reason, .. } => revocations::revoke(config, &licence, reason)?,
@@ -214,17 +214,17 @@ fn keys(ring: &KeyRing, json: bool) {
         println!("{id}  {public}  {}", if signs { "signs and verifies" } else { "verifies" });
     }
     if signing.is_none() {
-        eprintln!("tithe: no key signs; TITHE_LICENCE_SECRET is not set");
+        eprintln!("tithe: no key signs licences: TITHE_LICENCE_SECRET is not set");
     }
 }
 
 fn rotate(config: &Config) -> Result<(), Failure> {
     let (new, others) = KeyRing::open(config, &SystemEntropy)?.rotate(&SystemEntropy)?;
     println!(
-        "key {} signs from now on, and {others} more {}. Restart the servers before you hand out licences: until then they refuse \
-         what the new key signs",
+        "key {} signs from now on, and {others} older {}. Restart the servers before you hand out licences: until then they refuse \
+         those that the new key has signed",
         new.id(),
-        if others == 1 { "verifies" } else { "verify" }
+        if others == 1 { "key still verifies" } else { "keys still verify" }
     );
     Ok(())
 }

@@ -7,18 +7,27 @@ use crate::failure::{Failure, doing};
 use crate::operator::operator_engine;
 use tithe_clock::{Clock, SystemClock};
 use tithe_engine::Engine;
+use tithe_ledger::credits::InstallId;
 use tithe_licences::{LicenceId, Revocation};
 
 /// Revokes a licence, named by itself or by its id.
 pub(super) fn revoke(config: &Config, licence: &str, reason: String) -> Result<(), Failure> {
-    let id = id_of(config, licence.trim())?;
+    let Named { id, is_authentic } = named(config, licence.trim())?;
     let before = SystemClock.now();
-    let revocation =
-        with_engine(config, async |engine| Ok(engine.credits.licence_revoke(id, reason).await?))?;
+    let revocation = with_engine(config, async |engine| {
+        // Licences are not stored, but the installs that have used them are.
+        if !is_authentic && engine.credits.install(InstallId::new(id.0)).await?.is_some() {
+            return Err("that is the id of an install: expected a licence or its id".into());
+        }
+        Ok(engine.credits.licence_revoke(id, reason).await?)
+    })?;
     if revocation.revoked_at < before {
         println!("{}: it was revoked before", line(&revocation));
     } else {
         println!("{}", line(&revocation));
+    }
+    if !is_authentic {
+        eprintln!("tithe: note: the id was not checked, because licences are not stored");
     }
     Ok(())
 }
@@ -34,18 +43,26 @@ pub(super) fn list(config: &Config, json: bool) -> Result<(), Failure> {
     for revocation in &revoked {
         println!("{}", line(revocation));
     }
-    println!("{} licences revoked", revoked.len());
+    println!("licences revoked: {}", revoked.len());
     Ok(())
 }
 
-/// The id of a licence that is named by itself or by its id.
-fn id_of(config: &Config, licence: &str) -> Result<LicenceId, Failure> {
+/// The licence that the operator has named.
+struct Named {
+    id: LicenceId,
+    /// Whether the operator has given the licence itself, not only its id.
+    is_authentic: bool,
+}
+
+/// The licence that is named by itself or by its id.
+fn named(config: &Config, licence: &str) -> Result<Named, Failure> {
     if let Ok(id) = licence.parse() {
-        return Ok(id);
+        return Ok(Named { id, is_authentic: false });
     }
     let keys = KeyRing::existing(config)?.licence_keys();
     let authentic = keys.authenticate(licence);
-    Ok(authentic.map_err(doing("cannot revoke that: expected a licence that is accepted, or its id"))?.id)
+    let authentic = authentic.map_err(doing("cannot revoke this: expected a licence or its id"))?;
+    Ok(Named { id: authentic.id, is_authentic: true })
 }
 
 fn with_engine<T>(

@@ -47,7 +47,16 @@ async fn open(asker: &Asker, number: u64) -> (String, String) {
         if asker.pay(&created["invoice"]).await > 0 {
             asker.tally.paid_sats.fetch_add(DEPOSIT_SATS, Ordering::SeqCst);
             let path = format!("/api/sessions/{}", created["sessionId"].as_str().unwrap());
-            return (path, created["macaroon"].as_str().unwrap().to_owned());
+            let macaroon = created["macaroon"].as_str().unwrap().to_owned();
+            // What the wallet has received is credited once the database is back.
+            loop {
+                let (status, session) = asker.ask_with(Some(&macaroon), "GET", &path, None).await;
+                assert_eq!(status, StatusCode::OK, "{session}");
+                if session["state"] != "awaiting_payment" {
+                    return (path, macaroon);
+                }
+                asker.pause().await;
+            }
         }
     }
     unreachable!("attempts have no end")

@@ -91,18 +91,18 @@ fn a_file_with_each_kind_of_row_is_imported_once_and_exported(env: &TestEnv) {
     let (file, expected) = each_kind();
     let file = file.to_string();
     let report = "rows read: 5\n  \
-        3 with the time of the last renewal\n  \
-        1 of these have a month, too, which was not used\n  \
-        1 with a month only, as in old files: their period began on its first day\n  \
-        1 with neither: their period begins now\n  \
-        3 without an anniversary day: it is the day on which their period began\n  \
-        3 without a plan: they are core\n\
-        unknown fields, which were ignored:\n  device: in 1 rows\n  version: beside the rows\n";
+        rows with the time of the last renewal: 3\n  \
+        rows that also have a month, which was not used: 1\n  \
+        rows with a month only, as in old files (their period began on its first day): 1\n  \
+        rows without either (their period begins now): 1\n  \
+        rows without an anniversary day (it is the day on which their period began): 3\n  \
+        rows without a plan (they are core): 3\n\
+        unknown fields, which were ignored:\n  device: in 1 row\n  version: at the top level of the file\n";
     let checked = printed(&import(env, &file, &["--check"]));
     assert_eq!(checked, format!("{report}the file was only checked: nothing was imported\n"));
     assert_eq!(exported(env), json!({"rows": {}}));
     let outcome = |added, kept| {
-        format!("installs added: {added}\ninstalls that existed already and were left as they are: {kept}\n")
+        format!("installs added: {added}\ninstalls that already existed and were left unchanged: {kept}\n")
     };
     assert_eq!(printed(&import(env, &file, &[])), report.to_owned() + &outcome(5, 0));
     let first = exported(env);
@@ -171,6 +171,14 @@ fn mistakes() -> Vec<(String, String)> {
         (
             with("month", json!("2026-13")),
             of_row("month", "expected a month such as \"2026-01\", got \"2026-13\""),
+        ),
+        (
+            with("last_renewal_at", json!("9999-12-31T00:00:00.000Z")),
+            of_row("last_renewal_at", "expected at most one day ahead of the present time ("),
+        ),
+        (
+            with("month", json!("9999-12")),
+            of_row("month", "expected at most one day ahead of the present time ("),
         ),
     ];
     for (value, shown) in [
@@ -301,26 +309,60 @@ fn a_file_comes_from_the_standard_input_and_goes_to_one_that_only_its_owner_can_
 }
 
 #[test]
-fn one_install_is_shown() {
+fn an_install_is_shown_as_it_is_now_and_as_the_admin_api_shows_it() {
     let env = migrated(TestEnv::sqlite());
-    assert!(printed(&import(&env, &json!({"rows": {id(1): row(7)}}).to_string(), &[])).contains("added: 1"));
-    let shown = printed(&env.run(&["credits", "show", &id(1)]));
-    let expected = format!(
-        "install {}\n  plan: pro\n  period: from 2026-01-31T12:00:00.000000Z to 2026-02-28T12:00:00.000000Z, renewed on day 31 of \
-         the month\n  requests of this period: 7 (3 of them in the cloud)\n  requests altogether: 4 (3 of them in the cloud)\n  \
-         last active: 2026-02-03T08:15:30.250000Z\n  created: 2026-01-31T12:00:00.000000Z\n",
-        id(1)
-    );
-    assert_eq!(shown, expected);
-    let shown = json_of(&env.run(&["credits", "show", &id(1), "--json"]));
+    let token = "an-admin-token-of-ours";
+    let unpaid = json!({"tier_snapshot": "core", "lifetime_consumed": 3, "last_renewal_at": "2026-01-31T12:00:00.000Z"});
+    let max = json!({"tier_snapshot": "max", "monthly_consumed": 5});
+    // The first was last active in February: nothing of its present period is used.
+    let file = json!({"rows": {id(1): row(900), id(2): unpaid, id(3): max}});
+    assert!(printed(&import(&env, &file.to_string(), &[])).contains("added: 3"));
+    let mut server = env.start_with(&[("TITHE_ADMIN_TOKEN", token)]);
+    let of_api = |id: &str| -> Value {
+        let read = async {
+            let client = reqwest::Client::builder().no_proxy().build().unwrap();
+            let url = server.url(&format!("/api/admin/installs/{id}"));
+            client.get(url).bearer_auth(token).send().await.unwrap().json().await.unwrap()
+        };
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(read)
+    };
+    let mut shown = (1..=3).map(|n| {
+        let shown = json_of(&env.run(&["credits", "show", &id(n), "--json"]));
+        assert_eq!(shown, of_api(&id(n)));
+        shown
+    });
+    let pro = shown.next().unwrap();
     assert_eq!(
-        (&shown["id"], &shown["anchorDay"], &shown["monthly"]["cloudConsumed"]),
-        (&json!(id(1)), &json!(31), &json!(3))
+        (&pro["plan"], &pro["remaining"], &pro["monthlyConsumed"]),
+        (&json!("pro"), &json!(1_000), &json!(0))
     );
-    let unknown = env.run(&["credits", "show", &id(2)]);
+    assert!(pro["renewsAt"].as_str().unwrap() > pro["lastActiveAt"].as_str().unwrap(), "{pro:#}");
+    let core = shown.next().unwrap();
+    assert_eq!((&core["remaining"], &core["renewsAt"]), (&json!(47), &Value::Null), "{core:#}");
+    let max = shown.next().unwrap();
+    assert_eq!((&max["remaining"], &max["monthlyConsumed"]), (&Value::Null, &json!(5)), "{max:#}");
+    assert!(server.stop());
+
+    let plain = printed(&env.run(&["credits", "show", &id(1)]));
+    for line in [
+        &format!("install {}\n", id(1)),
+        "  plan: pro\n",
+        "  requests left: 1000 of 1000\n",
+        "  requests under monthly plans, in this period: 0 (0 of them in the cloud)\n",
+        "  requests under plans that are never renewed: 4 (3 of them in the cloud)\n",
+        "  last active: 2026-02-03T08:15:30.250000Z\n",
+    ] {
+        assert!(plain.contains(line), "{line:?} is not in\n{plain}");
+    }
+    // The quota is the one that is configured.
+    let configured =
+        env.tithe().args(["credits", "show", &id(1)]).env("TITHE_PLAN_PRO", "monthly:7,cloud:2").output();
+    let configured = printed(&configured.unwrap());
+    assert!(configured.contains("left: 7 of 7\n  of these, in the cloud: 2 of 2\n"), "{configured}");
+    let unknown = env.run(&["credits", "show", &id(4)]);
     assert_eq!(unknown.status.code(), Some(1));
     assert!(
-        text(&unknown.stderr).contains(&format!("there is no install {}", id(2))),
+        text(&unknown.stderr).contains(&format!("there is no install {}", id(4))),
         "{}",
         text(&unknown.stderr)
     );

@@ -9,6 +9,7 @@ use std::process::Output;
 
 on_both_stores! {
     a_licence_is_revoked_by_itself_or_by_its_id,
+    an_install_is_not_revoked_as_a_licence,
 }
 
 const INSTALL: &str = "0b8e1a3c-6d2f-4f57-9a51-0d6f3c2b7e10";
@@ -129,9 +130,14 @@ fn a_mistake_in_a_new_licence_is_named_and_nothing_is_issued() {
         ("pro", &upper, "2999-12-31", INSTALL),
         ("pro", "", "2999-12-31", "--install"),
         ("pro", "my-phone", "2999-12-31", "expected a UUID in lower case"),
-        ("pro", INSTALL, "2027-02-30", "there is no day 2027-02-30"),
-        ("pro", INSTALL, "2027-02-30T00:00:00Z", "there is no time 2027-02-30T00:00:00Z"),
-        ("pro", INSTALL, "tomorrow", "expected a day, such as 2027-06-30"),
+        ("pro", INSTALL, "2027-02-30", "the date 2027-02-30 does not exist"),
+        (
+            "pro",
+            INSTALL,
+            "2027-02-30T00:00:00Z",
+            "invalid time: expected an RFC 3339 time on a date that exists",
+        ),
+        ("pro", INSTALL, "tomorrow", "expected a date, such as 2027-06-30"),
         ("pro", INSTALL, "", "--until"),
     ] {
         let arguments = ["issue", "--plan", plan, "--install", install, "--until", until];
@@ -150,10 +156,13 @@ fn keys_are_rotated_and_retired() {
     let first = keys()[0]["id"].as_str().unwrap().to_owned();
     assert_eq!(keys()[0]["signs"], true);
     let told = refused(&licence(here, &[], &["retire", &first]), 1);
-    assert!(told.contains(&format!("the key {first} signs: run `tithe licence rotate` first")), "{told}");
+    assert!(
+        told.contains(&format!("the key {first} signs licences: run `tithe licence rotate` first")),
+        "{told}"
+    );
 
     let rotated = printed(&licence(here, &[], &["rotate"]));
-    assert!(rotated.contains("and 1 more verifies. Restart the servers"), "{rotated}");
+    assert!(rotated.contains("and 1 older key still verifies. Restart the servers"), "{rotated}");
     let listed = keys();
     let ids: Vec<_> = listed.as_array().unwrap().iter().map(|key| key["id"].as_str().unwrap()).collect();
     assert!(ids.len() == 2 && ids[1] == first && rotated.contains(ids[0]), "{listed}");
@@ -175,7 +184,7 @@ fn keys_are_rotated_and_retired() {
     json_of(&shown(&new));
     let told = refused(&licence(here, &[], &["retire", &first]), 1);
     assert!(
-        told.contains(&format!("unknown key: expected one of `tithe licence keys`, got {first}")),
+        told.contains(&format!("unknown key: expected one that `tithe licence keys` lists, got {first}")),
         "{told}"
     );
     let told = refused(&licence(here, &[], &["retire", "first"]), 2);
@@ -222,12 +231,8 @@ fn keys_that_are_configured_are_used_and_not_changed() {
     let keys = licence(here, &public, &["keys"]);
     assert_eq!(printed(&keys), format!("{KEY}  {PUBLIC}  verifies\n"));
     for (settings, arguments, reason) in [
-        (
-            &secret,
-            &["rotate"][..],
-            "the keys of licences are in TITHE_LICENCE_SECRET: put a new key in front",
-        ),
-        (&secret, &["retire", KEY], "the keys of licences are in TITHE_LICENCE_SECRET: remove the key there"),
+        (&secret, &["rotate"][..], "the licence keys are in TITHE_LICENCE_SECRET: put a new key in front"),
+        (&secret, &["retire", KEY], "the licence keys are in TITHE_LICENCE_SECRET: remove the key there"),
         (&public, &["retire", KEY], "is in TITHE_LICENCE_PUBLIC_KEYS: remove it there"),
         (&public, &["rotate"], "no licence key: set TITHE_LICENCE_SECRET"),
     ] {
@@ -295,7 +300,7 @@ fn in_production_no_key_is_generated() {
 fn a_licence_is_revoked_by_itself_or_by_its_id(env: &TestEnv) {
     let _server = env.start();
     let run = |arguments: &[&str]| env.run(&[&["licence"], arguments].concat());
-    assert_eq!(printed(&run(&["revoked"])), "0 licences revoked\n");
+    assert_eq!(printed(&run(&["revoked"])), "licences revoked: 0\n");
     assert_eq!(json_of(&run(&["revoked", "--json"])), json!([]));
     let token = issue(env.path(), &[]);
     let id = json_of(&run(&["show", &token, "--json"]))["id"].as_str().unwrap().to_owned();
@@ -307,18 +312,42 @@ fn a_licence_is_revoked_by_itself_or_by_its_id(env: &TestEnv) {
     // The second time, nothing changes.
     let again = printed(&run(&["revoke", &id, "--reason", "stolen"]));
     assert_eq!(again, format!("{}: it was revoked before\n", revoked.trim_end()));
-    printed(&run(&["revoke", INSTALL]));
+    // Nobody knows a licence of this id, nor an install.
+    let unchecked = run(&["revoke", INSTALL]);
+    printed(&unchecked);
+    let note = "note: the id was not checked, because licences are not stored";
+    assert!(text(&unchecked.stderr).contains(note), "{}", all_of(&unchecked));
     let listed = printed(&run(&["revoked"]));
-    assert!(listed.contains(&*revoked) && listed.ends_with("2 licences revoked\n"), "{listed}");
+    assert!(listed.contains(&*revoked) && listed.ends_with("licences revoked: 2\n"), "{listed}");
     let listed = json_of(&run(&["revoked", "--json"]));
     let ours = listed.as_array().unwrap().iter().find(|revoked| revoked["id"] == *id).unwrap();
     assert_eq!(ours["reason"], "refunded");
     for text in ["", "everything", &token[..token.len() - 1]] {
         let told = refused(&run(&["revoke", text]), 1);
-        assert!(
-            told.contains("cannot revoke that: expected a licence that is accepted, or its id"),
-            "{told}"
-        );
+        assert!(told.contains("cannot revoke this: expected a licence or its id"), "{told}");
     }
+    env.audit();
+}
+
+fn an_install_is_not_revoked_as_a_licence(env: &TestEnv) {
+    let server = env.start();
+    let url = server.url("/api/ask");
+    let ask = async {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = client.post(url).header("X-Install-Id", INSTALL);
+        request.json(&json!({ "request": "hello" })).send().await.unwrap().status()
+    };
+    let asked = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(ask);
+    assert_eq!(asked, 200);
+    let run = |arguments: &[&str]| env.run(&[&["licence"], arguments].concat());
+    for id in [INSTALL, &INSTALL.to_uppercase()] {
+        let told = refused(&run(&["revoke", id]), 1);
+        assert!(told.contains("that is the id of an install: expected a licence or its id"), "{told}");
+    }
+    assert_eq!(json_of(&run(&["revoked", "--json"])), json!([]));
+    // A licence of the install is revoked, and no other.
+    let token = issue(env.path(), &[]);
+    printed(&run(&["revoke", &token]));
+    assert!(printed(&run(&["revoked"])).ends_with("licences revoked: 1\n"));
     env.audit();
 }

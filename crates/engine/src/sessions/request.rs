@@ -22,7 +22,9 @@ use tithe_ledger::LedgerError;
 use tithe_money::Msats;
 use tithe_paywall::{LimitReached, UsageError};
 use tithe_pricing::{Priced, Quote, Usage};
-use tithe_sessions::{RequestId, RequestResult, RequestState, Session, SessionRequest};
+use tithe_sessions::{
+    RequestId, RequestResult, RequestState, Session, SessionError, SessionId, SessionRequest, StateName,
+};
 use tracing::{Instrument, info, info_span, warn};
 
 /// The least output to which an answer is shortened because the balance allows no more, in tokens.
@@ -118,9 +120,7 @@ impl Sessions {
         if access.models.as_ref().is_some_and(|models| !models.contains(&model.name)) {
             return Err(EngineError::KeyModel { model: model.name.clone() });
         }
-        let stored = self.core.ports.store.session(access.session).await?;
-        let session = stored.ok_or_else(|| EngineError::not_found(rows::Sessions::NAME, &access.session))?;
-        session.check_active().map_err(EngineError::SessionState)?;
+        let session = self.session_to_work_for(access.session).await?;
         let evaluates = self.core.settings.session_evaluation;
         if evaluates {
             self.quotes.check_backend(&model.name)?;
@@ -187,6 +187,17 @@ impl Sessions {
             }
         }
         Err(EngineError::Busy)
+    }
+
+    /// An active session. If its deposit is not paid as far as is known, the wallet is asked: the customer may have paid a moment ago.
+    async fn session_to_work_for(&self, id: SessionId) -> Result<Session, EngineError> {
+        let stored = self.core.ports.store.session(id).await?;
+        let mut session = stored.ok_or_else(|| EngineError::not_found(rows::Sessions::NAME, &id))?;
+        if session.check_active() == Err(SessionError::NotActive(StateName::AwaitingPayment)) {
+            session = self.view(id).await?.session;
+        }
+        session.check_active().map_err(EngineError::SessionState)?;
+        Ok(session)
     }
 
     /// Renews the hold, and the lease of the idempotency key, for as long as they are ours; returns when they no longer are.

@@ -29,6 +29,7 @@ mod payouts;
 mod prices;
 mod reports;
 mod retention;
+mod sessions;
 mod soak;
 mod stopping;
 mod sweeps;

@@ -1,4 +1,4 @@
-//! How many new installs one origin may have, so that a new id is not a free lunch.
+//! How many new installs one origin may have, so that new ids give no unlimited free use.
 
 use std::time::Duration;
 use tithe_clock::Timestamp;

@@ -97,7 +97,7 @@ fn counts_may_be_anything_up_to_a_million_millions() {
 #[test]
 fn the_install_was_created_at_the_earliest_time_that_is_known() {
     let created = |row: Value| read_row(&row).install.created_at;
-    let (early, late) = ("2026-01-02T00:00:00Z", "2027-01-02T00:00:00Z");
+    let (early, late) = ("2026-01-02T00:00:00Z", "2026-11-21T00:00:00Z");
     assert_eq!(created(json!({"last_renewal_at": early, "last_active_at": late})), at(early));
     assert_eq!(created(json!({"last_renewal_at": late, "last_active_at": early})), at(early));
     assert_eq!(created(json!({"last_renewal_at": late, "last_active_at": late})), at(NOW));
@@ -108,17 +108,17 @@ fn the_summary_says_how_rows_were_read() {
     let id = |n: u8| format!("00000000-0000-4000-8000-0000000000{n:02}");
     let text = json!({"rows": {
         id(1): row(),
-        id(2): {"last_renewal_at": "2027-01-01T00:00:00.000Z", "month": "2026-12", "tier_snapshot": "core"},
-        id(3): {"month": "2026-12"},
+        id(2): {"last_renewal_at": "2026-11-20T12:00:00.001Z", "month": "2026-11", "tier_snapshot": "core"},
+        id(3): {"last_renewal_at": "2026-11-21T12:00:00.000Z"},
         id(4): {"month": "2026-01", "anniversary_day": 1},
         id(5): {},
     }});
     let file = read(text.to_string(), at(NOW)).unwrap();
     let expected = Summary {
         rows: 5,
-        renewals: 2,
+        renewals: 3,
         months_unused: 1,
-        months: 2,
+        months: 1,
         anchored_now: 1,
         days_derived: 3,
         plans_absent: 3,
@@ -128,6 +128,16 @@ fn the_summary_says_how_rows_were_read() {
     assert!(file.ignored.is_empty());
     let ids: Vec<String> = file.into_installs().iter().map(|install| install.id.to_string()).collect();
     assert_eq!(ids, [1, 2, 3, 4, 5].map(id));
+}
+
+#[test]
+fn a_period_may_begin_a_day_ahead() {
+    let read = read_row(&json!({"last_renewal_at": "2026-11-21T12:00:00.000Z"}));
+    assert_eq!((read.is_ahead, read.install.period_start), (true, at("2026-11-21T12:00:00Z")));
+    let text = json!({"rows": {ID: {"month": "2026-12"}}}).to_string();
+    let month = tithe_relay_file::read(text, at("2026-11-30T00:00:00Z")).unwrap();
+    assert_eq!(month.summary().ahead, 1);
+    assert!(!read_row(&json!({"last_renewal_at": NOW})).is_ahead);
 }
 
 #[test]

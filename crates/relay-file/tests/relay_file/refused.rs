@@ -180,6 +180,35 @@ fn a_month_must_be_a_year_and_a_month() {
 }
 
 #[test]
+fn a_period_must_not_begin_more_than_a_day_ahead() {
+    let of = |value: &str| {
+        format!(
+            "expected at most one day ahead of the present time (2026-11-20T12:00:00.000000Z), got {value}"
+        )
+    };
+    for value in [
+        r#""2026-11-21T12:00:00.000001Z""#,
+        r#""2026-11-21T12:00:00.000-00:01""#,
+        r#""9999-12-31T00:00:00.000Z""#,
+        r#""9999-12-31T23:59:59.999999Z""#,
+    ] {
+        assert_eq!(problem("last_renewal_at", value), of(value));
+    }
+    for value in [r#""2026-12""#, r#""9999-12""#] {
+        assert_eq!(problem("month", value), of(value));
+    }
+    // Even if it is not used.
+    let row = json!({"month": "9999-12", "last_renewal_at": "2026-01-01T00:00:00.000Z"});
+    assert_eq!(refusals(json!({"rows": {ID: row}}).to_string()).len(), 1);
+}
+
+#[test]
+fn one_row_that_cannot_be_read_is_one_row() {
+    let error = read(json!({"rows": {ID: {"month": 1}}}).to_string(), at(NOW)).unwrap_err();
+    assert_eq!(error.to_string(), "1 row cannot be read");
+}
+
+#[test]
 fn all_problems_of_all_rows_are_reported_in_the_order_of_the_file() {
     let other = "00000000-0000-4000-8000-000000000001";
     let text = format!(

@@ -4,6 +4,7 @@ use crate::{ID, NOW, at, row};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use tithe_clock::Timestamp;
 use tithe_ledger::credits::{Counters, Install, InstallId, Plan};
 use tithe_ledger::uuid::Uuid;
@@ -13,6 +14,12 @@ fn moments() -> impl Strategy<Value = Timestamp> {
     let all = Timestamp::MIN.unix_micros()..=Timestamp::MAX.unix_micros();
     let whole_millis = (0_i64..4_102_444_800_000).prop_map(|millis| millis * 1_000);
     prop_oneof![all, whole_millis].prop_map(|micros| Timestamp::from_unix_micros(micros).unwrap())
+}
+
+/// When the period of a row may have begun.
+fn beginnings() -> impl Strategy<Value = Timestamp> {
+    let latest = at(NOW) + Duration::from_hours(24);
+    prop_oneof![moments().prop_map(move |moment| moment.min(latest)), Just(latest)]
 }
 
 fn counters() -> impl Strategy<Value = Counters> {
@@ -27,7 +34,7 @@ fn counters() -> impl Strategy<Value = Counters> {
 prop_compose! {
     fn installs()(
         id in any::<u128>(), plan in proptest::sample::select(Plan::ALL.to_vec()), anchor_day in 1_u8..=31,
-        period_start in moments(), lifetime in counters(), monthly in counters(), last_active_at in moments(),
+        period_start in beginnings(), lifetime in counters(), monthly in counters(), last_active_at in moments(),
     ) -> Install {
         let id = InstallId::new(Uuid::from_u128(id));
         // The file does not say when an install was created: it was at the earliest time that is known.

@@ -1,4 +1,4 @@
-//! Files that are no files of credits.
+//! Files that are no credits files.
 
 use crate::{ID, NOW, at, row};
 use serde_json::json;
@@ -11,7 +11,7 @@ fn why(text: impl AsRef<[u8]>) -> String {
 
 #[test]
 fn the_file_must_be_an_object_with_rows() {
-    let object = "not a file of credits: expected an object with the field `rows`, got ";
+    let object = "not a credits file: expected an object with the field `rows`, got ";
     for (text, shown) in [
         ("[]", "a list"),
         ("[{\"rows\": {}}]", "a list"),
@@ -22,16 +22,17 @@ fn the_file_must_be_an_object_with_rows() {
         assert_eq!(why(text), format!("{object}{shown}"));
     }
     let missing =
-        "not a file of credits: missing field `rows`: expected an object with a row for each install id";
+        "not a credits file: missing field `rows`: expected an object with a row for each install id";
     for text in ["{}", r#"{"rows": null}"#, r#"{"Rows": {}}"#, &format!(r#"{{"{ID}": {{}}}}"#)] {
         assert_eq!(why(text), missing, "{text}");
     }
-    let invalid = "not a file of credits: invalid field `rows`: expected an object with a row for each install id, got ";
+    let invalid =
+        "not a credits file: invalid field `rows`: expected an object with a row for each install id, got ";
     for (text, shown) in [("[]", "a list"), ("7", "7"), ("\"\"", "\"\"")] {
         assert_eq!(why(format!(r#"{{"rows": {text}}}"#)), format!("{invalid}{shown}"));
     }
     for second in ["{}", "null", "[]"] {
-        let duplicate = "not a file of credits: duplicate field `rows`: expected one, got several";
+        let duplicate = "not a credits file: duplicate field `rows`: expected one, got several";
         assert_eq!(why(format!(r#"{{"rows": {{"X": {{}}}}, "rows": {second}}}"#)), duplicate);
     }
     assert_eq!(read(r#"{"rows": {}}"#, at(NOW)).unwrap().rows, []);

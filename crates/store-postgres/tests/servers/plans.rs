@@ -185,7 +185,8 @@ impl EngineCommand for Served {
     }
 }
 
-/// The same for installs and credits. When many requests were done, those that are overdue are found without reading them.
+/// The same for installs and credits. When many requests were done, those that are overdue, and those that took nothing, are found
+/// without reading them.
 #[tokio::test]
 async fn installs_and_credits_are_read_by_key_and_those_that_wait_by_their_own_indexes() {
     let database = database().await;
@@ -204,9 +205,10 @@ async fn installs_and_credits_are_read_by_key_and_those_that_wait_by_their_own_i
     watch.batch_execute("VACUUM ANALYZE").await.unwrap();
     let store = server(database.url()).await;
     assert_eq!(store.credits_overdue(now, 9).await.unwrap(), []);
+    assert_eq!(store.credits_purge(Timestamp::MAX, 9).await.unwrap(), 0);
     assert_eq!(store.install_origins_purge(now, 9).await.unwrap(), 0);
     drop(store);
-    for index in ["credits_held", "install_origins_since"] {
+    for index in ["credits_held", "credits_given_back", "install_origins_since"] {
         let each = rows_read(&watch, index, 1).await;
         assert!(each <= 1, "{index}: {each} rows were read");
     }

@@ -3,15 +3,17 @@
 use super::ledger::committer;
 use super::servers::Servers;
 use super::{FreshStore, assert_sound};
-use crate::scene::START;
+use crate::installs::{self, ASK_LEASE, ask_id, begin_of, completed, expire_of, finish_of, of_install};
+use crate::scene::{START, commit};
 use std::time::Duration;
 use tithe_clock::Timestamp;
+use tithe_engine::asks::{AskOutcome, AskPayer};
 use tithe_engine::audit::audit;
 use tithe_engine::books::{Batch, Books, Command as EngineCommand, Refusal, RowKeys};
 use tithe_engine::committer::CommitError;
 use tithe_ledger::credits::{
-    Backend, Counted, Counters, Credit, CreditError, CreditId, CreditMoved, CreditRefusal, Install,
-    InstallId, InstallOrigin, NewCredit, Plan, Quota,
+    Backend, Counted, Counters, Credit, CreditError, CreditId, CreditMoved, CreditRefusal, CreditState,
+    Install, InstallId, InstallOrigin, NewCredit, Plan, Quota,
 };
 use tithe_licences::{LicenceId, Revocation};
 use uuid::Uuid;
@@ -247,6 +249,78 @@ pub async fn origins_are_deleted_when_their_day_is_over(store: FreshStore) {
     assert_eq!(server.commit(Admit(late, START + day * 3)).await.unwrap(), counted(late, START + HOUR, 3));
     assert_eq!(purge(START + day * 3, 9).await, 1);
     assert_eq!(server.commit(Admit(late, START)).await.unwrap(), counted(late, START + day * 3, 1));
+}
+
+/// A few at a time, and not before their time. What runs, was done or was done late stays for ever.
+pub async fn credits_that_took_nothing_are_deleted_and_all_others_stay(store: FreshStore) {
+    let payer = AskPayer::Install(id(1));
+    let step = async |command, at| commit(store.as_ref(), vec![command], at).await.remove(0).unwrap();
+    for n in 1..=7 {
+        step(begin_of(n, of_install(1, installs::TEN)), START).await;
+    }
+    let over = START + ASK_LEASE;
+    step(finish_of(2, payer, completed(700)), START).await;
+    step(finish_of(3, payer, AskOutcome::Failed), START).await;
+    for n in [4, 5, 6] {
+        step(expire_of(n, id(1)), over).await;
+    }
+    step(finish_of(5, payer, completed(500)), over).await;
+    step(finish_of(7, payer, AskOutcome::Failed), START + HOUR).await;
+    let all = async || {
+        let mut all = Vec::new();
+        for n in 1..=7 {
+            all.push(store.credit(CreditId(ask_id(n))).await.unwrap());
+        }
+        all
+    };
+    let before = all().await;
+    let states = before.iter().map(|credit| credit.as_ref().unwrap().state);
+    let expired = CreditState::Expired { late: None };
+    let settled = CreditState::Settled(());
+    assert_eq!(
+        states.collect::<Vec<_>>(),
+        [
+            CreditState::Held { lease: over },
+            settled,
+            CreditState::Released,
+            expired,
+            CreditState::Expired { late: Some(()) },
+            expired,
+            CreditState::Released,
+        ]
+    );
+    let install = store.install(id(1)).await.unwrap();
+    assert_sound(&store).await;
+
+    let purge = async |before, limit| {
+        let deleted = store.credits_purge(before, limit).await.unwrap();
+        assert_sound(&store).await;
+        deleted
+    };
+    assert_eq!(purge(START, 9).await, 0, "not before its time");
+    assert_eq!(all().await, before);
+    assert_eq!(purge(START + HOUR, 2).await, 2);
+    assert_eq!(purge(START + HOUR, 2).await, 1);
+    assert_eq!(purge(START + HOUR, 2).await, 0);
+    let stays = |kept: &[usize]| -> Vec<Option<Credit>> {
+        let kept_or_none =
+            |(n, row): (usize, &Option<Credit>)| row.clone().filter(|_| kept.contains(&(n + 1)));
+        before.iter().enumerate().map(kept_or_none).collect()
+    };
+    assert_eq!(all().await, stays(&[1, 2, 5, 7]));
+    assert_eq!(purge(START + HOUR * 99, 9).await, 1);
+    assert_eq!(purge(START + HOUR * 99, 9).await, 0);
+    assert_eq!(all().await, stays(&[1, 2, 5]));
+    assert_eq!(store.install(id(1)).await.unwrap(), install);
+
+    // Whoever is that late finds nothing and takes nothing; what still runs ends as ever.
+    let late = commit(store.as_ref(), vec![finish_of(4, payer, completed(900))], over).await.remove(0);
+    assert!(matches!(late, Err(Refusal::NotFound { .. })), "{late:?}");
+    assert_eq!(store.install(id(1)).await.unwrap(), install);
+    step(finish_of(1, payer, completed(300)), over).await;
+    assert_sound(&store).await;
+    let report = audit(store.as_ref()).await.unwrap();
+    assert_eq!((report.installs, report.credits), (1, 3));
 }
 
 /// And those of the same moment by their ids.

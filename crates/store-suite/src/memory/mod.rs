@@ -22,6 +22,7 @@ use tithe_free_tier::{
     ReservationId,
 };
 use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, JobState, JobSummary, Lease, Refund};
+use tithe_ledger::credits::CreditState;
 use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository, Transfer, TransferKey};
 use tithe_lightning::{ExpiryWindow, Invoice, InvoiceRepository, InvoiceState, PaymentHash};
 use tithe_paywall::KeyId;

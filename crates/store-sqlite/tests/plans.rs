@@ -1,7 +1,5 @@
 //! What is deleted is found by an index that holds only that.
 
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
 use diesel::prelude::*;
 use diesel::sql_types::Text;
 use tithe_store_sql::retention::{

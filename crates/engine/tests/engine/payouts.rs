@@ -20,6 +20,8 @@ async fn hasty() -> Scene {
     let mut scene = Scene::open().await;
     scene.settings.payout_timeout = Duration::from_secs(4);
     scene.settings.payout_doubt = Duration::from_secs(10);
+    // There are no jobs to claim for hours.
+    scene.settings.claim_interval = Duration::from_secs(20);
     scene
 }
 

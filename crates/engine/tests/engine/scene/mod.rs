@@ -47,7 +47,7 @@ const PATIENCE: Duration = Duration::from_mins(30);
 pub const NODE_SATS: u64 = 50_000;
 
 /// How often a condition is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What servers share.
 pub struct Scene {

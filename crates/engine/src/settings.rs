@@ -124,7 +124,7 @@ pub struct CreditSettings {
     pub new_installs: u64,
     /// The models that a request of an install may name besides [`Settings::work_model`]. Each is offered.
     pub models: BTreeSet<String>,
-    /// The most output that a request of an install may have, in tokens; `None` means the default of its model.
+    /// The most output that a request of an install may ask for, in tokens; `None` means the default of its model.
     pub max_output_tokens: Option<u64>,
     /// The keys that licences may be signed with. Without any, every install is `core`.
     pub licence_keys: LicenceKeys,

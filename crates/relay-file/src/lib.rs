@@ -32,7 +32,7 @@
 //! A period may begin at most one day in the future, because clocks differ: nothing is renewed before it begins.
 //!
 //! [`read`] reads the whole file or refuses it with a list of everything that is wrong with it ([`RelayFileError`]); it never reads
-//! half of it. [`write`] and [`to_text`] write the current format.
+//! half of it. [`write()`] and [`to_text`] write the current format.
 //!
 //! ```
 //! use tithe_clock::Timestamp;

@@ -18,7 +18,7 @@ pub fn write<'i>(out: impl io::Write, installs: impl IntoIterator<Item = &'i Ins
     serde_json::to_writer_pretty(out, &File { rows: Rows(&sorted) }).map_err(io::Error::from)
 }
 
-/// The text that [`write`] writes.
+/// The text that [`write()`] writes.
 #[must_use]
 pub fn to_text<'i>(installs: impl IntoIterator<Item = &'i Install>) -> String {
     let mut text = Vec::new();

@@ -81,7 +81,7 @@ impl Books<'_> {
         Ok(credit)
     }
 
-    /// Counts a new install for its origin. One that proves a paid plan is nobody's free lunch.
+    /// Counts a new install for its origin. One that proves a paid plan is not counted.
     fn install_admit(&mut self, request: &CreditRequest) -> Result<(), Refusal> {
         let Some((name, most)) = request.origin.as_ref().filter(|_| !request.plan.is_paid()) else {
             return Ok(());

@@ -1,6 +1,7 @@
 //! What strangers leave behind goes away, and looking for late payments costs no more the longer a server has run.
 
-use crate::scene::{Scene, poll_all};
+use crate::asks::{ask, of, scene as scene_of_asks};
+use crate::scene::{Answer, Ends, Scene, poll_all};
 use std::time::Duration;
 use tithe_clock::Clock;
 use tithe_engine::jobs::{JobCursor, JobUpdate};
@@ -110,5 +111,22 @@ async fn a_reader_does_not_wait_for_a_wallet_that_hangs() {
     scene.clock.advance(SECOND * 2);
     server.engine.payments.invoice(hash).await.unwrap();
     assert!(began.elapsed() <= SECOND * 3, "{:?}", began.elapsed());
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_credit_that_was_given_back_is_forgotten_after_a_day_and_one_that_was_taken_never() {
+    let scene = scene_of_asks(5, None).await;
+    let server = scene.server();
+    ask(&server, of(1), None).await.unwrap();
+    scene.backend.say_to_work(Answer::of(&[], Ends::Refused));
+    assert!(ask(&server, of(1), None).await.is_err());
+    let credits = async || server.engine.audit().await.unwrap().credits;
+    scene.clock.advance(Duration::from_hours(24).saturating_sub(Duration::from_secs(1)));
+    server.engine.sweep().await.unwrap();
+    assert_eq!(credits().await, 2);
+    scene.clock.advance(Duration::from_secs(2));
+    server.engine.sweep().await.unwrap();
+    assert_eq!(credits().await, 1);
     scene.finish().await;
 }

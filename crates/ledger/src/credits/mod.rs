@@ -193,6 +193,7 @@
 //! ```
 
 mod audit;
+mod credit_id;
 mod install;
 mod install_id;
 mod origin;
@@ -204,6 +205,7 @@ mod repository;
 mod reservation;
 
 pub use audit::CreditAuditor;
+pub use credit_id::CreditId;
 pub use install::{Backend, Balance, Counters, Install, UnknownBackend, plan_backend};
 pub use install_id::{InstallId, InvalidInstallId};
 pub use origin::{InstallOrigin, ORIGIN_WINDOW, TooManyInstalls};
@@ -212,4 +214,4 @@ pub use plan::{Counted, Plan, Plans, Quota, UnknownPlan};
 pub use refusal::{CreditError, CreditRefusal};
 #[cfg(feature = "ports")]
 pub use repository::CreditRepository;
-pub use reservation::{Credit, CreditId, CreditMoved, CreditState, NewCredit};
+pub use reservation::{Credit, CreditMoved, CreditState, NewCredit};

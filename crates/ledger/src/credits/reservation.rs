@@ -2,31 +2,10 @@
 
 use super::install::plan_backend;
 use super::refusal::CreditError;
-use super::{Backend, Counted, Counters, Install, InstallId, Plan, Quota};
+use super::{Backend, Counted, Counters, CreditId, Install, InstallId, Plan, Quota};
 use crate::lifecycle::Lifecycle;
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 use tithe_clock::Timestamp;
-use uuid::Uuid;
-
-/// The id of a credit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct CreditId(pub Uuid);
-
-impl fmt::Display for CreditId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl FromStr for CreditId {
-    type Err = uuid::Error;
-    fn from_str(text: &str) -> Result<Self, uuid::Error> {
-        text.parse().map(Self)
-    }
-}
 
 /// The state of a credit. What it takes is always one request.
 pub type CreditState = Lifecycle<Timestamp, ()>;
@@ -232,6 +211,7 @@ impl Install {
 mod tests {
     use super::*;
     use crate::credits::CreditRefusal;
+    use uuid::Uuid;
 
     const LEASE: Duration = Duration::from_mins(5);
     const PRO: Quota = Quota { counted: Counted::Monthly, requests: Some(10), cloud: Some(4) };

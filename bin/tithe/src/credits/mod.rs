@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::database::Database;
 use crate::failure::Failure;
 use crate::operator::operator_engine;
+use crate::private;
 use clap::Subcommand;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -75,18 +76,19 @@ pub(crate) fn run(config: &Config, command: CreditsCommand) -> Result<ExitCode, 
             let mut report = report::Report::of(&read);
             if !check {
                 let installs = read.into_installs();
-                let imported =
-                    with_engine(config, async |engine| Ok(engine.credits.import(installs).await?));
-                report.imported = Some(imported?);
+                // An import may come before the first start of the server.
+                let work = async |engine: Engine| Ok(engine.credits.import(installs).await?);
+                report.imported = Some(with_engine(config, Tables::BroughtUpToDate, work)?);
             }
             println!("{}", if json { format!("{:#}", report.json()) } else { report.text() });
         }
         CreditsCommand::Export { output, .. } => {
-            let installs = with_engine(config, async |engine| export::all(&engine).await)?;
+            let installs = with_engine(config, Tables::AsTheyAre, async |engine| export::all(&engine).await)?;
             export::write(&installs, output.as_deref())?;
         }
         CreditsCommand::Show { install, json, .. } => {
-            let found = with_engine(config, async |engine| Ok(engine.credits.install(install).await?))?;
+            let find = async |engine: Engine| Ok(engine.credits.install(install).await?);
+            let found = with_engine(config, Tables::AsTheyAre, find)?;
             let found = found.ok_or_else(|| format!("there is no install {install}"))?;
             let shown = show::Shown::new(&found, &config.engine.credits.plans, SystemClock.now());
             println!("{}", if json { format!("{:#}", shown.json()) } else { shown.text() });
@@ -95,12 +97,31 @@ pub(crate) fn run(config: &Config, command: CreditsCommand) -> Result<ExitCode, 
     Ok(ExitCode::SUCCESS)
 }
 
+/// What a command expects of the database.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tables {
+    /// They exist.
+    AsTheyAre,
+    /// They are created and migrated, as at the start of a server.
+    BroughtUpToDate,
+}
+
 /// Does something with an engine on the servers' database.
 fn with_engine<T>(
     config: &Config,
+    tables: Tables,
     work: impl AsyncFnOnce(Engine) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let database = Database::of(&config.storage)?;
     let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(async { work(operator_engine(config, database.connect().await?).await?).await })
+    runtime.block_on(async {
+        let store = match tables {
+            Tables::AsTheyAre => database.connect().await?,
+            Tables::BroughtUpToDate => {
+                private::make_folder(&config.storage.data_dir)?;
+                database.open().await?
+            }
+        };
+        work(operator_engine(config, store).await?).await
+    })
 }

@@ -8,12 +8,21 @@ use tithe_engine::audit::{AuditReport, audit};
 use tithe_engine::reconciliation::{Balances, Difference, WalletReport};
 use tithe_money::Msats;
 
-/// Audits the database, and with `wallet` compares it with the wallet; the exit code reports whether everything is sound.
+/// The exit code of an audit that could not look: it says nothing about the money.
+const COULD_NOT_LOOK: u8 = 2;
+
+/// The exit code of an audit that has failed.
+pub(crate) fn could_not_look() -> ExitCode {
+    ExitCode::from(COULD_NOT_LOOK)
+}
+
+/// Audits the database, and with `wallet` compares it with the wallet. The exit code is 0 if everything is sound, 1 if something is
+/// not, and 2 if the wallet has not answered.
 pub(crate) fn run(config: &Config, json: bool, wallet: bool) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let database = Database::of(&config.storage)?;
     let runtime = tokio::runtime::Runtime::new()?;
     let (report, wallet) = runtime.block_on(async {
-        let store = database.connect().await?;
+        let store = database.connect_to_read().await?;
         let report = audit(store.as_ref()).await?;
         let wallet = if wallet {
             Some(operator_engine(config, store).await?.reconciliation.report().await?)
@@ -30,8 +39,13 @@ pub(crate) fn run(config: &Config, json: bool, wallet: bool) -> Result<ExitCode,
             print_wallet(wallet);
         }
     }
-    let is_sound = report.findings.is_empty() && wallet.is_none_or(|wallet| wallet.is_sound());
-    Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let findings = !report.findings.is_empty();
+    Ok(match wallet {
+        _ if findings => ExitCode::FAILURE,
+        Some(wallet) if wallet.is_unknown() => could_not_look(),
+        Some(wallet) if !wallet.is_sound() => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    })
 }
 
 fn print_wallet(report: &WalletReport) {

@@ -1,12 +1,14 @@
 //! Choosing the store by the database URL.
 
 use crate::config::Storage;
+use crate::failure::{Failure, doing};
 use std::sync::Arc;
 use tithe_engine::store::Store;
 use tithe_store_postgres::{PostgresSettings, PostgresStore};
 use tithe_store_sqlite::{SqliteSettings, SqliteStore};
 
-type Failure = Box<dyn std::error::Error>;
+/// What to look at when a file is not there.
+const WHERE_TO_LOOK: &str = "cannot use the database of TITHE_DATA_DIR and DATABASE_URL";
 
 /// The database that the configuration names.
 pub(crate) enum Database {
@@ -50,19 +52,25 @@ impl Database {
         self.connect().await
     }
 
-    /// Opens an existing database without changing it.
+    /// Opens an existing database whose tables are up to date. It creates and migrates nothing.
     pub(crate) async fn connect(&self) -> Result<Arc<dyn Store>, Failure> {
         Ok(match self {
             Self::Sqlite { url, settings } => {
-                let path = SqliteStore::path_of(url)?;
-                if !std::path::Path::new(path).exists() {
-                    return Err(
-                        format!("no database at {path}: check TITHE_DATA_DIR and DATABASE_URL").into()
-                    );
-                }
-                Arc::new(SqliteStore::open(url, *settings).await?)
+                let connected = SqliteStore::connect(url, *settings).await;
+                Arc::new(connected.map_err(doing(WHERE_TO_LOOK))?)
             }
             Self::Postgres { url, settings } => Arc::new(PostgresStore::connect(url, *settings).await?),
         })
+    }
+
+    /// Like [`Self::connect`], for a command that only reads. A file is left exactly as it is.
+    pub(crate) async fn connect_to_read(&self) -> Result<Arc<dyn Store>, Failure> {
+        match self {
+            Self::Sqlite { url, settings } => {
+                let connected = SqliteStore::connect_read_only(url, *settings).await;
+                Ok(Arc::new(connected.map_err(doing(WHERE_TO_LOOK))?))
+            }
+            Self::Postgres { .. } => self.connect().await,
+        }
     }
 }

@@ -55,7 +55,7 @@ enum Command {
     Serve(ConfigArgs),
     /// Migrate the database's tables. `serve` does this at start, too; use it to migrate in a separate step
     Migrate(ConfigArgs),
-    /// Audit the database: verify that no sat was lost or created
+    /// Audit the database: verify that no sat was lost or created. Exits with 0 if everything is sound, 1 if not, 2 if it could not look
     Audit {
         #[command(flatten)]
         config: ConfigArgs,
@@ -142,7 +142,10 @@ fn main() -> ExitCode {
         Command::Serve(args) => load(&args).and_then(|config| serve::run(&config)),
         Command::Migrate(args) => load(&args).and_then(|config| migrate::run(&config)),
         Command::Audit { config, json, wallet } => {
-            load(&config).and_then(|config| audit::run(&config, json, wallet))
+            load(&config).and_then(|config| audit::run(&config, json, wallet)).or_else(|failure| {
+                print_failure(failure.as_ref());
+                Ok(audit::could_not_look())
+            })
         }
         Command::Payouts { command } => {
             load(command.config()).and_then(|config| payouts::run(&config, command))
@@ -170,9 +173,13 @@ fn main() -> ExitCode {
         }
     };
     outcome.unwrap_or_else(|failure| {
-        eprintln!("tithe: {}", chain(failure.as_ref()));
+        print_failure(failure.as_ref());
         ExitCode::FAILURE
     })
+}
+
+fn print_failure(failure: &dyn std::error::Error) {
+    eprintln!("tithe: {}", chain(failure));
 }
 
 fn load(args: &ConfigArgs) -> Result<Config, Box<dyn std::error::Error>> {

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
-/// Runs the server until it receives SIGTERM, SIGINT or SIGHUP.
+/// Runs the server until it receives SIGTERM or SIGINT, or its terminal is closed.
 pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     start_log(config)?;
     let runtime = Runtime::new()?;
@@ -199,18 +199,42 @@ fn filter(config: &Config) -> Result<EnvFilter, Failure> {
         .map_err(|wrong| format!("invalid TITHE_LOG {:?}: {wrong}", config.log.filter).into())
 }
 
-/// Starts to listen for SIGTERM, SIGINT and SIGHUP; the future resolves when one arrives.
+/// Starts to listen for signals; the future resolves when one arrives that stops the server: SIGTERM, SIGINT, and SIGHUP when the
+/// terminal that the server runs in is closed.
+///
+/// Tools that rotate logs or reload services send SIGHUP or SIGUSR1 to whatever they find. Neither stops a service: the log goes to
+/// the standard error, and settings are read at the start.
 fn told_to_stop() -> impl Future<Output = ()> {
-    let signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
-    async {
-        let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = signals else {
+    let in_terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    let kinds = [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::hangup(),
+        SignalKind::user_defined1(),
+        SignalKind::user_defined2(),
+    ];
+    let signals = kinds.map(signal);
+    async move {
+        let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup), Ok(mut user1), Ok(mut user2)] = signals
+        else {
             // Without signal handlers only `kill -9` ends the server; no data is lost then.
             return std::future::pending().await;
         };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hangup.recv() => {}
+        loop {
+            let ignored = tokio::select! {
+                _ = terminate.recv() => return,
+                _ = interrupt.recv() => return,
+                _ = hangup.recv() => "SIGHUP",
+                _ = user1.recv() => "SIGUSR1",
+                _ = user2.recv() => "SIGUSR2",
+            };
+            if ignored == "SIGHUP" && in_terminal {
+                return;
+            }
+            info!(
+                signal = ignored,
+                "signal ignored: SIGTERM stops the server, and a restart reads new settings"
+            );
         }
     }
 }

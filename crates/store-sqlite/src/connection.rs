@@ -2,7 +2,11 @@
 
 use crate::fault::Fault;
 use diesel::connection::Connection as _;
+use diesel::dsl::sql;
+use diesel::migration::MigrationSource;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
+use diesel::sqlite::Sqlite;
 use diesel_async::pooled_connection::bb8::Pool;
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
@@ -43,6 +47,15 @@ impl Default for SqliteSettings {
     }
 }
 
+/// What a program does with the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// It reads and writes.
+    ReadWrite,
+    /// It only reads: SQLite itself refuses every write.
+    ReadOnly,
+}
+
 /// The reason why the database could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -58,6 +71,22 @@ pub enum OpenError {
         /// The cause.
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// There is no such file, or it is empty.
+    #[error("no database at {path}: expected a file that a server or `tithe migrate` has made")]
+    Missing {
+        /// The path of the file.
+        path: String,
+    },
+    /// The tables are older than this program.
+    #[error(
+        "the tables of {path} are out of date ({pending} migrations): run `tithe migrate`, or start the server"
+    )]
+    Outdated {
+        /// The path of the file.
+        path: String,
+        /// The number of missing migrations.
+        pending: usize,
     },
     /// The tables cannot be migrated.
     #[error("cannot migrate the database {path}")]
@@ -97,7 +126,8 @@ impl SqliteStore {
         let path = Self::path_of(url)?;
         let open = |cause| OpenError::Open { path: path.to_owned(), cause };
         // The first connection sets the journal mode, which the others rely on.
-        let mut first = establish(path.to_owned(), settings).await.map_err(|cause| open(cause.into()))?;
+        let first = establish(path.to_owned(), settings, Access::ReadWrite).await;
+        let mut first = first.map_err(|cause| open(cause.into()))?;
         let migrated = first
             .spawn_blocking(|connection| {
                 Ok(connection.immediate_transaction(|connection| {
@@ -123,9 +153,51 @@ impl SqliteStore {
     /// [`OpenError`].
     pub async fn open(url: &str, settings: SqliteSettings) -> Result<Self, OpenError> {
         Self::migrate(url, settings).await?;
+        Self::pools(url, settings, Access::ReadWrite).await
+    }
+
+    /// Opens a database that exists and whose tables are up to date. It creates and migrates nothing. Tables that are ahead of this
+    /// program are accepted: a newer version has run.
+    ///
+    /// # Errors
+    /// [`OpenError::Missing`], [`OpenError::Outdated`], and the others.
+    pub async fn connect(url: &str, settings: SqliteSettings) -> Result<Self, OpenError> {
+        Self::check(url, settings).await?;
+        Self::pools(url, settings, Access::ReadWrite).await
+    }
+
+    /// Like [`Self::connect`], for a program that only reads: it leaves the file exactly as it is.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn connect_read_only(url: &str, settings: SqliteSettings) -> Result<Self, OpenError> {
+        Self::check(url, settings).await?;
+        Self::pools(url, settings, Access::ReadOnly).await
+    }
+
+    /// Checks that there is a database whose tables are up to date. Changes nothing.
+    async fn check(url: &str, settings: SqliteSettings) -> Result<(), OpenError> {
+        let path = Self::path_of(url)?;
+        // A file of no bytes is a database without tables to SQLite; somebody has lost theirs.
+        if std::fs::metadata(path).map_or(0, |file| file.len()) == 0 {
+            return Err(OpenError::Missing { path: path.to_owned() });
+        }
+        let open = |cause| OpenError::Open { path: path.to_owned(), cause };
+        let first = establish(path.to_owned(), settings, Access::ReadOnly).await;
+        let mut first = first.map_err(|cause| open(cause.into()))?;
+        let pending = first.spawn_blocking(|connection| Ok(missing(connection))).await;
+        match pending {
+            Ok(Ok(0)) => Ok(()),
+            Ok(Ok(pending)) => Err(OpenError::Outdated { path: path.to_owned(), pending }),
+            Ok(Err(cause)) => Err(open(cause)),
+            Err(cause) => Err(open(cause.into())),
+        }
+    }
+
+    async fn pools(url: &str, settings: SqliteSettings, access: Access) -> Result<Self, OpenError> {
         let path = Self::path_of(url)?;
         let open = |cause| OpenError::Open { path: path.to_owned(), cause };
-        let pool = |size| pool(path, size, settings);
+        let pool = |size| pool(path, size, settings, access);
         Ok(Self {
             writer: pool(1).await.map_err(|cause| open(cause.into()))?,
             readers: pool(settings.readers.max(1)).await.map_err(|cause| open(cause.into()))?,
@@ -165,10 +237,11 @@ async fn pool(
     path: &str,
     size: u32,
     settings: SqliteSettings,
+    access: Access,
 ) -> Result<Pool<Connection>, diesel_async::pooled_connection::PoolError> {
     let mut config = ManagerConfig::default();
     config.recycling_method = RecyclingMethod::Fast;
-    config.custom_setup = Box::new(move |path| establish(path.to_owned(), settings).boxed());
+    config.custom_setup = Box::new(move |path| establish(path.to_owned(), settings, access).boxed());
     let manager = AsyncDieselConnectionManager::<Connection>::new_with_config(path, config);
     Pool::builder()
         .max_size(size)
@@ -178,21 +251,55 @@ async fn pool(
         .await
 }
 
-async fn establish(path: String, settings: SqliteSettings) -> ConnectionResult<Connection> {
-    let mut connection = Connection::establish(&path).await?;
+async fn establish(path: String, settings: SqliteSettings, access: Access) -> ConnectionResult<Connection> {
+    let address = match access {
+        Access::ReadWrite => path,
+        Access::ReadOnly => read_only(&path),
+    };
+    let mut connection = Connection::establish(&address).await?;
     let synchronous = match settings.synchronous {
         Synchronous::Full => "FULL",
         Synchronous::Off => "OFF",
     };
-    let pragmas = format!(
-        "PRAGMA busy_timeout = {};
-         PRAGMA journal_mode = WAL;
-         PRAGMA synchronous = {synchronous};
-         PRAGMA foreign_keys = ON;",
-        settings.patience.as_millis()
-    );
+    let patience = settings.patience.as_millis();
+    let pragmas = match access {
+        Access::ReadWrite => format!(
+            "PRAGMA busy_timeout = {patience};
+             PRAGMA journal_mode = WAL;
+             PRAGMA synchronous = {synchronous};
+             PRAGMA foreign_keys = ON;"
+        ),
+        Access::ReadOnly => format!("PRAGMA busy_timeout = {patience}; PRAGMA query_only = ON;"),
+    };
     connection.batch_execute(&pragmas).await.map_err(ConnectionError::CouldntSetupConfiguration)?;
     Ok(connection)
+}
+
+/// The address at which SQLite opens a file for reading only (<https://sqlite.org/uri.html>).
+fn read_only(path: &str) -> String {
+    let path = path.replace('%', "%25").replace('#', "%23");
+    format!("file:{path}?mode=ro")
+}
+
+/// The number of missing migrations. Changes nothing.
+fn missing(connection: &mut SqliteConnection) -> Result<usize, Box<dyn std::error::Error + Send + Sync>> {
+    let known = MigrationSource::<Sqlite>::migrations(&MIGRATIONS)?;
+    let remembers = "EXISTS (SELECT 1 FROM sqlite_master WHERE name = '__diesel_schema_migrations')";
+    let remembers: bool = diesel::select(sql::<Bool>(remembers)).get_result(connection)?;
+    if !remembers {
+        return Ok(known.len());
+    }
+    let applied: Vec<String> =
+        __diesel_schema_migrations::table.select(__diesel_schema_migrations::version).load(connection)?;
+    let versions = known.iter().map(|step| step.name().version().to_string());
+    Ok(versions.filter(|version| !applied.contains(version)).count())
+}
+
+diesel::table! {
+    __diesel_schema_migrations (version) {
+        version -> Text,
+        run_on -> Timestamp,
+    }
 }
 
 enum MigrateError {

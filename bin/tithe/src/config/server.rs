@@ -93,7 +93,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::new(
         "TITHE_SHUTDOWN_SECONDS",
         "shutdown_seconds",
-        "30",
+        "20",
         "How long a stopping server lets work finish before it hands the work back, in seconds",
     ),
 ];

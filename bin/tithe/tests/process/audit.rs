@@ -137,7 +137,7 @@ fn the_database_itself_refuses_to_change_history(env: &TestEnv) {
 
 fn without_its_tables_the_audit_says_what_to_do(env: &TestEnv) {
     let audited = env.run(&["audit"]);
-    assert_eq!(audited.status.code(), Some(1));
+    assert_eq!(audited.status.code(), Some(2), "it could not look, and says nothing about the money");
     let told = text(&audited.stderr);
     let expected = if env.is_postgres() { "run `tithe migrate`" } else { "no database at" };
     assert!(told.contains(expected), "{told}");
@@ -150,8 +150,51 @@ fn without_the_database_the_audit_says_where_it_looked() {
     let mut audit = crate::server::tithe(folder.path());
     let audited =
         audit.arg("audit").env("DATABASE_URL", "postgres://tithe@127.0.0.1:1/books").output().unwrap();
-    assert_eq!(audited.status.code(), Some(1));
+    assert_eq!(audited.status.code(), Some(2));
     let told = text(&audited.stderr);
     assert!(told.contains("the database at 127.0.0.1:1/books is unreachable"), "{told}");
     assert!(told.to_lowercase().contains("because") && told.contains("refused"), "{told}");
+}
+
+#[test]
+fn an_audit_leaves_a_file_exactly_as_it_is() {
+    let env = TestEnv::sqlite();
+    sell(&env);
+    let state = || {
+        let mut files: Vec<_> = std::fs::read_dir(env.file().parent().unwrap())
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with("tithe.db"))
+            .map(|entry| (entry.file_name(), std::fs::read(entry.path()).unwrap()))
+            .filter(|(name, _)| !name.to_string_lossy().ends_with("-shm"))
+            .collect();
+        files.retain(|(_, bytes)| !bytes.is_empty());
+        files.sort();
+        files
+    };
+    let before = state();
+    env.audit();
+    assert!(state() == before, "the audit has written");
+    // Tables that this program would migrate are not migrated by looking at them.
+    env.execute("DELETE FROM __diesel_schema_migrations WHERE version = (SELECT MAX(version) FROM __diesel_schema_migrations)")
+        .unwrap();
+    let before = state();
+    for command in [&["audit"][..], &["payouts", "list"], &["credits", "export"]] {
+        let refused = env.run(command);
+        let told = text(&refused.stderr);
+        assert!(told.contains("out of date (1 migrations): run `tithe migrate`"), "{command:?}: {told}");
+        assert!(state() == before, "{command:?} has written");
+    }
+}
+
+#[test]
+fn an_empty_file_is_no_sound_database() {
+    let env = TestEnv::sqlite();
+    std::fs::create_dir_all(env.file().parent().unwrap()).unwrap();
+    std::fs::write(env.file(), "").unwrap();
+    let audited = env.run(&["audit"]);
+    assert_eq!(audited.status.code(), Some(2));
+    let told = text(&audited.stderr);
+    assert!(told.contains("no database at") && told.contains("tithe migrate"), "{told}");
+    assert_eq!(std::fs::read(env.file()).unwrap(), b"");
 }

@@ -33,6 +33,7 @@ mod selftest;
 mod server;
 mod sessions;
 mod several;
+mod signals;
 mod tampering;
 mod test_env;
 

@@ -79,6 +79,14 @@ impl WalletReport {
             && self.balances.shortfall == 0
             && !self.differences.iter().any(|difference| difference.kind.is_error())
     }
+
+    /// Whether nothing is known to be wrong, but the wallet has not said everything.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        let is_wrong = self.balances.shortfall > 0
+            || self.differences.iter().any(|difference| difference.kind.is_error());
+        !is_wrong && (self.balances.held.is_none() || self.listed.is_none())
+    }
 }
 
 /// The use cases of reconciliation.

@@ -14,7 +14,7 @@ use tithe_test_postgres::Cluster;
 const TICK: Duration = Duration::from_millis(20);
 
 /// How long a server may take to come up: the database may be away meanwhile.
-const COMES_UP: Duration = Duration::from_secs(30);
+const COMES_UP: Duration = Duration::from_mins(2);
 
 /// How long the database is away at most, which is longer than the store's patience.
 const LONGEST_OUTAGE_MS: u64 = 9_000;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tithe_clock::Timestamp;
-use tithe_ledger::credits::{Balance, Counters, Install, Plans};
+use tithe_ledger::credits::{Balance, Counted, Counters, Install, Plans};
 
 /// An install as it is now, under the plan that it has last proven: as the admin API shows it.
 pub(crate) struct Shown {
@@ -43,7 +43,7 @@ impl Shown {
             format!("renewal: {renewal}"),
             format!("requests under monthly plans, in this period: {}", used(&install.monthly)),
             format!("requests under plans that are never renewed: {}", used(&install.lifetime)),
-            format!("running requests: {}", self.reserved()),
+            format!("running requests: {}", install.running()),
             format!("last active: {}", install.last_active_at),
             format!("created: {}", install.created_at),
         ]
@@ -56,7 +56,7 @@ impl Shown {
         json!({
             "installId": install.id.to_string(),
             "plan": balance.plan.as_str(),
-            "capped": balance.quota.requests.map_or("none", |_| balance.quota.counted.as_str()),
+            "capped": balance.quota.capped().map_or("none", Counted::as_str),
             "remaining": balance.remaining,
             "cloudRemaining": balance.cloud_remaining,
             "periodStart": balance.period_start.to_string(),
@@ -65,21 +65,17 @@ impl Shown {
             "lifetimeCloudConsumed": install.lifetime.cloud_consumed,
             "monthlyConsumed": install.monthly.consumed,
             "monthlyCloudConsumed": install.monthly.cloud_consumed,
-            "reserved": self.reserved(),
+            "reserved": install.running(),
             "lastActiveAt": install.last_active_at.to_string(),
             "createdAt": install.created_at.to_string(),
         })
-    }
-
-    fn reserved(&self) -> u64 {
-        self.install.lifetime.reserved.saturating_add(self.install.monthly.reserved)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tithe_ledger::credits::{Counted, Plan, Quota};
+    use tithe_ledger::credits::{Plan, Quota};
 
     const ID: &str = "0b8e1a3c-6d2f-4f57-9a51-0d6f3c2b7e10";
 

@@ -46,7 +46,6 @@ impl Asks {
         let running = match self.begin(&new, idempotency.as_ref()).await? {
             Begun::Running(running) => running,
             Begun::Replayed(response) => return Ok(response),
-            Begun::Declined(_) => return Err(EngineError::Internal),
         };
         let span = info_span!("ask", id = %running.id);
         let key = idempotency.map(|request| request.id);

@@ -6,12 +6,13 @@ use super::payer::{AskPayer, NewAskPayer};
 use super::service::Asks;
 use crate::books::Refusal;
 use crate::committer::CommitError;
+use crate::credits::ProvenPlan;
 use crate::error::{EngineError, PaymentNeeded, RequestError};
 use crate::idempotency::KeyedResponse;
 use crate::identities::RequestSignature;
 use crate::quotes::Quotes;
 use crate::records::IdempotencyRequest;
-use tithe_ledger::credits::{Backend, CreditError};
+use tithe_ledger::credits::{Backend, CreditError, CreditRefusal, TooManyInstalls};
 use tithe_money::Msats;
 use tithe_pricing::{Model, Quote, Terms};
 use tithe_trust::NostrPubkey;
@@ -33,18 +34,16 @@ pub(super) struct Running {
 pub(super) enum Begun {
     Running(Box<Running>),
     Replayed(KeyedResponse),
-    /// This payer does not pay for it.
-    Declined(Declined),
 }
 
-/// Why a payer does not pay.
-pub(super) enum Declined {
+/// Why an install's plan does not include a request.
+enum NotIncluded {
     /// The install has no credit.
-    Credits(tithe_ledger::credits::CreditRefusal),
+    Credits(CreditRefusal),
     /// Too many new installs have come from where the request comes from.
-    NewInstalls(tithe_ledger::credits::TooManyInstalls),
-    /// The pool does not pay for all of it.
-    Pool,
+    NewInstalls(TooManyInstalls),
+    /// The plan includes no such request, however many credits there are.
+    Request(RequestError),
 }
 
 impl Asks {
@@ -60,15 +59,13 @@ impl Asks {
         self.quotes.check_text(&new.request)?;
         let proven = new.install.as_ref().map(|install| self.credits.prove(install)).transpose()?;
         let terms = self.quotes.terms().await?;
-        let mut refused = None;
-        let mut too_many = None;
+        let mut not_included = None;
         if let Some(proven) = &proven {
-            let request = self.credits.request(proven, new.origin.as_ref());
-            let payer = NewAskPayer::Install(request);
-            match self.begin_with_credit(new, payer, &terms, idempotency).await? {
-                Begun::Declined(Declined::Credits(refusal)) => refused = Some(refusal),
-                Begun::Declined(Declined::NewInstalls(limit)) => too_many = Some(limit),
-                begun => return Ok(begun),
+            match self.begin_with_credit(new, proven, &terms, idempotency).await? {
+                Ok(begun) => return Ok(begun),
+                // Without an identity, nobody else could pay for what is wrong with the request.
+                Err(NotIncluded::Request(refused)) if new.identity.is_none() => return Err(refused.into()),
+                Err(reason) => not_included = Some(reason),
             }
         }
         let (evaluation, work) = self.metered_quotes(new, &terms)?;
@@ -76,15 +73,17 @@ impl Asks {
         let limit = most.checked_add(work.max.msats)?.max(Msats::new(1)?);
         if let Some(identity) = new.identity {
             let quotes = (evaluation, work, limit);
-            match self.begin_with_pool(new, identity, quotes, idempotency).await? {
-                Begun::Declined(_) => {}
-                begun => return Ok(begun),
+            if let Some(begun) = self.begin_with_pool(new, identity, quotes, idempotency).await? {
+                return Ok(begun);
             }
         }
-        if let Some(limit) = too_many {
-            return Err(EngineError::TooManyInstalls(limit));
-        }
-        Err(EngineError::PaymentNeeded(PaymentNeeded { required: limit, credits: refused }))
+        let credits = match not_included {
+            None => None,
+            Some(NotIncluded::Credits(refusal)) => Some(refusal),
+            Some(NotIncluded::NewInstalls(limit)) => return Err(EngineError::TooManyInstalls(limit)),
+            Some(NotIncluded::Request(refused)) => return Err(refused.into()),
+        };
+        Err(EngineError::PaymentNeeded(PaymentNeeded { required: limit, credits }))
     }
 
     /// The prices of a request that is paid for by what it costs.
@@ -98,24 +97,28 @@ impl Asks {
     async fn begin_with_credit(
         &self,
         new: &NewAsk,
-        payer: NewAskPayer,
+        proven: &ProvenPlan,
         terms: &Terms,
         idempotency: Option<&IdempotencyRequest>,
-    ) -> Result<Begun, EngineError> {
+    ) -> Result<Result<Begun, NotIncluded>, EngineError> {
+        if let Err(refused) = self.check_included(new) {
+            return Ok(Err(NotIncluded::Request(refused)));
+        }
         let (cloud, hardware) = (self.cloud_quote(new, terms)?, self.hardware_quote(new, terms));
+        let payer = NewAskPayer::Install(self.credits.request(proven, new.origin.as_ref()));
         let id = self.core.new_id();
         let running = payer.running();
         let credit = match self.commit_begin(id, payer, new.signature, idempotency).await {
             Ok(AskBegun::Credit(credit)) => credit,
             Ok(AskBegun::Replayed(response)) => {
-                return Ok(Begun::Replayed(KeyedResponse::replay(response)));
+                return Ok(Ok(Begun::Replayed(KeyedResponse::replay(response))));
             }
             Ok(AskBegun::Grant(_)) => return Err(EngineError::Internal),
             Err(CommitError::Refused(Refusal::Credit(CreditError::Refused(refusal)))) => {
-                return Ok(Begun::Declined(Declined::Credits(refusal)));
+                return Ok(Err(NotIncluded::Credits(refusal)));
             }
             Err(CommitError::Refused(Refusal::NewInstalls(limit))) => {
-                return Ok(Begun::Declined(Declined::NewInstalls(limit)));
+                return Ok(Err(NotIncluded::NewInstalls(limit)));
             }
             Err(failure) => return Err(self.not_begun(id, running, idempotency, failure)),
         };
@@ -135,16 +138,18 @@ impl Asks {
         };
         let limit = work.max.msats;
         let backend = credit.backend;
-        Ok(Begun::Running(Box::new(Running { id, payer: running, backend, evaluation: None, work, limit })))
+        let begun = Running { id, payer: running, backend, evaluation: None, work, limit };
+        Ok(Ok(Begun::Running(Box::new(begun))))
     }
 
+    /// `None` if the pool does not pay for all of it.
     async fn begin_with_pool(
         &self,
         new: &NewAsk,
         identity: NostrPubkey,
         (evaluation, work, limit): (Option<Quote>, Quote, Msats),
         idempotency: Option<&IdempotencyRequest>,
-    ) -> Result<Begun, EngineError> {
+    ) -> Result<Option<Begun>, EngineError> {
         if evaluation.is_some() {
             self.quotes.check_backend(&work.model)?;
         } else {
@@ -156,15 +161,16 @@ impl Asks {
         match self.commit_begin(id, payer, new.signature, idempotency).await {
             Ok(AskBegun::Grant(_)) => {}
             Ok(AskBegun::Replayed(response)) => {
-                return Ok(Begun::Replayed(KeyedResponse::replay(response)));
+                return Ok(Some(Begun::Replayed(KeyedResponse::replay(response))));
             }
             Ok(AskBegun::Credit(_)) => return Err(EngineError::Internal),
-            Err(CommitError::Refused(Refusal::NotFree(_))) => return Ok(Begun::Declined(Declined::Pool)),
+            Err(CommitError::Refused(Refusal::NotFree(_))) => return Ok(None),
             Err(failure) => return Err(self.not_begun(id, running, idempotency, failure)),
         }
         info!(%identity, request = %id, model = work.model, reserved = %limit, "request begun");
         let backend = Backend::Cloud;
-        Ok(Begun::Running(Box::new(Running { id, payer: running, backend, evaluation, work, limit })))
+        let begun = Running { id, payer: running, backend, evaluation, work, limit };
+        Ok(Some(Begun::Running(Box::new(begun))))
     }
 
     /// The error for a request that has not begun. If that is not known, what it may have set aside is given back.
@@ -193,8 +199,8 @@ impl Asks {
         self.core.committer.commit(begin).await
     }
 
-    /// The price of the work in the cloud, of a model that plans include.
-    fn cloud_quote(&self, new: &NewAsk, terms: &Terms) -> Result<Quote, EngineError> {
+    /// Checks that plans include such a request: its model, and the length of its answer.
+    fn check_included(&self, new: &NewAsk) -> Result<(), RequestError> {
         let settings = &self.core.settings;
         if let Some(name) = &new.model
             && *name != settings.work_model
@@ -203,14 +209,19 @@ impl Asks {
             let included = std::iter::once(&settings.work_model).chain(&settings.credits.models);
             let included: Vec<&str> = included.map(String::as_str).collect();
             let name = name.chars().take(100).collect();
-            return Err(RequestError::ModelNotIncluded { name, included: included.join(", ") }.into());
+            return Err(RequestError::ModelNotIncluded { name, included: included.join(", ") });
         }
+        let limit = self.output_limit(self.quotes.work_model(new.model.as_deref())?);
+        match new.max_output_tokens.filter(|asked| *asked > limit) {
+            Some(asked) => Err(RequestError::OutputNotIncluded { asked, limit }),
+            None => Ok(()),
+        }
+    }
+
+    /// The price of the work in the cloud.
+    fn cloud_quote(&self, new: &NewAsk, terms: &Terms) -> Result<Quote, EngineError> {
         let model = self.quotes.work_model(new.model.as_deref())?;
-        let limit = self.output_limit(model);
-        if let Some(asked) = new.max_output_tokens.filter(|asked| *asked > limit) {
-            return Err(RequestError::OutputNotIncluded { asked, limit }.into());
-        }
-        let wanted = new.max_output_tokens.unwrap_or(limit);
+        let wanted = new.max_output_tokens.unwrap_or(self.output_limit(model));
         Ok(Quotes::work(model, &new.request, Some(wanted), terms)?)
     }
 

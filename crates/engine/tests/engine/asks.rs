@@ -273,6 +273,21 @@ async fn a_credit_includes_no_longer_answer_than_the_plan_says() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_pool_pays_for_what_the_plan_of_the_install_does_not_include() {
+    let mut scene = scene(9, None).await;
+    scene.settings.rules.free_tier.budgets.new = Sats::new(1_000).unwrap();
+    let server = scene.server();
+    server.engine.pool.open().await.unwrap();
+    let small = |identity| NewAsk { model: Some("sim-small".to_owned()), identity, ..of(1) };
+    let refused = ask(&server, small(None), None).await.unwrap_err().to_string();
+    assert!(refused.contains("expected one of sim-large; got \"sim-small\""), "{refused}");
+    let free = ask(&server, small(Some(somebody(1))), None).await.unwrap();
+    assert!(!free.response.body.ends_with(" 0 msat"), "{free:?}");
+    assert_eq!(scene.store.install(install(1)).await.unwrap(), None, "no credit was taken");
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn hardware_that_is_down_is_named_and_costs_no_credit() {
     let mut scene = scene(5, Some(0)).await;
     let hardware: Arc<Backend> = Arc::default();

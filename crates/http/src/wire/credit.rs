@@ -4,7 +4,7 @@ use super::vocabulary::{CappedName, InstallPlanName};
 use serde::Serialize;
 use tithe_clock::Timestamp;
 use tithe_engine::credits::InstallBalance;
-use tithe_ledger::credits::{Balance, Install, Plans, Quota};
+use tithe_ledger::credits::{Balance, Counted, Install, Plans, Quota};
 use utoipa::ToSchema;
 
 /// What an install has left.
@@ -142,11 +142,12 @@ impl InstallBody {
     pub(crate) fn new(install: &Install, plans: &Plans, now: Timestamp) -> Self {
         let quota = plans.quota(install.plan);
         let balance = install.balance(install.plan, quota, now);
-        let Install { id, lifetime, monthly, last_active_at, created_at, .. } =
-            install.under(install.plan, now);
+        let install = install.under(install.plan, now);
+        let reserved = install.running();
+        let Install { id, plan, lifetime, monthly, last_active_at, created_at, .. } = install;
         Self {
             install_id: id.to_string(),
-            plan: install.plan.as_str(),
+            plan: plan.as_str(),
             capped: capped(quota),
             remaining: balance.remaining,
             cloud_remaining: balance.cloud_remaining,
@@ -156,7 +157,7 @@ impl InstallBody {
             lifetime_cloud_consumed: lifetime.cloud_consumed,
             monthly_consumed: monthly.consumed,
             monthly_cloud_consumed: monthly.cloud_consumed,
-            reserved: lifetime.reserved.saturating_add(monthly.reserved),
+            reserved,
             last_active_at,
             created_at,
         }
@@ -173,10 +174,7 @@ pub(crate) struct InstallListBody {
     pub(crate) next: Option<String>,
 }
 
-/// Over what time a plan counts requests.
-const fn capped(quota: &Quota) -> &'static str {
-    match quota.requests {
-        Some(_) => quota.counted.as_str(),
-        None => "none",
-    }
+/// The name of the time over which a plan limits requests.
+fn capped(quota: &Quota) -> &'static str {
+    quota.capped().map_or("none", Counted::as_str)
 }

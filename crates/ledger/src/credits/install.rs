@@ -189,6 +189,12 @@ impl Install {
         if plan.is_paid() { Self { plan, ..rolled } } else { rolled }
     }
 
+    /// How many of its requests are running.
+    #[must_use]
+    pub const fn running(&self) -> u64 {
+        self.lifetime.reserved.saturating_add(self.monthly.reserved)
+    }
+
     /// What is used of a quota that counts so.
     #[must_use]
     pub const fn counters(&self, counted: Counted) -> &Counters {

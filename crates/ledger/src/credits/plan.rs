@@ -89,6 +89,17 @@ pub struct Quota {
     pub cloud: Option<u64>,
 }
 
+impl Quota {
+    /// Over what time the requests are limited; `None` if the plan includes any number.
+    #[must_use]
+    pub const fn capped(&self) -> Option<Counted> {
+        match self.requests {
+            Some(_) => Some(self.counted),
+            None => None,
+        }
+    }
+}
+
 /// What the plans include.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

@@ -25,6 +25,7 @@ mod licences;
 mod memory;
 mod migrate;
 mod nostr;
+mod operating;
 mod passwords;
 mod payouts;
 mod refunds;

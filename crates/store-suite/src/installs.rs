@@ -5,7 +5,7 @@ use crate::scene::{msats, usage};
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_engine::asks::{
-    AskBegin, AskFinish, AskOutcome, AskPayer, AskRenew, FinishedAsk, NewAskPayer, RenderAsk,
+    AskBegin, AskFinish, AskOutcome, AskPayer, AskRelease, AskRenew, FinishedAsk, NewAskPayer, RenderAsk,
 };
 use tithe_engine::credits::{CreditExpire, CreditRequest};
 use tithe_engine::identities::RequestSignature;
@@ -93,6 +93,13 @@ pub fn finish_of(n: u128, payer: AskPayer, outcome: AskOutcome) -> Command {
 pub fn finish_keyed(n: u128, payer: AskPayer, outcome: AskOutcome, key: &IdempotencyRequest) -> Command {
     let finish: Option<(_, Arc<dyn RenderAsk>)> = Some((key.id.clone(), Arc::new(AsText)));
     Command::AskFinish(Box::new(AskFinish { finish, ..ask_finish(n, payer, outcome) }))
+}
+
+/// Request `n` has failed, perhaps under a key.
+#[must_use]
+pub fn release_of(n: u128, payer: AskPayer, key: Option<&IdempotencyRequest>) -> Command {
+    let key = key.map(|key| key.id.clone());
+    Command::AskRelease(AskRelease { id: ask_id(n), payer, key })
 }
 
 /// The renewal of request `n`, and of its key if it has one.

@@ -1,6 +1,7 @@
 //! Doing a plain request: set aside, work, settle.
 
 use super::ask_finish::{AskEnded, AskFinish, AskOutcome, FinishedAsk, RenderAsk};
+use super::ask_release::AskRelease;
 use super::ask_renew::AskRenew;
 use super::begin::{Begun, Running};
 use super::new_ask::NewAsk;
@@ -19,6 +20,7 @@ use tithe_free_tier::{RequestHash, ReservationId};
 use tithe_ledger::credits::{Backend, CreditId};
 use tithe_money::Msats;
 use tithe_trust::Tier;
+use tokio::task::JoinHandle;
 use tracing::{Instrument, info, info_span, warn};
 use uuid::Uuid;
 
@@ -57,23 +59,22 @@ impl Asks {
                     Err(EngineError::WorkFailed)
                 }
             };
-            let worked = match worked {
-                Ok(worked) => worked,
-                Err(failure) => {
-                    self.give_back(running.id, running.payer, None);
-                    return Err(failure);
+            match worked {
+                Ok(worked) => {
+                    let finish = key.clone().map(|key| (key, Arc::clone(&render)));
+                    self.finish(&running, &new.request, worked, finish).await
                 }
-            };
-            let finish = key.clone().map(|key| (key, Arc::clone(&render)));
-            let finished = self.finish(&running, &new.request, worked, finish).await?;
-            Ok(KeyedResponse::new(render.render(&finished)))
+                Err(failure) => Err(failure),
+            }
         };
-        let done = done.instrument(span).await;
-        if let (Err(_), Some(key)) = (&done, key) {
-            // Nothing was taken: a retry may begin at once.
-            self.idempotency.release_of(key, Some(running.id)).await;
+        match done.instrument(span).await {
+            Ok(finished) => Ok(KeyedResponse::new(render.render(&finished))),
+            Err(failure) => {
+                // The customer learns of the failure when a retry can begin.
+                let _ended = self.give_back(running.id, running.payer, key).await;
+                Err(failure)
+            }
         }
-        done
     }
 
     /// The backend that a request runs on.
@@ -87,34 +88,25 @@ impl Asks {
 
     /// Does the work once there is a slot for it. Only those wait for one who have set something aside, and only while their client
     /// waits.
-    async fn work_in_turn(
-        &self,
-        running: &Running,
-        new: &NewAsk,
-    ) -> Result<Result<Worked, Failure>, EngineError> {
+    async fn work_in_turn(&self, running: &Running, new: &NewAsk) -> Result<Worked, EngineError> {
         let _slot = tokio::select! {
             slot = self.slots.take() => slot?,
             () = new.client.gone.cancelled() => return Err(EngineError::WorkFailed),
         };
-        Ok(self.work(running, new).await)
-    }
-
-    async fn work(&self, running: &Running, new: &NewAsk) -> Result<Worked, Failure> {
-        let Ok(backend) = self.backend_of(running) else {
-            return Err(Failure::Backend(InferenceError::Misconfigured(None)));
-        };
         let request = MeteredRequest {
             id: running.id,
             text: &new.request,
-            evaluation: running.evaluation.as_ref(),
-            work: &running.work,
-            backend,
+            quotes: &running.quotes,
+            backend: self.backend_of(running)?,
             health: (running.backend == Backend::Cloud).then_some(&*self.backend),
             patience: self.core.settings.work_timeout,
             client: &new.client,
             needs_text: false,
         };
-        request.run(&self.quotes).await
+        request.run(&self.quotes).await.map_err(|failure| {
+            warn!(cause = failure.cause(), backend = %running.backend, "the request failed");
+            error_of(running.backend, &failure)
+        })
     }
 
     /// Renews what is set aside, and the lease of the idempotency key, for as long as they are ours; returns when they no longer
@@ -135,34 +127,30 @@ impl Asks {
         }
     }
 
-    /// Commits the end of a request. What has no answer takes nothing.
+    /// Commits the end of a request that the models have answered.
     async fn finish(
         &self,
         running: &Running,
         text: &str,
-        worked: Result<Worked, Failure>,
+        worked: Worked,
         finish: Option<(IdempotencyId, Arc<dyn RenderAsk>)>,
     ) -> Result<FinishedAsk, EngineError> {
-        let outcome = match &worked {
-            Ok(worked) => outcome(worked),
-            Err(failure) => {
-                warn!(cause = failure.cause(), backend = %running.backend, "the request failed");
-                AskOutcome::Failed
-            }
+        let Some(outcome) = outcome(&worked) else {
+            worked.unpaid().await;
+            return Err(EngineError::WorkFailed);
         };
         let command = AskFinish {
             id: running.id,
             payer: running.payer,
-            model: running.work.model.clone(),
+            model: running.quotes.work.model.clone(),
             backend: running.backend,
             request_hash: RequestHash::of(text),
             limit: running.limit,
             outcome,
             finish,
         };
-        let ended = self.commit_finish(&command).await;
-        match (ended, worked) {
-            (Ok(AskEnded::Answered(finished)), Ok(worked)) => {
+        match self.commit_finish(&command).await {
+            Ok(AskEnded::Answered(finished)) => {
                 if finished.answer.is_ok() {
                     worked.paid(&self.quotes, running.id).await;
                 } else {
@@ -172,12 +160,13 @@ impl Asks {
                 info!(cost = %finished.cost, absorbed = %finished.absorbed, "request finished");
                 Ok(*finished)
             }
-            (Ok(_), Err(failure)) => Err(error_of(running.backend, &failure)),
-            (ended, worked) => {
-                if let Ok(worked) = worked {
-                    worked.unpaid().await;
-                }
-                Err(ended.err().unwrap_or(EngineError::WorkFailed))
+            Ok(AskEnded::GivenBack) => {
+                worked.unpaid().await;
+                Err(EngineError::WorkFailed)
+            }
+            Err(failure) => {
+                worked.unpaid().await;
+                Err(failure)
             }
         }
     }
@@ -248,45 +237,33 @@ impl Asks {
         }))
     }
 
-    /// Gives back what was set aside for a request that does not run, or what may have been: if there is nothing, nothing happens.
-    /// Nobody waits for it.
-    pub(super) fn give_back(&self, id: Uuid, payer: AskPayer, key: Option<IdempotencyId>) {
-        let command = AskFinish {
-            id,
-            payer,
-            model: String::new(),
-            backend: Backend::Cloud,
-            request_hash: RequestHash::of(""),
-            limit: Msats::ZERO,
-            outcome: AskOutcome::Failed,
-            finish: None,
-        };
-        let (core, idempotency) = (Arc::clone(&self.core), Arc::clone(&self.idempotency));
+    /// Gives back what was set aside for a request that has no answer, or what may have been: if there is nothing, nothing happens. It
+    /// goes on when nobody waits for it.
+    pub(super) fn give_back(&self, id: Uuid, payer: AskPayer, key: Option<IdempotencyId>) -> JoinHandle<()> {
+        let release = AskRelease { id, payer, key };
+        let core = Arc::clone(&self.core);
         tokio::spawn(async move {
             // When the lease has run out, a sweep gives it back.
             let until = tokio::time::Instant::now() + core.settings.lease;
-            while let Err(failure) = core.committer.commit(command.clone()).await {
+            while let Err(failure) = core.committer.commit(release.clone()).await {
                 if matches!(failure, CommitError::Refused(_)) || tokio::time::Instant::now() >= until {
                     info!(failure = chain(&failure), request = %id, "nothing was given back");
                     break;
                 }
                 tokio::time::sleep(COMMIT_RETRY_INTERVAL).await;
             }
-            if let Some(key) = key {
-                idempotency.release_of(key, Some(id)).await;
-            }
-        });
+        })
     }
 }
 
-/// How a request ends that the models have answered.
-fn outcome(worked: &Worked) -> AskOutcome {
+/// How a request ends that the models have answered; `None` if its client had gone before the work began.
+fn outcome(worked: &Worked) -> Option<AskOutcome> {
     let cost = worked.cost;
     match worked.done.clone() {
-        Done::Completed(answer) => AskOutcome::Completed { answer, cost },
-        Done::NotAsked => AskOutcome::Failed,
-        Done::Rejected(reason) => AskOutcome::Rejected { reason },
-        Done::Unreadable(reason) => AskOutcome::Unreadable { reason },
+        Done::Completed(answer) => Some(AskOutcome::Completed { answer, cost }),
+        Done::NotAsked => None,
+        Done::Rejected(reason) => Some(AskOutcome::Rejected { reason }),
+        Done::Unreadable(reason) => Some(AskOutcome::Unreadable { reason }),
     }
 }
 

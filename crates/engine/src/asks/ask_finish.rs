@@ -33,8 +33,6 @@ pub enum AskOutcome {
         /// The reason, for the customer.
         reason: String,
     },
-    /// The work could not be done.
-    Failed,
 }
 
 /// A plain request that was answered.
@@ -63,7 +61,7 @@ pub struct FinishedAsk {
 pub enum AskEnded {
     /// The request is answered.
     Answered(Box<FinishedAsk>),
-    /// Everything that was set aside is given back: the work was not done, or another request has begun under its key since.
+    /// Everything that was set aside is given back: another request has begun under its key since.
     GivenBack,
 }
 
@@ -100,20 +98,6 @@ impl AskFinish {
         match self.payer {
             AskPayer::Install(_) => (Payer::Plan, Absorb::Nothing),
             AskPayer::Pool(_) => (Payer::Nobody, Absorb::Reserved(ReservationId(self.id))),
-        }
-    }
-
-    /// Gives back what is set aside. Returns whether anything was: it may have ended before.
-    fn give_back(&self, books: &mut Books<'_>) -> Result<bool, Refusal> {
-        match self.payer {
-            AskPayer::Install(install) => books.credit_release(CreditId(self.id), install),
-            AskPayer::Pool(identity) => {
-                let Some(held) = books.live_reservation(ReservationId(self.id))? else { return Ok(false) };
-                let identity = books.identity(identity)?;
-                let ended = held.release(&identity, &books.pool_state()?, books.now())?;
-                books.reservation_end(ended)?;
-                Ok(true)
-            }
         }
     }
 
@@ -159,15 +143,10 @@ impl Command for AskFinish {
 
     fn decide(&self, books: &mut Books<'_>) -> Result<AskEnded, Refusal> {
         // Another request has begun under its key since: that one is answered.
-        let taken = match &self.finish {
-            Some((key, _)) => !books.key_is_of(key, self.id)?,
-            None => false,
-        };
-        if taken || self.outcome == AskOutcome::Failed {
-            self.give_back(books)?;
-            if let Some((key, _)) = self.finish.as_ref().filter(|_| !taken) {
-                books.key_release(key)?;
-            }
+        if let Some((key, _)) = &self.finish
+            && !books.key_is_of(key, self.id)?
+        {
+            self.payer.release(self.id, books)?;
             return Ok(AskEnded::GivenBack);
         }
         let mut loses_trust = false;
@@ -178,11 +157,10 @@ impl Command for AskFinish {
             }
             AskOutcome::Rejected { reason } | AskOutcome::Unreadable { reason } => {
                 // Once: this end may have been committed before, although its outcome was not known.
-                let ends_now = self.give_back(books)?;
+                let ends_now = self.payer.release(self.id, books)?;
                 loses_trust = ends_now && matches!(self.outcome, AskOutcome::Rejected { .. });
                 (Err(reason.clone()), Msats::ZERO, Msats::ZERO, None)
             }
-            AskOutcome::Failed => return Ok(AskEnded::GivenBack),
         };
         let tier = match self.payer {
             AskPayer::Install(_) => Tier::Anonymous,

@@ -10,6 +10,7 @@ use crate::credits::ProvenPlan;
 use crate::error::{EngineError, PaymentNeeded, RequestError};
 use crate::idempotency::KeyedResponse;
 use crate::identities::RequestSignature;
+use crate::metered::MeteredQuotes;
 use crate::quotes::Quotes;
 use crate::records::IdempotencyRequest;
 use tithe_ledger::credits::{Backend, CreditError, CreditRefusal, TooManyInstalls};
@@ -24,8 +25,7 @@ pub(super) struct Running {
     pub(super) id: Uuid,
     pub(super) payer: AskPayer,
     pub(super) backend: Backend,
-    pub(super) evaluation: Option<Quote>,
-    pub(super) work: Quote,
+    pub(super) quotes: MeteredQuotes,
     /// The most that it can cost.
     pub(super) limit: Msats,
 }
@@ -68,14 +68,12 @@ impl Asks {
                 Err(reason) => not_included = Some(reason),
             }
         }
-        let (evaluation, work) = self.metered_quotes(new, &terms)?;
-        let most = evaluation.as_ref().map_or(Msats::ZERO, |quote| quote.max.msats);
-        let limit = most.checked_add(work.max.msats)?.max(Msats::new(1)?);
-        if let Some(identity) = new.identity {
-            let quotes = (evaluation, work, limit);
-            if let Some(begun) = self.begin_with_pool(new, identity, quotes, idempotency).await? {
-                return Ok(begun);
-            }
+        let quotes = self.metered_quotes(new, &terms)?;
+        let required = quotes.limit()?;
+        if let Some(identity) = new.identity
+            && let Some(begun) = self.begin_with_pool(new, identity, quotes, idempotency).await?
+        {
+            return Ok(begun);
         }
         let credits = match not_included {
             None => None,
@@ -83,15 +81,16 @@ impl Asks {
             Some(NotIncluded::NewInstalls(limit)) => return Err(EngineError::TooManyInstalls(limit)),
             Some(NotIncluded::Request(refused)) => return Err(refused.into()),
         };
-        Err(EngineError::PaymentNeeded(PaymentNeeded { required: limit, credits }))
+        Err(EngineError::PaymentNeeded(PaymentNeeded { required, credits }))
     }
 
     /// The prices of a request that is paid for by what it costs.
-    fn metered_quotes(&self, new: &NewAsk, terms: &Terms) -> Result<(Option<Quote>, Quote), EngineError> {
+    fn metered_quotes(&self, new: &NewAsk, terms: &Terms) -> Result<MeteredQuotes, EngineError> {
         let model = self.quotes.work_model(new.model.as_deref())?;
         let evaluates = self.core.settings.session_evaluation;
         let evaluation = if evaluates { Some(self.quotes.evaluation(&new.request, terms)?) } else { None };
-        Ok((evaluation, Quotes::work(model, &new.request, new.max_output_tokens, terms)?))
+        let work = Quotes::work(model, &new.request, new.max_output_tokens, terms)?;
+        Ok(MeteredQuotes { evaluation, work })
     }
 
     async fn begin_with_credit(
@@ -136,9 +135,9 @@ impl Asks {
                 return Err(failure);
             }
         };
-        let limit = work.max.msats;
-        let backend = credit.backend;
-        let begun = Running { id, payer: running, backend, evaluation: None, work, limit };
+        let quotes = MeteredQuotes { evaluation: None, work };
+        let (limit, backend) = (quotes.limit()?, credit.backend);
+        let begun = Running { id, payer: running, backend, quotes, limit };
         Ok(Ok(Begun::Running(Box::new(begun))))
     }
 
@@ -147,14 +146,15 @@ impl Asks {
         &self,
         new: &NewAsk,
         identity: NostrPubkey,
-        (evaluation, work, limit): (Option<Quote>, Quote, Msats),
+        quotes: MeteredQuotes,
         idempotency: Option<&IdempotencyRequest>,
     ) -> Result<Option<Begun>, EngineError> {
-        if evaluation.is_some() {
-            self.quotes.check_backend(&work.model)?;
+        if quotes.evaluation.is_some() {
+            self.quotes.check_backend(&quotes.work.model)?;
         } else {
-            self.quotes.check_work_backend(&work.model)?;
+            self.quotes.check_work_backend(&quotes.work.model)?;
         }
+        let limit = quotes.limit()?;
         let id = self.core.new_id();
         let payer = NewAskPayer::Pool { identity, amount: limit };
         let running = payer.running();
@@ -167,9 +167,9 @@ impl Asks {
             Err(CommitError::Refused(Refusal::NotFree(_))) => return Ok(None),
             Err(failure) => return Err(self.not_begun(id, running, idempotency, failure)),
         }
-        info!(%identity, request = %id, model = work.model, reserved = %limit, "request begun");
+        info!(%identity, request = %id, model = quotes.work.model, reserved = %limit, "request begun");
         let backend = Backend::Cloud;
-        let begun = Running { id, payer: running, backend, evaluation, work, limit };
+        let begun = Running { id, payer: running, backend, quotes, limit };
         Ok(Some(Begun::Running(Box::new(begun))))
     }
 

@@ -1,6 +1,6 @@
 //! Who pays for a plain request.
 
-use crate::books::RowKeys;
+use crate::books::{Books, Refusal, RowKeys};
 use crate::credits::CreditRequest;
 use tithe_free_tier::ReservationId;
 use tithe_ledger::credits::{CreditId, InstallId};
@@ -37,6 +37,20 @@ impl AskPayer {
         match self {
             Self::Install(install) => keys.declare_credit(CreditId(id), install),
             Self::Pool(identity) => keys.declare_reservation(ReservationId(id), identity),
+        }
+    }
+
+    /// Gives back what is set aside for a request. Returns whether anything was: it may have ended before.
+    pub(super) fn release(self, id: Uuid, books: &mut Books<'_>) -> Result<bool, Refusal> {
+        match self {
+            Self::Install(install) => books.credit_release(CreditId(id), install),
+            Self::Pool(identity) => {
+                let Some(held) = books.live_reservation(ReservationId(id))? else { return Ok(false) };
+                let identity = books.identity(identity)?;
+                let ended = held.release(&identity, &books.pool_state()?, books.now())?;
+                books.reservation_end(ended)?;
+                Ok(true)
+            }
         }
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! It is the same for every payer. Whoever pays sets something aside before, and settles what was done after it.
 
+mod quotes;
 mod slots;
 mod work;
 
+pub(crate) use quotes::MeteredQuotes;
 pub(crate) use slots::RequestSlots;
 pub use work::{Client, Delivered, Listener};
 pub(crate) use work::{Done, Failure, MeteredRequest, Worked};

@@ -1,5 +1,6 @@
 //! Evaluating a request and doing its work.
 
+use super::quotes::MeteredQuotes;
 use crate::error_chain::chain;
 use crate::inference::{self, BackendHealth, ChatRequest, Inference, InferenceError, Message, Role};
 use crate::quotes::evaluation::{Judgement, UNREADABLE};
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tithe_money::Msats;
-use tithe_pricing::{FinishReason, Priced, Quote, Usage};
+use tithe_pricing::{FinishReason, Priced, Usage};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -32,10 +33,8 @@ pub(crate) struct MeteredRequest<'a> {
     pub(crate) id: Uuid,
     /// The text.
     pub(crate) text: &'a str,
-    /// The price of its evaluation; `None` if it is not evaluated.
-    pub(crate) evaluation: Option<&'a Quote>,
-    /// The price of its work.
-    pub(crate) work: &'a Quote,
+    /// The prices.
+    pub(crate) quotes: &'a MeteredQuotes,
     /// The backend that does the work.
     pub(crate) backend: &'a dyn Inference,
     /// What is known of the health of that backend, if it is watched.
@@ -99,7 +98,7 @@ impl MeteredRequest<'_> {
     pub(crate) async fn run(&self, quotes: &Arc<Quotes>) -> Result<Worked, Failure> {
         let mut runs = Vec::new();
         let mut cost = Msats::ZERO;
-        if let Some(quote) = self.evaluation {
+        if let Some(quote) = &self.quotes.evaluation {
             let evaluated = quotes.evaluate(quote, self.text, self.id, "evaluation").await;
             let Evaluated { judgement, run, usage } = evaluated.map_err(|failure| {
                 quotes.suspect(&quote.model, &failure);
@@ -128,14 +127,14 @@ impl MeteredRequest<'_> {
                 return Err(failure);
             }
         };
-        let cost = add(cost, self.work.price_or_max(&delivered.usage).msats);
+        let cost = add(cost, self.quotes.work.price_or_max(&delivered.usage).msats);
         runs.push((run, delivered.usage));
         Ok(Worked { done: Done::Completed(delivered), cost, runs, lost })
     }
 
     /// Does the work. Returns also what a client who has gone did not get.
     async fn answer(&self, quotes: &Arc<Quotes>) -> Result<(Delivered, UnpaidRun, Msats), Failure> {
-        let quote = self.work;
+        let quote = &self.quotes.work;
         let chat = ChatRequest {
             model: quote.model.clone(),
             messages: vec![Message { role: Role::User, text: self.text.to_owned() }],

@@ -12,7 +12,7 @@ use crate::committer::CommitError;
 use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::idempotency::KeyedResponse;
-use crate::metered::{Client, Delivered, Done, Failure, MeteredRequest, Worked};
+use crate::metered::{Client, Delivered, Done, Failure, MeteredQuotes, MeteredRequest, Worked};
 use crate::quotes::Quotes;
 use crate::records::{IdempotencyId, IdempotencyRequest};
 use std::sync::Arc;
@@ -55,8 +55,7 @@ struct Running {
     request: SessionRequest,
     session: Session,
     text: String,
-    evaluation: Option<Quote>,
-    work: Quote,
+    quotes: MeteredQuotes,
     client: Client,
     key: Option<IdempotencyId>,
 }
@@ -129,12 +128,11 @@ impl Sessions {
         }
         let terms = self.quotes.terms().await?;
         let evaluation = if evaluates { Some(self.quotes.evaluation(&text, &terms)?) } else { None };
-        let mut work = Quotes::work(model, &text, max_output_tokens, &terms)?;
+        let work = Quotes::work(model, &text, max_output_tokens, &terms)?;
+        let mut quotes = MeteredQuotes { evaluation, work };
         let (id, now) = (RequestId(self.core.new_id()), self.core.now());
         for _try in 0..BEGIN_TRIES_MAX {
-            let fee = evaluation.as_ref().map_or(Msats::ZERO, |quote| quote.max.msats);
-            // Work that costs nothing has a hold too.
-            let limit = fee.checked_add(work.max.msats)?.max(Msats::new(1)?);
+            let (fee, limit) = (quotes.fee(), quotes.limit()?);
             let request = SessionRequest {
                 id,
                 session: access.session,
@@ -156,7 +154,7 @@ impl Sessions {
                     info!(session = %session.id, request = %id, model = model.name, held = %limit, "request begun");
                     let keys = access.keys.iter().map(|key| key.id).collect();
                     let request = SessionRequest { keys, ..request };
-                    let running = Running { request, session, text, evaluation, work, client, key };
+                    let running = Running { request, session, text, quotes, client, key };
                     return Ok(Begun::Running(Box::new(running)));
                 }
                 Ok(SessionRequestBegun::Replayed(response)) => {
@@ -165,20 +163,20 @@ impl Sessions {
                 Err(CommitError::Refused(Refusal::Ledger(LedgerError::Insufficient {
                     available, ..
                 }))) => {
-                    let shorter = shortened(&work, max_output_tokens, available.saturating_sub(fee));
+                    let shorter = shortened(&quotes.work, max_output_tokens, available.saturating_sub(fee));
                     let Some(output) = shorter else {
                         return Err(EngineError::InsufficientBalance { required: limit, available });
                     };
-                    work = Quotes::work(model, &text, Some(output), &terms)?;
+                    quotes.work = Quotes::work(model, &text, Some(output), &terms)?;
                 }
                 Err(CommitError::Refused(Refusal::KeyUsage(UsageError::Limit(reached)))) => {
                     let left = match reached {
                         LimitReached::Spend { left, .. } => left,
                         _ => Msats::ZERO,
                     };
-                    let shorter = shortened(&work, max_output_tokens, left.saturating_sub(fee));
+                    let shorter = shortened(&quotes.work, max_output_tokens, left.saturating_sub(fee));
                     let Some(output) = shorter else { return Err(EngineError::KeyLimit(reached)) };
-                    work = Quotes::work(model, &text, Some(output), &terms)?;
+                    quotes.work = Quotes::work(model, &text, Some(output), &terms)?;
                 }
                 Err(CommitError::Refused(Refusal::Session(refused))) => {
                     return Err(EngineError::SessionState(refused));
@@ -228,8 +226,7 @@ impl Sessions {
         let request = MeteredRequest {
             id: running.request.id.0,
             text: &running.text,
-            evaluation: running.evaluation.as_ref(),
-            work: &running.work,
+            quotes: &running.quotes,
             backend: self.core.ports.inference.as_ref(),
             health: Some(&self.backend),
             patience: self.core.settings.work_timeout,

@@ -8,12 +8,12 @@ use super::{FreshStore, assert_sound};
 use crate::command::{Command, Reply};
 use crate::installs::{
     ASK_LEASE, TEN, ask_id, begin_keyed, begin_of, completed, expire_of, finish_keyed, finish_of, install_id,
-    of_install,
+    of_install, release_of,
 };
 use crate::people::Dice;
 use crate::scene::START;
 use std::time::Duration;
-use tithe_engine::asks::{AskOutcome, AskPayer, NewAskPayer};
+use tithe_engine::asks::{AskPayer, NewAskPayer};
 use tithe_engine::books::{Refusal, Rules};
 use tithe_engine::committer::{CommitError, Committer};
 use tithe_engine::credits::CreditRequest;
@@ -32,18 +32,22 @@ enum Ended {
     Refused,
 }
 
+fn done(n: u128, cost: u64) -> Command {
+    finish_of(n, PAYER, completed(cost))
+}
+
 /// Begins a request and ends it, each on its server.
 async fn ask(
     begin_on: &Committer,
     end_on: &Committer,
     n: u128,
     request: CreditRequest,
-    ends: AskOutcome,
+    ends: Command,
 ) -> Ended {
     match begin_on.commit(begin_of(n, request)).await {
-        Ok(Reply::Credit(credit)) => match end_on.commit(finish_of(n, PAYER, ends)).await {
+        Ok(Reply::Credit(credit)) => match end_on.commit(ends).await {
             Ok(Reply::Answered(_)) => Ended::Served(credit.backend),
-            Ok(Reply::GivenBack) => Ended::GivenBack,
+            Ok(Reply::Done) => Ended::GivenBack,
             other => panic!("{n}: {other:?}"),
         },
         Err(CommitError::Refused(Refusal::Credit(CreditError::Refused(CreditRefusal::OutOfCredits)))) => {
@@ -54,7 +58,7 @@ async fn ask(
 }
 
 /// 100 requests at once, of which every second one begins on the other server and ends there.
-async fn ask_100(servers: &Servers, quota: Quota, ends: fn(u128) -> AskOutcome) -> Vec<Ended> {
+async fn ask_100(servers: &Servers, quota: Quota, ends: fn(u128) -> Command) -> Vec<Ended> {
     let committers = committers(servers, &Rules::default(), START);
     let mut asked = tokio::task::JoinSet::new();
     for n in 0..100 {
@@ -74,7 +78,7 @@ async fn counters(store: &FreshStore) -> Counters {
 
 /// With 10 left, exactly 10 are served, of which as many in the cloud as its cap allows; at no instant was more used.
 pub async fn a_hundred_requests_at_once_of_an_install_with_ten_left_are_served_ten_times(servers: Servers) {
-    let ended = ask_100(&servers, TEN, |_| completed(100)).await;
+    let ended = ask_100(&servers, TEN, |n| done(n, 100)).await;
     let (cloud, hardware) = (Ended::Served(Backend::Cloud), Ended::Served(Backend::Hardware));
     assert_eq!((count(&ended, cloud), count(&ended, hardware), count(&ended, Ended::Refused)), (4, 6, 90));
     let expected = Counters { consumed: 10, cloud_consumed: 4, ..Counters::default() };
@@ -85,7 +89,7 @@ pub async fn a_hundred_requests_at_once_of_an_install_with_ten_left_are_served_t
 /// them gets what is left, to the last.
 pub async fn a_request_that_fails_gives_its_credit_back_while_others_want_it(servers: Servers) {
     let ended =
-        ask_100(&servers, TEN, |n| if n % 3 == 0 { completed(100) } else { AskOutcome::Failed }).await;
+        ask_100(&servers, TEN, |n| if n % 3 == 0 { done(n, 100) } else { release_of(n, PAYER, None) }).await;
     let [cloud, hardware] =
         [Backend::Cloud, Backend::Hardware].map(|backend| count(&ended, Ended::Served(backend)));
     assert!(count(&ended, Ended::GivenBack) > 0, "{ended:?}");
@@ -96,10 +100,11 @@ pub async fn a_request_that_fails_gives_its_credit_back_while_others_want_it(ser
     let committers = committers(&servers, &Rules::default(), START);
     for n in 0..10 - served {
         let [one, other] = &committers[..] else { panic!() };
-        let ended = ask(one, other, 1_000 + u128::from(n), of_install(1, TEN), completed(1)).await;
+        let ended =
+            ask(one, other, 1_000 + u128::from(n), of_install(1, TEN), done(1_000 + u128::from(n), 1)).await;
         assert!(matches!(ended, Ended::Served(_)), "{n}: {ended:?}");
     }
-    let last = ask(&committers[0], &committers[1], 2_000, of_install(1, TEN), completed(1)).await;
+    let last = ask(&committers[0], &committers[1], 2_000, of_install(1, TEN), done(2_000, 1)).await;
     assert_eq!(last, Ended::Refused);
     assert_eq!(counters(&servers[1]).await.consumed, 10);
     assert_sound(&servers[1]).await;

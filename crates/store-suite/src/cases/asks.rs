@@ -5,7 +5,7 @@ use super::{FreshStore, assert_sound, rows};
 use crate::command::{Command, Reply, batch};
 use crate::installs::{
     ASK_LEASE, TEN, ask_id, begin_keyed, begin_of, completed, expire_of, finish_keyed, finish_of, install_id,
-    licence_id, of_install, renew_of,
+    licence_id, of_install, release_of, renew_of,
 };
 use crate::people::{budgets, commit_under, pubkey};
 use crate::scene::{START, accepted, commit, fund, msats};
@@ -63,7 +63,7 @@ pub async fn a_request_that_a_plan_includes_ends_once(store: FreshStore) {
     let Ok(Reply::Answered(finished)) = step(finish_of(1, PAYER, completed(700))).await else { panic!() };
     assert_eq!((finished.cost, finished.absorbed), (msats(700), Msats::ZERO));
     assert_eq!(finished.balance.map(|left| (left.remaining, left.cloud_remaining)), Some((Some(6), Some(0))));
-    assert_eq!(step(finish_of(2, PAYER, AskOutcome::Failed)).await, Ok(Reply::GivenBack));
+    assert_eq!(step(release_of(2, PAYER, None)).await, Ok(Reply::Done));
     let Ok(Reply::Answered(finished)) = step(finish_of(3, PAYER, rejected())).await else { panic!() };
     assert_eq!((finished.answer, finished.cost), (Err("no".to_owned()), Msats::ZERO));
     let late = commit(store.as_ref(), vec![expire_of(4, install_id(1))], START + ASK_LEASE).await.remove(0);
@@ -72,8 +72,8 @@ pub async fn a_request_that_a_plan_includes_ends_once(store: FreshStore) {
     for (n, state) in (1..).zip(states) {
         assert_eq!(credit(&store, n).await.state, state, "{n}");
         let before = rows(&store).await;
-        let failed = step(finish_of(n, PAYER, AskOutcome::Failed)).await;
-        assert_eq!(failed, Ok(Reply::GivenBack), "giving back again changes nothing");
+        let failed = step(release_of(n, PAYER, None)).await;
+        assert_eq!(failed, Ok(Reply::Done), "giving back again changes nothing");
         for again in
             [finish_of(n, PAYER, completed(5)), renew_of(n, PAYER, None), expire_of(n, install_id(1))]
         {
@@ -110,7 +110,7 @@ pub async fn a_request_that_the_pool_pays_for_ends_once(store: FreshStore) {
     assert_eq!(step(renew_of(1, payer, None)).await, Ok(Reply::Done));
     let Ok(Reply::Answered(done)) = step(finish_of(1, payer, completed(2_500))).await else { panic!() };
     assert_eq!((done.cost, done.absorbed, done.balance), (msats(2_500), msats(2_000), None));
-    assert_eq!(step(finish_of(2, payer, AskOutcome::Failed)).await, Ok(Reply::GivenBack));
+    assert_eq!(step(release_of(2, payer, None)).await, Ok(Reply::Done));
     assert_eq!(reservation(2).await.state, ReservationState::Released);
     for times in 1..=2 {
         let Ok(Reply::Answered(finished)) = step(finish_of(3, payer, rejected())).await else { panic!() };
@@ -127,8 +127,9 @@ pub async fn a_request_that_the_pool_pays_for_ends_once(store: FreshStore) {
     step(Command::AskBegin(Box::new(begin))).await.unwrap();
     let before = rows(&store).await;
     let other = AskPayer::Pool(pubkey(2));
-    for end in [completed(1), AskOutcome::Failed, rejected()] {
-        let outcome = step(finish_of(4, other, end)).await;
+    let ends = [completed(1), rejected()].map(|outcome| finish_of(4, other, outcome));
+    for end in ends.into_iter().chain([release_of(4, other, None)]) {
+        let outcome = step(end).await;
         assert!(matches!(outcome, Err(Refusal::FreeTier(_))), "{outcome:?}");
     }
     assert_eq!(rows(&store).await, before);
@@ -172,7 +173,7 @@ pub async fn a_request_under_a_key_is_answered_once(store: FreshStore) {
     let next = request("another", 1);
     let begin = |n| begin_keyed(n, NewAskPayer::Install(of_install(1, TEN)), &next);
     at(dead, begin(4)).await.unwrap();
-    assert_eq!(at(dead, finish_keyed(4, PAYER, AskOutcome::Failed, &next)).await, Ok(Reply::GivenBack));
+    assert_eq!(at(dead, release_of(4, PAYER, Some(&next))).await, Ok(Reply::Done));
     assert!(matches!(at(dead, begin(5)).await, Ok(Reply::Credit(_))));
     assert_eq!(used(&store).await, (1, 1));
     assert_sound(&store).await;

@@ -3,11 +3,13 @@
 use super::ledger::committer;
 use super::servers::Servers;
 use super::{FreshStore, assert_sound};
-use crate::installs::{self, ASK_LEASE, ask_id, begin_of, completed, expire_of, finish_of, of_install};
+use crate::installs::{
+    self, ASK_LEASE, ask_id, begin_of, completed, expire_of, finish_of, of_install, release_of,
+};
 use crate::scene::{START, commit};
 use std::time::Duration;
 use tithe_clock::Timestamp;
-use tithe_engine::asks::{AskOutcome, AskPayer};
+use tithe_engine::asks::AskPayer;
 use tithe_engine::audit::audit;
 use tithe_engine::books::{Batch, Books, Command as EngineCommand, Refusal, RowKeys};
 use tithe_engine::committer::CommitError;
@@ -260,12 +262,12 @@ pub async fn credits_that_took_nothing_are_deleted_and_all_others_stay(store: Fr
     }
     let over = START + ASK_LEASE;
     step(finish_of(2, payer, completed(700)), START).await;
-    step(finish_of(3, payer, AskOutcome::Failed), START).await;
+    step(release_of(3, payer, None), START).await;
     for n in [4, 5, 6] {
         step(expire_of(n, id(1)), over).await;
     }
     step(finish_of(5, payer, completed(500)), over).await;
-    step(finish_of(7, payer, AskOutcome::Failed), START + HOUR).await;
+    step(release_of(7, payer, None), START + HOUR).await;
     let all = async || {
         let mut all = Vec::new();
         for n in 1..=7 {

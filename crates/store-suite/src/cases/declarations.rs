@@ -4,7 +4,7 @@ use super::{FreshStore, rows};
 use crate::command::Command;
 use crate::installs::{
     ASK_LEASE, TEN, begin_keyed, begin_of, completed, expire_of, finish_keyed, install_id, licence_id,
-    of_install, renew_of,
+    of_install, release_of, renew_of,
 };
 use crate::people::{account, charge, fill, pubkey, raise};
 use crate::scene::{START, accepted, commit, fund, msats};
@@ -108,7 +108,7 @@ pub async fn a_request_of_an_install_that_declares_one_key_too_few_fails_and_cha
     store: FreshStore,
 ) {
     let payer = AskPayer::Install(install_id(1));
-    let key = super::keys::request("an install", 1);
+    let [key, other_key] = ["an install", "another"].map(|by| super::keys::request(by, 1));
     let request = CreditRequest {
         licence: Some(licence_id(1)),
         origin: Some(("192.0.2.1".to_owned(), 9)),
@@ -127,9 +127,11 @@ pub async fn a_request_of_an_install_that_declares_one_key_too_few_fails_and_cha
         (revoke, vec![Forgotten::Revocation]),
         (begin_of(3, of_install(1, TEN)), vec![install, credit]),
         (expire_of(3, install_id(1)), vec![install, credit]),
+        (begin_keyed(4, NewAskPayer::Install(of_install(1, TEN)), &other_key), vec![install, credit, key_of]),
+        (release_of(4, payer, Some(&other_key)), vec![install, credit, key_of]),
     ];
     for (n, (command, needed)) in (0_u32..).zip(steps) {
-        let now = START + ASK_LEASE * n / 6;
+        let now = START + ASK_LEASE * n / 9;
         let name = command.name();
         for forgotten in needed {
             for hides in [false, true] {

@@ -76,7 +76,7 @@ const ASKS: [(&str, &str); 27] = [
     ("ask_begin", "refused: out of credits"),
     ("ask_begin", "refused: revoked"),
     ("ask_begin", "refused: too many installs"),
-    ("ask_finish", "GivenBack"),
+    ("ask_release", "Done"),
     ("ask_finish", "answered"),
     ("ask_finish", "answered, late"),
     ("ask_finish", "answered, paid by the pool"),

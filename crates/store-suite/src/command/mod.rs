@@ -11,7 +11,7 @@ use reply::{
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_clock::Timestamp;
-use tithe_engine::asks::{AskBegin, AskFinish, AskRenew};
+use tithe_engine::asks::{AskBegin, AskFinish, AskRelease, AskRenew};
 use tithe_engine::books::{AnyCommand, Batch, Books, Post, Posting, Refusal, RowKeys, Rules};
 use tithe_engine::charging::{
     Absorb, FinishedWork, HoldExpire, HoldPlace, HoldRelease, HoldRenew, Payer, WorkCharge,
@@ -162,6 +162,7 @@ pub enum Command {
     AskBegin(Box<AskBegin>),
     AskRenew(AskRenew),
     AskFinish(Box<AskFinish>),
+    AskRelease(AskRelease),
     CreditExpire(CreditExpire),
     InstallsImport(InstallsImport),
     LicenceRevoke(LicenceRevoke),
@@ -242,6 +243,7 @@ macro_rules! with_command {
             Command::AskBegin(begin) => $use!(*begin, ask_begun, $($arguments)*),
             Command::AskRenew(renew) => $use!(renew, nothing, $($arguments)*),
             Command::AskFinish(finish) => $use!(*finish, ask_ended, $($arguments)*),
+            Command::AskRelease(release) => $use!(release, nothing, $($arguments)*),
             Command::CreditExpire(expire) => $use!(expire, nothing, $($arguments)*),
             Command::InstallsImport(import) => $use!(import, Reply::Imported, $($arguments)*),
             Command::LicenceRevoke(revoke) => $use!(revoke, Reply::Revoked, $($arguments)*),

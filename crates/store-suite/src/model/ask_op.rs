@@ -7,7 +7,7 @@ use crate::people::{LEASE, pubkey};
 use crate::scene::msats;
 use proptest::prelude::*;
 use tithe_clock::Timestamp;
-use tithe_engine::asks::{AskBegin, AskFinish, AskOutcome, AskPayer, AskRenew, NewAskPayer};
+use tithe_engine::asks::{AskBegin, AskFinish, AskOutcome, AskPayer, AskRelease, AskRenew, NewAskPayer};
 use tithe_engine::credits::{CreditExpire, CreditRequest, InstallsImport, LicenceRevoke};
 use tithe_engine::identities::RequestSignature;
 use tithe_free_tier::RequestHash;
@@ -148,7 +148,7 @@ impl AskOp {
                     }
                     AskEnds::Rejected => AskOutcome::Rejected { reason },
                     AskEnds::Unreadable => AskOutcome::Unreadable { reason },
-                    AskEnds::Failed => AskOutcome::Failed,
+                    AskEnds::Failed => return Command::AskRelease(AskRelease { id, payer, key: None }),
                 };
                 Command::AskFinish(Box::new(AskFinish {
                     id,

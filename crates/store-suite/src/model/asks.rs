@@ -7,7 +7,7 @@ use super::world::World;
 use crate::command::Command;
 use std::time::Duration;
 use tithe_clock::Timestamp;
-use tithe_engine::asks::{AskBegin, AskFinish, AskOutcome, AskPayer, AskRenew, NewAskPayer};
+use tithe_engine::asks::{AskBegin, AskFinish, AskOutcome, AskPayer, AskRelease, AskRenew, NewAskPayer};
 use tithe_engine::credits::CreditRequest;
 use tithe_ledger::AccountId;
 use tithe_ledger::credits::{Counted, Install, InstallId, Plan};
@@ -41,6 +41,10 @@ impl World {
             Command::AskBegin(begin) => self.ask_begin(begin, now),
             Command::AskRenew(renew) => self.ask_renew(renew, now),
             Command::AskFinish(finish) => self.ask_finish(finish, now),
+            Command::AskRelease(AskRelease { id, payer, .. }) => {
+                self.ask_give_back(*id, *payer, now)?;
+                Ok(Said::Done)
+            }
             Command::CreditExpire(expire) => {
                 let credit = self.credit_of(expire.credit.0, expire.install)?;
                 match credit.fate {
@@ -197,12 +201,8 @@ impl World {
                     }
                 }
             }
-            AskOutcome::Failed => {
-                self.ask_give_back(finish, now)?;
-                Ok(Said::GivenBack)
-            }
             rejected => {
-                let was_held = self.ask_give_back(finish, now)?;
+                let was_held = self.ask_give_back(finish.id, finish.payer, now)?;
                 if let (AskPayer::Pool(who), AskOutcome::Rejected { .. }, true) =
                     (finish.payer, rejected, was_held)
                 {
@@ -214,19 +214,19 @@ impl World {
     }
 
     /// Gives back what is set aside for a request. Says whether anything was.
-    fn ask_give_back(&mut self, finish: &AskFinish, now: i128) -> Result<bool, &'static str> {
-        match finish.payer {
+    fn ask_give_back(&mut self, id: Uuid, payer: AskPayer, now: i128) -> Result<bool, &'static str> {
+        match payer {
             AskPayer::Install(install) => {
-                let credit = self.credit_of(finish.id, install)?;
+                let credit = self.credit_of(id, install)?;
                 let CreditFate::HeldUntil(_) = credit.fate else { return Ok(false) };
                 Self::check_install(&credit, install)?;
-                self.end_credit(finish.id, CreditFate::Released, now);
+                self.end_credit(id, CreditFate::Released, now);
             }
             AskPayer::Pool(who) => {
-                let held = self.reservations.get(&finish.id).map(|promise| promise.fate);
+                let held = self.reservations.get(&id).map(|promise| promise.fate);
                 let Some(Fate::HeldUntil(_)) = held else { return Ok(false) };
-                self.owned_live(finish.id, who)?;
-                self.end(finish.id, Fate::Released, now);
+                self.owned_live(id, who)?;
+                self.end(id, Fate::Released, now);
             }
         }
         Ok(true)

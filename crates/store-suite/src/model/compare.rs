@@ -34,7 +34,6 @@ pub(super) fn said(outcome: &Outcome) -> Said {
             };
         }
         Ok(Reply::Credit(row)) => return Said::Credit(credit(row)),
-        Ok(Reply::GivenBack) => return Said::GivenBack,
         Ok(Reply::Imported(imported)) => return Said::Imported(imported.added, imported.kept),
         Ok(Reply::Revoked(row)) => return Said::Revoked(micros(row.revoked_at)),
         Ok(Reply::Answered(finished)) => {

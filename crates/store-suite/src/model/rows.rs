@@ -32,7 +32,6 @@ pub(super) enum Said {
         absorbed: i128,
         left: Option<Left>,
     },
-    GivenBack,
     /// How many installs were added, and how many existed.
     Imported(usize, usize),
     /// When the licence was revoked.
@@ -56,7 +55,6 @@ impl Said {
             Self::Answered { rejected: true, .. } => "rejected".to_owned(),
             Self::Answered { absorbed: 0, .. } => "answered".to_owned(),
             Self::Answered { .. } => "answered, paid by the pool".to_owned(),
-            Self::GivenBack => "GivenBack".to_owned(),
             Self::Imported(added, kept) => format!("{added} added, {kept} kept"),
             Self::Revoked(_) => "Revoked".to_owned(),
             Self::Refused(why) => format!("refused: {why}"),

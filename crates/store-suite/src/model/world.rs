@@ -138,6 +138,7 @@ impl World {
             Command::AskBegin(_)
             | Command::AskRenew(_)
             | Command::AskFinish(_)
+            | Command::AskRelease(_)
             | Command::CreditExpire(_)
             | Command::InstallsImport(_)
             | Command::LicenceRevoke(_) => self.act_on_ask(command, now),

@@ -13,6 +13,7 @@ mod lost_commits;
 mod migrations;
 mod plans;
 mod proxy;
+mod standbys;
 mod tls;
 
 use std::time::Duration;

@@ -12,6 +12,7 @@ mod listening;
 mod lost_commits;
 mod migrations;
 mod plans;
+mod poolers;
 mod proxy;
 mod standbys;
 mod tls;

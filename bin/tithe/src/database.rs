@@ -93,7 +93,9 @@ impl Database {
                 let connected = SqliteStore::connect_read_only(url, *settings).await;
                 Ok(Arc::new(connected.map_err(doing(WHERE_TO_LOOK))?))
             }
-            Self::Postgres { url, settings, .. } => Ok(Arc::new(PostgresStore::connect(url, *settings).await?)),
+            Self::Postgres { url, settings, .. } => {
+                Ok(Arc::new(PostgresStore::connect(url, *settings).await?))
+            }
         }
     }
 }

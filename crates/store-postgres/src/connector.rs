@@ -4,9 +4,10 @@ use crate::connect_error::ConnectError;
 use crate::failure::redacted;
 use crate::hosts::{OneHost, hosts};
 use crate::open_error::OpenError;
-use crate::pooler::{columns, refuse_shared_sessions};
+use crate::pooler::{Pooled, shared_sessions};
+use crate::position::Position;
 use crate::settings::PostgresSettings;
-use crate::timelines::{Position, Timelines};
+use crate::timelines::Timelines;
 use crate::tls::{self, Verify};
 use crate::transaction::Transactions;
 use crate::url::Address;
@@ -89,7 +90,11 @@ impl Connector {
         &self.at
     }
 
-    pub(crate) fn new(url: &str, settings: PostgresSettings, timelines: &Timelines) -> Result<Self, OpenError> {
+    pub(crate) fn new(
+        url: &str,
+        settings: PostgresSettings,
+        timelines: &Timelines,
+    ) -> Result<Self, OpenError> {
         let Address { mut config, verify } = Address::parse(url)?;
         let tls = tls::connector(&verify).map_err(|cause| OpenError::Tls(cause.into()))?;
         if config.get_application_name().is_none() {
@@ -118,7 +123,8 @@ impl Connector {
                 if config.get_ssl_mode() == SslMode::Require { "" } else { " and enforces encryption" }
             );
         }
-        let (timelines, preferred, unreadable) = (timelines.clone(), AtomicUsize::new(0), AtomicBool::new(false));
+        let (timelines, preferred, unreadable) =
+            (timelines.clone(), AtomicUsize::new(0), AtomicBool::new(false));
         Ok(Self { hosts, preferred, timelines, unreadable, tls, settings, at })
     }
 
@@ -184,7 +190,9 @@ impl Connector {
                     match messages.next().await {
                         Some(Ok(message)) => on_message(message),
                         // Its failure is every statement's failure too.
-                        Some(Err(cause)) => return debug!(cause = %redacted(&cause), "connection to the database failed"),
+                        Some(Err(cause)) => {
+                            return debug!(cause = %redacted(&cause), "connection to the database failed");
+                        }
                         None => return,
                     }
                 }
@@ -202,7 +210,7 @@ impl Connector {
             }
         });
         let opened = Opened { client, driver: Driver(Some(driver.abort_handle())) };
-        let reading = tokio::time::timeout(self.settings.answer_deadline(), position(&opened.client));
+        let reading = tokio::time::timeout(self.settings.answer_deadline(), Position::read(&opened.client));
         let position = match reading.await? {
             Ok(position) => position,
             Err(cause) if cause.code().is_some() => {
@@ -296,9 +304,18 @@ impl Connector {
                 Err(other) => return Err(self.open_error(other)),
             }
         }
-        refuse_shared_sessions(self).await.map_err(|cause| self.open_error(cause))?;
+        self.refuse_shared_sessions().await.map_err(|cause| self.open_error(cause))?;
         let connected = self.diesel(Purpose::Long).await;
         connected.map_err(|cause| OpenError::Connect { at: self.at.clone(), cause: cause.into() })
+    }
+
+    /// Refuses a pooler that shares sessions.
+    async fn refuse_shared_sessions(&self) -> Result<(), ConnectError> {
+        let (one, other) = (self.client(|_| ()).await?, self.client(|_| ()).await?);
+        match shared_sessions(&one.client, &other.client).await? {
+            Some(how) => Err(Pooled::new(&self.at, how).into()),
+            None => Ok(()),
+        }
     }
 
     /// A connection for diesel.
@@ -354,19 +371,6 @@ impl Connector {
             }
         }
     }
-}
-
-/// Where a server is in the history of its cluster; `None` if it is a standby.
-///
-/// `pg_control_checkpoint()` shows the timeline of the last checkpoint, which a promoted standby takes only later.
-async fn position(client: &Client) -> Result<Option<Position>, tokio_postgres::Error> {
-    let read = "SELECT CASE WHEN NOT pg_is_in_recovery() THEN (SELECT system_identifier FROM pg_control_system()) END,
-        CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_lsn()) END";
-    let answer = client.simple_query(read).await?;
-    let columns = answer.iter().find_map(columns).unwrap_or_default();
-    let [Some(system), Some(file)] = columns.as_slice() else { return Ok(None) };
-    let timeline = file.get(..8).and_then(|timeline| u32::from_str_radix(timeline, 16).ok());
-    Ok(system.parse().ok().zip(timeline).map(|(system, timeline)| Position { system, timeline }))
 }
 
 fn bad_connection(cause: &tokio_postgres::Error) -> ConnectionError {

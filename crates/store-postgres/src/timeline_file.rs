@@ -7,7 +7,7 @@
 //! Lines are only appended, under a lock and synced. A line without its end was torn by a crash, before anything was done that depends
 //! on it, and does not count.
 
-use crate::timelines::Position;
+use crate::position::Position;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::PathBuf;

@@ -4,28 +4,13 @@
 //! is lost, and nothing in its own tables can say so. So each server remembers the newest timeline that it has seen, in memory for all
 //! its connections, and in a file for its next start (ADR 34).
 
+use crate::position::Position;
 use crate::timeline_file::{Entry, TimelineFile, TimelineFileError};
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tithe_clock::{Clock, SystemClock};
 use tokio::sync::watch;
 use tracing::{error, info};
-
-/// Where in the history of a database cluster a server is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Position {
-    /// The identifier that `initdb` has drawn. Physical copies share it.
-    pub(crate) system: i64,
-    /// Begins at 1; each promotion and each recovery to a point in time begins a higher one.
-    pub(crate) timeline: u32,
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "timeline {} of system {}", self.timeline, self.system)
-    }
-}
 
 /// The newest timeline of the database that was seen. Clones share it.
 #[derive(Debug, Clone, Default)]

@@ -20,8 +20,8 @@
 use crate::connector::{Connector, Opened, Purpose};
 use crate::failure::{Failure, may_have_committed, redacted};
 use crate::parts::{Parts, parts};
-use crate::pooler::columns;
 use crate::server_id::ServerId;
+use crate::simple_query::row;
 use crate::table::{Column, Table, prepare_lock};
 use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use futures_util::{FutureExt, TryFutureExt};
@@ -246,9 +246,11 @@ impl Link {
         let client = &opened.client;
         client.batch_execute(&connector.session(Purpose::Batches)).await?;
         // Every commit would hang, and leave a connection at the database that ends when the standby is back.
-        let waits = client.simple_query(WAITS_FOR_STANDBY).await;
-        if waits.is_ok_and(|answer| answer.iter().find_map(columns) == Some(vec![Some("t".to_owned())])) {
-            return Err(Failure::Unavailable("commits wait for a synchronous standby that does not answer".into()));
+        let waits = row(client, WAITS_FOR_STANDBY).await;
+        if waits.is_ok_and(|columns| columns == [Some("t".to_owned())]) {
+            return Err(Failure::Unavailable(
+                "commits wait for a synchronous standby that does not answer".into(),
+            ));
         }
         client.execute(DELETE_OLD, &[&server.as_str()]).await?;
         client.execute(ENROL, &[&server.as_str()]).await?;
@@ -264,7 +266,9 @@ impl Link {
     /// answers as if the transaction were safe: it is on the primary alone.
     fn refuse_warned(&self) -> Result<(), Failure> {
         if self.warned.swap(false, Ordering::SeqCst) {
-            return Err(Failure::Unknown("the database committed with a warning: its standby may lack the batch".into()));
+            return Err(Failure::Unknown(
+                "the database committed with a warning: its standby may lack the batch".into(),
+            ));
         }
         Ok(())
     }

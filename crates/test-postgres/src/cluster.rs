@@ -103,8 +103,13 @@ impl Cluster {
         let path = env::var_os("PATH").unwrap_or_default();
         let path = env::join_paths([self.bin.clone()].into_iter().chain(env::split_paths(&path)));
         let path = path.map_err(io::Error::other).doing("joining the PATH")?;
-        let mut command = self.command(Path::new("/bin/bash"), ["-euo", "pipefail", "-c", script].map(OsStr::new));
-        command.env("PATH", path).env("PGDATA", self.data()).env("PGHOST", "127.0.0.1").env("PGUSER", "postgres");
+        let mut command =
+            self.command(Path::new("/bin/bash"), ["-euo", "pipefail", "-c", script].map(OsStr::new));
+        command
+            .env("PATH", path)
+            .env("PGDATA", self.data())
+            .env("PGHOST", "127.0.0.1")
+            .env("PGUSER", "postgres");
         command.envs(variables.iter().copied());
         self.output(command, "a script")
     }
@@ -201,7 +206,8 @@ impl Cluster {
     /// The client authentication settings and the certificate.
     fn configure_access(&self) -> Result<(), ClusterError> {
         let kind = if self.options.tls.is_some() { "hostssl" } else { "host" };
-        let replication = if self.options.replicated { "host replication all 127.0.0.1/32 trust\n" } else { "" };
+        let replication =
+            if self.options.replicated { "host replication all 127.0.0.1/32 trust\n" } else { "" };
         let access = format!("local all all trust\n{kind} all all 127.0.0.1/32 trust\n{replication}");
         self.write("pg_hba.conf", &access)?;
         if let Some(tls) = &self.options.tls {
@@ -233,11 +239,8 @@ impl Cluster {
         let options = &self.options;
         let port = self.port.to_string();
         let folder = self.folder.to_string_lossy();
-        let mut settings = vec![
-            ("listen_addresses", "127.0.0.1"),
-            ("max_connections", "300"),
-            ("shared_buffers", "128MB"),
-        ];
+        let mut settings =
+            vec![("listen_addresses", "127.0.0.1"), ("max_connections", "300"), ("shared_buffers", "128MB")];
         if options.replicated {
             settings.extend([("unix_socket_directories", ""), ("fsync", "off")]);
         } else {

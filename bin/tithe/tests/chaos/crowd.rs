@@ -58,7 +58,13 @@ impl Crowd<'_> {
     }
 
     /// Customers who buy so many jobs each, sessions that are spent, and installs that are used up, all at once.
-    pub(crate) async fn buy(&self, customers: u64, jobs_each: u64, sessions: u64, installs: u64) -> JoinSet<()> {
+    pub(crate) async fn buy(
+        &self,
+        customers: u64,
+        jobs_each: u64,
+        sessions: u64,
+        installs: u64,
+    ) -> JoinSet<()> {
         let all = (1..=customers).map(|number| self.customer(number));
         let all = futures_util::future::join_all(all).await;
         let mut buyers = JoinSet::new();

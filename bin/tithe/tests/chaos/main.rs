@@ -109,7 +109,11 @@ fn no_sat_is_lost_or_invented_while_servers_are_killed_and_the_database_crashes(
         "{} kills, {} restarts of the database, {} starts of a server while it was away",
         troubles.kills, troubles.restarts, troubles.starts_refused
     );
-    println!("customers tried again: {:?}; the longest time without an answer: {:.1?}", tally.retries.all(), tally.longest_pause().0);
+    println!(
+        "customers tried again: {:?}; the longest time without an answer: {:.1?}",
+        tally.retries.all(),
+        tally.longest_pause().0
+    );
     println!("seen in tiers: {:?}", tally.tiers.all());
     println!("the pool served: {:?}", tally.served.all());
     let (tiers, served) = (tally.tiers.all(), tally.served.all());

@@ -67,7 +67,10 @@ fn nothing_that_was_acknowledged_is_lost_when_a_standby_is_promoted() {
     let mut pauses = Vec::new();
     for run in 1..=runs {
         let Figures { pause, answers, seed } = drill();
-        println!("run {run} of {runs}: {answers} answers, {:.1} s without one (seed {seed})", pause.as_secs_f64());
+        println!(
+            "run {run} of {runs}: {answers} answers, {:.1} s without one (seed {seed})",
+            pause.as_secs_f64()
+        );
         pauses.push(pause);
     }
     pauses.sort();
@@ -165,7 +168,11 @@ fn fail_over(
     assert!(stranger.stop());
     let refused = tithe(folder)
         .arg("serve")
-        .envs([("TITHE_DEV", "1"), ("TITHE_LISTEN", "127.0.0.1:0"), ("DATABASE_URL", &Pair::url_of(&pair.one))])
+        .envs([
+            ("TITHE_DEV", "1"),
+            ("TITHE_LISTEN", "127.0.0.1:0"),
+            ("DATABASE_URL", &Pair::url_of(&pair.one)),
+        ])
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
@@ -197,7 +204,8 @@ fn check_that_the_old_one_is_no_substitute(runtime: &Runtime, pair: &Pair, serve
 /// The refusal is logged by each server that sees it, once.
 fn check_log(folder: &Path) {
     let log = std::fs::read_to_string(folder.join("server.log")).unwrap();
-    let refusals = log.lines().filter(|line| line.contains("ERROR") && line.contains("old primary at")).count();
+    let refusals =
+        log.lines().filter(|line| line.contains("ERROR") && line.contains("old primary at")).count();
     assert!((1..=6).contains(&refusals), "{refusals} refusals in {log}");
 }
 
@@ -207,6 +215,12 @@ fn bring_back(pair: &Pair, procedure: &str) {
     pair.run(&pair.one, procedure);
     pair.run(&pair.two, "standby-wait-again");
     pair.await_standby(&pair.two, "db1");
+    let tables = "SELECT (SELECT count(*) FROM jobs) || ' ' || (to_regclass('it_takes_writes') IS NULL)";
+    let look = |cluster| runtime().block_on(async { client(cluster).await.query_one(tables, &[]).await.unwrap().get::<_, String>(0) });
+    let (new, deadline) = (look(&pair.two), Instant::now() + Duration::from_secs(30));
+    while look(&pair.one) != new {
+        assert!(Instant::now() < deadline, "the old primary is no copy of the new one: {} {new}", look(&pair.one));
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Why there is no connection to the database.
 
-use crate::failure::{Failure, redacted};
+use crate::failure::Failure;
 use crate::pooler::Pooled;
 use crate::timeline_file::TimelineFileError;
 use crate::timelines::{CheckError, Refused};
@@ -42,6 +42,7 @@ impl From<ConnectError> for Failure {
     fn from(cause: ConnectError) -> Self {
         match cause {
             ConnectError::Postgres(cause) => cause.into(),
+            ConnectError::Silent(cause) => Self::Unavailable(cause.into()),
             // The next try may reach another server.
             other => Self::Unavailable(other.into()),
         }
@@ -55,11 +56,8 @@ impl From<ConnectError> for ConnectionError {
 }
 
 impl ConnectError {
-    /// The error with its causes, on one line, without what must not be logged.
+    /// The error with its causes, on one line.
     pub(crate) fn describe(&self) -> String {
-        if let Self::Postgres(cause) = self {
-            return redacted(cause).to_string();
-        }
         let first: &dyn std::error::Error = self;
         let chain = std::iter::successors(Some(first), |error| error.source());
         chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")

@@ -20,6 +20,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, Client};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tracing::{debug, info, warn};
@@ -213,7 +214,7 @@ impl Connector {
         let reading = tokio::time::timeout(self.settings.answer_deadline(), Position::read(&opened.client));
         let position = match reading.await? {
             Ok(position) => position,
-            Err(cause) if cause.code().is_some() => {
+            Err(cause) if cause.code().is_some_and(|code| !is_passing(code)) => {
                 self.warn_of_unreadable(host, &cause);
                 None
             }
@@ -295,8 +296,8 @@ impl Connector {
             self.compare_hosts().await;
             match self.client(|_| ()).await {
                 Ok(_) => break,
-                Err(ConnectError::Postgres(cause)) => {
-                    let described = bad_connection(&cause);
+                Err(cause @ (ConnectError::Postgres(_) | ConnectError::Silent(_))) => {
+                    let described = cause.describe();
                     if tries.again(cause.into()).await.is_err() {
                         return Err(OpenError::Connect { at: self.at.clone(), cause: described.into() });
                     }
@@ -373,14 +374,9 @@ impl Connector {
     }
 }
 
-fn bad_connection(cause: &tokio_postgres::Error) -> ConnectionError {
-    let mut text = cause.to_string();
-    let mut source = std::error::Error::source(cause);
-    while let Some(inner) = source {
-        text = format!("{text}: {inner}");
-        source = inner.source();
-    }
-    ConnectionError::BadConnection(text)
+/// Whether the database could not answer now: it is starting, stopping, being promoted, or short of something.
+fn is_passing(code: &SqlState) -> bool {
+    matches!(code.code().get(..2), Some("08" | "25" | "40" | "53" | "55" | "57" | "58"))
 }
 
 fn is_local(host: &Host) -> bool {

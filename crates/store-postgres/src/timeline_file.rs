@@ -79,7 +79,11 @@ impl TimelineFile {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(&self.0)?;
-        file.lock()?;
+        // Not every network's file system has locks.
+        file.lock().or_else(|cause| match cause.kind() {
+            io::ErrorKind::Unsupported => Ok(()),
+            _ => Err(cause),
+        })?;
         // The file's name must last, too.
         if let Some(folder) = folder.filter(|_| file.metadata().is_ok_and(|about| about.len() == 0)) {
             File::open(folder)?.sync_all()?;

@@ -216,10 +216,18 @@ fn bring_back(pair: &Pair, procedure: &str) {
     pair.run(&pair.two, "standby-wait-again");
     pair.await_standby(&pair.two, "db1");
     let tables = "SELECT (SELECT count(*) FROM jobs) || ' ' || (to_regclass('it_takes_writes') IS NULL)";
-    let look = |cluster| runtime().block_on(async { client(cluster).await.query_one(tables, &[]).await.unwrap().get::<_, String>(0) });
+    let look = |cluster| {
+        runtime().block_on(async {
+            client(cluster).await.query_one(tables, &[]).await.unwrap().get::<_, String>(0)
+        })
+    };
     let (new, deadline) = (look(&pair.two), Instant::now() + Duration::from_secs(30));
     while look(&pair.one) != new {
-        assert!(Instant::now() < deadline, "the old primary is no copy of the new one: {} {new}", look(&pair.one));
+        assert!(
+            Instant::now() < deadline,
+            "the old primary is no copy of the new one: {} {new}",
+            look(&pair.one)
+        );
     }
 }
 

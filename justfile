@@ -52,6 +52,15 @@ chaos *which:
     @[[ "{{ which }}" =~ ^(sqlite|postgres)?\ ?(long|short)?$ ]] || { echo "chaos is [sqlite|postgres] [long|short]" >&2; exit 2; }
     TITHE_TEST_CHAOS_STORE={{ if which =~ 'postgres' { "postgres" } else { "sqlite" } }} TITHE_TEST_CHAOS={{ if which =~ 'short' { "short" } else { "long" } }} cargo test --package tithe --test chaos -- --ignored --nocapture
 
+# Promote a standby under load, and let the old primary come back: `just failover [runs|short]`; CI runs the short one
+failover runs="20":
+    @[[ "{{ runs }}" =~ ^([0-9]+|short)$ ]] || { echo "failover is [runs|short]" >&2; exit 2; }
+    TITHE_TEST_FAILOVER_RUNS={{ if runs == "short" { "1" } else { runs } }} .ci/with-postgres-18 cargo test --package tithe --test failover -- --ignored --nocapture --test-threads=1
+
+# Refuse PgBouncer where it shares sessions; it is installed from Debian's packages if there is none
+test-pgbouncer:
+    .ci/with-pgbouncer cargo test --package tithe-store-postgres --test servers poolers -- --ignored
+
 # A client that never pays, at full speed for a minute, while others buy; the tests run it for a few seconds
 test-flood seconds="60":
     TITHE_TEST_FLOOD_SECONDS={{ seconds }} cargo test --package tithe --test process a_client_that_never_pays -- --nocapture

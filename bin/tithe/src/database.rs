@@ -4,16 +4,19 @@ use crate::config::Storage;
 use crate::failure::{Failure, doing};
 use std::sync::Arc;
 use tithe_engine::store::Store;
-use tithe_store_postgres::{PostgresSettings, PostgresStore};
+use tithe_store_postgres::{PostgresSettings, PostgresStore, Timelines};
 use tithe_store_sqlite::{SqliteSettings, SqliteStore};
 
 /// What to look at when a file is not there.
 const WHERE_TO_LOOK: &str = "cannot use the database of TITHE_DATA_DIR and DATABASE_URL";
 
+/// The file in the data directory with the timelines of a PostgreSQL database that were seen.
+const TIMELINES: &str = "database.timelines";
+
 /// The database that the configuration names.
 pub(crate) enum Database {
     Sqlite { url: String, settings: SqliteSettings },
-    Postgres { url: String, settings: PostgresSettings },
+    Postgres { url: String, settings: PostgresSettings, timelines: Timelines },
 }
 
 impl Database {
@@ -24,7 +27,13 @@ impl Database {
             PostgresStore::check_url(&url)?;
             let connections = storage.database_connections;
             let settings = PostgresSettings { connections, ..PostgresSettings::default() };
-            return Ok(Self::Postgres { url, settings });
+            // A command on a machine that has no data directory leaves none behind.
+            let timelines = if storage.data_dir.is_dir() {
+                Timelines::kept_in(storage.data_dir.join(TIMELINES))
+            } else {
+                Timelines::default()
+            };
+            return Ok(Self::Postgres { url, settings, timelines });
         }
         if !url.starts_with("sqlite://") {
             let scheme = url.split_once("://").map_or("no scheme", |(scheme, _)| scheme);
@@ -42,7 +51,9 @@ impl Database {
     pub(crate) async fn migrate(&self) -> Result<usize, Failure> {
         Ok(match self {
             Self::Sqlite { url, settings } => SqliteStore::migrate(url, *settings).await?,
-            Self::Postgres { url, settings } => PostgresStore::migrate(url, *settings).await?,
+            Self::Postgres { url, settings, timelines } => {
+                PostgresStore::migrate_after(url, *settings, timelines).await?
+            }
         })
     }
 
@@ -59,18 +70,32 @@ impl Database {
                 let connected = SqliteStore::connect(url, *settings).await;
                 Arc::new(connected.map_err(doing(WHERE_TO_LOOK))?)
             }
-            Self::Postgres { url, settings } => Arc::new(PostgresStore::connect(url, *settings).await?),
+            Self::Postgres { url, settings, timelines } => {
+                Arc::new(PostgresStore::connect_after(url, *settings, timelines).await?)
+            }
         })
     }
 
-    /// Like [`Self::connect`], for a command that only reads. A file is left exactly as it is.
+    /// Takes the database for the newest, whatever was seen before, and describes it; `None` if it keeps no history.
+    pub(crate) async fn accept(&self) -> Result<Option<String>, Failure> {
+        match self {
+            Self::Sqlite { .. } => Ok(None),
+            Self::Postgres { url, settings, timelines } => {
+                Ok(Some(PostgresStore::accept(url, *settings, timelines).await?))
+            }
+        }
+    }
+
+    /// Like [`Self::connect`], for a command that only reads. A file is left exactly as it is, and any database may be read.
     pub(crate) async fn connect_to_read(&self) -> Result<Arc<dyn Store>, Failure> {
         match self {
             Self::Sqlite { url, settings } => {
                 let connected = SqliteStore::connect_read_only(url, *settings).await;
                 Ok(Arc::new(connected.map_err(doing(WHERE_TO_LOOK))?))
             }
-            Self::Postgres { .. } => self.connect().await,
+            Self::Postgres { url, settings, .. } => {
+                Ok(Arc::new(PostgresStore::connect(url, *settings).await?))
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `tithe`: parse the configuration, build the adapters, run.
 
+mod accept;
 mod adapters;
 mod ask;
 mod audit;
@@ -66,6 +67,11 @@ enum Command {
         #[arg(long)]
         wallet: bool,
     },
+    /// Accept a database that servers of this machine refuse: restored to another cluster, or an old primary
+    Database {
+        #[command(subcommand)]
+        command: DatabaseCommand,
+    },
     /// Show, retry and settle what is owed to customers
     Payouts {
         #[command(subcommand)]
@@ -112,6 +118,12 @@ enum Command {
 }
 
 #[derive(Subcommand)]
+enum DatabaseCommand {
+    /// Take the PostgreSQL database that is configured for the newest, whatever was seen before. Run it on each machine
+    Accept(ConfigArgs),
+}
+
+#[derive(Subcommand)]
 enum ConfigCommand {
     /// Check the configuration and print all settings, with secrets hidden
     Check(ConfigArgs),
@@ -146,6 +158,9 @@ fn main() -> ExitCode {
                 print_failure(failure.as_ref());
                 Ok(audit::could_not_look())
             })
+        }
+        Command::Database { command: DatabaseCommand::Accept(args) } => {
+            load(&args).and_then(|config| accept::run(&config))
         }
         Command::Payouts { command } => {
             load(command.config()).and_then(|config| payouts::run(&config, command))

@@ -23,7 +23,9 @@ pub(crate) fn keep_new_files_private() {
 /// user.
 pub(crate) fn restrict(data_dir: &Path) -> std::io::Result<()> {
     let is_ours = |name: &str| {
-        ["tithe.db", "token.", "licence.", "wallet-sim"].iter().any(|ours| name.starts_with(ours))
+        ["tithe.db", "database.", "token.", "licence.", "wallet-sim"]
+            .iter()
+            .any(|ours| name.starts_with(ours))
     };
     restrict_those(data_dir, &is_ours)
 }

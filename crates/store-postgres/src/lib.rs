@@ -7,26 +7,36 @@
 
 mod audit;
 mod batch;
+mod connect_error;
 mod connector;
 mod failure;
+mod hosts;
 mod listen;
 mod migrate;
 mod notify;
 mod open_error;
 mod parts;
 mod pool;
+mod pooler;
+mod position;
 mod reads;
 mod retention;
 mod server_id;
 mod settings;
+mod simple_query;
 mod store;
 mod table;
+mod timeline_file;
+mod timelines;
 mod tls;
 mod transaction;
 mod url;
 mod writer;
 
 pub use open_error::OpenError;
+pub use pooler::Pooled;
 pub use settings::PostgresSettings;
 pub use store::PostgresStore;
+pub use timeline_file::TimelineFileError;
+pub use timelines::{Refused, Timelines};
 pub use url::UrlError;

@@ -1,7 +1,7 @@
 //! Receiving other servers' notifications (`LISTEN`).
 
+use crate::connect_error::ConnectError;
 use crate::connector::{Connector, Purpose};
-use crate::failure::redacted;
 use crate::notify::{Decoded, STEPS, TEXT, WANTED, decode};
 use crate::server_id::ServerId;
 use crate::store::PostgresStore;
@@ -30,9 +30,9 @@ impl PostgresStore {
                     lost = listen_once(&connector, &server, &sender) => match lost {
                         Err(cause) if !warned => {
                             warned = true;
-                            warn!(cause = %redacted(&cause), "notification connection failed; followers poll the database every second");
+                            warn!(cause = cause.describe(), "notification connection failed; followers poll the database every second");
                         }
-                        Err(cause) => debug!(cause = %redacted(&cause), "notification connection failed again"),
+                        Err(cause) => debug!(cause = cause.describe(), "notification connection failed again"),
                         Ok(()) => {
                             warned = false;
                             info!("notification connection lost");
@@ -58,46 +58,30 @@ async fn listen_once(
     connector: &Connector,
     server: &ServerId,
     sender: &mpsc::Sender<PeerEvent>,
-) -> Result<(), tokio_postgres::Error> {
-    let (client, mut connection) = connector.client().await?;
+) -> Result<(), ConnectError> {
     let (notices, mut received) = mpsc::unbounded_channel::<Notification>();
-    let driving = async move {
-        let mut messages = futures_util::stream::poll_fn(move |context| connection.poll_message(context));
-        while let Some(message) = messages.next().await {
-            match message {
-                Ok(AsyncMessage::Notification(notice)) => {
-                    if notices.send(notice).is_err() {
-                        return;
-                    }
-                }
-                Ok(_) => {}
-                Err(cause) => {
-                    debug!(cause = %redacted(&cause), "notification connection failed");
-                    return;
-                }
+    let opened = connector
+        .client(move |message| {
+            if let AsyncMessage::Notification(notice) = message {
+                let _nobody_listens = notices.send(notice);
             }
-        }
-    };
+        })
+        .await?;
     let set_up =
         format!("{} LISTEN {STEPS}; LISTEN {WANTED}; LISTEN {TEXT};", connector.session(Purpose::Long));
-    let receiving = async {
-        client.batch_execute(&set_up).await?;
-        // Notifications from before are lost.
-        let _gone = sender.send(PeerEvent::Resync).await;
-        while let Some(notice) = received.recv().await {
-            let event = match decode(server, notice.channel(), notice.payload()) {
-                Decoded::Event(event) => event,
-                Decoded::Own => continue,
-                Decoded::Unreadable => PeerEvent::Resync,
-            };
-            if sender.send(event).await.is_err() {
-                break;
-            }
+    opened.client.batch_execute(&set_up).await?;
+    // Notifications from before are lost.
+    let _gone = sender.send(PeerEvent::Resync).await;
+    // It ends with the connection.
+    while let Some(notice) = received.recv().await {
+        let event = match decode(server, notice.channel(), notice.payload()) {
+            Decoded::Event(event) => event,
+            Decoded::Own => continue,
+            Decoded::Unreadable => PeerEvent::Resync,
+        };
+        if sender.send(event).await.is_err() {
+            break;
         }
-        Ok(())
-    };
-    tokio::select! {
-        () = driving => Ok(()),
-        ended = receiving => ended,
     }
+    Ok(())
 }

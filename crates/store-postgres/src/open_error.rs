@@ -1,5 +1,8 @@
 //! Errors of opening the database.
 
+use crate::pooler::Pooled;
+use crate::timeline_file::TimelineFileError;
+use crate::timelines::Refused;
 use crate::url::UrlError;
 
 /// The reason why the database could not be opened. No message shows the URL, which may hold a password.
@@ -12,6 +15,25 @@ pub enum OpenError {
     /// TLS cannot be set up.
     #[error("cannot set up TLS to the database")]
     Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The server is an old primary, or of another cluster.
+    #[error(transparent)]
+    Refused(Refused),
+    /// There is a connection pooler before the database that shares sessions.
+    #[error(transparent)]
+    Pooled(Pooled),
+    /// What was seen of the database cannot be read or kept.
+    #[error(transparent)]
+    Timeline(TimelineFileError),
+    /// It is not clear which server to accept.
+    #[error(
+        "cannot accept the database at {at}: expected one host that accepts writes and shows its timeline, got {found}; name one host"
+    )]
+    Accept {
+        /// Host, port and name of the database.
+        at: String,
+        /// The number of hosts that accept writes.
+        found: usize,
+    },
     /// The server does not answer, or refuses the connection.
     #[error("the database at {at} is unreachable")]
     Connect {

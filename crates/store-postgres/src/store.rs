@@ -6,6 +6,7 @@ use crate::migrate::{self, MigrateError};
 use crate::open_error::OpenError;
 use crate::server_id::ServerId;
 use crate::settings::PostgresSettings;
+use crate::timelines::Timelines;
 use crate::transaction::Transactions;
 use crate::url::{Address, UrlError};
 use crate::writer::Writer;
@@ -53,12 +54,35 @@ impl PostgresStore {
     /// # Errors
     /// [`OpenError`].
     pub async fn migrate(url: &str, settings: PostgresSettings) -> Result<usize, OpenError> {
-        let connector = Connector::new(url, settings)?;
+        Self::migrate_after(url, settings, &Timelines::default()).await
+    }
+
+    /// Like [`Self::migrate`], on no older timeline than those that were seen.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn migrate_after(
+        url: &str,
+        settings: PostgresSettings,
+        timelines: &Timelines,
+    ) -> Result<usize, OpenError> {
+        let connector = Connector::new(url, settings, timelines)?;
         let at = || connector.at().to_owned();
-        let connection = connector.patiently().await;
-        let mut connection = connection.map_err(|cause| OpenError::Connect { at: at(), cause })?;
+        let mut connection = connector.patiently().await?;
         connector.check_encoding(&mut connection).await?;
         migrate::run(connection).await.map_err(|MigrateError(cause)| OpenError::Migrate { at: at(), cause })
+    }
+
+    /// Takes the server of a URL that accepts writes for the newest, whatever was seen before, and describes it.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn accept(
+        url: &str,
+        settings: PostgresSettings,
+        timelines: &Timelines,
+    ) -> Result<String, OpenError> {
+        Connector::new(url, settings, timelines)?.accept().await
     }
 
     /// Host, port and name of the database, for messages.
@@ -82,10 +106,22 @@ impl PostgresStore {
     /// # Errors
     /// [`OpenError`].
     pub async fn connect(url: &str, settings: PostgresSettings) -> Result<Self, OpenError> {
-        let connector = Arc::new(Connector::new(url, settings)?);
+        Self::connect_after(url, settings, &Timelines::default()).await
+    }
+
+    /// Like [`Self::connect`], on no older timeline than those that were seen, now and later.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn connect_after(
+        url: &str,
+        settings: PostgresSettings,
+        timelines: &Timelines,
+    ) -> Result<Self, OpenError> {
+        let connector = Arc::new(Connector::new(url, settings, timelines)?);
         let at = || connector.at().to_owned();
         let unreachable = |cause| OpenError::Connect { at: at(), cause };
-        let mut first = connector.patiently().await.map_err(unreachable)?;
+        let mut first = connector.patiently().await?;
         connector.check_encoding(&mut first).await?;
         connector.warn_of_settings(&mut first).await;
         let name = diesel::select(gen_random_uuid()).get_result::<Uuid>(&mut first).await;

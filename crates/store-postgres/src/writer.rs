@@ -13,29 +13,39 @@
 //! batch therefore also writes its number into this server's row of `committers`, and that row shows the outcome.
 //! Before it is believed, the number is put beyond that of the lost batch: this waits for a transaction that is still
 //! open, and the table refuses one whose statements arrive even later.
+//!
+//! A commit is acknowledged only if the database warns of nothing meanwhile: it answers a commit whose wait for a synchronous standby
+//! was cancelled with success and a warning.
 
-use crate::connector::{Connector, Purpose};
+use crate::connector::{Connector, Opened, Purpose};
 use crate::failure::{Failure, may_have_committed, redacted};
 use crate::parts::{Parts, parts};
 use crate::server_id::ServerId;
+use crate::simple_query::row;
 use crate::table::{Column, Table, prepare_lock};
 use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use futures_util::{FutureExt, TryFutureExt};
 use std::collections::{BTreeSet, HashMap};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 use tithe_engine::books::{Batch, Committed, Decided, LoadedRows, RowKeys};
 use tithe_engine::for_each_row_kind;
 use tithe_ledger::TransferKey;
 use tithe_store_sql::Stored;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_postgres::error::Severity;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Error, Row, Statement};
+use tokio_postgres::{AsyncMessage, Client, Error, Row, Statement};
 
 const TRANSFERS_EXIST: &str = "SELECT key FROM unnest($1::text[]) AS given (key) JOIN transfers USING (key)";
+
+/// Whether a commit has been waiting for a synchronous standby for so long that the standby must be lost.
+const WAITS_FOR_STANDBY: &str = "\
+    SELECT count(*) > 0 FROM pg_stat_activity \
+    WHERE wait_event = 'SyncRep' AND datname = current_database() AND clock_timestamp() - state_change > interval '2 seconds'";
 
 /// Makes this server's row before its first batch: a row that does not exist cannot be waited for.
 const ENROL: &str = "\
@@ -66,12 +76,13 @@ pub(crate) struct Writer {
 
 /// A connection with its statements.
 struct Link {
-    client: Client,
+    opened: Opened,
     statements: Statements,
     /// The statements of the second round trip, by shape.
     shapes: HashMap<u64, Statement>,
     plans: Plans,
-    driver: JoinHandle<()>,
+    /// Set when the database has warned of something.
+    warned: Arc<AtomicBool>,
 }
 
 /// When the plans of a connection's statements were made. A plan that was made for a small table does not fit a large one, and until
@@ -99,12 +110,6 @@ impl Plans {
     }
 }
 
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
-
 /// A batch that may have been committed.
 struct InDoubtCommit {
     number: i64,
@@ -127,7 +132,7 @@ impl Writer {
         // Taken out, so that an interrupted round trip discards its connection.
         let patience = self.connector.settings.answer_deadline();
         let mut link = match self.link.take() {
-            Some(link) if !link.client.is_closed() => link,
+            Some(link) if !link.client().is_closed() => link,
             _ => in_time(patience, Link::open(&self.connector, &self.server))
                 .await
                 .map_err(Failure::connecting)?,
@@ -143,7 +148,7 @@ impl Writer {
             }
         }
         if link.plans.are_outdated() {
-            in_time(patience, async { Ok(link.client.batch_execute("DISCARD PLANS").await?) }).await?;
+            in_time(patience, async { Ok(link.client().batch_execute("DISCARD PLANS").await?) }).await?;
         }
         let loaded = match in_time(patience, link.load(batch.keys())).await {
             Ok(loaded) => loaded,
@@ -204,11 +209,16 @@ impl Writer {
 
     /// Ends the transaction and keeps the connection, if it still works.
     async fn keep(&mut self, link: Link, patience: Duration) {
-        let ended = tokio::time::timeout(patience, link.client.batch_execute("ROLLBACK")).await;
+        let ended = tokio::time::timeout(patience, link.client().batch_execute("ROLLBACK")).await;
         if matches!(ended, Ok(Ok(()))) {
             self.link = Some(link);
         }
     }
+}
+
+/// Whether the database warns of something. The text is in its language.
+fn is_warning(message: &AsyncMessage) -> bool {
+    matches!(message, AsyncMessage::Notice(notice) if notice.parsed_severity() == Some(Severity::Warning))
 }
 
 async fn in_time<T>(
@@ -222,29 +232,61 @@ async fn in_time<T>(
 
 impl Link {
     async fn open(connector: &Connector, server: &ServerId) -> Result<Self, Failure> {
-        let (client, connection) = connector.client().await?;
-        let driver = tokio::spawn(async move {
-            // Its failure is every statement's failure too.
-            let _reported_by_statements = connection.await;
-        });
+        // It is opened at the start and after a loss: when a standby may have been promoted.
+        connector.compare_hosts().await;
+        let warned = Arc::new(AtomicBool::new(false));
+        let warns = Arc::clone(&warned);
+        let opened = connector
+            .client(move |message| {
+                if is_warning(&message) {
+                    warns.store(true, Ordering::SeqCst);
+                }
+            })
+            .await?;
+        let client = &opened.client;
         client.batch_execute(&connector.session(Purpose::Batches)).await?;
+        // Every commit would hang, and leave a connection at the database that ends when the standby is back.
+        let waits = row(client, WAITS_FOR_STANDBY).await;
+        if waits.is_ok_and(|columns| columns == [Some("t".to_owned())]) {
+            return Err(Failure::Unavailable(
+                "commits wait for a synchronous standby that does not answer".into(),
+            ));
+        }
         client.execute(DELETE_OLD, &[&server.as_str()]).await?;
         client.execute(ENROL, &[&server.as_str()]).await?;
-        let statements = Statements::prepare(&client).await?;
-        Ok(Self { client, statements, shapes: HashMap::new(), plans: Plans::new(), driver })
+        let statements = Statements::prepare(client).await?;
+        Ok(Self { opened, statements, shapes: HashMap::new(), plans: Plans::new(), warned })
+    }
+
+    const fn client(&self) -> &Client {
+        &self.opened.client
+    }
+
+    /// Refuses a commit that the database has warned of. When the wait for a synchronous standby is cancelled, PostgreSQL warns, and
+    /// answers as if the transaction were safe: it is on the primary alone.
+    fn refuse_warned(&self) -> Result<(), Failure> {
+        if self.warned.swap(false, Ordering::SeqCst) {
+            return Err(Failure::Unknown(
+                "the database committed with a warning: its standby may lack the batch".into(),
+            ));
+        }
+        Ok(())
     }
 
     /// Whether this server's batch of that number was committed. If not, it never will be.
     async fn has_committed(&self, server: &ServerId, number: i64) -> Result<bool, Failure> {
-        self.client.execute(FENCE, &[&server.as_str(), &number]).await?;
-        let last: i64 = self.client.query_one(LAST_MARK, &[&server.as_str()]).await?.try_get(0)?;
+        self.warned.store(false, Ordering::SeqCst);
+        self.client().execute(FENCE, &[&server.as_str(), &number]).await?;
+        // The fence, too, waits for the standby, and with it for everything before it.
+        self.refuse_warned()?;
+        let last: i64 = self.client().query_one(LAST_MARK, &[&server.as_str()]).await?.try_get(0)?;
         Ok(last == number)
     }
 
     /// The first round trip.
     async fn load(&self, keys: &RowKeys) -> Result<LoadedRows, Failure> {
         let reads = self.statements.reads(keys);
-        let begin = self.client.batch_execute("BEGIN").map_ok(|()| Vec::new()).boxed();
+        let begin = self.client().batch_execute("BEGIN").map_ok(|()| Vec::new()).boxed();
         let loads = reads.iter().map(|read| match read {
             Some((statement, columns)) => self.query(statement, columns),
             None => std::future::ready(Ok(Vec::new())).boxed(),
@@ -267,7 +309,7 @@ impl Link {
         statement: &'a Statement,
         columns: &'a [Column],
     ) -> BoxFuture<'a, Result<Vec<Row>, Error>> {
-        async move { self.client.query(statement, &parameters(columns)).await }.boxed()
+        async move { self.client().query(statement, &parameters(columns)).await }.boxed()
     }
 
     /// The statement that writes batches of this shape.
@@ -278,7 +320,7 @@ impl Link {
         if self.shapes.len() >= SHAPES_MAX {
             self.shapes.clear();
         }
-        let statement = self.client.prepare(&parts.sql()).await?;
+        let statement = self.client().prepare(&parts.sql()).await?;
         self.shapes.insert(parts.shape(), statement.clone());
         Ok(statement)
     }
@@ -286,8 +328,9 @@ impl Link {
     /// The second round trip.
     async fn commit(&self, statement: &Statement, parts: &Parts) -> Result<(), Failure> {
         let parameters = parts.parameters();
-        let write = async { self.client.execute(statement, &parameters).await.map(drop) }.boxed();
-        let commit = self.client.batch_execute("COMMIT").boxed();
+        self.warned.store(false, Ordering::SeqCst);
+        let write = async { self.client().execute(statement, &parameters).await.map(drop) }.boxed();
+        let commit = self.client().batch_execute("COMMIT").boxed();
         let mut answers = in_order(vec![write, commit]).await;
         let committed = answers.pop().unwrap_or(Ok(()));
         // A refused statement has undone everything, whatever the other answers say.
@@ -299,7 +342,7 @@ impl Link {
             lost = Some(cause);
         }
         match committed {
-            Ok(()) if lost.is_none() => Ok(()),
+            Ok(()) if lost.is_none() => self.refuse_warned(),
             Ok(()) => Err(Failure::Unknown("a statement was not answered and the commit was".into())),
             Err(cause) if may_have_committed(&cause) => Err(Failure::Unknown(redacted(&cause))),
             Err(cause) => Err(cause.into()),

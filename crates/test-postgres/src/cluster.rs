@@ -41,6 +41,9 @@ pub struct ClusterOptions {
     pub tls: Option<TlsFiles>,
     /// Further settings (`postgresql.conf`), which win over the cluster's own.
     pub settings: Vec<(String, String)>,
+    /// Whether the port is in no file of the cluster's, so that a copy of its files runs on another port; and whether its commits survive
+    /// a crash of the server. It then has no Unix socket.
+    pub replicated: bool,
     /// The folder of the server's programs. Without it they are looked for: `TITHE_TEST_POSTGRES_BIN`, then where systems install them.
     pub programs: Option<PathBuf>,
 }
@@ -71,6 +74,15 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a cluster and waits until it accepts connections, which takes half a second.
     pub fn start(options: ClusterOptions) -> Result<Self, ClusterError> {
+        let mut cluster = Self::empty(options)?;
+        cluster.initialize()?;
+        cluster.configure_access()?;
+        cluster.start_on_free_port()?;
+        Ok(cluster)
+    }
+
+    /// A cluster without any files yet, and a free port for it: [`Self::shell`] makes them, from another cluster's.
+    pub fn empty(options: ClusterOptions) -> Result<Self, ClusterError> {
         let bin = options.programs.clone().map_or_else(programs::folder, Ok)?;
         let run_as = RunAs::choose()?;
         let folder = tempfile::Builder::new()
@@ -79,12 +91,27 @@ impl Cluster {
             .doing("making a folder for a cluster")?;
         let guardian = Guardian::start(folder.path(), stop_command(&run_as, &bin, folder.path()))
             .doing("starting /bin/sh to clean up after the cluster")?;
-        let mut cluster = Self { bin, folder: folder.keep(), run_as, options, port: 0, guardian };
+        let port = free_port()?;
+        let cluster = Self { bin, folder: folder.keep(), run_as, options, port, guardian };
         cluster.run_as.hand_over(&cluster.folder, 0o700)?;
-        cluster.initialize()?;
-        cluster.configure_access()?;
-        cluster.start_on_free_port()?;
         Ok(cluster)
+    }
+
+    /// Runs a script as an administrator of this cluster would on its machine, and returns what it prints: as the server's user, with
+    /// the server's programs in `PATH`, and `PGDATA`, `PGPORT`, `PGHOST` and `PGUSER` of this cluster.
+    pub fn shell(&self, script: &str, variables: &[(&str, &str)]) -> Result<String, ClusterError> {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let path = env::join_paths([self.bin.clone()].into_iter().chain(env::split_paths(&path)));
+        let path = path.map_err(io::Error::other).doing("joining the PATH")?;
+        let mut command =
+            self.command(Path::new("/bin/bash"), ["-euo", "pipefail", "-c", script].map(OsStr::new));
+        command
+            .env("PATH", path)
+            .env("PGDATA", self.data())
+            .env("PGHOST", "127.0.0.1")
+            .env("PGUSER", "postgres");
+        command.envs(variables.iter().copied());
+        self.output(command, "a script")
     }
 
     /// The URL of `database`.
@@ -129,8 +156,8 @@ impl Cluster {
     /// Creates an empty database.
     pub fn create_database(&self, name: &str) -> Result<(), ClusterError> {
         let port = self.port.to_string();
-        let host = self.folder.as_os_str();
         // The socket: it needs no TLS.
+        let host = if self.options.replicated { OsStr::new("127.0.0.1") } else { self.folder.as_os_str() };
         self.run(
             "createdb",
             [OsStr::new("-U"), "postgres".as_ref(), "-h".as_ref(), host, "-p".as_ref(), port.as_ref()]
@@ -179,7 +206,9 @@ impl Cluster {
     /// The client authentication settings and the certificate.
     fn configure_access(&self) -> Result<(), ClusterError> {
         let kind = if self.options.tls.is_some() { "hostssl" } else { "host" };
-        let access = format!("local all all trust\n{kind} all all 127.0.0.1/32 trust\n");
+        let replication =
+            if self.options.replicated { "host replication all 127.0.0.1/32 trust\n" } else { "" };
+        let access = format!("local all all trust\n{kind} all all 127.0.0.1/32 trust\n{replication}");
         self.write("pg_hba.conf", &access)?;
         if let Some(tls) = &self.options.tls {
             self.write("server.crt", &tls.certificate_pem)?;
@@ -210,14 +239,14 @@ impl Cluster {
         let options = &self.options;
         let port = self.port.to_string();
         let folder = self.folder.to_string_lossy();
-        let mut settings = vec![
-            ("listen_addresses", "127.0.0.1"),
-            ("port", port.as_str()),
-            ("unix_socket_directories", &folder),
-            ("max_connections", "300"),
-            ("shared_buffers", "128MB"),
-        ];
-        if !options.durable {
+        let mut settings =
+            vec![("listen_addresses", "127.0.0.1"), ("max_connections", "300"), ("shared_buffers", "128MB")];
+        if options.replicated {
+            settings.extend([("unix_socket_directories", ""), ("fsync", "off")]);
+        } else {
+            settings.extend([("port", port.as_str()), ("unix_socket_directories", &folder)]);
+        }
+        if !options.durable && !options.replicated {
             settings.extend([("fsync", "off"), ("synchronous_commit", "off"), ("full_page_writes", "off")]);
         }
         if options.tls.is_some() {
@@ -250,17 +279,28 @@ impl Cluster {
         program: &str,
         arguments: impl IntoIterator<Item = &'a OsStr>,
     ) -> Result<(), ClusterError> {
-        let words = self.run_as.words(&self.bin.join(program));
-        let mut command = Command::new(words.first().map_or(OsStr::new(program), OsString::as_os_str));
+        self.output(self.command(&self.bin.join(program), arguments), program).map(drop)
+    }
+
+    fn command<'a>(&self, program: &Path, arguments: impl IntoIterator<Item = &'a OsStr>) -> Command {
+        let words = self.run_as.words(program);
+        let mut command = Command::new(words.first().map_or(program.as_os_str(), OsString::as_os_str));
         command.args(words.iter().skip(1)).args(arguments).current_dir(&self.folder);
         // PGDATA, PGPORT, PGOPTIONS and their like are about other servers.
         for (name, _) in env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PG")) {
             command.env_remove(name);
         }
+        if self.options.replicated {
+            command.env("PGPORT", self.port.to_string());
+        }
+        command
+    }
+
+    fn output(&self, mut command: Command, program: &str) -> Result<String, ClusterError> {
         let output = self.guardian.hold().and_then(|hold| command.stdin(hold).output());
         let output = output.doing(format!("running {program}"))?;
         if output.status.success() {
-            return Ok(());
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         let said = [output.stdout, output.stderr].concat();
         Err(ClusterError::Failed {

@@ -107,7 +107,14 @@ impl Asker {
                 Some((StatusCode::CONFLICT, answer)) if answer["code"] == "request_in_progress" => {
                     self.tally.retries.add("409 request_in_progress");
                 }
-                Some(answer) => return answer,
+                Some((status, answer)) => {
+                    if let Some((_, key)) = post
+                        && status.is_success()
+                    {
+                        self.tally.answer(key, status.as_u16());
+                    }
+                    return (status, answer);
+                }
                 None => {}
             }
             self.pause().await;

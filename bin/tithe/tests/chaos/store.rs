@@ -3,8 +3,9 @@
 use crate::install;
 use crate::server::Server;
 use diesel::connection::SimpleConnection;
-use diesel::sql_types::{BigInt, Text};
+use diesel::sql_types::{BigInt, Integer, Text};
 use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection};
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,9 +20,11 @@ pub(crate) enum Store {
     Sqlite,
     /// Three servers have a database on a server that keeps what it has committed.
     Postgres(Arc<Cluster>),
+    /// Two servers have a primary and its standby, by the URL of both.
+    Pair(String),
 }
 
-const DATABASE: &str = "tithe";
+pub(crate) const DATABASE: &str = "tithe";
 
 /// What the pool begins with: too little for everybody at once, though paid work feeds it well.
 pub(crate) const POOL_SATS: u64 = 80;
@@ -40,6 +43,17 @@ pub(crate) struct PoolTransfer {
     #[diesel(sql_type = BigInt)]
     pub(crate) amount_msats: i64,
 }
+
+/// A keyed request that is answered.
+#[derive(QueryableByName)]
+struct Answered {
+    #[diesel(sql_type = Text)]
+    key: String,
+    #[diesel(sql_type = Integer)]
+    answer_status: i32,
+}
+
+const ANSWERED: &str = "SELECT key, answer_status FROM idempotency_keys WHERE answer_status IS NOT NULL";
 
 const POOL_TRANSFERS: &str =
     "SELECT kind, reference, amount_msats FROM transfers WHERE debit = 'pool' OR credit = 'pool'";
@@ -64,6 +78,7 @@ impl Store {
         let (count, url) = match self {
             Self::Sqlite => (1, None),
             Self::Postgres(cluster) => (3, Some(cluster.url(DATABASE))),
+            Self::Pair(url) => (2, Some(url.clone())),
         };
         let pool = POOL_SATS.to_string();
         let core = format!("lifetime:{},cloud:{}", install::REQUESTS, install::CLOUD);
@@ -115,16 +130,41 @@ impl Store {
         );
         match self {
             Self::Sqlite => sqlite(folder).batch_execute(&known).unwrap(),
-            Self::Postgres(cluster) => client(cluster).await.batch_execute(&known).await.unwrap(),
+            Self::Postgres(_) | Self::Pair(_) => self.client().await.batch_execute(&known).await.unwrap(),
         }
+    }
+
+    /// The keyed requests that are answered, and how.
+    pub(crate) async fn answers(&self, folder: &Path) -> BTreeSet<(String, i32)> {
+        match self {
+            Self::Sqlite => {
+                let rows: Vec<Answered> = diesel::sql_query(ANSWERED).load(&mut sqlite(folder)).unwrap();
+                rows.into_iter().map(|row| (row.key, row.answer_status)).collect()
+            }
+            Self::Postgres(_) | Self::Pair(_) => {
+                let rows = self.client().await.query(ANSWERED, &[]).await.unwrap();
+                rows.iter().map(|row| (row.get("key"), row.get("answer_status"))).collect()
+            }
+        }
+    }
+
+    async fn client(&self) -> tokio_postgres::Client {
+        let url = match self {
+            Self::Sqlite => unreachable!("a file has no connections"),
+            Self::Postgres(cluster) => cluster.url(DATABASE),
+            Self::Pair(url) => format!("{url}?target_session_attrs=read-write"),
+        };
+        let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
     }
 
     /// All that went into the pool and out of it.
     pub(crate) async fn pool_transfers(&self, folder: &Path) -> Vec<PoolTransfer> {
         match self {
             Self::Sqlite => diesel::sql_query(POOL_TRANSFERS).load(&mut sqlite(folder)).unwrap(),
-            Self::Postgres(cluster) => {
-                let rows = client(cluster).await.query(POOL_TRANSFERS, &[]).await.unwrap();
+            Self::Postgres(_) | Self::Pair(_) => {
+                let rows = self.client().await.query(POOL_TRANSFERS, &[]).await.unwrap();
                 let read = |row: &tokio_postgres::Row| PoolTransfer {
                     kind: row.get("kind"),
                     reference: row.get("reference"),
@@ -141,12 +181,6 @@ fn sqlite(folder: &Path) -> SqliteConnection {
         SqliteConnection::establish(&folder.join("tithe-data/tithe.db").to_string_lossy()).unwrap();
     file.batch_execute("PRAGMA busy_timeout = 10000").unwrap();
     file
-}
-
-async fn client(cluster: &Cluster) -> tokio_postgres::Client {
-    let (client, connection) = tokio_postgres::connect(&cluster.url(DATABASE), NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
 }
 
 /// Below the ports that systems give to outgoing connections: while a server is dead, one of those could take its port.

@@ -4,6 +4,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// How often something was seen.
 #[derive(Default)]
@@ -35,6 +36,16 @@ pub(crate) struct Tally {
     pub(crate) served: Counts,
     /// How often they tried again, and why.
     pub(crate) retries: Counts,
+    /// What they were told has happened, in this order.
+    answers: Mutex<Vec<Answer>>,
+}
+
+/// That a keyed request was carried out.
+#[derive(Clone)]
+pub(crate) struct Answer {
+    pub(crate) at: Instant,
+    pub(crate) key: String,
+    pub(crate) status: u16,
 }
 
 impl Default for Tally {
@@ -48,6 +59,7 @@ impl Default for Tally {
             tiers: Counts::default(),
             served: Counts::default(),
             retries: Counts::default(),
+            answers: Mutex::default(),
         }
     }
 }
@@ -96,6 +108,23 @@ impl Tally {
         if absorbed > 0 {
             self.absorb(job["jobId"].as_str().unwrap(), absorbed);
         }
+    }
+
+    /// Takes in that a keyed request was carried out.
+    pub(crate) fn answer(&self, key: &str, status: u16) {
+        self.answers.lock().unwrap().push(Answer { at: Instant::now(), key: key.to_owned(), status });
+    }
+
+    /// The longest time between two answers, and when it ended.
+    pub(crate) fn longest_pause(&self) -> (Duration, Option<Instant>) {
+        let answers = self.answers();
+        let pauses = answers.windows(2).map(|pair| (pair[1].at - pair[0].at, Some(pair[1].at)));
+        pauses.max().unwrap_or_default()
+    }
+
+    /// What customers were told has happened, in this order.
+    pub(crate) fn answers(&self) -> Vec<Answer> {
+        self.answers.lock().unwrap().clone()
     }
 
     /// Takes in that the pool has paid for a job or a request.

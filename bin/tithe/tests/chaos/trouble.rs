@@ -50,7 +50,7 @@ impl Trouble {
             move || kill_at_random(servers, &over, &SeededEntropy::new(seed), kill_every)
         });
         let crasher = match store {
-            Store::Sqlite => None,
+            Store::Sqlite | Store::Pair(_) => None,
             Store::Postgres(cluster) => {
                 let (cluster, over) = (cluster.clone(), over.clone());
                 let entropy = SeededEntropy::new(!seed);

@@ -12,7 +12,9 @@ mod listening;
 mod lost_commits;
 mod migrations;
 mod plans;
+mod poolers;
 mod proxy;
+mod standbys;
 mod tls;
 
 use std::time::Duration;

@@ -18,6 +18,7 @@ test *args:
 check: _tools layers
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
+    cargo check --package tithe --features otel
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
     just alone
     just package
@@ -102,6 +103,14 @@ test-lightning which="long":
 # Pay in and out over a real LNbits, which is installed from the Python package index
 test-lnbits:
     cargo test --package tithe-test-lightning --test lnbits -- --ignored --nocapture
+
+# Check the alert rules, and run their tests, with Prometheus's own tool, which is installed from Debian's packages
+test-alerts:
+    .ci/test-alerts
+
+# Send traces of a sale to a collector
+test-traces:
+    cargo test --package tithe --features otel --test process traces:: -- --nocapture
 
 # Measure debits against the floor of the database; `just bench --help` lists what else
 bench *args:

@@ -13,6 +13,7 @@ mod failure;
 mod identity;
 mod licence;
 mod macaroon;
+mod metrics;
 mod migrate;
 mod operator;
 mod payouts;
@@ -21,6 +22,7 @@ mod secret;
 mod selftest;
 mod serve;
 mod session;
+mod traces;
 mod url;
 mod wallets;
 

@@ -22,6 +22,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
+#[cfg(feature = "otel")]
+use tracing_subscriber::{Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Runs the server until it receives SIGTERM or SIGINT, or its terminal is closed.
 pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
@@ -36,7 +38,13 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     let listener = TcpListener::bind(config.server.listen)
         .map_err(doing(format!("cannot listen on {} (TITHE_LISTEN)", config.server.listen)))?;
     let address = listener.local_addr()?;
-    let state = runtime.block_on(assemble(config, &runtime, limits))?;
+    let page = config.metrics.are_on().then(|| crate::metrics::record(runtime.handle())).transpose()?;
+    let metrics_listener = config.metrics.listen.map(TcpListener::bind).transpose();
+    let metrics_listener =
+        metrics_listener.map_err(doing("cannot listen on the address of TITHE_METRICS_LISTEN"))?;
+    let mut state = runtime.block_on(assemble(config, &runtime, limits))?;
+    let token = config.metrics.token.as_deref().map(AdminToken::new);
+    state.metrics = token.zip(page.clone());
     let engine = Arc::clone(&state.engine);
     let pool = runtime.block_on(open_pool(&engine))?;
     // Signals are handled before the banner is printed: a reader of the banner may stop the server at once.
@@ -57,6 +65,13 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
         keep_alive: config.server.keep_alive,
     };
     actix_web::rt::System::new().block_on(async {
+        let metrics = metrics_listener.zip(page);
+        if let Some((listener, _)) = &metrics {
+            info!(address = %listener.local_addr()?, "metrics are served");
+        }
+        let metrics =
+            metrics.map(|(listener, page)| tithe_http::serve_metrics(listener, page)).transpose()?;
+        let metrics = metrics.map(|server| (server.handle(), actix_web::rt::spawn(server)));
         let server = tithe_http::serve(listener, state, http)?;
         let handle = server.handle();
         let (notice, patience) = (config.server.notice, config.server.shutdown);
@@ -76,10 +91,18 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
             stopping.cancel();
             handle.stop(true).await;
         });
-        server.await
+        server.await?;
+        // Until the end: what a server does while it stops can be read.
+        if let Some((handle, serving)) = metrics {
+            handle.stop(false).await;
+            let _ended = serving.await;
+        }
+        Ok::<(), std::io::Error>(())
     })?;
     info!("stopped");
     runtime.shutdown_timeout(Duration::from_secs(5));
+    #[cfg(feature = "otel")]
+    crate::traces::shut_down();
     Ok(ExitCode::SUCCESS)
 }
 
@@ -161,6 +184,17 @@ async fn open_pool(engine: &Engine) -> Result<PoolStatus, Failure> {
 
 fn start_log(config: &Config) -> Result<(), Failure> {
     let color = std::io::stderr().is_terminal();
+    #[cfg(feature = "otel")]
+    if crate::traces::are_wanted() {
+        let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(color);
+        let log = match config.log.format {
+            LogFormat::Pretty => log.with_target(false).boxed(),
+            LogFormat::Json => log.json().flatten_event(true).boxed(),
+        };
+        let log = tracing_subscriber::registry().with(log.with_filter(filter(config)?));
+        log.with(crate::traces::layer()?).init();
+        return Ok(());
+    }
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter(config)?)
         .with_writer(std::io::stderr)
@@ -168,6 +202,12 @@ fn start_log(config: &Config) -> Result<(), Failure> {
     match config.log.format {
         LogFormat::Pretty => log.with_target(false).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+    #[cfg(not(feature = "otel"))]
+    if crate::traces::are_wanted() {
+        warn!(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, but this program was built without the feature otel: there are no traces"
+        );
     }
     Ok(())
 }

@@ -2,11 +2,13 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::telemetry;
 use futures_util::StreamExt;
+use metrics::{counter, histogram};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -63,6 +65,28 @@ enum Round {
     Warn,
     /// The ledger is compared with the wallet's balance.
     Reconcile,
+    /// The database is read for gauges.
+    Measure,
+    /// The database is audited.
+    Audit,
+}
+
+impl Round {
+    const ALL: [Self; 7] =
+        [Self::Poll, Self::PollLate, Self::Sweep, Self::Warn, Self::Reconcile, Self::Measure, Self::Audit];
+
+    /// The name, for metrics.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Poll => "poll",
+            Self::PollLate => "poll_late",
+            Self::Sweep => "sweep",
+            Self::Warn => "warn",
+            Self::Reconcile => "reconcile",
+            Self::Measure => "measure",
+            Self::Audit => "audit",
+        }
+    }
 }
 
 impl Engine {
@@ -72,8 +96,7 @@ impl Engine {
     pub fn start(self: &Arc<Self>) -> Running {
         let (stop, hand_back, tasks) =
             (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
-        let rounds =
-            [Round::Poll, Round::PollLate, Round::Sweep, Round::Warn, Round::Reconcile].map(Task::Rounds);
+        let rounds = Round::ALL.map(Task::Rounds);
         let others = [Task::Work, Task::Listen, Task::PeerEvents, Task::Probe, Task::Provision, Task::PayOut];
         for task in others.into_iter().chain(rounds) {
             let (engine, stop, hand_back) = (Arc::clone(self), stop.clone(), hand_back.clone());
@@ -240,13 +263,19 @@ impl Engine {
     /// Repeats something until it is to stop.
     async fn rounds(&self, round: Round, stop: &CancellationToken) {
         let settings = self.settings();
-        let mut tick = interval(match round {
+        let every = match round {
             Round::Poll => settings.poll_interval,
             Round::PollLate => settings.late_poll_interval(),
             Round::Sweep => settings.sweep_interval,
             Round::Warn => WARN_INTERVAL,
             Round::Reconcile => settings.reconcile_interval,
-        });
+            Round::Measure => settings.measure_interval,
+            Round::Audit => settings.audit_interval,
+        };
+        if every.is_zero() {
+            return;
+        }
+        let mut tick = interval(every);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -255,13 +284,23 @@ impl Engine {
             }
             tokio::select! {
                 () = stop.cancelled() => return,
-                done = self.round(round) => {
+                done = self.measured_round(round) => {
                     if let Err(failure) = done {
                         warn!(?round, %failure, "round not finished; the rest is left for the next one");
                     }
                 }
             }
         }
+    }
+
+    async fn measured_round(&self, round: Round) -> Result<(), EngineError> {
+        let began = Instant::now();
+        let done = self.round(round).await;
+        histogram!(telemetry::ROUND_SECONDS, "round" => round.name()).record(began.elapsed());
+        if done.is_err() {
+            counter!(telemetry::ROUNDS_FAILED, "round" => round.name()).increment(1);
+        }
+        done
     }
 
     async fn round(&self, round: Round) -> Result<(), EngineError> {
@@ -271,6 +310,8 @@ impl Engine {
             Round::Sweep => self.sweep().await,
             Round::Warn => self.sessions.warn_owners().await,
             Round::Reconcile => self.reconciliation.check().await.map(drop),
+            Round::Measure => self.measuring.measure().await,
+            Round::Audit => self.audit_by_itself().await,
         }
     }
 }

@@ -6,11 +6,14 @@
 use crate::books::{AnyCommand, AnyReply, Batch, Command, Outcome, Refusal, Rules};
 use crate::error_chain::chain;
 use crate::store::{Store, StoreError};
+use crate::telemetry::{self, count};
+use metrics::{counter, gauge, histogram};
 use std::sync::Arc;
 use tithe_clock::Clock;
 use tithe_jobs::JobChange;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{debug, error, warn};
+use tokio::time::Instant;
+use tracing::{Instrument, debug, debug_span, error, warn};
 
 /// The most commands in one batch.
 const BATCH_LIMIT: usize = 256;
@@ -91,7 +94,10 @@ impl Committer {
     /// [`CommitError`].
     pub async fn commit_any(&self, command: AnyCommand) -> Result<AnyReply, CommitError> {
         let (reply, outcome) = oneshot::channel();
-        self.queue.try_send(Envelope { command, reply }).map_err(|_| CommitError::Busy)?;
+        self.queue.try_send(Envelope { command, reply }).map_err(|_| {
+            counter!(telemetry::COMMIT_QUEUE_FULL).increment(1);
+            CommitError::Busy
+        })?;
         match outcome.await {
             Ok(Ok(Ok(reply))) => Ok(reply),
             // The cause is in the log; it is a bug, and no business of the caller's.
@@ -117,11 +123,14 @@ struct Writer {
 impl Writer {
     async fn run(self, mut commands: mpsc::Receiver<Envelope>) {
         let mut waiting = Vec::with_capacity(BATCH_LIMIT);
+        let queue = gauge!(telemetry::COMMIT_QUEUE);
+        gauge!(telemetry::COMMIT_QUEUE_LIMIT).set(count(QUEUE_LIMIT));
         while commands.recv_many(&mut waiting, BATCH_LIMIT).await > 0 {
+            queue.set(count(commands.len()));
             if self.commit_apart(std::mem::take(&mut waiting)).await.is_err() {
                 // Fail the commands that queued up during the outage: they have waited long enough.
                 while let Ok(envelope) = commands.try_recv() {
-                    let _receiver_gone = envelope.reply.send(Err(CommitError::Busy));
+                    reply(vec![envelope], [Err(CommitError::Busy)].into_iter());
                 }
             }
         }
@@ -156,6 +165,7 @@ impl Writer {
                         "a batch failed and is tried again in two halves"
                     );
                     let second = part.split_off(part.len() / 2);
+                    counter!(telemetry::COMMIT_SPLITS).increment(1);
                     parts.extend([second, part]);
                 }
                 Err(cause) => {
@@ -172,9 +182,17 @@ impl Writer {
         let batch = Batch::under(self.rules.clone(), commands, self.clock.now());
         // In a task of its own, so that a panic in the store ends this batch and not the committer.
         let (store, shared) = (self.store.clone(), batch.clone());
-        let committing = tokio::spawn(async move { store.batch_commit(&shared).await });
+        let began = Instant::now();
+        histogram!(telemetry::COMMIT_BATCH).record(count(batch.commands().len()));
+        let span = debug_span!("commit", commands = batch.commands().len());
+        let committing = async move { store.batch_commit(&shared).await };
+        let committing = tokio::spawn(committing.instrument(span));
         let committed =
             committing.await.map_err(|panicked| StoreError::OutcomeUnknown(Box::new(panicked)))??;
+        histogram!(telemetry::COMMIT_SECONDS).record(began.elapsed());
+        for step in &committed.job_changes {
+            counter!(telemetry::JOB_STEPS, "state" => step.state.as_str()).increment(1);
+        }
         for (command, outcome) in batch.commands().zip(&committed.outcomes) {
             match outcome {
                 Ok(_) => {}
@@ -191,7 +209,20 @@ impl Writer {
 
 fn reply(envelopes: Vec<Envelope>, outcomes: impl Iterator<Item = Result<Outcome, CommitError>>) {
     for (envelope, outcome) in envelopes.into_iter().zip(outcomes) {
+        counter!(telemetry::COMMANDS, "command" => envelope.command.name(), "outcome" => label(&outcome))
+            .increment(1);
         // A caller that no longer waits can read the outcome from the store.
         let _receiver_gone = envelope.reply.send(outcome);
+    }
+}
+
+/// The name of an outcome, for metrics.
+const fn label(outcome: &Result<Outcome, CommitError>) -> &'static str {
+    match outcome {
+        Ok(Ok(_)) => "done",
+        Ok(Err(Refusal::Undeclared(_))) | Err(CommitError::Failed) => "failed",
+        Ok(Err(_)) | Err(CommitError::Refused(_)) => "refused",
+        Err(CommitError::Busy) => "busy",
+        Err(CommitError::Unknown) => "unknown",
     }
 }

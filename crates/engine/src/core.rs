@@ -5,6 +5,8 @@ use crate::committer::{CommitError, Committer};
 use crate::error::EngineError;
 use crate::ports::Ports;
 use crate::settings::Settings;
+use crate::telemetry;
+use metrics::counter;
 use tithe_clock::Timestamp;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -37,7 +39,10 @@ impl Core {
     /// [`EngineError::Busy`] when the database does not answer.
     pub(crate) async fn sweep<C: Command>(&self, command: C) -> Result<(), EngineError> {
         match self.committer.commit(command).await {
-            Ok(_) => info!(command = C::NAME, "expired item swept"),
+            Ok(_) => {
+                counter!(telemetry::SWEPT, "command" => C::NAME).increment(1);
+                info!(command = C::NAME, "expired item swept");
+            }
             Err(CommitError::Refused(refusal)) => info!(command = C::NAME, %refusal, "nothing to sweep"),
             Err(CommitError::Busy) => return Err(EngineError::Busy),
             Err(failure) => warn!(command = C::NAME, %failure, "expired item could not be swept"),

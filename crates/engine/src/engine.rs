@@ -14,6 +14,8 @@ use crate::idempotency::Idempotency;
 use crate::identities::Identities;
 use crate::inference::{BackendHealth, ModelsInUse};
 use crate::jobs::{JobFeed, JobOwners, JobSteps, Jobs};
+use crate::measured_wallet::MeasuredWallet;
+use crate::measuring::Measuring;
 use crate::payments::Payments;
 use crate::payouts::Payouts;
 use crate::pool::Pool;
@@ -27,9 +29,13 @@ use crate::sales::SalesServices;
 use crate::sessions::{MacaroonKeys, SessionOwners, Sessions, WebhookSecrets};
 use crate::settings::Settings;
 use crate::store::StoreError;
+use crate::telemetry;
+use metrics::gauge;
 use std::sync::Arc;
 use tithe_trust::Secrets;
 use tokio::sync::Notify;
+use tokio::time::Instant;
+use tracing::{error, info};
 
 /// The use cases, by service.
 pub struct Engine {
@@ -61,6 +67,7 @@ pub struct Engine {
     pub idempotency: Arc<Idempotency>,
     pub(crate) backend: Arc<BackendHealth>,
     retention: Retention,
+    pub(crate) measuring: Measuring,
     readiness: LastReadiness,
     core: Arc<Core>,
 }
@@ -81,11 +88,12 @@ impl Engine {
     /// # Errors
     /// As [`Engine::new`].
     pub fn with_claim_secrets(
-        ports: Ports,
+        mut ports: Ports,
         settings: Settings,
         secrets: &Secrets,
         claims: &Secrets,
     ) -> Result<Self, UnknownModel> {
+        ports.wallet = Arc::new(MeasuredWallet::new(ports.wallet));
         let steps = JobSteps { feed: Arc::new(JobFeed::new()), unpaid: Arc::default() };
         let rules = Arc::new(settings.rules.clone());
         let listener = JobSteps { feed: steps.feed.clone(), unpaid: steps.unpaid.clone() };
@@ -133,7 +141,7 @@ impl Engine {
         let bootstraps = Arc::new(Bootstraps::new(core.clone(), services.clone(), claims, paid));
         let charging = Arc::new(Charging::new(core.clone(), vec![sessions.clone()]));
         let jobs = Arc::new(Jobs::new(core.clone(), services, &steps, ClaimTokens::of_jobs(claims)));
-        let retention = Retention::new(core.clone());
+        let (retention, measuring) = (Retention::new(core.clone()), Measuring::new(core.clone()));
         let reconciliation = Arc::new(Reconciliation::new(core.clone()));
         let readiness = LastReadiness::new(core.clone(), backend.clone());
         Ok(Self {
@@ -152,6 +160,7 @@ impl Engine {
             idempotency,
             backend,
             retention,
+            measuring,
             readiness,
             core,
         })
@@ -181,6 +190,24 @@ impl Engine {
     /// [`StoreError`] when the store cannot be read to the end.
     pub async fn audit(&self) -> Result<AuditReport, StoreError> {
         audit(self.core.ports.store.as_ref()).await
+    }
+
+    /// Audits everything, and says what was found in the log and in gauges.
+    pub(crate) async fn audit_by_itself(&self) -> Result<(), EngineError> {
+        let began = Instant::now();
+        let report = self.audit().await?;
+        let (findings, took) = (report.findings.len(), began.elapsed());
+        gauge!(telemetry::AUDIT_SOUND).set(if findings == 0 { 1.0 } else { 0.0 });
+        gauge!(telemetry::AUDIT_FINDINGS).set(telemetry::count(findings));
+        gauge!(telemetry::AUDIT_SECONDS).set(took.as_secs_f64());
+        gauge!(telemetry::AUDIT_AT).set(telemetry::unix_seconds(self.core.now()));
+        if findings == 0 {
+            info!(transfers = report.transfers, ?took, "audit: every sat is accounted for");
+        } else {
+            let first = report.findings.first().map(ToString::to_string).unwrap_or_default();
+            error!(findings, first, ?took, "audit: not sound; run `tithe audit`");
+        }
+        Ok(())
     }
 
     /// Whether everything that selling needs works, as it was found out a moment ago at most

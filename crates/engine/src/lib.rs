@@ -43,6 +43,8 @@ pub mod idempotency;
 pub mod identities;
 pub mod inference;
 pub mod jobs;
+mod measured_wallet;
+mod measuring;
 pub mod metered;
 pub mod payments;
 pub mod payouts;
@@ -58,6 +60,7 @@ mod sales;
 pub mod sessions;
 mod settings;
 pub mod store;
+pub mod telemetry;
 
 pub use background::Running;
 pub use claim_token::ClaimTokens;

@@ -3,6 +3,8 @@
 use crate::core::Core;
 use crate::error_chain::chain;
 use crate::inference::BackendHealth;
+use crate::telemetry;
+use metrics::gauge;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,6 +111,7 @@ impl LastReadiness {
         let before = found.map(|(_, readiness)| readiness);
         *found = Some((Instant::now(), now));
         for (n, (name, passed)) in now.parts().into_iter().enumerate() {
+            gauge!(telemetry::READY, "check" => name).set(if passed { 1.0 } else { 0.0 });
             let passed_before = before.and_then(|before| before.parts().get(n).map(|(_, passed)| *passed));
             match (passed_before, passed) {
                 (Some(false), true) => info!(part = name, "ready again"),

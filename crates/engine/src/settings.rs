@@ -105,6 +105,10 @@ pub struct Settings {
     pub payout_interval: Duration,
     /// How often the ledger is compared with the wallet's balance.
     pub reconcile_interval: Duration,
+    /// How often the database is read for the gauges of [`crate::telemetry`]; never if it is zero.
+    pub measure_interval: Duration,
+    /// How often the server audits its database by itself; never if it is zero.
+    pub audit_interval: Duration,
     /// How long an identity's token is valid.
     pub identity_token_life: Duration,
     /// How long a response is stored for its idempotency key.
@@ -193,6 +197,8 @@ impl Default for Settings {
             payout_alarm: Duration::from_mins(10),
             payout_interval: Duration::from_secs(2),
             reconcile_interval: Duration::from_mins(5),
+            measure_interval: Duration::ZERO,
+            audit_interval: Duration::ZERO,
             identity_token_life: Duration::from_hours(24),
             idempotency_keep: Duration::from_hours(24),
             idempotency_lease: Duration::from_secs(30),

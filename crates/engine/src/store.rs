@@ -5,14 +5,15 @@ use crate::records::{IdempotencyId, IdempotencyRecord};
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use std::collections::BTreeMap;
 use tithe_bootstrap::{Bootstrap, BootstrapRepository};
 use tithe_clock::Timestamp;
 use tithe_free_tier::{FreeTierRepository, Grant, Identity, PoolCounters, Reservation};
 use tithe_jobs::{Job, JobChange, JobId, JobRepository};
 use tithe_ledger::credits::{Credit, CreditRepository, Install};
-use tithe_ledger::{Account, Hold, LedgerRepository, Transfer};
+use tithe_ledger::{Account, AccountKind, Hold, LedgerRepository, Transfer, TransferKind};
 use tithe_licences::{LicenceId, Revocation};
-use tithe_lightning::{Invoice, InvoiceRepository};
+use tithe_lightning::{Invoice, InvoiceRepository, Purpose};
 use tithe_money::Msats;
 use tithe_payouts::{Obligation, ObligationRepository, Payout};
 use tithe_sessions::{Session, SessionRepository, SessionRequest};
@@ -250,6 +251,101 @@ pub trait ReconciliationStore: Send + Sync {
     async fn wallet_transfers(&self, since: Timestamp) -> Result<Vec<Transfer>, StoreError>;
 }
 
+/// Something in progress, of which there are gauges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Measured {
+    /// Jobs that are being evaluated.
+    JobsEvaluating,
+    /// Jobs that were accepted and whose work invoice is being made.
+    JobsAccepted,
+    /// Jobs whose work is running.
+    JobsExecuting,
+    /// Holds in customers' accounts. The amount is what they hold.
+    Holds,
+    /// Reservations of the pool that have a lease. The amount is what they hold.
+    Reservations,
+    /// Credits of installs that are held.
+    Credits,
+    /// Invoices of this purpose that can be paid.
+    Invoices(Purpose),
+    /// Payouts in flight, since their intent. The amount includes the fee limit.
+    PayoutsInFlight,
+    /// Obligations that can be paid, since the time of their next payout. The amount is what is due.
+    RefundsPayable,
+    /// Those of them of which a payout has failed. Only counted.
+    RefundsFailing,
+    /// Nodes that are being made, since their payment.
+    BootstrapsProvisioning,
+    /// Nodes of failed bootstraps that may still have to be destroyed, since they were begun.
+    BootstrapsDestroying,
+}
+
+/// How much there is of something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// How many there are.
+    pub count: u64,
+    /// How many of them have a lease that runs.
+    pub leased: u64,
+    /// How many of them have a lease that is over.
+    pub expired: u64,
+    /// What they amount to, in msats.
+    pub msats: u128,
+    /// The time of the oldest.
+    pub oldest: Option<Timestamp>,
+}
+
+/// What is in progress, as of one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Measurements {
+    /// What there is. What there is none of may be missing.
+    pub tallies: BTreeMap<Measured, Tally>,
+    /// What is in the pool.
+    pub pool_balance: Msats,
+    /// What of that is set aside.
+    pub pool_held: Msats,
+    /// The number of the last transfer; 0 if there is none.
+    pub last_transfer: u64,
+}
+
+/// What transfers of a kind between two kinds of accounts have moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TransferSum {
+    /// The kind of the transfers.
+    pub kind: TransferKind,
+    /// The kind of the accounts that they debit; `None` for those of another service.
+    pub debit: Option<AccountKind>,
+    /// The kind of the accounts that they credit; `None` for those of another service.
+    pub credit: Option<AccountKind>,
+    /// The number of the transfers.
+    pub transfers: u64,
+    /// What they have moved, in msats.
+    pub msats: u128,
+}
+
+impl TransferSum {
+    /// The kind of an account, if it is of Tithe's own.
+    #[must_use]
+    pub const fn own(kind: AccountKind) -> Option<AccountKind> {
+        match kind {
+            AccountKind::Custom(_) | AccountKind::Owned(_) => None,
+            own => Some(own),
+        }
+    }
+}
+
+/// Reads what is measured. It must be cheap: it is read every few seconds, while the server sells. Neither method waits for a writer
+/// or keeps one waiting.
+#[async_trait]
+pub trait MeasurementStore: Send + Sync {
+    /// What is in progress at `now`. Reads only what an index finds, and nothing that grows with history.
+    async fn measurements(&self, now: Timestamp) -> Result<Measurements, StoreError>;
+
+    /// What the transfers moved whose numbers are larger than `after`, and at most `until`, in any order. Transfers have increasing
+    /// numbers, but the ones of several servers may be committed in another order.
+    async fn transfer_sums(&self, after: u64, until: u64) -> Result<Vec<TransferSum>, StoreError>;
+}
+
 /// Reads the licences that were revoked. Only the engine's batches revoke them.
 #[async_trait]
 pub trait LicenceStore: Send + Sync {
@@ -274,6 +370,7 @@ pub trait Store:
     + CreditRepository<Error = StoreError>
     + LicenceStore
     + ReconciliationStore
+    + MeasurementStore
 {
 }
 
@@ -290,6 +387,7 @@ impl<T> Store for T where
         + CreditRepository<Error = StoreError>
         + LicenceStore
         + ReconciliationStore
+        + MeasurementStore
         + ?Sized
 {
 }

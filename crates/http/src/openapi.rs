@@ -123,6 +123,10 @@ pub(crate) fn document() -> utoipa::openapi::OpenApi {
         "`Bearer <token>`: the operator's token, which the server has as `TITHE_ADMIN_TOKEN`.".to_owned(),
     );
     schemes.add_security_scheme("AdminToken", SecurityScheme::Http(admin));
+    let mut metrics = Http::new(HttpAuthScheme::Bearer);
+    metrics.description =
+        Some("`Bearer <token>`: the token that the server has as `TITHE_METRICS_TOKEN`.".to_owned());
+    schemes.add_security_scheme("MetricsToken", SecurityScheme::Http(metrics));
     document
 }
 

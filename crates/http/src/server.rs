@@ -2,7 +2,7 @@
 
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
-use crate::{access_log, limits, routes};
+use crate::{access_log, limits, routes, telemetry};
 use actix_cors::{Cors, CorsError};
 use actix_web::body::MessageBody;
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
@@ -62,8 +62,11 @@ pub fn serve_with(
     limits.prepare(&listener)?;
     let connections = limits.connections_of_worker(workers);
     let server = HttpServer::new(move || {
-        let optional =
-            routes::OptionalRoutes { dev: state.test_payer.is_some(), admin: state.admin_token.is_some() };
+        let optional = routes::OptionalRoutes {
+            dev: state.test_payer.is_some(),
+            admin: state.admin_token.is_some(),
+            metrics: state.metrics.is_some(),
+        };
         App::new()
             .app_data(Data::new(state.clone()))
             .app_data(Data::new(state.limits.clone()))
@@ -82,6 +85,7 @@ pub fn serve_with(
             )
             .wrap(from_fn(without_chunks))
             .wrap(from_fn(access_log::middleware))
+            .wrap(from_fn(telemetry::middleware))
             .configure(more.clone())
             .configure(routes::configure(optional))
     });

@@ -3,6 +3,7 @@
 use crate::PublicUrl;
 use crate::admin_token::AdminToken;
 use crate::limits::{LimitSettings, Limits};
+use crate::metrics_page::MetricsPage;
 use crate::problem::Problem;
 use crate::shared_text::SharedTexts;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub struct AppState {
     pub test_payer: Option<Arc<dyn TestPayer>>,
     /// The token that opens the admin API; `None` means that the admin routes do not exist.
     pub admin_token: Option<AdminToken>,
+    /// The page of `/metrics` with the token that opens it; `None` means that there is none.
+    pub metrics: Option<(AdminToken, MetricsPage)>,
     /// The URLs at which clients reach the server. Without any, only requests from this machine can be signed.
     pub public_urls: Vec<PublicUrl>,
     /// The limits of clients.
@@ -52,6 +55,7 @@ impl AppState {
             engine,
             test_payer: None,
             admin_token: None,
+            metrics: None,
             public_urls: Vec::new(),
             limits: Limits::new(limits),
             shared: SharedTexts::default(),

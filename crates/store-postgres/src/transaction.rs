@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use std::time::Duration;
 use tithe_engine::store::StoreError;
+use tithe_store_sql::telemetry;
 use tokio::time::Instant;
 use tracing::{Instrument, debug, debug_span};
 
@@ -67,10 +68,7 @@ impl Transactions {
 impl Tries {
     /// Counts a success.
     pub(crate) fn done<T>(&self, done: T) -> T {
-        metrics::counter!("tithe_store_transactions_total", "transaction" => self.name, "outcome" => "done")
-            .increment(1);
-        metrics::histogram!("tithe_store_transaction_seconds", "transaction" => self.name)
-            .record(self.began.elapsed().as_secs_f64());
+        telemetry::transaction_done(self.name, self.began.elapsed());
         done
     }
 
@@ -98,12 +96,10 @@ impl Tries {
         };
         let outcome = failure.name();
         let Some(pause) = waited else {
-            metrics::counter!("tithe_store_transactions_total", "transaction" => self.name, "outcome" => outcome)
-                .increment(1);
+            telemetry::transaction_failed(self.name, outcome);
             return Err(failure.into());
         };
-        metrics::counter!("tithe_store_retries_total", "transaction" => self.name, "cause" => outcome)
-            .increment(1);
+        telemetry::transaction_retried(self.name, outcome);
         debug!(transaction = self.name, ?failure, ?pause, "transaction retried");
         tokio::time::sleep(pause).await;
         Ok(())

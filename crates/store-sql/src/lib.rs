@@ -3,10 +3,12 @@
 //! A row is the same on SQLite and on PostgreSQL; how it is locked, loaded and written is each store's own. This crate
 //! connects to nothing and runs no statement.
 
+pub mod measurements;
 pub mod payouts;
 pub mod retention;
 pub mod rows;
 pub mod schema;
 mod stored;
+pub mod telemetry;
 
 pub use stored::Stored;

@@ -22,7 +22,7 @@ const TOUCH: &str = "\
 impl BatchStore for SqliteStore {
     async fn batch_commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
         let batch = batch.clone();
-        self.write(move |connection| {
+        self.write_as("batch_commit", move |connection| {
             let loaded = load(connection, batch.keys())?;
             let Decided { outcomes, changes } = batch.decide(loaded);
             write(connection, &changes)?;

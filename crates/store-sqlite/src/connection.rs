@@ -13,8 +13,9 @@ use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
 use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use futures_util::FutureExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tithe_engine::store::StoreError;
+use tithe_store_sql::telemetry;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 
@@ -209,7 +210,16 @@ impl SqliteStore {
         &self,
         work: impl FnOnce(&mut SqliteConnection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
-        run(&self.writer, move |connection| connection.immediate_transaction(work)).await
+        self.write_as("write", work).await
+    }
+
+    /// As [`Self::write`], under a name in the metrics.
+    pub(crate) async fn write_as<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce(&mut SqliteConnection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        measured(name, run(&self.writer, move |connection| connection.immediate_transaction(work))).await
     }
 
     /// Runs `work` on a consistent view.
@@ -217,8 +227,23 @@ impl SqliteStore {
         &self,
         work: impl FnOnce(&mut SqliteConnection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
-        run(&self.readers, move |connection| connection.transaction(work)).await
+        measured("read", run(&self.readers, move |connection| connection.transaction(work))).await
     }
+}
+
+/// Measures a transaction.
+async fn measured<T>(
+    name: &'static str,
+    transaction: impl Future<Output = Result<T, StoreError>> + Send,
+) -> Result<T, StoreError> {
+    let began = Instant::now();
+    let done = transaction.await;
+    match &done {
+        Ok(_) => telemetry::transaction_done(name, began.elapsed()),
+        Err(StoreError::Unavailable(_)) => telemetry::transaction_failed(name, "unavailable"),
+        Err(_) => telemetry::transaction_failed(name, "failed"),
+    }
+    done
 }
 
 async fn run<T: Send + 'static>(

@@ -1,7 +1,8 @@
-//! What is deleted is found by an index that holds only that.
+//! What is deleted, and what is measured, is found by an index that holds only that.
 
 use diesel::prelude::*;
 use diesel::sql_types::Text;
+use tithe_store_sql::measurements::{IN_PROGRESS, MOVED};
 use tithe_store_sql::retention::{
     CREDITS_GIVEN_BACK, EXPIRED_TEXTS, UNPAID_BOOTSTRAPS, UNPAID_JOBS, UNPAID_SESSIONS,
 };
@@ -35,4 +36,39 @@ async fn what_is_to_be_deleted_is_found_by_an_index_that_holds_only_that() {
         let [step] = &steps[..] else { panic!("{table}: {steps:?}") };
         assert!(step.contains(&format!(" INDEX {index}")), "{table}: {step}");
     }
+}
+
+#[tokio::test]
+async fn what_is_measured_is_found_by_indexes_that_hold_nothing_that_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test.db").display().to_string();
+    drop(SqliteStore::open(&format!("sqlite://{path}"), SqliteSettings::default()).await.unwrap());
+    let mut connection = SqliteConnection::establish(&path).unwrap();
+    let mut plan = |statement: &str| {
+        let explain = diesel::sql_query(format!("EXPLAIN QUERY PLAN {statement}"));
+        let steps: Vec<PlanStep> = explain.load(&mut connection).unwrap();
+        let steps = steps.into_iter().map(|step| step.detail);
+        steps.filter(|step| step.starts_with("SCAN ") || step.starts_with("SEARCH ")).collect::<Vec<_>>()
+    };
+    let found = plan(&IN_PROGRESS);
+    let expected = [
+        "jobs_runnable",
+        "holds_live",
+        "free_tier_reservations_leased",
+        "credits_held",
+        "invoices_open",
+        "payouts_in_flight",
+        "obligations_payable",
+        "obligations_payable",
+        "bootstrap_jobs_open",
+        "SEARCH accounts",
+        "SEARCH accounts",
+        "SEARCH transfers",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (step, index) in found.iter().zip(expected) {
+        assert!(step.contains(index), "{index}: {step}");
+    }
+    let [transfers] = &plan(&MOVED)[..] else { panic!("one table") };
+    assert!(transfers.starts_with("SEARCH transfers USING INTEGER PRIMARY KEY"), "{transfers}");
 }

@@ -7,8 +7,8 @@ use tithe_clock::Timestamp;
 use tithe_engine::books::{Batch, Committed};
 use tithe_engine::records::{IdempotencyId, IdempotencyRecord};
 use tithe_engine::store::{
-    AuditRows, BatchStore, IdentitiesPurged, LedgerTotals, LicenceStore, PeerEvent, ReconciliationStore,
-    RetentionStore, Store, StoreError,
+    AuditRows, BatchStore, IdentitiesPurged, LedgerTotals, LicenceStore, MeasurementStore, Measurements,
+    PeerEvent, ReconciliationStore, RetentionStore, Store, StoreError, TransferSum,
 };
 use tithe_free_tier::{
     FreeTierRepository, Grant, GrantId, Identity, PoolCounters, Reservation, ReservationId,
@@ -402,5 +402,16 @@ impl<L: StoreLayer> ReconciliationStore for Layered<L> {
 
     async fn wallet_transfers(&self, since: Timestamp) -> StoreResult<Vec<Transfer>> {
         self.0.pass(self.0.inner().wallet_transfers(since)).await
+    }
+}
+
+#[async_trait]
+impl<L: StoreLayer> MeasurementStore for Layered<L> {
+    async fn measurements(&self, now: Timestamp) -> StoreResult<Measurements> {
+        self.0.pass(self.0.inner().measurements(now)).await
+    }
+
+    async fn transfer_sums(&self, after: u64, until: u64) -> StoreResult<Vec<TransferSum>> {
+        self.0.pass(self.0.inner().transfer_sums(after, until)).await
     }
 }

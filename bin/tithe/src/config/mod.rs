@@ -10,6 +10,7 @@ mod inference;
 mod jobs;
 mod licences;
 mod log;
+mod metrics;
 mod prices;
 mod server;
 mod sessions;
@@ -34,6 +35,7 @@ use inference::Inference;
 use jobs::Jobs;
 use licences::Licences;
 use log::Log;
+use metrics::Metrics;
 use prices::Prices;
 use server::{Environment, Server};
 use sessions::Sessions;
@@ -48,6 +50,7 @@ const GROUPS: Groups = &[
     server::SETTINGS,
     storage::SETTINGS,
     log::SETTINGS,
+    metrics::SETTINGS,
     wallet::SETTINGS,
     inference::SETTINGS,
     prices::SETTINGS,
@@ -65,6 +68,7 @@ pub(crate) struct Config {
     pub(crate) server: Server,
     pub(crate) storage: Storage,
     pub(crate) log: Log,
+    pub(crate) metrics: Metrics,
     pub(crate) wallet: Wallet,
     pub(crate) inference: Inference,
     pub(crate) hardware: Option<Hardware>,
@@ -96,11 +100,19 @@ impl Config {
             &bootstrap,
             FreeTier::read(&values)?,
         );
-        let engine = tithe_engine::Settings { credits, ask_requests, ..engine };
+        let metrics = Metrics::read(&values)?;
+        let engine = tithe_engine::Settings {
+            credits,
+            ask_requests,
+            measure_interval: metrics.interval,
+            audit_interval: metrics.audit,
+            ..engine
+        };
         let config = Self {
             server: Server::read(&values)?,
             storage: Storage::read(&values)?,
             log: Log::read(&values)?,
+            metrics,
             wallet,
             inference,
             hardware,
@@ -330,6 +342,15 @@ mod tests {
             ),
             (&[("TITHE_ADMIN_TOKEN", "sixteen characters")], "visible ASCII characters without spaces"),
             (
+                &[("TITHE_METRICS_TOKEN", "0123456789abcde")],
+                "invalid TITHE_METRICS_TOKEN (from the environment): expected at least 16 visible ASCII characters without \
+                 spaces, got \"a hidden value\"",
+            ),
+            (
+                &[("TITHE_METRICS_LISTEN", "9402")],
+                "invalid TITHE_METRICS_LISTEN (from the environment): expected an address and port",
+            ),
+            (
                 &[("TITHE_WALLET_SIM_FAULTS", "lose=x")],
                 "invalid TITHE_WALLET_SIM_FAULTS (from the environment): ",
             ),
@@ -347,6 +368,22 @@ mod tests {
         assert!(config.hardware.is_none() && config.server.admin_token.is_none());
         let configured = with(&[("TITHE_CREDITS_NEW_INSTALLS", "7"), ("TITHE_ASK_REQUESTS", "3")]).unwrap();
         assert_eq!((configured.engine.credits.new_installs, configured.engine.ask_requests), (7, 3));
+    }
+
+    #[test]
+    fn the_database_is_not_read_for_metrics_that_nobody_reads() {
+        let config = with(&[("TITHE_METRICS_INTERVAL_SECONDS", "3")]).unwrap();
+        assert!(!config.metrics.are_on() && config.engine.measure_interval.is_zero());
+        assert!(config.engine.audit_interval.is_zero());
+        for reader in
+            [("TITHE_METRICS_LISTEN", "127.0.0.1:9402"), ("TITHE_METRICS_TOKEN", "0123456789abcdef")]
+        {
+            let config = with(&[reader, ("TITHE_AUDIT_SECONDS", "60")]).unwrap();
+            assert!(config.metrics.are_on(), "{reader:?}");
+            assert_eq!(config.engine.measure_interval, std::time::Duration::from_secs(15));
+            assert_eq!(config.engine.audit_interval, std::time::Duration::from_mins(1));
+            assert!(!config.describe().contains("0123456789abcdef"));
+        }
     }
 
     #[test]

@@ -98,8 +98,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
 ];
 
-/// The fewest characters of the admin API's token.
-const ADMIN_TOKEN_CHARS_MIN: usize = 16;
+/// The fewest characters of a token of the operator's.
+const TOKEN_CHARS_MIN: usize = 16;
 
 /// What the server is run for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +131,7 @@ impl Server {
                 _ => Environment::Development,
             },
             dev: values.one_of("TITHE_DEV", &["0", "1"])? == "1",
-            admin_token: values.parse_secret("TITHE_ADMIN_TOKEN", admin_token)?,
+            admin_token: values.parse_secret("TITHE_ADMIN_TOKEN", token)?,
             listen: values.parse("TITHE_LISTEN", |text| {
                 text.parse().map_err(|_| "expected an address and port, such as 127.0.0.1:8402 or [::1]:8402")
             })?,
@@ -157,15 +157,15 @@ impl Server {
     }
 }
 
-/// Checks the admin API's token, which clients must be able to send in a header.
-fn admin_token(text: &str) -> Result<Option<String>, String> {
-    let is_token = text.len() >= ADMIN_TOKEN_CHARS_MIN && text.bytes().all(|byte| byte.is_ascii_graphic());
+/// Checks a token of the operator's, which clients must be able to send in a header.
+pub(super) fn token(text: &str) -> Result<Option<String>, String> {
+    let is_token = text.len() >= TOKEN_CHARS_MIN && text.bytes().all(|byte| byte.is_ascii_graphic());
     if text.is_empty() {
         Ok(None)
     } else if is_token {
         Ok(Some(text.to_owned()))
     } else {
-        Err(format!("expected at least {ADMIN_TOKEN_CHARS_MIN} visible ASCII characters without spaces"))
+        Err(format!("expected at least {TOKEN_CHARS_MIN} visible ASCII characters without spaces"))
     }
 }
 

@@ -23,6 +23,7 @@ mod free_tier;
 mod identity;
 mod licences;
 mod memory;
+mod metrics;
 mod migrate;
 mod nostr;
 mod operating;
@@ -37,6 +38,8 @@ mod several;
 mod signals;
 mod tampering;
 mod test_env;
+#[cfg(feature = "otel")]
+mod traces;
 
 use server::Server;
 use std::process::Output;

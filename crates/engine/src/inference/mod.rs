@@ -3,6 +3,7 @@
 mod health;
 mod port;
 mod run;
+mod run_metrics;
 
 pub use health::BackendHealth;
 pub(crate) use health::{ModelsInUse, PROBE_OUTPUT_MAX, PROBE_TEXT, ProbeUsage};

@@ -1,12 +1,13 @@
 //! Running a model: request in, deltas out; at the end what was delivered, what was used, and how it ended.
 
 use super::port::{ChatEvent, ChatRequest, FinishReason, Inference, InferenceError};
+use super::run_metrics::RunMetrics;
 use futures_util::StreamExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tithe_pricing::{Catalogue, Tokenizer, Usage};
 use tokio::time::{Instant, timeout_at};
-use tracing::warn;
+use tracing::{Instrument, debug_span, warn};
 
 /// Receives the text of an answer as it is generated.
 pub type Listener<'a> = &'a (dyn Fn(&str) + Send + Sync);
@@ -19,11 +20,26 @@ pub struct Meter(Mutex<Metered>);
 struct Metered {
     text: String,
     reported: Option<Usage>,
+    /// When the first text came.
+    begun_at: Option<Instant>,
 }
 
 impl Meter {
     fn lock(&self) -> MutexGuard<'_, Metered> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, delta: &str) {
+        let mut metered = self.lock();
+        if metered.text.is_empty() {
+            metered.begun_at = Some(Instant::now());
+        }
+        metered.text.push_str(delta);
+    }
+
+    /// When the first text of a stream came.
+    pub(super) fn begun_at(&self) -> Option<Instant> {
+        self.lock().begun_at
     }
 
     /// The text of an answer that has ended. It was held only once until here: it may be long.
@@ -108,6 +124,22 @@ pub async fn run(
     meter: &Meter,
     listener: Option<Listener<'_>>,
 ) -> Result<Answer, InferenceError> {
+    let mut measured = RunMetrics::begin(catalogue, request, meter);
+    let answering = answer(backend, catalogue, request, patience, meter, listener);
+    let answered = answering.instrument(debug_span!("model_run", model = request.model)).await;
+    measured.ended(&answered);
+    answered
+}
+
+/// As [`run`], unmeasured.
+async fn answer(
+    backend: &dyn Inference,
+    catalogue: &Catalogue,
+    request: &ChatRequest,
+    patience: Duration,
+    meter: &Meter,
+    listener: Option<Listener<'_>>,
+) -> Result<Answer, InferenceError> {
     let until = Instant::now() + patience;
     let (text, usage, finish) = if let Some(listener) = listener {
         stream(backend, request, until, meter, listener).await?
@@ -148,7 +180,7 @@ async fn stream(
             ChatEvent::Delta(delta) => {
                 let delta = storable(delta);
                 listener(&delta);
-                meter.lock().text.push_str(&delta);
+                meter.push(&delta);
             }
             ChatEvent::Used(used) => meter.lock().reported = Some(used),
             ChatEvent::Finished { finish, usage } => return Ok((meter.take_text(), usage, finish)),

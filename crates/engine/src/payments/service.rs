@@ -7,8 +7,11 @@ use super::recently_checked::RecentlyChecked;
 use crate::books::rows::{Invoices, RowKind};
 use crate::core::Core;
 use crate::error::EngineError;
+use crate::telemetry::{self, purpose_label, seconds_since};
+use metrics::{counter, histogram};
 use std::sync::Arc;
-use tithe_lightning::{Invoice, PaymentHash, ReceivedPayment};
+use tithe_lightning::{Invoice, PaymentHash, Purpose, ReceivedPayment};
+use tithe_money::Msats;
 use tokio::sync::Semaphore;
 use tracing::{error, info};
 
@@ -47,11 +50,12 @@ impl Payments {
         invoice: &Invoice,
         payment: ReceivedPayment,
     ) -> Result<(), EngineError> {
-        let amount = payment.amount;
+        let (amount, received_at) = (payment.amount, payment.received_at);
         let owner = self.owner_of(invoice).await?;
         if let Credited::Now(arrival) = self.core.committer.commit(PaymentCredit { owner, payment }).await? {
             let (payment, purpose) = (invoice.payment_hash, invoice.purpose);
             info!(%payment, %purpose, %amount, ?arrival, "payment credited");
+            measure_credited(&purpose, amount, seconds_since(received_at, self.core.now()));
             if let Some(lookup) = self.owners.iter().find(|lookup| lookup.purposes().contains(&purpose)) {
                 lookup.credited(invoice.owner);
             }
@@ -78,4 +82,13 @@ impl Payments {
             EngineError::Internal
         })
     }
+}
+
+/// Counts a payment that was credited, so many seconds after it had arrived.
+fn measure_credited(purpose: &Purpose, amount: Msats, lag_seconds: f64) {
+    let purpose = purpose_label(purpose);
+    counter!(telemetry::PAYMENTS_CREDITED, "purpose" => purpose).increment(1);
+    counter!(telemetry::PAYMENTS_CREDITED_SATS, "purpose" => purpose)
+        .increment(amount.to_sats_rounding_down().get());
+    histogram!(telemetry::SETTLEMENT_LAG).record(lag_seconds);
 }

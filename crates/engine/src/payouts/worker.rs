@@ -8,6 +8,8 @@ use crate::books::Refusal;
 use crate::committer::CommitError;
 use crate::error::EngineError;
 use crate::error_chain::chain;
+use crate::telemetry;
+use metrics::counter;
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -393,6 +395,8 @@ impl Payouts {
                     }
                     if !matches!(payout.state, PayoutState::Paying { .. }) {
                         locked(&self.reported).remove(&payment_hash);
+                        counter!(telemetry::PAYOUTS_FINISHED, "outcome" => payout.state.as_str())
+                            .increment(1);
                     }
                     return Some(*payout);
                 }

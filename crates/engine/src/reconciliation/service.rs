@@ -5,6 +5,8 @@ use crate::core::Core;
 use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::store::LedgerTotals;
+use crate::telemetry;
+use metrics::gauge;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -126,6 +128,7 @@ impl Reconciliation {
     pub async fn check(&self) -> Result<Balances, EngineError> {
         let (before, held, after) = self.read().await?;
         let balances = balances(&before, held, &after);
+        self.measure(&balances);
         let sats = |amount: Msats| amount.to_sats_rounding_down();
         *self.last() = Some(Solvency {
             sessions: sats(after.sessions),
@@ -144,6 +147,16 @@ impl Reconciliation {
             );
         }
         Ok(balances)
+    }
+
+    /// Sets the gauges. A wallet that has not answered leaves them as they are, with the time when it did.
+    fn measure(&self, balances: &Balances) {
+        let Some(held) = balances.held else { return };
+        gauge!(telemetry::WALLET_EXPECTED).set(telemetry::sats(balances.expected));
+        gauge!(telemetry::WALLET_HELD).set(telemetry::sats_of(held));
+        gauge!(telemetry::WALLET_SHORTFALL).set(telemetry::sats(balances.shortfall));
+        gauge!(telemetry::WALLET_SURPLUS).set(telemetry::sats(balances.surplus));
+        gauge!(telemetry::WALLET_COMPARED_AT).set(telemetry::unix_seconds(self.core.now()));
     }
 
     /// Compares the ledger with the wallet's balance and with its list of payments, payment by payment.

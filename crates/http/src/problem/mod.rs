@@ -46,6 +46,11 @@ pub enum ProblemFormat {
 }
 
 impl Problem {
+    /// The code.
+    pub(crate) const fn code(&self) -> Code {
+        self.code
+    }
+
     /// Creates a problem.
     #[must_use]
     pub fn new(code: Code, detail: impl Into<String>) -> Self {

@@ -13,6 +13,7 @@ pub(crate) mod health;
 pub(crate) mod identity;
 pub(crate) mod invoices;
 pub(crate) mod jobs;
+pub(crate) mod metrics;
 pub(crate) mod models;
 pub(crate) mod pool;
 pub(crate) mod problems;
@@ -22,6 +23,7 @@ pub(crate) mod sessions;
 pub(crate) mod solvency;
 
 use crate::problem::{Code, Problem};
+use crate::telemetry::RoutePattern;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, Route, guard};
 use tithe_engine::EngineError;
@@ -33,7 +35,7 @@ use utoipa::openapi::HttpMethod;
 /// Calls a macro with every route: how it is served, its handler, and the type that `utoipa::path` generates for it.
 ///
 /// A `read` route accepts GET and HEAD, a `written` route its own method. A `dev` route exists only in development, an
-/// `admin` route only if the operator has set a token for it.
+/// `admin` route only if the operator has set a token for it, and so does the `metrics` route.
 macro_rules! for_each_route {
     ($callback:ident) => {
         $callback! {
@@ -71,6 +73,7 @@ macro_rules! for_each_route {
             dev dev::invoice as __path_invoice,
             read health::alive as __path_alive,
             read health::ready as __path_ready,
+            metrics metrics::page as __path_page,
             read problems::list as __path_list,
             read problems::read as __path_read,
         }
@@ -85,6 +88,7 @@ enum Served {
     Written,
     Dev,
     Admin,
+    Metrics,
 }
 
 /// Which of the routes exist that depend on the configuration.
@@ -94,6 +98,8 @@ pub(crate) struct OptionalRoutes {
     pub(crate) dev: bool,
     /// Whether the operator's routes exist.
     pub(crate) admin: bool,
+    /// Whether the page of metrics exists.
+    pub(crate) metrics: bool,
 }
 
 impl OptionalRoutes {
@@ -102,6 +108,7 @@ impl OptionalRoutes {
             Served::Read | Served::Written => true,
             Served::Dev => self.dev,
             Served::Admin => self.admin,
+            Served::Metrics => self.metrics,
         }
     }
 }
@@ -139,6 +146,9 @@ macro_rules! served {
     (admin) => {
         Served::Admin
     };
+    (metrics) => {
+        Served::Metrics
+    };
 }
 
 for_each_route!(configure_routes);
@@ -164,7 +174,7 @@ impl Resources {
     {
         let (route, methods): (Route, &[&'static str]) = match (served, P::methods().as_slice()) {
             // A server must support HEAD wherever it supports GET (RFC 9110, section 9.1).
-            (Served::Read, _) | (Served::Admin, [HttpMethod::Get]) => {
+            (Served::Read | Served::Metrics, _) | (Served::Admin, [HttpMethod::Get]) => {
                 (web::route().guard(guard::Any(guard::Get()).or(guard::Head())), &["GET", "HEAD"])
             }
             (_, [HttpMethod::Delete]) => (web::delete(), &["DELETE"]),
@@ -177,7 +187,7 @@ impl Resources {
             routes.allowed.extend(methods);
             self.0.push(routes);
         } else {
-            let resource = web::resource(path.as_str()).route(route);
+            let resource = web::resource(path.as_str()).app_data(RoutePattern::new(&path)).route(route);
             self.0.push(PathRoutes { path, resource, allowed: methods.to_vec() });
         }
     }

@@ -2,6 +2,7 @@
 
 mod bootstraps;
 mod credits;
+mod measurements;
 mod payouts;
 mod sessions;
 

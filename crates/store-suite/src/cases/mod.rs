@@ -14,6 +14,7 @@ pub mod jobs;
 pub mod keys;
 pub mod leases;
 pub mod ledger;
+pub mod measurements;
 mod owing;
 pub mod payout_audits;
 pub mod payout_servers;

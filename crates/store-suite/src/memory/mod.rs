@@ -1,6 +1,7 @@
 //! The simplest store: everything in memory, behind one lock.
 
 mod credits;
+mod measurements;
 mod payouts;
 
 use async_trait::async_trait;

@@ -1,0 +1,143 @@
+//! What is measured of every wallet.
+
+use crate::telemetry;
+use async_trait::async_trait;
+use metrics::{counter, histogram};
+use std::sync::Arc;
+use tithe_clock::Timestamp;
+use tithe_lightning::{
+    Bolt11, InvoiceRequest, InvoiceStatus, Network, Payment, PaymentHash, PaymentId, PaymentOrder,
+    ReceivedPayments, Wallet, WalletCapabilities, WalletError, WalletPayment,
+};
+use tithe_money::Msats;
+use tokio::time::Instant;
+use tracing::{Instrument, debug_span};
+
+/// A wallet whose calls are measured: how they end, and how long they take. A call that is dropped, because the server does not wait
+/// any longer, is measured as abandoned.
+pub(crate) struct MeasuredWallet(Arc<dyn Wallet>);
+
+impl MeasuredWallet {
+    pub(crate) fn new(wallet: Arc<dyn Wallet>) -> Self {
+        Self(wallet)
+    }
+}
+
+/// A call that has not ended.
+struct Call {
+    operation: &'static str,
+    began: Instant,
+    outcome: &'static str,
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let Self { operation, began, outcome } = *self;
+        counter!(telemetry::WALLET_CALLS, "operation" => operation, "outcome" => outcome).increment(1);
+        histogram!(telemetry::WALLET_CALL_SECONDS, "operation" => operation).record(began.elapsed());
+    }
+}
+
+/// Measures a call.
+async fn measured<T>(
+    operation: &'static str,
+    call: impl Future<Output = Result<T, WalletError>> + Send,
+) -> Result<T, WalletError> {
+    let mut measured = Call { operation, began: Instant::now(), outcome: "abandoned" };
+    let answered = call.instrument(debug_span!("wallet", operation)).await;
+    measured.outcome = match &answered {
+        Ok(_) => "done",
+        Err(WalletError::Unavailable(_)) => "unavailable",
+        Err(WalletError::Refused(_)) => "refused",
+        Err(WalletError::Nonsense(_)) => "nonsense",
+        // Of a kind that is not known, nothing is known.
+        Err(_) => "unknown",
+    };
+    answered
+}
+
+#[async_trait]
+impl Wallet for MeasuredWallet {
+    fn network(&self) -> Network {
+        self.0.network()
+    }
+
+    fn capabilities(&self) -> WalletCapabilities {
+        self.0.capabilities()
+    }
+
+    async fn invoice_create(&self, request: &InvoiceRequest) -> Result<Bolt11, WalletError> {
+        measured("invoice_create", self.0.invoice_create(request)).await
+    }
+
+    async fn invoice_status(&self, payment_hash: PaymentHash) -> Result<Option<InvoiceStatus>, WalletError> {
+        measured("invoice_status", self.0.invoice_status(payment_hash)).await
+    }
+
+    async fn payments_received(&self) -> Result<ReceivedPayments, WalletError> {
+        measured("payments_received", self.0.payments_received()).await
+    }
+
+    async fn payment_send(&self, order: &PaymentOrder) -> Result<Payment, WalletError> {
+        measured("payment_send", self.0.payment_send(order)).await
+    }
+
+    async fn payment_status(
+        &self,
+        id: PaymentId,
+        payment_hash: PaymentHash,
+    ) -> Result<Option<Payment>, WalletError> {
+        measured("payment_status", self.0.payment_status(id, payment_hash)).await
+    }
+
+    async fn balance(&self) -> Result<Msats, WalletError> {
+        measured("balance", self.0.balance()).await
+    }
+
+    async fn payments_settled(&self, since: Timestamp) -> Result<Vec<WalletPayment>, WalletError> {
+        measured("payments_settled", self.0.payments_settled(since)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    /// How often each outcome was counted.
+    fn counted(snapshots: &Snapshotter) -> BTreeMap<String, u64> {
+        let found = snapshots.snapshot().into_vec().into_iter();
+        let counters = found.filter_map(|(key, _, _, value)| match value {
+            DebugValue::Counter(count) => Some((key.key().clone(), count)),
+            _ => None,
+        });
+        let outcome = |key: metrics::Key| {
+            let outcome = key.labels().find(|label| label.key() == "outcome");
+            outcome.unwrap().value().to_owned()
+        };
+        counters.map(|(key, count)| (outcome(key), count)).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_is_counted_however_it_ends() {
+        let recorder = DebuggingRecorder::new();
+        let snapshots = recorder.snapshotter();
+        let _recording = metrics::set_default_local_recorder(&recorder);
+        measured("balance", async { Ok(()) }).await.unwrap();
+        let failures = [
+            WalletError::Unavailable(None),
+            WalletError::Refused("no".to_owned()),
+            WalletError::OutcomeUnknown(None),
+            WalletError::Nonsense("?".to_owned()),
+        ];
+        for failure in failures {
+            assert!(measured::<()>("balance", async { Err(failure) }).await.is_err());
+        }
+        let stuck = measured::<()>("balance", std::future::pending());
+        assert!(tokio::time::timeout(Duration::from_secs(1), stuck).await.is_err());
+        let expected = ["abandoned", "done", "nonsense", "refused", "unavailable", "unknown"];
+        assert_eq!(counted(&snapshots), expected.map(|outcome| (outcome.to_owned(), 1)).into());
+    }
+}

@@ -2,6 +2,8 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::error_chain::chain;
+use crate::store::PeerEvent;
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,7 +107,7 @@ impl Engine {
             let claimed = match self.jobs.claim(room).await {
                 Ok(jobs) => jobs,
                 Err(failure) => {
-                    warn!(%failure, "no jobs could be claimed");
+                    warn!(error = chain(&failure), "no jobs could be claimed");
                     Vec::new()
                 }
             };
@@ -139,18 +141,13 @@ impl Engine {
             let claimed = match self.bootstraps.claim_due().await {
                 Ok(claimed) => claimed,
                 Err(failure) => {
-                    warn!(%failure, "no bootstraps could be claimed");
+                    warn!(error = chain(&failure), "no bootstraps could be claimed");
                     Vec::new()
                 }
             };
             for bootstrap in claimed {
                 let (bootstraps, hand_back) = (Arc::clone(&self.bootstraps), hand_back.clone());
-                tasks.spawn(async move {
-                    tokio::select! {
-                        () = hand_back.cancelled() => {}
-                        () = bootstraps.work(bootstrap) => {}
-                    }
-                });
+                tasks.spawn(async move { bootstraps.work(bootstrap, &hand_back).await });
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -170,7 +167,7 @@ impl Engine {
             let due = match self.payouts.tasks_due().await {
                 Ok(due) => due,
                 Err(failure) => {
-                    warn!(%failure, "what is owed could not be read");
+                    warn!(error = chain(&failure), "what is owed could not be read");
                     Vec::new()
                 }
             };
@@ -210,7 +207,12 @@ impl Engine {
             tokio::select! {
                 () = stop.cancelled() => return,
                 event = events.next() => match event {
-                    Some(event) => self.jobs.peer_event(event),
+                    Some(event) => {
+                        if matches!(event, PeerEvent::HandedBack | PeerEvent::Resync) {
+                            self.bootstraps.wake();
+                        }
+                        self.jobs.peer_event(event);
+                    }
                     None => return,
                 }
             }
@@ -257,7 +259,7 @@ impl Engine {
                 () = stop.cancelled() => return,
                 done = self.round(round) => {
                     if let Err(failure) = done {
-                        warn!(?round, %failure, "round not finished; the rest is left for the next one");
+                        warn!(round = ?round, error = chain(&failure), "round not finished; the rest is left for the next one");
                     }
                 }
             }

@@ -14,6 +14,7 @@ use crate::idempotency::Idempotency;
 use crate::identities::Identities;
 use crate::inference::{BackendHealth, ModelsInUse};
 use crate::jobs::{JobFeed, JobOwners, JobSteps, Jobs};
+use crate::log::watched;
 use crate::payments::Payments;
 use crate::payouts::Payouts;
 use crate::pool::Pool;
@@ -90,7 +91,7 @@ impl Engine {
         let rules = Arc::new(settings.rules.clone());
         let listener = JobSteps { feed: steps.feed.clone(), unpaid: steps.unpaid.clone() };
         let committer = Committer::start(ports.store.clone(), ports.clock.clone(), rules, Arc::new(listener));
-        let core = Arc::new(Core { ports, settings, committer });
+        let core = Arc::new(Core { ports: watched(ports), settings, committer });
         let backend = Arc::new(backend_health(&core));
         let idempotency = Arc::new(Idempotency::new(core.clone()));
         let identities = Arc::new(Identities::new(core.clone(), idempotency.clone(), secrets));

@@ -43,6 +43,7 @@ pub mod idempotency;
 pub mod identities;
 pub mod inference;
 pub mod jobs;
+pub mod log;
 pub mod metered;
 pub mod payments;
 pub mod payouts;

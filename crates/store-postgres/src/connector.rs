@@ -66,7 +66,7 @@ impl Connector {
         let remote = config.get_hosts().iter().any(|host| !is_local(host));
         if remote && verify == Verify::Nothing {
             warn!(
-                at,
+                database = at,
                 "the database's identity is not verified; sslmode=verify-full in its URL verifies it{}",
                 if config.get_ssl_mode() == SslMode::Require { "" } else { " and enforces encryption" }
             );
@@ -145,7 +145,10 @@ impl Connector {
         for name in ["fsync", "full_page_writes"] {
             let value: Result<String, _> = diesel::select(current_setting(name)).get_result(connection).await;
             if value.is_ok_and(|value| value == "off") {
-                warn!(at = self.at, "{name} is off in the database: a crash of its machine loses money");
+                warn!(
+                    database = self.at,
+                    "{name} is off in the database: a crash of its machine loses money"
+                );
             }
         }
     }

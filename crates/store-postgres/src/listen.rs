@@ -30,12 +30,12 @@ impl PostgresStore {
                     lost = listen_once(&connector, &server, &sender) => match lost {
                         Err(cause) if !warned => {
                             warned = true;
-                            warn!(cause = %redacted(&cause), "notification connection failed; followers poll the database every second");
+                            warn!(error = %redacted(&cause), "notification connection failed; followers poll the database every second");
                         }
-                        Err(cause) => debug!(cause = %redacted(&cause), "notification connection failed again"),
+                        Err(cause) => debug!(error = %redacted(&cause), "notification connection failed again"),
                         Ok(()) => {
                             warned = false;
-                            info!("notification connection lost");
+                            warn!("notification connection lost");
                         }
                     }
                 }
@@ -72,7 +72,7 @@ async fn listen_once(
                 }
                 Ok(_) => {}
                 Err(cause) => {
-                    debug!(cause = %redacted(&cause), "notification connection failed");
+                    debug!(error = %redacted(&cause), "notification connection failed");
                     return;
                 }
             }

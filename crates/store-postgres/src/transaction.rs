@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use std::time::Duration;
+use tithe_engine::log::{SlowCall, millis};
 use tithe_engine::store::StoreError;
 use tokio::time::Instant;
 use tracing::{Instrument, debug, debug_span};
@@ -11,6 +12,9 @@ const CONFLICTS_MAX: u32 = 4;
 
 /// The first and the longest pause before an unavailable database is tried again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
+
+/// A transaction takes a few milliseconds; one that takes this long waits for a lock, for the disk, or for a database that is away.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// How transactions are retried.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +26,7 @@ pub(crate) struct Transactions {
 pub(crate) struct Tries {
     name: &'static str,
     began: Instant,
+    _slow: SlowCall,
     /// The beginning of the time that counts against `patience`.
     since: Instant,
     patience: Duration,
@@ -38,7 +43,8 @@ impl Transactions {
 
     pub(crate) fn begin(self, name: &'static str) -> Tries {
         let (began, patience) = (Instant::now(), self.patience);
-        Tries { name, began, since: began, patience, in_doubt: false, conflicts: 0, pause: PAUSES.0 }
+        let _slow = SlowCall::begin("database", name, SLOW);
+        Tries { name, began, _slow, since: began, patience, in_doubt: false, conflicts: 0, pause: PAUSES.0 }
     }
 
     /// Retries until it succeeds, or a retry is of no use.
@@ -60,7 +66,7 @@ impl Transactions {
                 }
             }
         };
-        trying.instrument(debug_span!("transaction", name)).await
+        trying.instrument(debug_span!("transaction", transaction = name)).await
     }
 }
 
@@ -104,7 +110,7 @@ impl Tries {
         };
         metrics::counter!("tithe_store_retries_total", "transaction" => self.name, "cause" => outcome)
             .increment(1);
-        debug!(transaction = self.name, ?failure, ?pause, "transaction retried");
+        debug!(transaction = self.name, cause = outcome, wait_ms = millis(pause), "transaction retried");
         tokio::time::sleep(pause).await;
         Ok(())
     }

@@ -14,9 +14,13 @@ use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use futures_util::FutureExt;
 use std::time::Duration;
+use tithe_engine::log::SlowCall;
 use tithe_engine::store::StoreError;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
+
+/// A transaction takes a few milliseconds; one that takes this long waits for the disk, or for another program.
+const SLOW: Duration = Duration::from_secs(1);
 
 type Connection = SyncConnectionWrapper<SqliteConnection>;
 
@@ -209,6 +213,7 @@ impl SqliteStore {
         &self,
         work: impl FnOnce(&mut SqliteConnection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
+        let _slow = SlowCall::begin("database", "write", SLOW);
         run(&self.writer, move |connection| connection.immediate_transaction(work)).await
     }
 
@@ -217,6 +222,7 @@ impl SqliteStore {
         &self,
         work: impl FnOnce(&mut SqliteConnection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
+        let _slow = SlowCall::begin("database", "read", SLOW);
         run(&self.readers, move |connection| connection.transaction(work)).await
     }
 }

@@ -3,6 +3,7 @@
 use super::service::Payments;
 use crate::error::EngineError;
 use crate::error_chain::chain;
+use crate::log;
 use std::time::Duration;
 use tithe_lightning::{
     Bolt11, ExpectedInvoice, Invoice, InvoiceId, InvoiceRequest, OwnerId, Purpose, WalletError,
@@ -70,11 +71,27 @@ impl Payments {
             expires_after: self.core.now() + (expiry / 2).min(LIFE_LEFT_MIN),
         };
         if let Err(mismatch) = bolt11.check(&expected) {
-            warn!(%owner, %purpose, %mismatch, "the wallet made another invoice than requested");
+            let about = log::Owner::of_invoice(purpose, owner);
+            warn!(
+                job_id = about.job(),
+                session_id = about.session(),
+                bootstrap_id = about.bootstrap(),
+                %purpose,
+                error = chain(&mismatch),
+                "the wallet made another invoice than requested"
+            );
             return Err(MintError::Unfit);
         }
         Invoice::issue(&bolt11, purpose, owner).map_err(|failure| {
-            warn!(%owner, %purpose, %failure, "the wallet made an invoice without an amount");
+            let about = log::Owner::of_invoice(purpose, owner);
+            warn!(
+                job_id = about.job(),
+                session_id = about.session(),
+                bootstrap_id = about.bootstrap(),
+                %purpose,
+                error = chain(&failure),
+                "the wallet made an invoice without an amount"
+            );
             MintError::Unfit
         })
     }
@@ -87,7 +104,7 @@ impl Payments {
                 Ok(Err(failure)) => failure,
                 Err(_elapsed) => WalletError::OutcomeUnknown(None),
             };
-            warn!(attempt, failure = chain(&failure), "the wallet made no invoice");
+            warn!(attempt, error = chain(&failure), "the wallet made no invoice");
             match failure {
                 WalletError::OutcomeUnknown(_) => {}
                 WalletError::Unavailable(_) => break,

@@ -7,6 +7,7 @@ use super::recently_checked::RecentlyChecked;
 use crate::books::rows::{Invoices, RowKind};
 use crate::core::Core;
 use crate::error::EngineError;
+use crate::log;
 use std::sync::Arc;
 use tithe_lightning::{Invoice, PaymentHash, ReceivedPayment};
 use tokio::sync::Semaphore;
@@ -50,8 +51,18 @@ impl Payments {
         let amount = payment.amount;
         let owner = self.owner_of(invoice).await?;
         if let Credited::Now(arrival) = self.core.committer.commit(PaymentCredit { owner, payment }).await? {
-            let (payment, purpose) = (invoice.payment_hash, invoice.purpose);
-            info!(%payment, %purpose, %amount, ?arrival, "payment credited");
+            let purpose = invoice.purpose;
+            let about = log::Owner::of_invoice(purpose, invoice.owner);
+            info!(
+                job_id = about.job(),
+                session_id = about.session(),
+                bootstrap_id = about.bootstrap(),
+                payment_hash = %invoice.payment_hash,
+                %purpose,
+                amount_msats = amount.get(),
+                arrival = ?arrival,
+                "payment credited"
+            );
             if let Some(lookup) = self.owners.iter().find(|lookup| lookup.purposes().contains(&purpose)) {
                 lookup.credited(invoice.owner);
             }
@@ -73,8 +84,15 @@ impl Payments {
             None => None,
         };
         owner.ok_or_else(|| {
-            let (payment, purpose) = (invoice.payment_hash, invoice.purpose);
-            error!(%payment, %purpose, owner = %invoice.owner, "the owner of an invoice does not exist");
+            let about = log::Owner::of_invoice(invoice.purpose, invoice.owner);
+            error!(
+                job_id = about.job(),
+                session_id = about.session(),
+                bootstrap_id = about.bootstrap(),
+                payment_hash = %invoice.payment_hash,
+                purpose = %invoice.purpose,
+                "the owner of an invoice does not exist"
+            );
             EngineError::Internal
         })
     }

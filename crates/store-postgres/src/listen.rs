@@ -12,7 +12,7 @@ use std::time::Duration;
 use tithe_engine::store::PeerEvent;
 use tokio::sync::mpsc;
 use tokio_postgres::{AsyncMessage, Notification};
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 /// How long after a lost connection the next is tried, and how often followers are woken meanwhile.
 const RECONNECT_AFTER: Duration = Duration::from_secs(1);

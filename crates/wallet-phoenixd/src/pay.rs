@@ -168,8 +168,8 @@ async fn succeeded(
         // The caller looks again, and gets the exact fee then.
         Err(WalletError::Unavailable(_)) => Ok(Payment::InFlight),
         // The preimage is proof enough.
-        other => {
-            warn!(%payment_hash, found = ?other, "phoenixd has no record of a payment that it made");
+        _ => {
+            warn!(%payment_hash, "phoenixd has no record of a payment that it made");
             let fee = msats("routingFeeSat", i128::from(fee_sats) * 1_000)?;
             Ok(Payment::Succeeded { preimage, fee })
         }

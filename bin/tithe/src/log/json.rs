@@ -123,47 +123,10 @@ impl fmt::Display for Line {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-    use std::io;
-    use std::sync::{Arc, Mutex};
+    use crate::log::written::Written;
     use tracing::{info_span, warn};
-    use tracing_subscriber::fmt::MakeWriter;
-
-    /// What is written to the log.
-    #[derive(Clone, Default)]
-    pub(in crate::log) struct Written(Arc<Mutex<Vec<u8>>>);
-
-    impl Written {
-        /// A log that writes here.
-        pub(in crate::log) fn log(&self) -> impl Subscriber + Send + Sync + use<> {
-            let log = tracing_subscriber::fmt().with_writer(self.clone()).fmt_fields(JsonFields::new());
-            log.event_format(JsonLines).finish()
-        }
-
-        pub(in crate::log) fn lines(&self) -> Vec<Value> {
-            let written = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-            written.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-        }
-    }
-
-    impl io::Write for Written {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl<'a> MakeWriter<'a> for Written {
-        type Writer = Self;
-
-        fn make_writer(&'a self) -> Self {
-            self.clone()
-        }
-    }
 
     #[derive(Debug, thiserror::Error)]
     #[error("the disk is full")]

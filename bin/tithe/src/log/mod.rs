@@ -2,6 +2,8 @@
 
 mod json;
 mod panic;
+#[cfg(test)]
+mod written;
 
 pub(crate) use json::Line;
 pub(crate) use panic::log_panics;

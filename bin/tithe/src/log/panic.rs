@@ -30,7 +30,7 @@ fn words(payload: &(dyn Any + Send)) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::json::tests::Written;
+    use crate::log::written::Written;
 
     #[test]
     fn a_panic_is_a_line_with_its_place() {

@@ -63,7 +63,10 @@ impl Bootstraps {
                 Err(CommitError::Refused(_)) => {}
                 // What was claimed is worked on.
                 Err(failure) if claimed.is_empty() => return Err(failure.into()),
-                Err(_) => break,
+                Err(failure) => {
+                    warn!(error = chain(&failure), "no more bootstraps could be claimed");
+                    break;
+                }
             }
         }
         Ok(claimed)

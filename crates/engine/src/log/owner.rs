@@ -3,6 +3,7 @@
 use tithe_ledger::AccountId;
 use tithe_lightning::{OwnerId, Purpose};
 use tracing::field::{DisplayValue, display};
+use tracing::{Span, info_span};
 use uuid::Uuid;
 
 /// The owner that a line is about. Exactly one of its fields has a value; of owners that are not Tithe's own, none has.
@@ -33,6 +34,11 @@ impl Owner {
             "bootstrap" => Some(AccountId::Bootstrap(id)),
             _ => None,
         })
+    }
+
+    /// A span in which every line has the owner.
+    pub(crate) fn span(self) -> Span {
+        info_span!("owner", job_id = self.job(), session_id = self.session(), bootstrap_id = self.bootstrap())
     }
 
     /// The field `job_id`.

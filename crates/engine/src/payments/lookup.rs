@@ -6,10 +6,11 @@ use crate::books::Refusal;
 use crate::committer::CommitError;
 use crate::error::EngineError;
 use crate::error_chain::chain;
+use crate::log;
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_lightning::{Invoice, InvoiceError, InvoiceState, InvoiceStatus, PaymentHash, Preimage, TestPayer};
-use tracing::{debug, info, warn};
+use tracing::{Instrument, debug, info, warn};
 
 /// What looking an invoice up has led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +84,11 @@ impl Payments {
 
     /// Looks an invoice up at the wallet, and credits or expires it.
     pub(super) async fn check(&self, invoice: &Invoice) -> Result<Lookup, EngineError> {
+        let span = log::Owner::of_invoice(invoice.purpose, invoice.owner).span();
+        self.check_at_wallet(invoice).instrument(span).await
+    }
+
+    async fn check_at_wallet(&self, invoice: &Invoice) -> Result<Lookup, EngineError> {
         let hash = invoice.payment_hash;
         let status = self.core.ports.wallet.invoice_status(hash);
         let status = match tokio::time::timeout(self.core.settings.wallet_timeout, status).await {
@@ -91,7 +97,10 @@ impl Payments {
                 debug!(payment_hash = %hash, error = chain(&failure), "the wallet could not look the invoice up");
                 return Err(EngineError::NoWallet);
             }
-            Err(_elapsed) => return Err(EngineError::NoWallet),
+            Err(_elapsed) => {
+                debug!(payment_hash = %hash, "the wallet does not answer");
+                return Err(EngineError::NoWallet);
+            }
         };
         let now = self.core.now();
         let expired_for = now.since(invoice.expires_at);

@@ -9,7 +9,7 @@ use tithe_lightning::{
     Bolt11, ExpectedInvoice, Invoice, InvoiceId, InvoiceRequest, OwnerId, Purpose, WalletError,
 };
 use tithe_money::Sats;
-use tracing::warn;
+use tracing::{Instrument, warn};
 
 /// How often the wallet is asked again when its answer was lost.
 const MINT_ATTEMPTS: u32 = 3;
@@ -58,6 +58,11 @@ impl Payments {
     /// # Errors
     /// [`MintError`].
     pub async fn mint(&self, new: &NewInvoice) -> Result<Invoice, MintError> {
+        let span = log::Owner::of_invoice(new.purpose, new.owner).span();
+        self.mint_checked(new).instrument(span).await
+    }
+
+    async fn mint_checked(&self, new: &NewInvoice) -> Result<Invoice, MintError> {
         let NewInvoice { owner, purpose, nth, amount, ref description } = *new;
         let expiry = self.core.settings.invoice_expiry;
         let id = InvoiceId::of(purpose, owner, nth);
@@ -71,11 +76,7 @@ impl Payments {
             expires_after: self.core.now() + (expiry / 2).min(LIFE_LEFT_MIN),
         };
         if let Err(mismatch) = bolt11.check(&expected) {
-            let about = log::Owner::of_invoice(purpose, owner);
             warn!(
-                job_id = about.job(),
-                session_id = about.session(),
-                bootstrap_id = about.bootstrap(),
                 %purpose,
                 error = chain(&mismatch),
                 "the wallet made another invoice than requested"
@@ -83,11 +84,7 @@ impl Payments {
             return Err(MintError::Unfit);
         }
         Invoice::issue(&bolt11, purpose, owner).map_err(|failure| {
-            let about = log::Owner::of_invoice(purpose, owner);
             warn!(
-                job_id = about.job(),
-                session_id = about.session(),
-                bootstrap_id = about.bootstrap(),
                 %purpose,
                 error = chain(&failure),
                 "the wallet made an invoice without an amount"

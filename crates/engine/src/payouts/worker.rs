@@ -230,7 +230,8 @@ impl Payouts {
         // A stranger's host is not asked for what could not be paid anyhow.
         let balance = self.core.ports.wallet.balance();
         let answered = tokio::time::timeout(self.core.settings.wallet_timeout, balance).await;
-        if !matches!(answered, Ok(Ok(_))) {
+        if let Err(failure) = answered.unwrap_or(Err(WalletError::Unavailable(None))) {
+            warn!(error = chain(&failure), "the wallet does not answer");
             return Err((Deferral::Ours, WALLET_AWAY.to_owned()));
         }
         let asked = self.core.ports.addresses.invoice(address, quote.payable);

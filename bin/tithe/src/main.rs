@@ -12,6 +12,7 @@ mod database;
 mod failure;
 mod identity;
 mod licence;
+mod log;
 mod macaroon;
 mod metrics;
 mod migrate;
@@ -27,7 +28,7 @@ mod url;
 mod wallets;
 
 use clap::{Args, Parser, Subcommand};
-use config::Config;
+use config::{Config, LogFormat};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -150,14 +151,28 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+impl Command {
+    /// The format in which the command says why it cannot go on: services' failures go where their log goes.
+    fn log_format(&self) -> LogFormat {
+        match self {
+            Self::Serve(args) | Self::Migrate(args) | Self::Audit { config: args, .. } => {
+                LogFormat::wanted(args.config.as_deref())
+            }
+            _ => LogFormat::Pretty,
+        }
+    }
+}
+
 fn main() -> ExitCode {
     private::keep_new_files_private();
-    let outcome = match Cli::parse().command {
+    let command = Cli::parse().command;
+    let format = command.log_format();
+    let outcome = match command {
         Command::Serve(args) => load(&args).and_then(|config| serve::run(&config)),
         Command::Migrate(args) => load(&args).and_then(|config| migrate::run(&config)),
         Command::Audit { config, json, wallet } => {
             load(&config).and_then(|config| audit::run(&config, json, wallet)).or_else(|failure| {
-                print_failure(failure.as_ref());
+                log::fatal(format, failure.as_ref());
                 Ok(audit::could_not_look())
             })
         }
@@ -190,13 +205,9 @@ fn main() -> ExitCode {
         }
     };
     outcome.unwrap_or_else(|failure| {
-        print_failure(failure.as_ref());
+        log::fatal(format, failure.as_ref());
         ExitCode::FAILURE
     })
-}
-
-fn print_failure(failure: &dyn std::error::Error) {
-    eprintln!("tithe: {}", chain(failure));
 }
 
 fn load(args: &ConfigArgs) -> Result<Config, Box<dyn std::error::Error>> {

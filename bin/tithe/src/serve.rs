@@ -2,7 +2,7 @@
 
 use crate::adapters::{catalogue, hardware, inference, prices, provisioner, webhooks};
 use crate::banner::banner;
-use crate::config::{Config, LogFormat, Provisioning};
+use crate::config::{Config, Provisioning};
 use crate::database::Database;
 use crate::failure::{Failure, doing};
 use crate::licence::licence_keys;
@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_clock::{Clock, Entropy, SystemClock, SystemEntropy};
+use tithe_engine::log::millis;
 use tithe_engine::pool::PoolStatus;
 use tithe_engine::{Engine, Ports};
 use tithe_http::{AdminToken, AppState, HttpSettings, LimitSettings};
@@ -22,8 +23,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
-#[cfg(feature = "otel")]
-use tracing_subscriber::{Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Runs the server until it receives SIGTERM or SIGINT, or its terminal is closed.
 pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
@@ -52,7 +51,7 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
         let _inside = runtime.enter();
         told_to_stop()
     };
-    print!("{}", banner(config, &address.to_string(), &pool));
+    println!("{}", banner(config, &address.to_string(), &pool));
 
     let (leaving, draining, stopping) =
         (state.leaving.clone(), state.draining.clone(), state.stopping.clone());
@@ -79,7 +78,10 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
             told_to_stop.await;
             leaving.cancel();
             if !notice.is_zero() {
-                info!(?notice, "stopping: not ready from now on; everything is served for a while");
+                info!(
+                    wait_ms = millis(notice),
+                    "stopping: not ready from now on; everything is served for a while"
+                );
                 tokio::time::sleep(notice).await;
             }
             info!("stopping: accepting no new jobs, waiting for running work to finish");
@@ -183,33 +185,7 @@ async fn open_pool(engine: &Engine) -> Result<PoolStatus, Failure> {
 }
 
 fn start_log(config: &Config) -> Result<(), Failure> {
-    let color = std::io::stderr().is_terminal();
-    #[cfg(feature = "otel")]
-    if crate::traces::are_wanted() {
-        let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(color);
-        let log = match config.log.format {
-            LogFormat::Pretty => log.with_target(false).boxed(),
-            LogFormat::Json => log.json().flatten_event(true).boxed(),
-        };
-        let log = tracing_subscriber::registry().with(log.with_filter(filter(config)?));
-        log.with(crate::traces::layer()?).init();
-        return Ok(());
-    }
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter(config)?)
-        .with_writer(std::io::stderr)
-        .with_ansi(color);
-    match config.log.format {
-        LogFormat::Pretty => log.with_target(false).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
-    #[cfg(not(feature = "otel"))]
-    if crate::traces::are_wanted() {
-        warn!(
-            "OTEL_EXPORTER_OTLP_ENDPOINT is set, but this program was built without the feature otel: there are no traces"
-        );
-    }
-    Ok(())
+    crate::log::start(config.log.format, filter(config)?)
 }
 
 /// Checks a configuration as far as possible without starting anything.

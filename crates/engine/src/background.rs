@@ -2,6 +2,8 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::error_chain::chain;
+use crate::store::PeerEvent;
 use crate::telemetry;
 use futures_util::StreamExt;
 use metrics::{counter, histogram};
@@ -128,7 +130,7 @@ impl Engine {
             let claimed = match self.jobs.claim(room).await {
                 Ok(jobs) => jobs,
                 Err(failure) => {
-                    warn!(%failure, "no jobs could be claimed");
+                    warn!(error = chain(&failure), "no jobs could be claimed");
                     Vec::new()
                 }
             };
@@ -162,18 +164,13 @@ impl Engine {
             let claimed = match self.bootstraps.claim_due().await {
                 Ok(claimed) => claimed,
                 Err(failure) => {
-                    warn!(%failure, "no bootstraps could be claimed");
+                    warn!(error = chain(&failure), "no bootstraps could be claimed");
                     Vec::new()
                 }
             };
             for bootstrap in claimed {
                 let (bootstraps, hand_back) = (Arc::clone(&self.bootstraps), hand_back.clone());
-                tasks.spawn(async move {
-                    tokio::select! {
-                        () = hand_back.cancelled() => {}
-                        () = bootstraps.work(bootstrap) => {}
-                    }
-                });
+                tasks.spawn(async move { bootstraps.work(bootstrap, &hand_back).await });
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -193,7 +190,7 @@ impl Engine {
             let due = match self.payouts.tasks_due().await {
                 Ok(due) => due,
                 Err(failure) => {
-                    warn!(%failure, "what is owed could not be read");
+                    warn!(error = chain(&failure), "what is owed could not be read");
                     Vec::new()
                 }
             };
@@ -233,7 +230,12 @@ impl Engine {
             tokio::select! {
                 () = stop.cancelled() => return,
                 event = events.next() => match event {
-                    Some(event) => self.jobs.peer_event(event),
+                    Some(event) => {
+                        if matches!(event, PeerEvent::HandedBack | PeerEvent::Resync) {
+                            self.bootstraps.wake();
+                        }
+                        self.jobs.peer_event(event);
+                    }
                     None => return,
                 }
             }
@@ -286,7 +288,7 @@ impl Engine {
                 () = stop.cancelled() => return,
                 done = self.measured_round(round) => {
                     if let Err(failure) = done {
-                        warn!(?round, %failure, "round not finished; the rest is left for the next one");
+                        warn!(round = ?round, error = chain(&failure), "round not finished; the rest is left for the next one");
                     }
                 }
             }

@@ -83,7 +83,7 @@ impl Committer {
     pub async fn commit<C: Command>(&self, command: C) -> Result<C::Reply, CommitError> {
         let reply = self.commit_any(command.into()).await?;
         reply.downcast().ok_or_else(|| {
-            error!(command = C::NAME, ?reply, "the store returned the reply of another command");
+            error!(command = C::NAME, "the store returned the reply of another command");
             CommitError::Unknown
         })
     }
@@ -146,14 +146,14 @@ impl Writer {
             match self.commit(commands).await {
                 Ok(outcomes) => reply(part, outcomes.into_iter().map(Ok)),
                 Err(StoreError::Unavailable(cause)) => {
-                    warn!(commands = part.len(), cause = chain(&*cause), "the database is not available");
+                    warn!(commands = part.len(), error = chain(&*cause), "the database is not available");
                     reply(part, std::iter::repeat_with(|| Err(CommitError::Busy)));
                     outcome = Err(Unavailable);
                 }
                 Err(StoreError::OutcomeUnknown(cause)) => {
                     error!(
                         commands = part.len(),
-                        cause = chain(&*cause),
+                        error = chain(&*cause),
                         "it is not known whether a batch was written"
                     );
                     reply(part, std::iter::repeat_with(|| Err(CommitError::Unknown)));
@@ -161,7 +161,7 @@ impl Writer {
                 Err(cause) if part.len() > 1 => {
                     warn!(
                         commands = part.len(),
-                        cause = chain(&cause),
+                        error = chain(&cause),
                         "a batch failed and is tried again in two halves"
                     );
                     let second = part.split_off(part.len() / 2);
@@ -170,7 +170,7 @@ impl Writer {
                 }
                 Err(cause) => {
                     let command = part.first().map(|envelope| envelope.command.name());
-                    error!(command, cause = chain(&cause), "a command could not be written");
+                    error!(command, error = chain(&cause), "a command could not be written");
                     reply(part, [Err(CommitError::Failed)].into_iter());
                 }
             }
@@ -197,7 +197,7 @@ impl Writer {
             match outcome {
                 Ok(_) => {}
                 Err(bug @ Refusal::Undeclared(_)) => {
-                    error!(command = command.name(), %bug, "a command has a bug");
+                    error!(command = command.name(), error = %bug, "a command has a bug");
                 }
                 Err(refusal) => debug!(command = command.name(), %refusal, "a command was refused"),
             }

@@ -3,12 +3,14 @@
 use crate::books::Command;
 use crate::committer::{CommitError, Committer};
 use crate::error::EngineError;
+use crate::error_chain::chain;
 use crate::ports::Ports;
 use crate::settings::Settings;
+use crate::store::PeerEvent;
 use crate::telemetry;
 use metrics::counter;
 use tithe_clock::Timestamp;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 /// What all services share: the ports, the settings, and the committer.
@@ -32,6 +34,16 @@ impl Core {
         uuid::Builder::from_unix_timestamp_millis(millis, &self.ports.entropy.bytes()).into_uuid()
     }
 
+    /// Says to the other servers that there is work which this one has handed back.
+    pub(crate) async fn publish_handed_back(&self) {
+        if let Err(failure) = self.ports.store.publish(&PeerEvent::HandedBack).await {
+            warn!(
+                error = chain(&failure),
+                "other servers do not know of the work that was handed back until they look"
+            );
+        }
+    }
+
     /// Commits a command that ends one expired row. A refusal means that another server ended it first, or that its lease was
     /// renewed meanwhile. A row that cannot be written must not keep the others from being swept.
     ///
@@ -43,9 +55,11 @@ impl Core {
                 counter!(telemetry::SWEPT, "command" => C::NAME).increment(1);
                 info!(command = C::NAME, "expired item swept");
             }
-            Err(CommitError::Refused(refusal)) => info!(command = C::NAME, %refusal, "nothing to sweep"),
+            Err(CommitError::Refused(refusal)) => debug!(command = C::NAME, %refusal, "nothing to sweep"),
             Err(CommitError::Busy) => return Err(EngineError::Busy),
-            Err(failure) => warn!(command = C::NAME, %failure, "expired item could not be swept"),
+            Err(failure) => {
+                warn!(command = C::NAME, error = chain(&failure), "expired item could not be swept")
+            }
         }
         Ok(())
     }

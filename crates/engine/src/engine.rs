@@ -14,7 +14,8 @@ use crate::idempotency::Idempotency;
 use crate::identities::Identities;
 use crate::inference::{BackendHealth, ModelsInUse};
 use crate::jobs::{JobFeed, JobOwners, JobSteps, Jobs};
-use crate::measured_wallet::MeasuredWallet;
+use crate::log::watched;
+use crate::watched_wallet::WatchedWallet;
 use crate::measuring::Measuring;
 use crate::payments::Payments;
 use crate::payouts::Payouts;
@@ -93,12 +94,12 @@ impl Engine {
         secrets: &Secrets,
         claims: &Secrets,
     ) -> Result<Self, UnknownModel> {
-        ports.wallet = Arc::new(MeasuredWallet::new(ports.wallet));
+        ports.wallet = Arc::new(WatchedWallet::new(ports.wallet));
         let steps = JobSteps { feed: Arc::new(JobFeed::new()), unpaid: Arc::default() };
         let rules = Arc::new(settings.rules.clone());
         let listener = JobSteps { feed: steps.feed.clone(), unpaid: steps.unpaid.clone() };
         let committer = Committer::start(ports.store.clone(), ports.clock.clone(), rules, Arc::new(listener));
-        let core = Arc::new(Core { ports, settings, committer });
+        let core = Arc::new(Core { ports: watched(ports), settings, committer });
         let backend = Arc::new(backend_health(&core));
         let idempotency = Arc::new(Idempotency::new(core.clone()));
         let identities = Arc::new(Identities::new(core.clone(), idempotency.clone(), secrets));

@@ -303,15 +303,15 @@ impl From<StoreError> for EngineError {
     fn from(cause: StoreError) -> Self {
         match cause {
             StoreError::Unavailable(_) => {
-                warn!(cause = chain(&cause), "the database is not available");
+                warn!(error = chain(&cause), "the database is not available");
                 Self::Busy
             }
             StoreError::OutcomeUnknown(_) => {
-                warn!(cause = chain(&cause), "it is not known whether a change was written");
+                warn!(error = chain(&cause), "it is not known whether a change was written");
                 Self::OutcomeUnknown
             }
             StoreError::Corrupt { .. } | StoreError::Failed(_) => {
-                error!(cause = chain(&cause), "the database failed");
+                error!(error = chain(&cause), "the database failed");
                 Self::Internal
             }
         }
@@ -355,7 +355,7 @@ impl From<Refusal> for EngineError {
             | Refusal::Ledger(_)
             | Refusal::Money(_)
             | Refusal::Undeclared(_) => {
-                error!(%refusal, "a command was refused unexpectedly");
+                error!(error = chain(&refusal), "a command was refused unexpectedly");
                 Self::Internal
             }
         }
@@ -376,7 +376,7 @@ impl From<AuthError> for EngineError {
 
 impl From<MoneyError> for EngineError {
     fn from(cause: MoneyError) -> Self {
-        error!(%cause, "an amount cannot be expressed");
+        error!(error = chain(&cause), "an amount cannot be expressed");
         Self::Internal
     }
 }

@@ -1,7 +1,8 @@
 //! Errors with their causes, for the log.
 
 /// An error and all its causes, separated by colons.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -43,7 +43,7 @@ pub mod idempotency;
 pub mod identities;
 pub mod inference;
 pub mod jobs;
-mod measured_wallet;
+pub mod log;
 mod measuring;
 pub mod metered;
 pub mod payments;
@@ -61,6 +61,7 @@ pub mod sessions;
 mod settings;
 pub mod store;
 pub mod telemetry;
+mod watched_wallet;
 
 pub use background::Running;
 pub use claim_token::ClaimTokens;

@@ -116,8 +116,8 @@ impl LastReadiness {
             match (passed_before, passed) {
                 (Some(false), true) => info!(part = name, "ready again"),
                 (None | Some(true), false) => {
-                    let cause = causes.get(name).map_or("it was logged before", String::as_str);
-                    warn!(part = name, cause, "not ready");
+                    let error = causes.get(name).map_or("it was logged before", String::as_str);
+                    warn!(part = name, error, "not ready");
                 }
                 _ => {}
             }

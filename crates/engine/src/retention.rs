@@ -84,6 +84,6 @@ async fn steps<F: Future<Output = Result<usize, StoreError>>>(
 
 fn log(what: &'static str, deleted: usize) {
     if deleted > 0 {
-        info!(what, deleted, "rows deleted that are no longer needed");
+        info!(kind = what, deleted, "rows deleted that are no longer needed");
     }
 }

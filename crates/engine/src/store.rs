@@ -101,6 +101,8 @@ pub type AuditRows = BoxStream<'static, Result<AuditRow, StoreError>>;
 pub enum PeerEvent {
     /// Jobs have taken steps.
     Steps(Vec<JobChange>),
+    /// A server that stops has handed work back: whoever has room claims it now.
+    HandedBack,
     /// Notifications may have been lost: whoever waits for a step must read the store.
     Resync,
     /// Another server follows a job, and needs the text of its work.

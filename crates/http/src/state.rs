@@ -8,6 +8,7 @@ use crate::problem::Problem;
 use crate::shared_text::SharedTexts;
 use std::sync::Arc;
 use std::time::Duration;
+use tithe_engine::log::{chain, millis};
 use tithe_engine::{Engine, EngineError};
 use tithe_lightning::TestPayer;
 use tokio::runtime::Handle;
@@ -99,11 +100,14 @@ impl AppState {
         match tokio::time::timeout(REQUEST_DEADLINE, running).await {
             Ok(Ok(outcome)) => Ok(outcome?),
             Ok(Err(failure)) => {
-                error!(%failure, "use case aborted");
+                error!(error = chain(&failure), "use case aborted");
                 Err(Problem::from(EngineError::Internal))
             }
             Err(_elapsed) => {
-                warn!(deadline = ?REQUEST_DEADLINE, "use case not finished in time; it goes on without its client");
+                warn!(
+                    limit_ms = millis(REQUEST_DEADLINE),
+                    "use case not finished in time; it goes on without its client"
+                );
                 Err(Problem::from(too_late))
             }
         }

@@ -10,11 +10,15 @@ use reqwest::Client;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tithe_clock::{Clock, Timestamp};
+use tithe_engine::log::SlowCall;
 use tithe_money::BtcPrice;
 use tithe_pricing::{BtcQuote, PriceError, PriceFeed};
 
 /// The minimum interval of background refreshes, whatever the settings are.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
+
+/// A source answers within a few hundred milliseconds. Nobody waits for one that does not: the price is refreshed before it is old.
+const SLOW: Duration = Duration::from_secs(3);
 
 /// The reason why a live feed cannot be created.
 #[derive(Debug, thiserror::Error)]
@@ -175,7 +179,7 @@ impl LivePriceFeed {
         };
         for (source, price) in &agreed.outliers {
             let agreed = agreed.price;
-            tracing::warn!(source = source.publisher().name(), %price, %agreed, "a BTC price is dropped: it is more than 5 % off");
+            tracing::warn!(source = source.publisher().name(), price = %price, agreed = %agreed, "a BTC price is dropped: it is more than 5 % off");
         }
         if agreed.agreeing.len() < self.settings.answers_min {
             return Err(too_few(agreed.agreeing.len()));
@@ -186,11 +190,13 @@ impl LivePriceFeed {
     /// The price of this source, if it is usable.
     async fn ask_one(&self, source: &Source) -> Option<BtcPrice> {
         let limits = Limits { timeout: self.settings.timeout, body_bytes_max: self.settings.body_bytes_max };
+        let slow = SlowCall::begin("price_source", source.publisher().name(), SLOW);
         let answer = ask(&self.client, source, limits).await.and_then(|answer| {
             let age = answer.as_of.map(|as_of| self.clock.now().since(as_of));
             let stale = age.is_some_and(|age| age > self.settings.source_max_age);
             if stale { Err(SourceError::Stale) } else { Ok(answer.price) }
         });
+        drop(slow);
         answer
             .inspect_err(|error| {
                 let error: &dyn std::error::Error = error;

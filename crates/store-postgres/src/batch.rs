@@ -24,7 +24,7 @@ impl BatchStore for PostgresStore {
     async fn batch_commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
         let (store, batch) = (self.clone(), batch.clone());
         let commands = batch.commands().len();
-        let span = debug_span!("transaction", name = "batch_commit", commands);
+        let span = debug_span!("transaction", transaction = "batch_commit", commands);
         // Runs in its own task, so that a caller that stops waiting does not interrupt it.
         let committing = async move { store.commit(&batch).await };
         let committed = tokio::spawn(committing.instrument(span)).await;

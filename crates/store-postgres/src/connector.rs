@@ -119,7 +119,7 @@ impl Connector {
         let remote = config.get_hosts().iter().any(|host| !is_local(host));
         if remote && verify == Verify::Nothing {
             warn!(
-                at,
+                database = at,
                 "the database's identity is not verified; sslmode=verify-full in its URL verifies it{}",
                 if config.get_ssl_mode() == SslMode::Require { "" } else { " and enforces encryption" }
             );
@@ -192,7 +192,7 @@ impl Connector {
                         Some(Ok(message)) => on_message(message),
                         // Its failure is every statement's failure too.
                         Some(Err(cause)) => {
-                            return debug!(cause = %redacted(&cause), "connection to the database failed");
+                            return debug!(error = %redacted(&cause), "connection to the database failed");
                         }
                         None => return,
                     }
@@ -231,7 +231,7 @@ impl Connector {
         if !self.unreadable.swap(true, Ordering::Relaxed) {
             warn!(
                 at = host.at,
-                cause = %redacted(cause),
+                error = %redacted(cause),
                 "the database's timeline cannot be read: an old primary that comes back is not recognised; the database's user needs \
                  EXECUTE on pg_control_system(), pg_current_wal_lsn() and pg_walfile_name(text)"
             );
@@ -253,7 +253,7 @@ impl Connector {
         for (host, position) in found {
             // Whoever connects to it is refused, too.
             if let Err(refused) = self.check(position, host).await {
-                debug!(at = host.at, cause = refused.describe(), "host not used");
+                debug!(at = host.at, error = refused.describe(), "host not used");
             }
         }
     }
@@ -368,7 +368,10 @@ impl Connector {
         for name in ["fsync", "full_page_writes"] {
             let value: Result<String, _> = diesel::select(current_setting(name)).get_result(connection).await;
             if value.is_ok_and(|value| value == "off") {
-                warn!(at = self.at, "{name} is off in the database: a crash of its machine loses money");
+                warn!(
+                    database = self.at,
+                    "{name} is off in the database: a crash of its machine loses money"
+                );
             }
         }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tithe_engine::store::PeerEvent;
 use tokio::sync::mpsc;
 use tokio_postgres::{AsyncMessage, Notification};
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 /// How long after a lost connection the next is tried, and how often followers are woken meanwhile.
 const RECONNECT_AFTER: Duration = Duration::from_secs(1);
@@ -30,12 +30,12 @@ impl PostgresStore {
                     lost = listen_once(&connector, &server, &sender) => match lost {
                         Err(cause) if !warned => {
                             warned = true;
-                            warn!(cause = cause.describe(), "notification connection failed; followers poll the database every second");
+                            warn!(error = cause.describe(), "notification connection failed; followers poll the database every second");
                         }
-                        Err(cause) => debug!(cause = cause.describe(), "notification connection failed again"),
+                        Err(cause) => debug!(error = cause.describe(), "notification connection failed again"),
                         Ok(()) => {
                             warned = false;
-                            info!("notification connection lost");
+                            warn!("notification connection lost");
                         }
                     }
                 }

@@ -7,9 +7,13 @@
 //!
 //! ```text
 //! channel tithe_steps     <server>⏎<job> <revision> <state> <micros>⏎…
+//!                         <server>⏎handed_back
 //! channel tithe_wanted    <server>⏎<job> <from>
 //! channel tithe_text      <server>⏎<job> <attempt> <offset>⏎<text>
 //! ```
+//!
+//! Work that is handed back is notified on the channel of steps, so that a server of an older version, which cannot read it, takes
+//! it for a lost step and looks for work as well.
 
 use crate::server_id::ServerId;
 use std::fmt::Write as _;
@@ -21,6 +25,9 @@ use tithe_jobs::{JobChange, JobId};
 pub(crate) const STEPS: &str = "tithe_steps";
 pub(crate) const WANTED: &str = "tithe_wanted";
 pub(crate) const TEXT: &str = "tithe_text";
+
+/// What is notified instead of a step when work is handed back.
+const HANDED_BACK: &str = "handed_back";
 
 /// The most steps in one message: a step takes at most 80 bytes, and a message holds 8000.
 const STEPS_PER_MESSAGE: usize = 80;
@@ -45,6 +52,7 @@ pub(crate) fn encode(server: &ServerId, event: &PeerEvent) -> Option<(&'static s
         PeerEvent::Text(TextPart { job, attempt, offset, text }) => {
             Some((TEXT, format!("{server}\n{job} {attempt} {offset}\n{text}")))
         }
+        PeerEvent::HandedBack => Some((STEPS, format!("{server}\n{HANDED_BACK}"))),
         PeerEvent::Steps(_) | PeerEvent::Resync => None,
     }
 }
@@ -56,6 +64,7 @@ pub(crate) fn decode(server: &ServerId, channel: &str, message: &str) -> Decoded
         return Decoded::Own;
     }
     let event = match channel {
+        STEPS if rest == HANDED_BACK => Some(PeerEvent::HandedBack),
         STEPS => rest.lines().map(step).collect::<Option<Vec<_>>>().map(PeerEvent::Steps),
         WANTED => wanted(rest),
         TEXT => text(rest),
@@ -146,6 +155,9 @@ mod tests {
         let wanted = PeerEvent::TextWanted { job, from: 17 };
         let (channel, message) = encode(&here, &wanted).unwrap();
         assert_eq!(decode(&there, channel, &message), Decoded::Event(wanted));
+        let (channel, message) = encode(&here, &PeerEvent::HandedBack).unwrap();
+        assert_eq!(decode(&there, channel, &message), Decoded::Event(PeerEvent::HandedBack));
+        assert_eq!(decode(&here, channel, &message), Decoded::Own);
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl Pooled {
 pub(crate) async fn shared_sessions(one: &Client, other: &Client) -> Result<Option<&'static str>, Error> {
     match tokio::time::timeout(PATIENCE * 2, look(one, other)).await {
         Ok(Err(cause)) if is_refusal(&cause) => {
-            debug!(cause = %cause, "the database does not tell whether sessions are shared");
+            debug!(error = %cause, "the database does not tell whether sessions are shared");
             Ok(None)
         }
         Ok(found) => found,

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use std::time::Duration;
+use tithe_engine::log::{SlowCall, millis};
 use tithe_engine::store::StoreError;
 use tithe_store_sql::telemetry;
 use tokio::time::Instant;
@@ -13,6 +14,9 @@ const CONFLICTS_MAX: u32 = 4;
 /// The first and the longest pause before an unavailable database is tried again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
 
+/// A transaction takes a few milliseconds; one that takes this long waits for a lock, for the disk, or for a database that is away.
+const SLOW: Duration = Duration::from_secs(1);
+
 /// How transactions are retried.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Transactions {
@@ -23,6 +27,7 @@ pub(crate) struct Transactions {
 pub(crate) struct Tries {
     name: &'static str,
     began: Instant,
+    _slow: SlowCall,
     /// The beginning of the time that counts against `patience`.
     since: Instant,
     patience: Duration,
@@ -39,7 +44,8 @@ impl Transactions {
 
     pub(crate) fn begin(self, name: &'static str) -> Tries {
         let (began, patience) = (Instant::now(), self.patience);
-        Tries { name, began, since: began, patience, in_doubt: false, conflicts: 0, pause: PAUSES.0 }
+        let _slow = SlowCall::begin("database", name, SLOW);
+        Tries { name, began, _slow, since: began, patience, in_doubt: false, conflicts: 0, pause: PAUSES.0 }
     }
 
     /// Retries until it succeeds, or a retry is of no use.
@@ -61,7 +67,7 @@ impl Transactions {
                 }
             }
         };
-        trying.instrument(debug_span!("transaction", name)).await
+        trying.instrument(debug_span!("transaction", transaction = name)).await
     }
 }
 
@@ -100,7 +106,7 @@ impl Tries {
             return Err(failure.into());
         };
         telemetry::transaction_retried(self.name, outcome);
-        debug!(transaction = self.name, ?failure, ?pause, "transaction retried");
+        debug!(transaction = self.name, cause = outcome, wait_ms = millis(pause), "transaction retried");
         tokio::time::sleep(pause).await;
         Ok(())
     }

@@ -14,10 +14,14 @@ use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use futures_util::FutureExt;
 use std::time::{Duration, Instant};
+use tithe_engine::log::SlowCall;
 use tithe_engine::store::StoreError;
 use tithe_store_sql::telemetry;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
+
+/// A transaction takes a few milliseconds; one that takes this long waits for the disk, or for another program.
+const SLOW: Duration = Duration::from_secs(1);
 
 type Connection = SyncConnectionWrapper<SqliteConnection>;
 
@@ -219,6 +223,7 @@ impl SqliteStore {
         name: &'static str,
         work: impl FnOnce(&mut SqliteConnection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
+        let _slow = SlowCall::begin("database", name, SLOW);
         measured(name, run(&self.writer, move |connection| connection.immediate_transaction(work))).await
     }
 
@@ -227,6 +232,7 @@ impl SqliteStore {
         &self,
         work: impl FnOnce(&mut SqliteConnection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
+        let _slow = SlowCall::begin("database", "read", SLOW);
         measured("read", run(&self.readers, move |connection| connection.transaction(work))).await
     }
 }

@@ -120,7 +120,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Listener<S> {
                 Ok(Message::Close(_)) => return None,
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "the connection to LNbits is lost");
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(error, "the connection to LNbits is lost");
                     return None;
                 }
             }
@@ -153,7 +154,7 @@ impl Resolver {
             Ok(_) => None,
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
-                tracing::warn!(payment = %payment.payment_hash, error, "cannot look up a payment that LNbits announced");
+                tracing::warn!(payment_hash = %payment.payment_hash, error, "cannot look up a payment that LNbits announced");
                 None
             }
         }

@@ -59,7 +59,7 @@ pub(crate) async fn send(api: &Api, rules: Rules, order: &PaymentOrder) -> Resul
     if let Payment::Succeeded { fee, .. } = &payment
         && *fee > order.max_fee
     {
-        tracing::warn!(payment = %hash, %fee, max_fee = %order.max_fee, "LNbits spent more on routing than its reserve");
+        tracing::warn!(payment_hash = %hash, fee_msats = fee.get(), fee_limit_msats = order.max_fee.get(), "LNbits spent more on routing than its reserve");
     }
     Ok(payment)
 }

@@ -99,9 +99,9 @@ pub(crate) async fn keep_connected(
         };
         if link.ready.take().is_some() {
             pause = PAUSE_MIN;
-            tracing::warn!(%relay, %fault, "lost a relay");
+            tracing::warn!(%relay, error = %fault, "lost a relay");
         } else {
-            tracing::debug!(%relay, %fault, "a relay cannot be used");
+            tracing::debug!(%relay, error = %fault, "a relay cannot be used");
         }
         exchange.note_fault(format!("{relay}: {fault}"));
 
@@ -228,7 +228,7 @@ impl Link<'_> {
                 send(socket, &ClientMessage::auth(event)).await?;
             }
             RelayMessage::Notice(message) => {
-                tracing::debug!(relay = %self.relay, message = tidy(&message), "notice of a relay");
+                tracing::debug!(relay = %self.relay, notice = tidy(&message), "notice of a relay");
             }
             _ => {}
         }

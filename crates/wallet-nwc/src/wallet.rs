@@ -196,8 +196,8 @@ impl Inner {
         if let Payment::Succeeded { fee, .. } = &payment
             && *fee > order.max_fee
         {
-            let max_fee = order.max_fee;
-            tracing::error!(payment = %order.id, %fee, %max_fee, "the wallet exceeded the fee limit; check its settings");
+            let (fee_msats, fee_limit_msats) = (fee.get(), order.max_fee.get());
+            tracing::error!(%payment_hash, fee_msats, fee_limit_msats, "the wallet exceeded the fee limit; check its settings");
         }
         Ok(payment)
     }
@@ -270,7 +270,8 @@ impl Inner {
                 None
             }
             Err(error) => {
-                tracing::warn!(%payment_hash, %error, "a notified payment cannot be looked up");
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(%payment_hash, error, "a notified payment cannot be looked up");
                 None
             }
         }

@@ -98,12 +98,12 @@ where
             match look_up(&api, payment_hash).await {
                 Ok(Some(payment)) => return Some((payment, (socket, api))),
                 Ok(None) => {
-                    warn!(payment = %payment_hash, "phoenixd reported a payment that it has not received");
+                    warn!(%payment_hash, "phoenixd reported a payment that it has not received");
                 }
                 Err(failure) => {
                     // Printed with its causes.
-                    let failure: &(dyn std::error::Error + 'static) = &failure;
-                    warn!(payment = %payment_hash, failure, "cannot look up a reported payment; polling will find it");
+                    let error: &(dyn std::error::Error + 'static) = &failure;
+                    warn!(%payment_hash, error, "cannot look up a reported payment; polling will find it");
                 }
             }
         }
@@ -130,7 +130,7 @@ where
                 return None;
             }
             Ok(Some(Err(failure))) => {
-                debug!(%failure, "the connection to phoenixd's websocket is lost");
+                warn!(error = %failure, "the connection to phoenixd's websocket is lost");
                 return None;
             }
             Ok(Some(Ok(message))) => {
@@ -160,7 +160,7 @@ fn payment_received(message: &Message) -> Option<PaymentHash> {
         Ok(event) if event.kind == "payment_received" => event.payment_hash,
         Ok(_) => None,
         Err(failure) => {
-            debug!(%failure, "unreadable message of phoenixd's websocket");
+            debug!(error = %failure, "unreadable message of phoenixd's websocket");
             None
         }
     }

@@ -83,7 +83,7 @@ impl Payer {
         if let Ok(Payment::Succeeded { fee, .. }) = &outcome
             && *fee > order.max_fee
         {
-            warn!(payment = %payment_hash, %fee, max_fee = %order.max_fee, "phoenixd charged more than its published fee");
+            warn!(%payment_hash, fee_msats = fee.get(), fee_limit_msats = order.max_fee.get(), "phoenixd charged more than its published fee");
         }
         outcome
     }
@@ -168,8 +168,8 @@ async fn succeeded(
         // The caller looks again, and gets the exact fee then.
         Err(WalletError::Unavailable(_)) => Ok(Payment::InFlight),
         // The preimage is proof enough.
-        other => {
-            warn!(payment = %payment_hash, ?other, "phoenixd has no record of a payment that it made");
+        _ => {
+            warn!(%payment_hash, "phoenixd has no record of a payment that it made");
             let fee = msats("routingFeeSat", i128::from(fee_sats) * 1_000)?;
             Ok(Payment::Succeeded { preimage, fee })
         }

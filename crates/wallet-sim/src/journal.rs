@@ -116,7 +116,7 @@ impl Journal {
     /// the process of being written.
     fn cut_torn_line(&self) -> Result<(), SimError> {
         if self.length()? > self.read_to {
-            tracing::warn!(path = %self.path.display(), line = self.lines + 1, "removing an incomplete journal line");
+            tracing::warn!(file = %self.path.display(), line = self.lines + 1, "removing an incomplete journal line");
             self.file.set_len(self.read_to).map_err(self.failed("cutting"))?;
         }
         Ok(())
@@ -166,7 +166,8 @@ pub(crate) struct Lock(Arc<File>);
 impl Drop for Lock {
     fn drop(&mut self) {
         if let Err(error) = self.0.unlock() {
-            tracing::error!(%error, "cannot unlock the wallet's journal");
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(error, "cannot unlock the wallet's journal");
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::error::ConfigError;
 use super::setting::Setting;
-use super::values::Values;
+use super::values::{DEFAULT_FILE, Values};
+use std::path::Path;
 
 pub(super) const SETTINGS: &[Setting] = &[
     Setting::new(
@@ -19,6 +20,23 @@ pub(super) const SETTINGS: &[Setting] = &[
 pub(crate) enum LogFormat {
     Pretty,
     Json,
+}
+
+impl LogFormat {
+    /// The format that is wanted, as far as can be known of a configuration with mistakes: what is wrong with it is said in this
+    /// format.
+    pub(crate) fn wanted(file: Option<&Path>) -> Self {
+        let in_file = || {
+            let text = std::fs::read_to_string(file.unwrap_or(Path::new(DEFAULT_FILE))).unwrap_or_default();
+            let values = text.lines().filter_map(|line| line.split_once('='));
+            let format = values.filter(|(key, _)| key.trim() == "log_format").last();
+            format.map(|(_, value)| value.trim().trim_matches(['"', '\'']).to_owned())
+        };
+        match std::env::var("TITHE_LOG_FORMAT").ok().or_else(in_file).as_deref().map(str::trim) {
+            Some("json") => Self::Json,
+            _ => Self::Pretty,
+        }
+    }
 }
 
 /// The log.

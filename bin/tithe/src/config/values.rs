@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The file that is read when no other is named.
-const DEFAULT_FILE: &str = "tithe.toml";
+pub(super) const DEFAULT_FILE: &str = "tithe.toml";
 
 /// The prefixes of our environment variables: one that is no setting is a mistake.
 const OURS: [&str; 2] = ["TITHE_", "FREE_TIER_"];

@@ -37,17 +37,21 @@ echo '{"state":"ready","host":"node.example","credentials":{"token":"t0ps3cret"}
 "#;
 
 fn start(env: &TestEnv) -> Server {
+    start_with(env, &[("TITHE_LEASE_SECONDS", "3")])
+}
+
+fn start_with(env: &TestEnv, more: &[(&str, &str)]) -> Server {
     let script = env.path().join("provision.sh");
     std::fs::write(&script, SCRIPT).unwrap();
     let command = format!("/bin/sh {} {}", script.display(), env.path().display());
-    env.start_with(&[
+    let settings = [
         ("TITHE_PROVISIONER", "command"),
         ("TITHE_PROVISIONER_COMMAND", &command),
         ("TITHE_PROVISION_REGION", "here"),
         ("TITHE_BOOTSTRAP_PLANS", "small=1000"),
-        ("TITHE_LEASE_SECONDS", "3"),
         ("TITHE_LOG", "debug"),
-    ])
+    ];
+    env.start_with(&[&settings, more].concat())
 }
 
 /// Sends a request, and returns the body of a successful response.
@@ -116,6 +120,26 @@ fn a_killed_server_makes_one_node_for_one_payment(env: &TestEnv) {
         let database = std::fs::read(env.file()).unwrap();
         assert!(!database.windows(9).any(|bytes| bytes == b"t0ps3cret"));
     }
+}
+
+/// Its claim lasts for 30 s.
+#[test]
+fn a_node_that_a_stopping_server_hands_back_is_looked_up_by_another_at_once() {
+    let env = TestEnv::postgres();
+    let (stuck, created) = (env.path().join("stuck"), env.path().join("created"));
+    std::fs::write(&stuck, "").unwrap();
+    let soon = [("TITHE_SHUTDOWN_SECONDS", "1")];
+    let mut leaving = start_with(&env, &soon);
+    let (url, _token) = buy(&leaving);
+    until("the program runs", || (lines(&created) == 1).then_some(()));
+    let staying = start_with(&env, &soon);
+    let url = url.replace(&leaving.address, &staying.address);
+    assert!(leaving.stop());
+    let stopped = Instant::now();
+    until("the node is ready", || (send(http().get(&url))["state"] == "ready").then_some(()));
+    assert!(stopped.elapsed() < Duration::from_secs(10), "{:?}", stopped.elapsed());
+    assert_eq!(lines(&created), 1, "nodes for one payment");
+    env.audit();
 }
 
 fn a_node_that_fails_is_refunded_and_destroyed(env: &TestEnv) {

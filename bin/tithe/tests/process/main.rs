@@ -22,6 +22,7 @@ mod first_steps;
 mod free_tier;
 mod identity;
 mod licences;
+mod logging;
 mod memory;
 mod metrics;
 mod migrate;

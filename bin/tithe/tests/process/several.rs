@@ -103,3 +103,30 @@ async fn the_work_of_a_killed_server_is_finished_by_another() {
     let report = env.audit();
     assert_eq!((&report["jobs"], &report["jobsMsats"]), (&json!(1), &json!("0")), "{report:#}");
 }
+
+/// A server that stops has a second for its work; its lease lasts for 30.
+const STOPS_SOON: [(&str, &str); 2] = [("TITHE_POLL_SECONDS", "600"), ("TITHE_SHUTDOWN_SECONDS", "1")];
+
+#[tokio::test]
+async fn the_work_that_a_stopping_server_hands_back_goes_on_at_another_at_once() {
+    let env = empty().await;
+    // Alone, so that the work is its own.
+    let mut leaving = env.start_with(&STOPS_SOON);
+    let created =
+        post(&leaving, "/api/jobs", json!({ "request": "[sim:slow=150] Why is the sky blue?" })).await;
+    let job = format!("/api/jobs/{}", created["jobId"].as_str().unwrap());
+    let mut events = Events::of(&leaving, &job).await;
+    pay(&leaving, &created["evalInvoice"]).await;
+    let accepted = events.reach("awaiting_work_payment", PATIENCE).await;
+    pay(&leaving, &accepted["workInvoice"]).await;
+    events.reach_text(PATIENCE).await;
+    let staying = env.start_with(&STOPS_SOON);
+    assert!(leaving.stop());
+    // Text comes only from a server that does the work.
+    let mut events = Events::of(&staying, &job).await;
+    events.reach_text(PROMPTLY).await;
+    let complete = events.reach("complete", PATIENCE).await;
+    assert_eq!(get(&staying, &job).await, complete);
+    let report = env.audit();
+    assert_eq!((&report["jobs"], &report["jobsMsats"]), (&json!(1), &json!("0")), "{report:#}");
+}

@@ -35,7 +35,7 @@ impl Server {
         let mut all = BTreeMap::from([("TITHE_LISTEN".to_owned(), "127.0.0.1:0".to_owned())]);
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let (child, banner) = spawn(folder, &all).unwrap_or_else(|told| panic!("{told}"));
-        let address = banner.lines().next().and_then(|line| line.split_once("http://")).unwrap().1.to_owned();
+        let address = address(&banner);
         all.insert("TITHE_LISTEN".to_owned(), address.clone());
         Self { folder: folder.to_owned(), settings: all, child, banner, address }
     }
@@ -97,13 +97,22 @@ fn spawn(folder: &Path, settings: &BTreeMap<String, String>) -> Result<(Child, S
         tithe(folder).arg("serve").envs(settings).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap());
     let mut banner = String::new();
-    while !banner.contains("\n  try ") || !banner.ends_with('\n') {
+    while !(banner.starts_with('{') || banner.contains("\n  try ")) || !banner.ends_with('\n') {
         if lines.read_line(&mut banner).unwrap() == 0 {
             let status = child.wait().unwrap();
             return Err(format!("the server did not start: {status}\n{}", log_tail(folder)));
         }
     }
     Ok((child, banner))
+}
+
+/// The address in a banner: a text for people, or a line of JSON.
+fn address(banner: &str) -> String {
+    if banner.starts_with('{') {
+        let line: serde_json::Value = serde_json::from_str(banner).unwrap();
+        return line["address"].as_str().unwrap().to_owned();
+    }
+    banner.lines().next().and_then(|line| line.split_once("http://")).unwrap().1.to_owned()
 }
 
 /// The last lines of what servers have logged in a folder.

@@ -49,7 +49,7 @@ impl Asks {
             Begun::Running(running) => running,
             Begun::Replayed(response) => return Ok(response),
         };
-        let span = info_span!("ask", id = %running.id);
+        let span = info_span!("ask", ask_id = %running.id);
         let key = idempotency.map(|request| request.id);
         let done = async {
             let worked = tokio::select! {
@@ -104,7 +104,7 @@ impl Asks {
             needs_text: false,
         };
         request.run(&self.quotes).await.map_err(|failure| {
-            warn!(cause = failure.cause(), backend = %running.backend, "the request failed");
+            warn!(error = failure.cause(), backend = %running.backend, "the request failed");
             error_of(running.backend, &failure)
         })
     }
@@ -121,7 +121,7 @@ impl Asks {
                     warn!(%refusal, "what was set aside for the request has ended");
                     return;
                 }
-                Err(failure) => warn!(failure = chain(&failure), "the request's lease could not be renewed"),
+                Err(failure) => warn!(error = chain(&failure), "the request's lease could not be renewed"),
                 Ok(()) => {}
             }
         }
@@ -157,7 +157,11 @@ impl Asks {
                     // The pool pays for no rejected request.
                     worked.unpaid().await;
                 }
-                info!(cost = %finished.cost, absorbed = %finished.absorbed, "request finished");
+                info!(
+                    cost_msats = finished.cost.get(),
+                    absorbed_msats = finished.absorbed.get(),
+                    "request finished"
+                );
                 Ok(*finished)
             }
             Ok(AskEnded::GivenBack) => {
@@ -183,7 +187,7 @@ impl Asks {
                             Ok(Some(finished)) => return Ok(AskEnded::Answered(Box::new(finished))),
                             Ok(None) => {}
                             Err(failure) => {
-                                warn!(failure = chain(&failure), "the end of the request cannot be read yet");
+                                warn!(error = chain(&failure), "the end of the request cannot be read yet");
                                 tokio::time::sleep(COMMIT_RETRY_INTERVAL).await;
                                 continue;
                             }
@@ -195,7 +199,7 @@ impl Asks {
                 Err(CommitError::Failed) => return Err(EngineError::Internal),
                 // The lease bounds the wait: without a renewal, a sweep gives back what was set aside.
                 Err(failure) => {
-                    warn!(failure = chain(&failure), "the result of the request is not committed yet");
+                    warn!(error = chain(&failure), "the result of the request is not committed yet");
                     is_retry = true;
                     tokio::time::sleep(COMMIT_RETRY_INTERVAL).await;
                 }
@@ -246,8 +250,13 @@ impl Asks {
             // When the lease has run out, a sweep gives it back.
             let until = tokio::time::Instant::now() + core.settings.lease;
             while let Err(failure) = core.committer.commit(release.clone()).await {
-                if matches!(failure, CommitError::Refused(_)) || tokio::time::Instant::now() >= until {
-                    info!(failure = chain(&failure), request = %id, "nothing was given back");
+                if let CommitError::Refused(refusal) = &failure {
+                    // It has ended already.
+                    info!(ask_id = %id, %refusal, "nothing was given back");
+                    break;
+                }
+                if tokio::time::Instant::now() >= until {
+                    warn!(ask_id = %id, error = chain(&failure), "nothing was given back; a sweep does it");
                     break;
                 }
                 tokio::time::sleep(COMMIT_RETRY_INTERVAL).await;

@@ -122,7 +122,7 @@ impl Asks {
             Err(failure) => return Err(self.not_begun(id, running, idempotency, failure)),
         };
         // Whoever knows the id of an install can use it: it is in no log.
-        info!(request = %id, plan = %credit.plan, backend = %credit.backend, "request begun");
+        info!(ask_id = %id, plan = %credit.plan, backend = %credit.backend, "request begun");
         let work = match credit.backend {
             Backend::Cloud => Ok(cloud),
             Backend::Hardware => hardware.unwrap_or(Err(EngineError::Internal)),
@@ -167,7 +167,7 @@ impl Asks {
             Err(CommitError::Refused(Refusal::NotFree(_))) => return Ok(None),
             Err(failure) => return Err(self.not_begun(id, running, idempotency, failure)),
         }
-        info!(%identity, request = %id, model = quotes.work.model, reserved = %limit, "request begun");
+        info!(pubkey = %identity, ask_id = %id, model = quotes.work.model, reserved_msats = limit.get(), "request begun");
         let backend = Backend::Cloud;
         let begun = Running { id, payer: running, backend, quotes, limit };
         Ok(Some(Begun::Running(Box::new(begun))))

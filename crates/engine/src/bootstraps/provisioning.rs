@@ -2,6 +2,7 @@
 
 use super::service::Bootstraps;
 use crate::error::EngineError;
+use crate::error_chain::chain;
 use tracing::error;
 
 impl Bootstraps {
@@ -17,7 +18,11 @@ impl Bootstraps {
         let checked = provisioner.check().await;
         self.health.set(checked.is_ok());
         checked.map_err(|failure| {
-            error!(provisioner = provisioner.name(), %failure, "no nodes are sold until the provisioner works");
+            error!(
+                provisioner = provisioner.name(),
+                error = chain(&failure),
+                "no nodes are sold until the provisioner works"
+            );
             EngineError::NoProvisioner
         })
     }

@@ -87,12 +87,12 @@ impl Bootstraps {
         // What cannot be decrypted is kept: the secret may come back.
         let opened = self.seal.open(id, sealed).and_then(|text| serde_json::from_str(&text).ok());
         let Some(credentials) = opened else {
-            error!(bootstrap = %id, "the credentials of a node cannot be decrypted: was a secret removed?");
+            error!(bootstrap_id = %id, "the credentials of a node cannot be decrypted: was a secret removed?");
             return Err(EngineError::Internal);
         };
         match self.core.committer.commit(BootstrapDeliver { bootstrap: id }).await {
             Ok(delivered) => {
-                info!(bootstrap = %id, "credentials delivered");
+                info!(bootstrap_id = %id, "credentials delivered");
                 Ok(Some((*delivered, credentials)))
             }
             Err(CommitError::Refused(Refusal::Bootstrap(BootstrapError::Delivered))) => Ok(None),

@@ -14,6 +14,7 @@ use tithe_bootstrap::{
     Progress, RootPassword, StateName,
 };
 use tithe_clock::Timestamp;
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span, warn};
 
 /// How many bootstraps one round claims.
@@ -62,7 +63,10 @@ impl Bootstraps {
                 Err(CommitError::Refused(_)) => {}
                 // What was claimed is worked on.
                 Err(failure) if claimed.is_empty() => return Err(failure.into()),
-                Err(_) => break,
+                Err(failure) => {
+                    warn!(error = chain(&failure), "no more bootstraps could be claimed");
+                    break;
+                }
             }
         }
         Ok(claimed)
@@ -73,19 +77,43 @@ impl Bootstraps {
         self.paid.notified().await;
     }
 
-    /// Takes the next step of a bootstrap that was claimed. Dropping the future is safe: the claim runs out.
-    pub(crate) async fn work(&self, bootstrap: Bootstrap) {
+    /// Makes the next round begin now.
+    pub(crate) fn wake(&self) {
+        self.paid.notify_one();
+    }
+
+    /// Takes the next step of a bootstrap that was claimed, or hands it back. Dropping the future is safe: the claim runs out.
+    pub(crate) async fn work(&self, bootstrap: Bootstrap, hand_back: &CancellationToken) {
         let Some(claim) = bootstrap.claim else { return };
         let id = bootstrap.id;
-        let span = info_span!("bootstrap", %id);
-        let worked = async {
-            tokio::select! {
+        let span = info_span!("bootstrap", bootstrap_id = %id);
+        let working = async {
+            let worked = tokio::select! {
                 worked = self.step(&bootstrap, claim) => worked,
                 () = self.keep(id, claim) => Err(Stopped::Lost),
+                () = hand_back.cancelled() => return self.hand_back(id, claim).await,
+            };
+            if let Err(Stopped::Lost) = worked {
+                warn!("the bootstrap is left to another worker");
             }
         };
-        if let Err(Stopped::Lost) = worked.instrument(span).await {
-            warn!(bootstrap = %id, "the bootstrap is left to another worker");
+        working.instrument(span).await;
+    }
+
+    /// Gives the claim up, so that another server goes on at once. If the provisioner was called, that server looks the node up; it
+    /// may not be known to the provisioner yet, so that finding none proves nothing for a while.
+    async fn hand_back(&self, bootstrap: BootstrapId, claim: Claim) {
+        let step = BootstrapStep::Rest(Duration::ZERO);
+        match self.core.committer.commit(BootstrapAdvance { bootstrap, claim, step }).await {
+            Ok(_) => {
+                info!("bootstrap handed back");
+                self.core.publish_handed_back().await;
+            }
+            // The step had ended, or another worker has it.
+            Err(CommitError::Refused(refusal)) => info!(%refusal, "the bootstrap was left before"),
+            Err(failure) => {
+                warn!(error = chain(&failure), "the bootstrap could not be handed back; its claim runs out")
+            }
         }
     }
 
@@ -145,17 +173,17 @@ impl Bootstraps {
         match self.core.ports.provisioner.create(order).await {
             Ok(progress) => self.progress(order, progress, false),
             Err(failure @ CreateError::Unavailable { retry_after, .. }) => {
-                warn!(failure = chain(&failure), "no node was made yet");
+                warn!(error = chain(&failure), "no node was made yet");
                 let rest = retry_after.unwrap_or(UNANSWERED_REST).min(REST_MAX);
                 Next::Advance(BootstrapStep::NotBegun(rest))
             }
             Err(failure @ CreateError::Refused { .. }) => {
-                error!(failure = chain(&failure), "the provisioner cannot make nodes");
+                error!(error = chain(&failure), "the provisioner cannot make nodes");
                 self.health.set(false);
                 fails(false)
             }
             Err(failure @ CreateError::Unknown { .. }) => {
-                warn!(failure = chain(&failure), "the node is looked up from now on");
+                warn!(error = chain(&failure), "the node is looked up from now on");
                 Next::Advance(BootstrapStep::Rest(self.core.settings.provision_poll))
             }
         }
@@ -174,7 +202,7 @@ impl Bootstraps {
                 fails(true)
             }
             Err(failure) => {
-                warn!(failure = chain(&failure), "the node could not be looked up");
+                warn!(error = chain(&failure), "the node could not be looked up");
                 if overdue { fails(true) } else { Next::Advance(BootstrapStep::Rest(UNANSWERED_REST)) }
             }
         }
@@ -189,7 +217,7 @@ impl Bootstraps {
             }
             Progress::Pending => Next::Advance(BootstrapStep::Rest(self.core.settings.provision_poll)),
             Progress::Failed { reason } => {
-                error!(reason, "the provisioner could not make the node");
+                error!(error = reason, "the provisioner could not make the node");
                 fails(true)
             }
         }
@@ -199,7 +227,7 @@ impl Bootstraps {
         let Node { host, credentials } = match node.check() {
             Ok(node) => node,
             Err(wrong) => {
-                error!(%wrong, "the provisioner has returned an unusable node");
+                error!(error = %wrong, "the provisioner has returned an unusable node");
                 return fails(true);
             }
         };
@@ -225,7 +253,7 @@ impl Bootstraps {
             Ok(Destroyed::NotFound) => Next::Advance(BootstrapStep::Destroyed),
             Err(failure) => {
                 error!(
-                    failure = chain(&failure),
+                    error = chain(&failure),
                     "a node that nobody pays for may be running; it could not be destroyed yet"
                 );
                 Next::Advance(BootstrapStep::Rest(REST_MAX))
@@ -282,7 +310,7 @@ impl Bootstraps {
                 }
                 Err(CommitError::Failed) => return Err(Stopped::Lost),
                 Err(failure) => {
-                    warn!(failure = chain(&failure), "the step is not committed yet");
+                    warn!(error = chain(&failure), "the step is not committed yet");
                     tokio::time::sleep(COMMIT_RETRY_INTERVAL).await;
                 }
             }
@@ -300,7 +328,7 @@ impl Bootstraps {
                     warn!(%refusal, "the claim has ended");
                     return;
                 }
-                Err(failure) => warn!(failure = chain(&failure), "the claim could not be renewed"),
+                Err(failure) => warn!(error = chain(&failure), "the claim could not be renewed"),
                 Ok(_) => {}
             }
         }

@@ -5,6 +5,7 @@ use super::finish::IdempotencyFinish;
 use super::release::IdempotencyRelease;
 use crate::core::Core;
 use crate::error::EngineError;
+use crate::error_chain::chain;
 use crate::identities::RequestSignature;
 use crate::records::{IdempotencyId, IdempotencyRequest, IdempotencyState, StoredResponse};
 use std::sync::Arc;
@@ -119,9 +120,12 @@ impl Idempotency {
         match work.await {
             Ok(response) => {
                 let finish = IdempotencyFinish { id, response: response.clone() };
-                if let Err(error) = self.core.committer.commit(finish).await {
+                if let Err(failure) = self.core.committer.commit(finish).await {
                     // The work was done, and the caller must learn that. A repetition will not find the response.
-                    warn!(%error, "the response could not be stored for its idempotency key");
+                    warn!(
+                        error = chain(&failure),
+                        "the response could not be stored for its idempotency key"
+                    );
                 }
                 Ok(KeyedResponse::new(response))
             }
@@ -139,8 +143,8 @@ impl Idempotency {
 
     /// Like [`Self::release`], unless another request than the one that has made `subject` has begun since.
     pub(crate) async fn release_of(&self, id: IdempotencyId, subject: Option<Uuid>) {
-        if let Err(error) = self.core.committer.commit(IdempotencyRelease { id, subject }).await {
-            warn!(%error, "the idempotency key stays in use until its lease runs out");
+        if let Err(failure) = self.core.committer.commit(IdempotencyRelease { id, subject }).await {
+            warn!(error = chain(&failure), "the idempotency key stays in use until its lease runs out");
         }
     }
 }

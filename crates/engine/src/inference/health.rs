@@ -12,7 +12,7 @@ use std::time::Duration;
 use tithe_pricing::Usage;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
-use tracing::{debug, error, info};
+use tracing::{error, info, warn};
 
 /// What a probe asks, and the most output that it allows.
 pub(crate) const PROBE_TEXT: &str = "Answer with the word: ok";
@@ -202,21 +202,21 @@ impl BackendHealth {
         };
         known.health = after;
         drop(models);
-        let cause = failure.map(|failure| chain(failure)).unwrap_or_default();
+        let error = failure.map(|failure| chain(failure)).unwrap_or_default();
         match (before, after) {
             (Health::Works, Health::Works) => {}
             (_, Health::Works) => info!(model, "the AI backend works again"),
-            (Health::Refuses, Health::Refuses) => debug!(model, cause, "the AI backend still cannot work"),
+            (Health::Refuses, Health::Refuses) => warn!(model, error, "the AI backend still cannot work"),
             (_, Health::Refuses) => {
-                error!(model, cause, "the AI backend cannot work: new jobs are refused until it can");
+                error!(model, error, "the AI backend cannot work: new jobs are refused until it can");
             }
             (Health::Away { .. }, Health::Away { .. }) => {
-                debug!(model, cause, "the AI backend is still away");
+                warn!(model, error, "the AI backend is still away");
             }
             (_, Health::Away { .. }) => {
                 error!(
                     model,
-                    cause, "the AI backend does not answer: jobs wait, and new ones are soon refused"
+                    error, "the AI backend does not answer: jobs wait, and new ones are soon refused"
                 );
             }
         }

@@ -24,7 +24,7 @@ impl Jobs {
     pub(super) async fn evaluate(&self, job: &Job) -> Step {
         // Without a price the work could not be quoted: no reason to run the model, nor to use up an attempt.
         if let Err(failure) = self.quotes.terms().await {
-            warn!(failure = chain(&failure), "the evaluation waits for a price");
+            warn!(error = chain(&failure), "the evaluation waits for a price");
             if self.core.now().since(job.updated_at) >= PRICE_PATIENCE {
                 return self.evaluation_end(job, evaluation_failed()).await;
             }
@@ -46,12 +46,12 @@ impl Jobs {
             Some(Judgement::Accept) => match self.work_terms(job).await {
                 Ok(work) => Verdict::Accepted(work),
                 Err(failure @ EngineError::NoPrice(_)) => {
-                    warn!(failure = chain(&failure), "the evaluation will be repeated");
+                    warn!(error = chain(&failure), "the evaluation will be repeated");
                     run.unpaid(&usage).await;
                     return Step::HandBack(PRICE_REST);
                 }
                 Err(failure) => {
-                    warn!(failure = chain(&failure), "the work could not be priced");
+                    warn!(error = chain(&failure), "the work could not be priced");
                     Verdict::Unreadable(WORK_UNPRICED.to_owned())
                 }
             },
@@ -68,7 +68,7 @@ impl Jobs {
     /// What follows when the model has not answered.
     async fn evaluation_failed(&self, job: &Job, model: &str, failure: InferenceError) -> Step {
         let attempt = job.lease.attempts;
-        warn!(failure = chain(&failure), attempt, "the evaluation failed");
+        warn!(error = chain(&failure), attempt, "the evaluation failed");
         if let Some(rest) = self.rest_while_refused(job, model, &failure).await {
             return Step::HandBack(rest);
         }

@@ -40,7 +40,7 @@ impl Jobs {
             Ok(answer) => return self.work_answered(job, answer, run).await,
             Err(failure) => failure,
         };
-        warn!(failure = chain(&failure), attempt, "the work failed");
+        warn!(error = chain(&failure), attempt, "the work failed");
         let begun = run.meter().has_begun();
         run.failed(&failure).await;
         if !begun && let Some(rest) = self.rest_while_refused(job, &job.model, &failure).await {
@@ -119,8 +119,18 @@ impl Jobs {
 
     pub(super) async fn work_end(&self, job: &Job, outcome: WorkOutcome) -> Step {
         match &outcome {
-            WorkOutcome::Completed { usage, .. } => info!(?usage, "work finished"),
-            WorkOutcome::Failed { fault, .. } => info!(?fault, "work failed for good"),
+            WorkOutcome::Completed { usage, .. } => info!(
+                input_tokens = usage.input_tokens,
+                cached_input_tokens = usage.cached_input_tokens,
+                output_tokens = usage.output_tokens,
+                "work finished"
+            ),
+            WorkOutcome::Failed { fault: Fault::Request, .. } => {
+                info!(fault = "request", "work failed for good")
+            }
+            WorkOutcome::Failed { fault: Fault::Server, .. } => {
+                warn!(fault = "server", "work failed for good")
+            }
         }
         let finish = WorkFinish { job: job.id, identity: job.identity, lease: job.lease, outcome };
         commit_result(&self.core.committer, finish, Step::Next).await

@@ -6,12 +6,13 @@
 
 use super::feed::Wanted;
 use super::service::Jobs;
+use crate::error_chain::chain;
 use crate::store::{PeerEvent, TextPart};
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_jobs::JobId;
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::warn;
 
 /// How often a follower requests the text of a job that runs on another server.
 pub(super) const REQUEST_INTERVAL: Duration = Duration::from_secs(2);
@@ -30,6 +31,7 @@ impl Jobs {
                 self.admission.observe(&steps);
                 self.feed.publish(&steps);
             }
+            PeerEvent::HandedBack => self.feed.wake_worker(),
             PeerEvent::Resync => self.feed.resync(),
             PeerEvent::TextWanted { job, from } => self.text_requested(job, from),
             PeerEvent::Text(part) => self.feed.receive_text(&part),
@@ -39,7 +41,7 @@ impl Jobs {
     /// Requests the text from the server that runs the job.
     pub(super) async fn text_request(&self, job: JobId, from: usize) {
         if let Err(failure) = self.core.ports.store.publish(&PeerEvent::TextWanted { job, from }).await {
-            debug!(%failure, %job, "the text could not be requested from other servers");
+            warn!(error = chain(&failure), job_id = %job, "the text could not be requested from other servers");
         }
     }
 
@@ -91,7 +93,7 @@ impl Jobs {
             let part = text.get(published..end).unwrap_or_default().to_owned();
             let part = TextPart { job, attempt, offset: offset + published, text: part };
             if let Err(failure) = self.core.ports.store.publish(&PeerEvent::Text(part)).await {
-                debug!(%failure, %job, "text could not be published to other servers");
+                warn!(error = chain(&failure), job_id = %job, "text could not be published to other servers");
             }
             published = end;
         }

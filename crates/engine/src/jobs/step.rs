@@ -53,12 +53,12 @@ pub(super) async fn commit_result<C: Command + Clone>(
                 return Step::TryAgain;
             }
             Err(CommitError::Failed) if failures >= COMMIT_FAILURES_MAX => {
-                warn!(attempts = failures, "the result cannot be committed");
+                warn!(attempt = failures, "the result cannot be committed");
                 return Step::TryAgain;
             }
             Err(failure) => {
                 failures += u32::from(matches!(failure, CommitError::Failed));
-                warn!(failure = chain(&failure), "the result is not committed yet");
+                warn!(error = chain(&failure), "the result is not committed yet");
                 tokio::time::sleep(COMMIT_RETRY_INTERVAL).await;
             }
         }

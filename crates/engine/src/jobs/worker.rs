@@ -13,13 +13,14 @@ use super::work_finish::{Fault, WorkOutcome};
 use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::inference::FinishReason;
+use crate::log::millis;
 use crate::payments::{InvoiceIssue, MintError, NewInvoice};
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_jobs::{Job, JobClaim, JobState, WorkTerms};
 use tithe_lightning::{OwnerId, Purpose};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Instrument, info, info_span, warn};
 
 /// How long a step that failed waits before it is tried again: this, doubled for each attempt, up to the maximum.
 const RETRY_BASE: Duration = Duration::from_millis(500);
@@ -66,7 +67,7 @@ impl Jobs {
 
     /// Works on a claimed job until it waits for something else or has ended, or until the work is to be handed back.
     pub(crate) async fn work(&self, job: Job, hand_back: &CancellationToken) {
-        let span = info_span!("job", id = %job.id);
+        let span = info_span!("job", job_id = %job.id);
         self.work_steps(job, hand_back).instrument(span).await;
     }
 
@@ -89,9 +90,21 @@ impl Jobs {
                 }
                 Step::HandBack(rest) => {
                     let until = self.core.now() + rest;
-                    let store = &self.core.ports.store;
-                    let handed_back = store.job_lease_hand_back(job.id, &job.lease, until).await;
-                    info!(?handed_back, ?rest, "job handed back");
+                    match self.core.ports.store.job_lease_hand_back(job.id, &job.lease, until).await {
+                        Ok(true) => {
+                            info!(wait_ms = millis(rest), "job handed back");
+                            if rest.is_zero() {
+                                self.core.publish_handed_back().await;
+                            }
+                        }
+                        Ok(false) => warn!("the job was taken over by another worker"),
+                        Err(failure) => {
+                            warn!(
+                                error = chain(&failure),
+                                "the job could not be handed back; its lease runs out"
+                            );
+                        }
+                    }
                     break;
                 }
             }
@@ -132,7 +145,7 @@ impl Jobs {
             match self.core.ports.store.job_lease_renew(job.id, &job.lease, until).await {
                 Ok(true) => {}
                 Ok(false) => return,
-                Err(failure) => warn!(failure = chain(&failure), "the lease could not be renewed"),
+                Err(failure) => warn!(error = chain(&failure), "the lease could not be renewed"),
             }
         }
     }
@@ -143,8 +156,14 @@ impl Jobs {
         let factor = 1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
         let wait = RETRY_BASE.saturating_mul(factor).min(RETRY_MAX);
         let until = self.core.now() + wait;
-        let postponed = self.core.ports.store.job_lease_renew(job.id, &job.lease, until).await;
-        debug!(?wait, ?postponed, attempt, "the step will be tried again");
+        match self.core.ports.store.job_lease_renew(job.id, &job.lease, until).await {
+            Ok(true) => info!(wait_ms = millis(wait), attempt, "the step will be tried again"),
+            Ok(false) => warn!("the job was taken over by another worker"),
+            Err(failure) => warn!(
+                error = chain(&failure),
+                attempt, "the step will be tried again when its lease has run out"
+            ),
+        }
     }
 
     async fn invoice_work(&self, job: &Job, work: &WorkTerms) -> Step {
@@ -159,7 +178,7 @@ impl Jobs {
         let invoice = match self.payments.mint(&new).await {
             Ok(invoice) => invoice,
             Err(failure) => {
-                warn!(failure = chain(&failure), attempt = job.lease.attempts, "the work got no invoice");
+                warn!(error = chain(&failure), attempt = job.lease.attempts, "the work got no invoice");
                 let waited = self.core.now().since(job.updated_at);
                 return match failure {
                     MintError::Unavailable if waited >= self.core.settings.outage_patience => {

@@ -56,7 +56,7 @@ impl Measuring {
                 gauge!(telemetry::PRICE).set(float(quote.price.usd_micros().get().into()) / 1_000_000.0);
                 gauge!(telemetry::PRICE_AT).set(unix_seconds(quote.as_of));
             }
-            Ok(Err(failure)) => debug!(failure = chain(&failure), "there is no price to measure"),
+            Ok(Err(failure)) => debug!(error = chain(&failure), "there is no price to measure"),
             Err(_elapsed) => debug!("the price took too long to be measured"),
         }
     }

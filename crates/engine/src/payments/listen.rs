@@ -12,9 +12,8 @@ impl Payments {
         let mut payments = match self.core.ports.wallet.payments_received().await {
             Ok(stream) => stream,
             Err(failure) => {
-                let failure = chain(&failure);
                 warn!(
-                    failure,
+                    error = chain(&failure),
                     "the wallet's payment events are not available; payments are found by polling"
                 );
                 return;
@@ -26,10 +25,10 @@ impl Payments {
                 Ok(()) => {}
                 // Wallets also report payments that are none of our business.
                 Err(EngineError::NotFound { .. }) => {
-                    debug!(payment = %hash, "payment for none of our invoices");
+                    debug!(payment_hash = %hash, "payment for none of our invoices");
                 }
                 Err(failure) => {
-                    warn!(payment = %hash, %failure, "payment not credited yet; polling will find it");
+                    warn!(payment_hash = %hash, error = chain(&failure), "payment not credited yet; polling will find it");
                 }
             }
         }

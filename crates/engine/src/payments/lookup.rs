@@ -6,10 +6,11 @@ use crate::books::Refusal;
 use crate::committer::CommitError;
 use crate::error::EngineError;
 use crate::error_chain::chain;
+use crate::log;
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_lightning::{Invoice, InvoiceError, InvoiceState, InvoiceStatus, PaymentHash, Preimage, TestPayer};
-use tracing::{debug, info, warn};
+use tracing::{Instrument, debug, info, warn};
 
 /// What looking an invoice up has led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +43,7 @@ impl Payments {
     ) -> Result<Preimage, EngineError> {
         let invoice = self.stored(hash).await?;
         let request = invoice.payment_request.parse().map_err(|failure| {
-            warn!(payment = %hash, %failure, "the stored payment request is unreadable");
+            warn!(payment_hash = %hash, error = chain(&failure), "the stored payment request is unreadable");
             EngineError::Internal
         })?;
         let preimage = payer.pay(&request).await.map_err(EngineError::TestPayment)?;
@@ -74,7 +75,7 @@ impl Payments {
         match tokio::time::timeout(self.core.settings.read_patience, checking).await {
             Ok(Ok(Ok(lookup))) => lookup == Lookup::Changed,
             Ok(Ok(Err(failure))) => {
-                debug!(payment = %hash, %failure, "the invoice could not be looked up for a reader");
+                warn!(payment_hash = %hash, error = chain(&failure), "the invoice could not be looked up for a reader");
                 false
             }
             Ok(Err(_)) | Err(_) => false,
@@ -83,15 +84,23 @@ impl Payments {
 
     /// Looks an invoice up at the wallet, and credits or expires it.
     pub(super) async fn check(&self, invoice: &Invoice) -> Result<Lookup, EngineError> {
+        let span = log::Owner::of_invoice(invoice.purpose, invoice.owner).span();
+        self.check_at_wallet(invoice).instrument(span).await
+    }
+
+    async fn check_at_wallet(&self, invoice: &Invoice) -> Result<Lookup, EngineError> {
         let hash = invoice.payment_hash;
         let status = self.core.ports.wallet.invoice_status(hash);
         let status = match tokio::time::timeout(self.core.settings.wallet_timeout, status).await {
             Ok(Ok(status)) => status,
             Ok(Err(failure)) => {
-                debug!(payment = %hash, failure = chain(&failure), "the wallet could not look the invoice up");
+                debug!(payment_hash = %hash, error = chain(&failure), "the wallet could not look the invoice up");
                 return Err(EngineError::NoWallet);
             }
-            Err(_elapsed) => return Err(EngineError::NoWallet),
+            Err(_elapsed) => {
+                debug!(payment_hash = %hash, "the wallet does not answer");
+                return Err(EngineError::NoWallet);
+            }
         };
         let now = self.core.now();
         let expired_for = now.since(invoice.expires_at);
@@ -106,7 +115,7 @@ impl Payments {
             Some(InvoiceStatus::Pending) => expired_for >= in_flight_patience,
             // The wallet made it, so this is another wallet or an old backup. Whether the invoice was paid is unknown.
             None => {
-                warn!(payment = %hash, "the wallet does not know one of our invoices");
+                warn!(payment_hash = %hash, "the wallet does not know one of our invoices");
                 expired_for >= in_flight_patience
             }
         };
@@ -115,9 +124,9 @@ impl Payments {
         }
         let owner = self.owner_of(invoice).await?;
         match self.core.committer.commit(InvoiceExpire { owner, invoice: hash }).await {
-            Ok(_) => info!(payment = %hash, purpose = %invoice.purpose, "invoice expired unpaid"),
+            Ok(_) => info!(payment_hash = %hash, purpose = %invoice.purpose, "invoice expired unpaid"),
             Err(CommitError::Refused(Refusal::Invoice(InvoiceError::AlreadyPaid(_)))) => {
-                debug!(payment = %hash, "the invoice was paid just before it was to expire");
+                debug!(payment_hash = %hash, "the invoice was paid just before it was to expire");
             }
             Err(failure) => return Err(failure.into()),
         }

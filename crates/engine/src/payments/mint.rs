@@ -3,12 +3,13 @@
 use super::service::Payments;
 use crate::error::EngineError;
 use crate::error_chain::chain;
+use crate::log;
 use std::time::Duration;
 use tithe_lightning::{
     Bolt11, ExpectedInvoice, Invoice, InvoiceId, InvoiceRequest, OwnerId, Purpose, WalletError,
 };
 use tithe_money::Sats;
-use tracing::warn;
+use tracing::{Instrument, warn};
 
 /// How often the wallet is asked again when its answer was lost.
 const MINT_ATTEMPTS: u32 = 3;
@@ -57,6 +58,11 @@ impl Payments {
     /// # Errors
     /// [`MintError`].
     pub async fn mint(&self, new: &NewInvoice) -> Result<Invoice, MintError> {
+        let span = log::Owner::of_invoice(new.purpose, new.owner).span();
+        self.mint_checked(new).instrument(span).await
+    }
+
+    async fn mint_checked(&self, new: &NewInvoice) -> Result<Invoice, MintError> {
         let NewInvoice { owner, purpose, nth, amount, ref description } = *new;
         let expiry = self.core.settings.invoice_expiry;
         let id = InvoiceId::of(purpose, owner, nth);
@@ -70,11 +76,19 @@ impl Payments {
             expires_after: self.core.now() + (expiry / 2).min(LIFE_LEFT_MIN),
         };
         if let Err(mismatch) = bolt11.check(&expected) {
-            warn!(%owner, %purpose, %mismatch, "the wallet made another invoice than requested");
+            warn!(
+                %purpose,
+                error = chain(&mismatch),
+                "the wallet made another invoice than requested"
+            );
             return Err(MintError::Unfit);
         }
         Invoice::issue(&bolt11, purpose, owner).map_err(|failure| {
-            warn!(%owner, %purpose, %failure, "the wallet made an invoice without an amount");
+            warn!(
+                %purpose,
+                error = chain(&failure),
+                "the wallet made an invoice without an amount"
+            );
             MintError::Unfit
         })
     }
@@ -87,7 +101,7 @@ impl Payments {
                 Ok(Err(failure)) => failure,
                 Err(_elapsed) => WalletError::OutcomeUnknown(None),
             };
-            warn!(attempt, failure = chain(&failure), "the wallet made no invoice");
+            warn!(attempt, error = chain(&failure), "the wallet made no invoice");
             match failure {
                 WalletError::OutcomeUnknown(_) => {}
                 WalletError::Unavailable(_) => break,

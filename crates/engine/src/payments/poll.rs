@@ -76,7 +76,7 @@ impl Payments {
             .await;
         let (asked, answers) = (invoices.len(), answers.load(Ordering::Relaxed));
         if answers < asked {
-            warn!(asked, answers, "not all unpaid invoices could be looked up");
+            warn!(asked, answered = answers, "not all unpaid invoices could be looked up");
         }
         answers > 0 || asked == 0
     }

@@ -7,6 +7,7 @@ use super::recently_checked::RecentlyChecked;
 use crate::books::rows::{Invoices, RowKind};
 use crate::core::Core;
 use crate::error::EngineError;
+use crate::log;
 use crate::telemetry::{self, purpose_label, seconds_since};
 use metrics::{counter, histogram};
 use std::sync::Arc;
@@ -53,8 +54,18 @@ impl Payments {
         let (amount, received_at) = (payment.amount, payment.received_at);
         let owner = self.owner_of(invoice).await?;
         if let Credited::Now(arrival) = self.core.committer.commit(PaymentCredit { owner, payment }).await? {
-            let (payment, purpose) = (invoice.payment_hash, invoice.purpose);
-            info!(%payment, %purpose, %amount, ?arrival, "payment credited");
+            let purpose = invoice.purpose;
+            let about = log::Owner::of_invoice(purpose, invoice.owner);
+            info!(
+                job_id = about.job(),
+                session_id = about.session(),
+                bootstrap_id = about.bootstrap(),
+                payment_hash = %invoice.payment_hash,
+                %purpose,
+                amount_msats = amount.get(),
+                arrival = ?arrival,
+                "payment credited"
+            );
             measure_credited(&purpose, amount, seconds_since(received_at, self.core.now()));
             if let Some(lookup) = self.owners.iter().find(|lookup| lookup.purposes().contains(&purpose)) {
                 lookup.credited(invoice.owner);
@@ -77,8 +88,15 @@ impl Payments {
             None => None,
         };
         owner.ok_or_else(|| {
-            let (payment, purpose) = (invoice.payment_hash, invoice.purpose);
-            error!(%payment, %purpose, owner = %invoice.owner, "the owner of an invoice does not exist");
+            let about = log::Owner::of_invoice(invoice.purpose, invoice.owner);
+            error!(
+                job_id = about.job(),
+                session_id = about.session(),
+                bootstrap_id = about.bootstrap(),
+                payment_hash = %invoice.payment_hash,
+                purpose = %invoice.purpose,
+                "the owner of an invoice does not exist"
+            );
             EngineError::Internal
         })
     }

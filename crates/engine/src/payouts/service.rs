@@ -4,6 +4,7 @@ use super::payout_direct::PayoutDirect;
 use super::refund_view::RefundView;
 use crate::core::Core;
 use crate::error::{EngineError, RequestError};
+use crate::log;
 use async_trait::async_trait;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -89,7 +90,14 @@ impl Payouts {
         let (fees, network) = (self.fees(), self.core.ports.wallet.network());
         let direct = PayoutDirect { account, destination, fees, network };
         let owed = self.core.committer.commit(direct).await?;
-        info!(%account, due = %owed.due, "destination named");
+        let about = log::Owner::of_account(account);
+        info!(
+            job_id = about.job(),
+            session_id = about.session(),
+            bootstrap_id = about.bootstrap(),
+            due_msats = owed.due.to_msats().get(),
+            "destination named"
+        );
         self.wake();
         self.refund_view(&owed)
     }

@@ -8,6 +8,7 @@ use crate::books::Refusal;
 use crate::committer::CommitError;
 use crate::error::EngineError;
 use crate::error_chain::chain;
+use crate::log::{self, millis};
 use crate::telemetry;
 use metrics::counter;
 use std::collections::HashSet;
@@ -118,7 +119,13 @@ impl Payouts {
             return;
         }
         let _working = Working { busy: &self.busy, account };
-        let span = info_span!("payout", %account);
+        let about = log::Owner::of_account(account);
+        let span = info_span!(
+            "payout",
+            job_id = about.job(),
+            session_id = about.session(),
+            bootstrap_id = about.bootstrap(),
+        );
         async {
             match task {
                 PayoutTask::Pay(owed) => self.pay(&owed).await,
@@ -159,7 +166,7 @@ impl Payouts {
             Err(CommitError::Refused(Refusal::Payout(
                 refused @ (PayoutError::Invoice(_) | PayoutError::Used(_) | PayoutError::Dust { .. }),
             ))) => {
-                warn!(%refused, "the destination cannot be paid");
+                warn!(refusal = %refused, "the destination cannot be paid");
                 let is_address = matches!(destination, Destination::Address(_));
                 let why = if is_address { Deferral::Unavailable } else { Deferral::Refused };
                 self.defer(owed, why, &format!("It could not be paid: {refused}.")).await;
@@ -167,7 +174,7 @@ impl Payouts {
             // Another server was first, or the customer has named another destination.
             Err(CommitError::Refused(refusal)) => debug!(%refusal, "nothing to pay"),
             // It may have been committed: then it is looked up, and sent again.
-            Err(failure) => warn!(failure = chain(&failure), "the payout was not begun"),
+            Err(failure) => warn!(error = chain(&failure), "the payout was not begun"),
         }
     }
 
@@ -176,7 +183,7 @@ impl Payouts {
     async fn check_earlier(&self, owed: &Obligation) -> Result<Vec<Payout>, (Deferral, &'static str)> {
         let read = self.core.ports.store.payouts_of(owed.account).await;
         let mut payouts = read.map_err(|failure| {
-            warn!(failure = chain(&failure), "the earlier payouts could not be read");
+            warn!(error = chain(&failure), "the earlier payouts could not be read");
             (Deferral::Ours, WALLET_AWAY)
         })?;
         payouts.retain(|payout| matches!(payout.state, PayoutState::Failed { .. }));
@@ -184,17 +191,17 @@ impl Payouts {
             let hash = payout.payment_hash;
             match self.status(payout.id, hash).await {
                 Ok(Some(Payment::Succeeded { preimage, fee })) if preimage.payment_hash() == hash => {
-                    error!(payment = %hash, "the wallet has made a payment that it had called failed");
+                    error!(payment_hash = %hash, "the wallet has made a payment that it had called failed");
                     let _booked = self.finish(payout, PayoutOutcome::Paid { preimage, fee }).await;
                     return Err((Deferral::Ours, EARLIER));
                 }
                 Ok(Some(Payment::Succeeded { .. } | Payment::InFlight)) => {
-                    error!(payment = %hash, "the wallet says that a payment which it had called failed may have been made");
+                    error!(payment_hash = %hash, "the wallet says that a payment which it had called failed may have been made");
                     return Err((Deferral::Ours, EARLIER));
                 }
                 Ok(Some(Payment::Failed { .. }) | None) => {}
                 Err(failure) => {
-                    warn!(failure = chain(&failure), "the wallet does not answer");
+                    warn!(error = chain(&failure), "the wallet does not answer");
                     return Err((Deferral::Ours, WALLET_AWAY));
                 }
             }
@@ -225,14 +232,15 @@ impl Payouts {
         // A stranger's host is not asked for what could not be paid anyhow.
         let balance = self.core.ports.wallet.balance();
         let answered = tokio::time::timeout(self.core.settings.wallet_timeout, balance).await;
-        if !matches!(answered, Ok(Ok(_))) {
+        if let Err(failure) = answered.unwrap_or(Err(WalletError::Unavailable(None))) {
+            warn!(error = chain(&failure), "the wallet does not answer");
             return Err((Deferral::Ours, WALLET_AWAY.to_owned()));
         }
         let asked = self.core.ports.addresses.invoice(address, quote.payable);
         match tokio::time::timeout(ADDRESS_TIMEOUT, asked).await {
             Ok(Ok(request)) => Ok(request),
             Ok(Err(failure)) => {
-                warn!(host = address.host(), %failure, "the address gave no invoice");
+                warn!(host = address.host(), error = chain(&failure), "the address gave no invoice");
                 let why = match failure {
                     AddressError::Refused { .. } => Deferral::Refused,
                     _ => Deferral::Unavailable,
@@ -255,18 +263,18 @@ impl Payouts {
         let known = match self.core.ports.store.payout(hash).await {
             Ok(known) => known,
             Err(failure) => {
-                warn!(failure = chain(&failure), "the payout could not be read");
+                warn!(error = chain(&failure), "the payout could not be read");
                 return Err((Deferral::Ours, WALLET_AWAY));
             }
         };
         match self.status(id, hash).await {
             Ok(Some(Payment::Succeeded { .. } | Payment::InFlight)) if known.is_none() => {
-                warn!(payment = %hash, "the wallet has paid this invoice before");
+                warn!(payment_hash = %hash, "the wallet has paid this invoice before");
                 Err((Deferral::Refused, PAID_BEFORE))
             }
             Ok(_) => Ok(()),
             Err(failure) => {
-                warn!(failure = chain(&failure), "the wallet does not answer");
+                warn!(error = chain(&failure), "the wallet does not answer");
                 Err((Deferral::Ours, WALLET_AWAY))
             }
         }
@@ -297,7 +305,7 @@ impl Payouts {
             amount: request.amount().is_none().then_some(amount),
             max_fee: payout.fee_limit.to_msats(),
         };
-        info!(payment = %hash, %amount, attempt = payout.attempts, "paying");
+        info!(payment_hash = %hash, amount_msats = amount.get(), attempt = payout.attempts, "paying");
         let sent = self.core.ports.wallet.payment_send(&order);
         let outcome = match tokio::time::timeout(settings.payout_timeout, sent).await {
             Ok(Ok(Payment::Succeeded { preimage, fee })) => succeeded(payout, preimage, fee),
@@ -315,11 +323,11 @@ impl Payouts {
                 PayoutOutcome::Failed { reason, why: Deferral::Ours, problem: WALLET_AWAY.to_owned() }
             }
             Ok(Err(failure)) => {
-                warn!(payment = %hash, failure = chain(&failure), "the outcome of the payment is unknown; it is looked up");
+                warn!(payment_hash = %hash, error = chain(&failure), "the outcome of the payment is unknown; it is looked up");
                 PayoutOutcome::Unknown
             }
             Err(_elapsed) => {
-                warn!(payment = %hash, "the wallet does not answer; the payment is looked up");
+                warn!(payment_hash = %hash, "the wallet does not answer; the payment is looked up");
                 PayoutOutcome::Unknown
             }
         };
@@ -336,7 +344,7 @@ impl Payouts {
         // By then the attempt was sent, or never will be.
         let is_sent = age >= self.core.settings.payout_doubt;
         let Ok(request) = payout.payment_request.parse::<Bolt11>() else {
-            error!(payment = %hash, "the invoice of a payout is unreadable");
+            error!(payment_hash = %hash, "the invoice of a payout is unreadable");
             let _looked_up = self.finish(payout, PayoutOutcome::Unknown).await;
             return;
         };
@@ -347,14 +355,14 @@ impl Payouts {
             Ok(None)
                 if is_sent && self.core.now() >= request.expires_at() + self.core.settings.payout_doubt =>
             {
-                warn!(payment = %hash, "the wallet knows nothing of the payment, and the invoice has expired");
+                warn!(payment_hash = %hash, "the wallet knows nothing of the payment, and the invoice has expired");
                 let reason = "the wallet has no record of it, and the invoice has expired".to_owned();
                 failed(reason)
             }
             Ok(None) if is_sent && self.core.now() < request.expires_at() => PayoutOutcome::SendAgain,
             Ok(Some(Payment::InFlight | Payment::Failed { .. }) | None) => PayoutOutcome::Unknown,
             Err(failure) => {
-                warn!(payment = %hash, failure = chain(&failure), "the payment could not be looked up");
+                warn!(payment_hash = %hash, error = chain(&failure), "the payment could not be looked up");
                 PayoutOutcome::Unknown
             }
         };
@@ -363,17 +371,21 @@ impl Payouts {
             && sends
         {
             let attempt = payout.attempts;
-            error!(payment = %hash, attempt, "the wallet knows nothing of the payment; the same invoice is sent again");
+            error!(payment_hash = %hash, attempt, "the wallet knows nothing of the payment; the same invoice is sent again");
             self.send(&payout, &request, began, Sending::Again).await;
         }
     }
 
     /// Reports a payout whose outcome has been unknown for long.
     fn alarm(&self, payout: &Payout, age: Duration) {
-        let (hash, minutes) = (payout.payment_hash, age.as_secs() / 60);
-        let first = locked(&self.reported).insert(hash);
-        let (account, amount) = (payout.account, payout.amount);
-        error!(payment = %hash, %account, %amount, minutes, first, "the outcome of a payout is unknown; check the wallet");
+        let first = locked(&self.reported).insert(payout.payment_hash);
+        error!(
+            payment_hash = %payout.payment_hash,
+            amount_msats = payout.amount.to_msats().get(),
+            age_ms = millis(age),
+            first,
+            "the outcome of a payout is unknown; check the wallet"
+        );
     }
 
     /// Commits what the wallet says; returns the payout as it is then.
@@ -386,10 +398,11 @@ impl Payouts {
                 Ok(payout) => {
                     match &payout.state {
                         PayoutState::Paid { fee, .. } => {
-                            info!(payment = %payment_hash, amount = %payout.amount, %fee, "paid");
+                            let amount_msats = payout.amount.to_msats().get();
+                            info!(%payment_hash, amount_msats, fee_msats = fee.get(), "paid");
                         }
                         PayoutState::Failed { reason } => {
-                            warn!(payment = %payment_hash, reason, "the payment has failed");
+                            warn!(%payment_hash, error = reason, "the payment has failed");
                         }
                         PayoutState::Paying { .. } => {}
                     }
@@ -403,20 +416,20 @@ impl Payouts {
                 Err(CommitError::Refused(refusal))
                     if !matches!(refusal, Refusal::Payout(PayoutError::NotInFlight(_))) =>
                 {
-                    error!(payment = %payment_hash, %refusal, outcome = ?finish.outcome, "the outcome of a payout cannot be booked");
+                    error!(%payment_hash, error = chain(&refusal), "the outcome of a payout cannot be booked");
                     return None;
                 }
                 // Another server has committed it, or this one has and did not learn of it.
                 Err(CommitError::Refused(refusal)) => {
-                    debug!(payment = %payment_hash, %refusal, "the outcome was committed before");
+                    debug!(%payment_hash, %refusal, "the outcome was committed before");
                     return None;
                 }
                 Err(CommitError::Failed) => {
-                    error!(payment = %payment_hash, "the outcome of a payout cannot be committed");
+                    error!(%payment_hash, "the outcome of a payout cannot be committed");
                     return None;
                 }
                 Err(failure) => {
-                    warn!(payment = %payment_hash, failure = chain(&failure), "the outcome is not committed yet");
+                    warn!(%payment_hash, error = chain(&failure), "the outcome is not committed yet");
                     tokio::time::sleep(COMMIT_RETRY_INTERVAL).await;
                 }
             }
@@ -429,7 +442,8 @@ impl Payouts {
         let defer = PayoutDefer { account: owed.account, destination, why, problem: problem.to_owned() };
         match self.core.committer.commit(defer).await {
             Ok(()) => info!(problem, "payout put off"),
-            Err(failure) => debug!(failure = chain(&failure), "the payout was not put off"),
+            Err(CommitError::Refused(refusal)) => debug!(%refusal, "the payout was not put off"),
+            Err(failure) => warn!(error = chain(&failure), "the payout was not put off"),
         }
     }
 }
@@ -437,12 +451,12 @@ impl Payouts {
 /// A payment that succeeded, if the preimage proves it.
 fn succeeded(payout: &Payout, preimage: Preimage, fee: Msats) -> PayoutOutcome {
     if preimage.payment_hash() != payout.payment_hash {
-        error!(payment = %payout.payment_hash, "the wallet says that a payment succeeded, with a wrong preimage");
+        error!(payment_hash = %payout.payment_hash, "the wallet says that a payment succeeded, with a wrong preimage");
         return PayoutOutcome::Unknown;
     }
     if fee > payout.fee_limit.to_msats() {
-        let (limit, payment) = (payout.fee_limit, payout.payment_hash);
-        error!(%payment, %fee, %limit, "the wallet has paid a higher routing fee than it was allowed to");
+        let (fee_msats, fee_limit_msats) = (fee.get(), payout.fee_limit.to_msats().get());
+        error!(payment_hash = %payout.payment_hash, fee_msats, fee_limit_msats, "the wallet has paid a higher routing fee than it was allowed to");
     }
     PayoutOutcome::Paid { preimage, fee }
 }

@@ -5,6 +5,7 @@ use crate::books::{Post, Posted, Posting};
 use crate::committer::CommitError;
 use crate::core::Core;
 use crate::error::EngineError;
+use crate::error_chain::chain;
 use std::sync::Arc;
 use tithe_free_tier::{Budgets, Decision, FreeTierError, Identity, PoolState};
 use tithe_ledger::{Account, AccountId, TransferKey, TransferKind};
@@ -54,7 +55,7 @@ impl Pool {
             reference: Uuid::nil(),
         });
         match self.core.committer.commit(seed).await {
-            Ok(Posted::Now) => info!(%amount, "pool opened"),
+            Ok(Posted::Now) => info!(amount_msats = amount.get(), "pool opened"),
             Ok(Posted::Before) => {}
             // Another server may have done it; either way the next start finds out.
             Err(CommitError::Unknown) => return Err(EngineError::Busy),
@@ -92,7 +93,7 @@ impl Pool {
         let decision = PoolState::new(account, counters)
             .and_then(|pool| identity.decide_invoiced(rules, pool.view(), price, now));
         let decision = decision.map_err(|failure: FreeTierError| {
-            error!(%failure, %pubkey, "the free tier could not be decided");
+            error!(error = chain(&failure), %pubkey, "the free tier could not be decided");
             EngineError::Internal
         })?;
         Ok((identity.trust.tier_at(&rules.trust, now), decision))
@@ -115,7 +116,7 @@ impl Pool {
     async fn account(&self) -> Result<Account, EngineError> {
         let pool = self.core.ports.store.account(AccountId::Pool).await?;
         pool.map_or_else(|| Account::open(AccountId::Pool), Ok).map_err(|failure| {
-            error!(%failure, "the pool has no account");
+            error!(error = chain(&failure), "the pool has no account");
             EngineError::Internal
         })
     }

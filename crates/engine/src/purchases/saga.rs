@@ -6,8 +6,10 @@ use crate::books::{Command, Refusal};
 use crate::committer::CommitError;
 use crate::core::Core;
 use crate::error::EngineError;
+use crate::error_chain::chain;
 use crate::idempotency::{Idempotency, IdempotencyFinish, KeyBegun, KeyedResponse};
 use crate::identities::{Identities, RequestSignature};
+use crate::log;
 use crate::payments::{InvoiceIssue, Issued, NewInvoice, PaymentOwner, Payments};
 use crate::records::{IdempotencyId, IdempotencyRequest, StoredResponse};
 use crate::store::{Store, StoreError};
@@ -144,12 +146,19 @@ impl Purchases {
                 self.resumed::<P>(subject).await?
             }
             KeyBegun::New => {
-                info!(what = P::NAME, %id, "purchase created");
+                let about = log::Owner::of_purchase(P::NAME, id);
+                info!(
+                    job_id = about.job(),
+                    session_id = about.session(),
+                    bootstrap_id = about.bootstrap(),
+                    "purchase created"
+                );
                 item.clone()
             }
         };
         if begun.has_ended() && begun.first_invoice().is_none() {
-            info!(what = P::NAME, id = %begun.id(), instead = %id, "abandoned purchase replaced by a new one");
+            let about = log::Owner::of_purchase(P::NAME, id);
+            info!(job_id = about.job(), session_id = about.session(), bootstrap_id = about.bootstrap(), abandoned_id = %begun.id(), "abandoned purchase replaced by a new one");
             let again = create(RequestSignature(None), Some(begun.id()));
             if let KeyBegun::Replayed(response) = self.core.committer.commit(again).await? {
                 return Ok(KeyedResponse::replay(response));
@@ -162,12 +171,18 @@ impl Purchases {
     /// What an earlier request with the same key has made.
     async fn resumed<P: Purchase>(&self, subject: Option<Uuid>) -> Result<P, EngineError> {
         let Some(subject) = subject else {
-            warn!(what = P::NAME, "an idempotency key of a purchase has no subject");
+            warn!(kind = P::NAME, "an idempotency key of a purchase has no subject");
             return Err(EngineError::Internal);
         };
         let stored = P::stored(self.core.ports.store.as_ref(), subject).await?;
         let item = stored.ok_or_else(|| EngineError::not_found(P::NAME, &subject))?;
-        info!(what = P::NAME, id = %subject, "purchase resumed");
+        let about = log::Owner::of_purchase(P::NAME, subject);
+        info!(
+            job_id = about.job(),
+            session_id = about.session(),
+            bootstrap_id = about.bootstrap(),
+            "purchase resumed"
+        );
         Ok(item)
     }
 
@@ -185,7 +200,14 @@ impl Purchases {
                 if let Some(key) = key {
                     self.idempotency.release(key).await;
                 }
-                warn!(what = P::NAME, %id, %failure, "the new purchase got no invoice");
+                let about = log::Owner::of_purchase(P::NAME, id);
+                warn!(
+                    job_id = about.job(),
+                    session_id = about.session(),
+                    bootstrap_id = about.bootstrap(),
+                    error = chain(&failure),
+                    "the new purchase got no invoice"
+                );
                 Err(failure)
             }
         }
@@ -224,7 +246,13 @@ impl Purchases {
             None => None,
         };
         let Some(invoice) = invoice else {
-            warn!(what = P::NAME, %id, "the first invoice of a purchase is not stored");
+            let about = log::Owner::of_purchase(P::NAME, id);
+            warn!(
+                job_id = about.job(),
+                session_id = about.session(),
+                bootstrap_id = about.bootstrap(),
+                "the first invoice of a purchase is not stored"
+            );
             return Err(EngineError::Internal);
         };
         let response = render(Purchased { item, invoice, tier })?;

@@ -60,7 +60,7 @@ impl Quotes {
                 Ok(judgement) => return Ok(Evaluated { judgement: Some(judgement), run, usage }),
                 Err(failure) => {
                     let chars = answer.text.chars().count();
-                    warn!(failure = chain(&failure), chars, runs, "the evaluation is unreadable");
+                    warn!(error = chain(&failure), chars, runs, "the evaluation is unreadable");
                 }
             }
             if runs >= RUNS_MAX {

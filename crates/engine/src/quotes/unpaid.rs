@@ -140,7 +140,11 @@ impl Quotes {
         // The key makes it one booking, however often it is tried.
         while let Err(failure) = self.core.committer.commit(Post(posting.clone())).await {
             if matches!(failure, CommitError::Refused(_)) || tries >= BOOKING_TRIES_MAX {
-                warn!(failure = chain(&failure), %amount, "what nobody pays for could not be booked");
+                warn!(
+                    error = chain(&failure),
+                    amount_msats = amount.get(),
+                    "what nobody pays for could not be booked"
+                );
                 return;
             }
             tries += 1;

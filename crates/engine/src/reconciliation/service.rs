@@ -4,6 +4,7 @@ use super::compare::{Difference, DifferenceKind, Known, booked, compare};
 use crate::core::Core;
 use crate::error::EngineError;
 use crate::error_chain::chain;
+use crate::log::signed_msats;
 use crate::store::LedgerTotals;
 use crate::telemetry;
 use metrics::gauge;
@@ -142,8 +143,9 @@ impl Reconciliation {
         if balances.shortfall > 0 {
             let Balances { expected, shortfall, .. } = balances;
             error!(
-                expected,
-                shortfall, "the wallet holds less than the ledger says, in msats; run `tithe audit --wallet`"
+                expected_msats = signed_msats(expected),
+                shortfall_msats = signed_msats(shortfall),
+                "the wallet holds less than the ledger says; run `tithe audit --wallet`"
             );
         }
         Ok(balances)
@@ -171,7 +173,7 @@ impl Reconciliation {
         let listed = match tokio::time::timeout(LIST_TIMEOUT, listing).await.unwrap_or_else(late) {
             Ok(listed) => listed,
             Err(failure) => {
-                warn!(failure = chain(&failure), "the wallet does not list its payments");
+                warn!(error = chain(&failure), "the wallet does not list its payments");
                 let (before, held, after) = self.read().await?;
                 let balances = balances(&before, held, &after);
                 return Ok(WalletReport { balances, listed: None, differences: Vec::new() });
@@ -191,8 +193,8 @@ impl Reconciliation {
         let errors = differences.iter().filter(|it| it.kind.is_error()).count();
         info!(
             payments = listed.len(),
-            errors,
-            shortfall = balances.shortfall,
+            differences = errors,
+            shortfall_msats = signed_msats(balances.shortfall),
             "the wallet was compared with the ledger"
         );
         Ok(WalletReport { balances, listed: Some(listed.len()), differences })
@@ -246,7 +248,7 @@ impl Reconciliation {
             {
                 Ok(held) => Some(held),
                 Err(failure) => {
-                    warn!(failure = chain(&failure), "the wallet's balance is unknown");
+                    warn!(error = chain(&failure), "the wallet's balance is unknown");
                     None
                 }
             };

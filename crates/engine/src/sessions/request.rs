@@ -85,7 +85,11 @@ impl Sessions {
             Begun::Running(running) => running,
             Begun::Replayed(response) => return Ok(response),
         };
-        let span = info_span!("session_request", id = %running.request.id);
+        let span = info_span!(
+            "session_request",
+            session_id = %running.request.session,
+            session_request_id = %running.request.id
+        );
         let finish = key.clone().map(|key| (key, Arc::clone(&render)));
         let done = async {
             let worked = tokio::select! {
@@ -151,7 +155,13 @@ impl Sessions {
             };
             match self.core.committer.commit(begin).await {
                 Ok(SessionRequestBegun::New) => {
-                    info!(session = %session.id, request = %id, model = model.name, held = %limit, "request begun");
+                    info!(
+                        session_id = %session.id,
+                        session_request_id = %id,
+                        model = model.name,
+                        held_msats = limit.get(),
+                        "request begun"
+                    );
                     let keys = access.keys.iter().map(|key| key.id).collect();
                     let request = SessionRequest { keys, ..request };
                     let running = Running { request, session, text, quotes, client, key };
@@ -215,7 +225,7 @@ impl Sessions {
                     warn!(%refusal, "the hold has ended");
                     return;
                 }
-                Err(failure) => warn!(failure = chain(&failure), "the hold could not be renewed"),
+                Err(failure) => warn!(error = chain(&failure), "the hold could not be renewed"),
                 Ok(()) => {}
             }
         }
@@ -246,7 +256,7 @@ impl Sessions {
         let outcome = match &worked {
             Ok(worked) => outcome(worked),
             Err(failure) => {
-                warn!(cause = failure.cause(), "the request failed");
+                warn!(error = failure.cause(), "the request failed");
                 RequestOutcome::Failed { message: failure.message() }
             }
         };
@@ -272,7 +282,7 @@ impl Sessions {
                             break Err(EngineError::WorkFailed);
                         }
                         Err(failure) => {
-                            warn!(failure = chain(&failure), "the end of the request cannot be read yet");
+                            warn!(error = chain(&failure), "the end of the request cannot be read yet");
                             tokio::time::sleep(COMMIT_RETRY_INTERVAL).await;
                         }
                     }
@@ -280,7 +290,7 @@ impl Sessions {
                 Err(CommitError::Failed) => break Err(EngineError::Internal),
                 // The hold's lease bounds the wait: without a renewal, another server ends the request.
                 Err(failure) => {
-                    warn!(failure = chain(&failure), "the result of the request is not committed yet");
+                    warn!(error = chain(&failure), "the result of the request is not committed yet");
                     tokio::time::sleep(COMMIT_RETRY_INTERVAL).await;
                 }
             }

@@ -48,7 +48,7 @@ impl HoldOwner for Sessions {
             Err(failure @ StoreError::Unavailable(_)) => return Err(failure.into()),
             Err(failure) => {
                 // It must not keep others from being swept; the audit names it.
-                warn!(%request, failure = chain(&failure), "a request of a session cannot be read");
+                warn!(session_id = %session, session_request_id = %request, error = chain(&failure), "a request of a session cannot be read");
                 return Ok(());
             }
         };

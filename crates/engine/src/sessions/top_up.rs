@@ -39,7 +39,7 @@ impl Sessions {
         let issue = InvoiceIssue { owner, invoice: invoice.clone(), finish: None };
         match self.core.committer.commit(issue).await {
             Ok(Issued::Now) => {
-                info!(session = %id, %amount, "top-up invoiced");
+                info!(session_id = %id, amount_msats = amount.to_msats().get(), "top-up invoiced");
                 Ok(invoice)
             }
             // Another request was faster. A wallet that knows invoices by our id gives both the same one.

@@ -89,7 +89,7 @@ impl Sessions {
                         break;
                     }
                     if let Err(failure) = self.warn(subject).await {
-                        warn!(%session, failure = chain(&failure), "the owner of a session could not be warned");
+                        warn!(session_id = %session, error = chain(&failure), "the owner of a session could not be warned");
                         break;
                     }
                 }
@@ -136,12 +136,12 @@ impl Sessions {
         if let Err(failure) = self.core.ports.webhooks.send(&message).await {
             let last = self.undelivered.failed(told.session, &id);
             let session = told.session;
-            warn!(%session, failure = chain(&failure), last, "the owner of a session could not be warned");
+            warn!(session_id = %session, error = chain(&failure), last, "the owner of a session could not be warned");
             if !last {
                 return Ok(());
             }
         } else {
-            info!(session = %told.session, used = %told.level, "the owner of a session was warned");
+            info!(session_id = %told.session, used_percent = told.level.percent(), "the owner of a session was warned");
         }
         let session = told.session;
         if let Err(failure) = self.core.committer.commit(told).await {

@@ -30,6 +30,7 @@ mod prices;
 mod reports;
 mod retention;
 mod sessions;
+mod slow_calls;
 mod soak;
 mod stopping;
 mod sweeps;

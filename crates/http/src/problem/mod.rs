@@ -213,6 +213,7 @@ impl ResponseError for Problem {
             ProblemFormat::OpenAi => ("application/json", self.open_ai()),
         };
         let mut response = HttpResponse::build(self.status_code());
+        response.extensions_mut().insert(self.code);
         response.content_type(content_type);
         let has_own = self.headers.iter().any(|(name, _)| name == header::RETRY_AFTER);
         if let Some(seconds) = self.code.retry_after().filter(|_| !has_own) {

@@ -14,9 +14,10 @@ use actix_web::{HttpRequest, HttpResponse};
 use std::convert::Infallible;
 use std::time::Duration;
 use tithe_engine::jobs::{JobCursor, JobFollower, JobUpdate};
+use tithe_engine::log::chain;
 use tithe_jobs::JobId;
 use tokio::sync::mpsc;
-use tracing::debug;
+use tracing::warn;
 
 /// The interval between comments on an idle stream. They show both ends that the connection is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -130,7 +131,7 @@ impl Forwarder {
                 }
                 Ok(Ok(None)) => return,
                 Ok(Err(failure)) => {
-                    debug!(%failure, "event stream ended early; its client will reconnect");
+                    warn!(error = chain(&failure), "event stream ended early; its client will reconnect");
                     return;
                 }
             };

@@ -65,7 +65,7 @@ fn owner_path(invoice: &Invoice) -> Result<String, Problem> {
         Purpose::SessionDeposit | Purpose::SessionTopUp => Ok(format!("/api/sessions/{}", invoice.owner)),
         Purpose::Bootstrap => Ok(bootstraps::path(invoice.owner)),
         Purpose::Custom(purpose) => {
-            error!(payment = %invoice.payment_hash, %purpose, "an invoice of an unknown purpose is stored");
+            error!(payment_hash = %invoice.payment_hash, %purpose, "an invoice of an unknown purpose is stored");
             Err(EngineError::Internal.into())
         }
     }

@@ -27,6 +27,7 @@ use crate::telemetry::RoutePattern;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, Route, guard};
 use tithe_engine::EngineError;
+use tithe_engine::log::chain;
 use tithe_lightning::PaymentHash;
 use tithe_money::MoneyError;
 use tracing::error;
@@ -219,7 +220,7 @@ fn payment_hash(text: &str) -> Result<PaymentHash, Problem> {
 /// Converts the result of building a response body. An amount out of range is a bug.
 fn written<T>(body: Result<T, MoneyError>) -> Result<T, Problem> {
     body.map_err(|failure| {
-        error!(%failure, "failed to build the response: amount out of range");
+        error!(error = chain(&failure), "failed to build the response: amount out of range");
         Problem::from(EngineError::Internal)
     })
 }

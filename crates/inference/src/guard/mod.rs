@@ -15,6 +15,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tithe_clock::{Clock, Entropy};
 use tithe_engine::inference::{ChatEvent, ChatRequest, ChatStream, Completion, Inference, InferenceError};
+use tithe_engine::log::{chain, millis};
 
 /// The settings of a guarded backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -82,7 +83,7 @@ impl<I: Inference> Guarded<I> {
             }
             let random = u64::from_le_bytes(self.entropy.bytes());
             let Some(delay) = retries.next_delay(retry_after(&error), random) else { return Err(error) };
-            tracing::debug!(?delay, error = error_chain(&error), "retrying the AI backend");
+            tracing::warn!(wait_ms = millis(delay), error = chain(&error), "retrying the AI backend");
             tokio::time::sleep(delay).await;
             // If the breaker has opened in the meantime, the backend's own error is more helpful.
             let Ok(next) = Gate::admit(&self.gate, id) else { return Err(error) };
@@ -215,11 +216,4 @@ fn request_id(request: &ChatRequest) -> RequestId {
         message.text.hash(&mut hasher);
     }
     RequestId(hasher.finish())
-}
-
-/// An error with its sources, for the log.
-fn error_chain(error: &InferenceError) -> String {
-    let first: &dyn std::error::Error = error;
-    let chain = std::iter::successors(Some(first), |error| error.source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -114,7 +114,7 @@ impl OpenAiCompatible {
             return Err(error);
         };
         let answer = self.transport.post(&adapted.body(request, delivery), delivery).await?;
-        tracing::info!(?adapted, "the AI backend does not take a parameter; it is no longer sent");
+        tracing::info!(dialect = ?adapted, "the AI backend does not take a parameter; it is no longer sent");
         *self.dialect() = adapted;
         Ok(answer)
     }

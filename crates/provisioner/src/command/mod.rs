@@ -216,9 +216,9 @@ impl CommandProvisioner {
             let stderr = excerpt::of(&diagnostics.beginning(), &self.secrets(order));
             let (id, bytes) = (order.id, diagnostics.bytes);
             if reply.is_err() {
-                tracing::warn!(%id, ?action, bytes, stderr, "the provisioning program failed");
+                tracing::warn!(bootstrap_id = %id, action = ?action, bytes, stderr, "the provisioning program failed");
             } else {
-                tracing::debug!(%id, ?action, bytes, stderr, "the provisioning program wrote to standard error");
+                tracing::debug!(bootstrap_id = %id, action = ?action, bytes, stderr, "the provisioning program wrote to standard error");
             }
         }
         reply

@@ -69,7 +69,7 @@ impl DigitalOcean {
         droplets.sort_by(|one, other| (&one.created_at, one.id).cmp(&(&other.created_at, other.id)));
         if droplets.len() > 1 {
             let ids: Vec<u64> = droplets.iter().map(|droplet| droplet.id).collect();
-            tracing::error!(order = %order.id, ?ids, "several droplets exist for one order; using the oldest");
+            tracing::error!(bootstrap_id = %order.id, droplets = ?ids, "several droplets exist for one order; using the oldest");
         }
         Ok(droplets.into_iter().next())
     }

@@ -90,14 +90,15 @@ async fn who_was_not_connected_is_told_that_something_was_missed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn text_is_told_to_the_others() {
+async fn text_and_work_that_is_handed_back_are_told_to_the_others() {
     let database = database().await;
     let (here, there) = (server(database.url()).await, server(database.url()).await);
     let mut hears = there.peer_events();
     assert_eq!(hears.next().await, Some(PeerEvent::Resync));
     let text = "'quoted' ☃\n".repeat(500);
     let part = TextPart { job: job_id(1), attempt: 2, offset: 3, text };
-    for news in [PeerEvent::TextWanted { job: job_id(1), from: 9 }, PeerEvent::Text(part)] {
+    let wanted = PeerEvent::TextWanted { job: job_id(1), from: 9 };
+    for news in [wanted, PeerEvent::Text(part), PeerEvent::HandedBack] {
         here.publish(&news).await.unwrap();
         assert_eq!(tokio::time::timeout(SOON, hears.next()).await.unwrap(), Some(news));
     }

@@ -30,6 +30,7 @@ pub use session::{SessionKeyRow, SessionRequestRow, SessionRow};
 
 use std::fmt::Display;
 use tithe_clock::Timestamp;
+use tithe_engine::log::chain;
 use tithe_engine::store::StoreError;
 use tithe_money::Msats;
 use tithe_trust::NostrPubkey;
@@ -42,7 +43,8 @@ pub fn readable<Row, T>(rows: Vec<Row>) -> Vec<T>
 where
     T: TryFrom<Row, Error = StoreError>,
 {
-    let read = |row| T::try_from(row).inspect_err(|cause| error!(%cause, "unreadable row skipped"));
+    let read =
+        |row| T::try_from(row).inspect_err(|cause| error!(error = chain(cause), "unreadable row skipped"));
     rows.into_iter().filter_map(|row| read(row).ok()).collect()
 }
 

@@ -1,9 +1,11 @@
-//! What is measured of every wallet.
+//! What is measured of every wallet, and which of its calls leave a line.
 
+use crate::log::SlowCall;
 use crate::telemetry;
 use async_trait::async_trait;
 use metrics::{counter, histogram};
 use std::sync::Arc;
+use std::time::Duration;
 use tithe_clock::Timestamp;
 use tithe_lightning::{
     Bolt11, InvoiceRequest, InvoiceStatus, Network, Payment, PaymentHash, PaymentId, PaymentOrder,
@@ -13,11 +15,17 @@ use tithe_money::Msats;
 use tokio::time::Instant;
 use tracing::{Instrument, debug_span};
 
-/// A wallet whose calls are measured: how they end, and how long they take. A call that is dropped, because the server does not wait
-/// any longer, is measured as abandoned.
-pub(crate) struct MeasuredWallet(Arc<dyn Wallet>);
+/// Readers wait 1 s for the wallet and callers give it 8 s: what takes longer than this is felt.
+const WALLET: Duration = Duration::from_secs(2);
 
-impl MeasuredWallet {
+/// A payment tries routes until one works, and the whole list of payments may be long.
+const WALLET_PAYMENT: Duration = Duration::from_secs(15);
+
+/// A wallet whose calls are measured: how they end, and how long they take. A call that is dropped, because the server does not wait
+/// any longer, is measured as abandoned. A slow one leaves a line.
+pub(crate) struct WatchedWallet(Arc<dyn Wallet>);
+
+impl WatchedWallet {
     pub(crate) fn new(wallet: Arc<dyn Wallet>) -> Self {
         Self(wallet)
     }
@@ -41,8 +49,10 @@ impl Drop for Call {
 /// Measures a call.
 async fn measured<T>(
     operation: &'static str,
+    limit: Duration,
     call: impl Future<Output = Result<T, WalletError>> + Send,
 ) -> Result<T, WalletError> {
+    let _slow = SlowCall::begin("wallet", operation, limit);
     let mut measured = Call { operation, began: Instant::now(), outcome: "abandoned" };
     let answered = call.instrument(debug_span!("wallet", operation)).await;
     measured.outcome = match &answered {
@@ -57,7 +67,7 @@ async fn measured<T>(
 }
 
 #[async_trait]
-impl Wallet for MeasuredWallet {
+impl Wallet for WatchedWallet {
     fn network(&self) -> Network {
         self.0.network()
     }
@@ -67,19 +77,19 @@ impl Wallet for MeasuredWallet {
     }
 
     async fn invoice_create(&self, request: &InvoiceRequest) -> Result<Bolt11, WalletError> {
-        measured("invoice_create", self.0.invoice_create(request)).await
+        measured("invoice_create", WALLET, self.0.invoice_create(request)).await
     }
 
     async fn invoice_status(&self, payment_hash: PaymentHash) -> Result<Option<InvoiceStatus>, WalletError> {
-        measured("invoice_status", self.0.invoice_status(payment_hash)).await
+        measured("invoice_status", WALLET, self.0.invoice_status(payment_hash)).await
     }
 
     async fn payments_received(&self) -> Result<ReceivedPayments, WalletError> {
-        measured("payments_received", self.0.payments_received()).await
+        measured("payments_received", WALLET_PAYMENT, self.0.payments_received()).await
     }
 
     async fn payment_send(&self, order: &PaymentOrder) -> Result<Payment, WalletError> {
-        measured("payment_send", self.0.payment_send(order)).await
+        measured("payment_send", WALLET_PAYMENT, self.0.payment_send(order)).await
     }
 
     async fn payment_status(
@@ -87,15 +97,15 @@ impl Wallet for MeasuredWallet {
         id: PaymentId,
         payment_hash: PaymentHash,
     ) -> Result<Option<Payment>, WalletError> {
-        measured("payment_status", self.0.payment_status(id, payment_hash)).await
+        measured("payment_status", WALLET, self.0.payment_status(id, payment_hash)).await
     }
 
     async fn balance(&self) -> Result<Msats, WalletError> {
-        measured("balance", self.0.balance()).await
+        measured("balance", WALLET, self.0.balance()).await
     }
 
     async fn payments_settled(&self, since: Timestamp) -> Result<Vec<WalletPayment>, WalletError> {
-        measured("payments_settled", self.0.payments_settled(since)).await
+        measured("payments_settled", WALLET_PAYMENT, self.0.payments_settled(since)).await
     }
 }
 
@@ -104,7 +114,6 @@ mod tests {
     use super::*;
     use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
     use std::collections::BTreeMap;
-    use std::time::Duration;
 
     /// How often each outcome was counted.
     fn counted(snapshots: &Snapshotter) -> BTreeMap<String, u64> {
@@ -125,7 +134,7 @@ mod tests {
         let recorder = DebuggingRecorder::new();
         let snapshots = recorder.snapshotter();
         let _recording = metrics::set_default_local_recorder(&recorder);
-        measured("balance", async { Ok(()) }).await.unwrap();
+        measured("balance", WALLET, async { Ok(()) }).await.unwrap();
         let failures = [
             WalletError::Unavailable(None),
             WalletError::Refused("no".to_owned()),
@@ -133,9 +142,9 @@ mod tests {
             WalletError::Nonsense("?".to_owned()),
         ];
         for failure in failures {
-            assert!(measured::<()>("balance", async { Err(failure) }).await.is_err());
+            assert!(measured::<()>("balance", WALLET, async { Err(failure) }).await.is_err());
         }
-        let stuck = measured::<()>("balance", std::future::pending());
+        let stuck = measured::<()>("balance", WALLET, std::future::pending());
         assert!(tokio::time::timeout(Duration::from_secs(1), stuck).await.is_err());
         let expected = ["abandoned", "done", "nonsense", "refused", "unavailable", "unknown"];
         assert_eq!(counted(&snapshots), expected.map(|outcome| (outcome.to_owned(), 1)).into());

@@ -15,6 +15,7 @@ mod macaroon;
 mod migrate;
 mod operator;
 mod payouts;
+mod peers;
 mod private;
 mod secret;
 mod selftest;

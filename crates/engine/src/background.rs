@@ -2,6 +2,7 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::servers;
 use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +64,8 @@ enum Round {
     Warn,
     /// The ledger is compared with the wallet's balance.
     Reconcile,
+    /// This server is compared with the others on its database.
+    Compare,
 }
 
 impl Engine {
@@ -73,7 +76,8 @@ impl Engine {
         let (stop, hand_back, tasks) =
             (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let rounds =
-            [Round::Poll, Round::PollLate, Round::Sweep, Round::Warn, Round::Reconcile].map(Task::Rounds);
+            [Round::Poll, Round::PollLate, Round::Sweep, Round::Warn, Round::Reconcile, Round::Compare];
+        let rounds = rounds.map(Task::Rounds);
         let others = [Task::Work, Task::Listen, Task::PeerEvents, Task::Probe, Task::Provision, Task::PayOut];
         for task in others.into_iter().chain(rounds) {
             let (engine, stop, hand_back) = (Arc::clone(self), stop.clone(), hand_back.clone());
@@ -246,6 +250,7 @@ impl Engine {
             Round::Sweep => settings.sweep_interval,
             Round::Warn => WARN_INTERVAL,
             Round::Reconcile => settings.reconcile_interval,
+            Round::Compare => servers::INTERVAL,
         });
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -271,6 +276,7 @@ impl Engine {
             Round::Sweep => self.sweep().await,
             Round::Warn => self.sessions.warn_owners().await,
             Round::Reconcile => self.reconciliation.check().await.map(drop),
+            Round::Compare => self.servers.keep().await,
         }
     }
 }
@@ -287,5 +293,6 @@ impl Running {
             self.hand_back.cancel();
             self.tasks.wait().await;
         }
+        self.engine.servers.leave().await;
     }
 }

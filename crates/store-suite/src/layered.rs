@@ -5,10 +5,10 @@ use futures_util::stream::BoxStream;
 use tithe_bootstrap::{Bootstrap, BootstrapId, BootstrapRepository};
 use tithe_clock::Timestamp;
 use tithe_engine::books::{Batch, Committed};
-use tithe_engine::records::{IdempotencyId, IdempotencyRecord};
+use tithe_engine::records::{IdempotencyId, IdempotencyRecord, ServerRecord};
 use tithe_engine::store::{
     AuditRows, BatchStore, IdentitiesPurged, LedgerTotals, LicenceStore, PeerEvent, ReconciliationStore,
-    RetentionStore, Store, StoreError,
+    RetentionStore, ServerStore, Store, StoreError,
 };
 use tithe_free_tier::{
     FreeTierRepository, Grant, GrantId, Identity, PoolCounters, Reservation, ReservationId,
@@ -24,6 +24,7 @@ use tithe_sessions::{
     RequestCursor, RequestId, Session, SessionId, SessionKey, SessionRepository, SessionRequest,
 };
 use tithe_trust::NostrPubkey;
+use uuid::Uuid;
 
 type StoreResult<T> = Result<T, StoreError>;
 
@@ -402,5 +403,24 @@ impl<L: StoreLayer> ReconciliationStore for Layered<L> {
 
     async fn wallet_transfers(&self, since: Timestamp) -> StoreResult<Vec<Transfer>> {
         self.0.pass(self.0.inner().wallet_transfers(since)).await
+    }
+}
+
+#[async_trait]
+impl<L: StoreLayer> ServerStore for Layered<L> {
+    async fn server_write(&self, server: &ServerRecord) -> StoreResult<()> {
+        self.0.pass(self.0.inner().server_write(server)).await
+    }
+
+    async fn server_delete(&self, id: Uuid) -> StoreResult<()> {
+        self.0.pass(self.0.inner().server_delete(id)).await
+    }
+
+    async fn servers(&self) -> StoreResult<Vec<ServerRecord>> {
+        self.0.pass(self.0.inner().servers()).await
+    }
+
+    async fn servers_purge(&self, before: Timestamp) -> StoreResult<usize> {
+        self.0.pass(self.0.inner().servers_purge(before)).await
     }
 }

@@ -3,6 +3,7 @@
 mod bootstraps;
 mod credits;
 mod payouts;
+mod servers;
 mod sessions;
 
 use crate::failure::Failure;

@@ -2,6 +2,7 @@
 
 use crate::config::Storage;
 use crate::failure::{Failure, doing};
+use std::path::Path;
 use std::sync::Arc;
 use tithe_engine::store::Store;
 use tithe_store_postgres::{PostgresSettings, PostgresStore};
@@ -41,7 +42,10 @@ impl Database {
     /// Applies pending migrations, creating a SQLite database if it does not exist; returns how many were applied.
     pub(crate) async fn migrate(&self) -> Result<usize, Failure> {
         Ok(match self {
-            Self::Sqlite { url, settings } => SqliteStore::migrate(url, *settings).await?,
+            Self::Sqlite { url, settings } => {
+                check_folder(Path::new(SqliteStore::path_of(url)?))?;
+                SqliteStore::migrate(url, *settings).await?
+            }
             Self::Postgres { url, settings } => PostgresStore::migrate(url, *settings).await?,
         })
     }
@@ -73,4 +77,14 @@ impl Database {
             Self::Postgres { .. } => self.connect().await,
         }
     }
+}
+
+/// Checks that a new file can be made where it is to be. The data directory is made at the first start; no other folder is.
+pub(crate) fn check_folder(file: &Path) -> Result<(), Failure> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if folder.is_dir() || file.exists() {
+        return Ok(());
+    }
+    let (folder, file) = (folder.display(), file.display());
+    Err(format!("invalid DATABASE_URL: expected a file in a folder that exists, got {file}: there is no folder {folder}").into())
 }

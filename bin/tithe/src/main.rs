@@ -4,6 +4,7 @@ mod adapters;
 mod ask;
 mod audit;
 mod banner;
+mod check;
 mod client;
 mod config;
 mod credits;
@@ -115,7 +116,9 @@ enum Command {
 #[derive(Subcommand)]
 enum ConfigCommand {
     /// Check the configuration and print all settings, with secrets hidden
-    Check(ConfigArgs),
+    Check(check::CheckArgs),
+    /// Print all settings with their defaults and meanings, as a Markdown table
+    Settings,
 }
 
 #[derive(Args)]
@@ -140,7 +143,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn main() -> ExitCode {
     private::keep_new_files_private();
     let outcome = match Cli::parse().command {
-        Command::Serve(args) => load(&args).and_then(|config| serve::run(&config)),
+        Command::Serve(args) => read(&args).and_then(|config| serve::run(&config)),
         Command::Migrate(args) => load(&args).and_then(|config| migrate::run(&config)),
         Command::Audit { config, json, wallet } => {
             load(&config).and_then(|config| audit::run(&config, json, wallet)).or_else(|failure| {
@@ -157,11 +160,11 @@ fn main() -> ExitCode {
         Command::Licence { command } => {
             load(command.config()).and_then(|config| licence::run(&config, command))
         }
-        Command::Config { command: ConfigCommand::Check(args) } => load(&args).and_then(|config| {
-            print!("{}", config.describe());
-            serve::check(&config)?;
+        Command::Config { command: ConfigCommand::Check(args) } => check::run(&args),
+        Command::Config { command: ConfigCommand::Settings } => {
+            print!("{}", config::table());
             Ok(ExitCode::SUCCESS)
-        }),
+        }
         Command::Ask(args) => ask::run(args),
         Command::Refund(args) => ask::refund(&args),
         Command::Session { command } => session::run(command),
@@ -183,6 +186,15 @@ fn print_failure(failure: &dyn std::error::Error) {
     eprintln!("tithe: {}", chain(failure));
 }
 
-fn load(args: &ConfigArgs) -> Result<Config, Box<dyn std::error::Error>> {
+fn read(args: &ConfigArgs) -> Result<Config, Box<dyn std::error::Error>> {
     Ok(Config::load(args.config.as_deref())?)
+}
+
+/// The configuration of a command that has no log.
+fn load(args: &ConfigArgs) -> Result<Config, Box<dyn std::error::Error>> {
+    let config = read(args)?;
+    for warning in config.warnings() {
+        eprintln!("tithe: warning: {warning}");
+    }
+    Ok(config)
 }

@@ -24,10 +24,21 @@ impl ServerSecrets {
             .map_err(doing("cannot read the token secret"))?;
         Ok(Self { tokens, claims })
     }
+
+    /// The secrets that there are; `None` if the first start of a server will generate one.
+    pub(crate) fn existing(config: &Config) -> Result<Option<Self>, Failure> {
+        let is_there =
+            config.storage.token_secret.is_some() || secret::is_generated(&config.storage.data_dir);
+        if is_there { Self::open(config, &tithe_clock::SystemEntropy).map(Some) } else { Ok(None) }
+    }
 }
 
 /// What all servers on the database must share with this one.
-pub(crate) fn shared_settings(config: &Config, secrets: &ServerSecrets, licences: &LicenceKeys) -> SharedSettings {
+pub(crate) fn shared_settings(
+    config: &Config,
+    secrets: &ServerSecrets,
+    licences: &LicenceKeys,
+) -> SharedSettings {
     let tokens = "TITHE_TOKEN_SECRET";
     let shared = config.shared(SharedSettings::new(config.server.is_production()));
     let shared = shared.secrets(tokens, &secrets.tokens).secrets("TITHE_CLAIM_SECRET", &secrets.claims);

@@ -110,7 +110,9 @@ impl Config {
     pub(crate) fn wallet_identity(&self) -> Option<(&'static str, &str)> {
         Some(match self.wallet.connection.as_ref()? {
             Connection::Lnbits(_) => ("LNBITS_API_KEY", self.values.text("LNBITS_API_KEY")),
-            Connection::Phoenixd(_) => ("TITHE_PHOENIXD_PASSWORD", self.values.text("TITHE_PHOENIXD_PASSWORD")),
+            Connection::Phoenixd(_) => {
+                ("TITHE_PHOENIXD_PASSWORD", self.values.text("TITHE_PHOENIXD_PASSWORD"))
+            }
             Connection::Nwc(_) => {
                 // The wallet's public key: each server may have a connection of its own, over other relays.
                 let connection = self.values.text("TITHE_NWC_URL");

@@ -4,7 +4,7 @@ mod health;
 mod port;
 mod run;
 
-pub use health::BackendHealth;
+pub use health::{BackendHealth, probe};
 pub(crate) use health::{ModelsInUse, PROBE_OUTPUT_MAX, PROBE_TEXT, ProbeUsage};
 pub use port::{
     ChatEvent, ChatRequest, ChatStream, Completion, FinishReason, Inference, InferenceError, Message, Role,

@@ -169,9 +169,8 @@ fn runs(record: &ServerRecord, now: Timestamp) -> bool {
 fn compare(record: ServerRecord, here: &SharedSettings) -> Peer {
     let there = serde_json::from_str::<SharedSettings>(&record.settings);
     let there = there.inspect_err(|cause| debug!(server = record.name, %cause, "unreadable settings"));
-    let (differences, production) = there.map_or((Vec::new(), false), |there| {
-        (here.differences(&there), here.is_production_of(&there))
-    });
+    let (differences, production) =
+        there.map_or((Vec::new(), false), |there| (here.differences(&there), here.is_production_of(&there)));
     let is_incompatible = production && differences.iter().any(Difference::is_fatal);
     Peer { record, differences, is_incompatible }
 }

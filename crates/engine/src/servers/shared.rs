@@ -85,7 +85,8 @@ impl SharedSettings {
     /// How that server differs. A setting that one of them does not know is not compared: it is of another version.
     #[must_use]
     pub fn differences(&self, there: &Self) -> Vec<Difference> {
-        let both = self.settings.iter().filter_map(|(name, here)| Some((name, here, there.settings.get(name)?)));
+        let both =
+            self.settings.iter().filter_map(|(name, here)| Some((name, here, there.settings.get(name)?)));
         both.filter_map(|(name, here, other)| {
             let kind = match (here, other) {
                 (Shared::Plain(here), Shared::Plain(there)) => values(here, there, false),
@@ -126,9 +127,8 @@ fn values(here: &str, there: &str, essential: bool) -> Option<Kind> {
 
 /// Secrets may differ while they are rotated; but each server must verify what the other one signs.
 fn secrets(here: &[String], there: &[String]) -> Option<Kind> {
-    let verifies = |signer: &[String], verifier: &[String]| {
-        signer.first().is_none_or(|first| verifier.contains(first))
-    };
+    let verifies =
+        |signer: &[String], verifier: &[String]| signer.first().is_none_or(|first| verifier.contains(first));
     if !overlap(here, there) {
         return Some(Kind::NoSecretInCommon);
     }
@@ -245,7 +245,8 @@ mod tests {
     #[test]
     fn another_password_is_seen_by_whoever_shares_a_secret_with_us() {
         let secrets = secrets_of(&["old"]);
-        let other = SharedSettings::new(false).secrets("S", &secrets).keyed("PASSWORD", "4321", "S", &secrets);
+        let other =
+            SharedSettings::new(false).secrets("S", &secrets).keyed("PASSWORD", "4321", "S", &secrets);
         let found = told(&with_secrets(&["old", "new"]), &other);
         assert!(matches!(&found[..], [(true, told)] if told.starts_with("PASSWORD is another")), "{found:?}");
         let same = SharedSettings::new(false).secrets("S", &secrets).keyed("PASSWORD", "1234", "S", &secrets);

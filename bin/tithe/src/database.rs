@@ -11,6 +11,10 @@ use tithe_store_sqlite::{SqliteSettings, SqliteStore};
 /// What to look at when a file is not there.
 const WHERE_TO_LOOK: &str = "cannot use the database of TITHE_DATA_DIR and DATABASE_URL";
 
+/// What to look at when the URL is none, or leads nowhere.
+const WRONG_URL: &str = "cannot use DATABASE_URL";
+const WRONG_DATABASE: &str = "cannot use the database of DATABASE_URL";
+
 /// The database that the configuration names.
 pub(crate) enum Database {
     Sqlite { url: String, settings: SqliteSettings },
@@ -22,7 +26,7 @@ impl Database {
     pub(crate) fn of(storage: &Storage) -> Result<Self, Failure> {
         let url = storage.database();
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            PostgresStore::check_url(&url)?;
+            PostgresStore::check_url(&url).map_err(doing(WRONG_URL))?;
             let connections = storage.database_connections;
             let settings = PostgresSettings { connections, ..PostgresSettings::default() };
             return Ok(Self::Postgres { url, settings });
@@ -35,7 +39,7 @@ impl Database {
             )
             .into());
         }
-        SqliteStore::path_of(&url)?;
+        SqliteStore::path_of(&url).map_err(doing(WRONG_URL))?;
         Ok(Self::Sqlite { url, settings: SqliteSettings::default() })
     }
 
@@ -46,7 +50,9 @@ impl Database {
                 check_folder(Path::new(SqliteStore::path_of(url)?))?;
                 SqliteStore::migrate(url, *settings).await?
             }
-            Self::Postgres { url, settings } => PostgresStore::migrate(url, *settings).await?,
+            Self::Postgres { url, settings } => {
+                PostgresStore::migrate(url, *settings).await.map_err(doing(WRONG_DATABASE))?
+            }
         })
     }
 
@@ -63,7 +69,10 @@ impl Database {
                 let connected = SqliteStore::connect(url, *settings).await;
                 Arc::new(connected.map_err(doing(WHERE_TO_LOOK))?)
             }
-            Self::Postgres { url, settings } => Arc::new(PostgresStore::connect(url, *settings).await?),
+            Self::Postgres { url, settings } => {
+                let connected = PostgresStore::connect(url, *settings).await;
+                Arc::new(connected.map_err(doing(WRONG_DATABASE))?)
+            }
         })
     }
 

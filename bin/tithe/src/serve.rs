@@ -34,7 +34,7 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     let data_dir = &config.storage.data_dir;
     private::make_folder(data_dir)
         .and_then(|()| private::restrict(data_dir))
-        .map_err(doing(format!("cannot use the data directory {}", data_dir.display())))?;
+        .map_err(doing(format!("cannot use the data directory {} (TITHE_DATA_DIR)", data_dir.display())))?;
     warn_of_secrets(config);
     let limits = limits(config)?;
     let listener = TcpListener::bind(config.server.listen)
@@ -86,6 +86,9 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     runtime.shutdown_timeout(Duration::from_secs(5));
     Ok(ExitCode::SUCCESS)
 }
+
+/// The settings that name models.
+const MODELS: &str = "cannot use the models of TITHE_EVAL_MODEL, TITHE_WORK_MODEL and TITHE_OFFERED_MODELS";
 
 /// What the process itself needs descriptors for: the database, the wallet, the backend, files.
 const DESCRIPTORS_RESERVED: u64 = 256;
@@ -147,7 +150,8 @@ async fn assemble(
     settings.credits.licence_keys = licence_keys(config, entropy.as_ref())?;
     let shared = shared_settings(config, &secrets, &settings.credits.licence_keys);
     let ServerSecrets { tokens, claims } = secrets;
-    let engine = Arc::new(Engine::with_claim_secrets(ports, settings, &tokens, &claims)?);
+    let engine =
+        Arc::new(Engine::with_claim_secrets(ports, settings, &tokens, &claims).map_err(doing(MODELS))?);
     engine.servers.join(&server_name(address), env!("CARGO_PKG_VERSION"), shared).await?;
     let mut state = AppState::new(engine, runtime.handle().clone(), limits);
     state.test_payer = test_payer;

@@ -10,9 +10,9 @@ pub(crate) enum ConfigError {
     // Without the line itself, which may hold a secret.
     #[error("invalid configuration file {path}: line {line}: {problem}")]
     Toml { path: String, line: usize, problem: String },
-    #[error("unknown setting {key:?} in {path}{}; `tithe config check` lists all settings", meant(*.meant))]
+    #[error("unknown setting {key:?} in {path}{}", meant(*.meant))]
     UnknownKey { key: String, path: String, meant: Option<&'static str> },
-    #[error("unknown setting {name} in the environment{}; `tithe config check` lists all settings", meant(*.meant))]
+    #[error("unknown setting {name} in the environment{}", meant(*.meant))]
     UnknownVariable { name: String, meant: Option<&'static str> },
     #[error("invalid {name} (from {origin}): {problem}, got {value:?}{}", hint(.value, .origin))]
     Value { name: &'static str, origin: String, value: String, problem: String },
@@ -21,7 +21,10 @@ pub(crate) enum ConfigError {
 }
 
 fn meant(meant: Option<&str>) -> String {
-    meant.map(|meant| format!(": did you mean {meant}?")).unwrap_or_default()
+    match meant {
+        Some(meant) => format!(": did you mean {meant}?"),
+        None => "; `tithe config check` lists all settings".to_owned(),
+    }
 }
 
 /// An empty value is a value: `TITHE_X=` in an environment file, or a variable of compose that is not set.

@@ -430,12 +430,52 @@ mod tests {
     }
 
     #[test]
+    fn every_setting_has_a_name_of_its_own_and_a_key_that_follows_from_it() {
+        let settings: Vec<&Setting> = GROUPS.iter().copied().flatten().collect();
+        let names: BTreeSet<&str> = settings.iter().map(|setting| setting.name).collect();
+        assert_eq!(names.len(), settings.len());
+        for Setting { name, key, help, .. } in settings {
+            assert_eq!(name.strip_prefix("TITHE_").unwrap_or(name).to_lowercase(), *key);
+            assert!(!help.is_empty() && !help.ends_with('.'), "{name}: {help}");
+        }
+    }
+
+    #[test]
+    fn every_group_of_settings_is_shown() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config");
+        let files = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+        let has_group = |text: &String| text.contains("pub(super) const SETTINGS: &[Setting]");
+        // Not counting this line.
+        assert_eq!(files.filter(has_group).count(), GROUPS.len() + 1, "a group is missing in GROUPS");
+    }
+
+    /// A secret cannot be compared as it is: what is compared in its place is said in `peers.rs` and in `Config::wallet_identity`.
+    #[test]
+    fn every_secret_that_servers_share_is_compared() {
+        let shared = GROUPS
+            .iter()
+            .copied()
+            .flatten()
+            .filter(|setting| setting.secret && setting.across != Across::Own);
+        let shared: Vec<&str> = shared.map(|setting| setting.name).collect();
+        let compared = [
+            "TITHE_TOKEN_SECRET",
+            "TITHE_CLAIM_SECRET",
+            "LNBITS_API_KEY",
+            "TITHE_NWC_URL",
+            "TITHE_PHOENIXD_PASSWORD",
+            // By the ids of the keys.
+            "TITHE_LICENCE_SECRET",
+        ];
+        assert_eq!(shared, compared);
+    }
+
+    #[test]
     fn an_unknown_key_of_the_file_is_named() {
         let file = Some(("tithe.toml".to_owned(), "listn = \"x\"".to_owned()));
         let error = Values::from_parts(GROUPS, file, std::iter::empty()).err().unwrap();
-        assert_eq!(
-            error.to_string(),
-            "unknown setting \"listn\" in tithe.toml; `tithe config check` lists all settings"
-        );
+        assert_eq!(error.to_string(), "unknown setting \"listn\" in tithe.toml: did you mean listen?");
     }
 }

@@ -33,7 +33,9 @@ pub(super) fn meant(name: &str, settings: &[&'static str]) -> Option<&'static st
     let alias = || ALIASES.iter().find(|(alias, _)| *alias == name).and_then(|(_, setting)| is(setting));
     let shorter = || name.strip_prefix(PREFIX).and_then(is);
     let nearest = || {
-        let likeness = |setting: &&str| strsim::normalized_damerau_levenshtein(&name, setting);
+        // What all names begin with makes none of them more alike.
+        let bare = |name: &str| name.strip_prefix(PREFIX).unwrap_or(name).to_owned();
+        let likeness = |setting: &&str| strsim::normalized_damerau_levenshtein(&bare(&name), &bare(setting));
         let nearest = settings.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
         nearest.filter(|setting| likeness(setting) >= ALIKE)
     };
@@ -97,6 +99,8 @@ mod tests {
             ("FREE_TIER_OFFERS_PCT", Some("TITHE_FREE_TIER_OFFERS_PCT")),
             ("TITHE_PORT", Some("TITHE_LISTEN")),
             ("wallet", Some("TITHE_WALLET")),
+            ("listn", Some("TITHE_LISTEN")),
+            ("TITHE_FOO", None),
             ("TITHE_SOMETHING_ELSE", None),
         ] {
             assert_eq!(meant(name, &SETTINGS), setting, "{name}");

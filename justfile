@@ -48,6 +48,10 @@ semver revision="HEAD":
 openapi:
     cargo run --quiet --package tithe -- openapi > docs/openapi.json
 
+# Write the table of settings in docs/operating/configure.md anew
+settings:
+    .ci/settings
+
 # Kill servers at random moments while customers buy: `just chaos [sqlite|postgres] [long|short]`; CI runs the short ones
 chaos *which:
     @[[ "{{ which }}" =~ ^(sqlite|postgres)?\ ?(long|short)?$ ]] || { echo "chaos is [sqlite|postgres] [long|short]" >&2; exit 2; }

@@ -2,6 +2,7 @@
 
 use crate::config::Storage;
 use crate::failure::{Failure, doing};
+use std::path::Path;
 use std::sync::Arc;
 use tithe_engine::store::Store;
 use tithe_store_postgres::{PostgresSettings, PostgresStore, Timelines};
@@ -12,6 +13,9 @@ const WHERE_TO_LOOK: &str = "cannot use the database of TITHE_DATA_DIR and DATAB
 
 /// The file in the data directory with the timelines of a PostgreSQL database that were seen.
 const TIMELINES: &str = "database.timelines";
+/// What to look at when the URL is none, or leads nowhere.
+const WRONG_URL: &str = "cannot use DATABASE_URL";
+const WRONG_DATABASE: &str = "cannot use the database of DATABASE_URL";
 
 /// The database that the configuration names.
 pub(crate) enum Database {
@@ -24,7 +28,7 @@ impl Database {
     pub(crate) fn of(storage: &Storage) -> Result<Self, Failure> {
         let url = storage.database();
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            PostgresStore::check_url(&url)?;
+            PostgresStore::check_url(&url).map_err(doing(WRONG_URL))?;
             let connections = storage.database_connections;
             let settings = PostgresSettings { connections, ..PostgresSettings::default() };
             // A command on a machine that has no data directory leaves none behind.
@@ -43,16 +47,20 @@ impl Database {
             )
             .into());
         }
-        SqliteStore::path_of(&url)?;
+        SqliteStore::path_of(&url).map_err(doing(WRONG_URL))?;
         Ok(Self::Sqlite { url, settings: SqliteSettings::default() })
     }
 
     /// Applies pending migrations, creating a SQLite database if it does not exist; returns how many were applied.
     pub(crate) async fn migrate(&self) -> Result<usize, Failure> {
         Ok(match self {
-            Self::Sqlite { url, settings } => SqliteStore::migrate(url, *settings).await?,
+            Self::Sqlite { url, settings } => {
+                check_folder(Path::new(SqliteStore::path_of(url)?))?;
+                SqliteStore::migrate(url, *settings).await?
+            }
             Self::Postgres { url, settings, timelines } => {
-                PostgresStore::migrate_after(url, *settings, timelines).await?
+                let migrated = PostgresStore::migrate_after(url, *settings, timelines).await;
+                migrated.map_err(doing(WRONG_DATABASE))?
             }
         })
     }
@@ -71,7 +79,8 @@ impl Database {
                 Arc::new(connected.map_err(doing(WHERE_TO_LOOK))?)
             }
             Self::Postgres { url, settings, timelines } => {
-                Arc::new(PostgresStore::connect_after(url, *settings, timelines).await?)
+                let connected = PostgresStore::connect_after(url, *settings, timelines).await;
+                Arc::new(connected.map_err(doing(WRONG_DATABASE))?)
             }
         })
     }
@@ -98,4 +107,14 @@ impl Database {
             }
         }
     }
+}
+
+/// Checks that a new file can be made where it is to be. The data directory is made at the first start; no other folder is.
+pub(crate) fn check_folder(file: &Path) -> Result<(), Failure> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if folder.is_dir() || file.exists() {
+        return Ok(());
+    }
+    let (folder, file) = (folder.display(), file.display());
+    Err(format!("invalid DATABASE_URL: expected a file in a folder that exists, got {file}: there is no folder {folder}").into())
 }

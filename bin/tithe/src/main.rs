@@ -5,6 +5,7 @@ mod adapters;
 mod ask;
 mod audit;
 mod banner;
+mod check;
 mod client;
 mod config;
 mod credits;
@@ -18,6 +19,7 @@ mod metrics;
 mod migrate;
 mod operator;
 mod payouts;
+mod peers;
 mod private;
 mod secret;
 mod selftest;
@@ -129,7 +131,9 @@ enum DatabaseCommand {
 #[derive(Subcommand)]
 enum ConfigCommand {
     /// Check the configuration and print all settings, with secrets hidden
-    Check(ConfigArgs),
+    Check(check::CheckArgs),
+    /// Print all settings with their defaults and meanings, as a Markdown table
+    Settings,
 }
 
 #[derive(Args)]
@@ -168,7 +172,7 @@ fn main() -> ExitCode {
     let command = Cli::parse().command;
     let format = command.log_format();
     let outcome = match command {
-        Command::Serve(args) => load(&args).and_then(|config| serve::run(&config)),
+        Command::Serve(args) => read(&args).and_then(|config| serve::run(&config)),
         Command::Migrate(args) => load(&args).and_then(|config| migrate::run(&config)),
         Command::Audit { config, json, wallet } => {
             load(&config).and_then(|config| audit::run(&config, json, wallet)).or_else(|failure| {
@@ -188,11 +192,11 @@ fn main() -> ExitCode {
         Command::Licence { command } => {
             load(command.config()).and_then(|config| licence::run(&config, command))
         }
-        Command::Config { command: ConfigCommand::Check(args) } => load(&args).and_then(|config| {
-            print!("{}", config.describe());
-            serve::check(&config)?;
+        Command::Config { command: ConfigCommand::Check(args) } => check::run(&args),
+        Command::Config { command: ConfigCommand::Settings } => {
+            print!("{}", config::table());
             Ok(ExitCode::SUCCESS)
-        }),
+        }
         Command::Ask(args) => ask::run(args),
         Command::Refund(args) => ask::refund(&args),
         Command::Session { command } => session::run(command),
@@ -210,6 +214,15 @@ fn main() -> ExitCode {
     })
 }
 
-fn load(args: &ConfigArgs) -> Result<Config, Box<dyn std::error::Error>> {
+fn read(args: &ConfigArgs) -> Result<Config, Box<dyn std::error::Error>> {
     Ok(Config::load(args.config.as_deref())?)
+}
+
+/// The configuration of a command that has no log.
+fn load(args: &ConfigArgs) -> Result<Config, Box<dyn std::error::Error>> {
+    let config = read(args)?;
+    for warning in config.warnings() {
+        eprintln!("tithe: warning: {warning}");
+    }
+    Ok(config)
 }

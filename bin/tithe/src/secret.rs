@@ -29,6 +29,11 @@ pub(crate) fn secrets(
     Ok(Secrets::new(parse(&text, &path)?, Vec::new()))
 }
 
+/// Whether a secret was generated in a data directory.
+pub(crate) fn is_generated(data_dir: &Path) -> bool {
+    data_dir.join(FILE).exists()
+}
+
 fn parse(text: &str, path: &Path) -> std::io::Result<Secret> {
     let bytes = hex::decode(text.trim()).ok().filter(|bytes| bytes.len() == 32).ok_or_else(|| {
         let problem = format!("invalid secret in {}: expected 64 hex digits", path.display());

@@ -6,8 +6,9 @@ use crate::config::{Config, Provisioning};
 use crate::database::Database;
 use crate::failure::{Failure, doing};
 use crate::licence::licence_keys;
+use crate::peers::{ServerSecrets, server_name, shared_settings};
+use crate::private;
 use crate::wallets::{Wallets, addresses, wallets};
-use crate::{private, secret};
 use std::io::IsTerminal;
 use std::net::TcpListener;
 use std::process::ExitCode;
@@ -27,21 +28,24 @@ use tracing_subscriber::EnvFilter;
 /// Runs the server until it receives SIGTERM or SIGINT, or its terminal is closed.
 pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     start_log(config)?;
+    for warning in config.warnings() {
+        warn!("{warning}");
+    }
     let runtime = Runtime::new()?;
     let data_dir = &config.storage.data_dir;
     private::make_folder(data_dir)
         .and_then(|()| private::restrict(data_dir))
-        .map_err(doing(format!("cannot use the data directory {}", data_dir.display())))?;
+        .map_err(doing(format!("cannot use the data directory {} (TITHE_DATA_DIR)", data_dir.display())))?;
     warn_of_secrets(config);
     let limits = limits(config)?;
     let listener = TcpListener::bind(config.server.listen)
         .map_err(doing(format!("cannot listen on {} (TITHE_LISTEN)", config.server.listen)))?;
-    let address = listener.local_addr()?;
+    let address = listener.local_addr()?.to_string();
     let page = config.metrics.are_on().then(|| crate::metrics::record(runtime.handle())).transpose()?;
     let metrics_listener = config.metrics.listen.map(TcpListener::bind).transpose();
     let metrics_listener =
         metrics_listener.map_err(doing("cannot listen on the address of TITHE_METRICS_LISTEN"))?;
-    let mut state = runtime.block_on(assemble(config, &runtime, limits))?;
+    let mut state = runtime.block_on(assemble(config, &runtime, &address, limits))?;
     let token = config.metrics.token.as_deref().map(AdminToken::new);
     state.metrics = token.zip(page.clone());
     let engine = Arc::clone(&state.engine);
@@ -51,7 +55,7 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
         let _inside = runtime.enter();
         told_to_stop()
     };
-    println!("{}", banner(config, &address.to_string(), &pool));
+    println!("{}", banner(config, &address, &pool));
 
     let (leaving, draining, stopping) =
         (state.leaving.clone(), state.draining.clone(), state.stopping.clone());
@@ -108,6 +112,9 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The settings that name models.
+const MODELS: &str = "cannot use the models of TITHE_EVAL_MODEL, TITHE_WORK_MODEL and TITHE_OFFERED_MODELS";
+
 /// What the process itself needs descriptors for: the database, the wallet, the backend, files.
 const DESCRIPTORS_RESERVED: u64 = 256;
 
@@ -138,7 +145,12 @@ fn warn_of_secrets(config: &Config) {
 }
 
 /// Builds all adapters and the engine that uses them.
-async fn assemble(config: &Config, runtime: &Runtime, limits: LimitSettings) -> Result<AppState, Failure> {
+async fn assemble(
+    config: &Config,
+    runtime: &Runtime,
+    address: &str,
+    limits: LimitSettings,
+) -> Result<AppState, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let stopping = CancellationToken::new();
@@ -158,15 +170,14 @@ async fn assemble(config: &Config, runtime: &Runtime, limits: LimitSettings) -> 
         clock,
         entropy: entropy.clone(),
     };
-    let secrets =
-        secret::secrets(config.storage.token_secret.as_deref(), &config.storage.data_dir, entropy.as_ref())
-            .map_err(doing("cannot read or create the token secret"))?;
-    let data_dir = &config.storage.data_dir;
-    let claims = secret::claim_secrets(config.storage.claim_secret.as_deref(), &secrets, data_dir)
-        .map_err(doing("cannot read the token secret"))?;
+    let secrets = ServerSecrets::open(config, entropy.as_ref())?;
     let mut settings = config.engine.clone();
     settings.credits.licence_keys = licence_keys(config, entropy.as_ref())?;
-    let engine = Arc::new(Engine::with_claim_secrets(ports, settings, &secrets, &claims)?);
+    let shared = shared_settings(config, &secrets, &settings.credits.licence_keys);
+    let ServerSecrets { tokens, claims } = secrets;
+    let engine =
+        Arc::new(Engine::with_claim_secrets(ports, settings, &tokens, &claims).map_err(doing(MODELS))?);
+    engine.servers.join(&server_name(address), env!("CARGO_PKG_VERSION"), shared).await?;
     let mut state = AppState::new(engine, runtime.handle().clone(), limits);
     state.test_payer = test_payer;
     state.admin_token = config.server.admin_token.as_deref().map(AdminToken::new);
@@ -188,26 +199,38 @@ fn start_log(config: &Config) -> Result<(), Failure> {
     crate::log::start(config.log.format, filter(config)?)
 }
 
-/// Checks a configuration as far as possible without starting anything.
-pub(crate) fn check(config: &Config) -> Result<(), Failure> {
-    filter(config)?;
-    Database::of(&config.storage)?;
+/// Checks a configuration as far as possible without starting anything. Returns everything that is wrong.
+pub(crate) fn check(config: &Config) -> Vec<Failure> {
+    let mut problems = Vec::new();
+    let mut keep = |checked: Result<(), Failure>| problems.extend(checked.err());
+    keep(filter(config).map(drop));
+    keep(Database::of(&config.storage).map(drop));
     let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
         (Arc::new(SystemClock), Arc::new(SystemEntropy));
-    inference(config, &clock, &entropy)?;
+    keep(inference(config, &clock, &entropy).map(drop));
     if !matches!(config.bootstrap.provisioning, Provisioning::Simulated) {
-        provisioner(config)?;
+        keep(provisioner(config).map(drop));
     }
-    let catalogue = catalogue(config.inference.models.as_deref())?;
-    hardware(config, &catalogue, &clock, &entropy)?;
+    let catalogue = match catalogue(config.inference.models.as_deref()) {
+        Ok(catalogue) => catalogue,
+        Err(wrong) => {
+            keep(Err(wrong));
+            return problems;
+        }
+    };
+    keep(hardware(config, &catalogue, &clock, &entropy).map(drop));
     let engine = &config.engine;
-    let named = [&engine.eval_model, &engine.work_model].into_iter().chain(&engine.offered_models);
-    for name in named {
-        catalogue
-            .model(name)
-            .ok_or_else(|| format!("unknown model: expected one in the catalogue, got {name:?}"))?;
+    let models = [("TITHE_EVAL_MODEL", &engine.eval_model), ("TITHE_WORK_MODEL", &engine.work_model)];
+    let offered = engine.offered_models.iter().filter(|name| **name != engine.work_model);
+    for (setting, name) in models.into_iter().chain(offered.map(|name| ("TITHE_OFFERED_MODELS", name))) {
+        if catalogue.model(name).is_none() {
+            keep(Err(format!(
+                "invalid {setting}: expected a model whose price is in the catalogue (TITHE_MODELS adds some), got {name:?}"
+            )
+            .into()));
+        }
     }
-    Ok(())
+    problems
 }
 
 fn filter(config: &Config) -> Result<EnvFilter, Failure> {

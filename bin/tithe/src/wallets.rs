@@ -49,7 +49,8 @@ pub(crate) async fn wallets(
     Ok(Wallets { wallet: connected(connection, clock)?, test_payer })
 }
 
-fn connected(connection: &Connection, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Wallet>, Failure> {
+/// The wallet behind a connection. Nothing is sent yet.
+pub(crate) fn connected(connection: &Connection, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Wallet>, Failure> {
     Ok(match connection {
         Connection::Lnbits(settings) => Arc::new(LnbitsWallet::new(settings, clock.clone())?),
         Connection::Nwc(settings) => Arc::new(NwcWallet::new(settings.clone(), clock.clone())),

@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::error_chain::chain;
+use crate::servers;
 use crate::store::PeerEvent;
 use crate::telemetry;
 use futures_util::StreamExt;
@@ -71,11 +72,21 @@ enum Round {
     Measure,
     /// The database is audited.
     Audit,
+    /// This server is compared with the others on its database.
+    Compare,
 }
 
 impl Round {
-    const ALL: [Self; 7] =
-        [Self::Poll, Self::PollLate, Self::Sweep, Self::Warn, Self::Reconcile, Self::Measure, Self::Audit];
+    const ALL: [Self; 8] = [
+        Self::Poll,
+        Self::PollLate,
+        Self::Sweep,
+        Self::Warn,
+        Self::Reconcile,
+        Self::Measure,
+        Self::Audit,
+        Self::Compare,
+    ];
 
     /// The name, for metrics.
     const fn name(self) -> &'static str {
@@ -87,6 +98,7 @@ impl Round {
             Self::Reconcile => "reconcile",
             Self::Measure => "measure",
             Self::Audit => "audit",
+            Self::Compare => "compare",
         }
     }
 }
@@ -273,6 +285,7 @@ impl Engine {
             Round::Reconcile => settings.reconcile_interval,
             Round::Measure => settings.measure_interval,
             Round::Audit => settings.audit_interval,
+            Round::Compare => servers::INTERVAL,
         };
         if every.is_zero() {
             return;
@@ -314,6 +327,7 @@ impl Engine {
             Round::Reconcile => self.reconciliation.check().await.map(drop),
             Round::Measure => self.measuring.measure().await,
             Round::Audit => self.audit_by_itself().await,
+            Round::Compare => self.servers.keep().await,
         }
     }
 }
@@ -330,5 +344,6 @@ impl Running {
             self.hand_back.cancel();
             self.tasks.wait().await;
         }
+        self.engine.servers.leave().await;
     }
 }

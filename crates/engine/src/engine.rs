@@ -27,6 +27,7 @@ use crate::readiness::{LastReadiness, Readiness};
 use crate::reconciliation::Reconciliation;
 use crate::retention::Retention;
 use crate::sales::SalesServices;
+use crate::servers::Servers;
 use crate::sessions::{MacaroonKeys, SessionOwners, Sessions, WebhookSecrets};
 use crate::settings::Settings;
 use crate::store::StoreError;
@@ -66,6 +67,8 @@ pub struct Engine {
     pub identities: Arc<Identities>,
     /// Idempotency keys.
     pub idempotency: Arc<Idempotency>,
+    /// The servers on this database.
+    pub servers: Arc<Servers>,
     pub(crate) backend: Arc<BackendHealth>,
     retention: Retention,
     pub(crate) measuring: Measuring,
@@ -144,6 +147,7 @@ impl Engine {
         let jobs = Arc::new(Jobs::new(core.clone(), services, &steps, ClaimTokens::of_jobs(claims)));
         let (retention, measuring) = (Retention::new(core.clone()), Measuring::new(core.clone()));
         let reconciliation = Arc::new(Reconciliation::new(core.clone()));
+        let servers = Arc::new(Servers::new(core.clone()));
         let readiness = LastReadiness::new(core.clone(), backend.clone());
         Ok(Self {
             quotes,
@@ -159,6 +163,7 @@ impl Engine {
             pool,
             identities,
             idempotency,
+            servers,
             backend,
             retention,
             measuring,

@@ -57,6 +57,7 @@ pub mod reconciliation;
 pub mod records;
 mod retention;
 mod sales;
+pub mod servers;
 pub mod sessions;
 mod settings;
 pub mod store;

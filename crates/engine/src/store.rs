@@ -1,7 +1,7 @@
 //! The port to the database.
 
 use crate::books::{Batch, Committed};
-use crate::records::{IdempotencyId, IdempotencyRecord};
+use crate::records::{IdempotencyId, IdempotencyRecord, ServerRecord};
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -18,6 +18,7 @@ use tithe_money::Msats;
 use tithe_payouts::{Obligation, ObligationRepository, Payout};
 use tithe_sessions::{Session, SessionRepository, SessionRequest};
 use tithe_trust::NostrPubkey;
+use uuid::Uuid;
 
 /// What a store can fail with.
 #[derive(Debug, thiserror::Error)]
@@ -358,6 +359,23 @@ pub trait LicenceStore: Send + Sync {
     async fn licences_revoked(&self) -> Result<Vec<Revocation>, StoreError>;
 }
 
+/// Keeps the servers that run on the database, so that each can compare itself with the others. Losing such a record does no harm, so
+/// these writes need not wait for a standby.
+#[async_trait]
+pub trait ServerStore: Send + Sync {
+    /// Writes the record of a server, in place of the one with the same id.
+    async fn server_write(&self, server: &ServerRecord) -> Result<(), StoreError>;
+
+    /// Deletes the record of a server, if there is one.
+    async fn server_delete(&self, id: Uuid) -> Result<(), StoreError>;
+
+    /// All records, in the order in which the servers started; those of the same moment in the order of their ids.
+    async fn servers(&self) -> Result<Vec<ServerRecord>, StoreError>;
+
+    /// Deletes the records that were last written before `before`; returns how many.
+    async fn servers_purge(&self, before: Timestamp) -> Result<usize, StoreError>;
+}
+
 /// Everything that the engine needs of a database.
 pub trait Store:
     BatchStore
@@ -373,6 +391,7 @@ pub trait Store:
     + LicenceStore
     + ReconciliationStore
     + MeasurementStore
+    + ServerStore
 {
 }
 
@@ -390,6 +409,7 @@ impl<T> Store for T where
         + LicenceStore
         + ReconciliationStore
         + MeasurementStore
+        + ServerStore
         + ?Sized
 {
 }

@@ -9,6 +9,7 @@ mod audit;
 mod batch;
 mod connect_error;
 mod connector;
+mod facts;
 mod failure;
 mod hosts;
 mod listen;
@@ -33,6 +34,7 @@ mod transaction;
 mod url;
 mod writer;
 
+pub use facts::PostgresFacts;
 pub use open_error::OpenError;
 pub use pooler::Pooled;
 pub use settings::PostgresSettings;

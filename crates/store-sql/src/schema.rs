@@ -358,3 +358,14 @@ diesel::table! {
         revoked_at -> BigInt,
     }
 }
+
+diesel::table! {
+    servers (id) {
+        id -> Text,
+        name -> Text,
+        version -> Text,
+        settings -> Text,
+        started_at -> BigInt,
+        seen_at -> BigInt,
+    }
+}

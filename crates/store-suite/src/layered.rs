@@ -5,10 +5,10 @@ use futures_util::stream::BoxStream;
 use tithe_bootstrap::{Bootstrap, BootstrapId, BootstrapRepository};
 use tithe_clock::Timestamp;
 use tithe_engine::books::{Batch, Committed};
-use tithe_engine::records::{IdempotencyId, IdempotencyRecord};
+use tithe_engine::records::{IdempotencyId, IdempotencyRecord, ServerRecord};
 use tithe_engine::store::{
     AuditRows, BatchStore, IdentitiesPurged, LedgerTotals, LicenceStore, MeasurementStore, Measurements,
-    PeerEvent, ReconciliationStore, RetentionStore, Store, StoreError, TransferSum,
+    PeerEvent, ReconciliationStore, RetentionStore, ServerStore, Store, StoreError, TransferSum,
 };
 use tithe_free_tier::{
     FreeTierRepository, Grant, GrantId, Identity, PoolCounters, Reservation, ReservationId,
@@ -24,6 +24,7 @@ use tithe_sessions::{
     RequestCursor, RequestId, Session, SessionId, SessionKey, SessionRepository, SessionRequest,
 };
 use tithe_trust::NostrPubkey;
+use uuid::Uuid;
 
 type StoreResult<T> = Result<T, StoreError>;
 
@@ -413,5 +414,24 @@ impl<L: StoreLayer> MeasurementStore for Layered<L> {
 
     async fn transfer_sums(&self, after: u64, until: u64) -> StoreResult<Vec<TransferSum>> {
         self.0.pass(self.0.inner().transfer_sums(after, until)).await
+    }
+}
+
+#[async_trait]
+impl<L: StoreLayer> ServerStore for Layered<L> {
+    async fn server_write(&self, server: &ServerRecord) -> StoreResult<()> {
+        self.0.pass(self.0.inner().server_write(server)).await
+    }
+
+    async fn server_delete(&self, id: Uuid) -> StoreResult<()> {
+        self.0.pass(self.0.inner().server_delete(id)).await
+    }
+
+    async fn servers(&self) -> StoreResult<Vec<ServerRecord>> {
+        self.0.pass(self.0.inner().servers()).await
+    }
+
+    async fn servers_purge(&self, before: Timestamp) -> StoreResult<usize> {
+        self.0.pass(self.0.inner().servers_purge(before)).await
     }
 }

@@ -253,6 +253,24 @@ impl Api {
         }
     }
 
+    /// Whether the key may pay. LNbits shows the id of the wallet only to its admin key.
+    pub async fn may_pay(&self) -> Result<bool, WalletError> {
+        #[derive(Deserialize)]
+        struct Wallet {
+            #[serde(default)]
+            id: Option<String>,
+        }
+        let Wallet { id } = self.read(self.get(&["wallet"], &[])).await?;
+        Ok(id.is_some())
+    }
+
+    /// The last payment in any state.
+    pub async fn last_record(&self) -> Result<Option<Record>, WalletError> {
+        let query = [("sortby", "created_at"), ("direction", "desc"), ("limit", "1")];
+        let page: Page = self.read(self.get(&["payments", "paginated"], &query)).await?;
+        Ok(page.data.into_iter().next())
+    }
+
     /// A page of the payments that succeeded, the last changed first.
     pub async fn succeeded(&self, offset: usize, limit: usize) -> Result<Page, WalletError> {
         let query = [

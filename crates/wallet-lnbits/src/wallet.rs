@@ -46,6 +46,24 @@ impl LnbitsWallet {
         let rules = Rules { network: settings.network, funding_fee: settings.funding_fee };
         Ok(Self { api, rules, clock })
     }
+
+    /// Whether the key may pay: an invoice key may not. Changes nothing.
+    ///
+    /// # Errors
+    /// [`WalletError`] when LNbits does not answer, or refuses the key.
+    pub async fn may_pay(&self) -> Result<bool, WalletError> {
+        self.api.may_pay().await
+    }
+
+    /// The network of the wallet's last invoice or payment; `None` if it shows none. LNbits itself does not say which network it is on.
+    ///
+    /// # Errors
+    /// [`WalletError`] when LNbits does not answer, or refuses the key.
+    pub async fn network_seen(&self) -> Result<Option<Network>, WalletError> {
+        let last = self.api.last_record().await?;
+        let invoice = last.and_then(|record| record.bolt11.parse::<Bolt11>().ok());
+        Ok(invoice.map(|invoice| invoice.network()))
+    }
 }
 
 impl fmt::Debug for LnbitsWallet {

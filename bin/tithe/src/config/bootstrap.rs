@@ -15,19 +15,22 @@ pub(super) const SETTINGS: &[Setting] = &[
         "provisioner",
         "sim",
         "What makes the nodes that are sold: none, sim (makes none, for play money), command, or digitalocean",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_BOOTSTRAP_PLANS",
         "bootstrap_plans",
         "",
         "The nodes that are sold, as plan=sats, separated by commas; the first is the default (with sim: small=50000)",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_BOOTSTRAP_SECONDS",
         "bootstrap_seconds",
         "1800",
         "How long after its payment a node must be ready, in seconds; after that the customer is refunded and the node destroyed",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_PROVISIONER_COMMAND",
         "provisioner_command",

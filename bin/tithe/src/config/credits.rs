@@ -14,37 +14,43 @@ pub(super) const SETTINGS: &[Setting] = &[
         "plan_core",
         "lifetime:50",
         "The requests of an install without a licence: lifetime:N or monthly:N, then ,cloud:N if fewer of them may go to the cloud. N is a number or unlimited",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_PLAN_PRO",
         "plan_pro",
         "monthly:1000",
         "The requests of an install whose licence is of the plan pro",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_PLAN_MAX",
         "plan_max",
         "monthly:unlimited,cloud:5000",
         "The requests of an install whose licence is of the plan max",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_CREDITS_NEW_INSTALLS",
         "credits_new_installs",
         "100",
         "How many new installs without a licence one address may have in 24 hours. 0: a new install needs a licence",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_CREDITS_MODELS",
         "credits_models",
         "",
         "The offered models that a request of an install may name besides the work model, separated by commas",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_CREDITS_MAX_OUTPUT_TOKENS",
         "credits_max_output_tokens",
         "",
         "The most output that a request of an install may ask for, in tokens. Empty: the default of its model",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_ASK_REQUESTS",
         "ask_requests",
@@ -56,7 +62,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         "hardware",
         "none",
         "Your own machine, for requests of installs beyond their share of the cloud: none, sim, openai (any compatible endpoint) or anthropic",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_HARDWARE_URL",
         "hardware_url",
@@ -69,7 +76,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         "hardware_model",
         "",
         "The model that it runs, by its name in the catalogue. With sim: sim-hardware",
-    ),
+    )
+    .same(),
 ];
 
 /// The largest quota and limit that can be set.

@@ -15,103 +15,120 @@ pub(super) const SETTINGS: &[Setting] = &[
         "free_tier_pool_initial_sats",
         "10000",
         "What the operator puts into the pool when the first server starts, in sats. The pool pays for the work of trusted identities",
-    ),
+    )
+    .same(),
     Setting::new(
         "FREE_TIER_POOL_CREDIT_PCT",
         "free_tier_pool_credit_pct",
         "10",
         "The part of all paid work that goes into the pool, in percent",
-    ),
+    )
+    .same(),
     Setting::new(
         "FREE_TIER_BUDGET_NEW",
         "free_tier_budget_new",
         "0",
         "What the pool pays in a day for a new identity, in sats",
-    ),
+    )
+    .same(),
     Setting::new(
         "FREE_TIER_BUDGET_ESTABLISHED",
         "free_tier_budget_established",
         "50",
         "What the pool pays in a day for an established identity, in sats",
-    ),
+    )
+    .same(),
     Setting::new(
         "FREE_TIER_BUDGET_TRUSTED",
         "free_tier_budget_trusted",
         "200",
         "What the pool pays in a day for a trusted identity, in sats",
-    ),
+    )
+    .same(),
     Setting::new(
         "FREE_TIER_BUDGET_ELITE",
         "free_tier_budget_elite",
         "1000",
         "What the pool pays in a day for an elite identity, in sats",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_FREE_TIER_OFFERS_PCT",
         "free_tier_offers_pct",
         "50",
         "The part of the pool that may be reserved for customers who have not paid their own part yet, in percent",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_TRUST_ESTABLISHED",
         "trust_established",
         "10",
         "The score from which an identity is established, in points",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_TRUST_TRUSTED",
         "trust_trusted",
         "50",
         "The score from which an identity is trusted, in points",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_TRUST_ELITE",
         "trust_elite",
         "200",
         "The score from which an identity is elite, in points",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_TRUST_SUCCESS",
         "trust_success",
         "2",
         "The points that a full payment for work earns",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_TRUST_FULL_PAYMENT_SATS",
         "trust_full_payment_sats",
         "50",
         "The amount of a full payment, in sats. A smaller payment earns in proportion; what the pool pays earns nothing",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_TRUST_FAULT",
         "trust_fault",
         "5",
         "The points that an identity loses when its request is rejected or makes the work fail",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_TRUST_DAY_GAIN_MAX",
         "trust_day_gain_max",
         "6",
         "The most points that an identity can earn in a day",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_TRUST_AWAY_AFTER_DAYS",
         "trust_away_after_days",
         "30",
         "How long an identity that pays nothing keeps its points, in days",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_TRUST_FADE_PER_DAY",
         "trust_fade_per_day",
         "1",
         "The points that an identity loses on each day after that",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_IDENTITY_TOKEN_SECONDS",
         "identity_token_seconds",
         "86400",
         "How long the token of an identity is valid, in seconds",
-    ),
+    )
+    .same(),
 ];
 
 /// The longest absence that can be set, in days.

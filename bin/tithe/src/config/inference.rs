@@ -14,7 +14,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         "inference",
         "sim",
         "The AI backend: sim, openai (any compatible endpoint) or anthropic",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_INFERENCE_URL",
         "inference_url",
@@ -45,25 +46,29 @@ pub(super) const SETTINGS: &[Setting] = &[
         "eval_model",
         "",
         "The model that evaluates requests. With sim: sim-small",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_EVAL_MAX_OUTPUT_TOKENS",
         "eval_max_output_tokens",
         "256",
         "The most output of an evaluation, in tokens. A model that reasons first needs more",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_WORK_MODEL",
         "work_model",
         "",
         "The model that work runs on when the customer does not choose. With sim: sim-large",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_OFFERED_MODELS",
         "offered_models",
         "",
         "The models that customers may choose, separated by commas. Empty: the work model (with sim: both)",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_MODELS",
         "models",

@@ -11,13 +11,15 @@ pub(super) const SETTINGS: &[Setting] = &[
         "invoice_expiry_seconds",
         "600",
         "How long an invoice can be paid, in seconds",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_MAX_UNPAID_INVOICES",
         "max_unpaid_invoices",
         "10000",
         "The most invoices that may be unpaid at once",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_MAX_UNPAID_PER_ADDRESS",
         "max_unpaid_per_address",
@@ -35,13 +37,15 @@ pub(super) const SETTINGS: &[Setting] = &[
         "late_payment_seconds",
         "86400",
         "How long a payment may be in flight when its invoice expires, and how long it is looked for after that, in seconds",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_RETENTION_SECONDS",
         "retention_seconds",
         "259200",
         "How long jobs are kept that nobody has paid for, steps of jobs, and identities without history, in seconds; at least twice TITHE_LATE_PAYMENT_SECONDS",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_POLL_SECONDS",
         "poll_seconds",
@@ -54,13 +58,15 @@ pub(super) const SETTINGS: &[Setting] = &[
         "lease_seconds",
         "30",
         "How long a worker keeps a job without renewing its lease, in seconds",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_MAX_ATTEMPTS",
         "max_attempts",
         "5",
         "How often a step of a job is tried before the job fails and is refunded",
-    ),
+    )
+    .same(),
 ];
 
 /// Jobs and their invoices.

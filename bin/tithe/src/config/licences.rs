@@ -10,13 +10,15 @@ pub(super) const SETTINGS: &[Setting] = &[
         "TITHE_LICENCE_SECRET",
         "licence_secret",
         "The private keys of licences, 64 hex digits each, separated by commas: the first one signs, all of them verify. Empty: those in licence.secret in the data directory, where one is generated unless TITHE_LICENCE_PUBLIC_KEYS is set or TITHE_ENV is production",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_LICENCE_PUBLIC_KEYS",
         "licence_public_keys",
         "",
         "More keys that verify licences, 64 hex digits each, separated by commas: public keys, as `tithe licence keys` prints them",
-    ),
+    )
+    .same(),
 ];
 
 /// The keys that sign and verify licences, as far as they are configured.

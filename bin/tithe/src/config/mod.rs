@@ -15,19 +15,21 @@ mod prices;
 mod server;
 mod sessions;
 mod setting;
+mod shown;
 mod storage;
+mod suggestion;
 mod values;
 mod wallet;
 
 pub(crate) use bootstrap::Provisioning;
-pub(crate) use error::ConfigError;
+pub(crate) use error::{ConfigError, ConfigErrors};
 pub(crate) use inference::{Backend, BackendConnection};
 pub(crate) use log::LogFormat;
 pub(crate) use prices::PriceSource;
+pub(crate) use shown::table;
 pub(crate) use storage::Storage;
 pub(crate) use wallet::Connection;
 
-use crate::url::without_secrets;
 use bootstrap::Bootstrap;
 use credits::{Credits, Hardware};
 use free_tier::FreeTier;
@@ -39,8 +41,8 @@ use metrics::Metrics;
 use prices::Prices;
 use server::{Environment, Server};
 use sessions::Sessions;
-use setting::Setting;
-use std::fmt::Write as _;
+use setting::{Across, Setting};
+use std::collections::BTreeSet;
 use std::path::Path;
 use values::{Groups, Values};
 use wallet::Wallet;
@@ -81,11 +83,42 @@ pub(crate) struct Config {
 
 impl Config {
     /// Reads the file and the environment.
-    pub(crate) fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        Self::of(Values::load(GROUPS, file)?)
+    ///
+    /// # Errors
+    /// Everything that is wrong at once, as far as one problem does not hide another.
+    pub(crate) fn load(file: Option<&Path>) -> Result<Self, ConfigErrors> {
+        let (values, problems) = Values::load(GROUPS, file);
+        Self::examine(values, problems)
     }
 
+    /// Reads all settings. Whenever some of them are wrong, they get their defaults, so that the others can be looked at.
+    fn examine(values: Values, mut problems: Vec<ConfigError>) -> Result<Self, ConfigErrors> {
+        let (mut working, mut reset) = (values, BTreeSet::new());
+        loop {
+            let problem = match Self::read(working.clone()) {
+                Ok(config) => {
+                    problems.extend(config.check(&reset).err());
+                    return if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) };
+                }
+                Err(problem) => problem,
+            };
+            let named = named(&problem);
+            problems.push(problem);
+            // With a default in place of each, the same problem cannot come again.
+            if !named.iter().fold(false, |changed, name| working.reset(name) || changed) {
+                return Err(ConfigErrors(problems));
+            }
+            reset.extend(named);
+        }
+    }
+
+    #[cfg(test)]
     fn of(values: Values) -> Result<Self, ConfigError> {
+        Self::examine(values, Vec::new())
+            .map_err(|problems| problems.0.into_iter().next().expect("a problem"))
+    }
+
+    fn read(values: Values) -> Result<Self, ConfigError> {
         let (inference, prices) = (Inference::read(&values)?, Prices::read(&values)?);
         let (bootstrap, sessions) = (Bootstrap::read(&values)?, Sessions::read(&values)?);
         let wallet = Wallet::read(&values)?;
@@ -108,7 +141,7 @@ impl Config {
             audit_interval: metrics.audit,
             ..engine
         };
-        let config = Self {
+        Ok(Self {
             server: Server::read(&values)?,
             storage: Storage::read(&values)?,
             log: Log::read(&values)?,
@@ -122,14 +155,13 @@ impl Config {
             sessions,
             engine,
             values,
-        };
-        config.check()
+        })
     }
 
-    /// Checks what concerns several groups.
-    fn check(self) -> Result<Self, ConfigError> {
+    /// Checks what concerns several groups. Settings in `reset` were wrong, and have their defaults.
+    fn check(&self, reset: &BTreeSet<&str>) -> Result<(), ConfigError> {
         if self.server.environment == Environment::Production {
-            self.check_production()?;
+            self.check_production(reset)?;
         }
         let is_public = !self.server.listen.ip().is_loopback();
         if self.server.dev && is_public && !self.inference.connection.is_simulated() {
@@ -137,31 +169,49 @@ impl Config {
                            address (TITHE_LISTEN)";
             return Err(ConfigError::Together(problem.to_owned()));
         }
-        Ok(self)
+        Ok(())
     }
 
-    /// Production runs on nothing that is simulated or generated.
-    fn check_production(&self) -> Result<(), ConfigError> {
+    /// Production runs on nothing that is simulated, generated, or another database than was meant.
+    fn check_production(&self, reset: &BTreeSet<&str>) -> Result<(), ConfigError> {
+        let meant = self.values.look_alikes.iter().find(|(_, setting)| *setting == "DATABASE_URL");
+        if let Some((name, setting)) = meant {
+            let problem =
+                format!("missing {setting}: {name} is set, which is no setting; did you mean {setting}?");
+            return Err(ConfigError::Together(problem));
+        }
+        let hardware = self.hardware.as_ref();
         let problems = [
-            (self.wallet.connection.is_none(), "the simulated wallet: set TITHE_WALLET"),
-            (self.inference.connection.is_simulated(), "the simulated inference: set TITHE_INFERENCE"),
+            (self.wallet.connection.is_none(), "TITHE_WALLET", "the simulated wallet: set TITHE_WALLET"),
             (
-                self.hardware.as_ref().is_some_and(|hardware| hardware.connection.is_simulated()),
+                self.inference.connection.is_simulated(),
+                "TITHE_INFERENCE",
+                "the simulated inference: set TITHE_INFERENCE",
+            ),
+            (
+                hardware.is_some_and(|hardware| hardware.connection.is_simulated()),
+                "TITHE_HARDWARE",
                 "the simulated hardware: set TITHE_HARDWARE",
             ),
             (
                 matches!(self.prices.btc, PriceSource::Simulated(_)),
+                "TITHE_BTC_PRICE_USD",
                 "a simulated BTC price: set TITHE_BTC_PRICE_USD",
             ),
             (
                 matches!(self.bootstrap.provisioning, Provisioning::Simulated),
+                "TITHE_PROVISIONER",
                 "the simulated provisioner: set TITHE_PROVISIONER",
             ),
-            (self.storage.token_secret.is_none(), "a generated secret: set TITHE_TOKEN_SECRET"),
-            (self.server.dev, "the development routes: unset TITHE_DEV"),
+            (
+                self.storage.token_secret.is_none(),
+                "TITHE_TOKEN_SECRET",
+                "a generated secret: set TITHE_TOKEN_SECRET",
+            ),
+            (self.server.dev, "TITHE_DEV", "the development routes: unset TITHE_DEV"),
         ];
-        let problems = problems.into_iter().filter(|(is_wrong, _)| *is_wrong).map(|(_, problem)| problem);
-        let problems: Vec<&str> = problems.collect();
+        let problems = problems.into_iter().filter(|(is_wrong, name, _)| *is_wrong && !reset.contains(name));
+        let problems: Vec<&str> = problems.map(|(_, _, problem)| problem).collect();
         if problems.is_empty() {
             return Ok(());
         }
@@ -169,24 +219,25 @@ impl Config {
         Err(ConfigError::Together(problem))
     }
 
-    /// The configuration in force, with the origin of each value, as a TOML file that would set it.
-    pub(crate) fn describe(&self) -> String {
-        let mut text =
-            String::from("# The configuration in force. Each line can stand in a configuration file.\n");
-        for Setting { name, key, help, secret, .. } in GROUPS.iter().copied().flatten() {
-            let (value, origin) = self.values.get(name);
-            let line = if *secret && !value.is_empty() {
-                // Not a line that could be taken for a value.
-                format!("# {key} is set, and hidden")
-            } else if let Some(shown) = without_secrets(value) {
-                format!("# {key} = {shown:?}, with what is hidden here")
-            } else {
-                format!("{key} = {value:?}")
-            };
-            let _infallible = write!(text, "\n# {help}\n# {name}, from {origin}\n{line}\n");
-        }
-        text
+    /// What is not wrong, but probably not meant.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let look_alikes = self.values.look_alikes.iter();
+        look_alikes
+            .map(|(name, setting)| format!("{name} is set, which is no setting: did you mean {setting}?"))
+            .collect()
     }
+}
+
+/// The settings that a problem names.
+fn named(problem: &ConfigError) -> Vec<&'static str> {
+    if let ConfigError::Value { name, .. } = problem {
+        return vec![name];
+    }
+    let text = problem.to_string();
+    let words: BTreeSet<&str> =
+        text.split(|c: char| !c.is_ascii_uppercase() && !c.is_ascii_digit() && c != '_').collect();
+    let names = GROUPS.iter().copied().flatten().map(|setting| setting.name);
+    names.filter(|name| words.contains(name)).collect()
 }
 
 /// The settings of the engine.
@@ -416,12 +467,52 @@ mod tests {
     }
 
     #[test]
+    fn every_setting_has_a_name_of_its_own_and_a_key_that_follows_from_it() {
+        let settings: Vec<&Setting> = GROUPS.iter().copied().flatten().collect();
+        let names: BTreeSet<&str> = settings.iter().map(|setting| setting.name).collect();
+        assert_eq!(names.len(), settings.len());
+        for Setting { name, key, help, .. } in settings {
+            assert_eq!(name.strip_prefix("TITHE_").unwrap_or(name).to_lowercase(), *key);
+            assert!(!help.is_empty() && !help.ends_with('.'), "{name}: {help}");
+        }
+    }
+
+    #[test]
+    fn every_group_of_settings_is_shown() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config");
+        let files = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+        let has_group = |text: &String| text.contains("pub(super) const SETTINGS: &[Setting]");
+        // Not counting this line.
+        assert_eq!(files.filter(has_group).count(), GROUPS.len() + 1, "a group is missing in GROUPS");
+    }
+
+    /// A secret cannot be compared as it is: what is compared in its place is said in `peers.rs` and in `Config::wallet_identity`.
+    #[test]
+    fn every_secret_that_servers_share_is_compared() {
+        let shared = GROUPS
+            .iter()
+            .copied()
+            .flatten()
+            .filter(|setting| setting.secret && setting.across != Across::Own);
+        let shared: Vec<&str> = shared.map(|setting| setting.name).collect();
+        let compared = [
+            "TITHE_TOKEN_SECRET",
+            "TITHE_CLAIM_SECRET",
+            "LNBITS_API_KEY",
+            "TITHE_NWC_URL",
+            "TITHE_PHOENIXD_PASSWORD",
+            // By the ids of the keys.
+            "TITHE_LICENCE_SECRET",
+        ];
+        assert_eq!(shared, compared);
+    }
+
+    #[test]
     fn an_unknown_key_of_the_file_is_named() {
         let file = Some(("tithe.toml".to_owned(), "listn = \"x\"".to_owned()));
         let error = Values::from_parts(GROUPS, file, std::iter::empty()).err().unwrap();
-        assert_eq!(
-            error.to_string(),
-            "unknown setting \"listn\" in tithe.toml; `tithe config check` lists all settings"
-        );
+        assert_eq!(error.to_string(), "unknown setting \"listn\" in tithe.toml: did you mean listen?");
     }
 }

@@ -11,14 +11,17 @@ pub(super) const SETTINGS: &[Setting] = &[
         "btc_price_usd",
         "",
         "The BTC price: a fixed number of dollars, or live (from public sources). Empty: live, or 100000 with the simulated wallet",
-    ),
-    Setting::new("TITHE_MARGIN_PCT", "margin_pct", "40", "The margin on top of the cost of work, in percent"),
+    )
+    .same(),
+    Setting::new("TITHE_MARGIN_PCT", "margin_pct", "40", "The margin on top of the cost of work, in percent")
+    .same(),
     Setting::new(
         "TITHE_FIXED_COST_USD",
         "fixed_cost_usd",
         "0",
         "What each request costs the operator besides its tokens, in dollars",
-    ),
+    )
+    .same(),
 ];
 
 /// Where the BTC price comes from.

@@ -16,13 +16,15 @@ pub(super) const SETTINGS: &[Setting] = &[
         "env",
         "development",
         "What the server is run for: development, or production (which refuses whatever is simulated or generated)",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_DEV",
         "dev",
         "0",
         "1 adds routes that pay invoices with play money, for tests and first steps",
-    ),
+    )
+    .same(),
     Setting::secret(
         "TITHE_ADMIN_TOKEN",
         "admin_token",
@@ -34,7 +36,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         "public_url",
         "",
         "The URLs at which customers reach the server, such as https://tithe.example, separated by commas; signed requests must name one. Empty: signed requests are accepted only from this machine",
-    ),
+    )
+    .same(),
     Setting::new("TITHE_HTTP_WORKERS", "http_workers", "2", "The number of threads that answer requests"),
     Setting::new(
         "TITHE_CORS_ORIGINS",
@@ -124,6 +127,11 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// Whether the server serves customers with real money.
+    pub(crate) fn is_production(&self) -> bool {
+        self.environment == Environment::Production
+    }
+
     pub(super) fn read(values: &Values) -> Result<Self, ConfigError> {
         Ok(Self {
             environment: match values.one_of("TITHE_ENV", &["development", "production"])? {

@@ -13,19 +13,22 @@ pub(super) const SETTINGS: &[Setting] = &[
         "session_min_sats",
         "100",
         "The least that one deposit or top-up of a session is, in sats",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_SESSION_MAX_SATS",
         "session_max_sats",
         "1000000",
         "The most that one deposit or top-up of a session is, in sats",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_SESSION_IDLE_SECONDS",
         "session_idle_seconds",
         "2592000",
         "How long a session may be unused before it ends and is refunded, in seconds",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_SESSION_REQUESTS",
         "session_requests",
@@ -37,13 +40,15 @@ pub(super) const SETTINGS: &[Setting] = &[
         "session_evaluation",
         "1",
         "Whether requests of sessions are evaluated before the work: 1, or 0",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_WEBHOOKS",
         "webhooks",
         "public",
         "Where owners of sessions may have warnings sent: none, public (https, to the public internet), or any (also http, and your own network)",
-    ),
+    )
+    .same(),
 ];
 
 /// Sessions.

@@ -29,12 +29,14 @@ pub(super) const SETTINGS: &[Setting] = &[
         "TITHE_TOKEN_SECRET",
         "token_secret",
         "The secrets for tokens, separated by commas: the first one makes tokens, all of them check tokens. Empty: a secret is generated and kept in the data directory",
-    ),
+    )
+    .same(),
     Setting::secret(
         "TITHE_CLAIM_SECRET",
         "claim_secret",
         "The secrets for claim tokens, which prove refunds, separated by commas: the first one makes them, all of them check them. Keep an old one for as long as its refunds may be claimed. Empty: those of TITHE_TOKEN_SECRET",
-    ),
+    )
+    .same(),
 ];
 
 /// The data directory, the database, and the secrets that are kept.

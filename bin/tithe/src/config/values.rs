@@ -2,7 +2,9 @@
 
 use super::error::ConfigError;
 use super::setting::Setting;
-use std::collections::HashMap;
+use super::suggestion::{is_service_link, looks_like, meant};
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,78 +20,182 @@ const FOR_PROVISIONING: &str = "TITHE_PROVISION_";
 /// Variables of ours that are not settings of the server.
 const NOT_SETTINGS: [&str; 4] = ["TITHE_CONFIG", "TITHE_IDENTITY", "TITHE_MACAROON", "TITHE_SERVER"];
 
+/// Where a value comes from when nobody has set it.
+pub(super) const FROM_DEFAULT: &str = "the default";
+
+/// Where a value comes from that an environment variable has.
+pub(super) const FROM_ENVIRONMENT: &str = "the environment";
+
+/// What is shown of a value that is secret, or may be.
+const HIDDEN: &str = "a hidden value";
+
 /// The groups of settings.
 pub(super) type Groups = &'static [&'static [Setting]];
 
 /// The value and the origin of each setting, by name.
-pub(super) struct Values(HashMap<&'static str, (String, String)>);
+#[derive(Clone)]
+pub(super) struct Values {
+    groups: Groups,
+    values: HashMap<&'static str, (String, String)>,
+    /// Variables that are no settings and look like one, with the setting.
+    pub(super) look_alikes: Vec<(String, &'static str)>,
+}
 
 impl Values {
-    pub(super) fn load(groups: Groups, file: Option<&Path>) -> Result<Self, ConfigError> {
-        let read = |path: &Path| {
-            let shown = path.display().to_string();
-            match std::fs::read_to_string(path) {
-                Ok(text) => Ok(Some((shown, text))),
-                Err(source) if file.is_none() && source.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                Err(source) => Err(ConfigError::File { path: shown, source }),
-            }
+    /// The values, with everything that is wrong with where they are from.
+    pub(super) fn load(groups: Groups, file: Option<&Path>) -> (Self, Vec<ConfigError>) {
+        let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+        let shown = path.display().to_string();
+        let (text, unreadable) = match std::fs::read_to_string(path) {
+            Ok(text) => (Some((shown, text)), None),
+            Err(source) if file.is_none() && source.kind() == std::io::ErrorKind::NotFound => (None, None),
+            Err(source) => (None, Some(ConfigError::File { path: shown, source })),
         };
-        let file = read(file.unwrap_or(Path::new(DEFAULT_FILE)))?;
-        let environment = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Self::from_parts(groups, file, environment)
+        let (values, mut problems) = Self::gather(groups, text, std::env::vars_os());
+        problems.splice(0..0, unreadable);
+        (values, problems)
     }
 
     /// The values of a file (its path and its text) and of an environment.
+    #[cfg(test)]
     pub(super) fn from_parts(
         groups: Groups,
         file: Option<(String, String)>,
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
+        let environment = environment.map(|(name, value)| (name.into(), value.into()));
+        let (values, problems) = Self::gather(groups, file, environment);
+        problems.into_iter().next().map_or(Ok(values), Err)
+    }
+
+    fn gather(
+        groups: Groups,
+        file: Option<(String, String)>,
+        environment: impl Iterator<Item = (OsString, OsString)>,
+    ) -> (Self, Vec<ConfigError>) {
         let default =
-            |setting: &Setting| (setting.name, (setting.default.to_owned(), "the default".to_owned()));
-        let mut values: HashMap<_, _> = groups.iter().copied().flatten().map(default).collect();
+            |setting: &Setting| (setting.name, (setting.default.to_owned(), FROM_DEFAULT.to_owned()));
+        let values = groups.iter().copied().flatten().map(default).collect();
+        let mut gathered = Self { groups, values, look_alikes: Vec::new() };
+        let mut problems = Vec::new();
         if let Some((path, text)) = file {
-            let table: toml::Table = toml::from_str(&text).map_err(|wrong: toml::de::Error| {
+            gathered.read_file(&path, &text, &mut problems);
+        }
+        gathered.read_environment(environment, &mut problems);
+        (gathered, problems)
+    }
+
+    fn read_file(&mut self, path: &str, text: &str, problems: &mut Vec<ConfigError>) {
+        // Some editors begin a file with a mark that shows its encoding.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let table: BTreeMap<String, toml::Value> = match toml::from_str(text) {
+            Ok(table) => table,
+            Err(wrong) => {
                 let before = wrong.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
                 let (line, problem) = (before.matches('\n').count() + 1, wrong.message().to_owned());
-                ConfigError::Toml { path: path.clone(), line, problem }
-            })?;
-            for (key, value) in table {
-                let Some(setting) = groups.iter().copied().flatten().find(|setting| setting.key == key)
-                else {
-                    return Err(ConfigError::UnknownKey { key, path });
-                };
-                let text = text_of(&value).ok_or_else(|| ConfigError::Value {
+                return problems.push(ConfigError::Toml { path: path.to_owned(), line, problem });
+            }
+        };
+        for (key, value) in table {
+            let Some(setting) = self.settings().find(|setting| setting.key == key) else {
+                let meant = meant(&key, &self.names());
+                let meant = meant.and_then(|name| Some(self.settings().find(|it| it.name == name)?.key));
+                problems.push(ConfigError::UnknownKey { key, path: path.to_owned(), meant });
+                continue;
+            };
+            match text_of(&value) {
+                Some(text) => problems.extend(self.set(setting, text, path.to_owned())),
+                None => problems.push(ConfigError::Value {
                     name: setting.name,
-                    origin: path.clone(),
-                    value: if setting.secret { "a hidden value".to_owned() } else { value.to_string() },
+                    origin: path.to_owned(),
+                    value: if setting.secret { HIDDEN.to_owned() } else { value.to_string() },
                     problem: "expected a text, a number, a boolean or a list of texts".to_owned(),
-                })?;
-                values.insert(setting.name, (text, path.clone()));
+                }),
             }
         }
-        for (name, value) in environment {
-            match groups.iter().copied().flatten().find(|setting| setting.name == name) {
-                Some(setting) => {
-                    values.insert(setting.name, (value, "the environment".to_owned()));
+    }
+
+    fn read_environment(
+        &mut self,
+        environment: impl Iterator<Item = (OsString, OsString)>,
+        problems: &mut Vec<ConfigError>,
+    ) {
+        // In an order that is the same each time.
+        let variables: BTreeMap<String, OsString> =
+            environment.filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect();
+        let mut others = Vec::new();
+        for (name, value) in variables {
+            let upper = name.to_uppercase();
+            match (self.settings().find(|setting| setting.name == name), value.into_string()) {
+                (Some(setting), Ok(value)) => {
+                    problems.extend(self.set(setting, value, FROM_ENVIRONMENT.to_owned()));
                 }
-                None if OURS.iter().any(|ours| name.starts_with(ours))
-                    && !name.starts_with("TITHE_TEST_")
-                    && !name.starts_with(FOR_PROVISIONING)
-                    && !NOT_SETTINGS.contains(&name.as_str()) =>
-                {
-                    return Err(ConfigError::UnknownVariable(name));
+                (Some(setting), Err(_)) => problems.push(ConfigError::Value {
+                    name: setting.name,
+                    origin: FROM_ENVIRONMENT.to_owned(),
+                    value: HIDDEN.to_owned(),
+                    problem: "expected a text in UTF-8".to_owned(),
+                }),
+                (None, value) if OURS.iter().any(|ours| upper.starts_with(ours)) => {
+                    if !is_another(&name, value.as_deref().unwrap_or_default()) {
+                        let meant = meant(&name, &self.names());
+                        problems.push(ConfigError::UnknownVariable { name, meant });
+                    }
                 }
-                None => {}
+                (None, _) => others.push(name),
             }
         }
-        Ok(Self(values))
+        let names = self.names();
+        for name in others {
+            // A variable beside the setting itself belongs to another program.
+            if let Some(setting) = looks_like(&name, &names).filter(|setting| self.is_default(setting)) {
+                self.look_alikes.push((name, setting));
+            }
+        }
+    }
+
+    /// Sets a value, or says what is wrong with it.
+    fn set(&mut self, setting: &'static Setting, value: String, origin: String) -> Option<ConfigError> {
+        let inner = value.trim();
+        let quoted = |quote: char| inner.len() > 1 && inner.starts_with(quote) && inner.ends_with(quote);
+        if quoted('"') || quoted('\'') {
+            return Some(ConfigError::Value {
+                name: setting.name,
+                origin,
+                value: if setting.secret { HIDDEN.to_owned() } else { inner.to_owned() },
+                problem: "expected a value without quotes around it (a shell removes them; files of variables, such as those of \
+                          docker, keep them)"
+                    .to_owned(),
+            });
+        }
+        self.values.insert(setting.name, (value, origin));
+        None
+    }
+
+    /// Gives a setting its default again, so that others can be looked at; returns whether it had another value.
+    pub(super) fn reset(&mut self, name: &str) -> bool {
+        let Some(setting) = self.settings().find(|setting| setting.name == name) else { return false };
+        let was_set = !self.is_default(setting.name);
+        self.values.insert(setting.name, (setting.default.to_owned(), FROM_DEFAULT.to_owned()));
+        was_set
+    }
+
+    fn settings(&self) -> impl Iterator<Item = &'static Setting> + use<> {
+        self.groups.iter().copied().flatten()
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        self.settings().map(|setting| setting.name).collect()
+    }
+
+    /// Whether nobody has set it.
+    pub(super) fn is_default(&self, name: &str) -> bool {
+        self.get(name).1 == FROM_DEFAULT
     }
 
     /// The value and the origin of a setting.
     pub(super) fn get(&self, name: &str) -> (&str, &str) {
-        self.0.get(name).map_or(("", ""), |(value, origin)| (value.as_str(), origin.as_str()))
+        self.values.get(name).map_or(("", ""), |(value, origin)| (value.as_str(), origin.as_str()))
     }
 
     pub(super) fn text(&self, name: &str) -> &str {
@@ -132,7 +238,7 @@ impl Values {
     ) -> Result<T, ConfigError> {
         self.parse(name, parse).map_err(|wrong| match wrong {
             ConfigError::Value { name, origin, problem, .. } => {
-                ConfigError::Value { name, origin, value: "a hidden value".to_owned(), problem }
+                ConfigError::Value { name, origin, value: HIDDEN.to_owned(), problem }
             }
             other => other,
         })
@@ -141,8 +247,19 @@ impl Values {
     pub(super) fn number(&self, name: &'static str, min: u64, max: u64) -> Result<u64, ConfigError> {
         self.parse(name, |text| match text.parse() {
             Ok(number) if (min..=max).contains(&number) => Ok(number),
-            _ => Err(format!("expected a whole number from {min} to {max}")),
+            _ => Err(format!("expected a whole number from {min} to {max}{}", self.unit_hint(name, text))),
         })
+    }
+
+    /// What to say of a value such as `30s`.
+    fn unit_hint(&self, name: &str, text: &str) -> String {
+        let has_unit = text.starts_with(|c: char| c.is_ascii_digit())
+            && text.ends_with(|c: char| c.is_alphabetic() || c == '%');
+        match self.settings().find(|setting| setting.name == name).map(Setting::unit) {
+            Some(unit) if has_unit && unit.is_empty() => ", without a unit".to_owned(),
+            Some(unit) if has_unit => format!(", in {unit} and without a unit"),
+            _ => String::new(),
+        }
     }
 
     /// A whole number from 1 to `max`.
@@ -171,6 +288,14 @@ impl Values {
             found.copied().ok_or_else(|| format!("expected one of {}", choices.join(", ")))
         })
     }
+}
+
+/// Whether a variable with our prefix is meant for something else.
+fn is_another(name: &str, value: &str) -> bool {
+    name.starts_with("TITHE_TEST_")
+        || name.starts_with(FOR_PROVISIONING)
+        || NOT_SETTINGS.contains(&name)
+        || is_service_link(name, value)
 }
 
 /// A TOML value as the text that an environment variable would have.

@@ -22,13 +22,15 @@ pub(super) const SETTINGS: &[Setting] = &[
         "wallet",
         "sim",
         "The Lightning wallet: sim, lnbits, nwc (Nostr Wallet Connect), or phoenixd",
-    ),
+    )
+    .essential(),
     Setting::new(
         "TITHE_NETWORK",
         "network",
         "mainnet",
         "The network that the wallet is on: mainnet, testnet, signet, or regtest; the simulated wallet is on regtest",
-    ),
+    )
+    .essential(),
     Setting::new(
         "LNBITS_URL",
         "lnbits_url",
@@ -39,26 +41,31 @@ pub(super) const SETTINGS: &[Setting] = &[
         "LNBITS_API_KEY",
         "lnbits_api_key",
         "The admin key of the wallet at LNbits: the invoice key cannot pay refunds",
-    ),
+    )
+    .essential(),
     Setting::new(
         "TITHE_LNBITS_FUNDING_FEE",
         "lnbits_funding_fee",
         "",
         "What the wallet behind LNbits charges for a payment if it ignores LNbits' own limit, in sats and per cent: 4,0.4 for phoenixd",
-    ),
+    )
+    .same(),
     Setting::secret(
         "TITHE_NWC_URL",
         "nwc_url",
         "The connection string of the wallet (nostr+walletconnect://…), which is as secret as a password",
-    ),
+    )
+    .essential(),
     Setting::new(
         "TITHE_NWC_FEE_LIMIT",
         "nwc_fee_limit",
         "alby-hub",
         "How the wallet limits routing fees: alby-hub (1 %, at least 10 sats), max-fee (it honours `max_fee`), or none (it pays nothing)",
-    ),
+    )
+    .same(),
     Setting::new("TITHE_PHOENIXD_URL", "phoenixd_url", "http://127.0.0.1:9740", "The base URL of phoenixd"),
-    Setting::secret("TITHE_PHOENIXD_PASSWORD", "phoenixd_password", "The HTTP password of phoenixd"),
+    Setting::secret("TITHE_PHOENIXD_PASSWORD", "phoenixd_password", "The HTTP password of phoenixd")
+    .essential(),
     Setting::new(
         "TITHE_WALLET_SIM_FAULTS",
         "wallet_sim_faults",
@@ -87,19 +94,22 @@ pub(super) const SETTINGS: &[Setting] = &[
         "payout_fee_base_sats",
         "",
         "The fixed part of what the routing fee of a refund may be, in sats; default: 2 (sim), 5 (lnbits, phoenixd), 10 (nwc)",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_PAYOUT_FEE_PCT",
         "payout_fee_pct",
         "1",
         "The proportional part of the fee limit, in per cent of the refund. The customer bears the whole limit",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_LIGHTNING_ADDRESSES",
         "lightning_addresses",
         "public",
         "Which Lightning addresses refunds are paid to: none, public (https, on the public internet), or any (also your own network)",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_RECONCILE_SECONDS",
         "reconcile_seconds",

@@ -15,6 +15,11 @@ pub(crate) fn licence_keys(config: &Config, entropy: &dyn Entropy) -> Result<Lic
     Ok(KeyRing::open(config, entropy)?.licence_keys())
 }
 
+/// The keys of which a server would accept licences now. Generates none.
+pub(crate) fn existing_licence_keys(config: &Config) -> Result<LicenceKeys, Failure> {
+    Ok(KeyRing::existing(config)?.licence_keys())
+}
+
 /// The keys that sign and verify.
 pub(super) struct KeyRing {
     /// The private keys. The first one signs, all of them verify.

@@ -5,7 +5,7 @@ mod key_ring;
 mod revocations;
 mod until;
 
-pub(crate) use key_ring::licence_keys;
+pub(crate) use key_ring::{existing_licence_keys, licence_keys};
 
 use crate::ConfigArgs;
 use crate::config::Config;

@@ -161,13 +161,7 @@ impl BackendHealth {
         if is_fresh {
             return None;
         }
-        let request = ChatRequest {
-            model: model.to_owned(),
-            messages: vec![Message { role: Role::User, text: PROBE_TEXT.to_owned() }],
-            max_output_tokens: PROBE_OUTPUT_MAX,
-            deterministic: true,
-        };
-        let answered = timeout(PROBE_PATIENCE, self.backend.complete(&request)).await;
+        let answered = timeout(PROBE_PATIENCE, self.backend.complete(&probe_of(model))).await;
         if let Some(model) = self.lock().get_mut(model) {
             model.probed = Some(Instant::now());
             model.suspected = false;
@@ -224,6 +218,27 @@ impl BackendHealth {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Model>> {
         self.models.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a model is asked by a probe.
+fn probe_of(model: &str) -> ChatRequest {
+    ChatRequest {
+        model: model.to_owned(),
+        messages: vec![Message { role: Role::User, text: PROBE_TEXT.to_owned() }],
+        max_output_tokens: PROBE_OUTPUT_MAX,
+        deterministic: true,
+    }
+}
+
+/// Whether a model answers, for a command that checks a configuration: a small completion, which is not booked.
+///
+/// # Errors
+/// [`InferenceError`], of which [`InferenceError::Refused`] shows that the model works, too.
+pub async fn probe(backend: &dyn Inference, model: &str) -> Result<(), InferenceError> {
+    match timeout(PROBE_PATIENCE, backend.complete(&probe_of(model))).await {
+        Ok(answered) => answered.map(drop),
+        Err(_elapsed) => Err(InferenceError::TimedOut),
     }
 }
 

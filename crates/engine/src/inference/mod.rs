@@ -5,7 +5,7 @@ mod port;
 mod run;
 mod run_metrics;
 
-pub use health::BackendHealth;
+pub use health::{BackendHealth, probe};
 pub(crate) use health::{ModelsInUse, PROBE_OUTPUT_MAX, PROBE_TEXT, ProbeUsage};
 pub use port::{
     ChatEvent, ChatRequest, ChatStream, Completion, FinishReason, Inference, InferenceError, Message, Role,

@@ -26,6 +26,7 @@ mod lapses;
 mod life;
 mod outages;
 mod payouts;
+mod peers;
 mod prices;
 mod reports;
 mod retention;

@@ -4,6 +4,7 @@ mod bootstraps;
 mod credits;
 mod measurements;
 mod payouts;
+mod servers;
 mod sessions;
 
 use crate::failure::Failure;

@@ -13,6 +13,7 @@ mod ledger;
 mod licence;
 mod outbox;
 mod payout;
+mod server;
 mod session;
 
 pub use bootstrap::BootstrapRow;
@@ -26,6 +27,7 @@ pub use ledger::{AccountRow, HoldRow, NewTransferRow, TransferRow};
 pub use licence::RevocationRow;
 pub use outbox::{JOB_TOPIC, NewOutboxRow, OutboxRow};
 pub use payout::{ObligationRow, PayoutRow};
+pub use server::ServerRow;
 pub use session::{SessionKeyRow, SessionRequestRow, SessionRow};
 
 use std::fmt::Display;

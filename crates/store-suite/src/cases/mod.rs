@@ -22,6 +22,7 @@ pub mod payouts;
 pub mod pool;
 pub mod pool_jobs;
 pub mod random;
+pub mod registry;
 pub mod retention;
 pub mod servers;
 pub mod sessions;

@@ -3,6 +3,7 @@
 mod credits;
 mod measurements;
 mod payouts;
+mod servers;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -14,7 +15,7 @@ use tithe_bootstrap::{Bootstrap, BootstrapId, BootstrapRepository, BootstrapStat
 use tithe_clock::Timestamp;
 use tithe_engine::books::{Batch, Changes, Committed, LoadedRows, RowKeys, RowKind};
 use tithe_engine::for_each_row_kind;
-use tithe_engine::records::{IdempotencyId, IdempotencyRecord};
+use tithe_engine::records::{IdempotencyId, IdempotencyRecord, ServerRecord};
 use tithe_engine::store::{
     AuditRow, AuditRows, BatchStore, IdentitiesPurged, PeerEvent, RetentionStore, StoreError,
 };
@@ -33,6 +34,7 @@ use tithe_sessions::{
 };
 use tithe_trust::NostrPubkey;
 use tokio::sync::broadcast;
+use uuid::Uuid;
 
 macro_rules! tables {
     ($($field:ident: $kind:path,)*) => {
@@ -44,6 +46,7 @@ macro_rules! tables {
             transfers: Vec<Transfer>,
             transfer_keys: HashSet<TransferKey>,
             job_changes: Vec<JobChange>,
+            servers: BTreeMap<Uuid, ServerRecord>,
         }
 
         impl Tables {

@@ -1,0 +1,59 @@
+//! What this server says of itself to the others on its database.
+
+use crate::config::Config;
+use crate::failure::{Failure, doing};
+use crate::secret;
+use tithe_clock::Entropy;
+use tithe_engine::servers::SharedSettings;
+use tithe_licences::LicenceKeys;
+use tithe_trust::Secrets;
+
+/// The secrets of a server: of all tokens, and of claim tokens.
+pub(crate) struct ServerSecrets {
+    pub(crate) tokens: Secrets,
+    pub(crate) claims: Secrets,
+}
+
+impl ServerSecrets {
+    /// The configured secrets, or those in the data directory, where one is generated if there is none.
+    pub(crate) fn open(config: &Config, entropy: &dyn Entropy) -> Result<Self, Failure> {
+        let (storage, data_dir) = (&config.storage, &config.storage.data_dir);
+        let tokens = secret::secrets(storage.token_secret.as_deref(), data_dir, entropy)
+            .map_err(doing("cannot read or create the token secret"))?;
+        let claims = secret::claim_secrets(storage.claim_secret.as_deref(), &tokens, data_dir)
+            .map_err(doing("cannot read the token secret"))?;
+        Ok(Self { tokens, claims })
+    }
+
+    /// The secrets that there are; `None` if the first start of a server will generate one.
+    pub(crate) fn existing(config: &Config) -> Result<Option<Self>, Failure> {
+        let is_there =
+            config.storage.token_secret.is_some() || secret::is_generated(&config.storage.data_dir);
+        if is_there { Self::open(config, &tithe_clock::SystemEntropy).map(Some) } else { Ok(None) }
+    }
+}
+
+/// What all servers on the database must share with this one.
+pub(crate) fn shared_settings(
+    config: &Config,
+    secrets: &ServerSecrets,
+    licences: &LicenceKeys,
+) -> SharedSettings {
+    let tokens = "TITHE_TOKEN_SECRET";
+    let shared = config.shared(SharedSettings::new(config.server.is_production()));
+    let shared = shared.secrets(tokens, &secrets.tokens).secrets("TITHE_CLAIM_SECRET", &secrets.claims);
+    // Which key signs licences is nobody's business but that of whoever issues them; all of them verify.
+    let mut keys: Vec<String> = licences.iter().map(|key| key.id().to_string()).collect();
+    keys.sort_unstable();
+    let shared = shared.plain("TITHE_LICENCE_PUBLIC_KEYS", &keys.join(","));
+    match config.wallet_identity() {
+        None => shared,
+        Some((setting, identity)) => shared.keyed(setting, identity, tokens, &secrets.tokens),
+    }
+}
+
+/// The name by which an operator knows this server: its machine, and the address that it listens on.
+pub(crate) fn server_name(address: &str) -> String {
+    let machine = rustix::system::uname();
+    format!("{} {address}", machine.nodename().to_string_lossy())
+}

@@ -135,3 +135,17 @@ async fn a_draining_server_rejects_new_jobs_and_still_serves_existing_ones() {
     refused.is_problem(503, "shutting_down");
     app.get(&format!("/api/jobs/{id}")).await.ok(200);
 }
+
+#[tokio::test]
+async fn a_draining_server_keeps_no_connection_open() {
+    let app = TestApp::standing();
+    for path in ["/healthz", "/api/pool", "/nothing"] {
+        assert_eq!(app.get(path).await.header("connection"), "", "{path}");
+    }
+    app.draining.cancel();
+    for path in ["/healthz", "/readyz", "/api/pool", "/nothing"] {
+        assert_eq!(app.get(path).await.header("connection"), "close", "{path}");
+    }
+    let refused = app.post("/api/jobs", r#"{"request":"hello"}"#).await;
+    assert_eq!((refused.status, refused.header("connection")), (503, "close"));
+}

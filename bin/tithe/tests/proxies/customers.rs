@@ -1,6 +1,7 @@
 //! Customers who never try again: each failure counts.
 
 use crate::shop::Shop;
+use reqwest::header::{CONTENT_LENGTH, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -104,7 +105,11 @@ impl Customer {
 
     /// Sends a request once.
     async fn send(&self, request: RequestBuilder, status: u16) -> Result<Response, Failed> {
-        let built = request.build().unwrap();
+        let mut built = request.build().unwrap();
+        if built.method() == Method::POST && built.body().is_none() {
+            // A plain nginx speaks HTTP/1.0, in which a POST must say how long it is, also if it is empty.
+            built.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         let what = format!("{} {}", built.method(), built.url().path());
         let answer = self.http.execute(built).await.map_err(|failure| format!("{what}: {failure:?}"))?;
         if answer.status() == status {
@@ -180,7 +185,8 @@ impl Customer {
                         self.seen.report.lock().await.streams += 1;
                         return Ok(());
                     }
-                    Some("awaiting_eval_payment" | "evaluating" | "awaiting_work_payment" | "executing") | None => {}
+                    Some("awaiting_eval_payment" | "evaluating" | "awaiting_work_payment" | "executing")
+                    | None => {}
                     Some(other) => return Err(format!("the job has ended as {other}: {data}")),
                 }
             }
@@ -219,7 +225,8 @@ impl Customer {
     /// A request that is charged, without a key that would make it safe to repeat.
     async fn spend(&self, path: &str, macaroon: &str, number: usize, streams: bool) -> Result<(), Failed> {
         let body = json!({ "request": format!("[sim:slow=10] {number}: why?"), "maxOutputTokens": 60 });
-        let request = self.request(Method::POST, &format!("{path}/request")).bearer_auth(macaroon).json(&body);
+        let request =
+            self.request(Method::POST, &format!("{path}/request")).bearer_auth(macaroon).json(&body);
         if !streams {
             return self.json(request, 200).await.map(drop);
         }
@@ -254,7 +261,8 @@ impl Stream {
         loop {
             while let Some(end) = self.unread.windows(2).position(|pair| pair == b"\n\n") {
                 let block = String::from_utf8(self.unread.drain(..end + 2).collect()).unwrap();
-                let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+                let field =
+                    |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
                 if let Some((name, data)) = field("event: ").zip(field("data: ")) {
                     let data = serde_json::from_str(&data).unwrap();
                     return Ok(Some((name, field("id: ").unwrap_or_default(), data)));

@@ -45,7 +45,8 @@ impl Proxy {
                 ("TITHE_TEST_CADDY", [&["run".to_owned()], &adapter[..], &[file]].concat())
             }
         };
-        let program = std::env::var(program).unwrap_or_else(|_| panic!("{program} is not set: `just test-proxies`"));
+        let program =
+            std::env::var(program).unwrap_or_else(|_| panic!("{program} is not set: `just test-proxies`"));
         let log = fs::File::create(folder.join("proxy.log")).unwrap();
         let child = Command::new(program)
             .args(arguments)
@@ -63,7 +64,11 @@ impl Proxy {
         while TcpStream::connect(address).is_err() {
             let ended = proxy.child.try_wait().unwrap();
             let log = || fs::read_to_string(folder.join("proxy.log")).unwrap();
-            assert!(ended.is_none() && Instant::now() < until, "the proxy does not serve: {ended:?}\n{}", log());
+            assert!(
+                ended.is_none() && Instant::now() < until,
+                "the proxy does not serve: {ended:?}\n{}",
+                log()
+            );
         }
         proxy
     }
@@ -132,7 +137,7 @@ fn nginx(kind: Kind, address: SocketAddr, servers: [&str; 2], folder: &Path) -> 
     } else {
         let [one, two] = servers;
         format!(
-            "access_log off;\nupstream tithe {{ server {one}; server {two}; }}\n\
+            "upstream tithe {{ server {one}; server {two}; }}\n\
              server {{ listen {port}; location / {{ proxy_pass http://tithe; }}\n\
              location /one/ {{ proxy_pass http://{one}/; }} }}\n"
         )
@@ -144,7 +149,7 @@ fn nginx(kind: Kind, address: SocketAddr, servers: [&str; 2], folder: &Path) -> 
     let temporary = temporary.map(|name| format!("{name}_temp_path {};", at(name))).join("\n");
     let text = format!(
         "{user}\ndaemon off;\nworker_processes 2;\npid {};\nerror_log stderr info;\nevents {{ worker_connections 1024; }}\n\
-         http {{\n{temporary}\ninclude {site};\n}}\n",
+         http {{\naccess_log off;\n{temporary}\ninclude {site};\n}}\n",
         at("nginx.pid")
     );
     written(folder.join("nginx.conf"), &text)
@@ -159,12 +164,17 @@ fn caddy(kind: Kind, address: SocketAddr, servers: [&str; 2], folder: &Path) -> 
             &[
                 ("10.0.0.11:8402", servers[0]),
                 ("10.0.0.12:8402", servers[1]),
-                ("\ntithe.example {", &format!("\ntithe.example:{port} {{\n\tbind 127.0.0.1\n\ttls internal")),
+                (
+                    "\ntithe.example {",
+                    &format!("\ntithe.example:{port} {{\n\tbind 127.0.0.1\n\ttls internal"),
+                ),
             ],
         )
     } else {
         let [one, two] = servers;
-        format!("http://:{port} {{\n\tbind 127.0.0.1\n\thandle_path /one/* {{\n\t\treverse_proxy {one} {{\n\t\t\theader_up Host {{upstream_hostport}}\n\t\t}}\n\t}}\n\treverse_proxy {one} {two}\n}}\n")
+        format!(
+            "http://:{port} {{\n\tbind 127.0.0.1\n\thandle_path /one/* {{\n\t\treverse_proxy {one} {{\n\t\t\theader_up Host {{upstream_hostport}}\n\t\t}}\n\t}}\n\treverse_proxy {one} {two}\n}}\n"
+        )
     };
     written(folder.join("Caddyfile"), &(options.to_owned() + &site))
 }

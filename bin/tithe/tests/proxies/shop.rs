@@ -37,7 +37,12 @@ impl Shop {
         let servers = vec![start(), start()];
         let addresses = [0, 1].map(|n: usize| servers[n].as_ref().unwrap().address.clone());
         let proxy = Proxy::start(kind, address, [&addresses[0], &addresses[1]], folder.path());
-        Self { proxy, servers, database, folder }
+        let shop = Self { proxy, servers, database, folder };
+        // Caddy makes its certificate when it has begun to listen.
+        let (client, health) = (shop.client(None), format!("{}/healthz", shop.proxy.url()));
+        let served = async { while client.get(&health).send().await.is_err() {} };
+        tokio::time::timeout(Duration::from_mins(1), served).await.unwrap();
+        shop
     }
 
     /// Stops a server, and starts it again where it was.
@@ -68,7 +73,8 @@ impl Shop {
     /// Proves that no sat was lost.
     pub(crate) fn audit(&self) {
         let mut audit = tithe(self.folder.path());
-        let audited = audit.args(["audit", "--json"]).env("DATABASE_URL", self.database.url()).output().unwrap();
+        let audited =
+            audit.args(["audit", "--json"]).env("DATABASE_URL", self.database.url()).output().unwrap();
         let report: Value = serde_json::from_slice(&audited.stdout).unwrap();
         assert_eq!(report["sound"], true, "{report:#}");
     }

@@ -275,7 +275,10 @@ async fn nobody_behind_a_proxy_is_on_this_machine() {
         app.raw(head.as_bytes()).await
     };
     let refused = |answer: &str, what: &str| {
-        assert!(answer.contains(" 401 ") && answer.contains("TITHE_PUBLIC_URL is not set"), "{what}: {answer}");
+        assert!(
+            answer.contains(" 401 ") && answer.contains("TITHE_PUBLIC_URL is not set"),
+            "{what}: {answer}"
+        );
     };
     let taken = ask(&app, "1.1", "").await;
     assert!(taken.starts_with("HTTP/1.1 200"), "{taken}");

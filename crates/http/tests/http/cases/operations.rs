@@ -25,6 +25,10 @@ async fn unavailable_dependencies_are_named() {
     let shape = |wallet: &Value, price: &Value| json!({"checks": {"accepting": ok, "backend": ok, "database": ok, "migrations": ok, "price": price, "wallet": wallet, "writes": ok}, "status": "=not_ready"});
     answers(&app.get("/readyz").await, 503, &shape(&not, &ok));
     app.prices.switch_off(true);
+    // What all servers need is no reason for a proxy to use none of them.
+    let accepting = json!({"checks": {"accepting": ok}, "status": "=ready"});
+    answers(&app.get("/readyz?only=accepting").await, 200, &accepting);
+    app.get("/readyz?only=wallet").await.is_problem(400, "invalid_field");
     answers(&app.get("/readyz").await, 503, &shape(&ok, &not));
     answers(&app.get("/healthz").await, 200, &json!({"status": "=ok"}));
     app.prices.switch_off(false);
@@ -33,6 +37,7 @@ async fn unavailable_dependencies_are_named() {
     app.draining.cancel();
     let draining = app.get("/readyz").await;
     assert_eq!((draining.status, &draining.json()["checks"]["accepting"]["ok"]), (503, &json!(false)));
+    app.get("/readyz?only=accepting").await.ok(503);
     answers(&app.get("/healthz").await, 200, &json!({"status": "=ok"}));
 }
 

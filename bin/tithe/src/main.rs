@@ -11,6 +11,7 @@ mod config;
 mod credits;
 mod database;
 mod failure;
+mod healthcheck;
 mod identity;
 mod licence;
 mod log;
@@ -24,6 +25,7 @@ mod private;
 mod secret;
 mod selftest;
 mod serve;
+mod service_manager;
 mod session;
 mod traces;
 mod url;
@@ -92,6 +94,8 @@ enum Command {
         #[command(subcommand)]
         command: licence::LicenceCommand,
     },
+    /// Check whether the server of this configuration is ready, on its own machine. Exits with 0 if it is, and with 1 if not
+    Healthcheck(ConfigArgs),
     /// Inspect the configuration
     Config {
         #[command(subcommand)]
@@ -183,6 +187,7 @@ fn main() -> ExitCode {
         Command::Database { command: DatabaseCommand::Accept(args) } => {
             load(&args).and_then(|config| accept::run(&config))
         }
+        Command::Healthcheck(args) => load(&args).and_then(|config| healthcheck::run(&config)),
         Command::Payouts { command } => {
             load(command.config()).and_then(|config| payouts::run(&config, command))
         }

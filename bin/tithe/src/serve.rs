@@ -8,6 +8,7 @@ use crate::failure::{Failure, doing};
 use crate::licence::licence_keys;
 use crate::peers::{ServerSecrets, server_name, shared_settings};
 use crate::private;
+use crate::service_manager;
 use crate::wallets::{Wallets, addresses, wallets};
 use std::io::IsTerminal;
 use std::net::TcpListener;
@@ -18,7 +19,7 @@ use tithe_clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use tithe_engine::log::millis;
 use tithe_engine::pool::PoolStatus;
 use tithe_engine::{Engine, Ports};
-use tithe_http::{AdminToken, AppState, HttpSettings, LimitSettings};
+use tithe_http::{AdminToken, AppState, HttpSettings, LimitSettings, Port};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -38,9 +39,9 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
         .map_err(doing(format!("cannot use the data directory {} (TITHE_DATA_DIR)", data_dir.display())))?;
     warn_of_secrets(config);
     let limits = limits(config)?;
-    let listener = TcpListener::bind(config.server.listen)
-        .map_err(doing(format!("cannot listen on {} (TITHE_LISTEN)", config.server.listen)))?;
-    let address = listener.local_addr()?.to_string();
+    let cannot_listen = || format!("cannot listen on {} (TITHE_LISTEN)", config.server.listen);
+    let port = Port::bind(config.server.listen).map_err(doing(cannot_listen()))?;
+    let address = port.address()?.to_string();
     let page = config.metrics.are_on().then(|| crate::metrics::record(runtime.handle())).transpose()?;
     let metrics_listener = config.metrics.listen.map(TcpListener::bind).transpose();
     let metrics_listener =
@@ -55,6 +56,7 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
         let _inside = runtime.enter();
         told_to_stop()
     };
+    let (listener, open_port) = port.open().map_err(doing(cannot_listen()))?;
     println!("{}", banner(config, &address, &pool));
 
     let (leaving, draining, stopping) =
@@ -64,7 +66,7 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     let http = HttpSettings {
         workers: config.server.http_workers,
         cors_origins: config.server.cors_origins.clone(),
-        shutdown_timeout: config.server.shutdown.min(Duration::from_secs(10)),
+        shutdown_timeout: config.server.shutdown.min(LAST_BYTES),
         keep_alive: config.server.keep_alive,
     };
     actix_web::rt::System::new().block_on(async {
@@ -77,9 +79,11 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
         let metrics = metrics.map(|server| (server.handle(), actix_web::rt::spawn(server)));
         let server = tithe_http::serve(listener, state, http)?;
         let handle = server.handle();
+        service_manager::ready(&runtime);
         let (notice, patience) = (config.server.notice, config.server.shutdown);
         runtime.spawn(async move {
             told_to_stop.await;
+            service_manager::stopping();
             leaving.cancel();
             if !notice.is_zero() {
                 info!(
@@ -87,6 +91,8 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
                     "stopping: not ready from now on; everything is served for a while"
                 );
                 tokio::time::sleep(notice).await;
+                info!("stopping: no new connections");
+                open_port.close(&handle).await;
             }
             info!("stopping: accepting no new jobs, waiting for running work to finish");
             draining.cancel();
@@ -114,6 +120,8 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
 
 /// The settings that name models.
 const MODELS: &str = "cannot use the models of TITHE_EVAL_MODEL, TITHE_WORK_MODEL and TITHE_OFFERED_MODELS";
+/// How long a stopping server goes on sending what clients are slow to take.
+const LAST_BYTES: Duration = Duration::from_secs(3);
 
 /// What the process itself needs descriptors for: the database, the wallet, the backend, files.
 const DESCRIPTORS_RESERVED: u64 = 256;
@@ -182,6 +190,7 @@ async fn assemble(
     state.test_payer = test_payer;
     state.admin_token = config.server.admin_token.as_deref().map(AdminToken::new);
     state.public_urls.clone_from(&config.server.public_urls);
+    state.accepts_local_urls = !config.is_production();
     state.stopping = stopping;
     Ok(state)
 }

@@ -32,6 +32,9 @@ pub struct AppState {
     pub metrics: Option<(AdminToken, MetricsPage)>,
     /// The URLs at which clients reach the server. Without any, only requests from this machine can be signed.
     pub public_urls: Vec<PublicUrl>,
+    /// Whether clients on this machine may sign requests to this machine while there are no public URLs. A proxy that says nothing of
+    /// itself cannot be told from such a client, so a production server does not accept them.
+    pub accepts_local_urls: bool,
     /// The limits of clients.
     pub(crate) limits: Limits,
     /// What is being sent to readers of ended jobs.
@@ -58,6 +61,7 @@ impl AppState {
             admin_token: None,
             metrics: None,
             public_urls: Vec::new(),
+            accepts_local_urls: true,
             limits: Limits::new(limits),
             shared: SharedTexts::default(),
             runtime,

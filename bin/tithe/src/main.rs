@@ -3,9 +3,11 @@
 mod adapters;
 mod ask;
 mod audit;
+mod backup;
 mod banner;
 mod client;
 mod config;
+mod copy;
 mod credits;
 mod database;
 mod failure;
@@ -16,7 +18,9 @@ mod migrate;
 mod operator;
 mod payouts;
 mod private;
+mod restore;
 mod secret;
+mod secret_files;
 mod selftest;
 mod serve;
 mod session;
@@ -66,6 +70,12 @@ enum Command {
         #[arg(long)]
         wallet: bool,
     },
+    /// Copy the SQLite database into one file, while servers use it
+    Backup(backup::BackupArgs),
+    /// Put a backup in the place of the SQLite database, which is kept under another name. Stop the servers first
+    Restore(restore::RestoreArgs),
+    /// Copy everything from one database into an empty one: from SQLite to PostgreSQL, or back. Stop the servers first
+    Copy(copy::CopyArgs),
     /// Show, retry and settle what is owed to customers
     Payouts {
         #[command(subcommand)]
@@ -147,6 +157,9 @@ fn main() -> ExitCode {
                 Ok(audit::could_not_look())
             })
         }
+        Command::Backup(args) => load(&args.config).and_then(|config| backup::run(&config, &args)),
+        Command::Restore(args) => load(&args.config).and_then(|config| restore::run(&config, &args)),
+        Command::Copy(args) => load(&args.config).and_then(|config| copy::run(&config, &args)),
         Command::Payouts { command } => {
             load(command.config()).and_then(|config| payouts::run(&config, command))
         }

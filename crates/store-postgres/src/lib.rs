@@ -8,6 +8,7 @@
 mod audit;
 mod batch;
 mod connector;
+mod copy;
 mod failure;
 mod listen;
 mod migrate;
@@ -26,6 +27,7 @@ mod transaction;
 mod url;
 mod writer;
 
+pub use copy::PostgresTables;
 pub use open_error::OpenError;
 pub use settings::PostgresSettings;
 pub use store::PostgresStore;

@@ -50,7 +50,7 @@ pub(crate) fn run(config: &Config, args: &BackupArgs) -> Result<ExitCode, Failur
     let database = Database::of(&config.storage)?;
     let (url, settings) = database.sqlite("backup")?;
     let runtime = tokio::runtime::Runtime::new()?;
-    let backing_up = SqliteStore::backup(url, settings, &args.file, copy_number(), args.force);
+    let backing_up = SqliteStore::backup(url, &args.file, copy_number(), args.force);
     let bytes = runtime.block_on(backing_up).map_err(doing("no backup was made"))?;
     let data_dir = &config.storage.data_dir;
     let folder = secret_files::folder_of(&args.file);

@@ -51,6 +51,7 @@ pub(crate) fn run(config: &Config, args: &CopyArgs) -> Result<ExitCode, Failure>
         );
     }
     let (copied, audits) = tokio::runtime::Runtime::new()?.block_on(async {
+        check_exists(&from)?;
         let source_alone = alone(&from)?;
         let mut source = source(&from).await?;
         if let Database::Sqlite { .. } = to {
@@ -92,14 +93,21 @@ fn alone(database: &Database) -> Result<Option<Exclusive>, Failure> {
     }
 }
 
+/// SQLite takes a file that is not there for a new database.
+fn check_exists(database: &Database) -> Result<(), Failure> {
+    let Database::Sqlite { url, .. } = database else { return Ok(()) };
+    let path = SqliteStore::path_of(url)?;
+    if std::fs::metadata(path).map_or(0, |file| file.len()) == 0 {
+        return Err(format!("no database at {path}: expected one that a server has made").into());
+    }
+    Ok(())
+}
+
 async fn source(database: &Database) -> Result<Box<dyn Tables>, Failure> {
     let reading = || doing("cannot read the source");
     Ok(match database {
         Database::Sqlite { url, settings } => {
             let path = SqliteStore::path_of(url)?;
-            if std::fs::metadata(path).map_or(0, |file| file.len()) == 0 {
-                return Err(format!("no database at {path}: expected one that a server has made").into());
-            }
             Box::new(SqliteTables::of_source(path, *settings).await.map_err(reading())?)
         }
         Database::Postgres { url, settings } => {

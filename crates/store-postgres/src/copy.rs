@@ -178,14 +178,14 @@ fn read(column: &Column) -> String {
     }
 }
 
-/// A column's value, from its place in the JSON array `row`.
+/// A column's value, from its place in the JSON array `item`.
 fn written((place, column): (usize, &Column)) -> String {
     let kind = match column.kind {
         ColumnKind::Whole => "::bigint",
         ColumnKind::Flag => "::int::boolean",
         ColumnKind::Text => "",
     };
-    format!("(row ->> {place}){kind}")
+    format!("(item ->> {place}){kind}")
 }
 
 #[async_trait]
@@ -250,7 +250,7 @@ impl Tables for PostgresTables {
         let values = list(table.columns.iter().enumerate().map(written));
         let statement = format!(
             "INSERT INTO {} ({columns}) OVERRIDING SYSTEM VALUE \
-             SELECT {values} FROM json_array_elements($1::json) AS given (row)",
+             SELECT {values} FROM json_array_elements($1::json) AS given (item)",
             quoted(&table.name)
         );
         let inserting = diesel::sql_query(statement).bind::<Text, _>(rows_json(rows));

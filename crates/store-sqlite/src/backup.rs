@@ -3,7 +3,7 @@
 //! `VACUUM INTO` reads one snapshot, as any reader does: in WAL mode it keeps nobody from writing. The copy is one file without a log.
 
 use crate::SqliteStore;
-use crate::connection::{OpenError, SqliteSettings, migrate_file};
+use crate::connection::{OpenError, migrate_file};
 use crate::files::{beside, has_bytes, private, sync_folder_of};
 use crate::integrity::{Integrity, read_only};
 use diesel::connection::SimpleConnection;
@@ -65,17 +65,12 @@ impl SqliteStore {
     ///
     /// # Errors
     /// [`BackupError`].
-    pub async fn backup(
-        url: &str,
-        settings: SqliteSettings,
-        to: &Path,
-        number: u32,
-        replace: bool,
-    ) -> Result<u64, BackupError> {
+    pub async fn backup(url: &str, to: &Path, number: u32, replace: bool) -> Result<u64, BackupError> {
         if !replace && to.exists() {
             return Err(BackupError::Exists(to.display().to_string()));
         }
-        let _in_use = Self::check(url, settings).await?;
+        // The tables may be out of date: a backup is what an upgrade begins with.
+        let _in_use = Self::check_presence(url).await?;
         let (from, to) = (PathBuf::from(Self::path_of(url)?), to.to_owned());
         let failed = to.clone();
         let done = tokio::task::spawn_blocking(move || publish(&from, &to, number, replace)).await;

@@ -193,13 +193,19 @@ impl SqliteStore {
 
     /// Checks that there is a database whose tables are up to date, and keeps others from replacing it. Changes nothing.
     pub(crate) async fn check(url: &str, settings: SqliteSettings) -> Result<Shared, OpenError> {
+        let in_use = Self::check_presence(url).await?;
+        Self::check_tables(Self::path_of(url)?, settings).await?;
+        Ok(in_use)
+    }
+
+    /// Checks that there is a database, and keeps others from replacing it. Changes nothing.
+    pub(crate) async fn check_presence(url: &str) -> Result<Shared, OpenError> {
         let path = Self::path_of(url)?;
         let in_use = Shared::read(path).await?;
         // A file of no bytes is a database without tables to SQLite; somebody has lost theirs.
         if is_missing(path) {
             return Err(OpenError::Missing { path: path.to_owned() });
         }
-        Self::check_tables(path, settings).await?;
         Ok(in_use)
     }
 

@@ -108,9 +108,8 @@ impl Shared {
         loop {
             if try_alone(&file).map_err(failed)? {
                 look(&database, &mut file).await?;
-                file.lock_shared().map_err(failed)?;
-                break;
             }
+            // Another program may come in between; then it has looked.
             match file.try_lock_shared() {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) if waited < PATIENCE => {

@@ -9,9 +9,11 @@
 
 mod api;
 mod audit;
+mod backups;
 mod bootstraps;
 mod buying;
 mod configuration;
+mod copies;
 mod credits;
 mod credits_file;
 mod database_faults;

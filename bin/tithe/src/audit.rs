@@ -5,7 +5,7 @@ use crate::database::Database;
 use crate::operator::operator_engine;
 use std::process::ExitCode;
 use tithe_engine::audit::{AuditReport, audit};
-use tithe_engine::reconciliation::{Balances, Difference, WalletReport};
+use tithe_engine::reconciliation::{Balances, Difference, DifferenceKind, WalletReport};
 use tithe_money::Msats;
 
 /// The exit code of an audit that could not look: it says nothing about the money.
@@ -69,8 +69,22 @@ fn print_wallet(report: &WalletReport) {
         None => println!("wallet: UNKNOWN: it did not list its payments"),
     }
     for difference in &report.differences {
-        let mark = if difference.kind.is_error() { "WRONG" } else { "note" };
+        let mark = match difference.kind {
+            DifferenceKind::ForgottenInvoice => "LOST",
+            kind if kind.is_error() => "WRONG",
+            _ => "note",
+        };
         println!("  {mark}: {difference}");
+    }
+    let lost = report.differences.iter().filter(|it| it.kind == DifferenceKind::ForgottenInvoice);
+    let lost: Vec<u64> = lost.filter_map(|it| it.wallet).map(|(amount, _)| amount.get()).collect();
+    if !lost.is_empty() {
+        println!(
+            "wallet: {} payments ({} msat) of invoices that the database has lost: the database was restored to a moment before \
+             them, or is another one. Nobody is credited. Pay a customer back from the wallet who shows one of these payment hashes",
+            lost.len(),
+            lost.iter().sum::<u64>()
+        );
     }
     if report.is_sound() {
         println!("wallet: sound: every payment of ours is in the ledger and in the wallet");
@@ -85,6 +99,9 @@ fn difference_json(difference: &Difference) -> serde_json::Value {
         "paymentHash": difference.payment_hash.to_string(),
         "detail": difference.to_string(),
         "isError": difference.kind.is_error(),
+        "isLostInvoice": difference.kind == DifferenceKind::ForgottenInvoice,
+        "settledAt": difference.settled_at.map(|at| at.to_string()),
+        "description": difference.description,
         "ledger": side(difference.ledger),
         "wallet": side(difference.wallet),
     })

@@ -65,6 +65,30 @@ impl Database {
         })
     }
 
+    /// The database of a URL, as `DATABASE_URL` is read: a relative SQLite path is below the data directory.
+    pub(crate) fn of_url(storage: &Storage, url: &str) -> Result<Self, Failure> {
+        Self::of(&storage.with_database(url))
+    }
+
+    /// The URL, with any password.
+    pub(crate) fn url(&self) -> &str {
+        match self {
+            Self::Sqlite { url, .. } | Self::Postgres { url, .. } => url,
+        }
+    }
+
+    /// The URL and the settings of a SQLite database; for another one, the reason why this command is not for it.
+    pub(crate) fn sqlite(&self, command: &str) -> Result<(&str, SqliteSettings), Failure> {
+        match self {
+            Self::Sqlite { url, settings } => Ok((url, *settings)),
+            Self::Postgres { .. } => Err(format!(
+                "`tithe {command}` is for SQLite: expected DATABASE_URL=sqlite://path/to/file.db, got a PostgreSQL URL; \
+                 docs/operating/back-up.md has the commands for PostgreSQL (pg_dump, pg_restore, pg_basebackup)"
+            )
+            .into()),
+        }
+    }
+
     /// Applies pending migrations and opens the database.
     pub(crate) async fn open(&self) -> Result<Arc<dyn Store>, Failure> {
         self.migrate().await?;

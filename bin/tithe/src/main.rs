@@ -4,10 +4,12 @@ mod accept;
 mod adapters;
 mod ask;
 mod audit;
+mod backup;
 mod banner;
 mod check;
 mod client;
 mod config;
+mod copy;
 mod credits;
 mod database;
 mod failure;
@@ -22,7 +24,9 @@ mod operator;
 mod payouts;
 mod peers;
 mod private;
+mod restore;
 mod secret;
+mod secret_files;
 mod selftest;
 mod serve;
 mod service_manager;
@@ -74,6 +78,12 @@ enum Command {
         #[arg(long)]
         wallet: bool,
     },
+    /// Copy the SQLite database into one file, while servers use it
+    Backup(backup::BackupArgs),
+    /// Put a backup in the place of the SQLite database, which is kept under another name. Stop the servers first
+    Restore(restore::RestoreArgs),
+    /// Copy everything from one database into an empty one: from SQLite to PostgreSQL, or back. Stop the servers first
+    Copy(copy::CopyArgs),
     /// Accept a database that servers of this machine refuse: restored to another cluster, or an old primary
     Database {
         #[command(subcommand)]
@@ -184,6 +194,9 @@ fn main() -> ExitCode {
                 Ok(audit::could_not_look())
             })
         }
+        Command::Backup(args) => load(&args.config).and_then(|config| backup::run(&config, &args)),
+        Command::Restore(args) => load(&args.config).and_then(|config| restore::run(&config, &args)),
+        Command::Copy(args) => load(&args.config).and_then(|config| copy::run(&config, &args)),
         Command::Database { command: DatabaseCommand::Accept(args) } => {
             load(&args).and_then(|config| accept::run(&config))
         }

@@ -115,6 +115,8 @@ pub struct WalletPayment {
     pub fee: Msats,
     /// When the payment was settled, as reported by the wallet.
     pub settled_at: Timestamp,
+    /// Incoming: the description of the invoice, if the wallet reports it.
+    pub description: Option<String>,
 }
 
 /// The payments that the wallet reports. The stream ends when the connection is lost; the listener then subscribes

@@ -9,6 +9,7 @@ mod audit;
 mod batch;
 mod connect_error;
 mod connector;
+mod copy;
 mod facts;
 mod failure;
 mod hosts;
@@ -34,6 +35,7 @@ mod transaction;
 mod url;
 mod writer;
 
+pub use copy::PostgresTables;
 pub use facts::PostgresFacts;
 pub use open_error::OpenError;
 pub use pooler::Pooled;

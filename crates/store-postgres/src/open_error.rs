@@ -61,6 +61,17 @@ pub enum OpenError {
         /// The number of missing migrations.
         pending: usize,
     },
+    /// Servers, or other commands, are connected, and what was asked for needs the database to stand still.
+    #[error(
+        "the database at {at} is in use: expected no other program with this application_name, got {connections} \
+         connections; stop the servers first"
+    )]
+    InUse {
+        /// Host, port and name of the database.
+        at: String,
+        /// The number of their connections.
+        connections: i64,
+    },
     /// The tables cannot be migrated.
     #[error("cannot migrate the database at {at}")]
     Migrate {

@@ -3,6 +3,7 @@
 //! A row is the same on SQLite and on PostgreSQL; how it is locked, loaded and written is each store's own. This crate
 //! connects to nothing and runs no statement.
 
+pub mod copy;
 pub mod measurements;
 pub mod payouts;
 pub mod retention;

@@ -1,6 +1,8 @@
 //! Opening the database, and running work on its connections.
 
 use crate::fault::Fault;
+use crate::integrity::read_only;
+use crate::lock::{LockError, Shared};
 use diesel::connection::Connection as _;
 use diesel::dsl::sql;
 use diesel::migration::MigrationSource;
@@ -13,6 +15,8 @@ use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
 use diesel_async::{AsyncConnection, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use futures_util::FutureExt;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tithe_engine::log::SlowCall;
 use tithe_engine::store::StoreError;
@@ -23,7 +27,7 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlit
 /// A transaction takes a few milliseconds; one that takes this long waits for the disk, or for another program.
 const SLOW: Duration = Duration::from_secs(1);
 
-type Connection = SyncConnectionWrapper<SqliteConnection>;
+pub(crate) type Connection = SyncConnectionWrapper<SqliteConnection>;
 
 /// What an acknowledged write survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,7 +58,7 @@ impl Default for SqliteSettings {
 
 /// What a program does with the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Access {
+pub(crate) enum Access {
     /// It reads and writes.
     ReadWrite,
     /// It only reads: SQLite itself refuses every write.
@@ -77,6 +81,9 @@ pub enum OpenError {
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// It must not be used now, or not as it is.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// There is no such file, or it is empty.
     #[error("no database at {path}: expected a file that a server or `tithe migrate` has made")]
     Missing {
@@ -109,6 +116,8 @@ pub enum OpenError {
 pub struct SqliteStore {
     writer: Pool<Connection>,
     readers: Pool<Connection>,
+    /// Keeps others from replacing the database.
+    _in_use: Arc<Shared>,
 }
 
 impl SqliteStore {
@@ -130,6 +139,7 @@ impl SqliteStore {
     pub async fn migrate(url: &str, settings: SqliteSettings) -> Result<usize, OpenError> {
         let path = Self::path_of(url)?;
         let open = |cause| OpenError::Open { path: path.to_owned(), cause };
+        let _in_use = Shared::enter(path).await?;
         // The first connection sets the journal mode, which the others rely on.
         let first = establish(path.to_owned(), settings, Access::ReadWrite).await;
         let mut first = first.map_err(|cause| open(cause.into()))?;
@@ -158,7 +168,8 @@ impl SqliteStore {
     /// [`OpenError`].
     pub async fn open(url: &str, settings: SqliteSettings) -> Result<Self, OpenError> {
         Self::migrate(url, settings).await?;
-        Self::pools(url, settings, Access::ReadWrite).await
+        let in_use = Shared::enter(Self::path_of(url)?).await?;
+        Self::pools(url, settings, Access::ReadWrite, in_use).await
     }
 
     /// Opens a database that exists and whose tables are up to date. It creates and migrates nothing. Tables that are ahead of this
@@ -167,8 +178,13 @@ impl SqliteStore {
     /// # Errors
     /// [`OpenError::Missing`], [`OpenError::Outdated`], and the others.
     pub async fn connect(url: &str, settings: SqliteSettings) -> Result<Self, OpenError> {
-        Self::check(url, settings).await?;
-        Self::pools(url, settings, Access::ReadWrite).await
+        let path = Self::path_of(url)?;
+        if is_missing(path) && !crate::replacement::is_begun(Path::new(path)) {
+            return Err(OpenError::Missing { path: path.to_owned() });
+        }
+        let in_use = Shared::enter(path).await?;
+        Self::check_tables(path, settings).await?;
+        Self::pools(url, settings, Access::ReadWrite, in_use).await
     }
 
     /// Like [`Self::connect`], for a program that only reads: it leaves the file exactly as it is.
@@ -176,17 +192,30 @@ impl SqliteStore {
     /// # Errors
     /// As [`Self::connect`].
     pub async fn connect_read_only(url: &str, settings: SqliteSettings) -> Result<Self, OpenError> {
-        Self::check(url, settings).await?;
-        Self::pools(url, settings, Access::ReadOnly).await
+        let in_use = Self::check(url, settings).await?;
+        Self::pools(url, settings, Access::ReadOnly, in_use).await
     }
 
-    /// Checks that there is a database whose tables are up to date. Changes nothing.
-    async fn check(url: &str, settings: SqliteSettings) -> Result<(), OpenError> {
+    /// Checks that there is a database whose tables are up to date, and keeps others from replacing it. Changes nothing.
+    pub(crate) async fn check(url: &str, settings: SqliteSettings) -> Result<Shared, OpenError> {
+        let in_use = Self::check_presence(url).await?;
+        Self::check_tables(Self::path_of(url)?, settings).await?;
+        Ok(in_use)
+    }
+
+    /// Checks that there is a database, and keeps others from replacing it. Changes nothing.
+    pub(crate) async fn check_presence(url: &str) -> Result<Shared, OpenError> {
         let path = Self::path_of(url)?;
+        let in_use = Shared::read(path).await?;
         // A file of no bytes is a database without tables to SQLite; somebody has lost theirs.
-        if std::fs::metadata(path).map_or(0, |file| file.len()) == 0 {
+        if is_missing(path) {
             return Err(OpenError::Missing { path: path.to_owned() });
         }
+        Ok(in_use)
+    }
+
+    /// Checks that no migration is missing. Changes nothing.
+    async fn check_tables(path: &str, settings: SqliteSettings) -> Result<(), OpenError> {
         let open = |cause| OpenError::Open { path: path.to_owned(), cause };
         let first = establish(path.to_owned(), settings, Access::ReadOnly).await;
         let mut first = first.map_err(|cause| open(cause.into()))?;
@@ -199,13 +228,19 @@ impl SqliteStore {
         }
     }
 
-    async fn pools(url: &str, settings: SqliteSettings, access: Access) -> Result<Self, OpenError> {
+    async fn pools(
+        url: &str,
+        settings: SqliteSettings,
+        access: Access,
+        in_use: Shared,
+    ) -> Result<Self, OpenError> {
         let path = Self::path_of(url)?;
         let open = |cause| OpenError::Open { path: path.to_owned(), cause };
         let pool = |size| pool(path, size, settings, access);
         Ok(Self {
             writer: pool(1).await.map_err(|cause| open(cause.into()))?,
             readers: pool(settings.readers.max(1)).await.map_err(|cause| open(cause.into()))?,
+            _in_use: Arc::new(in_use),
         })
     }
 
@@ -282,7 +317,11 @@ async fn pool(
         .await
 }
 
-async fn establish(path: String, settings: SqliteSettings, access: Access) -> ConnectionResult<Connection> {
+pub(crate) async fn establish(
+    path: String,
+    settings: SqliteSettings,
+    access: Access,
+) -> ConnectionResult<Connection> {
     let address = match access {
         Access::ReadWrite => path,
         Access::ReadOnly => read_only(&path),
@@ -306,10 +345,33 @@ async fn establish(path: String, settings: SqliteSettings, access: Access) -> Co
     Ok(connection)
 }
 
-/// The address at which SQLite opens a file for reading only (<https://sqlite.org/uri.html>).
-fn read_only(path: &str) -> String {
-    let path = path.replace('%', "%25").replace('#', "%23");
-    format!("file:{path}?mode=ro")
+fn is_missing(path: &str) -> bool {
+    std::fs::metadata(path).map_or(0, |file| file.len()) == 0
+}
+
+/// Runs the missing migrations on a file that nobody else uses.
+pub(crate) fn migrate_file(
+    connection: &mut SqliteConnection,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    connection.run_pending_migrations(MIGRATIONS).map(drop)
+}
+
+/// How many of a database's migrations this program does not know; `None` if it is no database of Tithe's.
+pub(crate) fn unknown_migrations(address: &str) -> Option<usize> {
+    let mut connection = SqliteConnection::establish(address).ok()?;
+    let tables = "EXISTS (SELECT 1 FROM sqlite_master WHERE name = '__diesel_schema_migrations') \
+        AND EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'transfers')";
+    let is_ours: bool = diesel::select(sql::<Bool>(tables)).get_result(&mut connection).ok()?;
+    if !is_ours {
+        return None;
+    }
+    let applied: Vec<String> = __diesel_schema_migrations::table
+        .select(__diesel_schema_migrations::version)
+        .load(&mut connection)
+        .ok()?;
+    let known = MigrationSource::<Sqlite>::migrations(&MIGRATIONS).ok()?;
+    let known: Vec<String> = known.iter().map(|step| step.name().version().to_string()).collect();
+    Some(applied.iter().filter(|version| !known.contains(version)).count())
 }
 
 /// The number of missing migrations. Changes nothing.
@@ -344,7 +406,7 @@ impl From<diesel::result::Error> for MigrateError {
     }
 }
 
-fn store_error(cause: diesel::result::Error) -> StoreError {
+pub(crate) fn store_error(cause: diesel::result::Error) -> StoreError {
     // diesel distinguishes SQLITE_BUSY only by its text.
     let busy = match &cause {
         diesel::result::Error::DatabaseError(_, info) => {

@@ -5,11 +5,22 @@
 //! Write transactions begin `IMMEDIATE`. The store locks, loads and writes; it makes no decisions.
 
 mod audit;
+mod backup;
 mod batch;
 mod connection;
+mod copy;
 mod fault;
+mod files;
+mod integrity;
+mod lock;
 mod reads;
+mod replacement;
+mod restore;
 mod retention;
 mod tables;
 
+pub use backup::BackupError;
 pub use connection::{OpenError, SqliteSettings, SqliteStore, Synchronous};
+pub use copy::SqliteTables;
+pub use lock::{Exclusive, LockError};
+pub use restore::{RestoreError, Staged};

@@ -49,6 +49,8 @@ pub(crate) struct Record {
     labels: Vec<String>,
     /// Our id for what was requested.
     pub our_id: Option<String>,
+    /// What an invoice is for.
+    pub memo: Option<String>,
 }
 
 /// The record as LNbits writes it.
@@ -68,6 +70,8 @@ struct Wire {
     updated_at: Timestamp,
     #[serde(default)]
     labels: Option<Vec<String>>,
+    #[serde(default)]
+    memo: Option<String>,
     #[serde(default)]
     external_id: Option<String>,
     #[serde(default)]
@@ -101,6 +105,7 @@ impl From<Wire> for Record {
             created_at: wire.created_at,
             updated_at: wire.updated_at,
             labels: wire.labels.unwrap_or_default(),
+            memo: wire.memo,
             our_id: wire.external_id.or_else(|| wire.extra.and_then(|extra| extra.tithe_id)),
         }
     }

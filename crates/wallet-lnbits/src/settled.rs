@@ -4,7 +4,7 @@ use crate::api::Api;
 use crate::record::Record;
 use std::collections::HashSet;
 use tithe_clock::Timestamp;
-use tithe_lightning::{WalletError, WalletPayment};
+use tithe_lightning::{Direction, WalletError, WalletPayment};
 
 /// The number of payments in a page.
 const PAGE: usize = 500;
@@ -48,6 +48,7 @@ fn settled_payment(record: &Record) -> Result<Option<WalletPayment>, WalletError
         amount: record.amount()?,
         fee: record.fee()?,
         settled_at: record.updated_at,
+        description: record.memo.clone().filter(|_| direction == Direction::Incoming),
     }))
 }
 

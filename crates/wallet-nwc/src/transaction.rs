@@ -28,6 +28,8 @@ pub(crate) struct Transaction {
     expires_at: Option<i64>,
     #[serde(default)]
     settled_at: Option<i64>,
+    #[serde(default)]
+    description: Option<String>,
 }
 
 /// See [`Transaction::identity`].
@@ -212,7 +214,8 @@ impl Transaction {
             return nonsense("a record has no valid payment hash");
         };
         let (amount, fee) = (self.amount()?, self.fee()?);
-        Ok(Some(WalletPayment { direction, payment_hash, amount, fee, settled_at }))
+        let description = self.description.clone();
+        Ok(Some(WalletPayment { direction, payment_hash, amount, fee, settled_at, description }))
     }
 }
 

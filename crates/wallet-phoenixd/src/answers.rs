@@ -67,6 +67,7 @@ pub(crate) struct IncomingPayment {
     /// Since 0.6.1.
     pub requested_sat: Option<u64>,
     pub invoice: Option<String>,
+    pub description: Option<String>,
     /// What arrived, less the fees, rounded towards zero. Negative when the payment triggered a purchase of liquidity that cost
     /// more than the payment brought.
     pub received_sat: i64,

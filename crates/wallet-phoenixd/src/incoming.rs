@@ -76,6 +76,7 @@ impl IncomingPayment {
             amount: payment.amount,
             fee: payment.liquidity_fee,
             settled_at: payment.received_at,
+            description: self.description.clone(),
         }))
     }
 
@@ -142,6 +143,7 @@ mod tests {
             is_expired: None,
             requested_sat: Some(18_037),
             invoice: None,
+            description: None,
             received_sat: 0,
             fees: 0,
             expires_at: Some(EXPIRES_AT),

@@ -48,6 +48,7 @@ impl OutgoingPayment {
             amount: self.amount()?,
             fee: self.fee()?,
             settled_at: time("completedAt", completed_at)?,
+            description: None,
         }))
     }
 

@@ -107,6 +107,7 @@ impl State {
                 amount: invoice.record.amount.to_msats(),
                 fee: liquidity_fee,
                 settled_at: at,
+                description: Some(invoice.record.description.clone()),
             }),
             Progress::Unpaid | Progress::MadeToExpire => None,
         });
@@ -117,6 +118,7 @@ impl State {
             amount: payment.amount,
             fee: payment.fee,
             settled_at: payment.at,
+            description: None,
         });
         incoming.chain(outgoing).filter(|payment| payment.settled_at >= since).collect()
     }

@@ -40,6 +40,7 @@ pub(super) const SETTINGS: &[Setting] = &[
 ];
 
 /// The data directory, the database, and the secrets that are kept.
+#[derive(Clone)]
 pub(crate) struct Storage {
     pub(crate) data_dir: PathBuf,
     database_url: String,
@@ -75,6 +76,16 @@ impl Storage {
             Some(path) if !path.is_empty() => format!("sqlite://{}", self.data_dir.join(path).display()),
             _ => self.database_url.clone(),
         }
+    }
+
+    /// The URL of the database as it was configured.
+    pub(crate) fn configured_url(&self) -> &str {
+        &self.database_url
+    }
+
+    /// The same, with another database.
+    pub(crate) fn with_database(&self, url: &str) -> Self {
+        Self { database_url: url.to_owned(), ..self.clone() }
     }
 
     /// Whether servers on other machines may use the database, too.

@@ -9,10 +9,12 @@
 
 mod api;
 mod audit;
+mod backups;
 mod bootstraps;
 mod buying;
 mod config_check;
 mod configuration;
+mod copies;
 mod credits;
 mod credits_file;
 mod database_faults;

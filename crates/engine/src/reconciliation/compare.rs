@@ -2,9 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use tithe_clock::Timestamp;
 use tithe_ledger::{Transfer, TransferKind};
 use tithe_lightning::{Direction, PaymentHash, WalletPayment};
 use tithe_money::Msats;
+
+/// How the descriptions of all our invoices begin.
+const INVOICE_DESCRIPTION_PREFIX: &str = "Tithe: ";
 
 /// How the ledger and the wallet differ on one payment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +23,9 @@ pub enum DifferenceKind {
     NotSent,
     /// Both know the payment, with different amounts.
     Amount,
+    /// The wallet has received a payment for an invoice that the database does not know, and whose description is one that Tithe
+    /// writes: most likely it was made after the moment to which the database was restored.
+    ForgottenInvoice,
     /// The wallet has received a payment that is none of ours: the operator's own.
     ForeignReceived,
     /// The wallet has sent a payment that is none of ours: the operator's own.
@@ -26,10 +33,11 @@ pub enum DifferenceKind {
 }
 
 impl DifferenceKind {
-    /// Whether the difference is an error. Payments that are none of ours are not.
+    /// Whether the difference is an error. Payments that are none of ours are not; and those of invoices that were lost with a part of
+    /// the database cannot be credited to anybody any more.
     #[must_use]
     pub const fn is_error(self) -> bool {
-        !matches!(self, Self::ForeignReceived | Self::ForeignSent)
+        !matches!(self, Self::ForgottenInvoice | Self::ForeignReceived | Self::ForeignSent)
     }
 }
 
@@ -44,6 +52,10 @@ pub struct Difference {
     pub ledger: Option<(Msats, Msats)>,
     /// What the wallet says: the amount and the fee.
     pub wallet: Option<(Msats, Msats)>,
+    /// When the wallet has settled it.
+    pub settled_at: Option<Timestamp>,
+    /// The description of the invoice, if it was received and the wallet reports one.
+    pub description: Option<String>,
 }
 
 impl fmt::Display for Difference {
@@ -54,6 +66,9 @@ impl fmt::Display for Difference {
             DifferenceKind::NotBooked => "sent by the wallet, but not booked",
             DifferenceKind::NotSent => "booked as sent, but not in the wallet's list",
             DifferenceKind::Amount => "the amounts differ",
+            DifferenceKind::ForgottenInvoice => {
+                "received by the wallet for an invoice of tithe that the database does not know"
+            }
             DifferenceKind::ForeignReceived => "received by the wallet for none of our invoices",
             DifferenceKind::ForeignSent => "sent by the wallet for none of our payouts",
         };
@@ -63,7 +78,14 @@ impl fmt::Display for Difference {
             None => Ok(()),
         };
         side(f, "ledger", self.ledger)?;
-        side(f, "wallet", self.wallet)
+        side(f, "wallet", self.wallet)?;
+        if let Some(at) = self.settled_at {
+            write!(f, "; settled at {at}")?;
+        }
+        match &self.description {
+            Some(description) => write!(f, "; described as {description:?}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -107,25 +129,33 @@ pub(super) fn compare(
     listed: &[WalletPayment],
     known: &HashMap<(Direction, PaymentHash), Known>,
 ) -> Vec<Difference> {
-    let mut wallet = Sides::new();
+    let mut wallet = BTreeMap::new();
     for payment in listed {
-        wallet.insert((payment.direction, payment.payment_hash), (payment.amount, payment.fee));
+        wallet.insert((payment.direction, payment.payment_hash), payment);
     }
     let mut differences = Vec::new();
-    for (key @ (direction, payment_hash), says) in &wallet {
+    for (key @ (direction, payment_hash), payment) in &wallet {
+        let says = (payment.amount, payment.fee);
         let kind = match (ledger.get(key), known.get(key)) {
-            (Some(books), _) if books == says => continue,
+            (Some(books), _) if *books == says => continue,
             (Some(_), _) => DifferenceKind::Amount,
             (None, Some(Known::PayoutInFlight)) => continue,
             (None, Some(Known::Invoice)) => DifferenceKind::NotCredited,
             (None, Some(Known::Payout)) => DifferenceKind::NotBooked,
             (None, None) => match direction {
+                Direction::Incoming if is_described_by_us(payment) => DifferenceKind::ForgottenInvoice,
                 Direction::Incoming => DifferenceKind::ForeignReceived,
                 Direction::Outgoing => DifferenceKind::ForeignSent,
             },
         };
-        let (ledger, wallet) = (ledger.get(key).copied(), Some(*says));
-        differences.push(Difference { kind, payment_hash: *payment_hash, ledger, wallet });
+        differences.push(Difference {
+            kind,
+            payment_hash: *payment_hash,
+            ledger: ledger.get(key).copied(),
+            wallet: Some(says),
+            settled_at: Some(payment.settled_at),
+            description: payment.description.clone(),
+        });
     }
     for (key @ (direction, payment_hash), says) in ledger {
         if !wallet.contains_key(key) {
@@ -133,17 +163,31 @@ pub(super) fn compare(
                 Direction::Incoming => DifferenceKind::NotReceived,
                 Direction::Outgoing => DifferenceKind::NotSent,
             };
-            let ledger = Some(*says);
-            differences.push(Difference { kind, payment_hash: *payment_hash, ledger, wallet: None });
+            differences.push(Difference {
+                kind,
+                payment_hash: *payment_hash,
+                ledger: Some(*says),
+                wallet: None,
+                settled_at: None,
+                description: None,
+            });
         }
     }
     differences
 }
 
+/// Whether the description is one that this program writes. Other programs could write it, too: it is the best that a wallet can say
+/// about an invoice that the database does not know.
+fn is_described_by_us(payment: &WalletPayment) -> bool {
+    payment
+        .description
+        .as_deref()
+        .is_some_and(|description| description.starts_with(INVOICE_DESCRIPTION_PREFIX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tithe_clock::Timestamp;
     use tithe_ledger::{AccountId, TransferKey};
     use uuid::Uuid;
 
@@ -169,7 +213,8 @@ mod tests {
 
     fn payment(direction: Direction, n: u8, amount: u64, fee: u64) -> WalletPayment {
         let settled_at = Timestamp::UNIX_EPOCH;
-        WalletPayment { direction, payment_hash: hash(n), amount: msats(amount), fee: msats(fee), settled_at }
+        let (payment_hash, amount, fee) = (hash(n), msats(amount), msats(fee));
+        WalletPayment { direction, payment_hash, amount, fee, settled_at, description: None }
     }
 
     #[test]
@@ -188,6 +233,10 @@ mod tests {
             payment(outgoing, 3, 3_000, 7),
             payment(incoming, 5, 5_000, 0),
             payment(incoming, 6, 6_000, 0),
+            WalletPayment {
+                description: Some("Tithe: a node".to_owned()),
+                ..payment(incoming, 10, 10_000, 0)
+            },
             payment(outgoing, 7, 7_000, 1),
             payment(outgoing, 8, 8_000, 1),
             payment(outgoing, 9, 9_000, 1),
@@ -201,10 +250,11 @@ mod tests {
         ]);
         let found = compare(&ledger, &listed, &known);
         let found: Vec<_> = found.iter().map(|it| (it.payment_hash, it.kind)).collect();
-        assert_eq!(found.len(), 8, "{found:?}");
+        assert_eq!(found.len(), 9, "{found:?}");
         for expected in [
             (hash(5), DifferenceKind::NotCredited),
             (hash(6), DifferenceKind::ForeignReceived),
+            (hash(10), DifferenceKind::ForgottenInvoice),
             (hash(3), DifferenceKind::Amount),
             (hash(8), DifferenceKind::NotBooked),
             (hash(9), DifferenceKind::ForeignSent),

@@ -168,8 +168,9 @@ impl Reconciliation {
     pub async fn report(&self) -> Result<WalletReport, EngineError> {
         let store = &self.core.ports.store;
         let first = store.wallet_transfers(Timestamp::UNIX_EPOCH).await?;
-        let since = first.first().map_or_else(|| self.core.now(), |transfer| transfer.created_at);
-        let listing = self.core.ports.wallet.payments_settled(since - CLOCK_TOLERANCE);
+        // A ledger without payments may be one that was restored to a moment before the first.
+        let since = first.first().map(|transfer| transfer.created_at - CLOCK_TOLERANCE);
+        let listing = self.core.ports.wallet.payments_settled(since.unwrap_or(Timestamp::UNIX_EPOCH));
         let listed = match tokio::time::timeout(LIST_TIMEOUT, listing).await.unwrap_or_else(late) {
             Ok(listed) => listed,
             Err(failure) => {

@@ -83,11 +83,15 @@ async fn both_directions_are_listed_with_exact_amounts_and_fees() {
         amount: msats(amount),
         fee: msats(fee),
         settled_at: now() + Duration::from_millis(millis),
+        description: None,
     };
     assert_eq!(
         listed,
         [
-            entry(Direction::Incoming, PREIMAGE.payment_hash(), 1_000_000, 877_000, 1_234),
+            WalletPayment {
+                description: Some("a job".to_owned()),
+                ..entry(Direction::Incoming, PREIMAGE.payment_hash(), 1_000_000, 877_000, 1_234)
+            },
             entry(Direction::Incoming, hash(21), 21_000, 0, 0),
             entry(Direction::Outgoing, hash(1), 1_000_400, 8_001, 5),
             entry(Direction::Outgoing, hash(2), 25_000, 4_100, 5),

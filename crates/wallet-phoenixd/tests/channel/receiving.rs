@@ -23,6 +23,7 @@ fn listed(payment: &ReceivedPayment) -> WalletPayment {
         amount: payment.amount,
         fee: payment.liquidity_fee,
         settled_at: payment.received_at,
+        description: None,
     }
 }
 

@@ -1,0 +1,290 @@
+//! Backups: made while a server sells, restored, and what is refused.
+
+use crate::operating::procedure;
+use crate::server::Server;
+use crate::test_env::TestEnv;
+use crate::{all_of, ask, text};
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, SqliteConnection};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use tithe_test_postgres::{Cluster, ClusterOptions};
+
+/// Runs a block of the chapters as it is written there, with the program under test and these variables.
+pub(crate) fn run_procedure(folder: &Path, name: &str, variables: &[(&str, &str)]) -> Output {
+    let program = Path::new(env!("CARGO_BIN_EXE_tithe")).parent().unwrap();
+    let mut path = program.as_os_str().to_owned();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap());
+    let mut command = Command::new("sh");
+    command.arg("-euc").arg(procedure(name)).current_dir(folder).env("HOME", folder).env("PATH", path);
+    for (name, _) in std::env::vars() {
+        if name.starts_with("TITHE_") || name.starts_with("PG") || name == "DATABASE_URL" {
+            command.env_remove(name);
+        }
+    }
+    command.envs(variables.iter().copied()).output().unwrap()
+}
+
+fn ok(output: &Output) -> String {
+    assert!(output.status.success(), "{}", all_of(output));
+    all_of(output)
+}
+
+fn refused(output: &Output, parts: &[&str]) {
+    let told = all_of(output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(parts.iter().all(|part| told.contains(part)), "{parts:?} in {told}");
+}
+
+fn sell(server: &Server) {
+    let sold = ask(server, &["hello"]);
+    assert!(sold.status.success(), "{}", all_of(&sold));
+}
+
+/// The path of a backup, beside the data directory.
+fn backup(env: &TestEnv, name: &str) -> String {
+    let path = env.path().join(name);
+    let path = path.to_str().unwrap().to_owned();
+    ok(&env.run(&["backup", &path, "--audit"]));
+    path
+}
+
+fn names(folder: &Path, part: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.file_name().unwrap().to_string_lossy().contains(part)).collect()
+}
+
+/// Every file of the data directory, but the memory that SQLite shares between processes and the lock.
+fn files(env: &TestEnv) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files: Vec<_> = names(env.file().parent().unwrap(), "tithe.db")
+        .into_iter()
+        .filter(|path| !["-shm", "-lock"].iter().any(|end| path.to_string_lossy().ends_with(end)))
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_backup_of_a_running_server_is_restored_as_the_chapter_says() {
+    let env = TestEnv::sqlite();
+    let mut server = env.start();
+    sell(&server);
+    let folder = env.path().join("backups");
+    let variables = [("BACKUPS", folder.to_str().unwrap())];
+    let made = ok(&run_procedure(env.path(), "back-up-sqlite", &variables));
+    assert!(made.contains("complete and on disk") && made.contains("audit: sound"), "{made}");
+    assert!(made.contains("token.secret"), "{made}");
+    sell(&server);
+    // While a server uses it, the database is not replaced.
+    let restore = || run_procedure(env.path(), "restore-sqlite", &variables);
+    assert!(!restore().status.success());
+    assert_eq!(env.audit()["jobs"], 2);
+    assert!(server.stop());
+    let told = ok(&restore());
+    assert!(told.contains("audit: sound") && told.contains("the former database is kept"), "{told}");
+    // The wallet has received what the database has lost.
+    assert_eq!(told.matches("LOST: payment ").count(), 2, "{told}");
+    assert!(told.contains("described as \\\"Tithe: ") || told.contains("described as \"Tithe: "), "{told}");
+    assert_eq!(env.audit()["jobs"], 1);
+    assert_eq!(names(env.file().parent().unwrap(), "before-restore").len(), 1);
+    server.restart().unwrap();
+    sell(&server);
+    assert_eq!(env.audit()["jobs"], 2);
+}
+
+#[test]
+fn a_restore_needs_no_database_that_is_whole_nor_any() {
+    let env = TestEnv::sqlite();
+    let mut server = env.start();
+    sell(&server);
+    assert!(server.stop());
+    let saved = env.path().join("all.db");
+    let saved = saved.to_str().unwrap();
+    ok(&env.run(&["backup", saved, "--with-secrets"]));
+    // Random bytes, then nothing at all.
+    fs::write(env.file(), vec![7; 100_000]).unwrap();
+    refused(&env.run(&["backup", "other.db"]), &["is not a SQLite database"]);
+    let told = server.restart().unwrap_err();
+    assert!(told.contains("is not a SQLite database"), "{told}");
+    ok(&env.run(&["restore", saved]));
+    assert_eq!(env.audit()["jobs"], 1);
+    let secret = env.path().join("tithe-data/token.secret");
+    let before = fs::read(&secret).unwrap();
+    fs::remove_dir_all(env.path().join("tithe-data")).unwrap();
+    let told = ok(&env.run(&["restore", saved]));
+    assert!(told.contains("there was no database before") && told.contains("secret restored"), "{told}");
+    assert_eq!(fs::read(&secret).unwrap(), before);
+    assert_eq!(env.audit()["jobs"], 1);
+}
+
+#[test]
+fn a_copy_over_the_database_of_a_killed_server_is_noticed_before_anything_is_written() {
+    let env = TestEnv::sqlite();
+    let mut server = env.start();
+    sell(&server);
+    let older = backup(&env, "older.db");
+    for _ in 0..3 {
+        sell(&server);
+    }
+    server.kill();
+    assert!(fs::metadata(env.file().with_file_name("tithe.db-wal")).unwrap().len() > 0);
+    // The mistake: the write-ahead log of the former database is left beside the copy.
+    fs::copy(&older, env.file()).unwrap();
+    let before = files(&env);
+    let told = server.restart().unwrap_err();
+    assert!(told.contains("was replaced while the write-ahead log"), "{told}");
+    let audited = env.run(&["audit"]);
+    assert_eq!(audited.status.code(), Some(2), "{}", all_of(&audited));
+    assert!(files(&env) == before, "something was written");
+    // What to do is what the message says.
+    ok(&env.run(&["restore", &older]));
+    assert_eq!(env.audit()["jobs"], 1);
+    server.restart().unwrap();
+    sell(&server);
+    assert_eq!(env.audit()["jobs"], 2);
+}
+
+#[test]
+fn a_server_does_not_start_on_a_corrupt_database_that_was_not_closed() {
+    let env = TestEnv::sqlite();
+    let mut server = env.start();
+    sell(&server);
+    let whole = backup(&env, "whole.db");
+    sell(&server);
+    server.kill();
+    // A disk that writes zeros over the second half.
+    let mut bytes = fs::read(env.file()).unwrap();
+    let half = bytes.len() / 2;
+    bytes[half..].fill(0);
+    fs::write(env.file(), &bytes).unwrap();
+    let _log = fs::remove_file(env.file().with_file_name("tithe.db-wal"));
+    fs::write(env.file().with_file_name("tithe.db-wal"), vec![0; 32]).unwrap();
+    let before = files(&env);
+    let told = server.restart().unwrap_err();
+    assert!(told.contains("is corrupt: ") && told.contains("tithe restore"), "{told}");
+    assert!(files(&env) == before, "something was written");
+    ok(&env.run(&["restore", &whole]));
+    server.restart().unwrap();
+    assert_eq!(env.audit()["jobs"], 1);
+}
+
+#[test]
+fn a_restore_that_is_killed_leaves_one_of_the_two_databases_whole() {
+    let env = TestEnv::sqlite();
+    let mut server = env.start();
+    sell(&server);
+    let saved = backup(&env, "one.db");
+    sell(&server);
+    assert!(server.stop());
+    let folder = env.file().parent().unwrap().to_owned();
+    let jobs = |env: &TestEnv| {
+        // The next program completes what has begun.
+        ok(&env.run(&["migrate"]));
+        env.audit()["jobs"].as_u64().unwrap()
+    };
+    // Each part of a name appears later than the one before it.
+    for part in ["-lock", ".restoring-", "-restore", ".before-restore-"] {
+        for _ in 0..3 {
+            let known = names(&folder, part).len();
+            let mut restore = env
+                .tithe()
+                .args(["restore", &saved])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            while names(&folder, part).len() == known && restore.try_wait().unwrap().is_none() {
+                std::thread::yield_now();
+            }
+            let _ended = restore.kill();
+            restore.wait().unwrap();
+            let found = jobs(&env);
+            assert!(found == 1 || found == 2, "{part}: {found}");
+        }
+    }
+    ok(&env.run(&["restore", &saved]));
+    assert_eq!(jobs(&env), 1);
+}
+
+#[test]
+fn what_cannot_be_backed_up_or_restored_is_said() {
+    let env = TestEnv::sqlite();
+    refused(&env.run(&["backup", "b.db"]), &["no database at"]);
+    let mut server = env.start();
+    assert!(server.stop());
+    let saved = backup(&env, "b.db");
+    refused(&env.run(&["backup", &saved]), &["exists", "--force"]);
+    ok(&env.run(&["backup", &saved, "--force"]));
+    refused(&env.run(&["backup", "missing/b.db"]), &["no backup was made", "missing/b.db"]);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(fs::metadata(&saved).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let before = files(&env);
+    refused(&env.run(&["restore", "nothing.db"]), &["no backup at nothing.db"]);
+    fs::write(env.path().join("text.db"), "a text that is no database").unwrap();
+    refused(&env.run(&["restore", "text.db"]), &["text.db is not a SQLite database"]);
+    let other = env.path().join("other.db");
+    let mut database = SqliteConnection::establish(other.to_str().unwrap()).unwrap();
+    database.batch_execute("CREATE TABLE notes (id INTEGER PRIMARY KEY)").unwrap();
+    drop(database);
+    refused(&env.run(&["restore", "other.db"]), &["other.db is not a database of tithe"]);
+    refused(&env.run(&["restore", env.file().to_str().unwrap()]), &["is the database itself"]);
+    let newer = env.path().join("newer.db");
+    fs::copy(&saved, &newer).unwrap();
+    let mut database = SqliteConnection::establish(newer.to_str().unwrap()).unwrap();
+    database
+        .batch_execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('29990101000000')")
+        .unwrap();
+    drop(database);
+    refused(
+        &env.run(&["restore", "newer.db"]),
+        &["newer version of tithe", "does not know 1 of its migrations"],
+    );
+    let mut bytes = fs::read(&saved).unwrap();
+    let half = bytes.len() / 2;
+    bytes[half..].fill(0);
+    fs::write(env.path().join("corrupt.db"), bytes).unwrap();
+    refused(&env.run(&["restore", "corrupt.db"]), &["the backup corrupt.db is corrupt"]);
+    assert!(files(&env) == before, "a refused restore has changed something");
+    let mut command = env.tithe();
+    let postgres = command.args(["backup", "b.db"]).env("DATABASE_URL", "postgres://tithe@127.0.0.1:1/tithe");
+    refused(&postgres.output().unwrap(), &["`tithe backup` is for SQLite", "pg_dump"]);
+    let json = env.run(&["restore", &saved, "--json"]);
+    let json: Value = serde_json::from_str(&text(&json.stdout)).unwrap();
+    assert_eq!((&json["sound"], &json["transfers"]), (&Value::from(true), &Value::from(0)), "{json}");
+}
+
+#[test]
+fn a_dump_of_postgres_is_restored_as_the_chapter_says() {
+    let cluster = Cluster::start(ClusterOptions::default()).unwrap();
+    cluster.create_database("tithe").unwrap();
+    let (url, restored) = (cluster.url("tithe"), cluster.url("tithe_restored"));
+    let env = TestEnv::sqlite();
+    let mut server = Server::start(env.path(), &[("TITHE_DEV", "1"), ("DATABASE_URL", &url)]);
+    sell(&server);
+    let programs = cluster.bin().display().to_string();
+    let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
+    let folder = env.path().join("backups");
+    let program = Path::new(env!("CARGO_BIN_EXE_tithe")).parent().unwrap();
+    let path = format!("{}:{path}", program.display());
+    let variables = [
+        ("BACKUPS", folder.to_str().unwrap()),
+        ("DATABASE_URL", &url),
+        ("RESTORED_URL", &restored),
+        ("PATH", &path),
+    ];
+    ok(&run_procedure(env.path(), "back-up-postgres", &variables));
+    sell(&server);
+    assert!(server.stop());
+    let told = ok(&run_procedure(env.path(), "restore-postgres", &variables));
+    assert!(told.contains("sound: every sat is accounted for"), "{told}");
+    assert_eq!(told.matches("LOST: payment ").count(), 2, "{told}");
+    let server = Server::start(env.path(), &[("TITHE_DEV", "1"), ("DATABASE_URL", &restored)]);
+    sell(&server);
+}

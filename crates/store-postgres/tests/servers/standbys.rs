@@ -154,3 +154,34 @@ async fn a_commit_that_the_standby_has_not_is_never_acknowledged() {
     sell(&store, 3).await.unwrap();
     assert!(store.account(account(2)).await.unwrap().is_some(), "it was committed on the primary");
 }
+
+/// A commit waits for its standby without end, and so would every later one.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_standby_is_lost_commits_are_unknown_or_unavailable_and_do_not_pile_up() {
+    let (primary, standby) = pair();
+    let url = primary.url("tithe");
+    let (patience, statement_timeout) = (Duration::from_secs(1), Duration::from_secs(1));
+    let settings = PostgresSettings { patience, statement_timeout, ..PostgresSettings::default() };
+    PostgresStore::migrate(&url, settings).await.unwrap();
+    let store = PostgresStore::connect(&url, settings).await.unwrap();
+    let watch = client(&url).await;
+    watch.batch_execute(WAIT).await.unwrap();
+    watch.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    sell(&store, 1).await.unwrap();
+    standby.stop_immediate().unwrap();
+    let unknown = sell(&store, 2).await.unwrap_err();
+    assert!(matches!(unknown, StoreError::OutcomeUnknown(_)), "{unknown:?}");
+    for n in 3..=6 {
+        let refused = sell(&store, n).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
+        assert!(with_causes(&refused).contains("synchronous standby"), "{}", with_causes(&refused));
+    }
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    let waiting = watch.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0);
+    assert!((1..=2).contains(&waiting), "{waiting}");
+    standby.start_again().unwrap();
+    crate::eventually("the standby", || async { sell(&store, 7).await.is_ok() }).await;
+    for (n, sold) in [(2, true), (3, false), (6, false), (7, true)] {
+        assert_eq!(store.account(account(n)).await.unwrap().is_some(), sold, "{n}");
+    }
+}

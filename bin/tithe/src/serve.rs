@@ -46,6 +46,9 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     let metrics_listener = config.metrics.listen.map(TcpListener::bind).transpose();
     let metrics_listener =
         metrics_listener.map_err(doing("cannot listen on the address of TITHE_METRICS_LISTEN"))?;
+    if let Some(listener) = &metrics_listener {
+        info!(address = %listener.local_addr()?, "metrics are served");
+    }
     let mut state = runtime.block_on(assemble(config, &runtime, &address, limits))?;
     let token = config.metrics.token.as_deref().map(AdminToken::new);
     state.metrics = token.zip(page.clone());
@@ -71,9 +74,6 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     };
     actix_web::rt::System::new().block_on(async {
         let metrics = metrics_listener.zip(page);
-        if let Some((listener, _)) = &metrics {
-            info!(address = %listener.local_addr()?, "metrics are served");
-        }
         let metrics =
             metrics.map(|(listener, page)| tithe_http::serve_metrics(listener, page)).transpose()?;
         let metrics = metrics.map(|server| (server.handle(), actix_web::rt::spawn(server)));

@@ -250,6 +250,14 @@ fn metrics_are_turned_on_as_it_is_written() {
     assert!(page.contains("tithe_build_info"), "{page}");
 }
 
+#[test]
+fn the_tables_are_read_as_it_is_written() {
+    let env = TestEnv::postgres();
+    let server = env.start();
+    assert!(ask(&server, &["hello"]).status.success());
+    env.execute(&procedure("read-the-tables")).unwrap();
+}
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
 }

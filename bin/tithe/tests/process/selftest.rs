@@ -1,12 +1,14 @@
 //! `tithe selftest`: it passes on a server that keeps the contract, and names what one does that does not.
 
+use crate::operating::procedure;
 use crate::server::Server;
 use crate::tampering::{Answered, Asked, Proxy};
 use crate::test_env::{TestEnv, on_both_stores};
 use crate::{all_of, text};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::process::Output;
+use std::path::Path;
+use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tithe_test_lightning::{LightningLine, NostrRelay, NwcService, RoutingFee};
 use tokio::runtime::Runtime;
@@ -554,9 +556,13 @@ fn real_payments_are_made_within_the_budget_and_refunded_by_nostr_wallet_connect
         ("TITHE_NWC_URL", shop.connection()),
         ("TITHE_BTC_PRICE_USD", "100000"),
     ]);
-    let mut command = env.tithe();
-    command.args(["selftest", &server.url(""), "--json"]).env("TITHE_SELFTEST_NWC", customer.connection());
-    let ran = command.output().unwrap();
+    // As it is written, but for the names of the wallet and the server.
+    let written = procedure("selftest-real-money").replace("nostr+walletconnect://…", customer.connection());
+    let script = format!("{} --json", written.replace("https://your.server", &server.url("")).trim_end());
+    let programs = Path::new(env!("CARGO_BIN_EXE_tithe")).parent().unwrap().display().to_string();
+    let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
+    let ran =
+        Command::new("sh").args(["-c", &script]).current_dir(env.path()).env("PATH", path).output().unwrap();
     let report: Value =
         serde_json::from_slice(&ran.stdout).unwrap_or_else(|wrong| panic!("{wrong}: {}", all_of(&ran)));
     assert_eq!((ran.status.code(), named(&report, "failed")), (Some(0), Vec::<String>::new()), "{report:#}");

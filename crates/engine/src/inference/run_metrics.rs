@@ -1,7 +1,7 @@
 //! What is measured of a run.
 
+use super::meter::{Answer, Meter};
 use super::port::{ChatRequest, InferenceError};
-use super::run::{Answer, Meter};
 use crate::telemetry;
 use metrics::{SharedString, counter, histogram};
 use tithe_pricing::{Catalogue, Usage};

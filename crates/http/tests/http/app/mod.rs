@@ -29,7 +29,7 @@ use tempfile::TempDir;
 use tithe_clock::{Clock, Entropy, ManualClock, SystemClock, SystemEntropy, Timestamp};
 use tithe_engine::bootstraps::BootstrapPlan;
 use tithe_engine::{Engine, Hardware, Ports, Running, Settings};
-use tithe_http::{AdminToken, AppState, HttpSettings, LimitSettings, PublicUrl};
+use tithe_http::{AdminToken, AppState, HttpSettings, LimitSettings, MetricsPage, PublicUrl};
 use tithe_lightning::{Network, TestPayer};
 use tithe_lnurl::{LnurlResolver, LnurlSettings};
 use tithe_money::Sats;
@@ -70,7 +70,7 @@ pub(crate) struct Options {
     pub(crate) webhooks: Destinations,
     /// The operator's own machine, if there is one.
     pub(crate) hardware: Option<Hardware>,
-    /// The token of the admin API; without one there is none.
+    /// The token of the admin API and of the metrics; without one there are none.
     pub(crate) admin_token: Option<&'static str>,
 }
 
@@ -204,6 +204,9 @@ impl TestApp {
         state.draining = draining.clone();
         state.public_urls = options.public_urls;
         state.admin_token = options.admin_token.map(AdminToken::new);
+        state.metrics = options
+            .admin_token
+            .map(|token| (AdminToken::new(token), MetricsPage::new(|| "tithe_something 1\n".to_owned())));
         state.test_payer = options.dev.then(|| -> Arc<dyn TestPayer> { wallet.clone() });
         state.stopping = stopping.clone();
         let running = options.started.then(|| runtime.block_on(async { engine.start() }));

@@ -140,3 +140,24 @@ async fn without_a_token_there_is_no_admin_api() {
         }
     }
 }
+
+#[tokio::test]
+async fn metrics_are_for_those_who_have_the_token() {
+    let app = TestApp::with(Options { started: false, ..Options::default() });
+    let read = async |method: Method, token: &str| {
+        let request = app.request(method, "/metrics");
+        app.send(request.header("Authorization", format!("Bearer {token}"))).await
+    };
+    app.get("/metrics").await.is_problem(401, "invalid_admin_token");
+    read(Method::GET, "operators-only-0124").await.is_problem(401, "invalid_admin_token");
+    let page = app.request(Method::GET, "/metrics").header("Authorization", format!("Bearer {ADMIN_TOKEN}"));
+    let page = page.send().await.unwrap();
+    assert_eq!(page.status(), 200);
+    assert_eq!(page.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(page.headers()["cache-control"], "no-store");
+    assert_eq!(page.text().await.unwrap(), "tithe_something 1\n");
+
+    let options = Options { started: false, admin_token: None, ..Options::default() };
+    let app = TestApp::with(options);
+    app.get("/metrics").await.is_problem(404, "not_found");
+}

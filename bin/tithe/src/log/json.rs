@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
-use std::fmt::{self, Debug, Write as _};
+use std::fmt::{self, Debug};
 use tithe_engine::log::chain;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};

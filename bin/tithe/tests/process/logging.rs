@@ -182,6 +182,7 @@ fn a_day_of_a_server_is_lines_with_known_fields_and_no_secret(env: &TestEnv) {
     let first = parsed(&server.banner);
     let secrets = sell(env, &server);
     let missing = "/api/jobs/00000000-0000-7000-8000-000000000000";
+    let session = "/api/sessions/00000000-0000-7000-8000-000000000000";
     let refusals = [
         (send(|client| client.get(server.url(missing))), "GET", missing, 404, "not_found"),
         (
@@ -192,9 +193,11 @@ fn a_day_of_a_server_is_lines_with_known_fields_and_no_secret(env: &TestEnv) {
             "invalid_body",
         ),
         (
-            send(|client| client.get(server.url("/api/sessions/x?a=secret-7041")).bearer_auth("secret-7041")),
+            send(|client| {
+                client.get(server.url(&format!("{session}?a=secret-7041"))).bearer_auth("secret-7041")
+            }),
             "GET",
-            "/api/sessions/x",
+            session,
             401,
             "invalid_macaroon",
         ),

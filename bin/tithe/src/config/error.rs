@@ -10,9 +10,9 @@ pub(crate) enum ConfigError {
     // Without the line itself, which may hold a secret.
     #[error("invalid configuration file {path}: line {line}: {problem}")]
     Toml { path: String, line: usize, problem: String },
-    #[error("unknown setting {key:?} in {path}{}", meant(*.meant))]
+    #[error("unknown setting {key:?} in {path}{}", advice(*.meant))]
     UnknownKey { key: String, path: String, meant: Option<&'static str> },
-    #[error("unknown setting {name} in the environment{}", meant(*.meant))]
+    #[error("unknown setting {name} in the environment{}", advice(*.meant))]
     UnknownVariable { name: String, meant: Option<&'static str> },
     #[error("invalid {name} (from {origin}): {problem}, got {value:?}{}", hint(.value, .origin))]
     Value { name: &'static str, origin: String, value: String, problem: String },
@@ -20,7 +20,7 @@ pub(crate) enum ConfigError {
     Together(String),
 }
 
-fn meant(meant: Option<&str>) -> String {
+fn advice(meant: Option<&str>) -> String {
     match meant {
         Some(meant) => format!(": did you mean {meant}?"),
         None => "; `tithe config check` lists all settings".to_owned(),

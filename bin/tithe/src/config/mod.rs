@@ -41,7 +41,6 @@ use metrics::Metrics;
 use prices::Prices;
 use server::{Environment, Server};
 use sessions::Sessions;
-use setting::{Across, Setting};
 use std::collections::BTreeSet;
 use std::path::Path;
 use values::{Groups, Values};
@@ -103,7 +102,10 @@ impl Config {
                 Err(problem) => problem,
             };
             let named = named(&problem);
-            problems.push(problem);
+            // What a wrong setting leads to once it has its default is no problem of its own.
+            if !named.iter().any(|name| reset.contains(name)) {
+                problems.push(problem);
+            }
             // With a default in place of each, the same problem cannot come again.
             if !named.iter().fold(false, |changed, name| working.reset(name) || changed) {
                 return Err(ConfigErrors(problems));
@@ -186,6 +188,8 @@ impl Config {
             return Err(ConfigError::Together(problem));
         }
         let hardware = self.hardware.as_ref();
+        // Which price is the default depends on the wallet.
+        let price_follows = reset.contains("TITHE_WALLET");
         let problems = [
             (self.wallet.connection.is_none(), "TITHE_WALLET", "the simulated wallet: set TITHE_WALLET"),
             (
@@ -199,7 +203,7 @@ impl Config {
                 "the simulated hardware: set TITHE_HARDWARE",
             ),
             (
-                matches!(self.prices.btc, PriceSource::Simulated(_)),
+                matches!(self.prices.btc, PriceSource::Simulated(_)) && !price_follows,
                 "TITHE_BTC_PRICE_USD",
                 "a simulated BTC price: set TITHE_BTC_PRICE_USD",
             ),
@@ -290,6 +294,7 @@ fn engine_settings(
 
 #[cfg(test)]
 mod tests {
+    use super::setting::{Across, Setting};
     use super::*;
     use tithe_money::BasisPoints;
 

@@ -154,15 +154,18 @@ fn a_configuration_that_works_is_probed_without_a_trace(env: &TestEnv) {
     let probe = |settings: &[(&str, &str)]| {
         let mut command = env.tithe();
         command.args(["config", "check", "--connect", "--json"]).env("TITHE_LISTEN", "127.0.0.1:0");
-        command.envs(settings.iter().copied()).output().unwrap()
+        command.env("TITHE_DEV", "1").envs(settings.iter().copied()).output().unwrap()
     };
     let before = {
         let mut found = Vec::new();
         files(env.path(), &mut found);
         found
     };
+    // The clusters of tests do not survive a crash of their machine, and a warning says so.
+    let is_expected = |(outcome, told): &(String, String)| outcome == "ok" || told.contains("fsync");
     let first = probe(&[]);
-    assert_eq!(first.status.code(), Some(0), "{}", all_of(&first));
+    let code = if env.is_postgres() { 2 } else { 0 };
+    assert_eq!(first.status.code(), Some(code), "{}", all_of(&first));
     let mut after = Vec::new();
     files(env.path(), &mut after);
     assert_eq!(after, before, "nothing was made");
@@ -171,7 +174,7 @@ fn a_configuration_that_works_is_probed_without_a_trace(env: &TestEnv) {
     for subject in ["data", "licences", "port", "database", "servers", "wallet", "backend", "price"] {
         let found = probes(&report, subject);
         assert!(!found.is_empty(), "{subject}: {report:#}");
-        assert!(found.iter().all(|(outcome, _)| outcome == "ok"), "{subject}: {found:?}");
+        assert!(found.iter().all(is_expected), "{subject}: {found:?}");
     }
     let [(_, port)] = &probes(&report, "port")[..] else { panic!("{report:#}") };
     assert!(port.ends_with("is used by a Tithe server that runs"), "{port}");

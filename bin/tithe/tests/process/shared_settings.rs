@@ -78,7 +78,7 @@ fn a_server_for_production_does_not_start_without_the_secret_of_the_others(env: 
         ("TITHE_ENV", "production"),
         ("TITHE_WALLET", "phoenixd"),
         ("TITHE_PHOENIXD_URL", "http://127.0.0.1:1"),
-        ("TITHE_PHOENIXD_PASSWORD", "the password"),
+        ("TITHE_PHOENIXD_PASSWORD", "the-password"),
         ("TITHE_INFERENCE", "openai"),
         ("TITHE_INFERENCE_URL", "http://127.0.0.1:1/v1"),
         ("TITHE_EVAL_MODEL", "sim-small"),
@@ -96,7 +96,7 @@ fn a_server_for_production_does_not_start_without_the_secret_of_the_others(env: 
             "TITHE_TOKEN_SECRET: the servers have no secret in common",
         ),
         (
-            with(&[secret, ("TITHE_PHOENIXD_PASSWORD", "of another node")]),
+            with(&[secret, ("TITHE_PHOENIXD_PASSWORD", "of-another-node")]),
             "TITHE_PHOENIXD_PASSWORD is another one there",
         ),
         // A trial on the database of the production, with play money.

@@ -31,15 +31,20 @@ pub enum JoinError {
     Store(#[from] StoreError),
     /// Another server runs that this one cannot work with.
     #[error(
-        "cannot serve beside {server}, which runs on the same database: {difference}; expected the same on both: \
-         correct it, or stop that server first (one that was killed counts as running for a minute)"
+        "cannot serve beside {server}, which runs on the same database: {}; expected the same on both: correct it, or stop that \
+         server first (one that was killed counts as running for a minute)",
+        list(.differences)
     )]
     Incompatible {
         /// The name of the other server.
         server: String,
-        /// How it differs.
-        difference: Difference,
+        /// What keeps the servers from working together.
+        differences: Vec<Difference>,
     },
+}
+
+fn list(differences: &[Difference]) -> String {
+    differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Another server on the database, and how it differs from this one.
@@ -113,12 +118,11 @@ impl Servers {
         store.server_write(&record).await?;
         let mut server = Joined { record, shared, known: BTreeMap::new() };
         let peers = self.look(&server).await?;
-        if let Some(peer) = peers.iter().find(|peer| peer.is_incompatible)
-            && let Some(difference) = peer.differences.iter().find(|difference| difference.is_fatal())
-        {
-            let (server, difference) = (server.record.id, difference.clone());
-            store.server_delete(server).await?;
-            return Err(JoinError::Incompatible { server: peer.record.name.clone(), difference });
+        if let Some(peer) = peers.iter().find(|peer| peer.is_incompatible) {
+            store.server_delete(server.record.id).await?;
+            let differences = peer.differences.iter().filter(|difference| difference.is_fatal()).cloned();
+            let (server, differences) = (peer.record.name.clone(), differences.collect());
+            return Err(JoinError::Incompatible { server, differences });
         }
         server.report(peers);
         *joined = Some(server);

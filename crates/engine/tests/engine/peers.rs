@@ -34,6 +34,7 @@ async fn servers_tell_each_other_how_they_differ() {
     let seen_by_b = peers(&scene, &settings(false, "same", "50")).await;
     let difference = r#"TITHE_MARGIN_PCT is "50" here and "40" there"#.to_owned();
     assert_eq!(seen_by_b, [("a".to_owned(), vec![difference]), ("b".to_owned(), vec![])]);
+    scene.finish().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -49,12 +50,14 @@ async fn a_server_that_cannot_work_beside_another_one_does_not_start_if_either_i
         assert_eq!(scene.store.servers().await.unwrap().len(), 1);
         scene.clock.advance(Duration::from_mins(1));
         join(&b, "b", settings(second, "another", "40")).await.unwrap();
+        scene.finish().await;
     }
     // Play money: it is said, and nothing more.
     let scene = Scene::open().await;
     let (a, b) = (scene.server(), scene.server());
     join(&a, "a", settings(false, "one", "40")).await.unwrap();
     join(&b, "b", settings(false, "another", "40")).await.unwrap();
+    scene.finish().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,6 +67,7 @@ async fn another_price_keeps_no_server_from_starting() {
     join(&a, "a", settings(true, "same", "40")).await.unwrap();
     join(&b, "b", settings(true, "same", "50")).await.unwrap();
     assert_eq!(scene.store.servers().await.unwrap().len(), 2);
+    scene.finish().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -100,6 +104,7 @@ async fn a_server_that_has_died_counts_for_a_minute_and_is_forgotten_after_a_day
     let left: Vec<String> = scene.store.servers().await.unwrap().into_iter().map(|it| it.name).collect();
     assert_eq!(left, ["alive"]);
     drop(server);
+    scene.finish().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,4 +122,5 @@ async fn a_server_of_another_version_keeps_nobody_from_starting() {
     scene.store.server_write(&other).await.unwrap();
     let server = scene.server();
     join(&server, "a", settings(true, "same", "40")).await.unwrap();
+    scene.finish().await;
 }

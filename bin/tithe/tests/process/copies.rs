@@ -56,7 +56,7 @@ struct Sold {
 const KEYED: [(&str, &str); 1] = [("Idempotency-Key", "once, and not again")];
 
 fn unpaid_body() -> Value {
-    json!({ "request": "Why is the sky blue?\u{7f} \"'\\ ä \u{1f600}" })
+    json!({ "request": "Why is the sky blue? \"'\\ ä \u{1f600}" })
 }
 
 /// Sells one of everything.

@@ -104,28 +104,28 @@ fn check_exists(database: &Database) -> Result<(), Failure> {
 }
 
 async fn source(database: &Database) -> Result<Box<dyn Tables>, Failure> {
-    let reading = || doing("cannot read the source");
     Ok(match database {
         Database::Sqlite { url, settings } => {
             let path = SqliteStore::path_of(url)?;
-            Box::new(SqliteTables::of_source(path, *settings).await.map_err(reading())?)
+            Box::new(SqliteTables::of_source(path, *settings).await.map_err(doing("cannot read the source"))?)
         }
-        Database::Postgres { url, settings } => {
-            Box::new(PostgresTables::of_source(url, *settings).await.map_err(reading())?)
-        }
+        Database::Postgres { url, settings } => Box::new(
+            PostgresTables::of_source(url, *settings).await.map_err(doing("cannot read the source"))?,
+        ),
     })
 }
 
 async fn target(database: &Database) -> Result<Box<dyn Tables>, Failure> {
-    let writing = || doing("cannot write the target");
     Ok(match database {
         Database::Sqlite { url, settings } => {
             let path = SqliteStore::path_of(url)?;
-            Box::new(SqliteTables::of_target(path, *settings).await.map_err(writing())?)
+            Box::new(
+                SqliteTables::of_target(path, *settings).await.map_err(doing("cannot write the target"))?,
+            )
         }
-        Database::Postgres { url, settings } => {
-            Box::new(PostgresTables::of_target(url, *settings).await.map_err(writing())?)
-        }
+        Database::Postgres { url, settings } => Box::new(
+            PostgresTables::of_target(url, *settings).await.map_err(doing("cannot write the target"))?,
+        ),
     })
 }
 

@@ -35,6 +35,9 @@ pub(crate) struct RestoreArgs {
     json: bool,
 }
 
+/// What has happened when a restore fails.
+const NOTHING: &str = "nothing was restored";
+
 /// Puts a backup in the place of the database.
 pub(crate) fn run(config: &Config, args: &RestoreArgs) -> Result<ExitCode, Failure> {
     let database = Database::of(&config.storage)?;
@@ -42,14 +45,13 @@ pub(crate) fn run(config: &Config, args: &RestoreArgs) -> Result<ExitCode, Failu
     let data_dir = &config.storage.data_dir;
     private::make_folder(data_dir)
         .map_err(doing(format!("cannot use the data directory {}", data_dir.display())))?;
-    let nothing = || doing("nothing was restored");
-    let alone = Exclusive::take(SqliteStore::path_of(url)?).map_err(nothing())?;
+    let alone = Exclusive::take(SqliteStore::path_of(url)?).map_err(doing(NOTHING))?;
     let number = copy_number();
     let name = format!("{}-{number:08x}", SystemClock.now().unix_seconds());
     let runtime = tokio::runtime::Runtime::new()?;
     let (staged, report) = runtime.block_on(async {
-        let staged = Staged::of(&args.file, alone, number, &name).await.map_err(nothing())?;
-        let store = SqliteStore::connect_read_only(&staged.url(), settings).await.map_err(nothing())?;
+        let staged = Staged::of(&args.file, alone, number, &name).await.map_err(doing(NOTHING))?;
+        let store = SqliteStore::connect_read_only(&staged.url(), settings).await.map_err(doing(NOTHING))?;
         let report = audit(&store).await?;
         Ok::<_, Failure>((staged, report))
     })?;

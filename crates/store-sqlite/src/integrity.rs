@@ -60,7 +60,7 @@ impl Integrity {
     }
 
     pub(crate) fn of_connection(connection: &mut SqliteConnection, check: &str) -> Result<(), String> {
-        let column = format!("SELECT {check} AS value FROM pragma_{check}(5)");
+        let column = format!("SELECT {check} AS value FROM pragma_{check} LIMIT 5");
         let problems: Vec<Problem> =
             diesel::sql_query(column).load(connection).map_err(|cause| cause.to_string())?;
         let problems: Vec<String> =

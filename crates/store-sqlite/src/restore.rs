@@ -10,6 +10,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// What a copy is called until it is in place: the database's name, this, and more.
+const STAGED: &str = ".restoring-";
+
 /// The reason why a backup was not restored. The database is as it was.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -73,7 +76,8 @@ impl Staged {
     /// # Errors
     /// [`RestoreError`].
     pub async fn of(backup: &Path, alone: Exclusive, number: u32, name: &str) -> Result<Self, RestoreError> {
-        let path = beside(&alone.database, &format!(".restoring-{name}"));
+        let path = beside(&alone.database, &format!("{STAGED}{name}"));
+        remove_leftovers(&alone.database);
         let staged = Self { alone, path, in_place: false };
         let (backup, database, target) =
             (backup.to_owned(), staged.alone.database.clone(), staged.path.clone());
@@ -115,6 +119,19 @@ impl Drop for Staged {
             for suffix in ["", "-journal", "-wal", "-shm"] {
                 let _none = fs::remove_file(beside(&self.path, suffix));
             }
+        }
+    }
+}
+
+/// Removes what a restore has left that was killed before it began to replace anything.
+fn remove_leftovers(database: &Path) {
+    let prefix = beside(database, STAGED);
+    let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let Ok(entries) = fs::read_dir(folder.unwrap_or(Path::new("."))) else { return };
+    for name in entries.flatten().map(|entry| entry.file_name()) {
+        let path = database.with_file_name(name);
+        if path.as_os_str().as_encoded_bytes().starts_with(prefix.as_os_str().as_encoded_bytes()) {
+            let _gone = fs::remove_file(path);
         }
     }
 }

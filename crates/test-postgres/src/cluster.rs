@@ -206,9 +206,9 @@ impl Cluster {
     /// The client authentication settings and the certificate.
     fn configure_access(&self) -> Result<(), ClusterError> {
         let kind = if self.options.tls.is_some() { "hostssl" } else { "host" };
-        let replication =
-            if self.options.replicated { "host replication all 127.0.0.1/32 trust\n" } else { "" };
-        let access = format!("local all all trust\n{kind} all all 127.0.0.1/32 trust\n{replication}");
+        let access = format!(
+            "local all all trust\n{kind} all all 127.0.0.1/32 trust\n{kind} replication all 127.0.0.1/32 trust\n"
+        );
         self.write("pg_hba.conf", &access)?;
         if let Some(tls) = &self.options.tls {
             self.write("server.crt", &tls.certificate_pem)?;

@@ -257,7 +257,11 @@ fn what_cannot_be_backed_up_or_restored_is_said() {
     refused(&postgres.output().unwrap(), &["`tithe backup` is for SQLite", "pg_dump"]);
     let json = env.run(&["restore", &saved, "--json"]);
     let json: Value = serde_json::from_str(&text(&json.stdout)).unwrap();
-    assert_eq!((&json["sound"], &json["transfers"]), (&Value::from(true), &Value::from(0)), "{json}");
+    assert_eq!(
+        (&json["sound"], &json["transfers"]),
+        (&Value::from(true), &env.audit()["transfers"]),
+        "{json}"
+    );
 }
 
 #[test]
@@ -286,5 +290,98 @@ fn a_dump_of_postgres_is_restored_as_the_chapter_says() {
     assert!(told.contains("sound: every sat is accounted for"), "{told}");
     assert_eq!(told.matches("LOST: payment ").count(), 2, "{told}");
     let server = Server::start(env.path(), &[("TITHE_DEV", "1"), ("DATABASE_URL", &restored)]);
+    sell(&server);
+}
+
+/// A PostgreSQL server that a procedure has started.
+struct Started<'a> {
+    cluster: &'a Cluster,
+    data: PathBuf,
+}
+
+impl Drop for Started<'_> {
+    fn drop(&mut self) {
+        let stop = format!(
+            "{}/pg_ctl stop -m immediate -w -D {}",
+            self.cluster.bin().display(),
+            self.data.display()
+        );
+        let _stopped = as_postgres(self.cluster, &stop, &[]).output();
+    }
+}
+
+/// A shell of the user that runs the cluster.
+fn as_postgres(cluster: &Cluster, script: &str, variables: &[(&str, &str)]) -> Command {
+    let is_root = text(&Command::new("id").arg("-u").output().unwrap().stdout).trim() == "0";
+    let words: &[&str] = if is_root { &["runuser", "-u", "postgres", "--"] } else { &[] };
+    let mut words = words.iter().copied().chain(["sh", "-euc", script]);
+    let mut command = Command::new(words.next().unwrap());
+    let path = format!("{}:{}", cluster.bin().display(), std::env::var("PATH").unwrap());
+    command.args(words).current_dir(cluster.folder()).env("PATH", path).envs(variables.iter().copied());
+    command.stdin(Stdio::null());
+    command
+}
+
+/// What a statement says.
+fn queried(url: &str, statement: &str) -> String {
+    crate::refunds::block_on(async {
+        let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+        let driver = tokio::spawn(connection);
+        let said: String = client.query_one(statement, &[]).await.unwrap().get(0);
+        drop(client);
+        driver.await.unwrap().unwrap();
+        said
+    })
+}
+
+#[test]
+fn a_moment_is_restored_from_the_archive_as_the_chapter_says() {
+    let cluster = Cluster::start(ClusterOptions::default()).unwrap();
+    cluster.create_database("tithe").unwrap();
+    let (admin, url) = (cluster.url("postgres"), cluster.url("tithe"));
+    let at = |name: &str| cluster.folder().join(name).to_str().unwrap().to_owned();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let (archive, base, restored, data) = (at("archive"), at("base"), at("restored"), at("data"));
+    let mut variables = vec![
+        ("ADMIN_URL", admin.as_str()),
+        ("PGDATA", &data),
+        ("ARCHIVE", &archive),
+        ("BASE", &base),
+        ("RESTORED", &restored),
+        ("PORT", &port),
+    ];
+    let run = |name: &str, variables: &[(&str, &str)]| {
+        let log = at(&format!("{name}.out"));
+        // What it starts keeps the output open.
+        let script = format!("{{ {}\n}} > {log} 2>&1", procedure(name));
+        let done = as_postgres(&cluster, &script, variables).status().unwrap();
+        assert!(done.success(), "{name}: {}", fs::read_to_string(&log).unwrap());
+    };
+    run("archive-postgres", &variables);
+    let env = TestEnv::sqlite();
+    let mut server = Server::start(env.path(), &[("TITHE_DEV", "1"), ("DATABASE_URL", &url)]);
+    sell(&server);
+    run("base-backup-postgres", &variables);
+    sell(&server);
+    let moment = queried(&url, "SELECT clock_timestamp()::text");
+    sell(&server);
+    assert!(server.stop());
+    let last = queried(&url, "SELECT pg_walfile_name(pg_switch_wal())");
+    while queried(&url, "SELECT COALESCE(last_archived_wal, '') FROM pg_stat_archiver") < last {
+        std::thread::yield_now();
+    }
+    variables.push(("MOMENT", &moment));
+    let _stops = Started { cluster: &cluster, data: restored.clone().into() };
+    run("restore-postgres-to-a-moment", &variables);
+    let url = format!("postgres://postgres@127.0.0.1:{port}/tithe");
+    while queried(&url, "SELECT pg_is_in_recovery()::text") == "true" {
+        std::thread::yield_now();
+    }
+    let mut audit = env.tithe();
+    let audited = audit.args(["audit", "--wallet"]).env("DATABASE_URL", &url).output().unwrap();
+    let told = ok(&audited);
+    assert!(told.contains(" 2 jobs") && told.contains("sound: every sat is accounted for"), "{told}");
+    assert_eq!(told.matches("LOST: payment ").count(), 2, "{told}");
+    let server = Server::start(env.path(), &[("TITHE_DEV", "1"), ("DATABASE_URL", &url)]);
     sell(&server);
 }

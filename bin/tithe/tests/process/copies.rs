@@ -56,7 +56,7 @@ struct Sold {
 const KEYED: [(&str, &str); 1] = [("Idempotency-Key", "once, and not again")];
 
 fn unpaid_body() -> Value {
-    json!({ "request": "Why is the sky blue?\u{7f} \"'\\ ä \u{1f600}" })
+    json!({ "request": "Why is the sky blue? \"'\\ ä \u{1f600}" })
 }
 
 /// Sells one of everything.
@@ -95,7 +95,7 @@ fn differing(one: &str, other: &str) -> Vec<String> {
     database.batch_execute(&format!("ATTACH '{other}' AS other")).unwrap();
     let names = "SELECT name FROM main.sqlite_master WHERE type = 'table' \
         AND name NOT IN ('__diesel_schema_migrations', 'server_health') AND name NOT LIKE 'sqlite%'";
-    let names: Vec<String> = diesel::dsl::sql::<Text>(names).load(&mut database).unwrap();
+    let names: Vec<String> = sql::<Text>(names).load(&mut database).unwrap();
     assert!(names.len() >= 20, "{names:?}");
     let mut differing = Vec::new();
     for name in names {

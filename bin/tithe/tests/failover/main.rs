@@ -48,6 +48,7 @@ use std::time::{Duration, Instant};
 use store::Store;
 use tally::Tally;
 use tithe_clock::{SeededEntropy, SystemEntropy};
+use tithe_test_postgres::Cluster;
 use tokio::runtime::Runtime;
 
 /// A run that takes longer hangs.
@@ -118,6 +119,7 @@ fn drill() -> Figures {
     let new = Store::Pair(Pair::url_of(&pair.two));
     runtime.block_on(Crowd { store: &new, ..crowd }.check_books(&servers[0], CUSTOMERS * JOBS_EACH));
     bring_back(&pair, "rewind");
+    println!("customers tried again: {:?}", tally.retries.all());
     Figures { pause: tally.longest_pause().0, answers: tally.answers().len(), seed }
 }
 
@@ -166,15 +168,9 @@ fn fail_over(
     let ready = runtime.block_on(read(&stranger, "/readyz"));
     assert_eq!(ready["status"], "ready", "{ready}");
     assert!(stranger.stop());
-    let refused = tithe(folder)
-        .arg("serve")
-        .envs([
-            ("TITHE_DEV", "1"),
-            ("TITHE_LISTEN", "127.0.0.1:0"),
-            ("DATABASE_URL", &Pair::url_of(&pair.one)),
-        ])
-        .output()
-        .unwrap();
+    let alone = Pair::url_of(&pair.one);
+    let settings = [("TITHE_DEV", "1"), ("TITHE_LISTEN", "127.0.0.1:0"), ("DATABASE_URL", alone.as_str())];
+    let refused = tithe(folder).arg("serve").envs(settings).output().unwrap();
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && told.contains("tithe: old primary at"), "{told}");
     (servers, before)
@@ -216,7 +212,7 @@ fn bring_back(pair: &Pair, procedure: &str) {
     pair.run(&pair.two, "standby-wait-again");
     pair.await_standby(&pair.two, "db1");
     let tables = "SELECT (SELECT count(*) FROM jobs) || ' ' || (to_regclass('it_takes_writes') IS NULL)";
-    let look = |cluster| {
+    let look = |cluster: &Cluster| {
         runtime().block_on(async {
             client(cluster).await.query_one(tables, &[]).await.unwrap().get::<_, String>(0)
         })
@@ -274,7 +270,7 @@ fn an_asynchronous_standby_loses_what_it_had_not_received_and_no_more() {
     server.kill();
     server.restart().unwrap();
     let after_its_return = sell();
-    let kept = |cluster| -> Vec<String> {
+    let kept = |cluster: &Cluster| -> Vec<String> {
         runtime.block_on(async {
             let rows = client(cluster).await.query("SELECT id::text FROM jobs", &[]).await.unwrap();
             rows.iter().map(|row| row.get(0)).collect()

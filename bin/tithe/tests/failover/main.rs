@@ -99,11 +99,14 @@ fn drill() -> Figures {
     let over = AtomicBool::new(false);
     let (mut servers, before) = std::thread::scope(|threads| {
         let trouble = threads.spawn(|| fail_over(&pair, servers, folder.path(), &tally, &over, seed));
-        let buying = runtime.block_on(tokio::time::timeout(LONGEST, async {
-            while let Some(customer) = buyers.join_next().await {
-                customer.unwrap();
-            }
-        }));
+        let buying = runtime.block_on(async {
+            let all = async {
+                while let Some(customer) = buyers.join_next().await {
+                    customer.unwrap();
+                }
+            };
+            tokio::time::timeout(LONGEST, all).await
+        });
         over.store(true, Ordering::SeqCst);
         buying.unwrap_or_else(|_| panic!("seed {seed}: the customers still wait"));
         trouble.join().unwrap()

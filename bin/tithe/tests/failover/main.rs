@@ -185,7 +185,10 @@ fn check_that_the_old_one_is_no_substitute(runtime: &Runtime, pair: &Pair, serve
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let (status, problem, ready) = runtime.block_on(async {
         let body = json!({ "request": "Why is the sky blue?" });
-        let asked = http.post(server.url("/api/jobs")).header("Idempotency-Key", "no substitute").json(&body);
+        let asked = http
+            .post(server.url("/api/jobs"))
+            .header("Idempotency-Key", "the old primary is no substitute")
+            .json(&body);
         let refused = asked.send().await.unwrap();
         let (status, problem) = (refused.status(), refused.json::<Value>().await.unwrap());
         (status, problem, http.get(server.url("/readyz")).send().await.unwrap().status())
@@ -246,7 +249,8 @@ fn an_asynchronous_standby_loses_what_it_had_not_received_and_no_more() {
             let mut jobs = Vec::new();
             for n in sold.by_ref().take(10) {
                 let body = json!({ "request": "Why is the sky blue?" });
-                let (status, job) = asker.ask("POST", "/api/jobs", Some((&body, &format!("job {n}")))).await;
+                let (status, job) =
+                    asker.ask("POST", "/api/jobs", Some((&body, &format!("the job with number {n}")))).await;
                 assert_eq!(status, StatusCode::CREATED, "{job}");
                 jobs.push(job["jobId"].as_str().unwrap().to_owned());
             }

@@ -108,8 +108,10 @@ impl Asker {
                     self.tally.retries.add("409 request_in_progress");
                 }
                 Some((status, answer)) => {
+                    // A session has one top-up at a time, and needs no key for it.
                     if let Some((_, key)) = post
                         && status.is_success()
+                        && !path.ends_with("/topup")
                     {
                         self.tally.answer(key, status.as_u16());
                     }

@@ -48,6 +48,7 @@ use std::time::{Duration, Instant};
 use store::Store;
 use tally::Tally;
 use tithe_clock::{SeededEntropy, SystemEntropy};
+use tithe_test_postgres::Cluster;
 use tokio::runtime::Runtime;
 
 /// A run that takes longer hangs.
@@ -98,11 +99,14 @@ fn drill() -> Figures {
     let over = AtomicBool::new(false);
     let (mut servers, before) = std::thread::scope(|threads| {
         let trouble = threads.spawn(|| fail_over(&pair, servers, folder.path(), &tally, &over, seed));
-        let buying = runtime.block_on(tokio::time::timeout(LONGEST, async {
-            while let Some(customer) = buyers.join_next().await {
-                customer.unwrap();
-            }
-        }));
+        let buying = runtime.block_on(async {
+            let all = async {
+                while let Some(customer) = buyers.join_next().await {
+                    customer.unwrap();
+                }
+            };
+            tokio::time::timeout(LONGEST, all).await
+        });
         over.store(true, Ordering::SeqCst);
         buying.unwrap_or_else(|_| panic!("seed {seed}: the customers still wait"));
         trouble.join().unwrap()
@@ -118,6 +122,7 @@ fn drill() -> Figures {
     let new = Store::Pair(Pair::url_of(&pair.two));
     runtime.block_on(Crowd { store: &new, ..crowd }.check_books(&servers[0], CUSTOMERS * JOBS_EACH));
     bring_back(&pair, "rewind");
+    println!("customers tried again: {:?}", tally.retries.all());
     Figures { pause: tally.longest_pause().0, answers: tally.answers().len(), seed }
 }
 
@@ -166,15 +171,9 @@ fn fail_over(
     let ready = runtime.block_on(read(&stranger, "/readyz"));
     assert_eq!(ready["status"], "ready", "{ready}");
     assert!(stranger.stop());
-    let refused = tithe(folder)
-        .arg("serve")
-        .envs([
-            ("TITHE_DEV", "1"),
-            ("TITHE_LISTEN", "127.0.0.1:0"),
-            ("DATABASE_URL", &Pair::url_of(&pair.one)),
-        ])
-        .output()
-        .unwrap();
+    let alone = Pair::url_of(&pair.one);
+    let settings = [("TITHE_DEV", "1"), ("TITHE_LISTEN", "127.0.0.1:0"), ("DATABASE_URL", alone.as_str())];
+    let refused = tithe(folder).arg("serve").envs(settings).output().unwrap();
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && told.contains("tithe: old primary at"), "{told}");
     (servers, before)
@@ -186,7 +185,10 @@ fn check_that_the_old_one_is_no_substitute(runtime: &Runtime, pair: &Pair, serve
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let (status, problem, ready) = runtime.block_on(async {
         let body = json!({ "request": "Why is the sky blue?" });
-        let asked = http.post(server.url("/api/jobs")).header("Idempotency-Key", "no substitute").json(&body);
+        let asked = http
+            .post(server.url("/api/jobs"))
+            .header("Idempotency-Key", "the old primary is no substitute")
+            .json(&body);
         let refused = asked.send().await.unwrap();
         let (status, problem) = (refused.status(), refused.json::<Value>().await.unwrap());
         (status, problem, http.get(server.url("/readyz")).send().await.unwrap().status())
@@ -216,7 +218,7 @@ fn bring_back(pair: &Pair, procedure: &str) {
     pair.run(&pair.two, "standby-wait-again");
     pair.await_standby(&pair.two, "db1");
     let tables = "SELECT (SELECT count(*) FROM jobs) || ' ' || (to_regclass('it_takes_writes') IS NULL)";
-    let look = |cluster| {
+    let look = |cluster: &Cluster| {
         runtime().block_on(async {
             client(cluster).await.query_one(tables, &[]).await.unwrap().get::<_, String>(0)
         })
@@ -247,7 +249,8 @@ fn an_asynchronous_standby_loses_what_it_had_not_received_and_no_more() {
             let mut jobs = Vec::new();
             for n in sold.by_ref().take(10) {
                 let body = json!({ "request": "Why is the sky blue?" });
-                let (status, job) = asker.ask("POST", "/api/jobs", Some((&body, &format!("job {n}")))).await;
+                let (status, job) =
+                    asker.ask("POST", "/api/jobs", Some((&body, &format!("the job with number {n}")))).await;
                 assert_eq!(status, StatusCode::CREATED, "{job}");
                 jobs.push(job["jobId"].as_str().unwrap().to_owned());
             }
@@ -274,7 +277,7 @@ fn an_asynchronous_standby_loses_what_it_had_not_received_and_no_more() {
     server.kill();
     server.restart().unwrap();
     let after_its_return = sell();
-    let kept = |cluster| -> Vec<String> {
+    let kept = |cluster: &Cluster| -> Vec<String> {
         runtime.block_on(async {
             let rows = client(cluster).await.query("SELECT id::text FROM jobs", &[]).await.unwrap();
             rows.iter().map(|row| row.get(0)).collect()

@@ -2,6 +2,9 @@
 
 import pathlib
 import re
+import subprocess
+import sys
+import tempfile
 
 import yaml
 from compose_spec import PyCompose
@@ -60,3 +63,11 @@ assert seconds(idle) < NOTICE, idle
 idle = re.search(r"keepalive (\d+s)", read("caddy/Caddyfile"))[1]
 assert seconds(idle) < NOTICE, idle
 print("the files of deploy/ fit together")
+
+if len(sys.argv) > 1:
+    # The settings of the manifests are a configuration for production.
+    settings = manifests["ConfigMap"]["data"] | manifests["Secret"]["stringData"]
+    with tempfile.TemporaryDirectory() as folder:
+        checked = subprocess.run([sys.argv[1], "config", "check"], env=settings, cwd=folder, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    print("the settings of deploy/kubernetes are a configuration")

@@ -18,6 +18,7 @@ mod copies;
 mod credits;
 mod credits_file;
 mod database_faults;
+mod deploy;
 mod events;
 mod fake_backend;
 mod faults;

@@ -188,11 +188,9 @@ fn metrics_agree_with_the_audit_and_with_what_was_bought(env: &TestEnv) {
     assert!(page.sum("tithe_model_tokens_total", "bucket=\"output\"") > 0.0);
     let invoices = page.value("tithe_wallet_calls_total{operation=\"invoice_create\",outcome=\"done\"}");
     assert_close(invoices, 7.0, "invoices");
-    assert_close(
-        page.sum("tithe_commands_total", "command=\"payment_credit\",outcome=\"done\""),
-        7.0,
-        "credited",
-    );
+    // Whoever reports a payment has it credited; the second time that changes nothing.
+    let credited = page.sum("tithe_commands_total", "command=\"payment_credit\",outcome=\"done\"");
+    assert!(credited >= 7.0, "{credited}");
     let created = "tithe_http_requests_total{method=\"POST\",route=\"/api/jobs\",status=\"201\"}";
     assert_close(page.value(created), 3.0, "created jobs");
     assert!(page.sum("tithe_http_requests_total", "route=\"/api/jobs/{jobId}/events\"") > 0.0, "{written}");

@@ -168,7 +168,7 @@ declare_metrics! {
     MODEL_FIRST_TEXT_SECONDS: seconds "tithe_model_first_text_seconds"
         {model} "How long a streamed run took until the first text.";
     MODEL_TOKENS: counter "tithe_model_tokens_total"
-        {model, bucket} "Tokens that runs have used: input, cached_input, output.";
+        {model, bucket} "Tokens that runs have used: `input`, `cached_input`, `output`.";
     MODEL_UNREPORTED: counter "tithe_model_unreported_total"
         {model} "Runs whose backend has reported no usage; their tokens were counted here.";
     PRICE: gauge "tithe_price_usd"
@@ -181,7 +181,7 @@ declare_metrics! {
         {check = CHECKS} "1 if this part passed when /readyz was last answered with a new check.";
 
     AUDIT_SOUND: gauge "tithe_audit_sound"
-        {} "1 if the last audit of this server (TITHE_AUDIT_SECONDS) found nothing.";
+        {} "1 if the last audit of this server (`TITHE_AUDIT_SECONDS`) found nothing.";
     AUDIT_FINDINGS: gauge "tithe_audit_findings"
         {} "What the last audit found.";
     AUDIT_SECONDS: gauge "tithe_audit_seconds"

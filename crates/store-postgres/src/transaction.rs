@@ -44,8 +44,16 @@ impl Transactions {
 
     pub(crate) fn begin(self, name: &'static str) -> Tries {
         let (began, patience) = (Instant::now(), self.patience);
-        let _slow = SlowCall::begin("database", name, SLOW);
-        Tries { name, began, _slow, since: began, patience, in_doubt: false, conflicts: 0, pause: PAUSES.0 }
+        Tries {
+            name,
+            began,
+            _slow: SlowCall::begin("database", name, SLOW),
+            since: began,
+            patience,
+            in_doubt: false,
+            conflicts: 0,
+            pause: PAUSES.0,
+        }
     }
 
     /// Retries until it succeeds, or a retry is of no use.

@@ -28,8 +28,8 @@ impl LogFormat {
     pub(crate) fn wanted(file: Option<&Path>) -> Self {
         let in_file = || {
             let text = std::fs::read_to_string(file.unwrap_or(Path::new(DEFAULT_FILE))).unwrap_or_default();
-            let values = text.lines().filter_map(|line| line.split_once('='));
-            let format = values.filter(|(key, _)| key.trim() == "log_format").last();
+            let mut values = text.lines().rev().filter_map(|line| line.split_once('='));
+            let format = values.find(|(key, _)| key.trim() == "log_format");
             format.map(|(_, value)| value.trim().trim_matches(['"', '\'']).to_owned())
         };
         match std::env::var("TITHE_LOG_FORMAT").ok().or_else(in_file).as_deref().map(str::trim) {

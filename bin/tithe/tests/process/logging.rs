@@ -286,7 +286,9 @@ fn what_keeps_a_server_from_starting_is_one_line_of_json(env: &TestEnv) {
         let ran = command.args(arguments).envs(settings.iter().copied()).output().unwrap();
         assert!(!ran.status.success() && ran.stdout.is_empty(), "{settings:?}");
         let lines = parsed(&text(&ran.stderr));
-        lines.iter().for_each(|line| check_line(line, &listed));
+        for line in &lines {
+            check_line(line, &listed);
+        }
         let errors: Vec<_> = lines.iter().filter(|line| line["level"] == "ERROR").collect();
         let [error] = errors.as_slice() else { panic!("{settings:?}: {lines:?}") };
         assert!(error["error"].as_str().unwrap().contains(problem), "{problem}: {error:?}");

@@ -24,11 +24,8 @@ impl Integrity {
         let path = database.display().to_string();
         info!(path, "the database was not closed properly, or still is open: checking it");
         let begun = Instant::now();
-        let looking = {
-            let path = path.clone();
-            tokio::task::spawn_blocking(move || Self::look(&read_only(&path), "quick_check"))
-        };
-        let mut looking = looking;
+        let address = read_only(&path);
+        let mut looking = tokio::task::spawn_blocking(move || Self::look(&address, "quick_check"));
         match tokio::time::timeout(PATIENCE, &mut looking).await {
             Ok(Ok(outcome)) => outcome
                 .map(|()| info!(path, elapsed_ms = begun.elapsed().as_millis(), "the database is whole")),

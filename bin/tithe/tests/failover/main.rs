@@ -167,6 +167,12 @@ fn fail_over(
     servers[victim].restart().unwrap_or_else(|told| panic!("seed {seed}: {told}"));
     // A server of another machine, which knows nothing.
     let fresh = tempfile::tempdir().unwrap();
+    std::fs::create_dir(fresh.path().join("tithe-data")).unwrap();
+    // It may take over work, and has the same wallet and secret.
+    for shared in ["wallet-sim", "token.secret"] {
+        let shared = Path::new("tithe-data").join(shared);
+        std::os::unix::fs::symlink(folder.join(&shared), fresh.path().join(&shared)).unwrap();
+    }
     let mut stranger = Server::start(fresh.path(), &[("TITHE_DEV", "1"), ("DATABASE_URL", &pair.url())]);
     let ready = runtime.block_on(read(&stranger, "/readyz"));
     assert_eq!(ready["status"], "ready", "{ready}");

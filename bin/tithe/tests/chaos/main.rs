@@ -112,7 +112,7 @@ fn no_sat_is_lost_or_invented_while_servers_are_killed_and_the_database_crashes(
     println!(
         "customers tried again: {:?}; the longest time without an answer: {:.1?}",
         tally.retries.all(),
-        tally.longest_pause().0
+        tally.pause(None)
     );
     println!("seen in tiers: {:?}", tally.tiers.all());
     println!("the pool served: {:?}", tally.served.all());

@@ -115,11 +115,12 @@ impl Tally {
         self.answers.lock().unwrap().push(Answer { at: Instant::now(), key: key.to_owned(), status });
     }
 
-    /// The longest time between two answers, and when it ended.
-    pub(crate) fn longest_pause(&self) -> (Duration, Option<Instant>) {
+    /// The longest time between two answers, or that between the two around a moment.
+    pub(crate) fn pause(&self, around: Option<Instant>) -> Duration {
         let answers = self.answers();
-        let pauses = answers.windows(2).map(|pair| (pair[1].at - pair[0].at, Some(pair[1].at)));
-        pauses.max().unwrap_or_default()
+        let pairs =
+            answers.windows(2).filter(|pair| around.is_none_or(|at| pair[0].at <= at && at < pair[1].at));
+        pairs.map(|pair| pair[1].at - pair[0].at).max().unwrap_or_default()
     }
 
     /// What customers were told has happened, in this order.

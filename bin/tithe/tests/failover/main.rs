@@ -97,7 +97,7 @@ fn drill() -> Figures {
     let crowd = Crowd { store: &store, folder: folder.path(), addresses, tally: tally.clone(), seed };
     let mut buyers = runtime.block_on(crowd.buy(CUSTOMERS, JOBS_EACH, CUSTOMERS / 3, CUSTOMERS / 5));
     let over = AtomicBool::new(false);
-    let (mut servers, before) = std::thread::scope(|threads| {
+    let (mut servers, before, promoted) = std::thread::scope(|threads| {
         let trouble = threads.spawn(|| fail_over(&pair, servers, folder.path(), &tally, &over, seed));
         let buying = runtime.block_on(async {
             let all = async {
@@ -123,11 +123,11 @@ fn drill() -> Figures {
     runtime.block_on(Crowd { store: &new, ..crowd }.check_books(&servers[0], CUSTOMERS * JOBS_EACH));
     bring_back(&pair, "rewind");
     println!("customers tried again: {:?}", tally.retries.all());
-    Figures { pause: tally.longest_pause().0, answers: tally.answers().len(), seed }
+    Figures { pause: tally.pause(Some(promoted)), answers: tally.answers().len(), seed }
 }
 
-/// Crashes the primary, promotes the standby, and starts the old primary and some servers; returns the servers and what was written to
-/// the old primary.
+/// Crashes the primary, promotes the standby, and starts the old primary and some servers; returns the servers, what was written to
+/// the old primary, and when the standby was promoted.
 fn fail_over(
     pair: &Pair,
     mut servers: Vec<Server>,
@@ -135,7 +135,7 @@ fn fail_over(
     tally: &Tally,
     over: &AtomicBool,
     seed: u64,
-) -> (Vec<Server>, String) {
+) -> (Vec<Server>, String, Instant) {
     let (runtime, entropy) = (runtime(), SeededEntropy::new(!seed));
     let wait_for = |more: u64| {
         let enough = tally.answers().len() + usize::try_from(more).unwrap();
@@ -150,6 +150,7 @@ fn fail_over(
     pair.one.stop_immediate().unwrap();
     // Somebody has to notice.
     std::thread::park_timeout(Duration::from_millis(random(&entropy, 0, 1_000)));
+    let promoted = Instant::now();
     pair.run(&pair.two, "promote");
     wait_for(10);
     // Nobody has told the old primary.
@@ -167,6 +168,12 @@ fn fail_over(
     servers[victim].restart().unwrap_or_else(|told| panic!("seed {seed}: {told}"));
     // A server of another machine, which knows nothing.
     let fresh = tempfile::tempdir().unwrap();
+    std::fs::create_dir(fresh.path().join("tithe-data")).unwrap();
+    // It may take over work, and has the same wallet and secret.
+    for shared in ["wallet-sim", "token.secret"] {
+        let shared = Path::new("tithe-data").join(shared);
+        std::os::unix::fs::symlink(folder.join(&shared), fresh.path().join(&shared)).unwrap();
+    }
     let mut stranger = Server::start(fresh.path(), &[("TITHE_DEV", "1"), ("DATABASE_URL", &pair.url())]);
     let ready = runtime.block_on(read(&stranger, "/readyz"));
     assert_eq!(ready["status"], "ready", "{ready}");
@@ -176,7 +183,7 @@ fn fail_over(
     let refused = tithe(folder).arg("serve").envs(settings).output().unwrap();
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && told.contains("tithe: old primary at"), "{told}");
-    (servers, before)
+    (servers, before, promoted)
 }
 
 /// While the new primary is away, nothing is sold, though the old one would take it.

@@ -14,7 +14,9 @@ pub struct Port(Socket);
 
 /// An open port, for whoever closes it.
 #[derive(Debug)]
-pub struct OpenPort(#[cfg_attr(not(target_os = "linux"), expect(dead_code))] Socket);
+pub struct OpenPort(
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "closed with the server"))] Socket,
+);
 
 impl Port {
     /// Takes a port.

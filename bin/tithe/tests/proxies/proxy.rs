@@ -3,7 +3,7 @@
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -108,8 +108,8 @@ fn example(path: &str, substitutions: &[(&str, &str)]) -> String {
     text
 }
 
-fn written(file: PathBuf, text: &str) -> String {
-    fs::write(&file, text).unwrap();
+fn written(file: &Path, text: &str) -> String {
+    fs::write(file, text).unwrap();
     file.to_str().unwrap().to_owned()
 }
 
@@ -118,8 +118,8 @@ fn nginx(kind: Kind, address: SocketAddr, servers: [&str; 2], folder: &Path) -> 
     let (port, other) = (address.to_string(), free_address().to_string());
     let site = if kind == Kind::Nginx {
         let CertifiedKey { cert, signing_key } = generate_simple_self_signed([NAME.to_owned()]).unwrap();
-        let certificate = written(folder.join("fullchain.pem"), &cert.pem());
-        let key = written(folder.join("privkey.pem"), &signing_key.serialize_pem());
+        let certificate = written(&folder.join("fullchain.pem"), &cert.pem());
+        let key = written(&folder.join("privkey.pem"), &signing_key.serialize_pem());
         example(
             "nginx/tithe.conf",
             &[
@@ -142,7 +142,7 @@ fn nginx(kind: Kind, address: SocketAddr, servers: [&str; 2], folder: &Path) -> 
              location /one/ {{ proxy_pass http://{one}/; }} }}\n"
         )
     };
-    let site = written(folder.join("tithe.conf"), &site);
+    let site = written(&folder.join("tithe.conf"), &site);
     // The workers of root's nginx are somebody else, who may not write to this folder.
     let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
@@ -152,7 +152,7 @@ fn nginx(kind: Kind, address: SocketAddr, servers: [&str; 2], folder: &Path) -> 
          http {{\naccess_log off;\n{temporary}\ninclude {site};\n}}\n",
         at("nginx.pid")
     );
-    written(folder.join("nginx.conf"), &text)
+    written(&folder.join("nginx.conf"), &text)
 }
 
 fn caddy(kind: Kind, address: SocketAddr, servers: [&str; 2], folder: &Path) -> String {
@@ -176,5 +176,5 @@ fn caddy(kind: Kind, address: SocketAddr, servers: [&str; 2], folder: &Path) -> 
             "http://:{port} {{\n\tbind 127.0.0.1\n\thandle_path /one/* {{\n\t\treverse_proxy {one} {{\n\t\t\theader_up Host {{upstream_hostport}}\n\t\t}}\n\t}}\n\treverse_proxy {one} {two}\n}}\n"
         )
     };
-    written(folder.join("Caddyfile"), &(options.to_owned() + &site))
+    written(&folder.join("Caddyfile"), &(options.to_owned() + &site))
 }

@@ -1,6 +1,6 @@
 //! The headers in which proxies say for whom they forward a request.
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderValue};
 use std::iter::once;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -43,7 +43,7 @@ impl ForwardedHeader {
             Self::XForwardedFor => "X-Forwarded-For",
             Self::Forwarded => "Forwarded",
         };
-        let lines: Vec<&[u8]> = headers.get_all(name).map(|line| line.as_bytes()).collect();
+        let lines: Vec<&[u8]> = headers.get_all(name).map(HeaderValue::as_bytes).collect();
         lines.into_iter().rev().flat_map(move |line| self.of_line(line)).take(PROXIES_MAX)
     }
 
@@ -116,7 +116,7 @@ fn address(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix_web::http::header::{HeaderName, HeaderValue};
+    use actix_web::http::header::HeaderName;
 
     /// What the lines of a header say.
     fn read(header: ForwardedHeader, lines: &[&[u8]]) -> Vec<Option<String>> {

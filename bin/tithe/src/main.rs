@@ -9,6 +9,7 @@ mod config;
 mod credits;
 mod database;
 mod failure;
+mod healthcheck;
 mod identity;
 mod licence;
 mod macaroon;
@@ -19,6 +20,7 @@ mod private;
 mod secret;
 mod selftest;
 mod serve;
+mod service_manager;
 mod session;
 mod url;
 mod wallets;
@@ -81,6 +83,8 @@ enum Command {
         #[command(subcommand)]
         command: licence::LicenceCommand,
     },
+    /// Check whether the server of this configuration is ready, on its own machine. Exits with 0 if it is, and with 1 if not
+    Healthcheck(ConfigArgs),
     /// Inspect the configuration
     Config {
         #[command(subcommand)]
@@ -147,6 +151,7 @@ fn main() -> ExitCode {
                 Ok(audit::could_not_look())
             })
         }
+        Command::Healthcheck(args) => load(&args).and_then(|config| healthcheck::run(&config)),
         Command::Payouts { command } => {
             load(command.config()).and_then(|config| payouts::run(&config, command))
         }

@@ -7,16 +7,15 @@ use crate::database::Database;
 use crate::failure::{Failure, doing};
 use crate::licence::licence_keys;
 use crate::wallets::{Wallets, addresses, wallets};
-use crate::{private, secret};
+use crate::{private, secret, service_manager};
 use std::io::IsTerminal;
-use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use tithe_engine::pool::PoolStatus;
 use tithe_engine::{Engine, Ports};
-use tithe_http::{AdminToken, AppState, HttpSettings, LimitSettings};
+use tithe_http::{AdminToken, AppState, HttpSettings, LimitSettings, Port};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -33,9 +32,9 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
         .map_err(doing(format!("cannot use the data directory {}", data_dir.display())))?;
     warn_of_secrets(config);
     let limits = limits(config)?;
-    let listener = TcpListener::bind(config.server.listen)
-        .map_err(doing(format!("cannot listen on {} (TITHE_LISTEN)", config.server.listen)))?;
-    let address = listener.local_addr()?;
+    let cannot_listen = || format!("cannot listen on {} (TITHE_LISTEN)", config.server.listen);
+    let port = Port::bind(config.server.listen).map_err(doing(cannot_listen()))?;
+    let address = port.address()?;
     let state = runtime.block_on(assemble(config, &runtime, limits))?;
     let engine = Arc::clone(&state.engine);
     let pool = runtime.block_on(open_pool(&engine))?;
@@ -44,6 +43,7 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
         let _inside = runtime.enter();
         told_to_stop()
     };
+    let (listener, open_port) = port.open().map_err(doing(cannot_listen()))?;
     print!("{}", banner(config, &address.to_string(), &pool));
 
     let (leaving, draining, stopping) =
@@ -53,19 +53,23 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     let http = HttpSettings {
         workers: config.server.http_workers,
         cors_origins: config.server.cors_origins.clone(),
-        shutdown_timeout: config.server.shutdown.min(Duration::from_secs(10)),
+        shutdown_timeout: config.server.shutdown.min(LAST_BYTES),
         keep_alive: config.server.keep_alive,
     };
     actix_web::rt::System::new().block_on(async {
         let server = tithe_http::serve(listener, state, http)?;
         let handle = server.handle();
+        service_manager::ready(&runtime);
         let (notice, patience) = (config.server.notice, config.server.shutdown);
         runtime.spawn(async move {
             told_to_stop.await;
+            service_manager::stopping();
             leaving.cancel();
             if !notice.is_zero() {
                 info!(?notice, "stopping: not ready from now on; everything is served for a while");
                 tokio::time::sleep(notice).await;
+                info!("stopping: no new connections");
+                open_port.close(&handle).await;
             }
             info!("stopping: accepting no new jobs, waiting for running work to finish");
             draining.cancel();
@@ -82,6 +86,9 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     runtime.shutdown_timeout(Duration::from_secs(5));
     Ok(ExitCode::SUCCESS)
 }
+
+/// How long a stopping server goes on sending what clients are slow to take.
+const LAST_BYTES: Duration = Duration::from_secs(3);
 
 /// What the process itself needs descriptors for: the database, the wallet, the backend, files.
 const DESCRIPTORS_RESERVED: u64 = 256;
@@ -146,6 +153,7 @@ async fn assemble(config: &Config, runtime: &Runtime, limits: LimitSettings) -> 
     state.test_payer = test_payer;
     state.admin_token = config.server.admin_token.as_deref().map(AdminToken::new);
     state.public_urls.clone_from(&config.server.public_urls);
+    state.accepts_local_urls = !config.is_production();
     state.stopping = stopping;
     Ok(state)
 }

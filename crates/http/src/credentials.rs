@@ -263,8 +263,8 @@ fn urls(state: &AppState, request: &HttpRequest) -> Result<Vec<String>, Problem>
     }
     let host = local_host(request, state).ok_or_else(|| {
         invalid(
-            "unknown server address: signed requests are accepted only from this machine until the operator sets \
-             TITHE_PUBLIC_URL",
+            "unknown server address: TITHE_PUBLIC_URL is not set on the server; without it, signed requests are accepted only \
+             in development, and only straight from the server's own machine",
         )
     })?;
     // The server cannot tell whether a proxy in front of it terminates TLS.
@@ -272,9 +272,10 @@ fn urls(state: &AppState, request: &HttpRequest) -> Result<Vec<String>, Problem>
 }
 
 /// The `Host` of the request, if it is this machine and the request comes from this machine. Any other host is an unverified claim of
-/// the client: a site that made a user sign a request to that site could replay it here under the same host name.
+/// the client: a site that made a user sign a request to that site could replay it here under the same host name. A proxy may write
+/// the host that it forwards to, which is this machine for everybody.
 fn local_host(request: &HttpRequest, state: &AppState) -> Option<Authority> {
-    let is_near = state.limits.address(request).is_some_and(|client| client.is_loopback());
+    let is_near = state.accepts_local_urls && state.limits.is_from_this_machine(request);
     let host = host(request).filter(|_| is_near)?;
     let name = host.host().trim_start_matches('[').trim_end_matches(']');
     let is_local = name.eq_ignore_ascii_case("localhost")

@@ -11,6 +11,7 @@ mod credentials;
 mod idempotency;
 mod limits;
 mod openapi;
+mod port;
 mod problem;
 mod public_url;
 mod query;
@@ -22,8 +23,9 @@ mod state;
 mod wire;
 
 pub use admin_token::AdminToken;
-pub use limits::LimitSettings;
+pub use limits::{ForwardedHeader, LimitSettings, UnknownForwardedHeader};
 pub use openapi::openapi_json;
+pub use port::{OpenPort, Port};
 pub use problem::{Code, Problem};
 pub use public_url::{InvalidPublicUrl, PublicUrl};
 pub use server::{HttpSettings, serve, serve_with};

@@ -80,7 +80,7 @@ pub fn serve_with(
                     .add((header::CONTENT_SECURITY_POLICY, "frame-ancestors 'none'"))
                     .add((header::REFERRER_POLICY, "no-referrer")),
             )
-            .wrap(from_fn(without_chunks))
+            .wrap(from_fn(last_responses))
             .wrap(from_fn(access_log::middleware))
             .configure(more.clone())
             .configure(routes::configure(optional))
@@ -97,16 +97,22 @@ pub fn serve_with(
         .run())
 }
 
-/// An HTTP/1.0 client knows no chunks: the end of the connection ends a body whose length is not known.
-async fn without_chunks(
+/// Ends the connection after the response where it must: an HTTP/1.0 client knows no chunks, so the end of the connection ends a body
+/// whose length is not known; and no connection is kept by a server that is about to stop, so that none is idle when it stops: a
+/// request that a proxy sends on an idle connection while it is being closed is lost.
+async fn last_responses(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody + 'static>, Error> {
     let is_old = request.version() < Version::HTTP_11;
     let mut response = next.call(request).await?;
+    let state = response.request().app_data::<Data<AppState>>();
+    let is_last = state.is_some_and(|state| state.leaving.is_cancelled() || state.draining.is_cancelled());
+    let head = response.response_mut().head_mut();
     if is_old {
-        let head = response.response_mut().head_mut();
         head.no_chunking(true);
+    }
+    if is_old || is_last {
         head.set_connection_type(ConnectionType::Close);
     }
     Ok(response)

@@ -28,6 +28,9 @@ pub struct AppState {
     pub admin_token: Option<AdminToken>,
     /// The URLs at which clients reach the server. Without any, only requests from this machine can be signed.
     pub public_urls: Vec<PublicUrl>,
+    /// Whether clients on this machine may sign requests to this machine while there are no public URLs. A proxy that says nothing of
+    /// itself cannot be told from such a client, so a production server does not accept them.
+    pub accepts_local_urls: bool,
     /// The limits of clients.
     pub(crate) limits: Limits,
     /// What is being sent to readers of ended jobs.
@@ -53,6 +56,7 @@ impl AppState {
             test_payer: None,
             admin_token: None,
             public_urls: Vec::new(),
+            accepts_local_urls: true,
             limits: Limits::new(limits),
             shared: SharedTexts::default(),
             runtime,

@@ -114,9 +114,14 @@ impl Config {
         config.check()
     }
 
+    /// Whether the server runs in production.
+    pub(crate) fn is_production(&self) -> bool {
+        self.server.environment == Environment::Production
+    }
+
     /// Checks what concerns several groups.
     fn check(self) -> Result<Self, ConfigError> {
-        if self.server.environment == Environment::Production {
+        if self.is_production() {
             self.check_production()?;
         }
         let is_public = !self.server.listen.ip().is_loopback();
@@ -284,6 +289,10 @@ mod tests {
                 "invalid TITHE_TRUSTED_PROXIES (from the environment): ",
             ),
             (
+                &[("TITHE_FORWARDED_HEADER", "x-real-ip")],
+                "invalid TITHE_FORWARDED_HEADER (from the environment): expected x-forwarded-for or forwarded, got \"x-real-ip\"",
+            ),
+            (
                 &[
                     ("TITHE_DEV", "1"),
                     ("TITHE_LISTEN", "0.0.0.0:1"),
@@ -337,6 +346,13 @@ mod tests {
             let found = problem(pairs);
             assert!(found.contains(message), "{found}");
         }
+    }
+
+    #[test]
+    fn a_server_for_developers_stops_at_once_unless_it_is_told_otherwise() {
+        let notice = |pairs| with(pairs).unwrap().server.notice.as_secs();
+        let (dev, seven) = (("TITHE_DEV", "1"), ("TITHE_STOP_NOTICE_SECONDS", "7"));
+        assert_eq!([notice(&[]), notice(&[dev]), notice(&[seven]), notice(&[dev, seven])], [5, 0, 7, 7]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
-use tithe_http::{InvalidPublicUrl, LimitSettings, PublicUrl};
+use tithe_http::{ForwardedHeader, InvalidPublicUrl, LimitSettings, PublicUrl};
 use url::Url;
 
 pub(super) const SETTINGS: &[Setting] = &[
@@ -33,7 +33,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "TITHE_PUBLIC_URL",
         "public_url",
         "",
-        "The URLs at which customers reach the server, such as https://tithe.example, separated by commas; signed requests must name one. Empty: signed requests are accepted only from this machine",
+        "The URLs at which customers reach the server, such as https://tithe.example, separated by commas; signed requests must name one. Empty: signed requests are accepted only straight from this machine, and not in production",
     ),
     Setting::new("TITHE_HTTP_WORKERS", "http_workers", "2", "The number of threads that answer requests"),
     Setting::new(
@@ -46,7 +46,13 @@ pub(super) const SETTINGS: &[Setting] = &[
         "TITHE_TRUSTED_PROXIES",
         "trusted_proxies",
         "",
-        "The reverse proxies in front of the server, as addresses or networks (127.0.0.1, 10.0.0.0/8) separated by commas: what they say of their clients in X-Forwarded-For is believed",
+        "The reverse proxies in front of the server, as addresses or networks (127.0.0.1, 10.0.0.0/8) separated by commas: what they say of their clients in TITHE_FORWARDED_HEADER is believed",
+    ),
+    Setting::new(
+        "TITHE_FORWARDED_HEADER",
+        "forwarded_header",
+        "x-forwarded-for",
+        "The header in which the trusted proxies name their clients: x-forwarded-for, or forwarded (RFC 7239). The other one is ignored, because proxies pass it on as clients send it",
     ),
     Setting::new(
         "TITHE_REQUESTS_PER_SECOND",
@@ -88,7 +94,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "TITHE_STOP_NOTICE_SECONDS",
         "stop_notice_seconds",
         "5",
-        "How long /readyz fails before a stopping server accepts no more, so that load balancers notice, in seconds. 0 with TITHE_DEV",
+        "How long /readyz fails before a stopping server accepts no more, so that load balancers notice, in seconds. With TITHE_DEV 0, unless it is set",
     ),
     Setting::new(
         "TITHE_SHUTDOWN_SECONDS",
@@ -146,15 +152,18 @@ impl Server {
             cors_origins: values
                 .parse("TITHE_CORS_ORIGINS", |_| origins(values.list("TITHE_CORS_ORIGINS")))?,
             shutdown: values.seconds("TITHE_SHUTDOWN_SECONDS")?,
-            notice: if values.one_of("TITHE_DEV", &["0", "1"])? == "1" {
-                Duration::ZERO
-            } else {
-                Duration::from_secs(values.number("TITHE_STOP_NOTICE_SECONDS", 0, 3_600)?)
-            },
+            notice: notice(values)?,
             keep_alive: values.seconds("TITHE_KEEP_ALIVE_SECONDS")?,
             limits: limits(values)?,
         })
     }
+}
+
+/// How long a stopping server serves on. Nothing is in front of a server for developers, unless they say otherwise.
+fn notice(values: &Values) -> Result<Duration, ConfigError> {
+    let notice = Duration::from_secs(values.number("TITHE_STOP_NOTICE_SECONDS", 0, 3_600)?);
+    let is_dev = values.one_of("TITHE_DEV", &["0", "1"])? == "1";
+    Ok(if is_dev && !values.is_set("TITHE_STOP_NOTICE_SECONDS") { Duration::ZERO } else { notice })
 }
 
 /// Checks the admin API's token, which clients must be able to send in a header.
@@ -177,6 +186,7 @@ fn limits(values: &Values) -> Result<LimitSettings, ConfigError> {
             let networks = values.list("TITHE_TRUSTED_PROXIES");
             networks.iter().map(|text| network(text)).collect::<Result<_, String>>()
         })?,
+        forwarded_header: values.parse("TITHE_FORWARDED_HEADER", str::parse::<ForwardedHeader>)?,
         requests_per_second: u32::try_from(rate).ok().and_then(NonZeroU32::new),
         connections_per_address: values.count("TITHE_MAX_CONNECTIONS_PER_ADDRESS", 1_000_000)?,
         streams_per_address: values.count("TITHE_MAX_STREAMS_PER_ADDRESS", 1_000_000)?,

@@ -18,6 +18,9 @@ const FOR_PROVISIONING: &str = "TITHE_PROVISION_";
 /// Variables of ours that are not settings of the server.
 const NOT_SETTINGS: [&str; 4] = ["TITHE_CONFIG", "TITHE_IDENTITY", "TITHE_MACAROON", "TITHE_SERVER"];
 
+/// Where a value comes from that nobody has set.
+const THE_DEFAULT: &str = "the default";
+
 /// The groups of settings.
 pub(super) type Groups = &'static [&'static [Setting]];
 
@@ -47,7 +50,7 @@ impl Values {
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let default =
-            |setting: &Setting| (setting.name, (setting.default.to_owned(), "the default".to_owned()));
+            |setting: &Setting| (setting.name, (setting.default.to_owned(), THE_DEFAULT.to_owned()));
         let mut values: HashMap<_, _> = groups.iter().copied().flatten().map(default).collect();
         if let Some((path, text)) = file {
             let table: toml::Table = toml::from_str(&text).map_err(|wrong: toml::de::Error| {
@@ -90,6 +93,11 @@ impl Values {
     /// The value and the origin of a setting.
     pub(super) fn get(&self, name: &str) -> (&str, &str) {
         self.0.get(name).map_or(("", ""), |(value, origin)| (value.as_str(), origin.as_str()))
+    }
+
+    /// Whether a setting has a value that is not the default.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.get(name).1 != THE_DEFAULT
     }
 
     pub(super) fn text(&self, name: &str) -> &str {

@@ -1,5 +1,6 @@
 //! Addresses of clients.
 
+use super::forwarded::ForwardedHeader;
 use actix_web::http::header::HeaderMap;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::fmt;
@@ -42,31 +43,28 @@ impl fmt::Display for AddressBlock {
     }
 }
 
-/// The address of the client: the peer's own, or, if the peer is a trusted proxy, the last one in `X-Forwarded-For` that is not a
+/// The address of the client: the peer's own, or, if the peer is a trusted proxy, the last one in the header of proxies that is not a
 /// trusted proxy. What a client has written in front of that is not believed.
-pub(super) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+pub(super) fn client(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    header: ForwardedHeader,
+    trusted: &[IpNet],
+) -> IpAddr {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut client = peer.to_canonical();
     if !is_trusted(&client) {
         return client;
     }
-    // What cannot be read in a line ends the search there, like what is no address: what comes before it may be the client's words.
-    let lines: Vec<_> = headers.get_all("X-Forwarded-For").collect();
-    for text in lines.iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')) {
-        let Some(address) = std::str::from_utf8(text).ok().and_then(|text| parse(text.trim())) else { break };
+    for address in header.addresses(headers) {
+        // What cannot be read ends the search: what comes before it may be the client's words.
+        let Some(address) = address else { break };
         client = address;
         if !is_trusted(&client) {
             break;
         }
     }
     client
-}
-
-/// An address as proxies write it: alone, in brackets, or with a port.
-fn parse(text: &str) -> Option<IpAddr> {
-    let with_port = || text.parse::<std::net::SocketAddr>().map(|address| address.ip()).ok();
-    let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
-    text.parse().ok().or_else(with_port).or_else(in_brackets).map(|address: IpAddr| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -92,6 +90,7 @@ mod tests {
     #[test]
     fn only_what_trusted_proxies_have_added_is_believed() {
         let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "127.0.0.1/32".parse().unwrap()];
+        let ours = ForwardedHeader::XForwardedFor;
         for (peer, forwarded, expected) in [
             ("192.0.2.1", &["198.51.100.9"][..], "192.0.2.1"),
             ("127.0.0.1", &[], "127.0.0.1"),
@@ -105,11 +104,47 @@ mod tests {
             ("127.0.0.1", &["198.51.100.9, unknown"], "127.0.0.1"),
             ("127.0.0.1", &["10.0.0.1, 10.0.0.2"], "10.0.0.1"),
         ] {
-            let mut headers = HeaderMap::new();
-            for line in forwarded {
-                headers.append(HeaderName::from_static("x-forwarded-for"), HeaderValue::from_static(line));
-            }
-            assert_eq!(client(address(peer), &headers, &trusted), address(expected), "{peer} {forwarded:?}");
+            assert_eq!(
+                of(peer, &[("x-forwarded-for", forwarded)], ours, &trusted),
+                address(expected),
+                "{peer} {forwarded:?}"
+            );
+            // The other header is the client's word.
+            let lies = ("forwarded", &["for=203.0.113.66"][..]);
+            assert_eq!(of(peer, &[("x-forwarded-for", forwarded), lies], ours, &trusted), address(expected));
         }
+    }
+
+    #[test]
+    fn the_other_header_is_believed_only_where_it_is_the_one_that_proxies_write() {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+        let lies = ("x-forwarded-for", &["203.0.113.66"][..]);
+        for (forwarded, expected) in [
+            (&["for=198.51.100.9"][..], "198.51.100.9"),
+            (&["for=203.0.113.5, for=198.51.100.9, for=10.1.2.3"], "198.51.100.9"),
+            (&["for=203.0.113.5", "for=\"[2001:db8::1]:80\";proto=https"], "2001:db8::1"),
+            (&["for=198.51.100.9, for=_hidden"], "10.0.0.1"),
+            (&["for=\"198.51.100.9, for=203.0.113.5"], "10.0.0.1"),
+            (&[], "10.0.0.1"),
+        ] {
+            let found =
+                of("10.0.0.1", &[lies, ("forwarded", forwarded)], ForwardedHeader::Forwarded, &trusted);
+            assert_eq!(found, address(expected), "{forwarded:?}");
+        }
+    }
+
+    fn of(
+        peer: &str,
+        lines: &[(&'static str, &[&'static str])],
+        header: ForwardedHeader,
+        trusted: &[IpNet],
+    ) -> IpAddr {
+        let mut headers = HeaderMap::new();
+        for (name, line) in
+            lines.iter().flat_map(|(name, lines)| lines.iter().map(move |line| (*name, *line)))
+        {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(line));
+        }
+        client(address(peer), &headers, header, trusted)
     }
 }

@@ -3,14 +3,17 @@
 //! An address is an IPv4 address or an IPv6 /56, which is what one customer of a provider is given.
 
 mod address;
+mod forwarded;
 mod rate;
 mod slots;
 
 pub(crate) use address::AddressBlock;
+pub use forwarded::{ForwardedHeader, UnknownForwardedHeader};
 
 use crate::problem::{Code, Problem};
 use actix_web::body::MessageBody;
 use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
+use actix_web::http::Version;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::middleware::Next;
 use actix_web::rt::net::TcpStream;
@@ -34,8 +37,10 @@ const URL_BYTES_MAX: usize = 32 * 1024;
 /// The limits of the HTTP server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitSettings {
-    /// The reverse proxies whose `X-Forwarded-For` is believed. Their own connections are not limited.
+    /// The reverse proxies that are believed when they name their clients. Their own connections are not limited.
     pub trusted_proxies: Vec<IpNet>,
+    /// The header in which they do.
+    pub forwarded_header: ForwardedHeader,
     /// How many requests an address may send in a second, on average; ten times as many at once. `None` means no limit.
     pub requests_per_second: Option<NonZeroU32>,
     /// How many connections all clients may have together.
@@ -56,6 +61,7 @@ impl Default for LimitSettings {
     fn default() -> Self {
         Self {
             trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
             requests_per_second: NonZeroU32::new(50),
             connections: 10_000,
             connections_per_address: 1_000,
@@ -112,7 +118,22 @@ impl Limits {
     /// The address of the client of a request.
     pub(crate) fn address(&self, request: &HttpRequest) -> Option<IpAddr> {
         let peer = request.peer_addr()?.ip();
-        Some(address::client(peer, request.headers(), &self.settings.trusted_proxies))
+        let LimitSettings { trusted_proxies, forwarded_header, .. } = &*self.settings;
+        Some(address::client(peer, request.headers(), *forwarded_header, trusted_proxies))
+    }
+
+    /// Whether a request comes from this machine, and straight from its client, as far as that can be told: a proxy on this machine
+    /// asks from this machine, too. One that is trusted is known; others say what they are in a header, or speak HTTP/1.0.
+    pub(crate) fn is_from_this_machine(&self, request: &HttpRequest) -> bool {
+        let Some(peer) = request.peer_addr().map(|peer| peer.ip().to_canonical()) else { return false };
+        let is_proxied = self.is_trusted(&peer)
+            || request.version() < Version::HTTP_11
+            || request.headers().keys().any(|name| forwarded::is_of_proxy(name.as_str()));
+        peer.is_loopback() && !is_proxied
+    }
+
+    fn is_trusted(&self, address: &IpAddr) -> bool {
+        self.settings.trusted_proxies.iter().any(|network| network.contains(address))
     }
 
     /// Counts a new connection for its address; one too many is closed.
@@ -120,7 +141,7 @@ impl Limits {
         let Some(stream) = io.downcast_ref::<TcpStream>() else { return };
         let Ok(peer) = stream.peer_addr() else { return };
         let peer = peer.ip().to_canonical();
-        if self.settings.trusted_proxies.iter().any(|network| network.contains(&peer)) {
+        if self.is_trusted(&peer) {
             return;
         }
         match self.connections.take(AddressBlock::of(peer), self.settings.connections_per_address) {

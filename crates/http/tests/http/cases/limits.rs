@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 use tithe_engine::Settings;
-use tithe_http::LimitSettings;
+use tithe_http::{ForwardedHeader, LimitSettings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -70,6 +70,28 @@ async fn clients_behind_a_trusted_proxy_are_told_apart() {
         statuses.push(request.send().await.unwrap().status().as_u16());
     }
     assert!(statuses.contains(&429));
+}
+
+#[tokio::test]
+async fn clients_are_told_apart_by_the_header_that_the_proxies_write() {
+    let trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+    let (rate, forwarded_header) = (NonZeroU32::new(1), ForwardedHeader::Forwarded);
+    let app = limited(LimitSettings {
+        requests_per_second: rate,
+        trusted_proxies,
+        forwarded_header,
+        ..unlimited()
+    });
+    let ask = async |forwarded: &str, claimed: String| {
+        let request = app.request(Method::GET, "/api/pool").header("Forwarded", forwarded);
+        app.send(request.header("X-Forwarded-For", claimed)).await.status
+    };
+    let mut statuses = Vec::new();
+    for n in 0..30 {
+        statuses.push(ask("for=203.0.113.9, for=198.51.100.1;proto=https", format!("198.51.100.{n}")).await);
+    }
+    assert!(statuses.contains(&429));
+    assert_eq!(ask("for=\"[2001:db8::1]:4711\"", "198.51.100.1".to_owned()).await, 200);
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! Individually signed requests (NIP-98).
 
-use crate::app::{Answer, Options, TestApp, key, signature_of};
+use crate::app::{Answer, Options, TestApp, key, signature_of, unlimited};
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 use std::time::Duration;
+use tithe_http::LimitSettings;
 
 const BODY: &str = r#"{"request":"a"}"#;
 const ME: &str = "/api/identity/me";
@@ -258,4 +259,42 @@ async fn only_a_local_host_header_is_accepted_without_a_public_url() {
         }
     }
     assert_eq!(app.get(ME).await.json()["code"], json!("identity_required"));
+}
+
+#[tokio::test]
+async fn nobody_behind_a_proxy_is_on_this_machine() {
+    let app = TestApp::standing();
+    let host = app.address.to_string();
+    let url = format!("http://{host}{ME}");
+    let sign = || signature_of(&key(1), &[&["u", &url], &["method", "GET"]], "", app.now());
+    let ask = async |app: &TestApp, version: &str, header: &str| {
+        let signature = sign();
+        let head = format!(
+            "GET {ME} HTTP/{version}\r\nHost: {host}\r\n{header}Authorization: {signature}\r\nConnection: close\r\n\r\n"
+        );
+        app.raw(head.as_bytes()).await
+    };
+    let refused = |answer: &str, what: &str| {
+        assert!(
+            answer.contains(" 401 ") && answer.contains("TITHE_PUBLIC_URL is not set"),
+            "{what}: {answer}"
+        );
+    };
+    let taken = ask(&app, "1.1", "").await;
+    assert!(taken.starts_with("HTTP/1.1 200"), "{taken}");
+    for header in [
+        "X-Forwarded-For: 127.0.0.1\r\n",
+        "X-Forwarded-Host: 127.0.0.1\r\n",
+        "X-Forwarded-Proto: https\r\n",
+        "Forwarded: for=127.0.0.1\r\n",
+        "X-Real-IP: 127.0.0.1\r\n",
+        "Via: 1.1 proxy\r\n",
+    ] {
+        refused(&ask(&app, "1.1", header).await, header);
+    }
+    // What nginx speaks with servers unless it is told otherwise.
+    refused(&ask(&app, "1.0", "").await, "HTTP/1.0");
+    let limits = LimitSettings { trusted_proxies: vec!["127.0.0.1/32".parse().unwrap()], ..unlimited() };
+    let behind = TestApp::with(Options { limits, started: false, ..Options::default() });
+    refused(&ask(&behind, "1.1", "").await, "a trusted proxy");
 }

@@ -25,6 +25,10 @@ async fn unavailable_dependencies_are_named() {
     let shape = |wallet: &Value, price: &Value| json!({"checks": {"accepting": ok, "backend": ok, "database": ok, "migrations": ok, "price": price, "wallet": wallet, "writes": ok}, "status": "=not_ready"});
     answers(&app.get("/readyz").await, 503, &shape(&not, &ok));
     app.prices.switch_off(true);
+    // What all servers need is no reason for a proxy to use none of them.
+    let accepting = json!({"checks": {"accepting": ok}, "status": "=ready"});
+    answers(&app.get("/readyz?only=accepting").await, 200, &accepting);
+    app.get("/readyz?only=wallet").await.is_problem(400, "invalid_field");
     answers(&app.get("/readyz").await, 503, &shape(&ok, &not));
     answers(&app.get("/healthz").await, 200, &json!({"status": "=ok"}));
     app.prices.switch_off(false);
@@ -33,6 +37,7 @@ async fn unavailable_dependencies_are_named() {
     app.draining.cancel();
     let draining = app.get("/readyz").await;
     assert_eq!((draining.status, &draining.json()["checks"]["accepting"]["ok"]), (503, &json!(false)));
+    app.get("/readyz?only=accepting").await.ok(503);
     answers(&app.get("/healthz").await, 200, &json!({"status": "=ok"}));
 }
 
@@ -134,4 +139,18 @@ async fn a_draining_server_rejects_new_jobs_and_still_serves_existing_ones() {
     let refused = app.post("/api/jobs", r#"{"request":"hello"}"#).await;
     refused.is_problem(503, "shutting_down");
     app.get(&format!("/api/jobs/{id}")).await.ok(200);
+}
+
+#[tokio::test]
+async fn a_draining_server_keeps_no_connection_open() {
+    let app = TestApp::standing();
+    for path in ["/healthz", "/api/pool", "/nothing"] {
+        assert_eq!(app.get(path).await.header("connection"), "", "{path}");
+    }
+    app.draining.cancel();
+    for path in ["/healthz", "/readyz", "/api/pool", "/nothing"] {
+        assert_eq!(app.get(path).await.header("connection"), "close", "{path}");
+    }
+    let refused = app.post("/api/jobs", r#"{"request":"hello"}"#).await;
+    assert_eq!((refused.status, refused.header("connection")), (503, "close"));
 }

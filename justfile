@@ -94,6 +94,14 @@ test-lightning which="long":
 test-lnbits:
     cargo test --package tithe-test-lightning --test lnbits -- --ignored --nocapture
 
+# Restart servers under load behind the examples for nginx and Caddy, which are fetched from Debian's packages if there are none
+test-proxies *args:
+    .ci/with-proxies cargo run --quiet --package tithe-test-postgres --bin with-postgres -- cargo test --package tithe --test proxies {{ args }} -- --ignored --nocapture
+
+# Test the packages in deploy/, and the chapter on installing as it is written, in a scratch Debian; needs root
+test-deploy:
+    .ci/deploy
+
 # Measure debits against the floor of the database; `just bench --help` lists what else
 bench *args:
     cargo run --release --package tithe-bench -- {{ args }}

@@ -15,6 +15,7 @@ mod configuration;
 mod credits;
 mod credits_file;
 mod database_faults;
+mod deploy;
 mod events;
 mod fake_backend;
 mod faults;

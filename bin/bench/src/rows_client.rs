@@ -19,12 +19,12 @@ impl Client {
     pub(crate) async fn post(
         &mut self,
         path: &str,
-        token: Option<&str>,
+        credential: Option<(&str, &str)>,
         key: Option<&str>,
         body: &Value,
         expected: u16,
     ) -> Value {
-        let token = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
+        let token = credential.map_or_else(String::new, |(name, value)| format!("{name}: {value}\r\n"));
         let key = key.map_or_else(String::new, |key| format!("Idempotency-Key: {key}\r\n"));
         let body = body.to_string();
         let request = format!(

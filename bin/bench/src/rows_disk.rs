@@ -102,6 +102,13 @@ impl Disk {
         }
     }
 
+    /// Clears versions of rows away that nobody sees any more, as PostgreSQL does by itself.
+    pub(crate) fn vacuum(&self, runtime: &Runtime) {
+        if let Self::Postgres(url) = self {
+            runtime.block_on(crate::fixture::execute(url, "VACUUM"));
+        }
+    }
+
     /// What the tables take now. No server is running, so that everything that was counted is seen.
     pub(crate) fn look(&self, runtime: &Runtime) -> Grown {
         match self {

@@ -9,6 +9,7 @@ mod config;
 mod credits;
 mod database;
 mod failure;
+mod forget;
 mod identity;
 mod licence;
 mod macaroon;
@@ -81,6 +82,8 @@ enum Command {
         #[command(subcommand)]
         command: licence::LicenceCommand,
     },
+    /// Delete the texts of one customer: an identity, a session, a job or an install. Amounts and the ledger stay
+    Forget(forget::ForgetArgs),
     /// Inspect the configuration
     Config {
         #[command(subcommand)]
@@ -156,6 +159,7 @@ fn main() -> ExitCode {
         Command::Licence { command } => {
             load(command.config()).and_then(|config| licence::run(&config, command))
         }
+        Command::Forget(args) => load(&args.config).and_then(|config| forget::run(&config, &args)),
         Command::Config { command: ConfigCommand::Check(args) } => load(&args).and_then(|config| {
             print!("{}", config.describe());
             serve::check(&config)?;

@@ -27,6 +27,7 @@ use crate::sales::SalesServices;
 use crate::sessions::{MacaroonKeys, SessionOwners, Sessions, WebhookSecrets};
 use crate::settings::Settings;
 use crate::store::StoreError;
+use crate::texts::Texts;
 use std::sync::Arc;
 use tithe_trust::Secrets;
 use tokio::sync::Notify;
@@ -59,6 +60,8 @@ pub struct Engine {
     pub identities: Arc<Identities>,
     /// Idempotency keys.
     pub idempotency: Arc<Idempotency>,
+    /// The deletion of customers' texts on request.
+    pub texts: Texts,
     pub(crate) backend: Arc<BackendHealth>,
     retention: Retention,
     readiness: LastReadiness,
@@ -134,6 +137,7 @@ impl Engine {
         let charging = Arc::new(Charging::new(core.clone(), vec![sessions.clone()]));
         let jobs = Arc::new(Jobs::new(core.clone(), services, &steps, ClaimTokens::of_jobs(claims)));
         let retention = Retention::new(core.clone());
+        let texts = Texts::new(core.clone());
         let reconciliation = Arc::new(Reconciliation::new(core.clone()));
         let readiness = LastReadiness::new(core.clone(), backend.clone());
         Ok(Self {
@@ -150,6 +154,7 @@ impl Engine {
             pool,
             identities,
             idempotency,
+            texts,
             backend,
             retention,
             readiness,
@@ -210,6 +215,7 @@ impl Engine {
         self.charging.sweep().await?;
         self.credits.sweep().await?;
         self.pool.sweep().await?;
+        self.texts.sweep().await?;
         self.retention.sweep().await
     }
 }

@@ -58,6 +58,7 @@ mod sales;
 pub mod sessions;
 mod settings;
 pub mod store;
+pub mod texts;
 
 pub use background::Running;
 pub use claim_token::ClaimTokens;

@@ -21,6 +21,7 @@ mod server_id;
 mod settings;
 mod store;
 mod table;
+mod texts;
 mod tls;
 mod transaction;
 mod url;

@@ -8,5 +8,6 @@ pub mod retention;
 pub mod rows;
 pub mod schema;
 mod stored;
+pub mod texts;
 
 pub use stored::Stored;

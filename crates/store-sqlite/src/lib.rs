@@ -11,5 +11,6 @@ mod fault;
 mod reads;
 mod retention;
 mod tables;
+mod texts;
 
 pub use connection::{OpenError, SqliteSettings, SqliteStore, Synchronous};

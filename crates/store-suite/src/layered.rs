@@ -5,10 +5,10 @@ use futures_util::stream::BoxStream;
 use tithe_bootstrap::{Bootstrap, BootstrapId, BootstrapRepository};
 use tithe_clock::Timestamp;
 use tithe_engine::books::{Batch, Committed};
-use tithe_engine::records::{IdempotencyId, IdempotencyRecord};
+use tithe_engine::records::{IdempotencyId, IdempotencyRecord, TextDeletion, TextOwner, TextsFound};
 use tithe_engine::store::{
     AuditRows, BatchStore, IdentitiesPurged, LedgerTotals, LicenceStore, PeerEvent, ReconciliationStore,
-    RetentionStore, Store, StoreError,
+    RetentionStore, Store, StoreError, TextStore,
 };
 use tithe_free_tier::{
     FreeTierRepository, Grant, GrantId, Identity, PoolCounters, Reservation, ReservationId,
@@ -117,6 +117,10 @@ impl<L: StoreLayer> RetentionStore for Layered<L> {
         self.0.pass(self.0.inner().expired_texts_purge(limit)).await
     }
 
+    async fn old_texts_purge(&self, before: Timestamp, now: Timestamp, limit: usize) -> StoreResult<usize> {
+        self.0.pass(self.0.inner().old_texts_purge(before, now, limit)).await
+    }
+
     async fn unpaid_jobs_purge(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
         self.0.pass(self.0.inner().unpaid_jobs_purge(before, limit)).await
     }
@@ -140,6 +144,39 @@ impl<L: StoreLayer> RetentionStore for Layered<L> {
         limit: usize,
     ) -> StoreResult<IdentitiesPurged> {
         self.0.pass(self.0.inner().identities_purge(after, before, limit)).await
+    }
+}
+
+#[async_trait]
+impl<L: StoreLayer> TextStore for Layered<L> {
+    async fn texts_found(&self, owner: &TextOwner, until: Timestamp) -> StoreResult<TextsFound> {
+        self.0.pass(self.0.inner().texts_found(owner, until)).await
+    }
+
+    async fn texts_delete(
+        &self,
+        owner: &TextOwner,
+        until: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> StoreResult<TextsFound> {
+        self.0.pass(self.0.inner().texts_delete(owner, until, now, limit)).await
+    }
+
+    async fn deleted_texts_overwrite(&self) -> StoreResult<bool> {
+        self.0.pass(self.0.inner().deleted_texts_overwrite()).await
+    }
+
+    async fn text_deletion_record(&self, deletion: &TextDeletion) -> StoreResult<()> {
+        self.0.pass(self.0.inner().text_deletion_record(deletion)).await
+    }
+
+    async fn text_deletion(&self, owner: &TextOwner) -> StoreResult<Option<TextDeletion>> {
+        self.0.pass(self.0.inner().text_deletion(owner)).await
+    }
+
+    async fn text_deletions_unfinished(&self, limit: usize) -> StoreResult<Vec<TextDeletion>> {
+        self.0.pass(self.0.inner().text_deletions_unfinished(limit)).await
     }
 }
 

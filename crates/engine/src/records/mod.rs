@@ -2,9 +2,11 @@
 
 mod auth_nonce;
 mod idempotency;
+mod texts;
 
 pub use auth_nonce::{AuthNonce, AuthNonceId, AuthNonceKind};
 pub(crate) use idempotency::Begin;
 pub use idempotency::{
     IdempotencyId, IdempotencyRecord, IdempotencyRequest, IdempotencyState, KeyConflict, StoredResponse,
 };
+pub use texts::{InvalidTextOwner, TextDeletion, TextOwner, TextsFound};

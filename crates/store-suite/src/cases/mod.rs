@@ -24,6 +24,7 @@ pub mod random;
 pub mod retention;
 pub mod servers;
 pub mod sessions;
+pub mod texts;
 pub mod totals;
 pub mod vocabulary;
 mod watch;

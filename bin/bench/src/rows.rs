@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 /// The options of the measurement.
 #[derive(Args, Clone)]
 pub(crate) struct Options {
-    /// How many of each kind are measured on each database; as many are sold before
+    /// How many of each kind are sold on each database
     #[arg(long, default_value_t = 400)]
     count: u32,
     /// How many are sold at once
@@ -30,6 +30,9 @@ pub(crate) struct Options {
     /// The databases
     #[arg(long, value_delimiter = ',', default_values = ["sqlite", "postgres"])]
     databases: Vec<Engine>,
+    /// Sell as many before, and vacuum, so that what is measured uses the space that they have left
+    #[arg(long)]
+    second_half: bool,
     /// Print every table and index, not only the largest
     #[arg(long)]
     all: bool,
@@ -107,11 +110,12 @@ fn measure(options: &Options, runtime: &Runtime, disk: &Disk, folder: &std::path
             runtime.block_on(sell(options, sale, from, &server.address));
             server.stop();
         };
-        // What the first half leaves behind when it is done is used by the second, as on a server that has run for long.
-        run(0);
-        disk.vacuum(runtime);
+        if options.second_half {
+            run(options.count);
+            disk.vacuum(runtime);
+        }
         let before = disk.look(runtime);
-        run(options.count);
+        run(0);
         let after = disk.look(runtime);
         totals.push(print(options, sale, &after.since(&before)));
     }

@@ -82,9 +82,11 @@ pub(crate) fn run(options: &Options) {
             }
             Engine::Postgres => {
                 // Images of whole pages depend on the time between checkpoints, not on the rows. Dead rows stay, to be counted.
-                let settings = [("full_page_writes", "off"), ("autovacuum", "off"), ("checkpoint_timeout", "30min")];
+                let settings =
+                    [("full_page_writes", "off"), ("autovacuum", "off"), ("checkpoint_timeout", "30min")];
                 let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-                let cluster = Cluster::start(ClusterOptions { durable: true, settings, ..ClusterOptions::default() });
+                let cluster =
+                    Cluster::start(ClusterOptions { durable: true, settings, ..ClusterOptions::default() });
                 let cluster = cluster.unwrap();
                 cluster.create_database("rows").unwrap();
                 let folder = tempfile::tempdir_in(cluster.folder()).unwrap();
@@ -132,11 +134,16 @@ fn print(options: &Options, sale: Sale, grown: &rows_disk::Grown) -> Vec<String>
         if all == 0 { String::new() } else { format!("{:.0} %", hot as f64 * 100.0 / all as f64) }
     };
     println!("\nfor each {}, in bytes:", sale.name());
-    let shown: BTreeMap<_, _> = grown.tables.iter().filter(|(_, table)| options.all || table.table + table.indexes > 0).collect();
+    let shown: BTreeMap<_, _> =
+        grown.tables.iter().filter(|(_, table)| options.all || table.table + table.indexes > 0).collect();
     let mut rows: Vec<Vec<String>> = Vec::new();
     for (name, table) in shown {
-        let indexes: Vec<String> =
-            table.each_index.iter().filter(|(_, bytes)| **bytes > 0).map(|(index, bytes)| format!("{index} {}", each(*bytes))).collect();
+        let indexes: Vec<String> = table
+            .each_index
+            .iter()
+            .filter(|(_, bytes)| **bytes > 0)
+            .map(|(index, bytes)| format!("{index} {}", each(*bytes)))
+            .collect();
         rows.push(vec![
             name.clone(),
             each(table.table),
@@ -195,7 +202,9 @@ async fn sell_one(client: &mut Client, sale: Sale, number: u32, request: &str) {
         Sale::Session => {
             let token = fixture::macaroon(crate::server::SECRET.as_bytes(), number);
             let path = format!("/api/sessions/{}/request", fixture::session_id(number));
-            client.post(&path, Some(("Authorization", &format!("Bearer {token}"))), Some(&key), &body, 200).await;
+            client
+                .post(&path, Some(("Authorization", &format!("Bearer {token}"))), Some(&key), &body, 200)
+                .await;
         }
         Sale::Ask => {
             let identities = IdentityTokens::new(

@@ -46,7 +46,9 @@ impl Grown {
                 table: now.table - was.table,
                 indexes: now.indexes - was.indexes,
                 each_index: each
-                    .map(|(index, bytes)| (index.clone(), bytes - was.each_index.get(index).copied().unwrap_or_default()))
+                    .map(|(index, bytes)| {
+                        (index.clone(), bytes - was.each_index.get(index).copied().unwrap_or_default())
+                    })
                     .collect(),
                 inserts: now.inserts - was.inserts,
                 updates: now.updates - was.updates,
@@ -96,8 +98,12 @@ impl Disk {
         match self {
             Self::Sqlite(_) => "SQLite".to_owned(),
             Self::Postgres(url) => {
-                let version = fixture_number(runtime, url, "SELECT current_setting('server_version_num')::bigint");
-                format!("PostgreSQL {} (full_page_writes and autovacuum off, to measure rows and not checkpoints)", version / 10_000)
+                let version =
+                    fixture_number(runtime, url, "SELECT current_setting('server_version_num')::bigint");
+                format!(
+                    "PostgreSQL {} (full_page_writes and autovacuum off, to measure rows and not checkpoints)",
+                    version / 10_000
+                )
             }
         }
     }

@@ -61,7 +61,10 @@ fn show(args: &ForgetArgs, texts: &TextsFound, forgotten: Option<&Forgotten>) {
         return;
     }
     let verb = if args.dry_run { "would be deleted" } else { "deleted" };
-    println!("{}: texts {verb}: {jobs} jobs, {session_requests} requests of sessions, {responses} stored responses", args.owner);
+    println!(
+        "{}: texts {verb}: {jobs} jobs, {session_requests} requests of sessions, {responses} stored responses",
+        args.owner
+    );
     if *running > 0 {
         println!("{running} still run: the servers delete their texts when they have ended");
     }

@@ -192,7 +192,12 @@ pub trait RetentionStore: Send + Sync {
 
     /// The texts of jobs, and of requests of sessions, that ended before `before`, at most `limit` of each, the oldest first: the rows
     /// stay, with `now` as the time of their texts' deletion ([`Job::without_texts`], [`SessionRequest::without_text`]).
-    async fn old_texts_purge(&self, before: Timestamp, now: Timestamp, limit: usize) -> Result<usize, StoreError>;
+    async fn old_texts_purge(
+        &self,
+        before: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError>;
 
     /// Jobs that expired before `before` and that nothing was ever paid for, with their invoices and their steps.
     async fn unpaid_jobs_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;

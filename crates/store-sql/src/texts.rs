@@ -113,28 +113,37 @@ pub fn owner_statements(sql: Sql, owner: &TextOwner) -> [Option<OwnerStatements>
             "(scope = 'nostr:' || $1 OR scope LIKE '% nostr:' || $1 OR EXISTS (SELECT 1 FROM sessions \
              WHERE sessions.nostr_pubkey = $1 AND sessions.id = substr(scope, 9, 36) AND substr(scope, 1, 8) = 'session:'))",
         ),
-        TextOwner::Session(_) => Some("(scope = 'session:' || $1 OR substr(scope, 1, 45) = 'session:' || $1 || ':')"),
-        TextOwner::Install(_) => Some("(scope = 'install:' || $1 OR substr(scope, 1, 45) = 'install:' || $1 || ' ')"),
+        TextOwner::Session(_) => {
+            Some("(scope = 'session:' || $1 OR substr(scope, 1, 45) = 'session:' || $1 || ':')")
+        }
+        TextOwner::Install(_) => {
+            Some("(scope = 'install:' || $1 OR substr(scope, 1, 45) = 'install:' || $1 || ' ')")
+        }
         TextOwner::Job(_) => None,
     };
-    let statements = |table, owned: &str, ended: &str, kept: &str, clear: &str, key: &str, deleted_at: &str| OwnerStatements {
-        count: sql.write(&format!(
-            "SELECT coalesce(sum(CASE WHEN {ended} THEN 1 ELSE 0 END), 0) AS ended, \
+    let statements =
+        |table, owned: &str, ended: &str, kept: &str, clear: &str, key: &str, deleted_at: &str| {
+            OwnerStatements {
+                count: sql.write(&format!(
+                    "SELECT coalesce(sum(CASE WHEN {ended} THEN 1 ELSE 0 END), 0) AS ended, \
              coalesce(sum(CASE WHEN {ended} THEN 0 ELSE 1 END), 0) AS running \
              FROM {table} WHERE {owned} AND {kept} AND created_at <= $2"
-        )),
-        delete: sql.write(&format!(
-            "UPDATE {table} SET {clear}{deleted_at} WHERE {key} {}",
-            sql.any(&format!(
-                "SELECT {key} FROM {table} WHERE {owned} AND {ended} AND created_at <= $2 LIMIT $4"
-            ))
-        )),
-    };
+                )),
+                delete: sql.write(&format!(
+                    "UPDATE {table} SET {clear}{deleted_at} WHERE {key} {}",
+                    sql.any(&format!(
+                        "SELECT {key} FROM {table} WHERE {owned} AND {ended} AND created_at <= $2 LIMIT $4"
+                    ))
+                )),
+            }
+        };
     let (id, at) = ("id", ", text_deleted_at = $3");
     let has_text = "text_deleted_at IS NULL";
     [
         jobs.map(|owned| statements("jobs", owned, ENDED_JOBS, has_text, NO_JOB_TEXTS, id, at)),
-        requests.map(|owned| statements("session_requests", owned, ENDED_REQUESTS, has_text, NO_REQUEST_TEXT, id, at)),
+        requests.map(|owned| {
+            statements("session_requests", owned, ENDED_REQUESTS, has_text, NO_REQUEST_TEXT, id, at)
+        }),
         responses.map(|owned| {
             // The key stays, so that the request is not done, and charged, again.
             let clear = "answer_status = 410, answer_body = ''";

@@ -116,7 +116,8 @@ impl TextStore for SqliteStore {
 
     async fn text_deletions_unfinished(&self, limit: usize) -> Result<Vec<TextDeletion>, StoreError> {
         self.read(move |connection| {
-            let rows = diesel::sql_query(texts::unfinished(Sql::Sqlite)).bind::<BigInt, _>(limit_column(limit));
+            let rows =
+                diesel::sql_query(texts::unfinished(Sql::Sqlite)).bind::<BigInt, _>(limit_column(limit));
             let rows: Vec<TextDeletionRow> = rows.load(connection)?;
             Ok(rows.into_iter().map(TextDeletion::try_from).collect::<Result<_, _>>()?)
         })

@@ -24,12 +24,11 @@ CREATE TABLE text_deletions (
 
 CREATE INDEX text_deletions_open ON text_deletions (requested_at) WHERE finished_at IS NULL;
 
--- A row that is updated is written anew, with everything that is in it. Long values are kept beside it, where an update leaves them alone.
-ALTER TABLE jobs SET (toast_tuple_target = 128);
-ALTER TABLE session_requests SET (toast_tuple_target = 128, fillfactor = 60);
-ALTER TABLE idempotency_keys SET (toast_tuple_target = 128);
+-- A request of a session is written twice. Its second version fits on the page of its first.
+ALTER TABLE session_requests SET (fillfactor = 60);
 
--- Versions that nobody sees any more are cleared away once they are 2 % of a table, and not 20 %.
+-- A row that is updated is written anew. The versions that nobody sees any more are cleared away, and their space is used again, once they
+-- are 2 % of a table, and not 20 %.
 ALTER TABLE jobs SET (autovacuum_vacuum_scale_factor = 0.02);
 ALTER TABLE session_requests SET (autovacuum_vacuum_scale_factor = 0.02);
 ALTER TABLE idempotency_keys SET (autovacuum_vacuum_scale_factor = 0.02);
@@ -37,15 +36,3 @@ ALTER TABLE invoices SET (autovacuum_vacuum_scale_factor = 0.02);
 ALTER TABLE holds SET (autovacuum_vacuum_scale_factor = 0.02);
 ALTER TABLE free_tier_reservations SET (autovacuum_vacuum_scale_factor = 0.02);
 ALTER TABLE credits SET (autovacuum_vacuum_scale_factor = 0.02);
-
--- LZ4 compresses ten times as fast as PostgreSQL's own method, where the server was built with it (PostgreSQL 14 and later).
-DO $$
-BEGIN
-    EXECUTE 'ALTER TABLE jobs ALTER COLUMN request SET COMPRESSION lz4, ALTER COLUMN result SET COMPRESSION lz4, '
-        'ALTER COLUMN eval_quote SET COMPRESSION lz4, ALTER COLUMN work_terms SET COMPRESSION lz4';
-    EXECUTE 'ALTER TABLE session_requests ALTER COLUMN result SET COMPRESSION lz4';
-    EXECUTE 'ALTER TABLE idempotency_keys ALTER COLUMN answer_body SET COMPRESSION lz4';
-EXCEPTION WHEN feature_not_supported OR syntax_error THEN
-    NULL;
-END
-$$;

@@ -107,7 +107,9 @@ const TEXT_RETENTION_MIN: u64 = 24 * 60 * 60;
 
 fn text_retention(text: &str) -> Result<Option<Duration>, String> {
     match text.parse() {
-        Ok(seconds) if (TEXT_RETENTION_MIN..=3_153_600_000).contains(&seconds) => Ok(Some(Duration::from_secs(seconds))),
+        Ok(seconds) if (TEXT_RETENTION_MIN..=3_153_600_000).contains(&seconds) => {
+            Ok(Some(Duration::from_secs(seconds)))
+        }
         _ if text == "none" => Ok(None),
         _ => Err(format!("expected `none` or a whole number of seconds from {TEXT_RETENTION_MIN}")),
     }

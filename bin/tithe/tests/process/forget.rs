@@ -26,7 +26,9 @@ fn bought(server: &Server, request: &str) -> String {
 }
 
 fn session(server: &Server, arguments: &[&str]) -> String {
-    printed(&server.run(&[&["session"], arguments, &["--server", &server.url("")]].concat())).trim().to_owned()
+    printed(&server.run(&[&["session"], arguments, &["--server", &server.url("")]].concat()))
+        .trim()
+        .to_owned()
 }
 
 fn read(server: &Server, path: &str) -> Value {
@@ -93,7 +95,8 @@ fn one_customers_texts_are_nowhere_in_the_database_any_more(env: &TestEnv) {
     let wrong = server.run(&["forget", "customer:7"]);
     assert_eq!(wrong.status.code(), Some(2));
     assert!(
-        text(&wrong.stderr).contains("expected identity:NPUB, session:ID, job:ID or install:ID, got \"customer:7\""),
+        text(&wrong.stderr)
+            .contains("expected identity:NPUB, session:ID, job:ID or install:ID, got \"customer:7\""),
         "{}",
         text(&wrong.stderr)
     );
@@ -119,7 +122,8 @@ fn is_in_a_table(url: &str, word: &str) -> bool {
         let mut found = false;
         for table in &tables {
             let table: String = table.get(0);
-            let query = format!("SELECT EXISTS (SELECT 1 FROM {table} AS row WHERE row::text LIKE '%' || $1 || '%')");
+            let query =
+                format!("SELECT EXISTS (SELECT 1 FROM {table} AS row WHERE row::text LIKE '%' || $1 || '%')");
             found |= client.query_one(&query, &[&word]).await.unwrap().get::<_, bool>(0);
         }
         drop(client);

@@ -30,8 +30,7 @@ fn blocks_of(chapter: &Path) -> Vec<Block> {
                 open = Some(Block { text: block.text + line + "\n", ..block });
             }
             (None, true) => {
-                let name =
-                    before.strip_prefix("<!-- procedure: ").and_then(|rest| rest.strip_suffix(" -->"));
+                let name = before.strip_prefix("<!-- procedure: ").and_then(|rest| rest.strip_suffix(" -->"));
                 let place = format!("{}:{}", chapter.display(), number + 1);
                 open = Some(Block { place, procedure: name.map(str::to_owned), text: String::new() });
             }

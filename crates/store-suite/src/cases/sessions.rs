@@ -124,7 +124,12 @@ pub(super) fn begin(session: u128, n: u128, limit: u64, keys: &[PresentedKey]) -
     SessionRequestBegin { request, keys: keys.to_vec(), lease: LEASE, idempotency: None }
 }
 
-pub(super) fn finish(session: u128, n: u128, outcome: RequestOutcome, keys: &[PresentedKey]) -> SessionRequestFinish {
+pub(super) fn finish(
+    session: u128,
+    n: u128,
+    outcome: RequestOutcome,
+    keys: &[PresentedKey],
+) -> SessionRequestFinish {
     SessionRequestFinish {
         request: request_id(n),
         session: session_id(session),

@@ -124,7 +124,8 @@ pub async fn one_customers_texts_are_deleted_on_request(store: FreshStore) {
     // What ran goes on, and its text can be deleted when it has ended.
     let lease = store.jobs_claim(&claim(1, START, 9)).await.unwrap()[0].lease;
     let outcome = tithe_engine::jobs::WorkOutcome::Failed { message: "no".to_owned(), fault: Fault::Server };
-    accepted(store.as_ref(), Command::WorkFinish { job: job_id(2), identity: None, lease, outcome }, START).await;
+    accepted(store.as_ref(), Command::WorkFinish { job: job_id(2), identity: None, lease, outcome }, START)
+        .await;
     assert_eq!(delete(&store, of_job(2), START).await, found(1, 0, 0, 0));
     assert_sound(&store).await;
 }

@@ -26,6 +26,8 @@
 //!   floor has one. With `--grants` the pool pays; otherwise the session, with the tithe.
 //! - `growth` measures what a debit costs as the tables grow, on databases of several sizes that are measured in turn; and what
 //!   an idle server costs, and how fast it starts, as jobs that nobody paid for pile up.
+//! - `rows` sells jobs, requests of sessions and plain requests over HTTP, and measures what each leaves in every table and index, how
+//!   its rows were updated, and how much it added to the WAL. The figures do not depend on the machine's speed.
 //! - `trivial` measures a trivial JSON response, and the refusal of an invalid credential.
 //!
 //! Every measurement ends with a check that nothing was lost: there are as many charges as 200 responses, the balances add
@@ -59,6 +61,9 @@ mod grants;
 mod growth;
 mod load;
 mod process;
+mod rows;
+mod rows_client;
+mod rows_disk;
 mod server;
 mod session;
 mod trivial;
@@ -85,6 +90,8 @@ enum Measure {
     /// The cost of a debit as the tables grow to 10⁶ accounts and 10⁷ transfers, and of an idle server with 10⁶ expired jobs (takes
     /// some minutes and 8 GB)
     Growth(growth::Options),
+    /// What a job, a request of a session and a plain request take on the disk and in the WAL, table by table
+    Rows(rows::Options),
     /// Whole metered requests of sessions over HTTP: hold, work, settlement; against the floor of the database
     Session(session::Options),
     /// A trivial response, and the refusal of an invalid credential
@@ -114,6 +121,7 @@ fn main() {
         Measure::Debit(options) => debit::run(&options),
         Measure::Grants(options) => grants::run(&options),
         Measure::Growth(options) => growth::run(&options),
+        Measure::Rows(options) => rows::run(&options),
         Measure::Session(options) => session::run(&options),
         Measure::Trivial(options) => trivial::run(&options),
         Measure::ServeInternal(options) => server::run(&options),

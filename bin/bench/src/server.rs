@@ -99,9 +99,10 @@ async fn assemble(options: &Options, runtime: &Runtime) -> AppState {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let wallet = SimWallet::open(&options.wallet, clock.clone(), entropy.clone()).await.unwrap();
+    let wallet = Arc::new(wallet);
     let ports = Ports {
         store: fixture::open(&options.database).await,
-        wallet: Arc::new(wallet),
+        wallet: wallet.clone(),
         inference: Arc::new(SimInference::new(SimSettings {
             latency: Duration::ZERO,
             delta_delay: Duration::ZERO,
@@ -134,7 +135,9 @@ async fn assemble(options: &Options, runtime: &Runtime) -> AppState {
         streams_per_address: usize::MAX,
         ..LimitSettings::default()
     };
-    AppState::new(engine, runtime.handle().clone(), limits)
+    let mut state = AppState::new(engine, runtime.handle().clone(), limits);
+    state.test_payer = Some(wallet);
+    state
 }
 
 fn routes(config: &mut ServiceConfig) {

@@ -13,6 +13,7 @@ mod copy;
 mod credits;
 mod database;
 mod failure;
+mod forget;
 mod healthcheck;
 mod identity;
 mod licence;
@@ -104,6 +105,8 @@ enum Command {
         #[command(subcommand)]
         command: licence::LicenceCommand,
     },
+    /// Delete the texts of one customer: an identity, a session, a job or an install. Amounts and the ledger stay
+    Forget(forget::ForgetArgs),
     /// Check whether the server of this configuration is ready, on its own machine. Exits with 0 if it is, and with 1 if not
     Healthcheck(ConfigArgs),
     /// Inspect the configuration
@@ -210,6 +213,7 @@ fn main() -> ExitCode {
         Command::Licence { command } => {
             load(command.config()).and_then(|config| licence::run(&config, command))
         }
+        Command::Forget(args) => load(&args.config).and_then(|config| forget::run(&config, &args)),
         Command::Config { command: ConfigCommand::Check(args) } => check::run(&args),
         Command::Config { command: ConfigCommand::Settings } => {
             print!("{}", config::table());

@@ -32,6 +32,7 @@ use crate::sessions::{MacaroonKeys, SessionOwners, Sessions, WebhookSecrets};
 use crate::settings::Settings;
 use crate::store::StoreError;
 use crate::telemetry;
+use crate::texts::Texts;
 use metrics::gauge;
 use std::sync::Arc;
 use tithe_trust::Secrets;
@@ -69,6 +70,8 @@ pub struct Engine {
     pub idempotency: Arc<Idempotency>,
     /// The servers on this database.
     pub servers: Arc<Servers>,
+    /// The deletion of customers' texts on request.
+    pub texts: Texts,
     pub(crate) backend: Arc<BackendHealth>,
     retention: Retention,
     pub(crate) measuring: Measuring,
@@ -146,6 +149,7 @@ impl Engine {
         let charging = Arc::new(Charging::new(core.clone(), vec![sessions.clone()]));
         let jobs = Arc::new(Jobs::new(core.clone(), services, &steps, ClaimTokens::of_jobs(claims)));
         let (retention, measuring) = (Retention::new(core.clone()), Measuring::new(core.clone()));
+        let texts = Texts::new(core.clone());
         let reconciliation = Arc::new(Reconciliation::new(core.clone()));
         let servers = Arc::new(Servers::new(core.clone()));
         let readiness = LastReadiness::new(core.clone(), backend.clone());
@@ -164,6 +168,7 @@ impl Engine {
             identities,
             idempotency,
             servers,
+            texts,
             backend,
             retention,
             measuring,
@@ -243,6 +248,7 @@ impl Engine {
         self.charging.sweep().await?;
         self.credits.sweep().await?;
         self.pool.sweep().await?;
+        self.texts.sweep().await?;
         self.retention.sweep().await
     }
 }

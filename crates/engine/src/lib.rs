@@ -62,6 +62,7 @@ pub mod sessions;
 mod settings;
 pub mod store;
 pub mod telemetry;
+pub mod texts;
 mod watched_wallet;
 
 pub use background::Running;

@@ -1,7 +1,8 @@
 //! Deleting what is no longer needed, so that strangers leave nothing for ever.
 //!
 //! What money has moved for stays. The rest goes after [`Settings::retention`](crate::Settings::retention), but never before a late
-//! payment could still need it; the text of an expired job goes at once, and a credit that took nothing after a day. Rows are deleted in small steps, with pauses, so that
+//! payment could still need it; the text of an expired job goes at once, other texts after
+//! [`Settings::text_retention`](crate::Settings::text_retention), and a credit that took nothing after a day. Rows are deleted in small steps, with pauses, so that
 //! nobody waits for a deletion.
 
 use crate::core::Core;
@@ -51,6 +52,9 @@ impl Retention {
         let ended_before = now - CREDITS_KEPT;
         steps("credits that took nothing", || store.credits_purge(ended_before, STEP_ROWS)).await?;
         steps("texts of expired jobs", || store.expired_texts_purge(STEP_ROWS)).await?;
+        if let Some(kept) = self.core.settings.text_retention_in_force() {
+            steps("old texts", || store.old_texts_purge(now - kept, now, STEP_ROWS)).await?;
+        }
         steps("unpaid jobs", || store.unpaid_jobs_purge(before, STEP_ROWS)).await?;
         steps("unpaid sessions", || store.unpaid_sessions_purge(before, STEP_ROWS)).await?;
         steps("unpaid bootstraps", || store.unpaid_bootstraps_purge(before, STEP_ROWS)).await?;

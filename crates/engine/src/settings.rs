@@ -64,6 +64,9 @@ pub struct Settings {
     /// How long jobs that nobody paid for are kept, and steps of jobs, and identities without history. Never less than late payments
     /// are looked for.
     pub retention: Duration,
+    /// How long customers' texts are kept after their job, or their request of a session, has ended; `None` keeps them for ever. Never
+    /// less than responses are kept for idempotency keys.
+    pub text_retention: Option<Duration>,
     /// How often expired items are swept.
     pub sweep_interval: Duration,
     /// How long a job may be without an evaluation invoice before it is abandoned.
@@ -174,6 +177,7 @@ impl Default for Settings {
             poll_interval: Duration::from_secs(5),
             late_payment_window: Duration::from_hours(24),
             retention: Duration::from_hours(72),
+            text_retention: Some(Duration::from_hours(30 * 24)),
             sweep_interval: Duration::from_secs(10),
             abandon_after: Duration::from_mins(2),
             rules: Rules::default(),
@@ -216,6 +220,11 @@ impl Settings {
     /// How long the commit of a payout's intent may take; after that the wallet is not called any more.
     pub(crate) fn payout_send_within(&self) -> Duration {
         self.payout_doubt / 12
+    }
+
+    /// How long texts are really kept: a request may be repeated under its key, and its response is a copy.
+    pub(crate) fn text_retention_in_force(&self) -> Option<Duration> {
+        self.text_retention.map(|kept| kept.max(self.idempotency_keep))
     }
 
     /// How long unpaid things are really kept: late payments must find what they are for.

@@ -1,7 +1,7 @@
 //! The port to the database.
 
 use crate::books::{Batch, Committed};
-use crate::records::{IdempotencyId, IdempotencyRecord, ServerRecord};
+use crate::records::{IdempotencyId, IdempotencyRecord, ServerRecord, TextDeletion, TextOwner, TextsFound};
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
@@ -194,6 +194,15 @@ pub trait RetentionStore: Send + Sync {
     /// The texts of expired jobs: the job stays, its request becomes empty.
     async fn expired_texts_purge(&self, limit: usize) -> Result<usize, StoreError>;
 
+    /// The texts of jobs, and of requests of sessions, that ended before `before`, at most `limit` of each, the oldest first: the rows
+    /// stay, with `now` as the time of their texts' deletion ([`Job::without_texts`], [`SessionRequest::without_text`]).
+    async fn old_texts_purge(
+        &self,
+        before: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError>;
+
     /// Jobs that expired before `before` and that nothing was ever paid for, with their invoices and their steps.
     async fn unpaid_jobs_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 
@@ -223,6 +232,37 @@ pub struct IdentitiesPurged {
     pub deleted: usize,
     /// The last identity that was looked at; `None` when there are no more.
     pub next: Option<NostrPubkey>,
+}
+
+/// Deletes the texts of one customer, on request. A text is in a job, in a request of a session, or in a response that is stored for an
+/// idempotency key; there is no other copy.
+#[async_trait]
+pub trait TextStore: Send + Sync {
+    /// How many texts there are of an owner, in what was made at `until` or before.
+    async fn texts_found(&self, owner: &TextOwner, until: Timestamp) -> Result<TextsFound, StoreError>;
+
+    /// Deletes the texts of an owner in what was made at `until` or before and has ended, at most `limit` of each kind. Returns how many
+    /// were deleted. A response becomes [`crate::records::StoredResponse::deleted`]. Rows that somebody else is changing may be left.
+    async fn texts_delete(
+        &self,
+        owner: &TextOwner,
+        until: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<TextsFound, StoreError>;
+
+    /// Overwrites what was deleted, as far as that does not stop others. Returns whether nothing is left that is not overwritten.
+    async fn deleted_texts_overwrite(&self) -> Result<bool, StoreError>;
+
+    /// Records a request, and adds what was deleted to what its owner's earlier requests have deleted. An earlier request does not end a
+    /// later one.
+    async fn text_deletion_record(&self, deletion: &TextDeletion) -> Result<(), StoreError>;
+
+    /// The last request for an owner; `None` if there was none.
+    async fn text_deletion(&self, owner: &TextOwner) -> Result<Option<TextDeletion>, StoreError>;
+
+    /// Requests that are not finished, oldest first, at most `limit`.
+    async fn text_deletions_unfinished(&self, limit: usize) -> Result<Vec<TextDeletion>, StoreError>;
 }
 
 /// What the ledger holds altogether, as of one moment.
@@ -380,6 +420,7 @@ pub trait ServerStore: Send + Sync {
 pub trait Store:
     BatchStore
     + RetentionStore
+    + TextStore
     + JobRepository<Error = StoreError>
     + InvoiceRepository<Error = StoreError>
     + LedgerRepository<Error = StoreError>
@@ -398,6 +439,7 @@ pub trait Store:
 impl<T> Store for T where
     T: BatchStore
         + RetentionStore
+        + TextStore
         + JobRepository<Error = StoreError>
         + InvoiceRepository<Error = StoreError>
         + LedgerRepository<Error = StoreError>

@@ -3,8 +3,8 @@
 use crate::credentials::{Caller, Incoming};
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 use tithe_engine::Settings;
@@ -147,8 +147,25 @@ pub(crate) fn read(request: &HttpRequest, body: &[u8], settings: &Settings) -> R
     }))
 }
 
+/// The problem of a request whose response was deleted.
+pub(crate) fn deleted() -> Problem {
+    Problem::new(
+        Code::TextDeleted,
+        "the response to the request with this Idempotency-Key was deleted on request",
+    )
+}
+
+fn respond_deleted() -> HttpResponse {
+    let mut response = deleted().error_response();
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 /// Builds the HTTP response, new or replayed. It may hold what only its receiver may know.
 pub(crate) fn respond(keyed: KeyedResponse) -> HttpResponse {
+    if keyed.response.is_deleted() {
+        return respond_deleted();
+    }
     let status = actix_web::http::StatusCode::from_u16(keyed.response.status)
         .unwrap_or(actix_web::http::StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::build(status);

@@ -29,6 +29,8 @@ pub(crate) struct TextKey {
     pub(crate) tier: &'static str,
     /// When the refund that the text tells last changed, for the same reason.
     pub(crate) refund: Timestamp,
+    /// When the job's texts were deleted.
+    pub(crate) text_deleted_at: Option<Timestamp>,
 }
 
 /// The texts that somebody is reading. Clones share them.
@@ -112,6 +114,7 @@ mod tests {
         revision: 7,
         tier: "new",
         refund: Timestamp::UNIX_EPOCH,
+        text_deleted_at: None,
     };
 
     fn text(texts: &SharedTexts, length: usize) -> Bytes {

@@ -381,6 +381,8 @@ pub struct Job<Q: Priced = Quote> {
     pub created_at: Timestamp,
     /// When the job last changed state.
     pub updated_at: Timestamp,
+    /// When its texts were deleted: the request, and the result, the reason or the message that it ended with. They are empty since.
+    pub text_deleted_at: Option<Timestamp>,
 }
 
 /// The data that a new job is created from.
@@ -440,7 +442,26 @@ impl<Q: Priced> Job<Q> {
             revision: 0,
             created_at: new.created_at,
             updated_at: new.created_at,
+            text_deleted_at: None,
         }
+    }
+
+    /// The job without its texts; `None` while it may still need them, and when they were deleted before. Amounts, tokens and times stay.
+    #[must_use]
+    pub fn without_texts(&self, now: Timestamp) -> Option<Self>
+    where
+        Self: Clone,
+    {
+        if self.text_deleted_at.is_some() || !self.state.name().is_terminal() {
+            return None;
+        }
+        let mut state = self.state.clone();
+        match &mut state {
+            JobState::Rejected { reason: text } | JobState::Failed { message: text, .. } => text.clear(),
+            JobState::Complete { completion, .. } => completion.text = "".into(),
+            _ => {}
+        }
+        Some(Self { request: "".into(), state, text_deleted_at: Some(now), ..self.clone() })
     }
 
     /// The fee of the evaluation; zero without one.

@@ -171,6 +171,7 @@ impl<Q: Priced> Job<Q> {
             max_output_tokens: self.max_output_tokens,
             identity: self.identity,
             created_at: self.created_at,
+            text_deleted_at: self.text_deleted_at,
         })
     }
 

@@ -152,6 +152,8 @@ pub struct SessionRequest {
     pub created_at: Timestamp,
     /// When the request last changed.
     pub updated_at: Timestamp,
+    /// When its text was deleted: the answer, or the reason that it ended with. It is empty since.
+    pub text_deleted_at: Option<Timestamp>,
 }
 
 impl SessionRequest {
@@ -170,6 +172,20 @@ impl SessionRequest {
     #[must_use]
     pub fn ended(&self, state: RequestState, now: Timestamp) -> Option<Self> {
         matches!(self.state, RequestState::Running).then(|| Self { state, updated_at: now, ..self.clone() })
+    }
+
+    /// The request without its text; `None` while it runs, and when the text was deleted before. Amounts, tokens and times stay.
+    #[must_use]
+    pub fn without_text(&self, now: Timestamp) -> Option<Self> {
+        let mut state = self.state.clone();
+        match &mut state {
+            RequestState::Running => return None,
+            RequestState::Complete { result, .. } => result.text = "".into(),
+            RequestState::Rejected { reason: text, .. } | RequestState::Failed { message: text } => {
+                text.clear()
+            }
+        }
+        self.text_deleted_at.is_none().then(|| Self { state, text_deleted_at: Some(now), ..self.clone() })
     }
 
     /// What the request has cost; `None` while it runs, and when it has failed.
@@ -197,6 +213,7 @@ mod tests {
             state: RequestState::Running,
             created_at: Timestamp::UNIX_EPOCH,
             updated_at: Timestamp::UNIX_EPOCH,
+            text_deleted_at: None,
         };
         let failed = || RequestState::Failed { message: "no".to_owned() };
         let ended = running.ended(failed(), Timestamp::UNIX_EPOCH).unwrap();
@@ -205,6 +222,10 @@ mod tests {
         let rejected = RequestState::Rejected { reason: "odd".to_owned(), ended: RequestEnded::default() };
         let rejected = running.ended(rejected, Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(rejected.cost(), Some(&RequestEnded::default()));
+        assert_eq!(running.without_text(Timestamp::UNIX_EPOCH), None);
+        let forgotten = rejected.without_text(Timestamp::UNIX_EPOCH).unwrap();
+        assert!(matches!(&forgotten.state, RequestState::Rejected { reason, .. } if reason.is_empty()));
+        assert_eq!(forgotten.without_text(Timestamp::UNIX_EPOCH), None);
         for name in RequestStateName::ALL {
             assert_eq!(name.to_string().parse(), Ok(name));
         }

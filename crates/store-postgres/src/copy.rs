@@ -4,6 +4,7 @@ use crate::connector::Connector;
 use crate::failure::Failure;
 use crate::open_error::OpenError;
 use crate::settings::PostgresSettings;
+use crate::timelines::Timelines;
 use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Nullable, Text};
@@ -136,11 +137,10 @@ impl PostgresTables {
 }
 
 async fn connect(url: &str, settings: PostgresSettings) -> Result<(String, AsyncPgConnection), OpenError> {
-    let connector = Connector::new(url, settings)?;
-    let at = connector.at().to_owned();
-    let connected = connector.patiently().await;
-    let connection = connected.map_err(|cause| OpenError::Connect { at: at.clone(), cause })?;
-    Ok((at, connection))
+    // The databases of a copy are named by whoever copies, and are no server's own.
+    let connector = Connector::new(url, settings, &Timelines::default())?;
+    let connection = connector.patiently().await?;
+    Ok((connector.at().to_owned(), connection))
 }
 
 /// How many other connections of programs with our name the database has.

@@ -5,6 +5,7 @@ use crate::migrate::{self, MigrateError};
 use crate::open_error::OpenError;
 use crate::settings::PostgresSettings;
 use crate::store::PostgresStore;
+use crate::timelines::Timelines;
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Bool, Text};
 use diesel_async::RunQueryDsl;
@@ -73,10 +74,11 @@ impl PostgresStore {
     /// # Errors
     /// [`OpenError`].
     pub async fn facts(url: &str, settings: PostgresSettings) -> Result<PostgresFacts, OpenError> {
-        let connector = Connector::new(url, settings)?;
+        // Whoever asks may have named the wrong database: what is seen of it is not kept.
+        let connector = Connector::new(url, settings, &Timelines::default())?;
         let at = connector.at().to_owned();
         let unreachable = |cause| OpenError::Connect { at: at.clone(), cause };
-        let mut connection = connector.patiently().await.map_err(unreachable)?;
+        let mut connection = connector.patiently().await?;
         connector.check_encoding(&mut connection).await?;
         let row: Result<Row, _> = diesel::sql_query(FACTS).get_result(&mut connection).await;
         let row = row.map_err(|cause| unreachable(cause.into()))?;

@@ -28,6 +28,7 @@ mod settings;
 mod simple_query;
 mod store;
 mod table;
+mod texts;
 mod timeline_file;
 mod timelines;
 mod tls;

@@ -22,6 +22,7 @@ use tithe_store_sql::rows::{JOB_TOPIC, Reader, limit_column};
 use tithe_store_sql::schema::{
     accounts, bootstrap_jobs, credits, invoices, jobs, nostr_identities, outbox, sessions,
 };
+use tithe_store_sql::texts::{Sql, old_texts};
 use tithe_trust::NostrPubkey;
 
 /// An expired key may be in use again before it is locked.
@@ -78,10 +79,35 @@ impl RetentionStore for PostgresStore {
                 let ids: Vec<String> =
                     texts.for_update().skip_locked().select(jobs::id).load(connection).await?;
                 let texts = jobs::table.filter(jobs::id.eq_any(ids));
-                Ok(diesel::update(texts).set(jobs::request.eq("")).execute(connection).await?)
+                let deleted = (jobs::request.eq(""), jobs::text_deleted_at.eq(jobs::updated_at.nullable()));
+                Ok(diesel::update(texts).set(deleted).execute(connection).await?)
             })
         })
         .await
+    }
+
+    async fn old_texts_purge(
+        &self,
+        before: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let mut deleted = 0;
+        for statement in old_texts(Sql::Postgres) {
+            deleted += self
+                .statement("old_texts_purge", |connection| {
+                    let statement = statement.clone();
+                    Box::pin(async move {
+                        let statement = diesel::sql_query(statement)
+                            .bind::<BigInt, _>(before.unix_micros())
+                            .bind::<BigInt, _>(now.unix_micros())
+                            .bind::<BigInt, _>(limit_column(limit));
+                        Ok(statement.execute(connection).await?)
+                    })
+                })
+                .await?;
+        }
+        Ok(deleted)
     }
 
     async fn unpaid_jobs_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {

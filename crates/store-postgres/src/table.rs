@@ -26,6 +26,8 @@ pub(crate) trait Table: Sized {
     const FIXED: &'static [Named];
     /// The columns that change.
     const CHANGING: &'static [Named];
+    /// Of those, long ones that most updates leave as they are: the stored value is kept where it is, and not written again.
+    const LONG: &'static [&'static str];
     /// The order in which rows are locked: any, as long as every server has the same.
     const LOCK_ORDER: &'static str;
 
@@ -77,7 +79,13 @@ pub(crate) fn insert_sql<T: Table>(first: usize) -> String {
 /// The statement that updates rows, with parameters from number `first` on.
 pub(crate) fn update_sql<T: Table>(first: usize) -> String {
     let table = T::NAME;
-    let set = list(T::CHANGING.iter(), |_, (name, _)| format!("{name} = given.{name}"));
+    let set = list(T::CHANGING.iter(), |_, (name, _)| {
+        if T::LONG.contains(name) {
+            let (stored, given) = (format!("{table}.{name}"), format!("given.{name}"));
+            return format!("{name} = CASE WHEN {stored} = {given} THEN {stored} ELSE {given} END");
+        }
+        format!("{name} = given.{name}")
+    });
     let mut sql = format!("UPDATE {table} SET {set} FROM {}", given(first, T::KEY.iter().chain(T::CHANGING)));
     for (n, (name, _)) in T::KEY.iter().enumerate() {
         let _infallible =
@@ -92,12 +100,14 @@ macro_rules! table {
         key { $($key:ident: $key_type:ident),* }
         fixed { $($fixed:ident: $fixed_type:ident),* }
         changing { $($changing:ident: $changing_type:ident),* }
+        $(long { $($long:ident),* })?
     ) => {
         impl Table for $row {
             const NAME: &'static str = $name;
             const KEY: &'static [Named] = &[$((stringify!($key), stringify!($key_type))),*];
             const FIXED: &'static [Named] = &[$((stringify!($fixed), stringify!($fixed_type))),*];
             const CHANGING: &'static [Named] = &[$((stringify!($changing), stringify!($changing_type))),*];
+            const LONG: &'static [&'static str] = &[$($(stringify!($long)),*)?];
             const LOCK_ORDER: &'static str = $order;
 
             fn read(row: &Row) -> Result<Self, Error> {
@@ -162,8 +172,9 @@ table! {
         error_message: text, result: text, actual_input_tokens: bigint, actual_cached_input_tokens: bigint,
         actual_output_tokens: bigint, finish_reason: text, settlement: text, refund_state: text, refund_amount_msats: bigint,
         revision: bigint, lease_owner: text, lease_until: bigint, attempts: bigint, claims: bigint,
-        updated_at: bigint, usage_estimated: boolean
+        updated_at: bigint, usage_estimated: boolean, text_deleted_at: bigint
     }
+    long { work_terms, settlement, result }
 }
 
 table! {
@@ -228,7 +239,8 @@ table! {
     changing {
         state: text, cost_msats: bigint, charged_msats: bigint, absorbed_msats: bigint,
         actual_input_tokens: bigint, actual_cached_input_tokens: bigint, actual_output_tokens: bigint,
-        usage_estimated: boolean, finish_reason: text, reason: text, updated_at: bigint, result: text
+        usage_estimated: boolean, finish_reason: text, reason: text, updated_at: bigint, result: text,
+        text_deleted_at: bigint
     }
 }
 

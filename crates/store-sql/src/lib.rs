@@ -11,5 +11,6 @@ pub mod rows;
 pub mod schema;
 mod stored;
 pub mod telemetry;
+pub mod texts;
 
 pub use stored::Stored;

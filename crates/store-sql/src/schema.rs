@@ -67,6 +67,7 @@ diesel::table! {
         updated_at -> BigInt,
         nostr_pubkey -> Nullable<Text>,
         usage_estimated -> Bool,
+        text_deleted_at -> Nullable<BigInt>,
     }
 }
 
@@ -197,6 +198,18 @@ diesel::table! {
         created_at -> BigInt,
         updated_at -> BigInt,
         result -> Nullable<Text>,
+        text_deleted_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    text_deletions (owner) {
+        owner -> Text,
+        requested_at -> BigInt,
+        finished_at -> Nullable<BigInt>,
+        jobs -> BigInt,
+        session_requests -> BigInt,
+        responses -> BigInt,
     }
 }
 

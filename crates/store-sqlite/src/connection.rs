@@ -262,6 +262,14 @@ impl SqliteStore {
         measured(name, run(&self.writer, move |connection| connection.immediate_transaction(work))).await
     }
 
+    /// Runs `work` on the writing connection, outside of a transaction.
+    pub(crate) async fn outside_a_transaction<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut SqliteConnection) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        run(&self.writer, work).await
+    }
+
     /// Runs `work` on a consistent view.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
@@ -337,7 +345,8 @@ pub(crate) async fn establish(
             "PRAGMA busy_timeout = {patience};
              PRAGMA journal_mode = WAL;
              PRAGMA synchronous = {synchronous};
-             PRAGMA foreign_keys = ON;"
+             PRAGMA foreign_keys = ON;
+             PRAGMA secure_delete = ON;"
         ),
         Access::ReadOnly => format!("PRAGMA busy_timeout = {patience}; PRAGMA query_only = ON;"),
     };

@@ -18,6 +18,7 @@ mod replacement;
 mod restore;
 mod retention;
 mod tables;
+mod texts;
 
 pub use backup::BackupError;
 pub use connection::{OpenError, SqliteSettings, SqliteStore, Synchronous};

@@ -7,7 +7,7 @@ use crate::fault::Fault;
 use async_trait::async_trait;
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
+use diesel::sql_types::{BigInt, Bool};
 use tithe_clock::Timestamp;
 use tithe_engine::store::{IdentitiesPurged, RetentionStore, StoreError};
 use tithe_ledger::credits::ORIGIN_WINDOW;
@@ -18,8 +18,9 @@ use tithe_store_sql::retention::{
 use tithe_store_sql::rows::{JOB_TOPIC, Reader, limit_column};
 use tithe_store_sql::schema::{
     auth_challenges, bootstrap_jobs, credits, idempotency_keys, install_origins, invoices, jobs,
-    nostr_identities, outbox, sessions,
+    nostr_identities, outbox, session_requests, sessions,
 };
+use tithe_store_sql::texts::{ENDED_JOBS, ENDED_REQUESTS, Sql, old_texts};
 use tithe_trust::NostrPubkey;
 
 #[async_trait]
@@ -88,7 +89,40 @@ impl RetentionStore for SqliteStore {
         };
         self.purge(find, |connection, ids| {
             let texts = jobs::table.filter(jobs::id.eq_any(ids));
-            diesel::update(texts).set(jobs::request.eq("")).execute(connection)?;
+            let deleted = (jobs::request.eq(""), jobs::text_deleted_at.eq(jobs::updated_at.nullable()));
+            diesel::update(texts).set(deleted).execute(connection)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn old_texts_purge(
+        &self,
+        before: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let find = move |connection: &mut SqliteConnection| {
+            let (old, limit) = (before.unix_micros(), limit_column(limit));
+            let jobs = jobs::table.filter(sql::<Bool>(ENDED_JOBS));
+            let jobs = jobs.filter(jobs::created_at.lt(old)).filter(jobs::updated_at.lt(old));
+            let jobs = jobs.order(jobs::created_at).limit(limit).select(jobs::id);
+            let requests = session_requests::table.filter(sql::<Bool>(ENDED_REQUESTS));
+            let requests = requests.filter(session_requests::created_at.lt(old));
+            let requests = requests.filter(session_requests::updated_at.lt(old));
+            let requests = requests.order(session_requests::created_at).limit(limit);
+            let mut found: Vec<String> = jobs.load(connection)?;
+            found.extend(requests.select(session_requests::id).load::<String>(connection)?);
+            Ok(found)
+        };
+        self.purge(find, move |connection, _found| {
+            for statement in old_texts(Sql::Sqlite) {
+                diesel::sql_query(statement)
+                    .bind::<BigInt, _>(before.unix_micros())
+                    .bind::<BigInt, _>(now.unix_micros())
+                    .bind::<BigInt, _>(limit_column(limit))
+                    .execute(connection)?;
+            }
             Ok(())
         })
         .await

@@ -5,10 +5,12 @@ use futures_util::stream::BoxStream;
 use tithe_bootstrap::{Bootstrap, BootstrapId, BootstrapRepository};
 use tithe_clock::Timestamp;
 use tithe_engine::books::{Batch, Committed};
-use tithe_engine::records::{IdempotencyId, IdempotencyRecord, ServerRecord};
+use tithe_engine::records::{
+    IdempotencyId, IdempotencyRecord, ServerRecord, TextDeletion, TextOwner, TextsFound,
+};
 use tithe_engine::store::{
     AuditRows, BatchStore, IdentitiesPurged, LedgerTotals, LicenceStore, MeasurementStore, Measurements,
-    PeerEvent, ReconciliationStore, RetentionStore, ServerStore, Store, StoreError, TransferSum,
+    PeerEvent, ReconciliationStore, RetentionStore, ServerStore, Store, StoreError, TextStore, TransferSum,
 };
 use tithe_free_tier::{
     FreeTierRepository, Grant, GrantId, Identity, PoolCounters, Reservation, ReservationId,
@@ -118,6 +120,10 @@ impl<L: StoreLayer> RetentionStore for Layered<L> {
         self.0.pass(self.0.inner().expired_texts_purge(limit)).await
     }
 
+    async fn old_texts_purge(&self, before: Timestamp, now: Timestamp, limit: usize) -> StoreResult<usize> {
+        self.0.pass(self.0.inner().old_texts_purge(before, now, limit)).await
+    }
+
     async fn unpaid_jobs_purge(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
         self.0.pass(self.0.inner().unpaid_jobs_purge(before, limit)).await
     }
@@ -141,6 +147,39 @@ impl<L: StoreLayer> RetentionStore for Layered<L> {
         limit: usize,
     ) -> StoreResult<IdentitiesPurged> {
         self.0.pass(self.0.inner().identities_purge(after, before, limit)).await
+    }
+}
+
+#[async_trait]
+impl<L: StoreLayer> TextStore for Layered<L> {
+    async fn texts_found(&self, owner: &TextOwner, until: Timestamp) -> StoreResult<TextsFound> {
+        self.0.pass(self.0.inner().texts_found(owner, until)).await
+    }
+
+    async fn texts_delete(
+        &self,
+        owner: &TextOwner,
+        until: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> StoreResult<TextsFound> {
+        self.0.pass(self.0.inner().texts_delete(owner, until, now, limit)).await
+    }
+
+    async fn deleted_texts_overwrite(&self) -> StoreResult<bool> {
+        self.0.pass(self.0.inner().deleted_texts_overwrite()).await
+    }
+
+    async fn text_deletion_record(&self, deletion: &TextDeletion) -> StoreResult<()> {
+        self.0.pass(self.0.inner().text_deletion_record(deletion)).await
+    }
+
+    async fn text_deletion(&self, owner: &TextOwner) -> StoreResult<Option<TextDeletion>> {
+        self.0.pass(self.0.inner().text_deletion(owner)).await
+    }
+
+    async fn text_deletions_unfinished(&self, limit: usize) -> StoreResult<Vec<TextDeletion>> {
+        self.0.pass(self.0.inner().text_deletions_unfinished(limit)).await
     }
 }
 

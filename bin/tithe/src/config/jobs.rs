@@ -47,6 +47,12 @@ pub(super) const SETTINGS: &[Setting] = &[
     )
     .same(),
     Setting::new(
+        "TITHE_TEXT_RETENTION_SECONDS",
+        "text_retention_seconds",
+        "2592000",
+        "How long customers' texts are kept after their work has ended, in seconds, at least 86400 (24 hours); `none` keeps them for ever. Amounts, tokens and times always stay",
+    ),
+    Setting::new(
         "TITHE_POLL_SECONDS",
         "poll_seconds",
         "5",
@@ -77,6 +83,7 @@ pub(super) struct Jobs {
     pub(super) max_unpaid_per_identity: usize,
     pub(super) late_payment_window: Duration,
     pub(super) retention: Duration,
+    pub(super) text_retention: Option<Duration>,
     pub(super) poll_interval: Duration,
     pub(super) workers: usize,
     pub(super) lease: Duration,
@@ -92,10 +99,24 @@ impl Jobs {
             max_unpaid_per_identity: values.count("TITHE_MAX_UNPAID_PER_IDENTITY", 1_000_000)?,
             late_payment_window: values.seconds("TITHE_LATE_PAYMENT_SECONDS")?,
             retention: values.seconds("TITHE_RETENTION_SECONDS")?,
+            text_retention: values.parse("TITHE_TEXT_RETENTION_SECONDS", text_retention)?,
             poll_interval: values.seconds("TITHE_POLL_SECONDS")?,
             workers: values.count("TITHE_WORKERS", 10_000)?,
             lease: values.seconds("TITHE_LEASE_SECONDS")?,
             max_attempts: values.whole("TITHE_MAX_ATTEMPTS", 1_000)?,
         })
+    }
+}
+
+/// The shortest time for which texts are kept, in seconds: as long as a request may be repeated under its idempotency key.
+const TEXT_RETENTION_MIN: u64 = 24 * 60 * 60;
+
+fn text_retention(text: &str) -> Result<Option<Duration>, String> {
+    match text.parse() {
+        Ok(seconds) if (TEXT_RETENTION_MIN..=3_153_600_000).contains(&seconds) => {
+            Ok(Some(Duration::from_secs(seconds)))
+        }
+        _ if text == "none" => Ok(None),
+        _ => Err(format!("expected `none` or a whole number of seconds from {TEXT_RETENTION_MIN}")),
     }
 }

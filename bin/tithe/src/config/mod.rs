@@ -272,6 +272,7 @@ fn engine_settings(
         max_unpaid_per_identity: jobs.max_unpaid_per_identity,
         late_payment_window: jobs.late_payment_window,
         retention: jobs.retention,
+        text_retention: jobs.text_retention,
         probe_backend: !inference.connection.is_simulated(),
         poll_interval: jobs.poll_interval,
         workers: jobs.workers,

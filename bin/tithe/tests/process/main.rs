@@ -23,6 +23,7 @@ mod events;
 mod fake_backend;
 mod faults;
 mod first_steps;
+mod forget;
 mod free_tier;
 mod identity;
 mod licences;

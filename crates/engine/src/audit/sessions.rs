@@ -156,6 +156,7 @@ mod tests {
             state: RequestState::Complete { result, ended },
             created_at: Timestamp::UNIX_EPOCH,
             updated_at: Timestamp::UNIX_EPOCH,
+            text_deleted_at: None,
         };
         for (granted, findings) in [(5, 0), (0, 1), (6, 1)] {
             let mut audit = SessionAudit::default();

@@ -22,6 +22,20 @@ pub struct StoredResponse {
     pub body: String,
 }
 
+impl StoredResponse {
+    /// What is left of a response that was deleted on request: its key is still used up, so that the request is not done again.
+    #[must_use]
+    pub const fn deleted() -> Self {
+        Self { status: 410, body: String::new() }
+    }
+
+    /// Whether the response was deleted on request.
+    #[must_use]
+    pub const fn is_deleted(&self) -> bool {
+        self.status == 410 && self.body.is_empty()
+    }
+}
+
 /// A request that carries an idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyRequest {

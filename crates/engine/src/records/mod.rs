@@ -3,6 +3,7 @@
 mod auth_nonce;
 mod idempotency;
 mod server;
+mod texts;
 
 pub use auth_nonce::{AuthNonce, AuthNonceId, AuthNonceKind};
 pub(crate) use idempotency::Begin;
@@ -10,3 +11,4 @@ pub use idempotency::{
     IdempotencyId, IdempotencyRecord, IdempotencyRequest, IdempotencyState, KeyConflict, StoredResponse,
 };
 pub use server::ServerRecord;
+pub use texts::{InvalidTextOwner, TextDeletion, TextOwner, TextsFound};

@@ -146,6 +146,7 @@ impl Sessions {
                 state: RequestState::Running,
                 created_at: now,
                 updated_at: now,
+                text_deleted_at: None,
             };
             let begin = SessionRequestBegin {
                 request: Box::new(request.clone()),

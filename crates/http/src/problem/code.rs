@@ -59,6 +59,8 @@ pub enum Code {
     TopUpPending,
     /// The session is closed or has expired.
     SessionEnded,
+    /// The response to the request was deleted, because its customer asked for that.
+    TextDeleted,
     /// Nothing is due.
     NothingDue,
     /// No more is due than the routing fee may be.
@@ -107,7 +109,7 @@ pub enum Code {
 
 impl Code {
     /// All codes.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 51] = [
         Self::InvalidBody,
         Self::InvalidField,
         Self::InvalidIdempotencyKey,
@@ -136,6 +138,7 @@ impl Code {
         Self::RequestInProgress,
         Self::TopUpPending,
         Self::SessionEnded,
+        Self::TextDeleted,
         Self::NothingDue,
         Self::RefundTooSmall,
         Self::PayoutInFlight,
@@ -316,6 +319,12 @@ impl Code {
                 409,
                 "Session ended",
                 "Create another session. What this one had left is refunded.",
+            ),
+            Self::TextDeleted => (
+                "text_deleted",
+                410,
+                "Text deleted",
+                "The response was deleted on request. The request was done once and is not done again: use a new key for a new one.",
             ),
             Self::NothingDue => (
                 "nothing_due",

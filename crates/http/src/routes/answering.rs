@@ -152,6 +152,9 @@ impl Stream {
                 }
                 let last = match ended(working.await) {
                     Ok(keyed) if keyed.response.status == 200 => event("done", &keyed.response.body),
+                    Ok(keyed) if keyed.response.is_deleted() => {
+                        event("error", &idempotency::deleted().body_text())
+                    }
                     Ok(keyed) => event("error", &keyed.response.body),
                     Err(problem) => event("error", &problem.body_text()),
                 };

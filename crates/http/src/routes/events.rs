@@ -163,7 +163,8 @@ fn event(
             };
             let head = format!("event: state\nid: {}\ndata: ", id_of(job, cursor));
             let (revision, tier, refund) = (change.revision, view.tier.as_str(), view.refund.updated_at);
-            let key = TextKey { kind: "event", job, revision, tier, refund };
+            let text_deleted_at = view.job.text_deleted_at;
+            let key = TextKey { kind: "event", job, revision, tier, refund, text_deleted_at };
             let data: Result<Bytes, Problem> = match shared {
                 Some(shared) => shared.get(key, render),
                 None => render().map(Bytes::from),

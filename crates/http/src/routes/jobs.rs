@@ -137,7 +137,8 @@ pub(crate) async fn read(
         return Ok(response.body(render()?));
     }
     let (revision, tier, refund) = (view.job.revision, view.tier.as_str(), view.refund.updated_at);
-    let key = TextKey { kind: "job", job: id, revision, tier, refund };
+    let text_deleted_at = view.job.text_deleted_at;
+    let key = TextKey { kind: "job", job: id, revision, tier, refund, text_deleted_at };
     Ok(response.body(Parts(state.shared.get(key, render)?)))
 }
 

@@ -226,6 +226,10 @@ pub(crate) struct JobBody {
     /// `awaiting_work_payment`: the price of the work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pricing: Option<PricingBody>,
+    /// When the texts of the job were deleted: `result`, `reason` and `errorMessage` are empty since. Absent while they are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
+    text_deleted_at: Option<Timestamp>,
     /// `rejected`: the reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -276,6 +280,7 @@ impl JobBody {
             eval_invoice: None,
             work_invoice: None,
             pricing: None,
+            text_deleted_at: state.is_terminal().then_some(job.text_deleted_at).flatten(),
             reason: None,
             result: None,
             finish_reason: None,

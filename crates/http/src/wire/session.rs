@@ -318,6 +318,10 @@ pub(crate) struct SessionRequestBody {
     state: &'static str,
     /// The model.
     model: String,
+    /// When the text of the request was deleted: `result` and `reason` are empty since. Absent while it is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime, nullable = false)]
+    text_deleted_at: Option<Timestamp>,
     /// The answer of a complete request.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<String>,
@@ -364,6 +368,7 @@ impl From<&SessionRequest> for SessionRequestBody {
             request_id: request.id.to_string(),
             state: request.state_name().as_str(),
             model: request.model.clone(),
+            text_deleted_at: request.text_deleted_at,
             result: result.map(|result| result.text.to_string()),
             finish_reason: result.map(|result| result.finish.as_str()),
             reason,

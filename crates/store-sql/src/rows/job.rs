@@ -45,6 +45,7 @@ pub struct JobRow {
     pub updated_at: i64,
     pub nostr_pubkey: Option<String>,
     pub usage_estimated: bool,
+    pub text_deleted_at: Option<i64>,
 }
 
 /// A job without its texts.
@@ -135,6 +136,7 @@ impl TryFrom<&Job> for JobRow {
             updated_at: job.updated_at.unix_micros(),
             nostr_pubkey: job.identity.map(|pubkey| pubkey.to_string()),
             usage_estimated: completion.is_some_and(|completion| completion.estimated),
+            text_deleted_at: job.text_deleted_at.map(tithe_clock::Timestamp::unix_micros),
         })
     }
 }
@@ -146,6 +148,7 @@ impl TryFrom<JobRow> for Job {
         let read = Reader::new("job", &row.id);
         let owner = row.lease_owner.as_deref().map(|owner| owner.parse().map(LeaseOwner)).transpose();
         let until = row.lease_until.map(|until| read.time("lease_until", until)).transpose()?;
+        let text_deleted_at = row.text_deleted_at.map(|at| read.time("text_deleted_at", at)).transpose()?;
         let identity =
             row.nostr_pubkey.as_deref().map(|pubkey| read.pubkey("nostr_pubkey", pubkey)).transpose()?;
         let refund = read.refund(&row.refund_state, row.refund_amount_msats)?;
@@ -168,6 +171,7 @@ impl TryFrom<JobRow> for Job {
             revision: read.column("revision", row.revision.try_into())?,
             created_at: read.time("created_at", row.created_at)?,
             updated_at: read.time("updated_at", row.updated_at)?,
+            text_deleted_at,
             request: row.request.into(),
             model: row.model,
         })

@@ -210,6 +210,7 @@ pub struct SessionRequestRow {
     pub created_at: i64,
     pub updated_at: i64,
     pub result: Option<String>,
+    pub text_deleted_at: Option<i64>,
 }
 
 impl From<&SessionRequest> for SessionRequestRow {
@@ -242,6 +243,7 @@ impl From<&SessionRequest> for SessionRequestRow {
             created_at: request.created_at.unix_micros(),
             updated_at: request.updated_at.unix_micros(),
             result: result.map(|result| result.text.to_string()),
+            text_deleted_at: request.text_deleted_at.map(tithe_clock::Timestamp::unix_micros),
         }
     }
 }
@@ -297,6 +299,7 @@ impl TryFrom<SessionRequestRow> for SessionRequest {
             state,
             created_at: read.time("created_at", row.created_at)?,
             updated_at: read.time("updated_at", row.updated_at)?,
+            text_deleted_at: row.text_deleted_at.map(|at| read.time("text_deleted_at", at)).transpose()?,
             model: row.model,
         })
     }

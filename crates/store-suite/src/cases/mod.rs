@@ -26,6 +26,7 @@ pub mod registry;
 pub mod retention;
 pub mod servers;
 pub mod sessions;
+pub mod texts;
 pub mod totals;
 pub mod vocabulary;
 mod watch;

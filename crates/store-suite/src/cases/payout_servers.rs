@@ -139,6 +139,7 @@ pub async fn refunds_that_accrue_while_a_payout_ends_stay_due(servers: Servers) 
             state: RequestState::Running,
             created_at: START,
             updated_at: START,
+            text_deleted_at: None,
         };
         let lease = Duration::from_secs(30);
         let run =

@@ -34,11 +34,11 @@ use uuid::Uuid;
 const LEASE: Duration = Duration::from_secs(30);
 const IDLE: Duration = Duration::from_hours(1);
 
-fn session_id(n: u128) -> SessionId {
+pub(super) fn session_id(n: u128) -> SessionId {
     SessionId(Uuid::from_u128(0x5e55_0000 + n))
 }
 
-fn request_id(n: u128) -> RequestId {
+pub(super) fn request_id(n: u128) -> RequestId {
     RequestId(Uuid::from_u128(0x4e00_0000 + n))
 }
 
@@ -115,15 +115,21 @@ fn request(session: u128, n: u128, limit: u64, now: Timestamp) -> SessionRequest
         state: RequestState::Running,
         created_at: now,
         updated_at: now,
+        text_deleted_at: None,
     }
 }
 
-fn begin(session: u128, n: u128, limit: u64, keys: &[PresentedKey]) -> SessionRequestBegin {
+pub(super) fn begin(session: u128, n: u128, limit: u64, keys: &[PresentedKey]) -> SessionRequestBegin {
     let request = Box::new(request(session, n, limit, START));
     SessionRequestBegin { request, keys: keys.to_vec(), lease: LEASE, idempotency: None }
 }
 
-fn finish(session: u128, n: u128, outcome: RequestOutcome, keys: &[PresentedKey]) -> SessionRequestFinish {
+pub(super) fn finish(
+    session: u128,
+    n: u128,
+    outcome: RequestOutcome,
+    keys: &[PresentedKey],
+) -> SessionRequestFinish {
     SessionRequestFinish {
         request: request_id(n),
         session: session_id(session),
@@ -135,7 +141,7 @@ fn finish(session: u128, n: u128, outcome: RequestOutcome, keys: &[PresentedKey]
     }
 }
 
-fn completed(cost: u64) -> RequestOutcome {
+pub(super) fn completed(cost: u64) -> RequestOutcome {
     let usage = Usage { input_tokens: 7, cached_input_tokens: 2, output_tokens: 9 };
     let result =
         RequestResult { text: "an answer: ☃".into(), usage, estimated: true, finish: FinishReason::Length };
@@ -147,7 +153,7 @@ fn failed() -> RequestOutcome {
 }
 
 /// A session that has this balance.
-async fn active(committer: &Committer, n: u128, balance: u64) {
+pub(super) async fn active(committer: &Committer, n: u128, balance: u64) {
     committer.commit(create(new_session(n, None, START))).await.unwrap();
     assert_eq!(committer.commit(issue(n, 0, balance, START)).await.unwrap(), Issued::Now);
     committer.commit(pay(n, 0, balance, START)).await.unwrap();

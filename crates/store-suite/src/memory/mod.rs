@@ -4,6 +4,7 @@ mod credits;
 mod measurements;
 mod payouts;
 mod servers;
+mod texts;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -15,7 +16,7 @@ use tithe_bootstrap::{Bootstrap, BootstrapId, BootstrapRepository, BootstrapStat
 use tithe_clock::Timestamp;
 use tithe_engine::books::{Batch, Changes, Committed, LoadedRows, RowKeys, RowKind};
 use tithe_engine::for_each_row_kind;
-use tithe_engine::records::{IdempotencyId, IdempotencyRecord, ServerRecord};
+use tithe_engine::records::{IdempotencyId, IdempotencyRecord, ServerRecord, TextDeletion, TextOwner};
 use tithe_engine::store::{
     AuditRow, AuditRows, BatchStore, IdentitiesPurged, PeerEvent, RetentionStore, StoreError,
 };
@@ -47,6 +48,7 @@ macro_rules! tables {
             transfer_keys: HashSet<TransferKey>,
             job_changes: Vec<JobChange>,
             servers: BTreeMap<Uuid, ServerRecord>,
+            text_deletions: BTreeMap<TextOwner, TextDeletion>,
         }
 
         impl Tables {
@@ -250,7 +252,24 @@ impl RetentionStore for MemoryStore {
         let has_text =
             |job: &&mut Job| matches!(job.state, JobState::Expired { .. }) && !job.request.is_empty();
         let texts = tables.jobs.values_mut().filter(has_text).take(limit);
-        Ok(texts.map(|job| job.request = "".into()).count())
+        let delete = |job: &mut Job| (job.request, job.text_deleted_at) = ("".into(), Some(job.updated_at));
+        Ok(texts.map(delete).count())
+    }
+
+    async fn old_texts_purge(
+        &self,
+        before: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let mut tables = self.tables();
+        let Tables { jobs, session_requests, .. } = &mut *tables;
+        let old = |created: Timestamp, updated: Timestamp| created < before && updated < before;
+        let old_jobs = jobs.values_mut().filter(|job| old(job.created_at, job.updated_at));
+        let jobs = old_jobs.filter_map(|job| job.without_texts(now).map(|gone| *job = gone));
+        let old_requests = session_requests.values_mut().filter(|row| old(row.created_at, row.updated_at));
+        let requests = old_requests.filter_map(|row| row.without_text(now).map(|gone| *row = gone));
+        Ok(jobs.take(limit).count() + requests.take(limit).count())
     }
 
     async fn unpaid_jobs_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {

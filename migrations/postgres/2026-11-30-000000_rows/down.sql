@@ -1,0 +1,12 @@
+DROP TABLE text_deletions;
+DROP INDEX jobs_with_text;
+DROP INDEX session_requests_with_text;
+ALTER TABLE jobs DROP COLUMN text_deleted_at;
+ALTER TABLE session_requests DROP COLUMN text_deleted_at;
+ALTER TABLE jobs RESET (autovacuum_vacuum_scale_factor);
+ALTER TABLE session_requests RESET (fillfactor, autovacuum_vacuum_scale_factor);
+ALTER TABLE idempotency_keys RESET (autovacuum_vacuum_scale_factor);
+ALTER TABLE invoices RESET (autovacuum_vacuum_scale_factor);
+ALTER TABLE holds RESET (autovacuum_vacuum_scale_factor);
+ALTER TABLE free_tier_reservations RESET (autovacuum_vacuum_scale_factor);
+ALTER TABLE credits RESET (autovacuum_vacuum_scale_factor);

@@ -58,7 +58,7 @@ impl Core {
             Err(CommitError::Refused(refusal)) => debug!(command = C::NAME, %refusal, "nothing to sweep"),
             Err(CommitError::Busy) => return Err(EngineError::Busy),
             Err(failure) => {
-                warn!(command = C::NAME, error = chain(&failure), "expired item could not be swept")
+                warn!(command = C::NAME, error = chain(&failure), "expired item could not be swept");
             }
         }
         Ok(())

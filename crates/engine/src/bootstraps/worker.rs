@@ -112,7 +112,7 @@ impl Bootstraps {
             // The step had ended, or another worker has it.
             Err(CommitError::Refused(refusal)) => info!(%refusal, "the bootstrap was left before"),
             Err(failure) => {
-                warn!(error = chain(&failure), "the bootstrap could not be handed back; its claim runs out")
+                warn!(error = chain(&failure), "the bootstrap could not be handed back; its claim runs out");
             }
         }
     }

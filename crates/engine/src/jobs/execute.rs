@@ -126,10 +126,10 @@ impl Jobs {
                 "work finished"
             ),
             WorkOutcome::Failed { fault: Fault::Request, .. } => {
-                info!(fault = "request", "work failed for good")
+                info!(fault = "request", "work failed for good");
             }
             WorkOutcome::Failed { fault: Fault::Server, .. } => {
-                warn!(fault = "server", "work failed for good")
+                warn!(fault = "server", "work failed for good");
             }
         }
         let finish = WorkFinish { job: job.id, identity: job.identity, lease: job.lease, outcome };

@@ -109,7 +109,7 @@ async fn source(database: &Database) -> Result<Box<dyn Tables>, Failure> {
             let path = SqliteStore::path_of(url)?;
             Box::new(SqliteTables::of_source(path, *settings).await.map_err(doing("cannot read the source"))?)
         }
-        Database::Postgres { url, settings } => Box::new(
+        Database::Postgres { url, settings, .. } => Box::new(
             PostgresTables::of_source(url, *settings).await.map_err(doing("cannot read the source"))?,
         ),
     })
@@ -123,7 +123,7 @@ async fn target(database: &Database) -> Result<Box<dyn Tables>, Failure> {
                 SqliteTables::of_target(path, *settings).await.map_err(doing("cannot write the target"))?,
             )
         }
-        Database::Postgres { url, settings } => Box::new(
+        Database::Postgres { url, settings, .. } => Box::new(
             PostgresTables::of_target(url, *settings).await.map_err(doing("cannot write the target"))?,
         ),
     })

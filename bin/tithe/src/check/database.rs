@@ -29,7 +29,7 @@ async fn database(config: &Config) -> Vec<Probe> {
     };
     let (mut found, is_current) = match &database {
         Database::Sqlite { url, .. } => sqlite(url, &config.storage.data_dir),
-        Database::Postgres { url, settings } => postgres(url, *settings).await,
+        Database::Postgres { url, settings, .. } => postgres(url, *settings).await,
     };
     if !is_current {
         return found;

@@ -115,6 +115,7 @@ test-alerts:
 # Send traces of a sale to a collector
 test-traces:
     cargo test --package tithe --features otel --test process traces:: -- --nocapture
+
 # Restart servers under load behind the examples for nginx and Caddy, which are fetched from Debian's packages if there are none
 test-proxies *args:
     .ci/with-proxies cargo run --quiet --package tithe-test-postgres --bin with-postgres -- cargo test --package tithe --test proxies {{ args }} -- --ignored --nocapture

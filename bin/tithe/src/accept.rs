@@ -6,7 +6,7 @@ use crate::failure::{Failure, doing};
 use crate::private;
 use std::process::ExitCode;
 
-/// Takes the database that the configuration names for the newest, whatever this machine's servers have seen before.
+/// Accepts the configured database, whichever one this machine's servers have used before.
 pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
     let data_dir = &config.storage.data_dir;
     private::make_folder(data_dir)

@@ -15,11 +15,12 @@ use tithe_store_sqlite::{SqliteSettings, SqliteStore};
 /// What `tithe backup` is given.
 #[derive(Args)]
 #[command(
-    after_help = "The backup is one SQLite file, of one moment, readable by its owner only. Servers may go on meanwhile.\n\
+    after_help = "The backup is one SQLite file with the database as it was at one moment. Only its owner can read it. Servers can keep running.\n\
     It gets its name when it is complete, checked, and on disk.\n\n\
     The secrets in the data directory (token.secret, licence.secret) are not in it: back them up once, or use --with-secrets.\n\
     For PostgreSQL use pg_dump or continuous archiving; docs/operating/back-up.md has the commands."
 )]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent options")]
 pub(crate) struct BackupArgs {
     #[command(flatten)]
     pub(crate) config: ConfigArgs,

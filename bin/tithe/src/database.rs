@@ -109,7 +109,7 @@ impl Database {
         })
     }
 
-    /// Takes the database for the newest, whatever was seen before, and describes it; `None` if it keeps no history.
+    /// Accepts the database, whichever one was used before, and describes it; `None` if its kind has no timelines.
     pub(crate) async fn accept(&self) -> Result<Option<String>, Failure> {
         match self {
             Self::Sqlite { .. } => Ok(None),

@@ -12,7 +12,7 @@ use tithe_engine::texts::Forgotten;
 
 #[derive(Args)]
 pub(crate) struct ForgetArgs {
-    /// Whose texts: identity:NPUB (or its hex form), session:ID, job:ID or install:ID
+    /// The owner of the texts: identity:NPUB (or its hex form), session:ID, job:ID or install:ID
     owner: TextOwner,
     #[command(flatten)]
     pub(crate) config: ConfigArgs,

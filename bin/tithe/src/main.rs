@@ -85,7 +85,7 @@ enum Command {
     Restore(restore::RestoreArgs),
     /// Copy everything from one database into an empty one: from SQLite to PostgreSQL, or back. Stop the servers first
     Copy(copy::CopyArgs),
-    /// Accept a database that servers of this machine refuse: restored to another cluster, or an old primary
+    /// Accept a PostgreSQL database that this machine's servers refuse, because it is in another cluster or is an old primary
     Database {
         #[command(subcommand)]
         command: DatabaseCommand,
@@ -141,7 +141,7 @@ enum Command {
 
 #[derive(Subcommand)]
 enum DatabaseCommand {
-    /// Take the PostgreSQL database that is configured for the newest, whatever was seen before. Run it on each machine
+    /// Accept the configured PostgreSQL database, whichever one the servers of this machine have used before. Run it on each machine
     Accept(ConfigArgs),
 }
 

@@ -182,7 +182,7 @@ impl SessionRequest {
             RequestState::Running => return None,
             RequestState::Complete { result, .. } => result.text = "".into(),
             RequestState::Rejected { reason: text, .. } | RequestState::Failed { message: text } => {
-                text.clear()
+                text.clear();
             }
         }
         self.text_deleted_at.is_none().then(|| Self { state, text_deleted_at: Some(now), ..self.clone() })

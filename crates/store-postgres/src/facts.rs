@@ -23,6 +23,7 @@ const FACTS: &str = "\
     (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS clock_micros";
 
 #[derive(QueryableByName)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent facts, and no state")]
 struct Row {
     #[diesel(sql_type = Text)]
     version: String,

@@ -95,12 +95,11 @@ impl Timelines {
     /// # Errors
     /// [`CheckError`]: the server is refused, or the file cannot be read or written.
     pub(crate) fn check(&self, position: Position, at: &str) -> Result<(), CheckError> {
-        let judged = match &self.0.file {
-            Some(file) => file.locked(|kept| self.judge(position, at, kept))?,
-            None => {
-                let known = self.0.newest.borrow().clone();
-                self.judge(position, at, known.as_ref())
-            }
+        let judged = if let Some(file) = &self.0.file {
+            file.locked(|kept| self.judge(position, at, kept))?
+        } else {
+            let known = self.0.newest.borrow().clone();
+            self.judge(position, at, known.as_ref())
         };
         let mut logged = self.0.logged.lock().unwrap_or_else(PoisonError::into_inner);
         match &judged {

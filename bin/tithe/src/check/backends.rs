@@ -48,7 +48,7 @@ async fn one(
 ) -> Probe {
     let settings = format!("{} and {}", connection.url_setting, connection.api_key_setting);
     match ask(backend.as_ref(), model).await {
-        Ok(_) => Probe::ok(subject, format!("{model} answers")),
+        Ok(()) => Probe::ok(subject, format!("{model} answers")),
         // It judges what it is asked: it works.
         Err(InferenceError::Refused(_)) => {
             Probe::ok(subject, format!("{model} answers, and refuses the test"))

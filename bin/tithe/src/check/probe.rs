@@ -34,18 +34,18 @@ pub(super) struct Probe {
 
 impl Probe {
     pub(super) fn ok(subject: &'static str, detail: impl Into<String>) -> Self {
-        Self::of(subject, Outcome::Ok, detail.into())
+        Self::of(subject, Outcome::Ok, &detail.into())
     }
 
     pub(super) fn warning(subject: &'static str, detail: impl Into<String>) -> Self {
-        Self::of(subject, Outcome::Warning, detail.into())
+        Self::of(subject, Outcome::Warning, &detail.into())
     }
 
     pub(super) fn failed(subject: &'static str, detail: impl Into<String>) -> Self {
-        Self::of(subject, Outcome::Failed, detail.into())
+        Self::of(subject, Outcome::Failed, &detail.into())
     }
 
-    fn of(subject: &'static str, outcome: Outcome, detail: String) -> Self {
+    fn of(subject: &'static str, outcome: Outcome, detail: &str) -> Self {
         Self { subject, outcome, detail: detail.split_whitespace().collect::<Vec<_>>().join(" ") }
     }
 }

@@ -12,12 +12,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         "TITHE_METRICS_LISTEN",
         "metrics_listen",
         "",
-        "The address and port at which anybody who reaches it reads /metrics, such as 127.0.0.1:9402. Empty: none",
+        "The address and port of a listener that serves /metrics to anybody who reaches it, such as 127.0.0.1:9402. Empty: no such listener",
     ),
     Setting::secret(
         "TITHE_METRICS_TOKEN",
         "metrics_token",
-        "The bearer token of /metrics on the address that customers use, of at least 16 characters. Empty: it is not there",
+        "The bearer token of /metrics on the address that customers use, of at least 16 characters. Empty: /metrics is not served there",
     ),
     Setting::new(
         "TITHE_METRICS_INTERVAL_SECONDS",

@@ -107,7 +107,8 @@ impl Config {
                 problems.push(problem);
             }
             // With a default in place of each, the same problem cannot come again.
-            if !named.iter().fold(false, |changed, name| working.reset(name) || changed) {
+            let changed = named.iter().filter(|name| working.reset(name)).count();
+            if changed == 0 {
                 return Err(ConfigErrors(problems));
             }
             reset.extend(named);

@@ -49,7 +49,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "TITHE_TRUSTED_PROXIES",
         "trusted_proxies",
         "",
-        "The reverse proxies in front of the server, as addresses or networks (127.0.0.1, 10.0.0.0/8) separated by commas: what they say of their clients in TITHE_FORWARDED_HEADER is believed",
+        "The reverse proxies in front of the server, as addresses or networks (127.0.0.1, 10.0.0.0/8) separated by commas: the addresses of clients that they write into TITHE_FORWARDED_HEADER are believed",
     ),
     Setting::new(
         "TITHE_FORWARDED_HEADER",
@@ -97,7 +97,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "TITHE_STOP_NOTICE_SECONDS",
         "stop_notice_seconds",
         "5",
-        "How long /readyz fails before a stopping server accepts no more, so that load balancers notice, in seconds. With TITHE_DEV 0, unless it is set",
+        "How long a stopping server still serves everything while /readyz fails, so that load balancers notice, in seconds. Default with TITHE_DEV: 0",
     ),
     Setting::new(
         "TITHE_SHUTDOWN_SECONDS",

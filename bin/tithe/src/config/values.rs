@@ -36,7 +36,7 @@ pub(super) type Groups = &'static [&'static [Setting]];
 #[derive(Clone)]
 pub(super) struct Values {
     groups: Groups,
-    values: HashMap<&'static str, (String, String)>,
+    by_name: HashMap<&'static str, (String, String)>,
     /// Variables that are no settings and look like one, with the setting.
     pub(super) look_alikes: Vec<(String, &'static str)>,
 }
@@ -75,8 +75,8 @@ impl Values {
     ) -> (Self, Vec<ConfigError>) {
         let default =
             |setting: &Setting| (setting.name, (setting.default.to_owned(), FROM_DEFAULT.to_owned()));
-        let values = groups.iter().copied().flatten().map(default).collect();
-        let mut gathered = Self { groups, values, look_alikes: Vec::new() };
+        let by_name = groups.iter().copied().flatten().map(default).collect();
+        let mut gathered = Self { groups, by_name, look_alikes: Vec::new() };
         let mut problems = Vec::new();
         if let Some((path, text)) = file {
             gathered.read_file(&path, &text, &mut problems);
@@ -168,7 +168,7 @@ impl Values {
                     .to_owned(),
             });
         }
-        self.values.insert(setting.name, (value, origin));
+        self.by_name.insert(setting.name, (value, origin));
         None
     }
 
@@ -176,7 +176,7 @@ impl Values {
     pub(super) fn reset(&mut self, name: &str) -> bool {
         let Some(setting) = self.settings().find(|setting| setting.name == name) else { return false };
         let was_set = !self.is_default(setting.name);
-        self.values.insert(setting.name, (setting.default.to_owned(), FROM_DEFAULT.to_owned()));
+        self.by_name.insert(setting.name, (setting.default.to_owned(), FROM_DEFAULT.to_owned()));
         was_set
     }
 
@@ -195,7 +195,7 @@ impl Values {
 
     /// The value and the origin of a setting.
     pub(super) fn get(&self, name: &str) -> (&str, &str) {
-        self.values.get(name).map_or(("", ""), |(value, origin)| (value.as_str(), origin.as_str()))
+        self.by_name.get(name).map_or(("", ""), |(value, origin)| (value.as_str(), origin.as_str()))
     }
 
     pub(super) fn text(&self, name: &str) -> &str {

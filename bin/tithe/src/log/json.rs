@@ -26,7 +26,8 @@ where
     ) -> fmt::Result {
         let mut line = Line::new(*event.metadata().level(), event.metadata().target(), "");
         // What is nearer to the event replaces what is farther.
-        for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+        for span in context.event_scope().into_iter().flat_map(tracing_subscriber::registry::Scope::from_root)
+        {
             let extensions = span.extensions();
             let fields = extensions.get::<FormattedFields<JsonFields>>();
             let fields = fields.and_then(|fields| serde_json::from_str::<Map<String, Value>>(fields).ok());

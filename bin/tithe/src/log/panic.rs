@@ -38,9 +38,9 @@ mod tests {
         // Other tests may fail meanwhile, and say why as usual.
         std::panic::set_hook(Box::new(move |panicked| {
             if std::thread::current().name() == Some("doomed") {
-                log_panic(panicked)
+                log_panic(panicked);
             } else {
-                before(panicked)
+                before(panicked);
             }
         }));
         let log = written.log();

@@ -255,6 +255,9 @@ fn a_day_of_a_server_is_lines_with_known_fields_and_no_secret(env: &TestEnv) {
     env.audit();
 }
 
+/// The arguments, the settings, and what the line says.
+type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+
 fn what_keeps_a_server_from_starting_is_one_line_of_json(env: &TestEnv) {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
@@ -264,7 +267,7 @@ fn what_keeps_a_server_from_starting_is_one_line_of_json(env: &TestEnv) {
     fs::write(&broken, "log_format = \"json\"\nlisten = \n").unwrap();
     let json_log = ("TITHE_LOG_FORMAT", "json");
     let database = format!("sqlite://{}/tithe.db", file.display());
-    let cases: [(&[&str], &[(&str, &str)], &str); 7] = [
+    let cases: [Case<'_>; 7] = [
         (&["serve"], &[json_log, ("TITHE_WORKERS", "0")], "invalid TITHE_WORKERS"),
         (&["serve"], &[json_log, ("TITHE_LISTN", "x")], "unknown setting TITHE_LISTN"),
         (&["serve"], &[json_log, ("TITHE_LOG", "info,=,")], "invalid TITHE_LOG"),

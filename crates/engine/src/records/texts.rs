@@ -8,7 +8,7 @@ use tithe_ledger::credits::InstallId;
 use tithe_sessions::SessionId;
 use tithe_trust::NostrPubkey;
 
-/// Whose texts are deleted.
+/// The owner of the texts that are deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TextOwner {
     /// Everything of an identity: its jobs, the requests of its sessions, and its plain requests.
@@ -88,7 +88,7 @@ impl TextsFound {
 /// A request to delete the texts of one customer. It holds no text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextDeletion {
-    /// Whose texts.
+    /// The owner of the texts.
     pub owner: TextOwner,
     /// The time of the request: what is made later is not deleted.
     pub requested_at: Timestamp,

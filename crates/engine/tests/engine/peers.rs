@@ -21,7 +21,7 @@ async fn join(server: &Server, name: &str, settings: SharedSettings) -> Result<(
 async fn peers(scene: &Scene, settings: &SharedSettings) -> Vec<(String, Vec<String>)> {
     let peers = Servers::peers(scene.store.as_ref(), settings, scene.clock.now()).await.unwrap();
     let told =
-        |peer: Peer| (peer.record.name, peer.differences.iter().map(|it| it.to_string()).collect::<Vec<_>>());
+        |peer: Peer| (peer.record.name, peer.differences.iter().map(ToString::to_string).collect::<Vec<_>>());
     peers.into_iter().map(told).collect()
 }
 

@@ -27,8 +27,9 @@ async fn tally(store: &FreshStore, what: Measured, now: Timestamp) -> Tally {
 /// Only what a worker must do something for, in each state, with its lease; and the invoices that can be paid, by purpose.
 pub async fn jobs_and_invoices_in_progress_are_measured(store: FreshStore) {
     assert_eq!(store.measurements(START).await.unwrap(), Measurements::default());
-    let stages = [Stage::Complete, Stage::Accepted, Stage::Executing, Stage::Evaluating, Stage::Evaluating];
-    for (n, stage) in (1..).zip(stages) {
+    let at_stages =
+        [Stage::Complete, Stage::Accepted, Stage::Executing, Stage::Evaluating, Stage::Evaluating];
+    for (n, stage) in (1..).zip(at_stages) {
         job_at(store.as_ref(), n, stage, START + MINUTE * u32::from(n) * 61).await;
     }
     let later = START + HOUR * 9;
@@ -66,13 +67,13 @@ pub async fn jobs_and_invoices_in_progress_are_measured(store: FreshStore) {
 pub async fn what_is_set_aside_is_measured(store: FreshStore) {
     let session = AccountId::Session(Uuid::from_u128(1));
     accepted(store.as_ref(), fund(session, msats(10_000)), START).await;
-    let hold = |n| HoldId(Uuid::from_u128(n));
+    let hold_id = |n| HoldId(Uuid::from_u128(n));
     for (n, at) in [(1, START + MINUTE), (2, START), (3, START)] {
         let place =
-            Command::HoldPlace { hold: hold(n), account: session, amount: msats(1_000), lease: MINUTE };
+            Command::HoldPlace { hold: hold_id(n), account: session, amount: msats(1_000), lease: MINUTE };
         accepted(store.as_ref(), place, at).await;
     }
-    accepted(store.as_ref(), Command::HoldRelease { hold: hold(3), account: session }, START).await;
+    accepted(store.as_ref(), Command::HoldRelease { hold: hold_id(3), account: session }, START).await;
     let both = Tally { count: 2, leased: 2, expired: 0, msats: 2_000, oldest: Some(START) };
     assert_eq!(tally(&store, Measured::Holds, START).await, both);
     let one = Tally { leased: 1, expired: 1, ..both };

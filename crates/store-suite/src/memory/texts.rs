@@ -26,12 +26,12 @@ impl Tables {
     fn found(&mut self, owner: &TextOwner, until: Timestamp) -> Found<'_> {
         let sessions = self.text_sessions(owner);
         let of_job = |job: &&mut Job| {
-            let owned = match owner {
+            let is_theirs = match owner {
                 TextOwner::Identity(pubkey) => job.identity == Some(*pubkey),
                 TextOwner::Job(id) => job.id == *id,
                 TextOwner::Session(_) | TextOwner::Install(_) => false,
             };
-            owned && job.text_deleted_at.is_none() && job.created_at <= until
+            is_theirs && job.text_deleted_at.is_none() && job.created_at <= until
         };
         let of_session = |request: &&mut SessionRequest| {
             sessions.contains(&request.session)
@@ -40,7 +40,7 @@ impl Tables {
         };
         let has_response = |record: &&mut IdempotencyRecord| {
             let payers = record.id.scope.split(' ');
-            let owned = payers.map(|payer| match owner {
+            let of_payers = payers.map(|payer| match owner {
                 TextOwner::Install(install) => payer == format!("install:{install}"),
                 TextOwner::Identity(pubkey) if payer == format!("nostr:{pubkey}") => true,
                 _ => sessions.iter().any(|session| {
@@ -49,7 +49,7 @@ impl Tables {
             });
             let deleted = record.state == IdempotencyState::Done(StoredResponse::deleted());
             !matches!(owner, TextOwner::Job(_))
-                && owned.into_iter().any(|owned| owned)
+                && of_payers.into_iter().any(|owned| owned)
                 && !deleted
                 && record.created_at <= until
         };

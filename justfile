@@ -120,9 +120,10 @@ test-traces:
 test-proxies *args:
     .ci/with-proxies cargo run --quiet --package tithe-test-postgres --bin with-postgres -- cargo test --package tithe --test proxies {{ args }} -- --ignored --nocapture
 
-# Test the packages in deploy/, and the chapter on installing as it is written, in a scratch Debian; needs root
-test-deploy:
-    .ci/deploy
+# Test the packages in deploy/, and the chapter on installing as it is written, in a scratch Debian; needs root: `just test-deploy [long|short]`; CI runs the short one, without the chapter
+test-deploy which="long":
+    @[[ "{{ which }}" =~ ^(long|short)$ ]] || { echo "test-deploy is [long|short]" >&2; exit 2; }
+    .ci/deploy {{ which }}
 
 # Measure debits against the floor of the database; `just bench --help` lists what else
 bench *args:

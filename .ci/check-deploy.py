@@ -36,8 +36,15 @@ enough("compose.yml", yaml.safe_load(read("compose.yml"))["services"]["tithe"]["
 assert "service_healthy" in str(tithe["depends_on"]) and "pg_isready" in str(database["healthcheck"])
 assert "postgres:17" in str(database["image"]) and "8402" in str(tithe["ports"]) and "127.0.0.1" in str(tithe["ports"])
 
-manifests = {item["kind"]: item for path in ["tithe.yaml", "secret.yaml"] for item in yaml.safe_load_all(read("kubernetes/" + path))}
-spec = manifests["Deployment"]["spec"]
+items = [item for path in ["tithe.yaml", "secret.yaml"] for item in yaml.safe_load_all(read("kubernetes/" + path))]
+manifests = {item["kind"]: item for item in items}
+services = {item["metadata"]["name"]: item["spec"] for item in items if item["kind"] == "Service"}
+assert len(items) == len(manifests) + len(services) - 1, [item["kind"] for item in items]
+# What a server has seen of the database must outlast its pod.
+spec = manifests["StatefulSet"]["spec"]
+(volume,) = spec["volumeClaimTemplates"]
+assert "volumes" not in spec["template"]["spec"], "every volume is one that lasts"
+assert services[spec["serviceName"]]["clusterIP"] == "None"
 pod = spec["template"]["spec"]
 (container,) = pod["containers"]
 enough("kubernetes", pod["terminationGracePeriodSeconds"])
@@ -49,7 +56,9 @@ assert spec["replicas"] == 2 and manifests["PodDisruptionBudget"]["spec"]["minAv
 labels = spec["template"]["metadata"]["labels"]
 for selector in [spec["selector"], manifests["PodDisruptionBudget"]["spec"]["selector"]]:
     assert selector["matchLabels"] == labels, selector
-assert manifests["Service"]["spec"]["selector"] == labels
+for name in ["tithe", spec["serviceName"]]:
+    assert services[name]["selector"] == labels, name
+assert container["volumeMounts"] == [{"name": volume["metadata"]["name"], "mountPath": "/data"}], container["volumeMounts"]
 rights = container["securityContext"]
 assert pod["securityContext"]["runAsNonRoot"] and rights["readOnlyRootFilesystem"] and not rights["allowPrivilegeEscalation"]
 

@@ -57,7 +57,8 @@ pub(crate) fn run(config: &Config, args: &CopyArgs) -> Result<ExitCode, Failure>
         if let Database::Sqlite { .. } = to {
             private::make_folder(&storage.data_dir)?;
         }
-        to.migrate().await.map_err(doing("cannot prepare the target"))?;
+        // The target is another database than the one that this machine's servers know.
+        to.forget_timelines().migrate().await.map_err(doing("cannot prepare the target"))?;
         let target_alone = alone(&to)?;
         let mut target = target(&to).await?;
         let copied = copy(source.as_mut(), target.as_mut()).await.map_err(doing("nothing was copied"))?;

@@ -70,6 +70,16 @@ impl Database {
         Self::of(&storage.with_database(url))
     }
 
+    /// The same database, of which nothing was seen and nothing will be kept.
+    pub(crate) fn forget_timelines(&self) -> Self {
+        match self {
+            Self::Sqlite { url, settings } => Self::Sqlite { url: url.clone(), settings: *settings },
+            Self::Postgres { url, settings, .. } => {
+                Self::Postgres { url: url.clone(), settings: *settings, timelines: Timelines::default() }
+            }
+        }
+    }
+
     /// The URL, with any password.
     pub(crate) fn url(&self) -> &str {
         match self {
@@ -91,6 +101,10 @@ impl Database {
 
     /// Applies pending migrations and opens the database.
     pub(crate) async fn open(&self) -> Result<Arc<dyn Store>, Failure> {
+        if let Self::Sqlite { url, settings } = self {
+            check_folder(Path::new(SqliteStore::path_of(url)?))?;
+            return Ok(Arc::new(SqliteStore::open(url, *settings).await?));
+        }
         self.migrate().await?;
         self.connect().await
     }

@@ -13,6 +13,27 @@ pub(crate) fn make_folder(folder: &Path) -> std::io::Result<()> {
     builder.create(folder)
 }
 
+/// Gives a new file or folder to whoever owns the folder that it is in: root may restore the data of a service.
+pub(crate) fn give_to_owner_of_folder(path: &Path) {
+    #[cfg(unix)]
+    if let Some(folder) = path.parent()
+        && let Ok(about) =
+            std::fs::metadata(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let _not_ours = std::os::unix::fs::chown(path, Some(about.uid()), Some(about.gid()));
+    }
+}
+
+/// Creates a folder and its parents, each for the owner of the folder that it is in.
+pub(crate) fn make_folder_for_owner(folder: &Path) -> std::io::Result<()> {
+    let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
+    make_folder(folder)?;
+    // The outermost first: its owner is that of the next one.
+    missing.into_iter().rev().for_each(give_to_owner_of_folder);
+    Ok(())
+}
+
 /// Lets nobody but the owner read what this process creates.
 pub(crate) fn keep_new_files_private() {
     #[cfg(unix)]

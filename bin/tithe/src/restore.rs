@@ -43,7 +43,7 @@ pub(crate) fn run(config: &Config, args: &RestoreArgs) -> Result<ExitCode, Failu
     let database = Database::of(&config.storage)?;
     let (url, settings) = database.sqlite("restore")?;
     let data_dir = &config.storage.data_dir;
-    private::make_folder(data_dir)
+    private::make_folder_for_owner(data_dir)
         .map_err(doing(format!("cannot use the data directory {}", data_dir.display())))?;
     let alone = Exclusive::take(SqliteStore::path_of(url)?).map_err(doing(NOTHING))?;
     let number = copy_number();
@@ -60,10 +60,12 @@ pub(crate) fn run(config: &Config, args: &RestoreArgs) -> Result<ExitCode, Failu
         print_audit(&report);
         return Err("nothing was restored: expected a sound backup; --force restores it all the same".into());
     }
-    let former = staged.put_in_place(&name)?;
+    // A server that waits for the database generates the secrets that are missing when it starts. So they come first.
     let folder = secret_files::folder_of(&args.file);
     let secrets = secret_files::put_back(&folder, data_dir);
-    let secrets = secrets.map_err(doing("the database was restored, but not its secrets"))?;
+    let secrets =
+        secrets.map_err(doing(format!("{NOTHING}: cannot put back the secrets of {}", folder.display())))?;
+    let former = staged.put_in_place(&name)?;
     if args.json {
         let secrets: Vec<_> = secrets
             .iter()

@@ -48,7 +48,7 @@ pub(crate) enum PutBack {
     Differs,
 }
 
-/// Puts the secrets of a folder into a data directory. None that is there is replaced.
+/// Puts the secrets of a folder into a data directory, for its owner. None that is there is replaced.
 pub(crate) fn put_back(folder: &Path, data_dir: &Path) -> io::Result<Vec<(PathBuf, PutBack)>> {
     let mut done = Vec::new();
     for (name, _) in SECRETS {
@@ -59,12 +59,14 @@ pub(crate) fn put_back(folder: &Path, data_dir: &Path) -> io::Result<Vec<(PathBu
             Ok(_) => PutBack::Differs,
             Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
                 replace(&path, &secret)?;
+                private::give_to_owner_of_folder(&path);
                 PutBack::Restored
             }
             Err(other) => return Err(other),
         };
         done.push((path, outcome));
     }
+    fs::File::open(data_dir)?.sync_all()?;
     Ok(done)
 }
 

@@ -25,6 +25,6 @@ pub(crate) fn stopping() {
 
 fn tell(state: NotifyState<'_>) {
     if let Err(failure) = sd_notify::notify(&[state]) {
-        warn!(%failure, "the service manager was not notified");
+        warn!(error = %failure, "the service manager was not notified");
     }
 }

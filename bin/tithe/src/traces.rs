@@ -54,7 +54,7 @@ mod exporting {
         if let Some(provider) = PROVIDER.get()
             && let Err(failure) = provider.shutdown()
         {
-            tracing::warn!(%failure, "the last traces could not be sent");
+            tracing::warn!(error = %failure, "the last traces could not be sent");
         }
     }
 }

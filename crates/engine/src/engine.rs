@@ -14,7 +14,7 @@ use crate::idempotency::Idempotency;
 use crate::identities::Identities;
 use crate::inference::{BackendHealth, ModelsInUse};
 use crate::jobs::{JobFeed, JobOwners, JobSteps, Jobs};
-use crate::log::watched;
+use crate::log::{millis, watched};
 use crate::measuring::Measuring;
 use crate::payments::Payments;
 use crate::payouts::Payouts;
@@ -208,15 +208,16 @@ impl Engine {
         let began = Instant::now();
         let report = self.audit().await?;
         let (findings, took) = (report.findings.len(), began.elapsed());
+        let duration_ms = millis(took);
         gauge!(telemetry::AUDIT_SOUND).set(if findings == 0 { 1.0 } else { 0.0 });
         gauge!(telemetry::AUDIT_FINDINGS).set(telemetry::count(findings));
         gauge!(telemetry::AUDIT_SECONDS).set(took.as_secs_f64());
         gauge!(telemetry::AUDIT_AT).set(telemetry::unix_seconds(self.core.now()));
         if findings == 0 {
-            info!(transfers = report.transfers, ?took, "audit: every sat is accounted for");
+            info!(transfers = report.transfers, duration_ms, "audit: every sat is accounted for");
         } else {
             let first = report.findings.first().map(ToString::to_string).unwrap_or_default();
-            error!(findings, first, ?took, "audit: not sound; run `tithe audit`");
+            error!(findings, problem = first, duration_ms, "audit: not sound; run `tithe audit`");
         }
         Ok(())
     }
@@ -248,8 +249,8 @@ impl Engine {
         self.charging.sweep().await?;
         self.credits.sweep().await?;
         self.pool.sweep().await?;
-        self.texts.sweep().await?;
-        self.retention.sweep().await
+        self.retention.sweep().await?;
+        self.texts.sweep().await
     }
 }
 

@@ -177,7 +177,7 @@ impl Default for Settings {
             poll_interval: Duration::from_secs(5),
             late_payment_window: Duration::from_hours(24),
             retention: Duration::from_hours(72),
-            text_retention: Some(Duration::from_hours(30 * 24)),
+            text_retention: None,
             sweep_interval: Duration::from_secs(10),
             abandon_after: Duration::from_mins(2),
             rules: Rules::default(),

@@ -54,7 +54,7 @@ async fn measured<T>(
 ) -> Result<T, WalletError> {
     let _slow = SlowCall::begin("wallet", operation, limit);
     let mut measured = Call { operation, began: Instant::now(), outcome: "abandoned" };
-    let answered = call.instrument(debug_span!("wallet", operation)).await;
+    let answered = call.instrument(debug_span!("wallet", call = operation)).await;
     measured.outcome = match &answered {
         Ok(_) => "done",
         Err(WalletError::Unavailable(_)) => "unavailable",

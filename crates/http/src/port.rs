@@ -61,13 +61,13 @@ impl OpenPort {
     /// tries again after a second, is refused then, and can safely send its request elsewhere.
     pub async fn close(self, server: &ServerHandle) {
         if let Err(failure) = self.0.attach_filter(&without_handshakes()) {
-            tracing::debug!(%failure, "handshakes cannot be ignored; a connection may be reset");
+            tracing::debug!(error = %failure, "handshakes cannot be ignored; a connection may be reset");
         }
         tokio::time::sleep(HANDSHAKES).await;
         server.pause().await;
         tokio::time::sleep(ACCEPTOR).await;
         if let Err(failure) = self.0.shutdown(std::net::Shutdown::Read) {
-            tracing::warn!(%failure, "the port cannot be closed before the server stops");
+            tracing::warn!(error = %failure, "the port cannot be closed before the server stops");
         }
         drop(self.0);
         tokio::time::sleep(LAST_REQUESTS).await;

@@ -19,6 +19,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, Client};
@@ -32,6 +33,13 @@ const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
 
 /// How long all hosts of a URL are looked at before one is chosen. One that is cut off does not delay the others for longer.
 const COMPARE_FOR: Duration = Duration::from_secs(2);
+
+/// How long one of several hosts may take to accept a connection and to show its timeline. A frozen one answers nothing, and must leave
+/// time for the others.
+const HOST_DEADLINE: Duration = Duration::from_secs(3);
+
+/// How long one of several hosts may take to accept a TCP connection.
+const TCP_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +58,8 @@ pub(crate) struct Connector {
     hosts: Vec<OneHost>,
     /// The place of the host that was accepted last.
     preferred: AtomicUsize,
+    /// How long a host may take to accept a connection and to show its timeline.
+    host_deadline: Duration,
     timelines: Timelines,
     /// Whether it was logged that timelines cannot be read.
     unreadable: AtomicBool,
@@ -101,9 +111,14 @@ impl Connector {
         if config.get_application_name().is_none() {
             config.application_name("tithe");
         }
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(settings.patience);
-        }
+        let several = config.get_hosts().len().max(config.get_hostaddrs().len()) > 1;
+        let tcp_deadline = config.get_connect_timeout().copied().unwrap_or(settings.patience);
+        let (tcp_deadline, host_deadline) = if several {
+            (tcp_deadline.min(TCP_DEADLINE), HOST_DEADLINE)
+        } else {
+            (tcp_deadline, tcp_deadline.saturating_mul(2).max(HOST_DEADLINE))
+        };
+        config.connect_timeout(tcp_deadline);
         // A dead peer is detected within seconds, not hours.
         config
             .keepalives_idle(Duration::from_secs(10))
@@ -126,7 +141,7 @@ impl Connector {
         }
         let (timelines, preferred, unreadable) =
             (timelines.clone(), AtomicUsize::new(0), AtomicBool::new(false));
-        Ok(Self { hosts, preferred, timelines, unreadable, tls, settings, at })
+        Ok(Self { hosts, preferred, host_deadline, timelines, unreadable, tls, settings, at })
     }
 
     /// A client of the host that was accepted last, or of the first one that is accepted now. `on_message` receives what the database
@@ -180,7 +195,10 @@ impl Connector {
         host: &OneHost,
         mut on_message: impl FnMut(AsyncMessage) + Send + 'static,
     ) -> Result<(Opened, Option<Position>), ConnectError> {
-        let (client, mut connection) = host.config.connect(self.tls.clone()).await?;
+        // A frozen server accepts the TCP connection, because its operating system does, and answers nothing.
+        let deadline = Instant::now() + self.host_deadline;
+        let connecting = host.config.connect(self.tls.clone());
+        let (client, mut connection) = tokio::time::timeout_at(deadline, connecting).await??;
         let (own, timelines) = (Arc::new(OnceLock::<Position>::new()), self.timelines.clone());
         let (known, at) = (Arc::clone(&own), host.at.clone());
         let (found, finding) = oneshot::channel::<()>();
@@ -207,12 +225,11 @@ impl Connector {
             };
             tokio::select! {
                 () = driving => {}
-                () = overtaken => info!(at, "connection to the database closed: it is on an old timeline"),
+                () = overtaken => info!(database = at, "connection to the database closed: it is on an old timeline"),
             }
         });
         let opened = Opened { client, driver: Driver(Some(driver.abort_handle())) };
-        let reading = tokio::time::timeout(self.settings.answer_deadline(), Position::read(&opened.client));
-        let position = match reading.await? {
+        let position = match tokio::time::timeout_at(deadline, Position::read(&opened.client)).await? {
             Ok(position) => position,
             Err(cause) if cause.code().is_some_and(|code| !is_passing(code)) => {
                 self.warn_of_unreadable(host, &cause);
@@ -230,7 +247,7 @@ impl Connector {
     fn warn_of_unreadable(&self, host: &OneHost, cause: &tokio_postgres::Error) {
         if !self.unreadable.swap(true, Ordering::Relaxed) {
             warn!(
-                at = host.at,
+                database = host.at,
                 error = %redacted(cause),
                 "the database's timeline cannot be read: an old primary that comes back is not recognised; the database's user needs \
                  EXECUTE on pg_control_system(), pg_current_wal_lsn() and pg_walfile_name(text)"
@@ -238,23 +255,30 @@ impl Connector {
         }
     }
 
-    /// Looks at all hosts of the URL, so that the newest timeline among them is known before one is chosen.
+    /// Looks at all hosts of the URL, so that the newest timeline among them is known before one is chosen, and prefers a host on it.
     pub(crate) async fn compare_hosts(&self) {
         if self.hosts.len() < 2 {
             return;
         }
-        let look = async |host| {
+        let look = async |(n, host)| {
             let opened = tokio::time::timeout(COMPARE_FOR, self.open(host, |_| ())).await;
-            Some((host, opened.ok()?.ok()?.1?))
+            Some((n, host, opened.ok()?.ok()?.1?))
         };
-        let found = futures_util::future::join_all(self.hosts.iter().map(look)).await;
-        let mut found: Vec<(&OneHost, Position)> = found.into_iter().flatten().collect();
-        found.sort_by_key(|(_, position)| std::cmp::Reverse(position.timeline));
-        for (host, position) in found {
-            // Whoever connects to it is refused, too.
-            if let Err(refused) = self.check(position, host).await {
-                debug!(at = host.at, error = refused.describe(), "host not used");
+        let found = futures_util::future::join_all(self.hosts.iter().enumerate().map(look)).await;
+        let mut found: Vec<(usize, &OneHost, Position)> = found.into_iter().flatten().collect();
+        let preferred = AtomicUsize::load(&self.preferred, Ordering::Relaxed);
+        found.sort_by_key(|(n, _, position)| (std::cmp::Reverse(position.timeline), *n != preferred));
+        let mut newest = None;
+        for (n, host, position) in found {
+            match self.check(position, host).await {
+                Ok(()) => newest = newest.or(Some(n)),
+                // Whoever connects to it is refused, too.
+                Err(refused) => debug!(database = host.at, error = refused.describe(), "host not used"),
             }
+        }
+        // The one that was preferred may be frozen: it would be waited for at every connection.
+        if let Some(newest) = newest {
+            self.preferred.store(newest, Ordering::Relaxed);
         }
     }
 
@@ -305,7 +329,10 @@ impl Connector {
                 Err(other) => return Err(self.open_error(other)),
             }
         }
-        self.refuse_shared_sessions().await.map_err(|cause| self.open_error(cause))?;
+        // The server may freeze meanwhile.
+        let looking = tokio::time::timeout(self.settings.answer_deadline(), self.refuse_shared_sessions());
+        let looked = looking.await.unwrap_or_else(|late| Err(late.into()));
+        looked.map_err(|cause| self.open_error(cause))?;
         let connected = self.diesel(Purpose::Long).await;
         connected.map_err(|cause| OpenError::Connect { at: self.at.clone(), cause: cause.into() })
     }
@@ -323,7 +350,10 @@ impl Connector {
     pub(crate) async fn diesel(&self, purpose: Purpose) -> ConnectionResult<AsyncPgConnection> {
         let client = self.client(|_| ()).await?.detach();
         let mut connection = AsyncPgConnection::try_from(client).await?;
-        let set_up = connection.batch_execute(&self.session(purpose)).await;
+        let session = self.session(purpose);
+        let set_up =
+            tokio::time::timeout(self.settings.answer_deadline(), connection.batch_execute(&session));
+        let set_up = set_up.await.map_err(ConnectError::from)?;
         set_up.map_err(ConnectionError::CouldntSetupConfiguration)?;
         Ok(connection)
     }

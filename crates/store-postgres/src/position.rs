@@ -20,6 +20,11 @@ impl fmt::Display for Position {
 }
 
 impl Position {
+    /// Whether this is a later timeline of the same cluster.
+    pub(crate) const fn is_newer_than(self, other: Self) -> bool {
+        self.system == other.system && self.timeline > other.timeline
+    }
+
     /// Reads where a server is; `None` if it is a standby.
     ///
     /// `pg_control_checkpoint()` shows the timeline of the last checkpoint, which a promoted standby takes only later.

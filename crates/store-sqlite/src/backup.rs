@@ -4,15 +4,19 @@
 
 use crate::SqliteStore;
 use crate::connection::{OpenError, migrate_file};
-use crate::files::{beside, has_bytes, private, sync_folder_of};
-use crate::integrity::{Integrity, read_only};
+use crate::files::{beside, has_bytes, is_same, private, real, sync_folder_of};
+use crate::integrity::{Integrity, IntegrityError, read_only};
+use crate::lock::lock_if_present;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::Text;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// What is added to a database's name for the database itself and for the files beside it that belong to it.
+const FILES: [&str; 7] = ["", "-wal", "-shm", "-journal", "-lock", "-restore", "-restore.part"];
 
 /// The reason why there is no backup. What was at its path is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +28,22 @@ pub enum BackupError {
     /// There is such a file already.
     #[error("{0} exists: expected a path without a file, or --force to replace it")]
     Exists(String),
+    /// The target is the database, or a file that belongs to it.
+    #[error("{path} belongs to the database {database}: expected another path for the backup")]
+    Own {
+        /// The path of the copy.
+        path: String,
+        /// The path of the database.
+        database: String,
+    },
+    /// The target is another database that somebody uses.
+    #[error("{0} is a database in use: expected a path that no server and no other command uses")]
+    InUse(String),
+    /// The target is another database that was not closed properly.
+    #[error(
+        "{0} is a database that was not closed properly, with commits in {0}-wal or {0}-journal: expected another path for the backup"
+    )]
+    NotClosed(String),
     /// The database cannot be read.
     #[error("cannot read the database {path}")]
     Read {
@@ -47,6 +67,18 @@ pub enum BackupError {
         "the copy of the database is corrupt, and so is the database: {0}; restore an earlier backup with `tithe restore`"
     )]
     Corrupt(String),
+    /// The copy cannot be checked.
+    #[error("cannot check the copy of the database")]
+    Check(#[source] Cause),
+}
+
+impl From<IntegrityError> for BackupError {
+    fn from(fault: IntegrityError) -> Self {
+        match fault {
+            IntegrityError::Corrupt(problem) => Self::Corrupt(problem),
+            IntegrityError::Unchecked(cause) => Self::Check(cause),
+        }
+    }
 }
 
 impl BackupError {
@@ -61,11 +93,13 @@ impl BackupError {
 
 impl SqliteStore {
     /// Copies a database into a new file, while others use it; returns the file's size in bytes. The file is complete and on disk when
-    /// it gets its name. `number` tells this copy from every other; an existing file is replaced only on request.
+    /// it gets its name. `number` tells this copy from every other; an existing file is replaced only on request, and never the
+    /// database, a file that belongs to it, or another database in use.
     ///
     /// # Errors
     /// [`BackupError`].
     pub async fn backup(url: &str, to: &Path, number: u32, replace: bool) -> Result<u64, BackupError> {
+        let _target_alone = check_target(Path::new(Self::path_of(url)?), to)?;
         if !replace && to.exists() {
             return Err(BackupError::Exists(to.display().to_string()));
         }
@@ -76,6 +110,23 @@ impl SqliteStore {
         let done = tokio::task::spawn_blocking(move || publish(&from, &to, number, replace)).await;
         done.map_err(|cause| BackupError::write(&failed, cause))?
     }
+}
+
+/// Refuses a target whose replacement would destroy a database. Returns the lock of a database that is there and that nobody uses.
+fn check_target(from: &Path, to: &Path) -> Result<Option<File>, BackupError> {
+    let named = || to.display().to_string();
+    let (database, target) = (real(from), real(to));
+    if FILES.iter().any(|suffix| is_same(&beside(&database, suffix), &target)) {
+        return Err(BackupError::Own { path: named(), database: from.display().to_string() });
+    }
+    let alone = lock_if_present(&target).map_err(|refused| match refused {
+        TryLockError::WouldBlock => BackupError::InUse(named()),
+        TryLockError::Error(cause) => BackupError::write(to, cause),
+    })?;
+    if has_bytes(&target) && ["-wal", "-journal"].iter().any(|suffix| has_bytes(&beside(&target, suffix))) {
+        return Err(BackupError::NotClosed(named()));
+    }
+    Ok(alone)
 }
 
 fn publish(from: &Path, to: &Path, number: u32, replace: bool) -> Result<u64, BackupError> {
@@ -124,7 +175,7 @@ pub(crate) fn copy(address: &str, to: &Path, number: u32, migrate: bool) -> Resu
         if migrate {
             migrate_file(&mut copy).map_err(write)?;
         }
-        Integrity::of_connection(&mut copy, "integrity_check").map_err(BackupError::Corrupt)?;
+        Integrity::of_connection(&mut copy, "integrity_check")?;
     }
     let on_disk = File::open(to).and_then(|file| file.sync_all());
     on_disk.map_err(|cause| write(cause.into()))?;

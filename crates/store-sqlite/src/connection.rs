@@ -137,9 +137,14 @@ impl SqliteStore {
     /// # Errors
     /// [`OpenError`].
     pub async fn migrate(url: &str, settings: SqliteSettings) -> Result<usize, OpenError> {
+        let _in_use = Shared::enter(Self::path_of(url)?).await?;
+        Self::migrate_tables(url, settings).await
+    }
+
+    /// Runs the missing migrations of a database that is kept from being replaced.
+    async fn migrate_tables(url: &str, settings: SqliteSettings) -> Result<usize, OpenError> {
         let path = Self::path_of(url)?;
         let open = |cause| OpenError::Open { path: path.to_owned(), cause };
-        let _in_use = Shared::enter(path).await?;
         // The first connection sets the journal mode, which the others rely on.
         let first = establish(path.to_owned(), settings, Access::ReadWrite).await;
         let mut first = first.map_err(|cause| open(cause.into()))?;
@@ -167,8 +172,9 @@ impl SqliteStore {
     /// # Errors
     /// [`OpenError`].
     pub async fn open(url: &str, settings: SqliteSettings) -> Result<Self, OpenError> {
-        Self::migrate(url, settings).await?;
+        // A large database that was not closed properly is checked once.
         let in_use = Shared::enter(Self::path_of(url)?).await?;
+        Self::migrate_tables(url, settings).await?;
         Self::pools(url, settings, Access::ReadWrite, in_use).await
     }
 
@@ -179,7 +185,7 @@ impl SqliteStore {
     /// [`OpenError::Missing`], [`OpenError::Outdated`], and the others.
     pub async fn connect(url: &str, settings: SqliteSettings) -> Result<Self, OpenError> {
         let path = Self::path_of(url)?;
-        if is_missing(path) && !crate::replacement::is_begun(Path::new(path)) {
+        if is_missing(path) && !crate::replacement::is_begun(&crate::files::real(Path::new(path))) {
             return Err(OpenError::Missing { path: path.to_owned() });
         }
         let in_use = Shared::enter(path).await?;

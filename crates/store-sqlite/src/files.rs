@@ -19,9 +19,43 @@ pub(crate) fn beside(database: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// The path behind symbolic links, as SQLite sees it.
+/// How many symbolic links to a file that is missing are followed.
+const LINKS_MAX: usize = 16;
+
+/// The path behind symbolic links, as SQLite sees it, also while the file itself is missing.
 pub(crate) fn real(database: &Path) -> PathBuf {
-    fs::canonicalize(database).unwrap_or_else(|_| database.to_owned())
+    let mut path = database.to_owned();
+    for _ in 0..LINKS_MAX {
+        if let Ok(real) = fs::canonicalize(&path) {
+            return real;
+        }
+        match fs::read_link(&path) {
+            Ok(target) => path = path.parent().unwrap_or(Path::new("")).join(target),
+            Err(_no_link) => break,
+        }
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (fs::canonicalize(folder), path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path,
+    }
+}
+
+/// Whether two paths lead to the same file, through any links.
+pub(crate) fn is_same(one: &Path, other: &Path) -> bool {
+    real(one) == real(other) || identity(one).is_some_and(|one| identity(other) == Some(one))
+}
+
+/// The device and the number of the file that a path leads to.
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(path).ok().map(|about| (about.dev(), about.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(_path: &Path) -> Option<(u64, u64)> {
+    None
 }
 
 /// What a file is.

@@ -7,7 +7,7 @@
 //! database than the remembered one is not replayed: that would mix two databases.
 
 use crate::files::{Kind, beside, give_to_owner_of_folder, has_bytes, kind, private, real};
-use crate::integrity::Integrity;
+use crate::integrity::{Integrity, IntegrityError};
 use crate::replacement;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek};
@@ -79,6 +79,24 @@ pub enum LockError {
         path: String,
         /// What SQLite says.
         problem: String,
+    },
+    /// Whether the database is damaged is not known.
+    #[error("cannot check the database {path}, which was not closed properly")]
+    Unchecked {
+        /// The path of the file.
+        path: String,
+        /// The cause.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An interrupted restore cannot be completed.
+    #[error("cannot complete the interrupted restore of {path}")]
+    Restore {
+        /// The path of the file.
+        path: String,
+        /// The cause.
+        #[source]
+        cause: io::Error,
     },
     /// A file cannot be read or written.
     #[error("cannot lock the database {path}")]
@@ -166,7 +184,8 @@ impl Exclusive {
         if !try_alone(&file).map_err(failed)? {
             return Err(in_use("a server or another command of tithe"));
         }
-        replacement::complete(&database).map_err(failed)?;
+        replacement::complete(&database)
+            .map_err(|cause| LockError::Restore { path: path.to_owned(), cause })?;
         let sqlite = OpenOptions::new().read(true).write(true).open(&database).ok();
         if let Some(open) = &sqlite {
             // A write lock on the whole file conflicts with every lock of SQLite's.
@@ -198,6 +217,15 @@ fn open(database: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Takes the lock of a database alone; `None` if it has no lock, because no server and no command has used it.
+pub(crate) fn lock_if_present(database: &Path) -> Result<Option<File>, TryLockError> {
+    match File::open(beside(database, "-lock")) {
+        Ok(file) => file.try_lock().map(|()| Some(file)),
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(other) => Err(TryLockError::Error(other)),
+    }
+}
+
 fn try_alone(file: &File) -> io::Result<bool> {
     match file.try_lock() {
         Ok(()) => Ok(true),
@@ -210,12 +238,13 @@ fn try_alone(file: &File) -> io::Result<bool> {
 async fn look(database: &Path, file: &mut File) -> Result<(), LockError> {
     let path = || database.display().to_string();
     let failed = |cause| LockError::Io { path: path(), cause };
-    replacement::complete(database).map_err(failed)?;
+    replacement::complete(database).map_err(|cause| LockError::Restore { path: path(), cause })?;
     check_log(database, remembered(file))?;
     if has_bytes(&beside(database, "-wal")) {
-        Integrity::of_unclosed(database)
-            .await
-            .map_err(|problem| LockError::Corrupt { path: path(), problem })?;
+        Integrity::of_unclosed(database).await.map_err(|fault| match fault {
+            IntegrityError::Corrupt(problem) => LockError::Corrupt { path: path(), problem },
+            IntegrityError::Unchecked(cause) => LockError::Unchecked { path: path(), cause },
+        })?;
     }
     remember(database, file).map_err(failed)
 }

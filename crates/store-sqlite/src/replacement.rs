@@ -1,9 +1,11 @@
 //! Replacing a database by another one, so that a crash at any moment leaves the former or the new one whole.
 //!
 //! A database is more than one file, and no system renames several at once. So a file beside it says what is to be done, before the
-//! first step: whoever finds it does the rest. The former files are kept under other names.
+//! first step: whoever finds it does the rest. The former files are kept under other names. It has names, not paths, so that the folder
+//! can be moved, or mounted elsewhere, in the meantime.
 
-use crate::files::{beside, private, sync_folder_of};
+use crate::files::{beside, give_to_owner_of_folder, private, sync_folder_of};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -11,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// The files that SQLite keeps beside a database.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// A replacement that has begun.
+/// A replacement that has begun. All its files are beside the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Replacement {
     /// The file that is to be the database.
@@ -49,11 +51,13 @@ pub(crate) fn is_begun(database: &Path) -> bool {
 pub(crate) fn begin(database: &Path, replacement: &Replacement) -> io::Result<()> {
     let (marker, draft) = (marker(database), beside(database, "-restore.part"));
     let mut file = private().create(true).truncate(true).open(&draft)?;
-    let line = |path: &Path| {
-        path.to_str().map(str::to_owned).ok_or_else(|| io::Error::other("the path is not UTF-8"))
+    let name = |path: &Path| {
+        let name = path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+        name.ok_or_else(|| io::Error::other("the name of the database is not UTF-8"))
     };
-    writeln!(file, "{}\n{}", line(&replacement.staged)?, line(&replacement.aside)?)?;
+    writeln!(file, "{}\n{}", name(&replacement.staged)?, name(&replacement.aside)?)?;
     file.sync_all()?;
+    give_to_owner_of_folder(&draft);
     fs::rename(&draft, &marker)?;
     sync_folder_of(&marker)
 }
@@ -74,13 +78,23 @@ fn next(database: &Path) -> io::Result<Option<Step>> {
         Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(other) => return Err(other),
     };
-    let mut lines = text.lines().map(PathBuf::from);
-    let (Some(staged), Some(aside)) = (lines.next(), lines.next()) else {
-        return Err(io::Error::other(format!("{} is incomplete", marker.display())));
+    let is_name = |name: &&str| Path::new(name).file_name() == Some(OsStr::new(name));
+    let mut names = text.lines().filter(is_name).map(|name| database.with_file_name(name));
+    let (Some(staged), Some(aside)) = (names.next(), names.next()) else {
+        let marker = marker.display();
+        return Err(io::Error::other(format!("invalid {marker}: expected the names of two files")));
     };
-    if !staged.exists() {
-        // It is in place.
-        return Ok(Some(Step::Remove(marker)));
+    if !staged.try_exists()? {
+        if database.try_exists()? {
+            // It is in place.
+            return Ok(Some(Step::Remove(marker)));
+        }
+        let (staged, database, aside) = (staged.display(), database.display(), aside.display());
+        return Err(io::Error::other(format!(
+            "neither the new database {staged} nor {database} exists: nothing was changed. Put {staged} back; or remove {} and \
+             restore a backup with `tithe restore` (the former database, if there was one, is {aside})",
+            marker.display()
+        )));
     }
     for suffix in COMPANIONS {
         let companion = beside(database, suffix);
@@ -143,6 +157,52 @@ mod tests {
                 assert!(!is_begun(&at("tithe.db")));
             }
         }
+    }
+
+    #[test]
+    fn a_folder_may_be_moved_in_the_meantime() {
+        for steps in 0..5 {
+            let folder = tempfile::tempdir().unwrap();
+            let (here, there) = (folder.path().join("here"), folder.path().join("there"));
+            fs::create_dir(&here).unwrap();
+            fs::write(here.join("tithe.db"), "former").unwrap();
+            fs::write(here.join("staged"), "new").unwrap();
+            let replacement = Replacement { staged: here.join("staged"), aside: here.join("aside") };
+            begin(&here.join("tithe.db"), &replacement).unwrap();
+            for _ in 0..steps {
+                if let Some(step) = next(&here.join("tithe.db")).unwrap() {
+                    step.take().unwrap();
+                }
+            }
+            fs::rename(&here, &there).unwrap();
+            complete(&there.join("tithe.db")).unwrap();
+            assert_eq!(
+                contents(&there),
+                [named("aside", "former"), named("tithe.db", "new")],
+                "{steps} steps"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_is_done_when_both_databases_are_missing_or_the_plan_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let replacement = Replacement { staged: at("staged"), aside: at("aside") };
+        begin(&at("tithe.db"), &replacement).unwrap();
+        let refused = complete(&at("tithe.db")).unwrap_err().to_string();
+        assert!(
+            refused.starts_with("neither the new database ") && refused.contains("tithe restore"),
+            "{refused}"
+        );
+        assert!(is_begun(&at("tithe.db")));
+        fs::write(at("tithe.db"), "former").unwrap();
+        for text in ["", "staged\n", "/elsewhere/staged\naside\n", "../staged\naside\n"] {
+            fs::write(marker(&at("tithe.db")), text).unwrap();
+            let refused = complete(&at("tithe.db")).unwrap_err().to_string();
+            assert!(refused.contains("expected the names of two files"), "{text:?}: {refused}");
+        }
+        assert_eq!(fs::read_to_string(at("tithe.db")).unwrap(), "former");
     }
 
     #[test]

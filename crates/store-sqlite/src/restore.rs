@@ -3,7 +3,7 @@
 use crate::backup::{self, BackupError};
 use crate::connection::unknown_migrations;
 use crate::files::{Kind, beside, give_to_owner_of_folder, has_bytes, kind};
-use crate::integrity::{Integrity, immutable, read_only};
+use crate::integrity::{Integrity, IntegrityError, immutable, read_only};
 use crate::lock::Exclusive;
 use crate::replacement::{self, Replacement};
 use std::fs;
@@ -151,8 +151,10 @@ fn stage(backup: &Path, database: &Path, target: &Path, number: u32) -> Result<(
     let address = real.display().to_string();
     let has_log = has_bytes(&beside(&real, "-wal"));
     let address = if has_log { read_only(&address) } else { immutable(&address) };
-    let corrupt = |problem| RestoreError::Corrupt { path: named(), problem };
-    Integrity::look(&address, "integrity_check").map_err(corrupt)?;
+    Integrity::look(&address, "integrity_check").map_err(|fault| match fault {
+        IntegrityError::Corrupt(problem) => RestoreError::Corrupt { path: named(), problem },
+        IntegrityError::Unchecked(cause) => BackupError::read(backup, cause).into(),
+    })?;
     match unknown_migrations(&address) {
         None => return Err(RestoreError::NotTithe(named())),
         Some(0) => {}

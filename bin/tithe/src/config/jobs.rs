@@ -49,9 +49,10 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::new(
         "TITHE_TEXT_RETENTION_SECONDS",
         "text_retention_seconds",
-        "2592000",
+        "none",
         "How long customers' texts are kept after their work has ended, in seconds, at least 86400 (24 hours); `none` keeps them for ever. Amounts, tokens and times always stay",
-    ),
+    )
+    .same(),
     Setting::new(
         "TITHE_POLL_SECONDS",
         "poll_seconds",

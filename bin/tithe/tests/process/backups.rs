@@ -264,6 +264,122 @@ fn what_cannot_be_backed_up_or_restored_is_said() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn a_backup_never_replaces_a_database_in_use_nor_a_file_of_its_own() {
+    use std::os::unix::fs::MetadataExt as _;
+    let env = TestEnv::sqlite();
+    let mut server = env.start();
+    sell(&server);
+    let file = env.file();
+    let before = fs::metadata(&file).unwrap().ino();
+    let at = |name: &str| env.path().join(name).to_str().unwrap().to_owned();
+    std::os::unix::fs::symlink(&file, at("symlink.db")).unwrap();
+    std::os::unix::fs::symlink(file.parent().unwrap(), at("folder")).unwrap();
+    fs::hard_link(&file, at("hard.db")).unwrap();
+    let mut own = vec![at("symlink.db"), at("folder/tithe.db"), at("folder/tithe.db-restore"), at("hard.db")];
+    own.extend(
+        ["", "-wal", "-shm", "-journal", "-lock", "-restore"].map(|end| format!("{}{end}", file.display())),
+    );
+    own.push(format!("tithe-data/../{}", file.strip_prefix(env.path()).unwrap().display()));
+    for path in &own {
+        for options in [&["--force"][..], &[]] {
+            refused(&env.run(&[&["backup", path], options].concat()), &["belongs to the database", path]);
+        }
+    }
+    // The database of another server, and what is left of it when it is killed.
+    let other = TestEnv::sqlite();
+    let mut second = other.start();
+    sell(&second);
+    let theirs = other.file();
+    let path = theirs.to_str().unwrap();
+    refused(&env.run(&["backup", "--force", path]), &["is a database in use", path]);
+    second.kill();
+    refused(&env.run(&["backup", "--force", path]), &["was not closed properly", path]);
+    second.restart().unwrap();
+    assert_eq!(other.audit()["jobs"], 1);
+    assert!(second.stop());
+    // Nobody's database is replaced on request.
+    ok(&env.run(&["backup", "--force", path, "--audit"]));
+    sell(&server);
+    assert!(server.stop());
+    assert_eq!(fs::metadata(&file).unwrap().ino(), before);
+    assert_eq!(env.audit()["jobs"], 2);
+}
+
+#[test]
+fn a_database_that_cannot_be_checked_is_not_called_corrupt() {
+    let env = TestEnv::sqlite();
+    let mut server = env.start();
+    sell(&server);
+    server.kill();
+    // SQLite cannot read the log without the memory that goes with it.
+    let memory = env.file().with_file_name("tithe.db-shm");
+    fs::remove_file(&memory).unwrap();
+    fs::create_dir(&memory).unwrap();
+    let told = server.restart().unwrap_err();
+    assert!(told.contains("cannot check the database") && told.contains("unable to open"), "{told}");
+    assert!(!told.contains("corrupt") && !told.contains("tithe restore"), "{told}");
+    fs::remove_dir(&memory).unwrap();
+    server.restart().unwrap();
+    assert_eq!(env.audit()["jobs"], 1);
+}
+
+#[test]
+fn a_database_is_checked_once_at_the_start() {
+    let env = TestEnv::sqlite();
+    let mut server = env.start();
+    sell(&server);
+    server.kill();
+    // Whoever reads meanwhile keeps the log from being removed, as the check of a large database does.
+    let mut reader = SqliteConnection::establish(env.file().to_str().unwrap()).unwrap();
+    reader.batch_execute("BEGIN; SELECT COUNT(*) FROM sqlite_master").unwrap();
+    server.restart().unwrap();
+    let log = fs::read_to_string(env.path().join("server.log")).unwrap();
+    assert_eq!(log.matches("the database was not closed properly").count(), 1, "{log}");
+    assert_eq!(log.matches("the database is whole").count(), 1, "{log}");
+}
+
+#[test]
+fn secrets_are_put_back_before_a_waiting_server_may_start() {
+    let env = TestEnv::sqlite();
+    let mut server = env.start();
+    sell(&server);
+    let saved = env.path().join("all.db");
+    let saved = saved.to_str().unwrap();
+    ok(&env.run(&["backup", saved, "--with-secrets"]));
+    sell(&server);
+    assert!(server.stop());
+    let secret = env.path().join("tithe-data/token.secret");
+    let bytes = fs::read(&secret).unwrap();
+    fs::remove_file(&secret).unwrap();
+    // Without the secrets, the database is not replaced.
+    fs::create_dir(&secret).unwrap();
+    refused(&env.run(&["restore", saved]), &["nothing was restored: cannot put back the secrets"]);
+    assert_eq!(env.audit()["jobs"], 2);
+    fs::remove_dir(&secret).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        // As root restores the data of a service. Others cannot give files away.
+        let folder = secret.parent().unwrap();
+        let _not_root = std::os::unix::fs::chown(folder, Some(4_242), Some(4_242));
+        ok(&env.run(&["restore", saved]));
+        let owner = |path: &Path| (fs::metadata(path).unwrap().uid(), fs::metadata(path).unwrap().gid());
+        assert_eq!(owner(&secret), owner(folder));
+        assert_eq!(owner(&env.file()), owner(folder));
+        // So does a data directory that is made.
+        fs::remove_dir_all(folder).unwrap();
+        let _not_root = std::os::unix::fs::chown(env.path(), Some(4_243), Some(4_243));
+        ok(&env.run(&["restore", saved]));
+        for path in [folder, &secret, &env.file()] {
+            assert_eq!(owner(path), owner(env.path()), "{}", path.display());
+        }
+    }
+    assert_eq!(fs::read(&secret).unwrap(), bytes);
+    assert_eq!(env.audit()["jobs"], 1);
+}
+
 #[test]
 fn a_dump_of_postgres_is_restored_as_the_chapter_says() {
     let cluster = Cluster::start(ClusterOptions::default()).unwrap();

@@ -275,7 +275,7 @@ fn what_keeps_a_server_from_starting_is_one_line_of_json(env: &TestEnv) {
         (
             &["serve"],
             &[json_log, ("DATABASE_URL", &database), ("TITHE_LISTEN", "127.0.0.1:0")],
-            "cannot open the database",
+            "a folder that exists",
         ),
         (&["migrate"], &[json_log, ("DATABASE_URL", "mysql://h/d")], "mysql"),
         (&["serve", "--config", "broken.toml"], &[], "broken.toml"),

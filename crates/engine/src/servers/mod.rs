@@ -2,8 +2,8 @@
 //!
 //! Servers on one database know nothing of each other but what is in it. Two that do not share a secret, or a wallet, refuse what the
 //! other one has signed, or look for payments where they were not made; with other prices or budgets, the answer depends on which
-//! server the load balancer chooses. Nothing fails at that moment, so nobody would notice. Therefore each server keeps a record of what all of them must share
-//! ([`SharedSettings`]), and reports every difference from those of the others that run.
+//! server the load balancer chooses. Nothing fails at that moment, so nobody would notice. Therefore each server keeps a record of what
+//! all of them must share ([`SharedSettings`]), and reports every difference from those of the others that run.
 
 mod service;
 mod shared;

@@ -139,7 +139,7 @@ impl Servers {
         server.report(peers);
         let purged = self.core.ports.store.servers_purge(self.core.now() - KEPT_FOR).await?;
         if purged > 0 {
-            info!(purged, "records of servers deleted that have not run for a day");
+            info!(deleted = purged, "records of servers deleted that have not run for a day");
         }
         Ok(())
     }
@@ -148,7 +148,7 @@ impl Servers {
     pub(crate) async fn leave(&self) {
         let Some(server) = self.joined.lock().await.take() else { return };
         if let Err(cause) = self.core.ports.store.server_delete(server.record.id).await {
-            debug!(%cause, "the record of this server could not be deleted");
+            debug!(error = %cause, "the record of this server could not be deleted");
         }
     }
 
@@ -172,7 +172,8 @@ fn runs(record: &ServerRecord, now: Timestamp) -> bool {
 
 fn compare(record: ServerRecord, here: &SharedSettings) -> Peer {
     let there = serde_json::from_str::<SharedSettings>(&record.settings);
-    let there = there.inspect_err(|cause| debug!(server = record.name, %cause, "unreadable settings"));
+    let there =
+        there.inspect_err(|cause| debug!(server = record.name, error = %cause, "unreadable settings"));
     let (differences, production) =
         there.map_or((Vec::new(), false), |there| (here.differences(&there), here.is_production_of(&there)));
     let is_incompatible = production && differences.iter().any(Difference::is_fatal);

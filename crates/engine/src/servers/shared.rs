@@ -179,7 +179,8 @@ impl fmt::Display for Difference {
                 ": this server does not have the secret that that one signs with, and refuses what it signs",
             ),
             Kind::Another => f.write_str(
-                " is another one there: payments of one server's wallet are looked for in the other's",
+                " is another one there: payments of one server's wallet are looked for in the other's; if only the password or the key of the same \
+                 wallet was changed, stop all servers and start them with the new one",
             ),
         }
     }

@@ -176,6 +176,7 @@ pub(crate) enum ProblemCode {
     RequestInProgress,
     TopUpPending,
     SessionEnded,
+    TextDeleted,
     NothingDue,
     RefundTooSmall,
     PayoutInFlight,

@@ -99,6 +99,67 @@ async fn an_old_primary_that_comes_back_is_refused_by_running_and_by_new_servers
     PostgresStore::connect_after(&primary.url("tithe"), settings, &kept()).await.unwrap();
 }
 
+/// A primary whose processes are stopped: its operating system accepts connections, and nobody answers on them.
+struct Frozen<'a>(&'a Cluster);
+
+const ALL_PROCESSES: &str = "main=$(head -n 1 \"$PGDATA/postmaster.pid\"); \
+    kill -\"$SIGNAL\" \"$main\" $(ps -o pid= --ppid \"$main\") || true";
+
+impl<'a> Frozen<'a> {
+    fn freeze(cluster: &'a Cluster) -> Self {
+        cluster.shell(ALL_PROCESSES, &[("SIGNAL", "STOP")]).unwrap();
+        Self(cluster)
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        let _stopped_anyway = self.0.shell(ALL_PROCESSES, &[("SIGNAL", "CONT")]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn running_and_new_servers_leave_a_primary_that_is_frozen() {
+    let (primary, standby) = pair();
+    let (patience, statement_timeout) = (Duration::from_secs(15), Duration::from_secs(4));
+    let settings = PostgresSettings { patience, statement_timeout, ..PostgresSettings::default() };
+    let url = both(&primary, &standby);
+    PostgresStore::migrate(&url, settings).await.unwrap();
+    let store = PostgresStore::connect(&url, settings).await.unwrap();
+    sell(&store, 1).await.unwrap();
+    let _frozen = Frozen::freeze(&primary);
+    standby.shell("pg_ctl promote -w", &[]).unwrap();
+    sell(&store, 2).await.unwrap();
+    sell(&store, 3).await.unwrap();
+    let starting = PostgresStore::connect(&url, settings);
+    let started = tokio::time::timeout(Duration::from_secs(30), starting).await.unwrap().unwrap();
+    assert!(started.account(account(3)).await.unwrap().is_some());
+}
+
+/// It accepts connections and does not answer.
+fn frozen_port() -> (std::net::TcpListener, u16) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+#[tokio::test]
+async fn a_server_starts_beside_a_frozen_host_and_does_not_wait_for_one_alone() {
+    let database = crate::database().await;
+    let (_frozen, port) = frozen_port();
+    let settings = PostgresSettings { patience: Duration::from_secs(2), ..PostgresSettings::default() };
+    let (_, real) = database.url().split_once('@').unwrap();
+    let url = format!("postgres://postgres@127.0.0.1:{port},{real}");
+    let starting = PostgresStore::connect(&url, settings);
+    let store = tokio::time::timeout(Duration::from_secs(30), starting).await.unwrap().unwrap();
+    sell(&store, 1).await.unwrap();
+
+    let url = format!("postgres://postgres@127.0.0.1:{port}/tithe");
+    let starting = PostgresStore::connect(&url, settings);
+    let refused = tokio::time::timeout(Duration::from_secs(30), starting).await.unwrap().err().unwrap();
+    assert!(with_causes(&refused).contains("does not answer"), "{}", with_causes(&refused));
+}
+
 /// While both accept writes, a connection to the old primary is cut once one to the new primary was made.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_to_the_old_primary_are_cut_when_the_new_one_is_seen() {

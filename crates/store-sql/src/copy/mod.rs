@@ -16,4 +16,4 @@ pub use table::{Column, ColumnKind, Row, Table, rows_json};
 pub use tables::Tables;
 
 /// The tables that describe a database or its servers, and no business: each database has its own.
-pub const NOT_COPIED: [&str; 3] = ["__diesel_schema_migrations", "committers", "server_health"];
+pub const NOT_COPIED: [&str; 4] = ["__diesel_schema_migrations", "committers", "server_health", "servers"];

@@ -94,7 +94,7 @@ async fn every_payment_since_the_time_is_listed_once() {
         amount: msats(5_000),
         fee: msats(7),
         settled_at: second(nth),
-        description: (direction == Direction::Incoming).then(|| "ai call".to_owned()),
+        description: (direction == Direction::Incoming).then(|| "refund".to_owned()),
     };
     assert_eq!(last, [expected(1_600, Direction::Outgoing), expected(1_599, Direction::Incoming)]);
 }

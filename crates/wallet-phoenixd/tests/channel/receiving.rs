@@ -23,7 +23,7 @@ fn listed(payment: &ReceivedPayment) -> WalletPayment {
         amount: payment.amount,
         fee: payment.liquidity_fee,
         settled_at: payment.received_at,
-        description: None,
+        description: Some("a job".to_owned()),
     }
 }
 
@@ -121,6 +121,8 @@ async fn the_list_has_every_page() {
         pay(pair.customer(), &invoice).await;
         hashes.push(invoice.payment_hash());
     }
+    // The payer has the preimage before the receiver has noted the payment.
+    pair.settle().await.unwrap();
     hashes.sort_unstable();
     let list = bench.wallet.payments_settled(Timestamp::UNIX_EPOCH).await.unwrap();
     let mut listed: Vec<PaymentHash> = list.iter().map(|payment| payment.payment_hash).collect();

@@ -112,10 +112,10 @@ async fn closing_again_names_where_to_pay_what_is_due() {
     let app = TestApp::new();
     let session = Paid::open(&app).await;
     assert_eq!(session.close("{}").await.ok(202)["refund"], unclaimed(500));
-    // An address that does not work.
+    // An address that does not work. It may be found out, and forgotten, before the response is written.
     let host = Host::start().await;
     let to_host = json!({ "returnTo": { "lightningAddress": host.address() } }).to_string();
-    assert_eq!(session.close(&to_host).await.ok(202)["refund"]["hasDestination"], true);
+    session.close(&to_host).await.ok(202);
     session.until(|refund| refund["problem"].is_string()).await;
     let invoice = invoice_of(&app, PAYABLE).await;
     session.close_to(&invoice).await.ok(202);

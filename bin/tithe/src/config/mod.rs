@@ -182,7 +182,7 @@ impl Config {
 
     /// Production runs on nothing that is simulated, generated, or another database than was meant.
     fn check_production(&self, reset: &BTreeSet<&str>) -> Result<(), ConfigError> {
-        let meant = self.values.look_alikes.iter().find(|(_, setting)| *setting == "DATABASE_URL");
+        let meant = self.values.lookalikes.iter().find(|(_, setting)| *setting == "DATABASE_URL");
         if let Some((name, setting)) = meant {
             let problem =
                 format!("missing {setting}: {name} is set, which is no setting; did you mean {setting}?");
@@ -231,8 +231,8 @@ impl Config {
 
     /// What is not wrong, but probably not meant.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        let look_alikes = self.values.look_alikes.iter();
-        look_alikes
+        let lookalikes = self.values.lookalikes.iter();
+        lookalikes
             .map(|(name, setting)| format!("{name} is set, which is no setting: did you mean {setting}?"))
             .collect()
     }

@@ -111,7 +111,7 @@ mod tests {
     fn variables_of_other_programs_are_not_taken_for_ours() {
         for (name, setting) in [
             ("DATABASE_URI", Some("DATABASE_URL")),
-            ("DATABSE_URL", Some("DATABASE_URL")),
+            ("DATABASES_URL", Some("DATABASE_URL")),
             ("database_url", Some("DATABASE_URL")),
             ("POSTGRES_URL", Some("DATABASE_URL")),
             ("LNBITS_KEY", Some("LNBITS_API_KEY")),

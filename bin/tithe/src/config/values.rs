@@ -38,7 +38,7 @@ pub(super) struct Values {
     groups: Groups,
     by_name: HashMap<&'static str, (String, String)>,
     /// Variables that are no settings and look like one, with the setting.
-    pub(super) look_alikes: Vec<(String, &'static str)>,
+    pub(super) lookalikes: Vec<(String, &'static str)>,
 }
 
 impl Values {
@@ -76,7 +76,7 @@ impl Values {
         let default =
             |setting: &Setting| (setting.name, (setting.default.to_owned(), FROM_DEFAULT.to_owned()));
         let by_name = groups.iter().copied().flatten().map(default).collect();
-        let mut gathered = Self { groups, by_name, look_alikes: Vec::new() };
+        let mut gathered = Self { groups, by_name, lookalikes: Vec::new() };
         let mut problems = Vec::new();
         if let Some((path, text)) = file {
             gathered.read_file(&path, &text, &mut problems);
@@ -149,7 +149,7 @@ impl Values {
         for name in others {
             // A variable beside the setting itself belongs to another program.
             if let Some(setting) = looks_like(&name, &names).filter(|setting| self.is_default(setting)) {
-                self.look_alikes.push((name, setting));
+                self.lookalikes.push((name, setting));
             }
         }
     }

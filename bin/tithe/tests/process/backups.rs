@@ -308,24 +308,6 @@ fn a_backup_never_replaces_a_database_in_use_nor_a_file_of_its_own() {
 }
 
 #[test]
-fn a_database_that_cannot_be_checked_is_not_called_corrupt() {
-    let env = TestEnv::sqlite();
-    let mut server = env.start();
-    sell(&server);
-    server.kill();
-    // SQLite cannot read the log without the memory that goes with it.
-    let memory = env.file().with_file_name("tithe.db-shm");
-    fs::remove_file(&memory).unwrap();
-    fs::create_dir(&memory).unwrap();
-    let told = server.restart().unwrap_err();
-    assert!(told.contains("cannot check the database") && told.contains("unable to open"), "{told}");
-    assert!(!told.contains("corrupt") && !told.contains("tithe restore"), "{told}");
-    fs::remove_dir(&memory).unwrap();
-    server.restart().unwrap();
-    assert_eq!(env.audit()["jobs"], 1);
-}
-
-#[test]
 fn a_database_is_checked_once_at_the_start() {
     let env = TestEnv::sqlite();
     let mut server = env.start();

@@ -203,6 +203,11 @@ fn a_day_of_a_server_is_lines_with_known_fields_and_no_secret(env: &TestEnv) {
         ),
     ];
     assert!(Command::new("kill").args(["-HUP", &server.pid().to_string()]).status().unwrap().success());
+    let until = Instant::now() + Duration::from_mins(1);
+    while !server_log(env).contains("SIGHUP") {
+        server.assert_runs();
+        assert!(Instant::now() < until, "the signal is not in the log");
+    }
     assert!(server.stop());
     let log = server_log(env);
     let lines = parsed(&log);

@@ -208,7 +208,7 @@ fn metrics_are_read_by_those_who_may() {
     let (status, refused) = get(&url, None);
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     assert!(refused.contains("TITHE_METRICS_TOKEN"), "{refused}");
-    for wrong in ["metrics-readers-onlY", "metrics-readers-only2", "x"] {
+    for wrong in ["metrics-readers-ONLY", "metrics-readers-only2", "x"] {
         assert_eq!(get(&url, Some(wrong)).0, StatusCode::UNAUTHORIZED, "{wrong}");
     }
     let (status, page) = get(&url, Some(TOKEN));

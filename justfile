@@ -12,7 +12,7 @@ run *args:
 
 # Run every test that needs nothing but this machine
 test *args:
-    RUST_TEST_THREADS="${RUST_TEST_THREADS:-$(($(getconf _NPROCESSORS_ONLN) * 2))}" cargo run --quiet --package tithe-test-postgres --bin with-postgres -- cargo test --workspace {{ args }}
+    RUST_TEST_THREADS="${RUST_TEST_THREADS:-$(($(getconf _NPROCESSORS_ONLN) * 3))}" cargo run --quiet --package tithe-test-postgres --bin with-postgres -- cargo test --workspace {{ args }}
 
 # Everything that CI checks besides the tests: format, lints, layers, dependencies, spelling, documents
 check: _tools layers

@@ -182,7 +182,7 @@ fn fail_over(
     let settings = [("TITHE_DEV", "1"), ("TITHE_LISTEN", "127.0.0.1:0"), ("DATABASE_URL", alone.as_str())];
     let refused = tithe(folder).arg("serve").envs(settings).output().unwrap();
     let told = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && told.contains("tithe: old primary at"), "{told}");
+    assert!(!refused.status.success() && told.contains(": old primary at "), "{told}");
     (servers, before, promoted)
 }
 

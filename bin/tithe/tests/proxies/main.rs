@@ -32,6 +32,7 @@ async fn lose_nothing(kind: Kind) {
         for n in 0..2 {
             shop.restart(n).await;
             // Both are in use again before the other one is restarted.
+            shop.until_used(n).await;
             customers.reach(customers.served() + 20).await;
             if kind == Kind::PlainNginx {
                 // With its defaults, nginx does not ask a server for 10 seconds after that has refused a connection. If both have, it

@@ -5,9 +5,11 @@ use crate::server::{Server, tithe};
 use reqwest::{Client, ClientBuilder};
 use serde_json::Value;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tithe_test_postgres::TestDatabase;
+
+const METRICS_TOKEN: &str = "metrics-readers-only";
 
 /// What is dropped first is stopped first.
 pub(crate) struct Shop {
@@ -32,6 +34,7 @@ impl Shop {
             ("TITHE_MAX_UNPAID_PER_ADDRESS", "10000"),
             ("TITHE_TRUSTED_PROXIES", "127.0.0.1"),
             ("TITHE_PUBLIC_URL", &url),
+            ("TITHE_METRICS_TOKEN", METRICS_TOKEN),
         ];
         let start = || Some(Server::start(folder.path(), &[&shared, settings].concat()));
         let servers = vec![start(), start()];
@@ -54,6 +57,24 @@ impl Shop {
             server
         });
         self.servers[n] = Some(restarted.await.unwrap());
+    }
+
+    /// Waits until the proxy sends customers to a server that was restarted.
+    pub(crate) async fn until_used(&self, n: usize) {
+        let (http, url) = (client().build().unwrap(), self.servers[n].as_ref().unwrap().url("/metrics"));
+        let until = Instant::now() + Duration::from_mins(1);
+        loop {
+            let read = http.get(&url).bearer_auth(METRICS_TOKEN).send().await.unwrap();
+            let page = read.text().await.unwrap();
+            let mut estimates = page.lines().filter(|line| {
+                line.starts_with("tithe_http_requests_total") && line.contains("route=\"/api/estimate\"")
+            });
+            if estimates.any(|line| !line.ends_with(" 0")) {
+                return;
+            }
+            assert!(Instant::now() < until, "the proxy sends nobody to server {n}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Where the servers listen.

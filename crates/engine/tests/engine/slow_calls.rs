@@ -2,7 +2,7 @@
 
 use crate::scene::{Point, Scene};
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 use tithe_engine::log::SlowCall;
 use tithe_jobs::StateName;
@@ -23,6 +23,11 @@ impl Write for Log {
 
 impl Log {
     fn begin(&self) -> tracing::subscriber::DefaultGuard {
+        // Whether a span is wanted is remembered for all threads. Without a subscriber for all of them, another test's thread may
+        // find out that it is not, at the moment at which this one begins to want it.
+        static FOR_ALL: Once = Once::new();
+        FOR_ALL
+            .call_once(|| tracing::subscriber::set_global_default(tracing_subscriber::registry()).unwrap());
         let log = self.clone();
         let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || log.clone());
         tracing::subscriber::set_default(lines.finish())

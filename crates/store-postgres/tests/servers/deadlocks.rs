@@ -64,5 +64,6 @@ async fn a_deadlock_is_tried_again_and_counted_by_name() {
         counted.sum()
     };
     // A snapshot empties the counters: one look for each.
-    assert_eq!(count("tithe_store_retries_total", "conflict"), 1);
+    // More than one if we had the row again before the stranger woke up.
+    assert!(count("tithe_store_retries_total", "conflict") >= 1);
 }

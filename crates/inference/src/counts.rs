@@ -9,7 +9,10 @@ pub(crate) fn larger(one: Option<Usage>, other: Option<Usage>) -> Option<Usage> 
         (Some(one), Some(other)) => Some(Usage {
             input_tokens: one.input_tokens.max(other.input_tokens),
             cached_input_tokens: one.cached_input_tokens.max(other.cached_input_tokens),
+            cache_write_tokens: one.cache_write_tokens.max(other.cache_write_tokens),
+            cache_write_1h_tokens: one.cache_write_1h_tokens.max(other.cache_write_1h_tokens),
             output_tokens: one.output_tokens.max(other.output_tokens),
+            reasoning_tokens: one.reasoning_tokens.max(other.reasoning_tokens),
         }),
         (one, other) => one.or(other),
     }
@@ -20,7 +23,7 @@ mod tests {
     use super::*;
 
     fn usage(input_tokens: u64, output_tokens: u64) -> Usage {
-        Usage { input_tokens, cached_input_tokens: 0, output_tokens }
+        Usage { input_tokens, output_tokens, ..Usage::ZERO }
     }
 
     #[test]

@@ -226,7 +226,7 @@ mod tests {
     /// One example of each event, in the order of their names.
     fn events() -> Vec<JobEvent> {
         let work = WorkTerms::in_full(quote()).unwrap();
-        let usage = Usage { input_tokens: 5, cached_input_tokens: 0, output_tokens: 7 };
+        let usage = Usage { input_tokens: 5, output_tokens: 7, ..Usage::ZERO };
         let settlement = work.quote.split(&usage, work.amount.to_msats(), Msats::ZERO).unwrap();
         vec![
             JobEvent::EvalInvoiced { invoice: hash(1) },

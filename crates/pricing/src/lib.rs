@@ -22,7 +22,7 @@
 //! // The customer pays the maximum price in advance; anything unused is refunded.
 //! let quote = model.quote(&["Why is the sky blue?"], Some(200), &terms)?;
 //! let paid = quote.full_amount()?.to_msats();
-//! let usage = Usage { input_tokens: 14, cached_input_tokens: 0, output_tokens: 50 };
+//! let usage = Usage { input_tokens: 14, output_tokens: 50, ..Usage::ZERO };
 //! let settled = quote.split(&usage, paid, Msats::ZERO)?;
 //! assert!(settled.refund.get() > 0);
 //! assert_eq!(

@@ -131,7 +131,7 @@ impl Model {
         let max_output = max_output_tokens.unwrap_or(self.default_max_output_tokens).min(room);
         let output = (max_output * EXPECTED_OUTPUT_PCT).div_ceil(100);
         let price = |input_tokens, output_tokens| {
-            self.rates.price(&Usage { input_tokens, cached_input_tokens: 0, output_tokens }, terms)
+            self.rates.price(&Usage { input_tokens, output_tokens, ..Usage::ZERO }, terms)
         };
         Ok(Quote {
             model: self.name.clone(),
@@ -235,14 +235,14 @@ mod tests {
 
     prop_compose! {
         fn any_usage()(input_tokens in 0_u64..=20_000, cached_input_tokens in 0_u64..=30_000, output_tokens in 0_u64..=10_000) -> Usage {
-            Usage { input_tokens, cached_input_tokens, output_tokens }
+            Usage { input_tokens, cached_input_tokens, output_tokens, ..Usage::ZERO }
         }
     }
 
     #[test]
     fn a_price_by_hand() {
         // 1000 × $3/M + 500 × $15/M = $0.0105; + 40 % = $0.0147; at $100 000 that is 14.7 sats.
-        let usage = Usage { input_tokens: 1_000, cached_input_tokens: 0, output_tokens: 500 };
+        let usage = Usage { input_tokens: 1_000, output_tokens: 500, ..Usage::ZERO };
         let price = model(3_000_000, 15_000_000).rates.price(&usage, &plain_terms()).unwrap();
         assert_eq!(price.msats, Msats::new(14_700).unwrap());
         assert_eq!(price.usd, UsdMicros::parse("0.0147").unwrap());
@@ -252,7 +252,8 @@ mod tests {
     fn cached_input_is_cheaper_and_never_more_than_the_input() {
         let rates = model(3_000_000, 15_000_000).rates;
         let price = |cached| {
-            let usage = Usage { input_tokens: 1_000, cached_input_tokens: cached, output_tokens: 0 };
+            let usage =
+                Usage { input_tokens: 1_000, cached_input_tokens: cached, output_tokens: 0, ..Usage::ZERO };
             rates.price(&usage, &plain_terms()).unwrap().msats.get()
         };
         assert_eq!((price(0), price(1_000), price(5_000)), (4_200, 420, 420));
@@ -283,7 +284,7 @@ mod tests {
     fn absurd_usage_is_charged_the_maximum() {
         let quote = model(3_000_000, 15_000_000).quote(&["hello"], None, &plain_terms()).unwrap();
         let paid = quote.full_amount().unwrap().to_msats();
-        let absurd = Usage { input_tokens: u64::MAX, cached_input_tokens: 0, output_tokens: u64::MAX };
+        let absurd = Usage { input_tokens: u64::MAX, output_tokens: u64::MAX, ..Usage::ZERO };
         assert!(quote.price(&absurd).is_err());
         let split = quote.split(&absurd, paid, Msats::ZERO).unwrap();
         assert_eq!(
@@ -316,6 +317,7 @@ mod tests {
                 input_tokens: usage.input_tokens + more.input_tokens,
                 cached_input_tokens: usage.cached_input_tokens,
                 output_tokens: usage.output_tokens + more.output_tokens,
+                ..Usage::ZERO
             };
             // More fresh input or output never costs less; cached tokens stay what they were.
             let cached = usage.cached_input_tokens.min(usage.input_tokens);

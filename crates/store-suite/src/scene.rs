@@ -69,7 +69,7 @@ pub fn work() -> WorkTerms {
 /// What that work used.
 #[must_use]
 pub fn usage(output_tokens: u64) -> Usage {
-    Usage { input_tokens: 9, cached_input_tokens: 2, output_tokens }
+    Usage { input_tokens: 9, cached_input_tokens: 2, output_tokens, ..Usage::ZERO }
 }
 
 /// Job `n`, new.

@@ -85,8 +85,8 @@ impl Meter {
             } else {
                 reported.input_tokens
             },
-            cached_input_tokens: reported.cached_input_tokens,
             output_tokens: reported.output_tokens.max(counted.output_tokens),
+            ..reported
         })
     }
 }
@@ -110,7 +110,7 @@ pub(super) fn count(catalogue: &Catalogue, request: &ChatRequest, text: &str) ->
     let input = request.messages.iter().map(|message| tokenizer.count(&message.text));
     Usage {
         input_tokens: input.fold(0, u64::saturating_add),
-        cached_input_tokens: 0,
         output_tokens: tokenizer.count(text),
+        ..Usage::ZERO
     }
 }

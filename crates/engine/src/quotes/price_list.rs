@@ -41,7 +41,10 @@ impl Quotes {
     fn offered(&self, model: &Model, terms: &Terms) -> Result<OfferedModel, EngineError> {
         let tokens_only = Terms { fixed_cost: tithe_money::UsdMicros::ZERO, ..*terms };
         let price = |input_tokens, cached_input_tokens, output_tokens| {
-            model.rates.price(&Usage { input_tokens, cached_input_tokens, output_tokens }, &tokens_only)
+            model.rates.price(
+                &Usage { input_tokens, cached_input_tokens, output_tokens, ..Usage::ZERO },
+                &tokens_only,
+            )
         };
         Ok(OfferedModel {
             name: model.name.clone(),

@@ -120,6 +120,7 @@ impl Quotes {
             input_tokens: quote.tokens.max_input,
             cached_input_tokens: 0,
             output_tokens: quote.tokens.max_output,
+            ..Usage::ZERO
         };
         self.book_uncollected(&quote, &probe.usage.unwrap_or(most), self.core.new_id(), "probe").await;
     }

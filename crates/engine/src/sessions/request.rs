@@ -366,7 +366,7 @@ fn shortened(quote: &Quote, wanted: Option<u64>, available: Msats) -> Option<u64
 fn affordable(quote: &Quote, available: Msats) -> Option<u64> {
     let costs_at_most = |output_tokens: u64| {
         let input_tokens = quote.tokens.max_input;
-        let usage = Usage { input_tokens, cached_input_tokens: 0, output_tokens };
+        let usage = Usage { input_tokens, output_tokens, ..Usage::ZERO };
         quote.price(&usage).is_ok_and(|price| price.msats <= available)
     };
     let (mut affordable, mut too_much) = (SHORTENED_OUTPUT_MIN, quote.tokens.max_output);

@@ -174,7 +174,7 @@ async fn a_model_that_has_worked_without_an_answer_has_used_a_credit() {
     scene.settings.rules.free_tier.budgets.new = Sats::new(1_000).unwrap();
     let server = scene.server();
     server.engine.pool.open().await.unwrap();
-    let reasoning = Usage { input_tokens: 7, cached_input_tokens: 0, output_tokens: 900 };
+    let reasoning = Usage { input_tokens: 7, output_tokens: 900, ..Usage::ZERO };
     for (n, deltas) in [&[][..], &[" \n"][..]].into_iter().enumerate() {
         scene.backend.say_to_work(Answer::of(deltas, Ends::Finished(Some(reasoning))));
         ask(&server, of(1), None).await.unwrap();

@@ -24,6 +24,7 @@ impl Run {
             input_tokens: self.messages.iter().map(|message| tokenizer.count(message)).sum(),
             cached_input_tokens: 0,
             output_tokens: tokenizer.count(&self.text),
+            ..Usage::ZERO
         };
         quote.price(&usage).unwrap().msats.get()
     }

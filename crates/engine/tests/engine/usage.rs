@@ -27,6 +27,7 @@ async fn usage_that_is_not_reported_is_counted() {
         input_tokens: count("Why is the sky blue?"),
         cached_input_tokens: 0,
         output_tokens: count("Because of Rayleigh scattering."),
+        ..Usage::ZERO
     };
     assert_eq!(completed(&job).1.usage, usage);
     assert!(completed(&job).1.settlement.charged.get() > 0);
@@ -52,7 +53,8 @@ async fn a_report_of_nothing_is_a_missing_report_if_there_is_text() {
 #[tokio::test(start_paused = true)]
 async fn usage_beyond_the_quote_is_not_charged_above_it() {
     let scene = Scene::open().await;
-    let usage = Usage { input_tokens: 90_000, cached_input_tokens: 100_000, output_tokens: 5_000_000 };
+    let usage =
+        Usage { input_tokens: 90_000, cached_input_tokens: 100_000, output_tokens: 5_000_000, ..Usage::ZERO };
     let job = answered(&scene, &["Because."], Ends::Finished(Some(usage))).await;
     let (work, completion) = completed(&job);
     assert_eq!(completion.settlement.charged, work.amount.to_msats());
@@ -64,7 +66,7 @@ async fn usage_beyond_the_quote_is_not_charged_above_it() {
 #[tokio::test(start_paused = true)]
 async fn usage_that_no_money_could_pay_is_charged_the_maximum() {
     let scene = Scene::open().await;
-    let absurd = Usage { input_tokens: u64::MAX, cached_input_tokens: 0, output_tokens: u64::MAX };
+    let absurd = Usage { input_tokens: u64::MAX, output_tokens: u64::MAX, ..Usage::ZERO };
     let job = answered(&scene, &["Because."], Ends::Finished(Some(absurd))).await;
     let (work, completion) = completed(&job);
     assert_eq!((completion.usage, completion.settlement.charged), (absurd, work.quote.max.msats));
@@ -83,7 +85,7 @@ async fn the_character_that_no_store_keeps_is_replaced() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_without_text_is_refunded_and_not_asked_for_again() {
-    let reasoning = Usage { input_tokens: 7, cached_input_tokens: 0, output_tokens: 900 };
+    let reasoning = Usage { input_tokens: 7, output_tokens: 900, ..Usage::ZERO };
     for (deltas, usage) in
         [(&[][..], Some(reasoning)), (&[][..], None), (&[" \n", "\t"][..], Some(reasoning))]
     {
@@ -101,6 +103,7 @@ async fn an_answer_without_text_is_refunded_and_not_asked_for_again() {
             input_tokens: Tokenizer::O200kBase.count("Why is the sky blue?"),
             cached_input_tokens: 0,
             output_tokens: Tokenizer::O200kBase.count(&deltas.concat()),
+            ..Usage::ZERO
         };
         let lost = work.quote.price(&usage.unwrap_or(counted)).unwrap().msats.get();
         assert_eq!(scene.uncollected(&job).await, lost);

@@ -104,6 +104,7 @@ impl Counts {
             input_tokens: self.fresh?.saturating_add(cached).saturating_add(newly_cached),
             cached_input_tokens: cached,
             output_tokens: self.output?,
+            ..Usage::ZERO
         })
     }
 }
@@ -255,7 +256,7 @@ mod tests {
         });
         let whole =
             json!({"content": [{"type": "text", "text": "x"}], "stop_reason": "end_turn", "usage": usage});
-        let expected = Usage { input_tokens: 30, cached_input_tokens: 24, output_tokens: 8 };
+        let expected = Usage { input_tokens: 30, cached_input_tokens: 24, output_tokens: 8, ..Usage::ZERO };
         assert_eq!(completion(whole).usage, Some(expected));
     }
 

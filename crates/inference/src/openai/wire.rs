@@ -212,6 +212,8 @@ impl From<WireUsage> for Usage {
                 .or(usage.cached_tokens)
                 .unwrap_or(0),
             output_tokens: usage.completion_tokens.saturating_add(if apart { reasoning } else { 0 }),
+            reasoning_tokens: reasoning,
+            ..Self::ZERO
         }
     }
 }
@@ -310,15 +312,15 @@ mod tests {
             (json!({"prompt_tokens": 0, "completion_tokens": 0}), Some(Usage::default())),
             (
                 json!({"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}}),
-                Some(Usage { input_tokens: 9, cached_input_tokens: 4, output_tokens: 2 }),
+                Some(Usage { input_tokens: 9, cached_input_tokens: 4, output_tokens: 2, ..Usage::ZERO }),
             ),
             (
                 json!({"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": null}}),
-                Some(Usage { input_tokens: 9, cached_input_tokens: 0, output_tokens: 2 }),
+                Some(Usage { input_tokens: 9, output_tokens: 2, ..Usage::ZERO }),
             ),
             (
                 json!({"prompt_tokens": 9, "completion_tokens": 2, "prompt_tokens_details": null}),
-                Some(Usage { input_tokens: 9, cached_input_tokens: 0, output_tokens: 2 }),
+                Some(Usage { input_tokens: 9, output_tokens: 2, ..Usage::ZERO }),
             ),
             (json!({"prompt_tokens": 9}), None),
             (json!({"prompt_tokens": -1, "completion_tokens": 2}), None),
@@ -338,43 +340,44 @@ mod tests {
             (
                 "OpenAI: reasoning is part of the completion",
                 json!({"prompt_tokens": 32, "completion_tokens": 909, "total_tokens": 941, "completion_tokens_details": {"reasoning_tokens": 900}}),
-                (32, 0, 909),
+                (32, 0, 909, 900),
             ),
             (
                 "xAI, Gemini: reasoning beside the completion",
                 json!({"prompt_tokens": 32, "completion_tokens": 9, "total_tokens": 941, "completion_tokens_details": {"reasoning_tokens": 900}}),
-                (32, 0, 909),
+                (32, 0, 909, 900),
             ),
             (
                 "more reasoning than completion, without a total",
                 json!({"prompt_tokens": 32, "completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 900}}),
-                (32, 0, 909),
+                (32, 0, 909, 900),
             ),
             (
                 "little reasoning beside the completion",
                 json!({"prompt_tokens": 10, "completion_tokens": 50, "total_tokens": 65, "completion_tokens_details": {"reasoning_tokens": 5}}),
-                (10, 0, 55),
+                (10, 0, 55, 5),
             ),
             (
                 "no reasoning, a total that counts something else",
                 json!({"prompt_tokens": 10, "completion_tokens": 50, "total_tokens": 99, "completion_tokens_details": {"reasoning_tokens": 0}}),
-                (10, 0, 50),
+                (10, 0, 50, 0),
             ),
             (
                 "DeepSeek",
                 json!({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15, "prompt_cache_hit_tokens": 8, "prompt_cache_miss_tokens": 2}),
-                (10, 8, 5),
+                (10, 8, 5, 0),
             ),
             (
                 "Moonshot",
                 json!({"prompt_tokens": 10, "completion_tokens": 5, "cached_tokens": 7}),
-                (10, 7, 5),
+                (10, 7, 5, 0),
             ),
         ] {
             let whole =
                 json!({"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": usage});
-            let (input_tokens, cached_input_tokens, output_tokens) = expected;
-            let expected = Usage { input_tokens, cached_input_tokens, output_tokens };
+            let (input_tokens, cached_input_tokens, output_tokens, reasoning_tokens) = expected;
+            let expected =
+                Usage { input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, ..Usage::ZERO };
             assert_eq!(completion(whole).usage, Some(expected), "{vendor}");
         }
     }
@@ -428,7 +431,7 @@ mod tests {
         let stop = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
         for order in [[usage, zeros], [zeros, usage], [usage, usage]] {
             let (_, end) = streamed(&[stop, order[0], order[1], "[DONE]"]);
-            let usage = Some(Usage { input_tokens: 9, cached_input_tokens: 0, output_tokens: 70 });
+            let usage = Some(Usage { input_tokens: 9, output_tokens: 70, ..Usage::ZERO });
             assert_eq!(end, Some(ChatEvent::Finished { finish: FinishReason::Stop, usage }));
         }
     }

@@ -31,6 +31,7 @@ impl Answer {
             input_tokens: request.messages.iter().map(|message| TOKENIZER.count(&message.text)).sum(),
             cached_input_tokens: 0,
             output_tokens: TOKENIZER.count(&text),
+            ..Usage::ZERO
         };
         Self { text, finish, usage }
     }

@@ -13,7 +13,7 @@ fn backend(url: &str) -> Anthropic {
     Anthropic::new(AnthropicSettings::new(url.parse().unwrap(), Some("sk-lab".parse().unwrap()))).unwrap()
 }
 
-const USAGE: Usage = Usage { input_tokens: 25, cached_input_tokens: 24, output_tokens: 8 };
+const USAGE: Usage = Usage { input_tokens: 25, cached_input_tokens: 24, output_tokens: 8, ..Usage::ZERO };
 
 #[tokio::test]
 async fn a_completion_is_asked_for_and_read_as_the_api_says() {

@@ -29,7 +29,7 @@ fn answer() -> Value {
     })
 }
 
-const USAGE: Usage = Usage { input_tokens: 25, cached_input_tokens: 24, output_tokens: 12 };
+const USAGE: Usage = Usage { input_tokens: 25, cached_input_tokens: 24, output_tokens: 12, ..Usage::ZERO };
 
 fn request_body(extra: &Value) -> Value {
     let mut body = json!({

@@ -229,6 +229,7 @@ impl JobRow {
                 input_tokens: count("actual_input_tokens", self.actual_input_tokens)?,
                 cached_input_tokens: count("actual_cached_input_tokens", self.actual_cached_input_tokens)?,
                 output_tokens: count("actual_output_tokens", self.actual_output_tokens)?,
+                ..Usage::ZERO
             },
             estimated: self.usage_estimated,
             finish: self

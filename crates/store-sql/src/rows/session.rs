@@ -273,6 +273,7 @@ impl TryFrom<SessionRequestRow> for SessionRequest {
                     input_tokens: count("actual_input_tokens", row.actual_input_tokens)?,
                     cached_input_tokens: count("actual_cached_input_tokens", row.actual_cached_input_tokens)?,
                     output_tokens: count("actual_output_tokens", row.actual_output_tokens)?,
+                    ..Usage::ZERO
                 };
                 let finish = read.present("finish_reason", row.finish_reason.as_deref())?;
                 let result = RequestResult {

@@ -142,7 +142,7 @@ pub(super) fn finish(
 }
 
 pub(super) fn completed(cost: u64) -> RequestOutcome {
-    let usage = Usage { input_tokens: 7, cached_input_tokens: 2, output_tokens: 9 };
+    let usage = Usage { input_tokens: 7, cached_input_tokens: 2, output_tokens: 9, ..Usage::ZERO };
     let result =
         RequestResult { text: "an answer: ☃".into(), usage, estimated: true, finish: FinishReason::Length };
     RequestOutcome::Completed { result, cost: msats(cost) }

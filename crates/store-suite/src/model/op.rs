@@ -365,7 +365,12 @@ impl Step {
                         estimated: false,
                         finish: tithe_jobs::FinishReason::Stop,
                         text: Arc::from("done"),
-                        usage: Usage { input_tokens: 9, cached_input_tokens: 2, output_tokens },
+                        usage: Usage {
+                            input_tokens: 9,
+                            cached_input_tokens: 2,
+                            output_tokens,
+                            ..Usage::ZERO
+                        },
                     },
                     WorkEnds::Failed(fault) => WorkOutcome::Failed { message: "broken".to_owned(), fault },
                 };

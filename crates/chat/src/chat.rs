@@ -1,6 +1,6 @@
 //! What a client asks for.
 
-use crate::{Message, Original, Tool, ToolChoice};
+use crate::{Image, Message, Original, Part, Role, Tool, ToolChoice};
 use serde_json::value::RawValue;
 
 /// A chat that is to be continued by a model.
@@ -24,6 +24,40 @@ pub struct Chat {
     pub sampling: Sampling,
     /// The request as the client sent it; `None` for a chat that no client sent.
     pub original: Option<Original>,
+}
+
+impl Chat {
+    /// A chat of one text by the user.
+    #[must_use]
+    pub fn of(text: impl Into<String>) -> Self {
+        Self { messages: vec![Message::text(Role::User, text)], ..Self::default() }
+    }
+
+    /// Every text that the model reads: messages, calls and results of functions, the functions themselves, the schema of the answer.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        let messages = self.messages.iter().flat_map(|message| message.parts.iter().flat_map(Part::texts));
+        let tools = self.tools.iter().flat_map(|tool| {
+            let parameters = tool.parameters.as_ref().map(|schema| schema.get());
+            [Some(tool.name.as_str()), tool.description.as_deref(), parameters].into_iter().flatten()
+        });
+        let schema = match &self.format {
+            ReplyFormat::Schema(schema) => Some(schema.schema.get()),
+            ReplyFormat::Text | ReplyFormat::Json => None,
+        };
+        messages.chain(tools).chain(schema)
+    }
+
+    /// Every image that the model sees.
+    pub fn images(&self) -> impl Iterator<Item = &Image> {
+        self.messages.iter().flat_map(|message| message.parts.iter().flat_map(Part::images))
+    }
+
+    /// The text of the last message of the user that has any; empty if there is none.
+    #[must_use]
+    pub fn last_user_text(&self) -> String {
+        let mut messages = self.messages.iter().rev().filter(|message| message.role == Role::User);
+        messages.find_map(Message::own_text).unwrap_or_default()
+    }
 }
 
 /// How tokens are chosen. What is `None` is left to the backend.

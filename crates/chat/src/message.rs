@@ -14,7 +14,7 @@ pub enum Role {
 }
 
 /// One message of a chat.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// The author.
     pub role: Role,
@@ -28,10 +28,24 @@ impl Message {
     pub fn text(role: Role, text: impl Into<String>) -> Self {
         Self { role, parts: vec![Part::Text(text.into())] }
     }
+
+    /// What its author has written, without results of functions and reasoning; `None` if that is nothing.
+    #[must_use]
+    pub fn own_text(&self) -> Option<String> {
+        let texts: Vec<&str> = self
+            .parts
+            .iter()
+            .filter_map(|part| match part {
+                Part::Text(text) => Some(text.as_str()),
+                _ => None,
+            })
+            .collect();
+        (!texts.is_empty()).then(|| texts.join("\n"))
+    }
 }
 
 /// A part of a message, or of an answer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
     /// Text.
     Text(String),
@@ -43,6 +57,38 @@ pub enum Part {
     ToolCall(ToolCall),
     /// What a function has returned; only in messages of users.
     ToolResult(ToolResult),
+}
+
+impl Part {
+    /// The texts of this part that a model reads.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        let (own, inner): ([Option<&str>; 2], &[Self]) = match self {
+            Self::Text(text) => ([Some(text), None], &[]),
+            Self::Image(_) => ([None, None], &[]),
+            Self::Reasoning(reasoning) => ([Some(&reasoning.text), reasoning.signature.as_deref()], &[]),
+            Self::ToolCall(call) => ([Some(&call.name), Some(&call.arguments)], &[]),
+            Self::ToolResult(result) => ([None, None], &result.parts),
+        };
+        let inner = inner.iter().filter_map(|part| match part {
+            Self::Text(text) => Some(text.as_str()),
+            _ => None,
+        });
+        own.into_iter().flatten().chain(inner)
+    }
+
+    /// The images of this part.
+    pub fn images(&self) -> impl Iterator<Item = &Image> {
+        let (own, inner): (Option<&Image>, &[Self]) = match self {
+            Self::Image(image) => (Some(image), &[]),
+            Self::ToolResult(result) => (None, &result.parts),
+            Self::Text(_) | Self::Reasoning(_) | Self::ToolCall(_) => (None, &[]),
+        };
+        let inner = inner.iter().filter_map(|part| match part {
+            Self::Image(image) => Some(image),
+            _ => None,
+        });
+        own.into_iter().chain(inner)
+    }
 }
 
 /// A model's reasoning.
@@ -68,7 +114,7 @@ pub struct ToolCall {
 }
 
 /// What a function has returned.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ToolResult {
     /// The id of the call.
     pub call: String,

@@ -61,7 +61,7 @@ pub enum Finish {
 }
 
 /// A whole answer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     /// What it consists of, in order: reasoning, text, calls of functions.
     pub parts: Vec<Part>,

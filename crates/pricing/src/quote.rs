@@ -144,7 +144,11 @@ impl Model {
         })
     }
 
-    fn check_output_limit(&self, max_output_tokens: Option<u64>) -> Result<(), QuoteError> {
+    /// Checks a requested output limit.
+    ///
+    /// # Errors
+    /// [`QuoteError::OutputLimit`] if it is zero or above the model's limit.
+    pub fn check_output_limit(&self, max_output_tokens: Option<u64>) -> Result<(), QuoteError> {
         match max_output_tokens.filter(|asked| !(1..=self.max_output_tokens).contains(asked)) {
             None => Ok(()),
             Some(asked) => {

@@ -62,7 +62,7 @@ impl Asks {
             match worked {
                 Ok(worked) => {
                     let finish = key.clone().map(|key| (key, Arc::clone(&render)));
-                    self.finish(&running, &new.request, worked, finish).await
+                    self.finish(&running, new.prompt.hash(), worked, finish).await
                 }
                 Err(failure) => Err(failure),
             }
@@ -95,7 +95,7 @@ impl Asks {
         };
         let request = MeteredRequest {
             id: running.id,
-            text: &new.request,
+            prompt: &new.prompt,
             quotes: &running.quotes,
             backend: self.backend_of(running)?,
             health: (running.backend == Backend::Cloud).then_some(&*self.backend),
@@ -131,7 +131,7 @@ impl Asks {
     async fn finish(
         &self,
         running: &Running,
-        text: &str,
+        request_hash: RequestHash,
         worked: Worked,
         finish: Option<(IdempotencyId, Arc<dyn RenderAsk>)>,
     ) -> Result<FinishedAsk, EngineError> {
@@ -144,7 +144,7 @@ impl Asks {
             payer: running.payer,
             model: running.quotes.work.model.clone(),
             backend: running.backend,
-            request_hash: RequestHash::of(text),
+            request_hash,
             limit: running.limit,
             outcome,
             finish,

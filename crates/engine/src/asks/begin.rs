@@ -56,7 +56,9 @@ impl Asks {
         new: &NewAsk,
         idempotency: Option<&IdempotencyRequest>,
     ) -> Result<Begun, EngineError> {
-        self.quotes.check_text(&new.request)?;
+        if let Some(text) = new.prompt.as_text() {
+            self.quotes.check_text(text)?;
+        }
         let proven = new.install.as_ref().map(|install| self.credits.prove(install)).transpose()?;
         let terms = self.quotes.terms().await?;
         let mut not_included = None;
@@ -87,9 +89,9 @@ impl Asks {
     /// The prices of a request that is paid for by what it costs.
     fn metered_quotes(&self, new: &NewAsk, terms: &Terms) -> Result<MeteredQuotes, EngineError> {
         let model = self.quotes.work_model(new.model.as_deref())?;
-        let evaluates = self.core.settings.session_evaluation;
-        let evaluation = if evaluates { Some(self.quotes.evaluation(&new.request, terms)?) } else { None };
-        let work = Quotes::work(model, &new.request, new.max_output_tokens, terms)?;
+        let evaluated = new.prompt.as_text().filter(|_| self.core.settings.session_evaluation);
+        let evaluation = evaluated.map(|text| self.quotes.evaluation(text, terms)).transpose()?;
+        let work = Quotes::work(model, new.prompt.as_chat(), new.max_output_tokens, terms)?;
         Ok(MeteredQuotes { evaluation, work })
     }
 
@@ -222,7 +224,7 @@ impl Asks {
     fn cloud_quote(&self, new: &NewAsk, terms: &Terms) -> Result<Quote, EngineError> {
         let model = self.quotes.work_model(new.model.as_deref())?;
         let wanted = new.max_output_tokens.unwrap_or(self.output_limit(model));
-        Ok(Quotes::work(model, &new.request, Some(wanted), terms)?)
+        Ok(Quotes::work(model, new.prompt.as_chat(), Some(wanted), terms)?)
     }
 
     /// The price of the work on the operator's own machine; `None` if there is none.
@@ -233,7 +235,7 @@ impl Asks {
             let limit = self.output_limit(model);
             // The customer has not chosen this model: what is more than it allows is cut there.
             let wanted = new.max_output_tokens.map_or(limit, |asked| asked.min(limit));
-            Ok(Quotes::work(model, &new.request, Some(wanted), terms)?)
+            Ok(Quotes::work(model, new.prompt.as_chat(), Some(wanted), terms)?)
         };
         Some(quote())
     }

@@ -3,7 +3,7 @@
 use crate::admission::Origin;
 use crate::credits::PresentedInstall;
 use crate::identities::RequestSignature;
-use crate::metered::Client;
+use crate::metered::{Client, Prompt};
 use tithe_trust::NostrPubkey;
 
 /// A plain request, with everybody who may pay for it.
@@ -16,8 +16,8 @@ pub struct NewAsk {
     pub signature: RequestSignature,
     /// Where the request comes from.
     pub origin: Option<Origin>,
-    /// The customer's request.
-    pub request: String,
+    /// What is asked of the model.
+    pub prompt: Prompt,
     /// The model; `None` means the operator's choice.
     pub model: Option<String>,
     /// The most output wanted, in tokens.

@@ -4,11 +4,12 @@
 //! is used up) fails every job. So each model is probed with a small completion, at the start and again while it fails, and while it
 //! fails no new job is sold. A request that fails is no proof by itself: it may be the request's fault, so it only leads to a probe.
 
-use super::port::{ChatRequest, Inference, InferenceError, Message, Role};
+use super::port::{ChatRequest, Inference, InferenceError};
 use crate::error_chain::chain;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tithe_chat::Chat;
 use tithe_pricing::Usage;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
@@ -225,7 +226,7 @@ impl BackendHealth {
 fn probe_of(model: &str) -> ChatRequest {
     ChatRequest {
         model: model.to_owned(),
-        messages: vec![Message { role: Role::User, text: PROBE_TEXT.to_owned() }],
+        chat: Arc::new(Chat::of(PROBE_TEXT)),
         max_output_tokens: PROBE_OUTPUT_MAX,
         deterministic: true,
     }

@@ -1,7 +1,9 @@
 //! What a run has used so far, and its answer.
 
-use super::port::{ChatRequest, FinishReason, InferenceError};
+use super::port::{ChatRequest, InferenceError};
+use super::prompt::prompt_tokens;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use tithe_chat::{Delta, Finish, Part, Reply, ReplyBuilder};
 use tithe_pricing::{Catalogue, Tokenizer, Usage};
 use tokio::time::Instant;
 
@@ -11,7 +13,10 @@ pub struct Meter(Mutex<Metered>);
 
 #[derive(Debug, Default)]
 pub(super) struct Metered {
-    text: String,
+    /// The answer so far.
+    reply: ReplyBuilder,
+    /// What the model has written so far, in order: text, shown reasoning, calls of functions.
+    written: String,
     pub(super) reported: Option<Usage>,
     /// When the first text came.
     begun_at: Option<Instant>,
@@ -22,32 +27,31 @@ impl Meter {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn push(&self, delta: &str) {
+    pub(super) fn push(&self, delta: &Delta) {
         let mut metered = self.lock();
-        if metered.text.is_empty() {
-            metered.begun_at = Some(Instant::now());
-        }
-        metered.text.push_str(delta);
+        metered.begun_at.get_or_insert_with(Instant::now);
+        metered.written.push_str(delta.written());
+        metered.reply.push(delta);
     }
 
-    /// When the first text of a stream came.
+    /// When the first part of a stream came.
     pub(super) fn begun_at(&self) -> Option<Instant> {
         self.lock().begun_at
     }
 
-    /// The text of an answer that has ended. It was held only once until here: it may be long.
-    pub(super) fn take_text(&self) -> String {
-        std::mem::take(&mut self.lock().text)
+    /// The answer, which has ended.
+    pub(super) fn take(&self, finish: Finish) -> Reply {
+        std::mem::take(&mut self.lock().reply).finish(finish)
     }
 
     /// Whether the backend has begun to answer.
     #[must_use]
     pub fn has_begun(&self) -> bool {
-        !self.lock().text.is_empty()
+        self.lock().begun_at.is_some()
     }
 
-    /// What a customer has got of an answer who left after `sent` bytes of it: the text, what that is by our count, and what the backend
-    /// has used, as far as is known.
+    /// What a customer has got of an answer who left after `sent` bytes of what the model wrote: what that is by our count, and what the
+    /// backend has used, as far as is known.
     pub(crate) fn delivered(
         &self,
         catalogue: &Catalogue,
@@ -56,8 +60,8 @@ impl Meter {
     ) -> (String, Usage, Usage) {
         let text = {
             let metered = self.lock();
-            let end = metered.text.floor_char_boundary(sent.min(metered.text.len()));
-            metered.text.get(..end).unwrap_or_default().to_owned()
+            let end = metered.written.floor_char_boundary(sent.min(metered.written.len()));
+            metered.written.get(..end).unwrap_or_default().to_owned()
         };
         let delivered = count(catalogue, request, &text);
         let used = self.lost(catalogue, request, None).unwrap_or(delivered);
@@ -74,10 +78,10 @@ impl Meter {
     ) -> Option<Usage> {
         let metered = self.lock();
         let may_have_worked = failure.is_none_or(InferenceError::may_have_worked);
-        if metered.text.is_empty() && metered.reported.is_none() && !may_have_worked {
+        if metered.written.is_empty() && metered.reported.is_none() && !may_have_worked {
             return None;
         }
-        let counted = count(catalogue, request, &metered.text);
+        let counted = count(catalogue, request, &metered.written);
         let Some(reported) = metered.reported else { return Some(counted) };
         Some(Usage {
             input_tokens: if reported.input_tokens == 0 {
@@ -94,23 +98,35 @@ impl Meter {
 /// A finished answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The text that was delivered.
-    pub text: String,
+    /// What was delivered, and how it ended.
+    pub reply: Reply,
     /// The tokens that were used: the backend's report, or a count when it made none.
     pub usage: Usage,
     /// Whether the tokens were counted here, because the backend reported none.
     pub estimated: bool,
-    /// How the answer ended.
-    pub finish: FinishReason,
 }
 
-/// The usage of a request and the text of its answer, counted by the model's tokenizer.
-pub(super) fn count(catalogue: &Catalogue, request: &ChatRequest, text: &str) -> Usage {
+/// The usage of a request and its answer, counted by the model's tokenizer.
+pub(super) fn count_reply(catalogue: &Catalogue, request: &ChatRequest, reply: &Reply) -> Usage {
+    let written: Vec<&str> = reply
+        .parts
+        .iter()
+        .flat_map(|part| match part {
+            Part::Text(text) => [text.as_str(), ""],
+            Part::Reasoning(reasoning) => [reasoning.text.as_str(), ""],
+            Part::ToolCall(call) => [call.name.as_str(), call.arguments.as_str()],
+            Part::Image(_) | Part::ToolResult(_) => ["", ""],
+        })
+        .collect();
+    count(catalogue, request, &written.concat())
+}
+
+/// The usage of a request and what was written in answer to it, counted by the model's tokenizer.
+fn count(catalogue: &Catalogue, request: &ChatRequest, written: &str) -> Usage {
     let tokenizer = catalogue.model(&request.model).map_or(Tokenizer::Bytes, |model| model.tokenizer);
-    let input = request.messages.iter().map(|message| tokenizer.count(&message.text));
     Usage {
-        input_tokens: input.fold(0, u64::saturating_add),
-        output_tokens: tokenizer.count(text),
+        input_tokens: prompt_tokens(tokenizer, &request.chat),
+        output_tokens: tokenizer.count(written),
         ..Usage::ZERO
     }
 }

@@ -3,14 +3,26 @@
 mod health;
 mod meter;
 mod port;
+mod prompt;
 mod run;
 mod run_metrics;
 
 pub use health::{BackendHealth, probe};
 pub(crate) use health::{ModelsInUse, PROBE_OUTPUT_MAX, PROBE_TEXT, ProbeUsage};
 pub use meter::{Answer, Meter};
-pub use port::{
-    ChatEvent, ChatRequest, ChatStream, Completion, FinishReason, Inference, InferenceError, Message, Role,
-    TEXT_BYTES_MAX,
-};
+pub use port::{ChatEvent, ChatRequest, ChatStream, Completion, Inference, InferenceError, TEXT_BYTES_MAX};
+pub(crate) use prompt::input_tokens;
 pub use run::{Listener, run};
+
+use tithe_chat::Finish;
+use tithe_pricing::FinishReason;
+
+/// How an answer ended, for the record. A reason that nobody knows may be a bad one.
+pub(crate) const fn finish_reason(finish: Finish) -> FinishReason {
+    match finish {
+        Finish::Stop | Finish::ToolCalls => FinishReason::Stop,
+        Finish::Length => FinishReason::Length,
+        Finish::ContentFilter => FinishReason::ContentFilter,
+        Finish::Other => FinishReason::Interrupted,
+    }
+}

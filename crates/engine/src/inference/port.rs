@@ -2,78 +2,33 @@
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use std::sync::Arc;
 use std::time::Duration;
+use tithe_chat::{Chat, Delta, Finish, Reply};
 use tithe_pricing::Usage;
 
 /// The longest text of an answer that a backend's adapter reads, in bytes: what is longer is cut there, as at an output limit.
 pub const TEXT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// The author of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// The operator, who says how to behave.
-    System,
-    /// The customer.
-    User,
-    /// The model, in an earlier answer.
-    Assistant,
-}
-
-/// One message of a chat.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// The author.
-    pub role: Role,
-    /// The text.
-    pub text: String,
-}
-
 /// A chat to be completed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ChatRequest {
     /// The model, by the name that the backend knows.
     pub model: String,
-    /// The messages so far, oldest first.
-    pub messages: Vec<Message>,
-    /// The most output to generate, in tokens. It is always sent.
+    /// The chat so far.
+    pub chat: Arc<Chat>,
+    /// The most output to generate, in tokens. It is always sent; what the chat says of it does not count.
     pub max_output_tokens: u64,
     /// Whether to always take the likeliest token, where the backend has such an option: for evaluations, which should not
     /// depend on chance.
     pub deterministic: bool,
 }
 
-/// Why a completion ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FinishReason {
-    /// The model had finished.
-    Stop,
-    /// The allowed output was used up.
-    Length,
-    /// The backend's content filter ended it.
-    Filtered,
-    /// A reason that is not known. The answer may not be whole.
-    Other,
-}
-
-/// A reason that nobody knows may be a bad one.
-impl From<FinishReason> for tithe_pricing::FinishReason {
-    fn from(reason: FinishReason) -> Self {
-        match reason {
-            FinishReason::Stop => Self::Stop,
-            FinishReason::Length => Self::Length,
-            FinishReason::Filtered => Self::ContentFilter,
-            FinishReason::Other => Self::Interrupted,
-        }
-    }
-}
-
 /// A whole completion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completion {
-    /// The text of the answer.
-    pub text: String,
-    /// Why it ended.
-    pub finish: FinishReason,
+    /// The answer.
+    pub reply: Reply,
     /// The tokens used, if the backend reported them. All zeros is a report too: it is not the same as `None`.
     pub usage: Option<Usage>,
 }
@@ -81,14 +36,14 @@ pub struct Completion {
 /// A part of a completion that is streamed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChatEvent {
-    /// More text. Never empty.
-    Delta(String),
+    /// More of the answer.
+    Delta(Delta),
     /// What the backend says that it has used so far. Only what is known when an answer fails needs it: the end repeats it.
     Used(Usage),
     /// The end; nothing follows. A stream that stops without it was cut off.
     Finished {
         /// Why it ended.
-        finish: FinishReason,
+        finish: Finish,
         /// The tokens used, if the backend reported them.
         usage: Option<Usage>,
     },

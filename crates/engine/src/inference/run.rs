@@ -1,18 +1,19 @@
 //! Running a model: request in, deltas out; at the end what was delivered, what was used, and how it ended.
 
-use super::meter::{Answer, Meter, count};
-use super::port::{ChatEvent, ChatRequest, FinishReason, Inference, InferenceError};
+use super::meter::{Answer, Meter, count_reply};
+use super::port::{ChatEvent, ChatRequest, Inference, InferenceError};
 use super::run_metrics::RunMetrics;
 use futures_util::StreamExt;
 use std::time::Duration;
+use tithe_chat::{Delta, Finish, Part, Reply};
 use tithe_pricing::{Catalogue, Usage};
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, debug_span, warn};
 
-/// Receives the text of an answer as it is generated.
-pub type Listener<'a> = &'a (dyn Fn(&str) + Send + Sync);
+/// Receives an answer as it is generated.
+pub type Listener<'a> = &'a (dyn Fn(&Delta) + Send + Sync);
 
-/// Runs a model for at most `patience`. The text goes to `listener` as it is generated; without a listener, it is only
+/// Runs a model for at most `patience`. The answer goes to `listener` as it is generated; without a listener, it is only
 /// returned. `meter` knows at any time what has been used. An answer that is not complete when the time is over is cut: what was delivered is an answer that ended at a length.
 ///
 /// # Errors
@@ -42,23 +43,23 @@ async fn answer(
     listener: Option<Listener<'_>>,
 ) -> Result<Answer, InferenceError> {
     let until = Instant::now() + patience;
-    let (text, usage, finish) = if let Some(listener) = listener {
+    let (reply, usage) = if let Some(listener) = listener {
         stream(backend, request, until, meter, listener).await?
     } else {
         let completion =
             timeout_at(until, backend.complete(request)).await.map_err(|_| InferenceError::TimedOut)??;
-        (storable(completion.text), completion.usage, completion.finish)
+        (storable_reply(completion.reply), completion.usage)
     };
-    // With text, a report of nothing is a missing report.
-    let usage = usage.filter(|usage| text.is_empty() || *usage != Usage::default());
+    // With an answer, a report of nothing is a missing report.
+    let usage = usage.filter(|usage| reply.parts.is_empty() || *usage != Usage::ZERO);
     let estimated = usage.is_none();
     if estimated {
         warn!(model = request.model, "the backend has reported no usage; tokens are counted");
     }
-    let usage = usage.unwrap_or_else(|| count(catalogue, request, &text));
+    let usage = usage.unwrap_or_else(|| count_reply(catalogue, request, &reply));
     // From here on that is what the run has used, whoever pays for it.
     meter.lock().reported = Some(usage);
-    Ok(Answer { text, usage, estimated, finish })
+    Ok(Answer { reply, usage, estimated })
 }
 
 async fn stream(
@@ -67,7 +68,7 @@ async fn stream(
     until: Instant,
     meter: &Meter,
     listener: Listener<'_>,
-) -> Result<(String, Option<Usage>, FinishReason), InferenceError> {
+) -> Result<(Reply, Option<Usage>), InferenceError> {
     let started = timeout_at(until, backend.stream(request)).await;
     let mut events = started.map_err(|_| InferenceError::TimedOut)??;
     loop {
@@ -75,7 +76,7 @@ async fn stream(
             Ok(Some(event)) => event,
             Ok(None) => return Err(InferenceError::Interrupted(None)),
             Err(_elapsed) if !meter.has_begun() => return Err(InferenceError::TimedOut),
-            Err(_elapsed) => return Ok((meter.take_text(), None, FinishReason::Length)),
+            Err(_elapsed) => return Ok((meter.take(Finish::Length), None)),
         };
         match event? {
             ChatEvent::Delta(delta) => {
@@ -84,12 +85,45 @@ async fn stream(
                 meter.push(&delta);
             }
             ChatEvent::Used(used) => meter.lock().reported = Some(used),
-            ChatEvent::Finished { finish, usage } => return Ok((meter.take_text(), usage, finish)),
+            ChatEvent::Finished { finish, usage } => return Ok((meter.take(finish), usage)),
         }
     }
 }
 
-/// The text without U+0000, which not every database can store and no answer needs.
-fn storable(text: String) -> String {
-    if text.contains('\0') { text.replace('\0', "\u{FFFD}") } else { text }
+/// A piece without U+0000, which not every database can store and no answer needs.
+fn storable(mut delta: Delta) -> Delta {
+    match &mut delta {
+        Delta::Text(text)
+        | Delta::Reasoning(text)
+        | Delta::ReasoningSignature(text)
+        | Delta::RedactedReasoning(text)
+        | Delta::Arguments { json: text, .. } => make_storable(text),
+        Delta::ToolCall { id, name, .. } => {
+            make_storable(id);
+            make_storable(name);
+        }
+    }
+    delta
+}
+
+fn storable_reply(mut reply: Reply) -> Reply {
+    for part in &mut reply.parts {
+        match part {
+            Part::Text(text) => make_storable(text),
+            Part::Reasoning(reasoning) => make_storable(&mut reasoning.text),
+            Part::ToolCall(call) => {
+                make_storable(&mut call.id);
+                make_storable(&mut call.name);
+                make_storable(&mut call.arguments);
+            }
+            Part::Image(_) | Part::ToolResult(_) => {}
+        }
+    }
+    reply
+}
+
+fn make_storable(text: &mut String) {
+    if text.contains('\0') {
+        *text = text.replace('\0', "\u{FFFD}");
+    }
 }

@@ -15,6 +15,7 @@ use crate::quotes::Quotes;
 use crate::records::{IdempotencyRequest, StoredResponse};
 use crate::store::{Store, StoreError};
 use std::sync::Arc;
+use tithe_chat::Chat;
 use tithe_jobs::{Job, JobId, JobStart, NewJob};
 use tithe_lightning::{Invoice, OwnerId, PaymentHash, Purpose};
 use tithe_pricing::Priced;
@@ -92,7 +93,7 @@ impl Jobs {
         let model = self.quotes.work_model(new.model.as_deref())?;
         self.quotes.check_backend(&model.name)?;
         let terms = self.quotes.terms().await?;
-        let _fits = Quotes::work(model, &new.request, new.max_output_tokens, &terms)?;
+        let _fits = Quotes::work(model, &Chat::of(new.request.as_str()), new.max_output_tokens, &terms)?;
         let evaluation = self.quotes.evaluation(&new.request, &terms)?;
         Ok(Job::new(NewJob {
             id,

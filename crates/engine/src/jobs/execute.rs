@@ -5,9 +5,11 @@ use super::step::{Step, commit_result};
 use super::work_finish::{Fault, WorkFinish, WorkOutcome};
 use super::worker::{work_failed, work_without_answer};
 use crate::error_chain::chain;
-use crate::inference::{self, Answer, ChatRequest, InferenceError, Message, Role};
+use crate::inference::{self, Answer, ChatRequest, InferenceError};
 use crate::quotes::UnpaidRun;
+use std::sync::Arc;
 use std::time::Duration;
+use tithe_chat::{Chat, Delta};
 use tithe_jobs::{Job, WorkTerms};
 use tracing::{info, warn};
 
@@ -24,14 +26,18 @@ impl Jobs {
         self.feed.begin_text(job.id, job.lease.claims);
         let request = ChatRequest {
             model: job.model.clone(),
-            messages: vec![Message { role: Role::User, text: job.request.to_string() }],
+            chat: Arc::new(Chat::of(&*job.request)),
             max_output_tokens: work.quote.tokens.max_output,
             deterministic: false,
         };
         let occasion = format!("work:{}", job.lease.claims);
         let run = UnpaidRun::new(&self.quotes, &work.quote, request, job.id.0, occasion);
         let ports = &self.core.ports;
-        let listen = |delta: &str| self.feed.add_text(job.id, job.lease.claims, delta);
+        let listen = |delta: &Delta| {
+            if let Delta::Text(text) = delta {
+                self.feed.add_text(job.id, job.lease.claims, text);
+            }
+        };
         let patience = self.core.settings.work_timeout;
         let (backend, catalogue) = (ports.inference.as_ref(), &ports.catalogue);
         let answered =
@@ -72,16 +78,13 @@ impl Jobs {
     async fn work_answered(&self, job: &Job, answer: Answer, run: UnpaidRun) -> Step {
         self.backend.answered(&job.model);
         let usage = answer.usage;
-        if answer.text.trim().is_empty() {
+        let (text, finish) = (answer.reply.text(), inference::finish_reason(answer.reply.finish));
+        if text.trim().is_empty() {
             run.unpaid(&usage).await;
-            return self.work_end(job, work_without_answer(answer.finish)).await;
+            return self.work_end(job, work_without_answer(answer.reply.finish)).await;
         }
-        let outcome = WorkOutcome::Completed {
-            text: answer.text.into(),
-            usage,
-            estimated: answer.estimated,
-            finish: answer.finish.into(),
-        };
+        let outcome =
+            WorkOutcome::Completed { text: text.into(), usage, estimated: answer.estimated, finish };
         let step = self.work_end(job, outcome).await;
         if step.is_committed() {
             run.paid();

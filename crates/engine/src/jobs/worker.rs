@@ -12,11 +12,11 @@ use super::step::{Step, commit_result};
 use super::work_finish::{Fault, WorkOutcome};
 use crate::error::EngineError;
 use crate::error_chain::chain;
-use crate::inference::FinishReason;
 use crate::log::millis;
 use crate::payments::{InvoiceIssue, MintError, NewInvoice};
 use std::sync::Arc;
 use std::time::Duration;
+use tithe_chat::Finish;
 use tithe_jobs::{Job, JobClaim, JobState, WorkTerms};
 use tithe_lightning::{OwnerId, Purpose};
 use tokio_util::sync::CancellationToken;
@@ -39,11 +39,11 @@ pub(super) fn evaluation_failed() -> Verdict {
 }
 
 /// The outcome of work that has no answer.
-pub(super) fn work_without_answer(finish: FinishReason) -> WorkOutcome {
+pub(super) fn work_without_answer(finish: Finish) -> WorkOutcome {
     let why = match finish {
-        FinishReason::Length => "The model used up its output limit before it answered.",
-        FinishReason::Filtered => "The model's content filter let no answer through.",
-        FinishReason::Stop | FinishReason::Other => "The model gave no answer.",
+        Finish::Length => "The model used up its output limit before it answered.",
+        Finish::ContentFilter => "The model's content filter let no answer through.",
+        Finish::Stop | Finish::ToolCalls | Finish::Other => "The model gave no answer.",
     };
     WorkOutcome::Failed {
         message: format!("{why} What was paid for the work is refunded in full."),

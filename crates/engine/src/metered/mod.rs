@@ -2,10 +2,12 @@
 //!
 //! It is the same for every payer. Whoever pays sets something aside before, and settles what was done after it.
 
+mod prompt;
 mod quotes;
 mod slots;
 mod work;
 
+pub use prompt::Prompt;
 pub(crate) use quotes::MeteredQuotes;
 pub(crate) use slots::RequestSlots;
 pub use work::{Client, Delivered, Listener};

@@ -2,28 +2,30 @@
 
 use super::quotes::MeteredQuotes;
 use crate::error_chain::chain;
-use crate::inference::{self, BackendHealth, ChatRequest, Inference, InferenceError, Message, Role};
+use super::prompt::Prompt;
+use crate::inference::{self, BackendHealth, ChatRequest, Inference, InferenceError};
 use crate::quotes::evaluation::{Judgement, UNREADABLE};
 use crate::quotes::{Evaluated, Quotes, UnpaidRun};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tithe_chat::{Delta, Finish, Part, Reply};
 use tithe_money::Msats;
 use tithe_pricing::{FinishReason, Priced, Usage};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Receives the text of an answer as it is generated.
-pub type Listener = Arc<dyn Fn(&str) + Send + Sync>;
+/// Receives an answer as it is generated.
+pub type Listener = Arc<dyn Fn(&Delta) + Send + Sync>;
 
 /// Who waits for an answer.
 #[derive(Clone)]
 pub struct Client {
-    /// Receives the text as it is generated; `None` if only the whole answer is wanted.
+    /// Receives the answer as it is generated; `None` if only the whole answer is wanted.
     pub listener: Option<Listener>,
     /// Cancelled when the client of a stream has gone: what was delivered is charged.
     pub gone: CancellationToken,
-    /// How many bytes of the text were sent to the client of a stream.
+    /// How many bytes of what the model wrote ([`Delta::written`]) were sent to the client of a stream.
     pub sent: Arc<AtomicUsize>,
 }
 
@@ -31,8 +33,8 @@ pub struct Client {
 pub(crate) struct MeteredRequest<'a> {
     /// The id of the request, which what it costs is booked by.
     pub(crate) id: Uuid,
-    /// The text.
-    pub(crate) text: &'a str,
+    /// What is asked of the model.
+    pub(crate) prompt: &'a Prompt,
     /// The prices.
     pub(crate) quotes: &'a MeteredQuotes,
     /// The backend that does the work.
@@ -43,7 +45,7 @@ pub(crate) struct MeteredRequest<'a> {
     pub(crate) patience: Duration,
     /// Who waits for the answer.
     pub(crate) client: &'a Client,
-    /// Whether an answer without any text is a failure although the model has generated something, such as reasoning. It is not where
+    /// Whether an answer with nothing for the customer is a failure although the model has generated something, such as reasoning. It is not where
     /// a failure costs the customer nothing at all: a request could make the model work for nothing, again and again.
     pub(crate) needs_text: bool,
 }
@@ -51,6 +53,8 @@ pub(crate) struct MeteredRequest<'a> {
 /// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivered {
+    /// The answer; what a client who has left got of it is only in `text`.
+    pub reply: Arc<Reply>,
     /// The text that was delivered.
     pub text: Arc<str>,
     /// The tokens of the work, without the evaluation.
@@ -98,8 +102,8 @@ impl MeteredRequest<'_> {
     pub(crate) async fn run(&self, quotes: &Arc<Quotes>) -> Result<Worked, Failure> {
         let mut runs = Vec::new();
         let mut cost = Msats::ZERO;
-        if let Some(quote) = &self.quotes.evaluation {
-            let evaluated = quotes.evaluate(quote, self.text, self.id, "evaluation").await;
+        if let (Some(quote), Some(text)) = (&self.quotes.evaluation, self.prompt.as_text()) {
+            let evaluated = quotes.evaluate(quote, text, self.id, "evaluation").await;
             let Evaluated { judgement, run, usage } = evaluated.map_err(|failure| {
                 quotes.suspect(&quote.model, &failure);
                 Failure::Backend(failure)
@@ -137,12 +141,12 @@ impl MeteredRequest<'_> {
         let quote = &self.quotes.work;
         let chat = ChatRequest {
             model: quote.model.clone(),
-            messages: vec![Message { role: Role::User, text: self.text.to_owned() }],
+            chat: Arc::clone(self.prompt.as_chat()),
             max_output_tokens: quote.tokens.max_output,
             deterministic: false,
         };
         let run = UnpaidRun::new(quotes, quote, chat, self.id, "work".to_owned());
-        let listen = |delta: &str| {
+        let listen = |delta: &Delta| {
             if let Some(listener) = &self.client.listener {
                 listener(delta);
             }
@@ -158,7 +162,8 @@ impl MeteredRequest<'_> {
                 let price = quote.price_or_max(&delivered).msats;
                 let lost = quote.price_or_max(&used).msats.saturating_sub(price);
                 let (usage, estimated, finish) = (delivered, true, FinishReason::Interrupted);
-                return Ok((Delivered { text: text.into(), usage, estimated, finish }, run, lost));
+                let reply = Arc::new(Reply { parts: Vec::new(), finish: Finish::Other });
+                return Ok((Delivered { reply, text: text.into(), usage, estimated, finish }, run, lost));
             }
         };
         let answer = match answered {
@@ -175,13 +180,13 @@ impl MeteredRequest<'_> {
             health.answered(&quote.model);
         }
         let usage = answer.usage;
-        let is_empty = answer.text.trim().is_empty();
-        if is_empty && (self.needs_text || usage.output_tokens == 0) {
+        if is_empty(&answer.reply) && (self.needs_text || usage.output_tokens == 0) {
             run.unpaid(&usage).await;
             return Err(Failure::Empty);
         }
-        let (estimated, finish) = (answer.estimated, answer.finish.into());
-        Ok((Delivered { text: answer.text.into(), usage, estimated, finish }, run, Msats::ZERO))
+        let (estimated, finish) = (answer.estimated, inference::finish_reason(answer.reply.finish));
+        let (text, reply) = (answer.reply.text().into(), Arc::new(answer.reply));
+        Ok((Delivered { reply, text, usage, estimated, finish }, run, Msats::ZERO))
     }
 }
 
@@ -205,7 +210,9 @@ impl Worked {
 impl Delivered {
     /// What a client gets who had gone before the backend was asked.
     pub(crate) fn nothing() -> Self {
-        Self { text: "".into(), usage: Usage::default(), estimated: false, finish: FinishReason::Interrupted }
+        let reply = Arc::new(Reply { parts: Vec::new(), finish: Finish::Other });
+        let (text, finish) = ("".into(), FinishReason::Interrupted);
+        Self { reply, text, usage: Usage::ZERO, estimated: false, finish }
     }
 }
 
@@ -232,6 +239,15 @@ impl Failure {
     pub(crate) const fn is_refusal(&self) -> bool {
         matches!(self, Self::Backend(InferenceError::Refused(_)))
     }
+}
+
+/// Whether an answer has nothing for the customer: neither text nor the call of a function.
+fn is_empty(reply: &Reply) -> bool {
+    !reply.parts.iter().any(|part| match part {
+        Part::Text(text) => !text.trim().is_empty(),
+        Part::ToolCall(_) => true,
+        Part::Reasoning(_) | Part::Image(_) | Part::ToolResult(_) => false,
+    })
 }
 
 /// Books runs that nobody pays for.

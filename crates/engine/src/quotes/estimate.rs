@@ -3,6 +3,7 @@
 use super::service::Quotes;
 use crate::error::EngineError;
 use crate::pool::PoolStatus;
+use tithe_chat::Chat;
 use tithe_free_tier::Decision;
 use tithe_money::{Msats, Sats, UsdMicros};
 use tithe_pricing::{BtcQuote, Priced, Quote};
@@ -62,7 +63,7 @@ impl Quotes {
         let model = self.work_model(model)?;
         self.check_text(request)?;
         let terms = self.terms().await?;
-        let work = Self::work(model, request, max_output_tokens, &terms)?;
+        let work = Self::work(model, &Chat::of(request), max_output_tokens, &terms)?;
         let evaluation = self.evaluation(request, &terms)?;
         let evaluation_fee = evaluation.full_amount()?;
         let fee = evaluation_fee.to_msats();

@@ -56,10 +56,11 @@ impl Quotes {
             };
             self.backend.answered(&quote.model);
             let usage = answer.usage;
-            match evaluation::read(&answer.text) {
+            let text = answer.reply.text();
+            match evaluation::read(&text) {
                 Ok(judgement) => return Ok(Evaluated { judgement: Some(judgement), run, usage }),
                 Err(failure) => {
-                    let chars = answer.text.chars().count();
+                    let chars = text.chars().count();
                     warn!(error = chain(&failure), chars, runs, "the evaluation is unreadable");
                 }
             }

@@ -1,7 +1,9 @@
 //! The evaluation of a request: the prompt for the evaluation model, and how its answer is read.
 
-use crate::inference::{ChatRequest, Message, Role};
+use crate::inference::ChatRequest;
 use serde::Deserialize;
+use std::sync::Arc;
+use tithe_chat::{Chat, Message, Role};
 
 /// The longest reason that is shown to a customer, in characters.
 const MAX_REASON_CHARS: usize = 500;
@@ -38,12 +40,10 @@ struct AnswerForm {
 
 /// The chat that evaluates `request`.
 pub(crate) fn chat(model: &str, request: &str, max_output_tokens: u64) -> ChatRequest {
+    let messages = vec![Message::text(Role::System, INSTRUCTIONS), Message::text(Role::User, request)];
     ChatRequest {
         model: model.to_owned(),
-        messages: vec![
-            Message { role: Role::System, text: INSTRUCTIONS.to_owned() },
-            Message { role: Role::User, text: request.to_owned() },
-        ],
+        chat: Arc::new(Chat { messages, ..Chat::default() }),
         max_output_tokens,
         deterministic: true,
     }

@@ -3,9 +3,10 @@
 use super::evaluation::INSTRUCTIONS;
 use crate::core::Core;
 use crate::error::{EngineError, RequestError};
-use crate::inference::{BackendHealth, InferenceError, TEXT_BYTES_MAX};
+use crate::inference::{BackendHealth, InferenceError, TEXT_BYTES_MAX, input_tokens};
 use crate::pool::Pool;
 use std::sync::Arc;
+use tithe_chat::Chat;
 use tithe_pricing::{Catalogue, Model, Quote, QuoteError, Terms};
 use tracing::error;
 
@@ -113,7 +114,7 @@ impl Quotes {
     /// The price of the work. No more output is quoted than the limits of this server let through.
     pub(crate) fn work(
         model: &Model,
-        request: &str,
+        chat: &Chat,
         wanted: Option<u64>,
         terms: &Terms,
     ) -> Result<Quote, QuoteError> {
@@ -122,7 +123,9 @@ impl Quotes {
             return Err(QuoteError::OutputLimit { asked, limit: most, model: model.name.clone() });
         }
         let wanted = wanted.or_else(|| Some(most).filter(|most| *most < model.default_max_output_tokens));
-        model.quote(&[request], wanted, terms)
+        // Counting is the expensive part; a limit that is out of range is refused first.
+        model.check_output_limit(wanted)?;
+        model.quote_tokens(input_tokens(model, chat), wanted, terms)
     }
 
     /// The price of evaluating a request.

@@ -12,12 +12,11 @@ use crate::committer::CommitError;
 use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::idempotency::KeyedResponse;
-use crate::metered::{Client, Delivered, Done, Failure, MeteredQuotes, MeteredRequest, Worked};
+use crate::metered::{Client, Delivered, Done, Failure, MeteredQuotes, MeteredRequest, Prompt, Worked};
 use crate::quotes::Quotes;
 use crate::records::{IdempotencyId, IdempotencyRequest};
 use std::sync::Arc;
 use std::time::Duration;
-use tithe_free_tier::RequestHash;
 use tithe_ledger::LedgerError;
 use tithe_money::Msats;
 use tithe_paywall::{LimitReached, UsageError};
@@ -40,8 +39,8 @@ const COMMIT_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 pub struct NewWork {
     /// What the caller's macaroon allows.
     pub access: SessionAccess,
-    /// The customer's request.
-    pub request: String,
+    /// What is asked of the model.
+    pub prompt: Prompt,
     /// The model; `None` means the operator's choice.
     pub model: Option<String>,
     /// The most output wanted, in tokens. Without it, the answer is as long as the balance allows.
@@ -54,7 +53,7 @@ pub struct NewWork {
 struct Running {
     request: SessionRequest,
     session: Session,
-    text: String,
+    prompt: Prompt,
     quotes: MeteredQuotes,
     client: Client,
     key: Option<IdempotencyId>,
@@ -116,23 +115,25 @@ impl Sessions {
         new: NewWork,
         idempotency: Option<IdempotencyRequest>,
     ) -> Result<Begun, EngineError> {
-        let NewWork { access, request: text, model, max_output_tokens, client } = new;
+        let NewWork { access, prompt, model, max_output_tokens, client } = new;
         let key = idempotency.as_ref().map(|request| request.id.clone());
-        self.quotes.check_text(&text)?;
+        if let Some(text) = prompt.as_text() {
+            self.quotes.check_text(text)?;
+        }
         let model = self.quotes.work_model(model.as_deref())?;
         if access.models.as_ref().is_some_and(|models| !models.contains(&model.name)) {
             return Err(EngineError::KeyModel { model: model.name.clone() });
         }
         let session = self.session_to_work_for(access.session).await?;
-        let evaluates = self.core.settings.session_evaluation;
-        if evaluates {
+        let evaluated = prompt.as_text().filter(|_| self.core.settings.session_evaluation);
+        if evaluated.is_some() {
             self.quotes.check_backend(&model.name)?;
         } else {
             self.quotes.check_work_backend(&model.name)?;
         }
         let terms = self.quotes.terms().await?;
-        let evaluation = if evaluates { Some(self.quotes.evaluation(&text, &terms)?) } else { None };
-        let work = Quotes::work(model, &text, max_output_tokens, &terms)?;
+        let evaluation = evaluated.map(|text| self.quotes.evaluation(text, &terms)).transpose()?;
+        let work = Quotes::work(model, prompt.as_chat(), max_output_tokens, &terms)?;
         let mut quotes = MeteredQuotes { evaluation, work };
         let (id, now) = (RequestId(self.core.new_id()), self.core.now());
         for _try in 0..BEGIN_TRIES_MAX {
@@ -165,7 +166,7 @@ impl Sessions {
                     );
                     let keys = access.keys.iter().map(|key| key.id).collect();
                     let request = SessionRequest { keys, ..request };
-                    let running = Running { request, session, text, quotes, client, key };
+                    let running = Running { request, session, prompt, quotes, client, key };
                     return Ok(Begun::Running(Box::new(running)));
                 }
                 Ok(SessionRequestBegun::Replayed(response)) => {
@@ -178,7 +179,7 @@ impl Sessions {
                     let Some(output) = shorter else {
                         return Err(EngineError::InsufficientBalance { required: limit, available });
                     };
-                    quotes.work = Quotes::work(model, &text, Some(output), &terms)?;
+                    quotes.work = Quotes::work(model, prompt.as_chat(), Some(output), &terms)?;
                 }
                 Err(CommitError::Refused(Refusal::KeyUsage(UsageError::Limit(reached)))) => {
                     let left = match reached {
@@ -187,7 +188,7 @@ impl Sessions {
                     };
                     let shorter = shortened(&quotes.work, max_output_tokens, left.saturating_sub(fee));
                     let Some(output) = shorter else { return Err(EngineError::KeyLimit(reached)) };
-                    quotes.work = Quotes::work(model, &text, Some(output), &terms)?;
+                    quotes.work = Quotes::work(model, prompt.as_chat(), Some(output), &terms)?;
                 }
                 Err(CommitError::Refused(Refusal::Session(refused))) => {
                     return Err(EngineError::SessionState(refused));
@@ -236,7 +237,7 @@ impl Sessions {
     async fn work(&self, running: &Running) -> Result<Worked, Failure> {
         let request = MeteredRequest {
             id: running.request.id.0,
-            text: &running.text,
+            prompt: &running.prompt,
             quotes: &running.quotes,
             backend: self.core.ports.inference.as_ref(),
             health: Some(&self.backend),
@@ -261,13 +262,13 @@ impl Sessions {
                 RequestOutcome::Failed { message: failure.message() }
             }
         };
-        let Running { request, session, text, .. } = running;
+        let Running { request, session, prompt, .. } = running;
         let command = SessionRequestFinish {
             request: request.id,
             session: session.id,
             identity: session.identity,
             keys: request.keys.clone(),
-            request_hash: RequestHash::of(text),
+            request_hash: prompt.hash(),
             outcome,
             finish,
         };
@@ -276,7 +277,7 @@ impl Sessions {
                 Ok(finished) => break Ok(*finished),
                 Err(CommitError::Refused(refusal)) => {
                     // An earlier try may have been committed although its outcome was not known.
-                    match self.finished_before(request.id, session).await {
+                    match self.finished_before(&command, session).await {
                         Ok(Some(finished)) => break Ok(finished),
                         Ok(None) => {
                             warn!(%refusal, "the result of the request was refused");
@@ -323,16 +324,21 @@ impl Sessions {
     /// The request as it is stored, if its end was committed and it was charged.
     async fn finished_before(
         &self,
-        id: RequestId,
+        command: &SessionRequestFinish,
         session: &Session,
     ) -> Result<Option<FinishedRequest>, EngineError> {
         let store = &self.core.ports.store;
-        let request = store.session_request(id).await?.filter(|request| request.cost().is_some());
+        let request = store.session_request(command.request).await?.filter(|request| request.cost().is_some());
         let Some(request) = request else { return Ok(None) };
         let account = store.account(account_of(session.id)).await?;
         let Some(account) = account else { return Ok(None) };
         let tier = self.identities.tier_of(session.identity).await?;
-        Ok(Some(FinishedRequest { request, balance: account.balance(), held: account.held(), tier }))
+        let reply = match &command.outcome {
+            RequestOutcome::Completed { reply, .. } => Some(Arc::clone(reply)),
+            _ => None,
+        };
+        let (balance, held) = (account.balance(), account.held());
+        Ok(Some(FinishedRequest { request, reply, balance, held, tier }))
     }
 }
 
@@ -345,8 +351,9 @@ enum Begun {
 /// How a request ends that the models have answered.
 fn outcome(worked: &Worked) -> RequestOutcome {
     let cost = worked.cost;
-    let completed = |Delivered { text, usage, estimated, finish }| RequestOutcome::Completed {
+    let completed = |Delivered { reply, text, usage, estimated, finish }| RequestOutcome::Completed {
         result: RequestResult { text, usage, estimated, finish },
+        reply,
         cost,
     };
     match worked.done.clone() {

@@ -7,6 +7,7 @@ use crate::charging::{Absorb, FinishedWork, Payer};
 use crate::records::{IdempotencyId, StoredResponse};
 use std::fmt::Debug;
 use std::sync::Arc;
+use tithe_chat::Reply;
 use tithe_free_tier::RequestHash;
 use tithe_ledger::HoldId;
 use tithe_money::Msats;
@@ -23,8 +24,10 @@ const TAKEN: &str =
 pub enum RequestOutcome {
     /// The work is done.
     Completed {
-        /// The answer.
+        /// The answer, for the record.
         result: RequestResult,
+        /// The answer, for the customer.
+        reply: Arc<Reply>,
         /// What the evaluation and the work cost.
         cost: Msats,
     },
@@ -54,6 +57,8 @@ pub enum RequestOutcome {
 pub struct FinishedRequest {
     /// The request.
     pub request: SessionRequest,
+    /// The answer, if the work is done.
+    pub reply: Option<Arc<Reply>>,
     /// The balance of the session.
     pub balance: Msats,
     /// What of it other requests hold.
@@ -190,7 +195,12 @@ impl Command for SessionRequestFinish {
             books.rows.sessions.put(observed)?;
         }
         let tier = self.identity.map(|pubkey| books.tier(pubkey)).transpose()?.unwrap_or(Tier::Anonymous);
-        let finished = FinishedRequest { request, balance: account.balance(), held: account.held(), tier };
+        let reply = match &self.outcome {
+            RequestOutcome::Completed { reply, .. } if !taken => Some(Arc::clone(reply)),
+            _ => None,
+        };
+        let (balance, held) = (account.balance(), account.held());
+        let finished = FinishedRequest { request, reply, balance, held, tier };
         if let Some((key, render)) = self.finish.as_ref().filter(|_| !taken) {
             match self.outcome {
                 RequestOutcome::Failed { .. } => books.key_release(key)?,

@@ -1,0 +1,44 @@
+//! What a metered request asks of the model.
+
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use tithe_chat::Chat;
+use tithe_free_tier::RequestHash;
+
+/// What a metered request asks of the model.
+#[derive(Debug, Clone)]
+pub struct Prompt {
+    chat: Arc<Chat>,
+    text: Option<String>,
+    hash: RequestHash,
+}
+
+impl Prompt {
+    /// One text, which is evaluated first if the operator wants that.
+    #[must_use]
+    pub fn text(text: String) -> Self {
+        Self { chat: Arc::new(Chat::of(text.as_str())), hash: RequestHash::of(&text), text: Some(text) }
+    }
+
+    /// A chat of the AI API, which is not evaluated. `body` is the request as it was sent.
+    #[must_use]
+    pub fn chat(chat: Chat, body: &[u8]) -> Self {
+        let hash = RequestHash::from_bytes(Sha256::digest(body).into());
+        Self { chat: Arc::new(chat), text: None, hash }
+    }
+
+    /// The chat that the model continues.
+    pub(crate) const fn as_chat(&self) -> &Arc<Chat> {
+        &self.chat
+    }
+
+    /// The text, which can be evaluated; `None` for a chat.
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        self.text.as_deref()
+    }
+
+    /// The SHA-256 of the request, for the log of grants.
+    pub(crate) const fn hash(&self) -> RequestHash {
+        self.hash
+    }
+}

@@ -70,6 +70,13 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// An answer of one text, or an empty one.
+    #[must_use]
+    pub fn of(text: &str, finish: Finish) -> Self {
+        let parts = if text.is_empty() { Vec::new() } else { vec![Part::Text(text.to_owned())] };
+        Self { parts, finish }
+    }
+
     /// All text of the answer, without reasoning.
     #[must_use]
     pub fn text(&self) -> String {

@@ -5,16 +5,16 @@ use crate::sse::{Event, Parser};
 use crate::transport::{Answer, BackendText, ErrorKind, Piece};
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::Value;
-use tithe_engine::inference::{ChatEvent, ChatStream, Completion, FinishReason, InferenceError};
+use std::collections::VecDeque;
+use tithe_chat::{Delta, Finish, Part, Reply};
+use tithe_engine::inference::{ChatEvent, ChatStream, Completion, InferenceError};
 use tithe_pricing::Usage;
 
 /// The content of one server-sent event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Generated text; it may be empty.
-    Delta(String),
-    /// Content that customers do not see.
-    Silent,
+    /// More may follow.
+    More,
     /// The last event.
     Last,
     /// An error, as described by the backend.
@@ -23,8 +23,8 @@ pub(crate) enum Step {
 
 /// The stream format of one API.
 pub(crate) trait Protocol: Send + 'static {
-    /// Processes the next event.
-    fn step(&mut self, event: &Event) -> Result<Step, InferenceError>;
+    /// Processes the next event. What it adds to the answer goes to the end of `deltas`; empty pieces are dropped later.
+    fn step(&mut self, event: &Event, deltas: &mut VecDeque<Delta>) -> Result<Step, InferenceError>;
 
     /// The end of the completion, if it was part of the events so far. Later events only add to it.
     fn ending(&self) -> Option<ChatEvent>;
@@ -37,8 +37,14 @@ struct Reading<P> {
     answer: Answer,
     parser: Parser,
     protocol: P,
-    /// The bytes of text that were delivered.
+    /// What is to be delivered next.
+    deltas: VecDeque<Delta>,
+    /// What follows it, if that is the end.
+    last: Option<Step>,
+    /// The bytes that the model has written and that were delivered.
     delivered: usize,
+    /// Whether anything was delivered, also what nobody reads.
+    has_delivered: bool,
     /// What was last passed on of what the backend has used.
     used: Option<Usage>,
     /// Whether any event has come.
@@ -52,6 +58,27 @@ impl<P: Protocol> Reading<P> {
             if let Some(used) = self.protocol.used().filter(|used| self.used != Some(*used)) {
                 self.used = Some(used);
                 return Ok(ChatEvent::Used(used));
+            }
+            while let Some(delta) = self.deltas.pop_front() {
+                if is_empty(&delta) {
+                    continue;
+                }
+                let bytes = self.delivered.saturating_add(delta.written().len());
+                if bytes > self.answer.text_bytes_max() {
+                    return self
+                        .cut()
+                        .ok_or_else(|| BackendFailure::Wrong("it is longer than the limit").nonsense());
+                }
+                self.delivered = bytes;
+                self.has_delivered = true;
+                return Ok(ChatEvent::Delta(delta));
+            }
+            match self.last.take() {
+                Some(Step::Last) => {
+                    return self.ending().ok_or_else(|| BackendFailure::CutShort.interrupted());
+                }
+                Some(Step::Error(error)) => return Err(reported(&error, self.has_delivered)),
+                Some(Step::More) | None => {}
             }
             let Some(event) = self.parser.next() else {
                 if std::mem::take(&mut self.ended) {
@@ -78,20 +105,8 @@ impl<P: Protocol> Reading<P> {
                 continue;
             };
             self.begun = true;
-            match self.protocol.step(&event)? {
-                Step::Delta(text) if !text.is_empty() => {
-                    if self.delivered.saturating_add(text.len()) > self.answer.text_bytes_max() {
-                        return self
-                            .cut()
-                            .ok_or_else(|| BackendFailure::Wrong("it is longer than the limit").nonsense());
-                    }
-                    self.delivered = self.delivered.saturating_add(text.len());
-                    return Ok(ChatEvent::Delta(text));
-                }
-                Step::Delta(_) | Step::Silent => {}
-                Step::Last => return self.ending().ok_or_else(|| BackendFailure::CutShort.interrupted()),
-                Step::Error(error) => return Err(reported(&error, self.delivered > 0)),
-            }
+            let step = self.protocol.step(&event, &mut self.deltas)?;
+            self.last = (step != Step::More).then_some(step);
         }
     }
 
@@ -102,7 +117,7 @@ impl<P: Protocol> Reading<P> {
     /// The end of an answer that a limit of ours cuts: what was delivered is an answer that is cut at a length. `None` if nothing
     /// was delivered.
     fn cut(&self) -> Option<ChatEvent> {
-        (self.delivered > 0).then_some(ChatEvent::Finished { finish: FinishReason::Length, usage: None })
+        self.has_delivered.then_some(ChatEvent::Finished { finish: Finish::Length, usage: None })
     }
 }
 
@@ -123,8 +138,18 @@ pub(crate) fn reported(error: &Value, delivered: bool) -> InferenceError {
 
 /// Streams `answer`. Nothing is read ahead, and dropping the stream drops the response.
 pub(crate) fn read(answer: Answer, protocol: impl Protocol) -> ChatStream {
-    let parser = Parser::default();
-    let reading = Reading { answer, parser, protocol, delivered: 0, used: None, begun: false, ended: false };
+    let reading = Reading {
+        answer,
+        parser: Parser::default(),
+        protocol,
+        deltas: VecDeque::new(),
+        last: None,
+        delivered: 0,
+        has_delivered: false,
+        used: None,
+        begun: false,
+        ended: false,
+    };
     stream::unfold(Some(reading), |reading| async move {
         let mut reading = reading?;
         let event = reading.next().await;
@@ -136,7 +161,43 @@ pub(crate) fn read(answer: Answer, protocol: impl Protocol) -> ChatStream {
 
 /// Streams a completion that arrived as a whole although a stream was requested.
 pub(crate) fn of_whole(completion: Completion) -> ChatStream {
-    let Completion { text, finish, usage } = completion;
-    let delta = (!text.is_empty()).then_some(Ok(ChatEvent::Delta(text)));
-    stream::iter(delta.into_iter().chain([Ok(ChatEvent::Finished { finish, usage })])).boxed()
+    let Completion { reply: Reply { parts, finish }, usage } = completion;
+    let mut calls = 0..;
+    let deltas: Vec<Delta> = parts.into_iter().flat_map(|part| deltas_of(part, &mut calls)).collect();
+    let deltas = deltas.into_iter().filter(|delta| !is_empty(delta)).map(ChatEvent::Delta);
+    stream::iter(deltas.chain([ChatEvent::Finished { finish, usage }]).map(Ok)).boxed()
+}
+
+/// The pieces of a part of an answer.
+fn deltas_of(part: Part, calls: &mut impl Iterator<Item = usize>) -> Vec<Delta> {
+    match part {
+        Part::Text(text) => vec![Delta::Text(text)],
+        Part::Reasoning(reasoning) if reasoning.is_redacted => {
+            reasoning.signature.into_iter().map(Delta::RedactedReasoning).collect()
+        }
+        Part::Reasoning(reasoning) => {
+            let signature = reasoning.signature.map(Delta::ReasoningSignature);
+            [Delta::Reasoning(reasoning.text)].into_iter().chain(signature).collect()
+        }
+        Part::ToolCall(call) => {
+            let index = calls.next().unwrap_or_default();
+            vec![
+                Delta::ToolCall { index, id: call.id, name: call.name },
+                Delta::Arguments { index, json: call.arguments },
+            ]
+        }
+        Part::Image(_) | Part::ToolResult(_) => Vec::new(),
+    }
+}
+
+/// Whether a piece adds nothing.
+fn is_empty(delta: &Delta) -> bool {
+    match delta {
+        Delta::Text(text)
+        | Delta::Reasoning(text)
+        | Delta::ReasoningSignature(text)
+        | Delta::RedactedReasoning(text)
+        | Delta::Arguments { json: text, .. } => text.is_empty(),
+        Delta::ToolCall { .. } => false,
+    }
 }

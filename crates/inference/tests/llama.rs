@@ -11,9 +11,9 @@
 
 use futures_util::TryStreamExt as _;
 use std::env;
-use tithe_engine::inference::{
-    ChatEvent, ChatRequest, FinishReason, Inference, InferenceError, Message, Role,
-};
+use std::sync::Arc;
+use tithe_chat::{Chat, Finish, Message, Role};
+use tithe_engine::inference::{ChatEvent, ChatRequest, Inference, InferenceError};
 use tithe_inference::{Anthropic, AnthropicSettings, ApiKey, OpenAiCompatible, OpenAiSettings};
 
 const OUTPUT_TOKENS: u64 = 12;
@@ -21,10 +21,13 @@ const OUTPUT_TOKENS: u64 = 12;
 fn request() -> ChatRequest {
     ChatRequest {
         model: "tiny".to_owned(),
-        messages: vec![
-            Message { role: Role::System, text: "Be brief.".to_owned() },
-            Message { role: Role::User, text: "Tell me of the first people.".to_owned() },
-        ],
+        chat: Arc::new(Chat {
+            messages: vec![
+                Message::text(Role::System, "Be brief."),
+                Message::text(Role::User, "Tell me of the first people."),
+            ],
+            ..Chat::default()
+        }),
         max_output_tokens: OUTPUT_TOKENS,
         deterministic: true,
     }
@@ -50,8 +53,8 @@ fn right_key() -> String {
 async fn whole_completions_have_text_and_real_usage() {
     for (api, backend) in backends(&right_key()) {
         let completion = backend.complete(&request()).await.unwrap();
-        assert!(!completion.text.is_empty(), "{api}");
-        assert_eq!(completion.finish, FinishReason::Length, "{api}");
+        assert!(!completion.reply.text().is_empty(), "{api}");
+        assert_eq!(completion.reply.finish, Finish::Length, "{api}");
         let usage = completion.usage.expect("llama-server reports usage");
         assert_eq!(usage.output_tokens, OUTPUT_TOKENS, "{api}");
         assert!(usage.input_tokens > usage.cached_input_tokens, "{api}: {usage:?}");
@@ -67,15 +70,15 @@ async fn streams_say_what_completions_say() {
         let Some(ChatEvent::Finished { finish, usage: Some(usage) }) = events.pop() else {
             unreachable!("{api}: the stream ends with its usage")
         };
-        assert_eq!(finish, FinishReason::Length, "{api}");
+        assert_eq!(finish, Finish::Length, "{api}");
         assert_eq!(usage.output_tokens, OUTPUT_TOKENS, "{api}");
         assert_eq!(usage.input_tokens, whole.usage.unwrap().input_tokens, "{api}: cached or not");
         let deltas = events.into_iter().map(|event| match event {
-            ChatEvent::Delta(text) => text,
+            ChatEvent::Delta(delta) => delta.written().to_owned(),
             ChatEvent::Used(_) => String::new(),
             ChatEvent::Finished { .. } => unreachable!("{api}: there is one end"),
         });
-        assert_eq!(deltas.collect::<String>(), whole.text, "{api}");
+        assert_eq!(deltas.collect::<String>(), whole.reply.text(), "{api}");
     }
 }
 

@@ -4,6 +4,7 @@ use crate::command::Command;
 use crate::scene::{msats, usage};
 use std::sync::Arc;
 use std::time::Duration;
+use tithe_chat::{Finish, Reply};
 use tithe_engine::asks::{
     AskBegin, AskFinish, AskOutcome, AskPayer, AskRelease, AskRenew, FinishedAsk, NewAskPayer, RenderAsk,
 };
@@ -119,7 +120,7 @@ pub fn expire_of(n: u128, install: InstallId) -> Command {
 #[must_use]
 pub fn answer(text: &str) -> Delivered {
     let finish = tithe_jobs::FinishReason::Stop;
-    Delivered { text: Arc::from(text), usage: usage(50), estimated: false, finish }
+    Delivered { reply: Arc::new(Reply::of(text, Finish::Stop)), text: Arc::from(text), usage: usage(50), estimated: false, finish }
 }
 
 /// The work is done, and has cost so many msats.

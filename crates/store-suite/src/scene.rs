@@ -3,6 +3,7 @@
 use crate::command::{Command, Outcome, Reply, batch, outcomes};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+use tithe_chat::Finish;
 use tithe_clock::Timestamp;
 use tithe_engine::books::Posting;
 use tithe_engine::jobs::{Verdict, WorkOutcome};
@@ -12,6 +13,7 @@ use tithe_ledger::{AccountId, TransferKey, TransferKind};
 use tithe_lightning::{Invoice, InvoiceState, OwnerId, Preimage, Purpose, ReceivedPayment};
 use tithe_money::{BasisPoints, BtcPrice, Msats, Sats, UsdMicros};
 use tithe_pricing::{BtcQuote, Catalogue, Quote, Terms, Usage};
+use tithe_sessions::RequestResult;
 use uuid::Uuid;
 
 /// When scenes begin.
@@ -229,4 +231,9 @@ pub fn claim(owner: u8, now: Timestamp, limit: usize) -> JobClaim {
 async fn claim_job(store: &dyn Store, id: JobId, now: Timestamp) -> Lease {
     let jobs = store.jobs_claim(&claim(1, now, 100)).await.unwrap();
     jobs.iter().find(|job| job.id == id).expect("the job can be claimed").lease
+}
+
+/// An answer, as its customer gets it.
+pub(crate) fn answer_of(result: &RequestResult) -> Arc<tithe_chat::Reply> {
+    Arc::new(tithe_chat::Reply::of(&result.text, Finish::Stop))
 }

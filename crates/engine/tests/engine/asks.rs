@@ -9,7 +9,7 @@ use tithe_engine::credits::PresentedInstall;
 use tithe_engine::idempotency::KeyedResponse;
 use tithe_engine::identities::{AuthNonceConsume, RequestSignature};
 use tithe_engine::jobs::Origin;
-use tithe_engine::metered::Client;
+use tithe_engine::metered::{Client, Prompt};
 use tithe_engine::records::{AuthNonceId, AuthNonceKind, StoredResponse};
 use tithe_engine::{EngineError, InvalidCredential, PaymentNeeded};
 use tithe_ledger::TransferKind;
@@ -44,7 +44,7 @@ pub fn plain(request: &str) -> NewAsk {
         identity: None,
         signature: RequestSignature(None),
         origin: None,
-        request: request.to_owned(),
+        prompt: Prompt::text(request.to_owned()),
         model: None,
         max_output_tokens: None,
         client: Client {

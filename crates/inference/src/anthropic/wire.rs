@@ -7,7 +7,9 @@ use crate::sse::Event;
 use crate::transport::Delivery;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
-use tithe_engine::inference::{ChatEvent, ChatRequest, Completion, FinishReason, InferenceError, Role};
+use std::collections::VecDeque;
+use tithe_chat::{Delta as ReplyDelta, Finish, Part, Reply, Role};
+use tithe_engine::inference::{ChatEvent, ChatRequest, Completion, InferenceError};
 use tithe_pricing::Usage;
 
 #[derive(Debug, Serialize)]
@@ -25,7 +27,9 @@ pub(super) struct Body<'a> {
 #[derive(Debug, Serialize)]
 struct WireMessage<'a> {
     role: &'static str,
-    content: &'a str,
+    content: String,
+    #[serde(skip)]
+    _of: std::marker::PhantomData<&'a ()>,
 }
 
 impl<'a> Body<'a> {
@@ -33,12 +37,12 @@ impl<'a> Body<'a> {
     pub(super) fn new(request: &'a ChatRequest, delivery: Delivery, zero_temperature: bool) -> Self {
         let mut system = Vec::new();
         let mut messages = Vec::new();
-        for message in &request.messages {
-            let content = message.text.as_str();
+        for message in &request.chat.messages {
+            let content = message.own_text().unwrap_or_default();
             match message.role {
                 Role::System => system.push(content),
-                Role::User => messages.push(WireMessage { role: "user", content }),
-                Role::Assistant => messages.push(WireMessage { role: "assistant", content }),
+                Role::User => messages.push(WireMessage { role: "user", content, _of: std::marker::PhantomData }),
+                Role::Assistant => messages.push(WireMessage { role: "assistant", content, _of: std::marker::PhantomData }),
             }
         }
         Self {
@@ -125,12 +129,11 @@ impl Whole {
             return Err(reported(&error, false));
         }
         let blocks = self.content.ok_or_else(|| BackendFailure::Wrong("it has no content").nonsense())?;
-        Ok(Completion {
-            text: blocks.into_iter().filter(|block| block.kind == "text").map(|block| block.text).collect(),
-            // A whole answer without a reason is whole.
-            finish: self.stop_reason.as_deref().and_then(finish::reason).unwrap_or(FinishReason::Stop),
-            usage: self.usage.usage(),
-        })
+        let text: String = blocks.into_iter().filter(|block| block.kind == "text").map(|block| block.text).collect();
+        let parts = if text.is_empty() { Vec::new() } else { vec![Part::Text(text)] };
+        // A whole answer without a reason is whole.
+        let finish = self.stop_reason.as_deref().and_then(finish::reason).unwrap_or(Finish::Stop);
+        Ok(Completion { reply: Reply { parts, finish }, usage: self.usage.usage() })
     }
 }
 
@@ -193,14 +196,14 @@ struct Change {
 #[derive(Debug, Default)]
 pub(super) struct Events {
     counts: Counts,
-    finish: Option<FinishReason>,
+    finish: Option<Finish>,
 }
 
 impl Protocol for Events {
-    fn step(&mut self, event: &Event) -> Result<Step, InferenceError> {
+    fn step(&mut self, event: &Event, deltas: &mut VecDeque<ReplyDelta>) -> Result<Step, InferenceError> {
         // Servers in front of the API keep the connection alive with empty events.
         if matches!(event.data.trim(), "" | "null" | "[DONE]") {
-            return Ok(Step::Silent);
+            return Ok(Step::More);
         }
         let data: Data = serde_json::from_str(&event.data)
             .map_err(|source| BackendFailure::unreadable(event.data.as_bytes(), &source))?;
@@ -208,25 +211,29 @@ impl Protocol for Events {
             Data::MessageStart { message } => {
                 // It is not done yet, so what it says of the output is not the count.
                 self.counts = Counts { output: None, ..message.usage };
-                Step::Silent
+                Step::More
             }
             Data::ContentBlockStart { content_block } if content_block.kind == "text" => {
-                Step::Delta(content_block.text)
+                deltas.push_back(ReplyDelta::Text(content_block.text));
+                Step::More
             }
-            Data::ContentBlockDelta { delta: Delta::TextDelta { text } } => Step::Delta(text),
+            Data::ContentBlockDelta { delta: Delta::TextDelta { text } } => {
+                deltas.push_back(ReplyDelta::Text(text));
+                Step::More
+            }
             Data::MessageDelta { delta, usage } => {
                 self.counts = usage.and(self.counts);
                 self.finish = delta.stop_reason.as_deref().and_then(finish::reason).or(self.finish);
-                Step::Silent
+                Step::More
             }
             Data::MessageStop => {
-                self.finish.get_or_insert(FinishReason::Stop);
+                self.finish.get_or_insert(Finish::Stop);
                 Step::Last
             }
             Data::Error { error } => Step::Error(error),
             Data::ContentBlockStart { .. }
             | Data::ContentBlockDelta { delta: Delta::Other }
-            | Data::Other => Step::Silent,
+            | Data::Other => Step::More,
         })
     }
 
@@ -286,14 +293,14 @@ mod tests {
     #[test]
     fn reasons_to_stop_are_told_apart() {
         for (name, finish) in [
-            (json!("end_turn"), FinishReason::Stop),
-            (json!("stop_sequence"), FinishReason::Stop),
-            (json!("max_tokens"), FinishReason::Length),
-            (json!("model_context_window_exceeded"), FinishReason::Length),
-            (json!("refusal"), FinishReason::Filtered),
-            (json!("pause_turn"), FinishReason::Other),
-            (json!(""), FinishReason::Stop),
-            (json!(null), FinishReason::Stop),
+            (json!("end_turn"), Finish::Stop),
+            (json!("stop_sequence"), Finish::Stop),
+            (json!("max_tokens"), Finish::Length),
+            (json!("model_context_window_exceeded"), Finish::Length),
+            (json!("refusal"), Finish::Filtered),
+            (json!("pause_turn"), Finish::Other),
+            (json!(""), Finish::Stop),
+            (json!(null), Finish::Stop),
         ] {
             assert_eq!(completion(json!({"content": [], "stop_reason": name})).finish, finish);
         }

@@ -212,8 +212,8 @@ impl Drop for Permit {
 fn request_id(request: &ChatRequest) -> RequestId {
     let mut hasher = DefaultHasher::new();
     request.model.hash(&mut hasher);
-    for message in &request.messages {
-        message.text.hash(&mut hasher);
+    for text in request.chat.texts() {
+        text.hash(&mut hasher);
     }
     RequestId(hasher.finish())
 }

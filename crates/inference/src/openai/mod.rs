@@ -9,7 +9,8 @@ use crate::transport::{Answer, ApiKey, BaseUrl, Delivery, Limits, SetupError, Tr
 use async_trait::async_trait;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tithe_engine::inference::{ChatRequest, ChatStream, Completion, FinishReason, Inference, InferenceError};
+use tithe_chat::{Finish, Reply};
+use tithe_engine::inference::{ChatRequest, ChatStream, Completion, Inference, InferenceError};
 
 const VENDOR_HOST: &str = "api.openai.com";
 
@@ -131,7 +132,7 @@ async fn whole(answer: Answer) -> Result<Completion, InferenceError> {
 /// The completion whose output limit was used up before any text: an answer, not a mistake in the request.
 fn without_text(error: InferenceError) -> Result<Completion, InferenceError> {
     if BackendFailure::behind(&error).is_some_and(BackendFailure::reached_output_limit) {
-        return Ok(Completion { text: String::new(), finish: FinishReason::Length, usage: None });
+        return Ok(Completion { reply: Reply { parts: Vec::new(), finish: Finish::Length }, usage: None });
     }
     Err(error)
 }

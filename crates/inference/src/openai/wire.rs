@@ -10,9 +10,9 @@ use crate::sse::Event;
 use crate::transport::Delivery;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
-use tithe_engine::inference::{
-    ChatEvent, ChatRequest, Completion, FinishReason, InferenceError, Message, Role,
-};
+use std::collections::VecDeque;
+use tithe_chat::{Delta, Finish, Message, Part as ReplyPart, Reply, Role};
+use tithe_engine::inference::{ChatEvent, ChatRequest, Completion, InferenceError};
 use tithe_pricing::Usage;
 
 /// What differs between servers.
@@ -68,7 +68,9 @@ struct StreamOptions {
 #[derive(Debug, Serialize)]
 struct WireMessage<'a> {
     role: &'static str,
-    content: &'a str,
+    content: String,
+    #[serde(skip)]
+    _of: std::marker::PhantomData<&'a ()>,
 }
 
 impl<'a> From<&'a Message> for WireMessage<'a> {
@@ -78,7 +80,7 @@ impl<'a> From<&'a Message> for WireMessage<'a> {
             Role::User => "user",
             Role::Assistant => "assistant",
         };
-        Self { role, content: &message.text }
+        Self { role, content: message.own_text().unwrap_or_default(), _of: std::marker::PhantomData }
     }
 }
 
@@ -90,7 +92,7 @@ impl Dialect {
         let stream = delivery == Delivery::Streamed;
         Body {
             model: &request.model,
-            messages: request.messages.iter().map(WireMessage::from).collect(),
+            messages: request.chat.messages.iter().map(WireMessage::from).collect(),
             max_tokens,
             max_completion_tokens,
             temperature: (request.deterministic && self.zero_temperature).then_some(0),
@@ -239,37 +241,36 @@ impl Whole {
         if finish::is_failure(&name) {
             return Err(reported(&Value::String(name), false));
         }
-        Ok(Completion {
-            // A whole answer without a reason is whole.
-            finish: finish::reason(&name).unwrap_or(FinishReason::Stop),
-            text: choice.message.text(),
-            usage: self.usage.map(Usage::from),
-        })
+        // A whole answer without a reason is whole.
+        let finish = finish::reason(&name).unwrap_or(Finish::Stop);
+        let text = choice.message.text();
+        let parts = if text.is_empty() { Vec::new() } else { vec![ReplyPart::Text(text)] };
+        Ok(Completion { reply: Reply { parts, finish }, usage: self.usage.map(Usage::from) })
     }
 }
 
 /// Parses the chunks of one stream.
 #[derive(Debug, Default)]
 pub(super) struct Chunks {
-    finish: Option<FinishReason>,
+    finish: Option<Finish>,
     usage: Option<Usage>,
 }
 
 impl Protocol for Chunks {
-    fn step(&mut self, event: &Event) -> Result<Step, InferenceError> {
+    fn step(&mut self, event: &Event, deltas: &mut VecDeque<Delta>) -> Result<Step, InferenceError> {
         if event.data == "[DONE]" {
             // Servers that never report a finish reason at least send this.
-            self.finish.get_or_insert(FinishReason::Stop);
+            self.finish.get_or_insert(Finish::Stop);
             return Ok(Step::Last);
         }
         let unreadable = |source| BackendFailure::unreadable(event.data.as_bytes(), &source);
         // Some servers keep the connection alive with empty events.
         if event.data.trim().is_empty() {
-            return Ok(Step::Silent);
+            return Ok(Step::More);
         }
         let value: Value = serde_json::from_str(&event.data).map_err(unreadable)?;
         if value.is_null() {
-            return Ok(Step::Silent);
+            return Ok(Step::More);
         }
         if let Some(error) = value.get("error").filter(|error| !error.is_null()) {
             return Ok(Step::Error(error.clone()));
@@ -279,13 +280,14 @@ impl Protocol for Chunks {
         }
         let chunk = Chunk::deserialize(value).map_err(unreadable)?;
         self.usage = larger(chunk.usage.map(Usage::from), self.usage);
-        let Some(choice) = chunk.choices.into_iter().next() else { return Ok(Step::Silent) };
+        let Some(choice) = chunk.choices.into_iter().next() else { return Ok(Step::More) };
         let name = choice.finish_reason.unwrap_or_default();
         if finish::is_failure(&name) {
             return Ok(Step::Error(Value::String(name)));
         }
         self.finish = finish::reason(&name).or(self.finish);
-        Ok(Step::Delta(choice.delta.text()))
+        deltas.push_back(Delta::Text(choice.delta.text()));
+        Ok(Step::More)
     }
 
     fn used(&self) -> Option<Usage> {
@@ -388,7 +390,7 @@ mod tests {
         for data in data {
             match chunks.step(&Event { name: String::new(), data: (*data).to_owned() }).unwrap() {
                 Step::Delta(delta) => text.push_str(&delta),
-                Step::Silent => {}
+                Step::More => {}
                 Step::Last => break,
                 Step::Error(error) => panic!("{error}"),
             }
@@ -413,7 +415,7 @@ mod tests {
             let hello = r#"{"choices":[{"delta":{"content":"Hello"}}]}"#;
             let (text, end) = streamed(&[odd, hello, odd, stop, odd, "[DONE]"]);
             assert_eq!(text, "Hello", "{odd}");
-            let stopped = ChatEvent::Finished { finish: FinishReason::Stop, usage: None };
+            let stopped = ChatEvent::Finished { finish: Finish::Stop, usage: None };
             assert_eq!(end, Some(stopped), "{odd}");
         }
     }
@@ -432,7 +434,7 @@ mod tests {
         for order in [[usage, zeros], [zeros, usage], [usage, usage]] {
             let (_, end) = streamed(&[stop, order[0], order[1], "[DONE]"]);
             let usage = Some(Usage { input_tokens: 9, output_tokens: 70, ..Usage::ZERO });
-            assert_eq!(end, Some(ChatEvent::Finished { finish: FinishReason::Stop, usage }));
+            assert_eq!(end, Some(ChatEvent::Finished { finish: Finish::Stop, usage }));
         }
     }
 
@@ -456,16 +458,16 @@ mod tests {
     #[test]
     fn reasons_to_finish_are_told_apart() {
         for (name, finish) in [
-            (json!("stop"), FinishReason::Stop),
-            (json!("length"), FinishReason::Length),
-            (json!("content_filter"), FinishReason::Filtered),
-            (json!("max_tokens"), FinishReason::Length),
-            (json!("tool_calls"), FinishReason::Stop),
-            (json!("STOP"), FinishReason::Stop),
-            (json!("MAX_TOKENS"), FinishReason::Length),
-            (json!("something new"), FinishReason::Other),
-            (json!(""), FinishReason::Stop),
-            (json!(null), FinishReason::Stop),
+            (json!("stop"), Finish::Stop),
+            (json!("length"), Finish::Length),
+            (json!("content_filter"), Finish::Filtered),
+            (json!("max_tokens"), Finish::Length),
+            (json!("tool_calls"), Finish::Stop),
+            (json!("STOP"), Finish::Stop),
+            (json!("MAX_TOKENS"), Finish::Length),
+            (json!("something new"), Finish::Other),
+            (json!(""), Finish::Stop),
+            (json!(null), Finish::Stop),
         ] {
             let whole = json!({"choices": [{"message": {"content": "x"}, "finish_reason": name}]});
             assert_eq!(completion(whole).finish, finish);

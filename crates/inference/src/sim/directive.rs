@@ -1,7 +1,8 @@
 //! The directives in the user's message that control the simulation.
 
 use std::time::Duration;
-use tithe_engine::inference::{ChatRequest, Role};
+use tithe_chat::{Message, Role};
+use tithe_engine::inference::ChatRequest;
 
 const EVALUATION_MARKER: &str = "TITHE-EVALUATION v1";
 const SLOW_DEFAULT: Duration = Duration::from_millis(50);
@@ -25,7 +26,7 @@ pub(super) enum Verdict {
 }
 
 /// The directives in the user's message, as far as they apply to the task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "directives are independent of each other")]
 pub(super) struct Directives {
     pub(super) task: Task,
@@ -34,12 +35,16 @@ pub(super) struct Directives {
     pub(super) stall: bool,
     pub(super) die: bool,
     pub(super) no_usage: bool,
+    pub(super) reasons: bool,
+    /// The functions to call.
+    pub(super) calls: Vec<String>,
     pub(super) delta_delay: Option<Duration>,
 }
 
 impl Directives {
     pub(super) fn of(request: &ChatRequest) -> Self {
-        let names: Vec<&str> = names_in(last_user_message(request)).collect();
+        let text = request.chat.last_user_text();
+        let names: Vec<&str> = names_in(&text).collect();
         let has = |name: &str| names.contains(&name);
         if is_evaluation(request) {
             let verdict = match () {
@@ -57,23 +62,18 @@ impl Directives {
             stall: has("stall"),
             die: has("die"),
             no_usage: has("no-usage"),
+            reasons: has("reason"),
+            calls: names.iter().filter_map(|name| name.strip_prefix("call=")).map(str::to_owned).collect(),
             delta_delay: names.iter().find_map(|name| delta_delay(name)),
         }
     }
 }
 
-pub(super) fn last_user_message(request: &ChatRequest) -> &str {
-    let last = request.messages.iter().rfind(|message| message.role == Role::User);
-    last.map_or("", |message| &message.text)
-}
 
 fn is_evaluation(request: &ChatRequest) -> bool {
-    let mut lines = request
-        .messages
-        .iter()
-        .filter(|message| message.role == Role::System)
-        .flat_map(|message| message.text.lines());
-    lines.any(|line| line.trim() == EVALUATION_MARKER)
+    let system = request.chat.messages.iter().filter(|message| message.role == Role::System);
+    let mut texts = system.filter_map(Message::own_text);
+    texts.any(|text| text.lines().any(|line| line.trim() == EVALUATION_MARKER))
 }
 
 fn names_in(text: &str) -> impl Iterator<Item = &str> {
@@ -90,13 +90,14 @@ fn delta_delay(name: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tithe_engine::inference::Message;
+    use std::sync::Arc;
+    use tithe_chat::Chat;
 
     fn directives(messages: &[(Role, &str)]) -> Directives {
-        let message = |&(role, text): &(Role, &str)| Message { role, text: text.to_owned() };
+        let messages = messages.iter().map(|(role, text)| Message::text(*role, *text)).collect();
         Directives::of(&ChatRequest {
             model: "any".to_owned(),
-            messages: messages.iter().map(message).collect(),
+            chat: Arc::new(Chat { messages, ..Chat::default() }),
             max_output_tokens: 100,
             deterministic: false,
         })

@@ -2,6 +2,7 @@
 
 mod answer;
 mod directive;
+mod example;
 
 use crate::failure::BackendFailure;
 use answer::Answer;
@@ -11,9 +12,8 @@ use futures_util::stream::{self, StreamExt as _};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use tithe_engine::inference::{
-    ChatEvent, ChatRequest, ChatStream, Completion, FinishReason, Inference, InferenceError,
-};
+use tithe_chat::{Delta, Finish, ReplyBuilder};
+use tithe_engine::inference::{ChatEvent, ChatRequest, ChatStream, Completion, Inference, InferenceError};
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// The timing of the simulation.
@@ -54,6 +54,8 @@ impl Default for SimSettings {
 /// | `[sim:slow]`, `[sim:slow=MS]` | 50, or so many, milliseconds before each delta, streamed or not | |
 /// | `[sim:die]` | half the answer, then [`Interrupted`](InferenceError::Interrupted) | |
 /// | `[sim:no-usage]` | no usage is reported | |
+/// | `[sim:reason]` | some reasoning before the answer | |
+/// | `[sim:call=NAME]` | a call of this function, if the request has it, with arguments that fit its schema | |
 /// | `[sim:reject]` | | rejected |
 /// | `[sim:nonsense-evaluation]` | | an answer that cannot be read |
 /// | `[sim:fail-evaluation]` | | [`Failed`](InferenceError::Failed) |
@@ -105,13 +107,28 @@ impl SimInference {
     }
 }
 
+/// A piece as a model generates it: word by word, and arguments in halves.
+fn pieces(delta: &Delta) -> Vec<Delta> {
+    let words = |text: &str| text.split_inclusive(char::is_whitespace).map(str::to_owned).collect::<Vec<_>>();
+    match delta {
+        Delta::Text(text) => words(text).into_iter().map(Delta::Text).collect(),
+        Delta::Reasoning(text) => words(text).into_iter().map(Delta::Reasoning).collect(),
+        Delta::Arguments { index, json } => {
+            let (one, other) = json.split_at(json.floor_char_boundary(json.len() / 2));
+            let halves = [one, other].into_iter().filter(|half| !half.is_empty());
+            halves.map(|half| Delta::Arguments { index: *index, json: half.to_owned() }).collect()
+        }
+        other => vec![other.clone()],
+    }
+}
+
 async fn wait_until(deadline: Instant, wait: impl Future<Output = ()>) -> Result<(), InferenceError> {
     timeout_at(deadline, wait).await.map_err(|_| InferenceError::TimedOut)
 }
 
 /// The rest of a response.
 struct Script {
-    deltas: VecDeque<String>,
+    deltas: VecDeque<Delta>,
     /// What follows them; `None` when it has been said.
     end: Option<Result<ChatEvent, InferenceError>>,
     delay: Duration,
@@ -120,8 +137,7 @@ struct Script {
 
 impl Script {
     fn new(answer: &Answer, directives: &Directives, delay: Duration, deadline: Instant) -> Self {
-        let mut deltas: VecDeque<String> =
-            answer.text.split_inclusive(char::is_whitespace).map(str::to_owned).collect();
+        let mut deltas: VecDeque<Delta> = answer.deltas.iter().flat_map(pieces).collect();
         let end = if directives.die {
             deltas.truncate(deltas.len() / 2);
             Err(BackendFailure::Simulated.interrupted())
@@ -152,18 +168,17 @@ impl Script {
 impl Inference for SimInference {
     async fn complete(&self, request: &ChatRequest) -> Result<Completion, InferenceError> {
         let mut script = self.begin(request).await?;
-        let mut completion = Completion { text: String::new(), finish: FinishReason::Other, usage: None };
+        let mut reply = ReplyBuilder::default();
+        let mut end = (Finish::Other, None);
         while let Some(event) = script.next().await {
             match event? {
-                ChatEvent::Delta(text) => completion.text.push_str(&text),
-                ChatEvent::Finished { finish, usage } => {
-                    completion.finish = finish;
-                    completion.usage = usage;
-                }
+                ChatEvent::Delta(delta) => reply.push(&delta),
+                ChatEvent::Finished { finish, usage } => end = (finish, usage),
                 ChatEvent::Used(_) => {}
             }
         }
-        Ok(completion)
+        let (finish, usage) = end;
+        Ok(Completion { reply: reply.finish(finish), usage })
     }
 
     async fn stream(&self, request: &ChatRequest) -> Result<ChatStream, InferenceError> {

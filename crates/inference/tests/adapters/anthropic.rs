@@ -1,9 +1,10 @@
 //! The backend with Anthropic's messages API.
 
 use crate::raw_server::{self, Then};
-use crate::{ask, read};
+use crate::{ask, completion, read};
 use serde_json::json;
-use tithe_engine::inference::{ChatEvent, Completion, FinishReason, Inference};
+use tithe_chat::Finish;
+use tithe_engine::inference::{ChatEvent, Inference};
 use tithe_inference::{Anthropic, AnthropicSettings};
 use tithe_pricing::Usage;
 use wiremock::matchers::{body_json, header, method, path};
@@ -39,7 +40,7 @@ async fn a_completion_is_asked_for_and_read_as_the_api_says() {
     for url in [server.uri(), format!("{}/v1/", server.uri())] {
         let completion = backend(&url).complete(&ask("hello")).await.unwrap();
         let expected =
-            Completion { text: "Hello there".to_owned(), finish: FinishReason::Stop, usage: Some(USAGE) };
+            completion("Hello there", Finish::Stop, Some(USAGE));
         assert_eq!(completion, expected);
     }
 }
@@ -72,7 +73,7 @@ async fn a_stream_is_read_however_it_is_cut_into_pieces() {
         let server = raw_server::stream(&pieces, Then::Stall).await;
         let (deltas, end) = read(backend(&server.url).stream(&ask("hello")).await.unwrap()).await;
         assert_eq!(deltas, ["Héllo", " 日本🦀"], "{size}");
-        assert_eq!(end.unwrap(), ChatEvent::Finished { finish: FinishReason::Length, usage: Some(USAGE) });
+        assert_eq!(end.unwrap(), ChatEvent::Finished { finish: Finish::Length, usage: Some(USAGE) });
     }
 }
 
@@ -83,7 +84,7 @@ async fn what_the_start_says_of_the_output_is_no_usage() {
         .replace("\"usage\":{\"output_tokens\":8}", "\"usage\":null");
     let server = raw_server::stream(&[stream.as_bytes()], Then::End).await;
     let (_, end) = read(backend(&server.url).stream(&ask("hello")).await.unwrap()).await;
-    assert_eq!(end.unwrap(), ChatEvent::Finished { finish: FinishReason::Length, usage: None });
+    assert_eq!(end.unwrap(), ChatEvent::Finished { finish: Finish::Length, usage: None });
 }
 
 #[tokio::test]
@@ -92,5 +93,5 @@ async fn the_newest_counts_are_the_ones_that_count() {
     let server = raw_server::stream(&[stream.as_bytes()], Then::End).await;
     let (_, end) = read(backend(&server.url).stream(&ask("hello")).await.unwrap()).await;
     let usage = Some(Usage { input_tokens: 30, ..USAGE });
-    assert_eq!(end.unwrap(), ChatEvent::Finished { finish: FinishReason::Length, usage });
+    assert_eq!(end.unwrap(), ChatEvent::Finished { finish: Finish::Length, usage });
 }

@@ -1,15 +1,14 @@
 //! Retries and the breaker, around a backend that does as it is told.
 
-use crate::{ask, read};
+use crate::{ask, completion, read};
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tithe_clock::{ManualClock, SeededEntropy, Timestamp};
-use tithe_engine::inference::{
-    ChatEvent, ChatRequest, ChatStream, Completion, FinishReason, Inference, InferenceError,
-};
+use tithe_chat::{Delta, Finish};
+use tithe_engine::inference::{ChatEvent, ChatRequest, ChatStream, Completion, Inference, InferenceError};
 use tithe_inference::{
     BackendFailure, BreakerSettings, BreakerState, GuardSettings, Guarded, OpenAiCompatible, OpenAiSettings,
     RetrySettings, SimInference, SimSettings,
@@ -73,7 +72,7 @@ impl Moody {
 impl Inference for Moody {
     async fn complete(&self, request: &ChatRequest) -> Result<Completion, InferenceError> {
         self.error(request).map_or_else(
-            || Ok(Completion { text: "well".to_owned(), finish: FinishReason::Stop, usage: None }),
+            || Ok(completion("well", Finish::Stop, None)),
             Err,
         )
     }
@@ -82,9 +81,9 @@ impl Inference for Moody {
         let end = match self.error(request) {
             Some(error @ InferenceError::Interrupted(_)) => Err(error),
             Some(error) => return Err(error),
-            None => Ok(ChatEvent::Finished { finish: FinishReason::Stop, usage: None }),
+            None => Ok(ChatEvent::Finished { finish: Finish::Stop, usage: None }),
         };
-        Ok(stream::iter([Ok(ChatEvent::Delta("well".to_owned())), end]).boxed())
+        Ok(stream::iter([Ok(ChatEvent::Delta(Delta::Text("well".to_owned()))), end]).boxed())
     }
 }
 
@@ -94,7 +93,7 @@ async fn what_generated_nothing_is_asked_again() {
     guarded.backend().fail_next(2);
     let began = Instant::now();
     let completion = guarded.complete(&ask("hello")).await.unwrap();
-    assert!(completion.text.contains("hello"));
+    assert!(completion.reply.text().contains("hello"));
     let waited = began.elapsed();
     assert!(
         (375..=752).contains(&waited.as_millis()),
@@ -103,7 +102,7 @@ async fn what_generated_nothing_is_asked_again() {
 
     guarded.backend().fail_next(2);
     let (deltas, _) = read(guarded.stream(&ask("hello")).await.unwrap()).await;
-    assert_eq!(deltas.concat(), completion.text);
+    assert_eq!(deltas.concat(), completion.reply.text());
 
     guarded.backend().fail_next(3);
     let error = guarded.complete(&ask("hello")).await.unwrap_err();

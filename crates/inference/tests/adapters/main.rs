@@ -9,16 +9,26 @@ mod sim;
 mod transport;
 
 use futures_util::StreamExt as _;
-use tithe_engine::inference::{ChatEvent, ChatRequest, ChatStream, InferenceError, Message, Role};
+use std::sync::Arc;
+use tithe_chat::{Chat, Delta, Finish, Message, Part, Reply, Role};
+use tithe_engine::inference::{Completion, ChatEvent, ChatRequest, ChatStream, InferenceError};
+use tithe_pricing::Usage;
+
+/// A chat of these messages.
+fn chat(messages: Vec<Message>) -> Arc<Chat> {
+    Arc::new(Chat { messages, ..Chat::default() })
+}
+
+/// A completion of one text.
+fn completion(text: &str, finish: Finish, usage: Option<Usage>) -> Completion {
+    Completion { reply: Reply { parts: vec![Part::Text(text.to_owned())], finish }, usage }
+}
 
 /// A chat of one question.
 fn ask(question: &str) -> ChatRequest {
     ChatRequest {
         model: "tiny".to_owned(),
-        messages: vec![
-            Message { role: Role::System, text: "Be kind.".to_owned() },
-            Message { role: Role::User, text: question.to_owned() },
-        ],
+        chat: chat(vec![Message::text(Role::System, "Be kind."), Message::text(Role::User, question)]),
         max_output_tokens: 64,
         deterministic: true,
     }
@@ -29,11 +39,11 @@ async fn read(mut stream: ChatStream) -> (Vec<String>, Result<ChatEvent, Inferen
     let mut deltas = Vec::new();
     loop {
         match stream.next().await {
-            Some(Ok(ChatEvent::Delta(text))) => {
+            Some(Ok(ChatEvent::Delta(Delta::Text(text)))) => {
                 assert!(!text.is_empty(), "deltas are never empty");
                 deltas.push(text);
             }
-            Some(Ok(ChatEvent::Used(_))) => {}
+            Some(Ok(ChatEvent::Delta(_) | ChatEvent::Used(_))) => {}
             Some(end) => {
                 assert!(stream.next().await.is_none(), "nothing follows the end");
                 return (deltas, end);

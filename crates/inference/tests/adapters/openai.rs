@@ -1,9 +1,10 @@
 //! The OpenAI-compatible backend.
 
 use crate::raw_server::{self, Then};
-use crate::{ask, read};
+use crate::{ask, completion, read};
 use serde_json::{Value, json};
-use tithe_engine::inference::{ChatEvent, Completion, FinishReason, Inference};
+use tithe_chat::Finish;
+use tithe_engine::inference::{ChatEvent, Inference};
 use tithe_inference::{OpenAiCompatible, OpenAiSettings, OutputLimitField, ZeroTemperature};
 use tithe_pricing::Usage;
 use wiremock::matchers::{body_json, header, method, path};
@@ -53,7 +54,7 @@ async fn a_completion_is_asked_for_and_read_as_the_api_says() {
         .await;
     let completion = backend(&server.uri()).complete(&ask("hello")).await.unwrap();
     let expected =
-        Completion { text: "Hello there".to_owned(), finish: FinishReason::Length, usage: Some(USAGE) };
+        completion("Hello there", Finish::Length, Some(USAGE));
     assert_eq!(completion, expected);
 }
 
@@ -102,7 +103,7 @@ async fn a_stream_is_asked_for_with_its_usage() {
         .await;
     let (deltas, end) = read(backend(&server.uri()).stream(&ask("hello")).await.unwrap()).await;
     assert_eq!(deltas, ["Héllo", " 日本🦀"]);
-    assert_eq!(end.unwrap(), ChatEvent::Finished { finish: FinishReason::Stop, usage: Some(USAGE) });
+    assert_eq!(end.unwrap(), ChatEvent::Finished { finish: Finish::Stop, usage: Some(USAGE) });
 }
 
 #[tokio::test]
@@ -112,7 +113,7 @@ async fn it_does_not_matter_how_a_stream_is_cut_into_pieces() {
         let server = raw_server::stream(&pieces, Then::End).await;
         let (deltas, end) = read(backend(&server.url).stream(&ask("hello")).await.unwrap()).await;
         assert_eq!(deltas, ["Héllo", " 日本🦀"], "{size}");
-        assert_eq!(end.unwrap(), ChatEvent::Finished { finish: FinishReason::Stop, usage: Some(USAGE) });
+        assert_eq!(end.unwrap(), ChatEvent::Finished { finish: Finish::Stop, usage: Some(USAGE) });
     }
 }
 
@@ -122,7 +123,7 @@ async fn once_the_reason_to_finish_is_known_what_is_missing_does_not_matter() {
     for then in [Then::End, Then::HangUp] {
         let server = raw_server::stream(&[until_finish.as_bytes()], then).await;
         let (_, end) = read(backend(&server.url).stream(&ask("hello")).await.unwrap()).await;
-        let expected = ChatEvent::Finished { finish: FinishReason::Stop, usage: None };
+        let expected = ChatEvent::Finished { finish: Finish::Stop, usage: None };
         assert_eq!(end.unwrap(), expected, "{then:?}");
     }
 }
@@ -134,7 +135,7 @@ async fn zero_usage_in_a_stream_is_usage() {
     let server = raw_server::stream(&[stream], Then::Stall).await;
     let (deltas, end) = read(backend(&server.url).stream(&ask("hello")).await.unwrap()).await;
     assert_eq!(deltas, ["x"]);
-    let expected = ChatEvent::Finished { finish: FinishReason::Stop, usage: Some(Usage::default()) };
+    let expected = ChatEvent::Finished { finish: Finish::Stop, usage: Some(Usage::default()) };
     assert_eq!(end.unwrap(), expected);
 }
 
@@ -147,7 +148,7 @@ async fn a_server_that_does_not_stream_is_understood() {
         .await;
     let (deltas, end) = read(backend(&server.uri()).stream(&ask("hello")).await.unwrap()).await;
     assert_eq!(deltas, ["Hello there"]);
-    assert_eq!(end.unwrap(), ChatEvent::Finished { finish: FinishReason::Length, usage: Some(USAGE) });
+    assert_eq!(end.unwrap(), ChatEvent::Finished { finish: Finish::Length, usage: Some(USAGE) });
 }
 
 #[tokio::test]

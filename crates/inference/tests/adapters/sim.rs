@@ -1,11 +1,10 @@
 //! The simulated backend through the port.
 
-use crate::{ask, read};
+use crate::{ask, chat, read};
 use futures_util::StreamExt as _;
 use std::time::Duration;
-use tithe_engine::inference::{
-    ChatEvent, ChatRequest, FinishReason, Inference, InferenceError, Message, Role,
-};
+use tithe_chat::{Finish, Message, Role};
+use tithe_engine::inference::{ChatEvent, ChatRequest, Inference, InferenceError};
 use tithe_inference::{SimInference, SimSettings};
 use tithe_pricing::Tokenizer;
 use tokio::time::Instant;
@@ -15,10 +14,9 @@ fn sim() -> SimInference {
 }
 
 fn evaluate(text: &str) -> ChatRequest {
-    let mut request = ask(text);
-    let text = "Judge this request.\nTITHE-EVALUATION v1\nAnswer in JSON.".to_owned();
-    request.messages.insert(0, Message { role: Role::System, text });
-    request
+    let system = "Judge this request.\nTITHE-EVALUATION v1\nAnswer in JSON.";
+    let chat = chat(vec![Message::text(Role::System, system), Message::text(Role::User, text)]);
+    ChatRequest { chat, ..ask(text) }
 }
 
 #[tokio::test]
@@ -28,13 +26,13 @@ async fn streams_and_completions_say_and_use_the_same() {
             let request = ChatRequest { max_output_tokens, ..ask(question) };
             let completion = sim().complete(&request).await.unwrap();
             let (deltas, end) = read(sim().stream(&request).await.unwrap()).await;
-            assert_eq!(deltas.concat(), completion.text);
-            let (finish, usage) = (completion.finish, completion.usage);
+            assert_eq!(deltas.concat(), completion.reply.text());
+            let (finish, usage) = (completion.reply.finish, completion.usage);
             assert_eq!(end.unwrap(), ChatEvent::Finished { finish, usage });
             let usage = usage.unwrap();
-            assert_eq!(usage.output_tokens, Tokenizer::O200kBase.count(&completion.text));
+            assert_eq!(usage.output_tokens, Tokenizer::O200kBase.count(&completion.reply.text()));
             assert!(usage.output_tokens <= max_output_tokens);
-            assert_eq!(finish == FinishReason::Length, max_output_tokens < 1_000);
+            assert_eq!(finish == Finish::Length, max_output_tokens < 1_000);
         }
     }
 }
@@ -64,7 +62,7 @@ async fn evaluations_are_answered_in_json() {
         ("[sim:reject]", r#"{"accept":false,"reason":"The simulated evaluator was told to reject this."}"#),
     ] {
         let completion = sim().complete(&evaluate(text)).await.unwrap();
-        assert_eq!((completion.text.as_str(), completion.finish), (answer, FinishReason::Stop));
+        assert_eq!((completion.reply.text().as_str(), completion.reply.finish), (answer, Finish::Stop));
         assert!(completion.usage.is_some());
     }
     let nonsense = sim().complete(&evaluate("[sim:nonsense-evaluation]")).await.unwrap().text;

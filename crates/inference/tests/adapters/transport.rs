@@ -5,7 +5,8 @@ use crate::{ask, chain, read};
 use futures_util::StreamExt as _;
 use serde_json::json;
 use std::time::Duration;
-use tithe_engine::inference::{ChatEvent, FinishReason, Inference, InferenceError};
+use tithe_chat::Finish;
+use tithe_engine::inference::{ChatEvent, Inference, InferenceError};
 use tithe_inference::{Anthropic, AnthropicSettings, ApiKey, Limits, OpenAiCompatible, OpenAiSettings};
 use tokio::net::TcpListener;
 use wiremock::matchers::any;
@@ -311,7 +312,7 @@ async fn an_answer_that_a_limit_of_ours_cuts_has_ended_at_a_length() {
             let backend = &backends_within(&server.url, limits)[which];
             let (deltas, end) = read(backend.stream(&ask("hello")).await.unwrap()).await;
             assert_eq!(deltas, vec!["Hello"; expected], "text is limited, not the events around it");
-            assert_eq!(end.unwrap(), ChatEvent::Finished { finish: FinishReason::Length, usage: None });
+            assert_eq!(end.unwrap(), ChatEvent::Finished { finish: Finish::Length, usage: None });
         }
     }
 }
@@ -327,7 +328,7 @@ async fn the_last_event_needs_no_blank_line() {
         let stream = backends(&server.url)[which].stream(&ask("hello")).await.unwrap();
         let (deltas, end) = read(stream).await;
         assert_eq!(deltas, ["Hello"]);
-        assert!(matches!(end.unwrap(), ChatEvent::Finished { finish: FinishReason::Stop, .. }));
+        assert!(matches!(end.unwrap(), ChatEvent::Finished { finish: Finish::Stop, .. }));
     }
 }
 

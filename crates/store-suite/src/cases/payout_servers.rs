@@ -7,7 +7,7 @@ use super::owing::{
     session_close, session_id, session_issue, session_open, session_pay,
 };
 use super::servers::Servers;
-use crate::scene::{START, msats};
+use crate::scene::{START, answer_of, msats};
 use std::time::Duration;
 use tithe_engine::books::{Command, Refusal};
 use tithe_engine::committer::{CommitError, Committer};
@@ -158,7 +158,7 @@ pub async fn refunds_that_accrue_while_a_payout_ends_stay_due(servers: Servers) 
             identity: None,
             keys: Vec::new(),
             request_hash: RequestHash::of("hello"),
-            outcome: RequestOutcome::Completed { result, cost: msats(30_000) },
+            outcome: RequestOutcome::Completed { reply: answer_of(&result), result, cost: msats(30_000) },
             finish: None,
         };
         let (ended, credited, done) = tokio::join!(

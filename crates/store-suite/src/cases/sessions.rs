@@ -2,7 +2,7 @@
 
 use super::ledger::committer_at;
 use super::{FreshStore, assert_sound};
-use crate::scene::{START, msats};
+use crate::scene::{START, answer_of, msats};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -145,7 +145,7 @@ pub(super) fn completed(cost: u64) -> RequestOutcome {
     let usage = Usage { input_tokens: 7, cached_input_tokens: 2, output_tokens: 9, ..Usage::ZERO };
     let result =
         RequestResult { text: "an answer: ☃".into(), usage, estimated: true, finish: FinishReason::Length };
-    RequestOutcome::Completed { result, cost: msats(cost) }
+    RequestOutcome::Completed { reply: answer_of(&result), result, cost: msats(cost) }
 }
 
 fn failed() -> RequestOutcome {

@@ -6,9 +6,8 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tithe_engine::inference::{
-    ChatEvent, ChatRequest, ChatStream, Completion, FinishReason, Inference, InferenceError,
-};
+use tithe_chat::{Delta, Finish, ReplyBuilder};
+use tithe_engine::inference::{ChatEvent, ChatRequest, ChatStream, Completion, Inference, InferenceError};
 use tithe_inference::SimInference;
 use tithe_pricing::Usage;
 use tokio::sync::watch;
@@ -154,9 +153,9 @@ impl Backend {
 }
 
 async fn said(answer: Answer) -> Result<Vec<Result<ChatEvent, InferenceError>>, InferenceError> {
-    let mut events: Vec<_> = answer.deltas.into_iter().map(|delta| Ok(ChatEvent::Delta(delta))).collect();
+    let mut events: Vec<_> = answer.deltas.into_iter().map(|delta| Ok(ChatEvent::Delta(Delta::Text(delta)))).collect();
     match answer.ends {
-        Ends::Finished(usage) => events.push(Ok(ChatEvent::Finished { finish: FinishReason::Stop, usage })),
+        Ends::Finished(usage) => events.push(Ok(ChatEvent::Finished { finish: Finish::Stop, usage })),
         Ends::CutOff | Ends::Silent => {}
         Ends::FailedAfter => events.push(Err(InferenceError::Failed(None))),
         Ends::Away(wait) => {
@@ -177,17 +176,17 @@ impl Inference for Shared {
     async fn complete(&self, request: &ChatRequest) -> Result<Completion, InferenceError> {
         assert!(request.deterministic, "evaluations must not depend on luck");
         self.0.evaluations.fetch_add(1, Ordering::SeqCst);
-        self.0.instructions.lock().unwrap().clone_from(&request.messages[0].text);
+        *self.0.instructions.lock().unwrap() = request.chat.messages[0].own_text().unwrap();
         self.0.pass(Point::Evaluation).await;
         let scripted = self.0.to_evaluations.lock().unwrap().pop_front();
         let Some(answer) = scripted else { return self.0.sim.complete(request).await };
-        let mut completion = Completion { text: String::new(), finish: FinishReason::Stop, usage: None };
+        let mut reply = ReplyBuilder::default();
         for event in said(answer).await? {
             if let ChatEvent::Delta(delta) = event? {
-                completion.text.push_str(&delta);
+                reply.push(&delta);
             }
         }
-        Ok(completion)
+        Ok(Completion { reply: reply.finish(Finish::Stop), usage: None })
     }
 
     async fn stream(&self, request: &ChatRequest) -> Result<ChatStream, InferenceError> {

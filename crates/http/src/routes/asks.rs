@@ -1,6 +1,7 @@
 //! Plain requests, paid for by whoever can.
 
 use super::answering::Answering;
+use super::plain_answer::{PlainAnswer, wants_stream};
 use super::session_work;
 use super::sessions::refuse_while_draining;
 use crate::body;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use tithe_engine::asks::{FinishedAsk, NewAsk, RenderAsk};
 use tithe_engine::credits::PresentedInstall;
 use tithe_engine::jobs::Origin;
+use tithe_engine::metered::Prompt;
 use tithe_engine::records::StoredResponse;
 use tithe_engine::{Engine, EngineError, PaymentNeeded};
 use uuid::Uuid;
@@ -88,18 +90,18 @@ async fn answer(state: &AppState, request: &HttpRequest, payload: Payload) -> Re
     let id = install.as_ref().map(|install| install.id);
     let (caller, key) = match idempotency::begin_of_payer(&incoming, key, id, state).await? {
         Begun::New(caller, key) => (caller, key),
-        Begun::Answered(keyed) => return Ok(Answering::replay(request, keyed)),
+        Begun::Answered(keyed) => return Ok(PlainAnswer::replay(request, keyed)),
     };
     let Caller { identity, signature } = caller;
     let payer = id.map(tithe_ledger::credits::InstallId::uuid).or_else(|| {
         // Half of a public key is as distinct as an id.
         identity.and_then(|identity| Uuid::from_slice(identity.to_bytes().get(..16)?).ok())
     });
-    let (answering, client) = Answering::new(state, request, payer)?;
+    let (answering, client) = Answering::new(state, request, payer, wants_stream(request))?;
     let origin = state.limits.client(request).map(|client| Origin::new(client.to_string()));
     let presented = install.clone();
     let new =
-        NewAsk { install, identity, signature, origin, request: text, model, max_output_tokens, client };
+        NewAsk { install, identity, signature, origin, prompt: Prompt::text(text), model, max_output_tokens, client };
     let render = Arc::new(Reply { http_request_id: crate::request_id::current() });
     let engine = Arc::clone(&state.engine);
     let work = async move {
@@ -108,7 +110,7 @@ async fn answer(state: &AppState, request: &HttpRequest, payload: Payload) -> Re
             done => Ok(done?),
         }
     };
-    answering.with(state, work).await
+    answering.with(state, PlainAnswer, work).await
 }
 
 /// Refuses a licence that was revoked, for a request that somebody else pays for.

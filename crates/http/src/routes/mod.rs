@@ -15,6 +15,7 @@ pub(crate) mod invoices;
 pub(crate) mod jobs;
 pub(crate) mod metrics;
 pub(crate) mod models;
+mod plain_answer;
 pub(crate) mod pool;
 pub(crate) mod problems;
 pub(crate) mod refunds;

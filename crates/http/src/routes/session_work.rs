@@ -1,6 +1,7 @@
 //! Requests that are charged to a session.
 
 use super::answering::Answering;
+use super::plain_answer::{PlainAnswer, wants_stream};
 use super::sessions::{access, refuse_while_draining};
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::state::AppState;
@@ -9,6 +10,7 @@ use crate::{body, idempotency};
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use std::sync::Arc;
+use tithe_engine::metered::Prompt;
 use tithe_engine::records::StoredResponse;
 use tithe_engine::sessions::{FinishedRequest, NewWork, RenderRequest, SessionAccess};
 use tithe_sessions::RequestState;
@@ -73,13 +75,13 @@ pub(super) async fn charge(
 ) -> Result<HttpResponse, Problem> {
     let key = key.map(|key| key.in_scope(access.scope()));
     refuse_while_draining(state)?;
-    let (answering, client) = Answering::new(state, request, Some(access.session.0))?;
+    let (answering, client) = Answering::new(state, request, Some(access.session.0), wants_stream(request))?;
     let SessionWorkBody { request: text, model, max_output_tokens } = asked;
-    let new = NewWork { access, request: text, model, max_output_tokens, client };
+    let new = NewWork { access, prompt: Prompt::text(text), model, max_output_tokens, client };
     let render = Arc::new(Reply { http_request_id: crate::request_id::current() });
     let sessions = state.engine.sessions.clone();
     let work = async move { Ok(sessions.request(new, key, render).await?) };
-    answering.with(state, work).await
+    answering.with(state, PlainAnswer, work).await
 }
 
 /// Renders the response to a request.

@@ -1,7 +1,7 @@
 //! The backend with Anthropic's messages API.
 
 use crate::raw_server::{self, Then};
-use crate::{ask, completion, read};
+use crate::{ask, completed, read};
 use serde_json::json;
 use tithe_chat::Finish;
 use tithe_engine::inference::{ChatEvent, Inference};
@@ -40,7 +40,7 @@ async fn a_completion_is_asked_for_and_read_as_the_api_says() {
     for url in [server.uri(), format!("{}/v1/", server.uri())] {
         let completion = backend(&url).complete(&ask("hello")).await.unwrap();
         let expected =
-            completion("Hello there", Finish::Stop, Some(USAGE));
+            completed("Hello there", Finish::Stop, Some(USAGE));
         assert_eq!(completion, expected);
     }
 }

@@ -1,13 +1,13 @@
 //! Retries and the breaker, around a backend that does as it is told.
 
-use crate::{ask, completion, read};
+use crate::{ask, chat, completed, read};
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tithe_clock::{ManualClock, SeededEntropy, Timestamp};
-use tithe_chat::{Delta, Finish};
+use tithe_chat::{Delta, Finish, Message, Role};
 use tithe_engine::inference::{ChatEvent, ChatRequest, ChatStream, Completion, Inference, InferenceError};
 use tithe_inference::{
     BackendFailure, BreakerSettings, BreakerState, GuardSettings, Guarded, OpenAiCompatible, OpenAiSettings,
@@ -45,7 +45,7 @@ impl Moody {
     fn error(&self, request: &ChatRequest) -> Option<InferenceError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let source = || Some(BackendFailure::Simulated.into());
-        Some(match request.messages.last().unwrap().text.as_str() {
+        Some(match request.chat.last_user_text().as_str() {
             "unavailable" => InferenceError::Unavailable { retry_after: None, source: source() },
             "unavailable, cause unknown" => InferenceError::Unavailable { retry_after: None, source: None },
             "unavailable for long" => {
@@ -72,7 +72,7 @@ impl Moody {
 impl Inference for Moody {
     async fn complete(&self, request: &ChatRequest) -> Result<Completion, InferenceError> {
         self.error(request).map_or_else(
-            || Ok(completion("well", Finish::Stop, None)),
+            || Ok(completed("well", Finish::Stop, None)),
             Err,
         )
     }
@@ -155,11 +155,8 @@ async fn statuses_are_retried_only_when_the_work_was_declined() {
 
 /// The question in another chat: another request.
 fn ask_as(customer: u32, question: &str) -> ChatRequest {
-    let mut request = ask(question);
-    if let Some(first) = request.messages.first_mut() {
-        first.text = format!("You talk to customer {customer}.");
-    }
-    request
+    let system = Message::text(Role::System, format!("You talk to customer {customer}."));
+    ChatRequest { chat: chat(vec![system, Message::text(Role::User, question)]), ..ask(question) }
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ fn chat(messages: Vec<Message>) -> Arc<Chat> {
 }
 
 /// A completion of one text.
-fn completion(text: &str, finish: Finish, usage: Option<Usage>) -> Completion {
+fn completed(text: &str, finish: Finish, usage: Option<Usage>) -> Completion {
     Completion { reply: Reply { parts: vec![Part::Text(text.to_owned())], finish }, usage }
 }
 

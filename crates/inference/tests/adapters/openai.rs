@@ -1,7 +1,7 @@
 //! The OpenAI-compatible backend.
 
 use crate::raw_server::{self, Then};
-use crate::{ask, completion, read};
+use crate::{ask, completed, read};
 use serde_json::{Value, json};
 use tithe_chat::Finish;
 use tithe_engine::inference::{ChatEvent, Inference};
@@ -54,7 +54,7 @@ async fn a_completion_is_asked_for_and_read_as_the_api_says() {
         .await;
     let completion = backend(&server.uri()).complete(&ask("hello")).await.unwrap();
     let expected =
-        completion("Hello there", Finish::Length, Some(USAGE));
+        completed("Hello there", Finish::Length, Some(USAGE));
     assert_eq!(completion, expected);
 }
 
@@ -181,7 +181,7 @@ async fn a_parameter_that_the_backend_names_is_left_out_once_and_for_all() {
             .await;
         let backend = backend(&server.uri());
         for _ in 0..2 {
-            assert_eq!(backend.complete(&ask("hello")).await.unwrap().text, "Hello there", "{refusal}");
+            assert_eq!(backend.complete(&ask("hello")).await.unwrap().reply.text(), "Hello there", "{refusal}");
         }
     }
 }

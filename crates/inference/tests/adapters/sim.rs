@@ -65,7 +65,7 @@ async fn evaluations_are_answered_in_json() {
         assert_eq!((completion.reply.text().as_str(), completion.reply.finish), (answer, Finish::Stop));
         assert!(completion.usage.is_some());
     }
-    let nonsense = sim().complete(&evaluate("[sim:nonsense-evaluation]")).await.unwrap().text;
+    let nonsense = sim().complete(&evaluate("[sim:nonsense-evaluation]")).await.unwrap().reply.text();
     assert!(serde_json::from_str::<serde_json::Value>(&nonsense).is_err(), "{nonsense}");
     assert!(sim().complete(&ask("[sim:reject] [sim:fail-evaluation]")).await.is_ok());
 }

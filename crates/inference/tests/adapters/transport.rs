@@ -5,7 +5,7 @@ use crate::{ask, chain, read};
 use futures_util::StreamExt as _;
 use serde_json::json;
 use std::time::Duration;
-use tithe_chat::Finish;
+use tithe_chat::{Delta, Finish};
 use tithe_engine::inference::{ChatEvent, Inference, InferenceError};
 use tithe_inference::{Anthropic, AnthropicSettings, ApiKey, Limits, OpenAiCompatible, OpenAiSettings};
 use tokio::net::TcpListener;
@@ -338,7 +338,7 @@ async fn dropping_a_stream_closes_the_connection() {
         let server = raw_server::stream(&[words], Then::Stall).await;
         let backend = &backends_within(&server.url, PATIENT)[which];
         let mut stream = backend.stream(&ask("hello")).await.unwrap();
-        assert_eq!(stream.next().await.unwrap().unwrap(), ChatEvent::Delta("Hello".to_owned()));
+        assert_eq!(stream.next().await.unwrap().unwrap(), ChatEvent::Delta(Delta::Text("Hello".to_owned())));
         drop(stream);
         server.client_left.await.unwrap();
     }

@@ -1,0 +1,118 @@
+//! The responses to plain requests and to requests of sessions: a JSON body, or the events `delta`, `done` and `error`.
+
+use super::answering::{AnswerFormat, event_stream};
+use crate::idempotency;
+use crate::problem::Problem;
+use crate::wire::AnswerDeltaBody;
+use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use std::io::Write;
+use tithe_chat::Delta;
+use tithe_engine::idempotency::KeyedResponse;
+
+static X_TITHE_BACKEND: HeaderName = HeaderName::from_static("x-tithe-backend");
+static X_TITHE_BALANCE_MSATS: HeaderName = HeaderName::from_static("x-tithe-balance-msats");
+static X_TITHE_COST_MSATS: HeaderName = HeaderName::from_static("x-tithe-cost-msats");
+
+/// The format of plain answers: text only.
+pub(super) struct PlainAnswer;
+
+impl PlainAnswer {
+    /// Answers with a response that was given before.
+    pub(super) fn replay(request: &HttpRequest, keyed: KeyedResponse) -> HttpResponse {
+        if wants_stream(request) { Self.at_once(keyed) } else { respond(keyed) }
+    }
+}
+
+/// Whether the client prefers events.
+pub(super) fn wants_stream(request: &HttpRequest) -> bool {
+    let accepted = request.headers().get_all(ACCEPT).filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|line| line.split(',')).any(|kind| {
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        kind.eq_ignore_ascii_case("text/event-stream")
+    })
+}
+
+impl AnswerFormat for PlainAnswer {
+    fn whole(&self, keyed: KeyedResponse) -> HttpResponse {
+        respond(keyed)
+    }
+
+    fn at_once(&mut self, keyed: KeyedResponse) -> HttpResponse {
+        if keyed.response.status != 200 {
+            return respond(keyed);
+        }
+        let mut response = event_stream();
+        if keyed.replayed {
+            response.insert_header(idempotency::REPLAYED);
+        }
+        let mut out = Vec::new();
+        event("done", &keyed.response.body, &mut out);
+        response.body(out)
+    }
+
+    fn pieces(&mut self, pieces: &[Delta], out: &mut Vec<u8>) {
+        let texts = pieces.iter().filter_map(|piece| match piece {
+            Delta::Text(text) => Some(text.as_str()),
+            _ => None,
+        });
+        let text: String = texts.collect();
+        if !text.is_empty() {
+            event("delta", &serde_json::to_string(&AnswerDeltaBody { text }).unwrap_or_default(), out);
+        }
+    }
+
+    fn keep_alive(&self) -> &'static [u8] {
+        b": still here\n\n"
+    }
+
+    fn end(&mut self, ended: Result<KeyedResponse, Problem>, out: &mut Vec<u8>) {
+        match ended {
+            Ok(keyed) if keyed.response.status == 200 => event("done", &keyed.response.body, out),
+            Ok(keyed) if keyed.response.is_deleted() => {
+                event("error", &idempotency::deleted().body_text(), out);
+            }
+            Ok(keyed) => event("error", &keyed.response.body, out),
+            Err(problem) => event("error", &problem.body_text(), out),
+        }
+    }
+}
+
+/// An event. JSON contains no raw line breaks, so the data fits on one line.
+fn event(name: &str, data: &str, out: &mut Vec<u8>) {
+    // Writing to memory does not fail.
+    let _written = write!(out, "event: {name}\ndata: {data}\n\n");
+}
+
+/// The response, new or replayed, with what its body says of the backend, of the cost and of the balance in headers too.
+fn respond(keyed: KeyedResponse) -> HttpResponse {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Facts {
+        backend: Option<String>,
+        balance_msats: Option<u64>,
+        cost_msats: Option<u64>,
+    }
+    let is_problem = keyed.response.status >= 400;
+    let facts: Option<Facts> = serde_json::from_str(&keyed.response.body).ok();
+    let mut response = idempotency::respond(keyed);
+    let headers = response.headers_mut();
+    if let Some(Facts { backend, balance_msats, cost_msats }) = facts {
+        let backend = backend.and_then(|backend| HeaderValue::from_str(&backend).ok());
+        let facts = [
+            (&X_TITHE_BACKEND, backend),
+            (&X_TITHE_BALANCE_MSATS, balance_msats.map(HeaderValue::from)),
+            (&X_TITHE_COST_MSATS, cost_msats.map(HeaderValue::from)),
+        ];
+        for (name, value) in facts {
+            if let Some(value) = value {
+                headers.insert(name.clone(), value);
+            }
+        }
+    }
+    if is_problem {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    }
+    response
+}

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
+use tithe_chat::Delta;
 use tithe_engine::inference::{ChatEvent, ChatRequest, ChatStream, Completion, Inference, InferenceError};
 use tithe_inference::SimInference;
 
@@ -20,10 +21,10 @@ impl Inference for LongAnswers {
 
     async fn stream(&self, request: &ChatRequest) -> Result<ChatStream, InferenceError> {
         let answer = self.0.stream(request).await?;
-        if !request.messages.iter().any(|message| message.text.contains(LONG)) {
+        if !request.chat.texts().any(|text| text.contains(LONG)) {
             return Ok(answer);
         }
-        let more = ChatEvent::Delta("It is a long story. ".repeat(15_000));
+        let more = ChatEvent::Delta(Delta::Text("It is a long story. ".repeat(15_000)));
         Ok(stream::iter([Ok(more)]).chain(answer).boxed())
     }
 }

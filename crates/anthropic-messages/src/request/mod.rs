@@ -93,3 +93,6 @@ fn chat(fields: &Fields<'_>, headers: Vec<(String, String)>) -> Result<(Chat, Ve
     };
     Ok((chat, tools.defined_by_anthropic))
 }
+
+#[cfg(test)]
+mod tests;

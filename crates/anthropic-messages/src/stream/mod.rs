@@ -170,3 +170,6 @@ impl Encoder {
         self.advance(out);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,3 +15,8 @@ pub use events::{Events, Step};
 pub use original::backend_headers;
 pub use request::{BackendRequest, EffortStyle, encode_request};
 pub use whole::parse_reply;
+
+#[cfg(test)]
+mod reply_tests;
+#[cfg(test)]
+mod request_tests;

@@ -1,0 +1,22 @@
+//! What backends read and write.
+
+mod counts;
+mod error;
+mod events;
+mod original;
+mod raw;
+mod reasoning;
+mod request;
+mod translate;
+mod whole;
+
+pub use error::BackendError;
+pub use events::{Events, Step};
+pub use original::backend_headers;
+pub use request::{BackendRequest, EffortStyle, encode_request};
+pub use whole::parse_reply;
+
+#[cfg(test)]
+mod reply_tests;
+#[cfg(test)]
+mod request_tests;

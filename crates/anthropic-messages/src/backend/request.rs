@@ -1,0 +1,48 @@
+//! Requests to backends.
+
+use super::{original, translate};
+use tithe_chat::{Api, Chat};
+
+/// What the server decides about a request.
+#[derive(Debug, Clone, Copy)]
+pub struct BackendRequest<'a> {
+    /// The model's name at the backend.
+    pub model: &'a str,
+    /// The most output to generate, in tokens.
+    pub max_output_tokens: u64,
+    /// Whether the answer is to be streamed.
+    pub stream: bool,
+    /// Whether the same request should get the same answer.
+    pub deterministic: bool,
+    /// Whether the backend takes a temperature of 0, which is how a deterministic answer is asked for.
+    pub zero_temperature: bool,
+    /// How an effort that another API's client asks for is said.
+    pub effort: EffortStyle,
+}
+
+/// How the effort of a chat from another API is said. Models differ in what they take, and answer 400 to the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EffortStyle {
+    /// As `output_config.effort` with adaptive thinking: models since Claude Opus 4.6.
+    #[default]
+    Adaptive,
+    /// As a budget for thinking: models up to Claude 4.5.
+    Budget,
+    /// Not at all: models that do not think.
+    Omit,
+}
+
+impl BackendRequest<'_> {
+    pub(super) const fn is_at_zero_temperature(&self) -> bool {
+        self.deterministic && self.zero_temperature
+    }
+}
+
+/// Appends the body of a request to `POST /v1/messages`. A chat of this API is passed on as its client wrote it; one of another API is
+/// translated, and what this API cannot say is left out.
+pub fn encode_request(out: &mut Vec<u8>, chat: &Chat, request: &BackendRequest<'_>) {
+    match chat.original.as_ref().filter(|original| original.api == Api::AnthropicMessages) {
+        Some(original) => original::encode(out, original, request),
+        None => translate::encode(out, chat, request),
+    }
+}

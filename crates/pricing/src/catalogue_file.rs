@@ -1,9 +1,12 @@
 //! Catalogues as TOML files.
 
-use crate::{Catalogue, Model, ModelRates, Tokenizer};
-use serde::Deserialize;
+mod entry;
+mod write;
+
+use crate::{Catalogue, Model};
+use entry::CatalogueFile;
 use std::collections::BTreeMap;
-use tithe_money::{MoneyError, UsdMicros};
+use tithe_money::MoneyError;
 
 /// The built-in catalogue: public list prices, with their date and source.
 const BUILT_IN: &str = include_str!("../models.toml");
@@ -40,30 +43,6 @@ pub enum CatalogueError {
     Duplicate(String),
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CatalogueFile {
-    as_of: String,
-    source: String,
-    model: Vec<ModelEntry>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ModelEntry {
-    name: String,
-    vendor: String,
-    context_tokens: u64,
-    max_output_tokens: u64,
-    default_max_output_tokens: u64,
-    input_usd: String,
-    cached_input_usd: Option<String>,
-    output_usd: String,
-    tokenizer: String,
-    #[serde(default)]
-    input_safety_pct: u32,
-}
-
 impl Catalogue {
     /// The built-in catalogue.
     ///
@@ -88,13 +67,35 @@ impl Catalogue {
     /// max_output_tokens = 16384           # the model's output limit
     /// default_max_output_tokens = 4096    # the output limit if the customer sets none
     /// input_usd = "2.50"                  # dollars per million tokens, as text: no binary fractions
-    /// cached_input_usd = "1.25"           # optional; the same as input_usd without it
+    /// cached_input_usd = "1.25"           # read from the backend's cache; optional, the same as input_usd without it
+    /// cache_write_usd = "3.125"           # written to it, to be kept for minutes; optional, the same as input_usd without it
+    /// cache_write_1h_usd = "5"            # written to it, to be kept for an hour; optional, the same as cache_write_usd without it
     /// output_usd = "10"
+    /// reasoning_usd = "12"                # optional, where reasoning is priced apart
+    /// implicit_cache_writes = true        # optional: the backend writes to its cache, at that price, without being asked
     /// tokenizer = "o200k_base"            # or cl100k_base, or bytes: an upper bound for every model
     /// input_safety_pct = 20               # optional: by how much the vendor's own tokenizer may count more
+    ///
+    /// [[model.tier]]                      # optional: prices of the whole request, prompt and output, by size of the prompt
+    /// above_input_tokens = 64000
+    /// input_usd = "5"
+    /// cached_input_usd = "2.50"
+    /// cache_write_usd = "6.25"
+    /// cache_write_1h_usd = "10"
+    /// output_usd = "15"
+    /// reasoning_usd = "18"
+    ///
+    /// [[model.from]]                      # optional: prices from a day on (UTC); [[model.from.tier]] are their tiers
+    /// date = "2027-01-01"
+    /// input_usd = "2"
+    /// cache_write_usd = "2.50"
+    /// cache_write_1h_usd = "4"
+    /// output_usd = "8"
+    /// reasoning_usd = "8"
     /// ```
     ///
-    /// Unknown fields are errors.
+    /// Unknown fields are errors. So is a model without a price, or with prices of zero: `free = true` gives it away. What a model's own
+    /// prices have apart (cache writes, reasoning), its tiers and its prices from a day on must have, too.
     ///
     /// # Errors
     /// [`CatalogueError`] names the model and the field that is wrong.
@@ -111,59 +112,13 @@ impl Catalogue {
     }
 }
 
-impl TryFrom<ModelEntry> for Model {
-    type Error = CatalogueError;
-
-    fn try_from(entry: ModelEntry) -> Result<Self, CatalogueError> {
-        let price = |field, value: &str| {
-            UsdMicros::parse(value).map_err(|source| CatalogueError::Price {
-                model: entry.name.clone(),
-                field,
-                value: value.to_owned(),
-                source,
-            })
-        };
-        let wrong = |problem: String| CatalogueError::Value { model: entry.name.clone(), problem };
-        let input = price("input_usd", &entry.input_usd)?;
-        let cached_input = match &entry.cached_input_usd {
-            Some(value) => price("cached_input_usd", value)?,
-            None => input,
-        };
-        let rates = ModelRates { input, cached_input, output: price("output_usd", &entry.output_usd)? };
-        let tokenizer: Tokenizer = entry.tokenizer.parse().map_err(|e| wrong(format!("tokenizer: {e}")))?;
-        let limits = [
-            ("context_tokens", entry.context_tokens),
-            ("max_output_tokens", entry.max_output_tokens),
-            ("default_max_output_tokens", entry.default_max_output_tokens),
-        ];
-        for (field, tokens) in limits {
-            if !(1..=1_000_000_000).contains(&tokens) {
-                return Err(wrong(format!("{field} is {tokens}, not between 1 and 1000000000")));
-            }
-        }
-        if entry.default_max_output_tokens > entry.max_output_tokens {
-            return Err(wrong("default_max_output_tokens exceeds max_output_tokens".to_owned()));
-        }
-        if entry.input_safety_pct > 1_000 {
-            return Err(wrong(format!("input_safety_pct is {}, more than 1000", entry.input_safety_pct)));
-        }
-        Ok(Self {
-            rates,
-            tokenizer,
-            context_tokens: entry.context_tokens,
-            max_output_tokens: entry.max_output_tokens,
-            default_max_output_tokens: entry.default_max_output_tokens,
-            input_safety_pct: entry.input_safety_pct,
-            vendor: entry.vendor,
-            name: entry.name,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TokenRates;
     use std::iter::once;
+    use tithe_clock::Timestamp;
+    use tithe_money::UsdMicros;
 
     const ENTRY: &str = r#"
         as_of = "2026-11-01"
@@ -186,17 +141,18 @@ mod tests {
         assert!(catalogue.as_of().starts_with("20"));
         assert!(!catalogue.source().is_empty());
         for model in catalogue.models() {
-            assert!(model.rates.cached_input <= model.rates.input, "{}", model.name);
+            assert!(model.rates.base.cached_input <= model.rates.base.input, "{}", model.name);
         }
     }
 
     #[test]
     fn an_entry_is_read_exactly() {
         let catalogue = Catalogue::parse(ENTRY).unwrap();
-        let rates = catalogue.model("m").unwrap().rates;
+        let rates = catalogue.model("m").unwrap().rates.base;
         assert_eq!(rates.input, UsdMicros::new(1_250_000).unwrap());
         assert_eq!(rates.cached_input, rates.input);
         assert_eq!(rates.output, UsdMicros::new(10_000_000).unwrap());
+        assert_eq!(rates, TokenRates::uniform(rates.input, rates.output));
     }
 
     #[test]
@@ -208,6 +164,10 @@ mod tests {
             ("= 1000\n", "= 0\n", "context_tokens is 0"),
             ("vendor", "vend0r", "vend0r"),
             ("\"1.25\"", "1.25", "input_usd"),
+            ("input_usd = \"1.25\"", "", "model \"m\": no price: expected input_usd (or free = true)"),
+            ("output_usd = \"10\"", "", "model \"m\": no price: expected output_usd (or free = true)"),
+            ("= \"1.25\"\n        output_usd = \"10\"", "= \"0\"\noutput_usd = \"0\"", "all prices are 0"),
+            ("vendor =", "free = true\nvendor =", "free = true, but there is a price"),
         ] {
             let error = Catalogue::parse(&ENTRY.replace(from, to)).unwrap_err().to_string();
             assert!(error.contains(message), "{error}");
@@ -217,6 +177,75 @@ mod tests {
             ENTRY.split_once("[[model]]").map(|(_, e)| format!("[[model]]{e}")).unwrap()
         );
         assert!(matches!(Catalogue::parse(&twice), Err(CatalogueError::Duplicate(name)) if name == "m"));
+    }
+
+    const APART: &str = r#"
+        cached_input_usd = "0.125"
+        cache_write_usd = "1.5625"
+        cache_write_1h_usd = "2.5"
+        reasoning_usd = "12"
+        implicit_cache_writes = true
+        [[model.tier]]
+        above_input_tokens = 200
+        input_usd = "2.5"
+        cached_input_usd = "0.25"
+        cache_write_usd = "3.125"
+        cache_write_1h_usd = "5"
+        output_usd = "15"
+        reasoning_usd = "18"
+        [[model.from]]
+        date = "2027-01-01"
+        input_usd = "2"
+        cache_write_usd = "2.5"
+        cache_write_1h_usd = "4"
+        output_usd = "20"
+        reasoning_usd = "20"
+    "#;
+
+    fn usd(dollars: &str) -> UsdMicros {
+        UsdMicros::parse(dollars).unwrap()
+    }
+
+    #[test]
+    fn cache_writes_reasoning_tiers_and_dates_are_read() {
+        let catalogue = Catalogue::parse(&format!("{ENTRY}{APART}")).unwrap();
+        let model = catalogue.model("m").unwrap();
+        assert!(model.implicit_cache_writes);
+        let before = model.rates_at(Timestamp::parse_rfc3339("2026-12-31T23:59:59Z").unwrap());
+        let base = before.at_size(200);
+        assert_eq!(
+            (base.cache_write, base.cache_write_1h, base.reasoning),
+            (usd("1.5625"), usd("2.5"), usd("12"))
+        );
+        assert_eq!(before.at_size(201).reasoning, usd("18"));
+        let after = model.rates_at(Timestamp::parse_rfc3339("2027-01-01T00:00:00Z").unwrap());
+        assert_eq!((after.base.input, after.base.cached_input), (usd("2"), usd("2")));
+        assert!(after.tiers.is_empty());
+    }
+
+    #[test]
+    fn a_written_catalogue_is_read_as_the_same() {
+        let apart = Catalogue::parse(&format!("{ENTRY}{APART}")).unwrap();
+        let free = ENTRY.replace("\"1.25\"", "\"0\"").replace("output_usd = \"10\"", "free = true");
+        for catalogue in [apart, Catalogue::built_in(), Catalogue::parse(&free).unwrap()] {
+            assert_eq!(Catalogue::parse(&catalogue.to_toml()).unwrap(), catalogue);
+        }
+    }
+
+    #[test]
+    fn tiers_and_dates_that_leave_a_surcharge_out_or_are_out_of_order_are_refused() {
+        for (from, to, message) in [
+            ("cache_write_usd = \"3.125\"", "", "no price above 200 input tokens: expected cache_write_usd"),
+            ("cache_write_1h_usd = \"4\"", "", "no price from 2027-01-01 on: expected cache_write_1h_usd"),
+            ("reasoning_usd = \"18\"", "", "expected reasoning_usd"),
+            ("= 200\n", "= 0\n", "tiers out of order"),
+            ("2027-01-01", "2027-13-01", "invalid date"),
+            ("2027-01-01", "2027-1-1", "invalid date"),
+        ] {
+            let error =
+                Catalogue::parse(&format!("{ENTRY}{}", APART.replace(from, to))).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
     }
 
     #[test]

@@ -1,18 +1,16 @@
 //! A model and its prices.
 
-use crate::Tokenizer;
-use tithe_money::UsdMicros;
+use crate::{ModelRates, Tokenizer};
+use tithe_clock::Timestamp;
 
-/// A model's prices, in micro-dollars per million tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Prices that apply from a time on.
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct ModelRates {
-    /// Per million input tokens.
-    pub input: UsdMicros,
-    /// Per million input tokens that the backend had cached; the same as `input` where there is no discount.
-    pub cached_input: UsdMicros,
-    /// Per million output tokens.
-    pub output: UsdMicros,
+pub struct PriceChange {
+    /// The first moment at which the prices apply.
+    pub from: Timestamp,
+    /// The prices.
+    pub rates: ModelRates,
 }
 
 /// A model that work can run on.
@@ -29,10 +27,25 @@ pub struct Model {
     pub max_output_tokens: u64,
     /// The output limit used if the customer sets none.
     pub default_max_output_tokens: u64,
-    /// The model's prices.
+    /// The model's prices until the first of the price changes.
     pub rates: ModelRates,
+    /// Announced changes of the prices, by time.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub price_changes: Vec<PriceChange>,
+    /// True if the backend writes prompts to its cache, at the price of a cache write, without being asked to.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub implicit_cache_writes: bool,
     /// The tokenizer that counts its prompts.
     pub tokenizer: Tokenizer,
     /// The safety margin, in percent, by which the vendor's own tokenizer may count more.
     pub input_safety_pct: u32,
+}
+
+impl Model {
+    /// The prices in force at a time: those of the last change that is not later.
+    #[must_use]
+    pub fn rates_at(&self, time: Timestamp) -> &ModelRates {
+        let begun = self.price_changes.iter().filter(|change| change.from <= time);
+        begun.max_by_key(|change| change.from).map_or(&self.rates, |change| &change.rates)
+    }
 }

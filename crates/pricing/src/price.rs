@@ -1,6 +1,7 @@
 //! Selling prices, and the terms that they depend on.
 
 use crate::BtcQuote;
+use tithe_clock::Timestamp;
 use tithe_money::{BasisPoints, MoneyError, Msats, PicoUsd, UsdMicros};
 
 /// The operator's terms at the time of the quote.
@@ -13,6 +14,15 @@ pub struct Terms {
     pub fixed_cost: UsdMicros,
     /// The BTC price and its time.
     pub btc: BtcQuote,
+}
+
+impl Terms {
+    /// The time of the terms: that of the BTC price, which is at most as old as the price feed lets it be. It decides which of a model's
+    /// dated prices are in force.
+    #[must_use]
+    pub const fn as_of(&self) -> Timestamp {
+        self.btc.as_of
+    }
 }
 
 /// A price in both currencies, including the margin, each rounded up from the exact value.

@@ -1,7 +1,7 @@
 //! Quotes and cost splits.
 
-use crate::{Model, ModelRates, Price, Priced, Terms, Usage};
-use tithe_money::{MoneyError, PicoUsd, UsdMicros};
+use crate::{CacheWrites, Model, ModelRates, Price, Priced, Terms, Usage};
+use tithe_money::MoneyError;
 
 /// The tokens that a chat template may add around each message, with a safety margin.
 const TOKENS_PER_MESSAGE: u64 = 16;
@@ -58,7 +58,7 @@ pub struct QuotedTokens {
 pub struct Quote {
     /// The model's name.
     pub model: String,
-    /// The model's prices.
+    /// The model's prices at the time of the terms.
     pub rates: ModelRates,
     /// The margin, fixed cost and BTC price.
     pub terms: Terms,
@@ -79,13 +79,27 @@ pub struct InputTokens {
     pub counted: u64,
     /// The most that the backend may count and bill. The quote's maximum is based on it.
     pub max: u64,
+    /// The cache writes that the request asks for. The quote's maximum covers them, and those that the model's backend does unasked.
+    pub cache_writes: CacheWrites,
 }
 
 impl InputTokens {
-    /// A count that the backend cannot exceed.
+    /// A count that the backend cannot exceed, of a prompt that asks for no cache writes.
     #[must_use]
     pub const fn exactly(tokens: u64) -> Self {
-        Self { counted: tokens, max: tokens }
+        Self::at_most(tokens, tokens)
+    }
+
+    /// A count, and the most that the backend may count, of a prompt that asks for no cache writes.
+    #[must_use]
+    pub const fn at_most(counted: u64, max: u64) -> Self {
+        Self { counted, max, cache_writes: CacheWrites::None }
+    }
+
+    /// The same tokens in a request that asks for these cache writes.
+    #[must_use]
+    pub const fn with_cache_writes(self, cache_writes: CacheWrites) -> Self {
+        Self { cache_writes, ..self }
     }
 }
 
@@ -108,7 +122,7 @@ impl Model {
         let overhead = u64::try_from(messages.len()).unwrap_or(u64::MAX).saturating_mul(TOKENS_PER_MESSAGE);
         let safety = counted.saturating_mul(u64::from(self.input_safety_pct)).div_ceil(100);
         let max = counted.saturating_add(safety).saturating_add(overhead);
-        self.quote_tokens(InputTokens { counted, max }, max_output_tokens, terms)
+        self.quote_tokens(InputTokens::at_most(counted, max), max_output_tokens, terms)
     }
 
     /// Quotes one completion of a prompt that the caller has counted, such as one with images.
@@ -130,17 +144,20 @@ impl Model {
         }
         let max_output = max_output_tokens.unwrap_or(self.default_max_output_tokens).min(room);
         let output = (max_output * EXPECTED_OUTPUT_PCT).div_ceil(100);
+        let rates = self.rates_at(terms.as_of());
         let price = |input_tokens, output_tokens| {
-            self.rates.price(&Usage { input_tokens, output_tokens, ..Usage::ZERO }, terms)
+            rates.price(&Usage { input_tokens, output_tokens, ..Usage::ZERO }, terms)
         };
+        let unasked = if self.implicit_cache_writes { CacheWrites::Minutes } else { CacheWrites::None };
+        let writes = input.cache_writes.max(unasked);
         Ok(Quote {
             model: self.name.clone(),
-            rates: self.rates,
+            rates: rates.clone(),
             terms: *terms,
             tokens: QuotedTokens { input: input.counted, max_input, output, max_output },
             min: price(input.counted, 1)?,
             expected: price(input.counted, output)?,
-            max: price(max_input, max_output)?,
+            max: rates.max_price(max_input, writes, max_output, terms)?,
         })
     }
 
@@ -159,29 +176,6 @@ impl Model {
     }
 }
 
-impl ModelRates {
-    /// The exact cost of `usage` for the operator.
-    ///
-    /// # Errors
-    /// [`MoneyError::TooLarge`] if the cost cannot be expressed.
-    pub fn cost(&self, usage: &Usage, fixed_cost: UsdMicros) -> Result<PicoUsd, MoneyError> {
-        let cached = usage.cached_input_tokens.min(usage.input_tokens);
-        let fresh = usage.input_tokens.saturating_sub(cached);
-        PicoUsd::of_tokens(fresh, self.input)?
-            .checked_add(PicoUsd::of_tokens(cached, self.cached_input)?)?
-            .checked_add(PicoUsd::of_tokens(usage.output_tokens, self.output)?)?
-            .checked_add(fixed_cost.into())
-    }
-
-    /// The selling price of `usage`: cost times (1 + margin), rounded up once.
-    ///
-    /// # Errors
-    /// [`MoneyError::TooLarge`] if the price cannot be expressed.
-    pub fn price(&self, usage: &Usage, terms: &Terms) -> Result<Price, MoneyError> {
-        Price::of(self.cost(usage, terms.fixed_cost)?, terms)
-    }
-}
-
 impl Priced for Quote {
     type Usage = Usage;
 
@@ -197,10 +191,16 @@ impl Priced for Quote {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BtcQuote, Tokenizer};
+    use crate::{BtcQuote, PriceChange, RateTier, TokenRates, Tokenizer};
     use proptest::prelude::*;
+    use std::time::Duration;
     use tithe_clock::Timestamp;
-    use tithe_money::{BasisPoints, BtcPrice, Msats};
+    use tithe_money::{BasisPoints, BtcPrice, Msats, UsdMicros};
+
+    fn rates(input: u64, output: u64) -> TokenRates {
+        let usd = |micros| UsdMicros::new(micros).unwrap();
+        TokenRates { cached_input: usd(input / 10), ..TokenRates::uniform(usd(input), usd(output)) }
+    }
 
     fn model(input: u64, output: u64) -> Model {
         Model {
@@ -209,11 +209,9 @@ mod tests {
             context_tokens: 10_000,
             max_output_tokens: 4_000,
             default_max_output_tokens: 1_000,
-            rates: ModelRates {
-                input: UsdMicros::new(input).unwrap(),
-                cached_input: UsdMicros::new(input / 10).unwrap(),
-                output: UsdMicros::new(output).unwrap(),
-            },
+            rates: rates(input, output).into(),
+            price_changes: Vec::new(),
+            implicit_cache_writes: false,
             tokenizer: Tokenizer::Bytes,
             input_safety_pct: 20,
         }
@@ -276,12 +274,47 @@ mod tests {
     fn counted_tokens_are_quoted_like_texts() {
         let model = model(3_000_000, 15_000_000);
         let text = model.quote(&["hello"], Some(100), &plain_terms()).unwrap();
-        let input = InputTokens { counted: text.tokens.input, max: text.tokens.max_input };
+        let input = InputTokens::at_most(text.tokens.input, text.tokens.max_input);
         assert_eq!(model.quote_tokens(input, Some(100), &plain_terms()).unwrap(), text);
         let full = model.quote_tokens(InputTokens::exactly(10_000), None, &plain_terms());
         assert!(matches!(full, Err(QuoteError::TooLong { limit: 9_999, .. })));
         let limit = model.quote_tokens(InputTokens::exactly(1), Some(4_001), &plain_terms());
         assert!(matches!(limit, Err(QuoteError::OutputLimit { asked: 4_001, .. })));
+    }
+
+    #[test]
+    fn the_maximum_covers_cache_writes_only_where_they_can_occur() {
+        let usd = |micros| UsdMicros::new(micros).unwrap();
+        let mut model = model(1_000_000, 0);
+        model.rates.base.cache_write = usd(1_250_000);
+        model.rates.base.cache_write_1h = usd(2_000_000);
+        let max = |model: &Model, writes| {
+            let input = InputTokens::exactly(1_000).with_cache_writes(writes);
+            model.quote_tokens(input, None, &terms(0, 0, 100_000_000_000)).unwrap().max.msats.get()
+        };
+        let all = |model: &Model| {
+            [CacheWrites::None, CacheWrites::Minutes, CacheWrites::Hour].map(|w| max(model, w))
+        };
+        assert_eq!(all(&model), [1_000, 1_250, 2_000]);
+        model.implicit_cache_writes = true;
+        assert_eq!(all(&model), [1_250, 1_250, 2_000]);
+    }
+
+    #[test]
+    fn a_quote_has_the_prices_of_its_time_and_the_tier_of_its_size() {
+        let mut model = model(1_000_000, 0);
+        model.rates.tiers = vec![RateTier {
+            above_input_tokens: 500,
+            rates: TokenRates::uniform(UsdMicros::new(2_000_000).unwrap(), UsdMicros::ZERO),
+        }];
+        let from = Timestamp::UNIX_EPOCH + Duration::from_mins(1);
+        model.price_changes = vec![PriceChange { from, rates: rates(3_000_000, 0).into() }];
+        let max = |seconds, tokens| {
+            let mut terms = terms(0, 0, 100_000_000_000);
+            terms.btc.as_of = Timestamp::UNIX_EPOCH + Duration::from_secs(seconds);
+            model.quote_tokens(InputTokens::exactly(tokens), None, &terms).unwrap().max.msats.get()
+        };
+        assert_eq!((max(59, 500), max(59, 501), max(60, 501)), (500, 1_002, 1_503));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::service::Quotes;
 use crate::error::EngineError;
-use tithe_pricing::{Model, Price, Terms, Usage};
+use tithe_pricing::{Model, ModelRates, Price, Terms, Usage};
 
 /// How many tokens the prices of a list are for.
 const TOKENS: u64 = 1_000_000;
@@ -40,8 +40,10 @@ impl Quotes {
 
     fn offered(&self, model: &Model, terms: &Terms) -> Result<OfferedModel, EngineError> {
         let tokens_only = Terms { fixed_cost: tithe_money::UsdMicros::ZERO, ..*terms };
+        // Of requests that no tier applies to: a million tokens at once would be priced as one long prompt.
+        let rates = ModelRates::from(model.rates_at(terms.as_of()).base);
         let price = |input_tokens, cached_input_tokens, output_tokens| {
-            model.rates.price(
+            rates.price(
                 &Usage { input_tokens, cached_input_tokens, output_tokens, ..Usage::ZERO },
                 &tokens_only,
             )
@@ -54,7 +56,7 @@ impl Quotes {
             input: price(TOKENS, 0, 0)?,
             cached_input: price(TOKENS, TOKENS, 0)?,
             output: price(0, 0, TOKENS)?,
-            request: model.rates.price(&Usage::default(), terms)?,
+            request: rates.price(&Usage::default(), terms)?,
         })
     }
 }

@@ -10,21 +10,19 @@ use tithe_chat::{Delta, Finish, Part, Reply};
 use tithe_engine::inference::{ChatEvent, ChatStream, Completion, InferenceError};
 use tithe_pricing::Usage;
 
-/// The content of one server-sent event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// More may follow.
-    More,
-    /// The last event.
-    Last,
-    /// An error, as described by the backend.
-    Error(Value),
-}
-
 /// The stream format of one API.
 pub(crate) trait Protocol: Send + 'static {
-    /// Processes the next event. What it adds to the answer goes to the end of `deltas`; empty pieces are dropped later.
-    fn step(&mut self, event: &Event, deltas: &mut VecDeque<Delta>) -> Result<Step, InferenceError>;
+    /// Processes the next event, and returns whether it is the last one. What it adds to the answer goes to the end of `deltas`; empty
+    /// pieces are dropped later. `delivered` says whether a part of the answer was delivered.
+    ///
+    /// # Errors
+    /// What the backend reports, or that the event cannot be read. What is in `deltas` is still delivered.
+    fn step(
+        &mut self,
+        event: &Event,
+        delivered: bool,
+        deltas: &mut VecDeque<Delta>,
+    ) -> Result<bool, InferenceError>;
 
     /// The end of the completion, if it was part of the events so far. Later events only add to it.
     fn ending(&self) -> Option<ChatEvent>;
@@ -39,8 +37,8 @@ struct Reading<P> {
     protocol: P,
     /// What is to be delivered next.
     deltas: VecDeque<Delta>,
-    /// What follows it, if that is the end.
-    last: Option<Step>,
+    /// What follows it, if that is the end: in order, or not.
+    last: Option<Result<(), InferenceError>>,
     /// The bytes that the model has written and that were delivered.
     delivered: usize,
     /// Whether anything was delivered, also what nobody reads.
@@ -74,11 +72,9 @@ impl<P: Protocol> Reading<P> {
                 return Ok(ChatEvent::Delta(delta));
             }
             match self.last.take() {
-                Some(Step::Last) => {
-                    return self.ending().ok_or_else(|| BackendFailure::CutShort.interrupted());
-                }
-                Some(Step::Error(error)) => return Err(reported(&error, self.has_delivered)),
-                Some(Step::More) | None => {}
+                Some(Ok(())) => return self.ending().ok_or_else(|| BackendFailure::CutShort.interrupted()),
+                Some(Err(failure)) => return Err(failure),
+                None => {}
             }
             let Some(event) = self.parser.next() else {
                 if std::mem::take(&mut self.ended) {
@@ -105,8 +101,10 @@ impl<P: Protocol> Reading<P> {
                 continue;
             };
             self.begun = true;
-            let step = self.protocol.step(&event, &mut self.deltas)?;
-            self.last = (step != Step::More).then_some(step);
+            self.last = match self.protocol.step(&event, self.has_delivered, &mut self.deltas) {
+                Ok(is_last) => is_last.then_some(Ok(())),
+                Err(failure) => Some(Err(failure)),
+            };
         }
     }
 

@@ -26,9 +26,7 @@
 
 mod anthropic;
 mod chat_stream;
-mod counts;
 mod failure;
-mod finish;
 mod guard;
 mod openai;
 mod sampling;

@@ -1,7 +1,7 @@
 //! Counting what a model reads.
 
 use tithe_chat::Chat;
-use tithe_pricing::{InputTokens, Model, Tokenizer};
+use tithe_pricing::{CacheWrites, InputTokens, Model, Tokenizer};
 
 /// The tokens of an image, as counted. No vendor's formula fits another's model, and the size in pixels is in the file only.
 const IMAGE_TOKENS: u64 = 1_600;
@@ -29,13 +29,22 @@ pub(crate) fn input_tokens(model: &Model, chat: &Chat) -> InputTokens {
     }
     let images = images(chat);
     let safety = written.saturating_mul(u64::from(model.input_safety_pct)).div_ceil(100);
-    InputTokens {
-        counted: written.saturating_add(images.saturating_mul(IMAGE_TOKENS)),
-        max: written
-            .saturating_add(safety)
-            .saturating_add(texts.saturating_mul(TOKENS_PER_TEXT))
-            .saturating_add(images.saturating_mul(IMAGE_TOKENS_MAX)),
+    let counted = written.saturating_add(images.saturating_mul(IMAGE_TOKENS));
+    let max = written
+        .saturating_add(safety)
+        .saturating_add(texts.saturating_mul(TOKENS_PER_TEXT))
+        .saturating_add(images.saturating_mul(IMAGE_TOKENS_MAX));
+    InputTokens::at_most(counted, max).with_cache_writes(cache_writes(chat))
+}
+
+/// What a request asks the backend to write to its cache. A client asks for it anywhere in its request; a text that only mentions it
+/// makes the hold larger, never the charge.
+fn cache_writes(chat: &Chat) -> CacheWrites {
+    let fields = || chat.original.iter().flat_map(|original| &original.body).map(|(_, value)| value.get());
+    if !fields().any(|value| value.contains("cache_control")) {
+        return CacheWrites::None;
     }
+    if fields().any(|value| value.contains("\"1h\"")) { CacheWrites::Hour } else { CacheWrites::Minutes }
 }
 
 fn images(chat: &Chat) -> u64 {

@@ -1,6 +1,6 @@
 //! Anthropic's messages API.
 
-mod wire;
+mod events;
 
 use crate::chat_stream;
 use crate::failure::BackendFailure;
@@ -9,6 +9,10 @@ use crate::transport::{Answer, ApiKey, BaseUrl, Delivery, Limits, SetupError, Tr
 use async_trait::async_trait;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::atomic::{AtomicBool, Ordering};
+use tithe_anthropic_messages::backend::{
+    BackendRequest, EffortStyle, backend_headers, encode_request, parse_reply,
+};
+use tithe_chat::Api;
 use tithe_engine::inference::{ChatRequest, ChatStream, Completion, Inference, InferenceError};
 
 const VENDOR_HOST: &str = "api.anthropic.com";
@@ -64,11 +68,9 @@ impl Anthropic {
 
     async fn ask(&self, request: &ChatRequest, delivery: Delivery) -> Result<Answer, InferenceError> {
         let zero_temperature = self.zero_temperature.load(Ordering::Relaxed);
-        let error = match self
-            .transport
-            .post(&wire::Body::new(request, delivery, zero_temperature), delivery)
-            .await
-        {
+        let headers = headers_of(request);
+        let first = body(request, delivery, zero_temperature);
+        let error = match self.transport.post(first, headers.clone(), delivery).await {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
@@ -77,15 +79,42 @@ impl Anthropic {
         if !(zero_temperature && request.deterministic && named) {
             return Err(error);
         }
-        let answer = self.transport.post(&wire::Body::new(request, delivery, false), delivery).await?;
+        let answer = self.transport.post(body(request, delivery, false), headers, delivery).await?;
         tracing::info!("the AI backend does not take a temperature; it is no longer sent");
         self.zero_temperature.store(false, Ordering::Relaxed);
         Ok(answer)
     }
 }
 
+/// The body of a request.
+fn body(request: &ChatRequest, delivery: Delivery, zero_temperature: bool) -> Vec<u8> {
+    let ChatRequest { model, chat, max_output_tokens, deterministic } = request;
+    let asked = BackendRequest {
+        model,
+        max_output_tokens: *max_output_tokens,
+        stream: delivery == Delivery::Streamed,
+        deterministic: *deterministic,
+        zero_temperature,
+        effort: EffortStyle::default(),
+    };
+    let mut body = Vec::new();
+    encode_request(&mut body, chat, &asked);
+    body
+}
+
+/// The headers of the client's own request that say which version of the API it is written for.
+fn headers_of(request: &ChatRequest) -> HeaderMap {
+    let original = request.chat.original.iter().filter(|original| original.api == Api::AnthropicMessages);
+    let headers = original.flat_map(backend_headers).filter_map(|(name, value)| {
+        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?))
+    });
+    headers.collect()
+}
+
 async fn whole(answer: Answer) -> Result<Completion, InferenceError> {
-    answer.json::<wire::Whole>().await?.completion()
+    let body = answer.body().await?;
+    let (reply, usage) = parse_reply(&body).map_err(|error| events::failed(error, &body, false))?;
+    Ok(Completion { reply, usage })
 }
 
 #[async_trait]
@@ -99,6 +128,6 @@ impl Inference for Anthropic {
         if answer.is_json() {
             return Ok(chat_stream::of_whole(whole(answer).await?));
         }
-        Ok(chat_stream::read(answer, wire::Events::default()))
+        Ok(chat_stream::read(answer, events::MessageEvents::default()))
     }
 }

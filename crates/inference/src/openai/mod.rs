@@ -1,6 +1,6 @@
 //! Endpoints that are compatible with OpenAI's chat completions API.
 
-mod wire;
+mod events;
 
 use crate::chat_stream;
 use crate::failure::BackendFailure;
@@ -11,6 +11,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tithe_chat::{Finish, Reply};
 use tithe_engine::inference::{ChatRequest, ChatStream, Completion, Inference, InferenceError};
+use tithe_openai_chat::backend::{BackendRequest, Dialect, WholeReply, decode_reply, encode_request};
 
 const VENDOR_HOST: &str = "api.openai.com";
 
@@ -74,7 +75,7 @@ impl OpenAiSettings {
 pub struct OpenAiCompatible {
     transport: Transport,
     /// As configured, and as the backend has shown since.
-    dialect: Mutex<wire::Dialect>,
+    dialect: Mutex<Dialect>,
 }
 
 impl OpenAiCompatible {
@@ -91,7 +92,7 @@ impl OpenAiCompatible {
             stream_options,
             limits,
         } = settings;
-        let dialect = wire::Dialect {
+        let dialect = Dialect {
             max_completion_tokens: output_limit_field.is_newer(&base_url),
             zero_temperature: zero_temperature.resolve(&base_url, VENDOR_HOST),
             stream_options,
@@ -105,28 +106,46 @@ impl OpenAiCompatible {
     /// the backend is remembered to be so.
     async fn ask(&self, request: &ChatRequest, delivery: Delivery) -> Result<Answer, InferenceError> {
         let dialect = *self.dialect();
-        let error = match self.transport.post(&dialect.body(request, delivery), delivery).await {
+        let error = match self.transport.post(body(request, dialect, delivery), HeaderMap::new(), delivery).await {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
         let adaptable = |failure: &&BackendFailure| !failure.reached_output_limit();
         let failure = BackendFailure::behind(&error).filter(adaptable);
-        let Some(adapted) = failure.and_then(|failure| dialect.adapted(failure)) else {
-            return Err(error);
-        };
-        let answer = self.transport.post(&adapted.body(request, delivery), delivery).await?;
+        let adapted =
+            failure.and_then(|failure| dialect.adapted(|parameter| failure.names_parameter(parameter)));
+        let Some(adapted) = adapted else { return Err(error) };
+        let body = body(request, adapted, delivery);
+        let answer = self.transport.post(body, HeaderMap::new(), delivery).await?;
         tracing::info!(dialect = ?adapted, "the AI backend does not take a parameter; it is no longer sent");
         *self.dialect() = adapted;
         Ok(answer)
     }
 
-    fn dialect(&self) -> MutexGuard<'_, wire::Dialect> {
+    fn dialect(&self) -> MutexGuard<'_, Dialect> {
         self.dialect.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+/// The body of a request.
+fn body(request: &ChatRequest, dialect: Dialect, delivery: Delivery) -> Vec<u8> {
+    let ChatRequest { model, chat, max_output_tokens, deterministic } = request;
+    let asked = BackendRequest {
+        model,
+        max_output_tokens: *max_output_tokens,
+        stream: delivery == Delivery::Streamed,
+        deterministic: *deterministic,
+        dialect,
+    };
+    let mut body = Vec::new();
+    encode_request(&mut body, chat, &asked);
+    body
+}
+
 async fn whole(answer: Answer) -> Result<Completion, InferenceError> {
-    answer.json::<wire::Whole>().await?.completion()
+    let body = answer.body().await?;
+    let WholeReply { reply, usage } = decode_reply(&body).map_err(|error| events::failed(error, &body, false))?;
+    Ok(Completion { reply, usage })
 }
 
 /// The completion whose output limit was used up before any text: an answer, not a mistake in the request.
@@ -154,6 +173,6 @@ impl Inference for OpenAiCompatible {
         if answer.is_json() {
             return Ok(chat_stream::of_whole(whole(answer).await?));
         }
-        Ok(chat_stream::read(answer, wire::Chunks::default()))
+        Ok(chat_stream::read(answer, events::ChatChunks::default()))
     }
 }

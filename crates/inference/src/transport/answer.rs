@@ -4,7 +4,6 @@ use super::Limits;
 use crate::failure::BackendFailure;
 use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use serde::de::DeserializeOwned;
 use std::time::Duration;
 use tithe_engine::inference::InferenceError;
 use tokio::time::{Instant, timeout_at};
@@ -64,8 +63,8 @@ impl Answer {
         }
     }
 
-    /// The whole body, which must be JSON.
-    pub(crate) async fn json<T: DeserializeOwned>(mut self) -> Result<T, InferenceError> {
+    /// The whole body.
+    pub(crate) async fn body(mut self) -> Result<Vec<u8>, InferenceError> {
         let mut body = Vec::new();
         loop {
             match self.piece().await? {
@@ -73,12 +72,10 @@ impl Answer {
                     return Err(BackendFailure::Wrong("it is longer than the limit").nonsense());
                 }
                 Piece::Bytes(piece) => body.extend(piece),
-                Piece::End => break,
+                Piece::End => return Ok(body),
                 Piece::OutOfTime => return Err(InferenceError::TimedOut),
             }
         }
-        serde_json::from_slice(body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&body))
-            .map_err(|source| BackendFailure::unreadable(&body, &source))
     }
 
     /// The beginning of the body: at most `bytes_max` bytes, as far as they arrive within `wait`.

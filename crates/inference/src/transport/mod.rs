@@ -13,9 +13,8 @@ pub(crate) use excerpt::position;
 pub(crate) use refusal::ErrorKind;
 
 use crate::failure::BackendFailure;
-use reqwest::header::HeaderMap;
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, redirect};
-use serde::Serialize;
 use std::time::Duration;
 use tithe_engine::inference::{InferenceError, TEXT_BYTES_MAX};
 use tokio::time::{Instant, timeout_at};
@@ -89,10 +88,12 @@ impl Transport {
         Ok(Self { client, url, limits })
     }
 
-    /// Posts `body` as JSON; an error status is returned as an error.
+    /// Posts `body`, which is JSON; an error status is returned as an error. `headers` are sent too, instead of those of the same name that
+    /// every request has.
     pub(crate) async fn post(
         &self,
-        body: &(impl Serialize + Sync),
+        body: Vec<u8>,
+        headers: HeaderMap,
         delivery: Delivery,
     ) -> Result<Answer, InferenceError> {
         let now = Instant::now();
@@ -101,7 +102,9 @@ impl Transport {
             Delivery::Whole => deadline,
             Delivery::Streamed => deadline.min(now + self.limits.first_byte),
         };
-        let response = timeout_at(begins_by, self.client.post(self.url.clone()).json(body).send())
+        let request = self.client.post(self.url.clone()).headers(headers);
+        let request = request.header(CONTENT_TYPE, "application/json").body(body);
+        let response = timeout_at(begins_by, request.send())
             .await
             .map_err(|_| InferenceError::TimedOut)?
             .map_err(not_sent)?;

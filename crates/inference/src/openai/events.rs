@@ -1,0 +1,45 @@
+//! The events of a stream, and errors in answers.
+
+use crate::chat_stream::{Protocol, reported};
+use crate::failure::BackendFailure;
+use crate::sse::Event;
+use std::collections::VecDeque;
+use tithe_chat::Delta;
+use tithe_engine::inference::{ChatEvent, InferenceError};
+use tithe_openai_chat::backend::{BackendError, Chunks, Ending, Step};
+use tithe_pricing::Usage;
+
+/// The chunks of one stream.
+#[derive(Debug, Default)]
+pub(super) struct ChatChunks(Chunks);
+
+impl Protocol for ChatChunks {
+    fn step(
+        &mut self,
+        event: &Event,
+        delivered: bool,
+        deltas: &mut VecDeque<Delta>,
+    ) -> Result<bool, InferenceError> {
+        let step = self.0.step(&event.name, &event.data, |delta| deltas.push_back(delta));
+        let step = step.map_err(|error| failed(error, event.data.as_bytes(), delivered || !deltas.is_empty()))?;
+        Ok(step == Step::Last)
+    }
+
+    fn ending(&self) -> Option<ChatEvent> {
+        let Ending { finish, usage } = self.0.ending()?;
+        Some(ChatEvent::Finished { finish, usage })
+    }
+
+    fn used(&self) -> Option<Usage> {
+        self.0.used()
+    }
+}
+
+/// The failure behind an answer that is none. `delivered` says whether a part of it was delivered.
+pub(super) fn failed(error: BackendError, body: &[u8], delivered: bool) -> InferenceError {
+    match error {
+        BackendError::Reported(error) => reported(&error, delivered),
+        BackendError::Unreadable(source) => BackendFailure::unreadable(body, &source),
+        BackendError::Wrong(what) => BackendFailure::Wrong(what).nonsense(),
+    }
+}

@@ -28,7 +28,7 @@ impl ResponsesRequest {
     ///
     /// Unknown fields are ignored; they stay in [`Chat::original`]. What is refused is what the server cannot do or cannot price: stored
     /// state (`previous_response_id`, `conversation`, `prompt`, references to items and files), `background`, remote images, files,
-    /// audio, and tools that the server would have to run. Of those, `web_search`, `image_generation` and `tool_search` are left out
+    /// audio, and tools that the server would have to run. Of those, `web_search`, `image_generation` and a `tool_search` by the server are left out
     /// instead, because Codex sends them with every request; they are refused where `tool_choice` demands them.
     ///
     /// # Errors

@@ -1,5 +1,11 @@
 //! Requests: what is read, and what is refused.
 
+#![expect(
+    clippy::expect_used,
+    clippy::needless_pass_by_value,
+    reason = "a panic is how a test fails; the exemption for tests does not reach their helpers"
+)]
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tithe_chat::{Effort, Message, Part, ReplyFormat, Role, ToolChoice};
@@ -286,10 +292,10 @@ fn choices_of_tools_are_read() {
     let choice = |choice: Value| decode(&with(json!({"tools": tools, "tool_choice": choice})));
     assert_eq!(choice(json!("none")).unwrap().chat.tool_choice, ToolChoice::None);
     assert_eq!(choice(json!("required")).unwrap().chat.tool_choice, ToolChoice::Required);
-    let named = choice(json!({"type": "function", "name": "a"})).unwrap();
-    assert_eq!(named.chat.tool_choice, ToolChoice::Named("a".into()));
-    let named = choice(json!({"type": "custom", "name": "c", "namespace": "n"})).unwrap();
-    assert_eq!(named.chat.tool_choice, ToolChoice::Named("n__c".into()));
+    let function = choice(json!({"type": "function", "name": "a"})).unwrap();
+    assert_eq!(function.chat.tool_choice, ToolChoice::Named("a".into()));
+    let custom = choice(json!({"type": "custom", "name": "c", "namespace": "n"})).unwrap();
+    assert_eq!(custom.chat.tool_choice, ToolChoice::Named("n__c".into()));
     let allowed = choice(json!({"type": "allowed_tools", "mode": "required", "tools": [
         {"type": "function", "name": "b"}, {"type": "web_search"}, {"type": "function", "name": "a", "namespace": "n"},
     ]}))

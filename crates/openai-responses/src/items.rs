@@ -58,6 +58,8 @@ pub(crate) struct Item<'a> {
     raw: RawItem<'a>,
     kind: String,
     param: String,
+    /// The tools that the item has brought.
+    found: Vec<String>,
 }
 
 /// Reads `input`, and the tools that its items bring.
@@ -71,12 +73,12 @@ pub(crate) fn read<'a>(input: &'a RawValue, tools: &mut Tools<'a>) -> Result<Vec
             None if raw.role.is_some() => "message".to_owned(),
             None => return Err(RequestError::missing(&format!("{param}.type"), "the type of the item")),
         };
-        if matches!(kind.as_str(), "additional_tools" | "tool_search_output")
-            && let Some(more) = field::present(raw.tools)
-        {
-            tools.read_more(more, &format!("{param}.tools"))?;
-        }
-        items.push(Item { raw, kind, param });
+        let brings_tools = matches!(kind.as_str(), "additional_tools" | "tool_search_output");
+        let found = match raw.tools.filter(|_| brings_tools) {
+            Some(more) => tools.read_more(more, &format!("{param}.tools"))?,
+            None => Vec::new(),
+        };
+        items.push(Item { raw, kind, param, found });
     }
     Ok(items)
 }
@@ -118,8 +120,11 @@ impl Item<'_> {
             }
             "tool_search_output" if field::present(self.raw.call_id).is_some() => {
                 let call = field::name(self.raw.call_id, &self.at("call_id"))?;
-                let found = self.raw.tools.map_or("[]", RawValue::get);
-                let text = format!("Tools that can be called from now on: {found}");
+                // What they are for is said where they are offered.
+                let text = match self.found.as_slice() {
+                    [] => "No further tools.".to_owned(),
+                    found => format!("Tools that can be called from now on: {}", found.join(", ")),
+                };
                 push_result(messages, ToolResult { call, parts: vec![Part::Text(text)], is_error: false });
                 Ok(())
             }

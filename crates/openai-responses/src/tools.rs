@@ -171,12 +171,18 @@ const TOOL_KINDS: &str =
     "function, custom or namespace (tools that the server would have to run are not offered)";
 
 impl<'a> Tools<'a> {
-    /// Reads an array of tools that an item brings: they are not part of `tools` in the response.
-    pub(crate) fn read_more(&mut self, value: &'a RawValue, param: &str) -> Result<(), RequestError> {
+    /// Reads an array of tools that an item brings: they are not part of `tools` in the response. Returns the names of those that are
+    /// new, for the model.
+    pub(crate) fn read_more(
+        &mut self,
+        value: &'a RawValue,
+        param: &str,
+    ) -> Result<Vec<String>, RequestError> {
+        let before = self.offered.len();
         for (at, tool) in field::items(value, param)?.into_iter().enumerate() {
             self.read_one(tool, &format!("{param}[{at}]"), None)?;
         }
-        Ok(())
+        Ok(self.offered.iter().skip(before).map(|tool| tool.name.clone()).collect())
     }
 
     /// Reads `tools`.

@@ -96,12 +96,7 @@ fn a_later_turn_is_read() {
             "assistant: <call_3 apply_patch {\"input\":\"*** Begin Patch\\n+\\\"x\\\"\\n*** End Patch\"}>",
             "user: <of call_3 ok [\"Success.\"]> | <of call_4 failed [\"exit code 1\"]>",
             "assistant: <call_5 tool_search { \"query\": \"mail\" }>",
-            concat!(
-                "user: <of call_5 ok [\"Tools that can be called from now on: ",
-                "[{ \\\"type\\\": \\\"namespace\\\", \\\"name\\\": \\\"mcp__mail__\\\", \\\"description\\\": \\\"Mail.\\\", ",
-                "\\\"tools\\\": [{ \\\"type\\\": \\\"function\\\", \\\"name\\\": \\\"send\\\", ",
-                "\\\"defer_loading\\\": true, \\\"parameters\\\": {} }] }]\"]>",
-            ),
+            "user: <of call_5 ok [\"Tools that can be called from now on: mcp__mail__send\"]>",
             "user: Go on.",
         ]
     );

@@ -343,6 +343,33 @@ fn an_image_is_read_from_its_data() {
     assert_eq!(details, [Some("low"), None]);
 }
 
+#[test]
+fn deep_nesting_is_no_danger() {
+    let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+    for body in [
+        format!(r#"{{"model":"m","input":{deep}}}"#),
+        format!(
+            r#"{{"model":"m","input":"x","tools":[{{"type":"function","name":"f","parameters":{deep}}}]}}"#
+        ),
+        format!(r#"{{"model":"m","input":[{{"role":"user","content":"x","y":{deep}}}]}}"#),
+        "[".repeat(200_000),
+        "{\"a\":".repeat(200_000),
+    ] {
+        let _ = ResponsesRequest::decode(body.as_bytes());
+    }
+}
+
+#[test]
+fn many_fields_and_items_take_no_more_than_linear_time() {
+    let fields: String = (0..50_000).map(|at| format!("\"f{at}\":0,")).collect();
+    let items =
+        vec![r#"{"type":"function_call","call_id":"c","name":"f","namespace":"n","arguments":"{}"}"#; 50_000];
+    let body = format!(r#"{{{fields}"model":"m","input":[{}]}}"#, items.join(","));
+    let request = ResponsesRequest::decode(body.as_bytes()).unwrap();
+    assert_eq!(request.chat.messages.len(), 1);
+    assert_eq!(request.chat.messages[0].parts.len(), 50_000);
+}
+
 /// JSON of any kind, made of words that mean something here.
 fn any_json() -> impl Strategy<Value = Value> {
     let word = prop::sample::select(vec![

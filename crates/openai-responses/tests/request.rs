@@ -360,11 +360,12 @@ fn deep_nesting_is_no_danger() {
 }
 
 #[test]
-fn many_fields_and_items_take_no_more_than_linear_time() {
-    let fields: String = (0..50_000).map(|at| format!("\"f{at}\":0,")).collect();
+fn tens_of_thousands_of_fields_and_items_are_read() {
+    let fields: Vec<String> = (0..50_000).map(|at| format!("\"f{at}\":0")).collect();
+    let fields = fields.join(",");
     let items =
         vec![r#"{"type":"function_call","call_id":"c","name":"f","namespace":"n","arguments":"{}"}"#; 50_000];
-    let body = format!(r#"{{{fields}"model":"m","input":[{}]}}"#, items.join(","));
+    let body = format!(r#"{{{fields},"model":"m","input":[{}]}}"#, items.join(","));
     let request = ResponsesRequest::decode(body.as_bytes()).unwrap();
     assert_eq!(request.chat.messages.len(), 1);
     assert_eq!(request.chat.messages[0].parts.len(), 50_000);

@@ -1,6 +1,6 @@
 //! The items of `input`: what was said and done so far.
 
-use crate::tools::Tools;
+use crate::tools::{TOOL_SEARCH, Tools};
 use crate::{RequestError, field};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -58,6 +58,8 @@ pub(crate) struct Item<'a> {
     raw: RawItem<'a>,
     kind: String,
     param: String,
+    /// The tools that the item has brought.
+    found: Vec<String>,
 }
 
 /// Reads `input`, and the tools that its items bring.
@@ -71,13 +73,12 @@ pub(crate) fn read<'a>(input: &'a RawValue, tools: &mut Tools<'a>) -> Result<Vec
             None if raw.role.is_some() => "message".to_owned(),
             None => return Err(RequestError::missing(&format!("{param}.type"), "the type of the item")),
         };
-        if kind == "additional_tools" {
-            if let Some(more) = field::present(raw.tools) {
-                tools.read_more(more, &format!("{param}.tools"))?;
-            }
-            continue;
-        }
-        items.push(Item { raw, kind, param });
+        let brings_tools = matches!(kind.as_str(), "additional_tools" | "tool_search_output");
+        let found = match raw.tools.filter(|_| brings_tools) {
+            Some(more) => tools.read_more(more, &format!("{param}.tools"))?,
+            None => Vec::new(),
+        };
+        items.push(Item { raw, kind, param, found });
     }
     Ok(items)
 }
@@ -109,12 +110,30 @@ impl Item<'_> {
                 push_result(messages, result);
                 Ok(())
             }
+            // A search by the client has an id.
+            "tool_search_call" if field::present(self.raw.call_id).is_some() => {
+                let id = field::name(self.raw.call_id, &self.at("call_id"))?;
+                let name = tools.names.flat(None, TOOL_SEARCH);
+                let arguments = self.raw.arguments.map_or("{}", RawValue::get).to_owned();
+                push_to_last(messages, Role::Assistant, Part::ToolCall(ToolCall { id, name, arguments }));
+                Ok(())
+            }
+            "tool_search_output" if field::present(self.raw.call_id).is_some() => {
+                let call = field::name(self.raw.call_id, &self.at("call_id"))?;
+                // What they are for is said where they are offered.
+                let text = match self.found.as_slice() {
+                    [] => "No further tools.".to_owned(),
+                    found => format!("Tools that can be called from now on: {}", found.join(", ")),
+                };
+                push_result(messages, ToolResult { call, parts: vec![Part::Text(text)], is_error: false });
+                Ok(())
+            }
             kind if is_refused(kind) => Err(RequestError::unsupported(
                 &self.at("type"),
                 "an item that the server can read: it stores nothing and runs no tools",
                 kind,
             )),
-            // What other servers have done, such as `web_search_call`: the model's own words about it are items of their own.
+            // What has been read already (`additional_tools`), and what other servers have done, such as `web_search_call`: the model's own words about it are items of their own.
             _ => Ok(()),
         }
     }

@@ -2,9 +2,10 @@
 
 use crate::custom_input::CustomInput;
 use crate::items::REDACTED;
-use crate::json;
-use crate::tools::ToolNames;
+use crate::tools::{ToolKind, ToolNames};
+use crate::{field, json};
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use tithe_chat::{Part, Reply};
 
 /// An item of an answer.
@@ -22,6 +23,7 @@ pub(crate) enum Kind {
     Reasoning { signature: Option<String>, is_redacted: bool },
     Function(Called),
     Custom(Called, CustomInput),
+    Search(Called),
 }
 
 /// A call: its id, and what the client calls the tool.
@@ -62,17 +64,19 @@ impl Item {
             name: own.name.to_owned(),
             namespace: own.namespace.map(str::to_owned),
         };
-        Self::new(if own.is_custom {
-            Kind::Custom(called, CustomInput::default())
-        } else {
-            Kind::Function(called)
+        Self::new(match own.kind {
+            ToolKind::Function => Kind::Function(called),
+            ToolKind::Custom => Kind::Custom(called, CustomInput::default()),
+            ToolKind::Search => Kind::Search(called),
         })
     }
 
     /// Writes what the client calls the tool that is called.
     pub(crate) fn write_name(&self, out: &mut Vec<u8>) {
         match &self.kind {
-            Kind::Function(called) | Kind::Custom(called, _) => json::string(out, &called.name),
+            Kind::Function(called) | Kind::Custom(called, _) | Kind::Search(called) => {
+                json::string(out, &called.name);
+            }
             Kind::Message | Kind::Reasoning { .. } => json::text(out, "null"),
         }
     }
@@ -84,6 +88,7 @@ impl Item {
             Kind::Reasoning { .. } => "rs_",
             Kind::Function(_) => "fc_",
             Kind::Custom(..) => "ctc_",
+            Kind::Search(_) => "tsc_",
         }
     }
 
@@ -138,6 +143,18 @@ impl Item {
                 json::text(out, "\",\"input\":");
                 json::string(out, &self.text);
                 called.write(out);
+            }
+            Kind::Search(called) => {
+                json::text(out, ",\"type\":\"tool_search_call\",\"execution\":\"client\",\"status\":\"");
+                json::text(out, self.status.as_str());
+                json::text(out, "\",\"call_id\":");
+                json::string(out, &called.id);
+                json::text(out, ",\"arguments\":");
+                // Here the arguments are an object, not a text.
+                match serde_json::from_str::<&RawValue>(&self.text) {
+                    Ok(arguments) if field::is_object(arguments) => json::raw(out, arguments.get()),
+                    _ => json::text(out, NO_ARGUMENTS),
+                }
             }
         }
         out.push(b'}');
@@ -220,7 +237,7 @@ impl Item {
         let is_whole = match &self.kind {
             _ if !is_cut => true,
             // Models may write the arguments of several calls by turns, so that each of them may have been cut off.
-            Kind::Function(_) if !self.text.is_empty() => {
+            Kind::Function(_) | Kind::Search(_) if !self.text.is_empty() => {
                 serde_json::from_str::<IgnoredAny>(&self.text).is_ok()
             }
             Kind::Custom(_, input) if !input.is_plain() => input.is_whole(),
@@ -235,6 +252,6 @@ impl Item {
     }
 
     pub(crate) const fn is_call(&self) -> bool {
-        matches!(self.kind, Kind::Function(_) | Kind::Custom(..))
+        matches!(self.kind, Kind::Function(_) | Kind::Custom(..) | Kind::Search(_))
     }
 }

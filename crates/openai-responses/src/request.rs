@@ -8,6 +8,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use tithe_chat::{Api, Chat, Effort, Message, Original, ReplyFormat, Role, Sampling, Schema};
 
 /// A request: the body of `POST /v1/responses`.
@@ -19,8 +20,8 @@ pub struct ResponsesRequest {
     pub chat: Chat,
     /// Whether the answer is sent as it is generated.
     pub stream: bool,
-    pub(crate) names: ToolNames,
-    pub(crate) echo: Echo,
+    pub(crate) names: Arc<ToolNames>,
+    pub(crate) echo: Arc<Echo>,
 }
 
 impl ResponsesRequest {
@@ -28,7 +29,7 @@ impl ResponsesRequest {
     ///
     /// Unknown fields are ignored; they stay in [`Chat::original`]. What is refused is what the server cannot do or cannot price: stored
     /// state (`previous_response_id`, `conversation`, `prompt`, references to items and files), `background`, remote images, files,
-    /// audio, and tools that the server would have to run. Of those, `web_search`, `image_generation` and `tool_search` are left out
+    /// audio, and tools that the server would have to run. Of those, `web_search`, `image_generation` and a `tool_search` by the server are left out
     /// instead, because Codex sends them with every request; they are refused where `tool_choice` demands them.
     ///
     /// # Errors
@@ -61,7 +62,7 @@ impl ResponsesRequest {
         let Tools { names, offered, .. } = tools;
         chat.tools = offered;
         chat.original = Some(original);
-        Ok(Self { model, chat, stream, names, echo })
+        Ok(Self { model, chat, stream, names: Arc::new(names), echo: Arc::new(echo) })
     }
 }
 
@@ -197,7 +198,7 @@ fn effort(original: &Original) -> Result<Option<Effort>, RequestError> {
         Some("low") => Some(Effort::Low),
         Some("medium") => Some(Effort::Medium),
         Some("high") => Some(Effort::High),
-        Some("xhigh" | "max") => Some(Effort::Max),
+        Some("xhigh" | "max" | "ultra") => Some(Effort::Max),
         _ => None,
     })
 }

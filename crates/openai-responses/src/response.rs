@@ -5,6 +5,7 @@ use crate::echo::Echo;
 use crate::json;
 use crate::output::{self, Item};
 use crate::tools::ToolNames;
+use std::sync::Arc;
 use tithe_chat::{Charge, Finish, Reply};
 use tithe_pricing::Usage;
 
@@ -14,8 +15,8 @@ pub struct ResponseHead {
     pub(crate) id: String,
     created_at: u64,
     model: String,
-    echo: Echo,
-    pub(crate) names: ToolNames,
+    echo: Arc<Echo>,
+    pub(crate) names: Arc<ToolNames>,
 }
 
 impl ResponseHead {
@@ -28,8 +29,8 @@ impl ResponseHead {
             id: id.into(),
             created_at,
             model: request.model.clone(),
-            echo: request.echo.clone(),
-            names: request.names.clone(),
+            echo: Arc::clone(&request.echo),
+            names: Arc::clone(&request.names),
         }
     }
 

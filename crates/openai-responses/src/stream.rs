@@ -187,6 +187,8 @@ impl Encoder {
             Kind::Reasoning { .. } => ("response.reasoning_summary_text.delta", ",\"summary_index\":0", ""),
             Kind::Function(_) => ("response.function_call_arguments.delta", "", ""),
             Kind::Custom(..) => ("response.custom_tool_call_input.delta", "", ""),
+            // There is no event for pieces of a search.
+            Kind::Search(_) => return,
         };
         self.item_event(out, kind, place);
         json::text(out, index);
@@ -222,6 +224,7 @@ impl Encoder {
             Kind::Function(_) => {
                 self.done(out, place, "response.function_call_arguments.done", ",\"arguments\":");
             }
+            Kind::Search(_) => {}
             Kind::Custom(..) => {
                 self.done(out, place, "response.custom_tool_call_input.done", ",\"input\":");
             }

@@ -28,7 +28,16 @@ struct ToolName {
     flat: String,
     name: String,
     namespace: Option<String>,
-    is_custom: bool,
+    kind: ToolKind,
+}
+
+/// What a tool is to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ToolKind {
+    Function,
+    Custom,
+    /// The search for further tools, where the client itself searches.
+    Search,
 }
 
 /// What a client calls a tool.
@@ -36,7 +45,7 @@ struct ToolName {
 pub(crate) struct OwnName<'a> {
     pub(crate) name: &'a str,
     pub(crate) namespace: Option<&'a str>,
-    pub(crate) is_custom: bool,
+    pub(crate) kind: ToolKind,
 }
 
 /// The longest name of a function that all backends take.
@@ -50,10 +59,8 @@ impl ToolNames {
     pub(crate) fn own<'a>(&'a self, flat: &'a str) -> OwnName<'a> {
         let place = self.by_flat.get(flat).or_else(|| self.by_bare.get(flat)?.as_ref());
         match place.and_then(|place| self.names.get(*place)) {
-            Some(tool) => {
-                OwnName { name: &tool.name, namespace: tool.namespace.as_deref(), is_custom: tool.is_custom }
-            }
-            None => OwnName { name: flat, namespace: None, is_custom: false },
+            Some(tool) => OwnName { name: &tool.name, namespace: tool.namespace.as_deref(), kind: tool.kind },
+            None => OwnName { name: flat, namespace: None, kind: ToolKind::Function },
         }
     }
 
@@ -68,7 +75,7 @@ impl ToolNames {
     }
 
     /// Adds a tool; `None` if it is there already.
-    fn add(&mut self, namespace: Option<&str>, name: &str, is_custom: bool) -> Option<String> {
+    fn add(&mut self, namespace: Option<&str>, name: &str, kind: ToolKind) -> Option<String> {
         let key = own_key(namespace, name);
         if self.by_own.contains_key(&key) {
             return None;
@@ -90,7 +97,7 @@ impl ToolNames {
             flat: flat.clone(),
             name: name.to_owned(),
             namespace: namespace.map(str::to_owned),
-            is_custom,
+            kind,
         });
         Some(flat)
     }
@@ -153,18 +160,29 @@ struct RawTool<'a> {
     format: Option<&'a RawValue>,
     #[serde(borrow)]
     tools: Option<&'a RawValue>,
+    #[serde(borrow)]
+    execution: Option<&'a RawValue>,
 }
+
+/// What the search for tools is called.
+pub(crate) const TOOL_SEARCH: &str = "tool_search";
 
 const TOOL_KINDS: &str =
     "function, custom or namespace (tools that the server would have to run are not offered)";
 
 impl<'a> Tools<'a> {
-    /// Reads an array of tools that an item brings: they are not part of `tools` in the response.
-    pub(crate) fn read_more(&mut self, value: &'a RawValue, param: &str) -> Result<(), RequestError> {
+    /// Reads an array of tools that an item brings: they are not part of `tools` in the response. Returns the names of those that are
+    /// new, for the model.
+    pub(crate) fn read_more(
+        &mut self,
+        value: &'a RawValue,
+        param: &str,
+    ) -> Result<Vec<String>, RequestError> {
+        let before = self.offered.len();
         for (at, tool) in field::items(value, param)?.into_iter().enumerate() {
             self.read_one(tool, &format!("{param}[{at}]"), None)?;
         }
-        Ok(())
+        Ok(self.offered.iter().skip(before).map(|tool| tool.name.clone()).collect())
     }
 
     /// Reads `tools`.
@@ -202,6 +220,9 @@ impl<'a> Tools<'a> {
                     self.read_one(tool, &format!("{tools_param}[{at}]"), Some(&name))?;
                 }
             }
+            (TOOL_SEARCH, None) if tool.execution.is_some_and(|by| by.get() == "\"client\"") => {
+                self.read_schema(&tool, param, TOOL_SEARCH, None, ToolKind::Search)?;
+            }
             (kind, _) if is_left_out(kind) => {
                 self.left_out = Some(kind.to_owned());
                 return Ok(false);
@@ -218,6 +239,18 @@ impl<'a> Tools<'a> {
         namespace: Option<&str>,
     ) -> Result<(), RequestError> {
         let name = field::name(tool.name, &format!("{param}.name"))?;
+        self.read_schema(tool, param, &name, namespace, ToolKind::Function)
+    }
+
+    /// Reads a tool whose arguments have a schema.
+    fn read_schema(
+        &mut self,
+        tool: &RawTool<'a>,
+        param: &str,
+        name: &str,
+        namespace: Option<&str>,
+        kind: ToolKind,
+    ) -> Result<(), RequestError> {
         let description = field::optional_text(tool.description, &format!("{param}.description"))?;
         let parameters = field::present(tool.parameters);
         if let Some(parameters) = parameters.filter(|parameters| !field::is_object(parameters)) {
@@ -227,7 +260,7 @@ impl<'a> Tools<'a> {
         let strict = field::present(tool.strict)
             .map(|strict| field::read(strict, &format!("{param}.strict"), "a boolean"))
             .transpose()?;
-        if let Some(name) = self.names.add(namespace, &name, false) {
+        if let Some(name) = self.names.add(namespace, name, kind) {
             self.offered.push(Tool {
                 name,
                 description,
@@ -270,7 +303,7 @@ impl<'a> Tools<'a> {
                 description.push_str(&definition);
             }
         }
-        if let Some(name) = self.names.add(namespace, &name, true) {
+        if let Some(name) = self.names.add(namespace, &name, ToolKind::Custom) {
             let parameters = custom_parameters();
             self.offered.push(Tool { name, description: Some(description), parameters, strict: None });
         }
@@ -356,11 +389,11 @@ impl<'a> Tools<'a> {
 /// Whether a type of tool is left out instead of refused.
 ///
 /// The server would have to run these, and does not. Codex sends `web_search`, and where it takes the model for able also
-/// `image_generation` and `tool_search`, with every request, whether the user wants them or not, and a provider that refuses them cannot
+/// `image_generation`, with every request, whether the user wants them or not, and a provider that refuses them cannot
 /// be used from Codex at all. A tool is only an offer to the model, so that leaving it out breaks no promise; the tools in the response
 /// do not name it. Where the client insists (`tool_choice`), the request is refused.
 fn is_left_out(kind: &str) -> bool {
-    kind.starts_with("web_search") || matches!(kind, "image_generation" | "tool_search")
+    kind.starts_with("web_search") || matches!(kind, "image_generation" | TOOL_SEARCH)
 }
 
 fn custom_parameters() -> Option<Box<RawValue>> {

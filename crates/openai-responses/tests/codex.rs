@@ -1,5 +1,10 @@
 //! What Codex sends to a provider of its user's choice, as its source says (versions of 2026), is understood.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a panic is how a test fails; the exemption for tests does not reach their helpers"
+)]
+
 use tithe_chat::{Effort, Part, Reasoning, Role, ToolChoice};
 use tithe_openai_responses::ResponsesRequest;
 
@@ -59,7 +64,10 @@ fn the_first_turn_is_read() {
 #[test]
 fn tools_that_the_client_runs_are_offered_and_hosted_ones_that_codex_always_sends_are_left_out() {
     let request = decoded(include_str!("requests/codex_first_turn.json"));
-    assert_eq!(offered(&request), ["shell", "apply_patch", "mcp__files__read", "collaboration__wait_agent"]);
+    assert_eq!(
+        offered(&request),
+        ["shell", "apply_patch", "mcp__files__read", "collaboration__wait_agent", "tool_search"]
+    );
     let patch = &request.chat.tools[1];
     let description = patch.description.as_deref().unwrap();
     assert!(description.ends_with("must match this grammar (lark):\nstart: begin_patch hunk+ end_patch"));
@@ -87,9 +95,17 @@ fn a_later_turn_is_read() {
             "user: <of call_1 ok [\"a.txt\\n\"]> | <of call_2 ok [\"a picture:\", \"<image/png Some(\\\"high\\\")>\"]>",
             "assistant: <call_3 apply_patch {\"input\":\"*** Begin Patch\\n+\\\"x\\\"\\n*** End Patch\"}>",
             "user: <of call_3 ok [\"Success.\"]> | <of call_4 failed [\"exit code 1\"]>",
+            "assistant: <call_5 tool_search { \"query\": \"mail\" }>",
+            "user: <of call_5 ok [\"Tools that can be called from now on: mcp__mail__send\"]>",
             "user: Go on.",
         ]
     );
+}
+
+#[test]
+fn tools_that_the_client_has_found_are_offered() {
+    let request = decoded(include_str!("requests/codex_later_turn.json"));
+    assert_eq!(offered(&request), ["apply_patch", "mcp__files__read", "mcp__mail__send"]);
 }
 
 #[test]

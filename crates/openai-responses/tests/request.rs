@@ -1,5 +1,11 @@
 //! Requests: what is read, and what is refused.
 
+#![expect(
+    clippy::expect_used,
+    clippy::needless_pass_by_value,
+    reason = "a panic is how a test fails; the exemption for tests does not reach their helpers"
+)]
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tithe_chat::{Effort, Message, Part, ReplyFormat, Role, ToolChoice};
@@ -286,10 +292,10 @@ fn choices_of_tools_are_read() {
     let choice = |choice: Value| decode(&with(json!({"tools": tools, "tool_choice": choice})));
     assert_eq!(choice(json!("none")).unwrap().chat.tool_choice, ToolChoice::None);
     assert_eq!(choice(json!("required")).unwrap().chat.tool_choice, ToolChoice::Required);
-    let named = choice(json!({"type": "function", "name": "a"})).unwrap();
-    assert_eq!(named.chat.tool_choice, ToolChoice::Named("a".into()));
-    let named = choice(json!({"type": "custom", "name": "c", "namespace": "n"})).unwrap();
-    assert_eq!(named.chat.tool_choice, ToolChoice::Named("n__c".into()));
+    let function = choice(json!({"type": "function", "name": "a"})).unwrap();
+    assert_eq!(function.chat.tool_choice, ToolChoice::Named("a".into()));
+    let custom = choice(json!({"type": "custom", "name": "c", "namespace": "n"})).unwrap();
+    assert_eq!(custom.chat.tool_choice, ToolChoice::Named("n__c".into()));
     let allowed = choice(json!({"type": "allowed_tools", "mode": "required", "tools": [
         {"type": "function", "name": "b"}, {"type": "web_search"}, {"type": "function", "name": "a", "namespace": "n"},
     ]}))
@@ -335,6 +341,34 @@ fn an_image_is_read_from_its_data() {
         })
         .collect();
     assert_eq!(details, [Some("low"), None]);
+}
+
+#[test]
+fn deep_nesting_is_no_danger() {
+    let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+    for body in [
+        format!(r#"{{"model":"m","input":{deep}}}"#),
+        format!(
+            r#"{{"model":"m","input":"x","tools":[{{"type":"function","name":"f","parameters":{deep}}}]}}"#
+        ),
+        format!(r#"{{"model":"m","input":[{{"role":"user","content":"x","y":{deep}}}]}}"#),
+        "[".repeat(200_000),
+        "{\"a\":".repeat(200_000),
+    ] {
+        let _ = ResponsesRequest::decode(body.as_bytes());
+    }
+}
+
+#[test]
+fn tens_of_thousands_of_fields_and_items_are_read() {
+    let fields: Vec<String> = (0..50_000).map(|at| format!("\"f{at}\":0")).collect();
+    let fields = fields.join(",");
+    let items =
+        vec![r#"{"type":"function_call","call_id":"c","name":"f","namespace":"n","arguments":"{}"}"#; 50_000];
+    let body = format!(r#"{{{fields},"model":"m","input":[{}]}}"#, items.join(","));
+    let request = ResponsesRequest::decode(body.as_bytes()).unwrap();
+    assert_eq!(request.chat.messages.len(), 1);
+    assert_eq!(request.chat.messages[0].parts.len(), 50_000);
 }
 
 /// JSON of any kind, made of words that mean something here.

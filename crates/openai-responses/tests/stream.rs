@@ -1,5 +1,12 @@
 //! Answers: streams, whole ones, and that both are the same.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a panic is how a test fails; the exemption for tests does not reach their helpers"
+)]
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -257,7 +264,7 @@ fn parameters_are_repeated_on_one_line_and_hosted_tools_are_not() {
     assert_eq!(response["temperature"], 1.0);
     let tools: Vec<&str> =
         response["tools"].as_array().unwrap().iter().map(|tool| tool["type"].as_str().unwrap()).collect();
-    assert_eq!(tools, ["function", "custom", "namespace", "namespace"]);
+    assert_eq!(tools, ["function", "custom", "namespace", "namespace", "tool_search"]);
 }
 
 #[test]
@@ -288,6 +295,11 @@ fn calls_are_given_back_in_the_words_of_the_client() {
         arguments(2, " Patch\\n\\u00"),
         arguments(2, "e9\"}"),
         call(3, "unknown"),
+        call(4, "tool_search"),
+        arguments(4, "{\"query\":"),
+        arguments(4, "\"mail\"}"),
+        call(5, "tool_search"),
+        arguments(5, "mail"),
     ];
     let stream = streamed(&deltas, Finish::ToolCalls);
     let events = events(&stream);
@@ -303,6 +315,8 @@ fn calls_are_given_back_in_the_words_of_the_client() {
             {"id": "fc_68af_1", "type": "function_call", "status": "completed", "arguments": "{}", "call_id": "call_1", "name": "wait_agent", "namespace": "collaboration"},
             {"id": "ctc_68af_2", "type": "custom_tool_call", "status": "completed", "input": "*** Begin Patch\né", "call_id": "call_2", "name": "apply_patch"},
             {"id": "fc_68af_3", "type": "function_call", "status": "completed", "arguments": "{}", "call_id": "call_3", "name": "unknown"},
+            {"id": "tsc_68af_4", "type": "tool_search_call", "execution": "client", "status": "completed", "call_id": "call_4", "arguments": {"query": "mail"}},
+            {"id": "tsc_68af_5", "type": "tool_search_call", "execution": "client", "status": "completed", "call_id": "call_5", "arguments": {}},
         ])
     );
     let written: String = events
@@ -372,7 +386,7 @@ fn accumulated(events: &[Value]) -> Vec<Value> {
             "response.content_part.done" => assert_eq!(item["content"][0], event["part"]),
             "response.reasoning_summary_part.added" => item["summary"] = json!([event["part"]]),
             "response.reasoning_summary_text.delta" => {
-                append(&mut item["summary"][0]["text"], &event["delta"])
+                append(&mut item["summary"][0]["text"], &event["delta"]);
             }
             "response.reasoning_summary_text.done" => assert_eq!(item["summary"][0]["text"], event["text"]),
             "response.reasoning_summary_part.done" => assert_eq!(item["summary"][0], event["part"]),
@@ -386,6 +400,9 @@ fn accumulated(events: &[Value]) -> Vec<Value> {
             "response.output_item.done" => {
                 let done = event["item"].clone();
                 // What no piece brings.
+                if item["type"] == "tool_search_call" {
+                    item["arguments"] = done["arguments"].clone();
+                }
                 if item["type"] != "reasoning" {
                     item["status"] = done["status"].clone();
                 } else if let Some(signature) = done.get("encrypted_content") {
@@ -402,12 +419,23 @@ fn accumulated(events: &[Value]) -> Vec<Value> {
             assert!(item["type"].as_str().unwrap().ends_with("_call"), "{item} is not closed");
             item["status"] = json!("incomplete");
         }
+        // No piece brings them, so that a search that was cut off shows none.
+        if item["type"] == "tool_search_call" && !closed.contains(place) {
+            item["arguments"] = json!({});
+        }
     }
     items.into_values().collect()
 }
 
 fn any_delta() -> impl Strategy<Value = Delta> {
-    let name = prop::sample::select(vec!["shell", "apply_patch", "mcp__files__read", "read", "other"]);
+    let name = prop::sample::select(vec![
+        "shell",
+        "apply_patch",
+        "mcp__files__read",
+        "read",
+        "other",
+        "tool_search",
+    ]);
     let json = prop::sample::select(vec![
         "{",
         "{\"input\":\"",

@@ -15,7 +15,7 @@ use tithe_engine::records::{IdempotencyRequest, StoredResponse};
 use tithe_free_tier::RequestHash;
 use tithe_ledger::credits::{Backend, Counted, CreditId, InstallId, Plan, Quota};
 use tithe_licences::LicenceId;
-use tithe_money::Msats;
+use tithe_money::{Msats, UsdMicros};
 use uuid::Uuid;
 
 /// How long what is set aside for plain requests lives unless it is renewed.
@@ -120,7 +120,7 @@ pub fn expire_of(n: u128, install: InstallId) -> Command {
 #[must_use]
 pub fn answer(text: &str) -> Delivered {
     let finish = tithe_jobs::FinishReason::Stop;
-    Delivered { reply: Arc::new(Reply::of(text, Finish::Stop)), text: Arc::from(text), usage: usage(50), estimated: false, finish }
+    Delivered { reply: Arc::new(Reply::of(text, Finish::Stop)), text: Arc::from(text), usage: usage(50), estimated: false, finish, usd: UsdMicros::ZERO }
 }
 
 /// The work is done, and has cost so many msats.

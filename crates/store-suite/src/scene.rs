@@ -7,6 +7,7 @@ use tithe_chat::Finish;
 use tithe_clock::Timestamp;
 use tithe_engine::books::Posting;
 use tithe_engine::jobs::{Verdict, WorkOutcome};
+use tithe_engine::metered::Delivered;
 use tithe_engine::store::Store;
 use tithe_jobs::{Job, JobClaim, JobId, JobStart, Lease, LeaseOwner, NewJob, WorkTerms};
 use tithe_ledger::{AccountId, TransferKey, TransferKind};
@@ -234,6 +235,8 @@ async fn claim_job(store: &dyn Store, id: JobId, now: Timestamp) -> Lease {
 }
 
 /// An answer, as its customer gets it.
-pub(crate) fn answer_of(result: &RequestResult) -> Arc<tithe_chat::Reply> {
-    Arc::new(tithe_chat::Reply::of(&result.text, Finish::Stop))
+pub(crate) fn answer_of(result: &RequestResult) -> Delivered {
+    let RequestResult { text, usage, estimated, finish } = result.clone();
+    let reply = Arc::new(tithe_chat::Reply::of(&text, Finish::Stop));
+    Delivered { reply, text, usage, estimated, finish, usd: UsdMicros::ZERO }
 }

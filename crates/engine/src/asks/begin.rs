@@ -107,7 +107,7 @@ impl Asks {
         }
         let (cloud, hardware) = (self.cloud_quote(new, terms)?, self.hardware_quote(new, terms));
         let payer = NewAskPayer::Install(self.credits.request(proven, new.origin.as_ref()));
-        let id = self.core.new_id();
+        let id = new.id.unwrap_or_else(|| self.core.new_id());
         let running = payer.running();
         let credit = match self.commit_begin(id, payer, new.signature, idempotency).await {
             Ok(AskBegun::Credit(credit)) => credit,
@@ -157,7 +157,7 @@ impl Asks {
             self.quotes.check_work_backend(&quotes.work.model)?;
         }
         let limit = quotes.limit()?;
-        let id = self.core.new_id();
+        let id = new.id.unwrap_or_else(|| self.core.new_id());
         let payer = NewAskPayer::Pool { identity, amount: limit };
         let running = payer.running();
         match self.commit_begin(id, payer, new.signature, idempotency).await {

@@ -5,9 +5,12 @@ use crate::credits::PresentedInstall;
 use crate::identities::RequestSignature;
 use crate::metered::{Client, Prompt};
 use tithe_trust::NostrPubkey;
+use uuid::Uuid;
 
 /// A plain request, with everybody who may pay for it.
 pub struct NewAsk {
+    /// The id of the request; `None` lets the engine choose one.
+    pub id: Option<Uuid>,
     /// The install that asks, if one does.
     pub install: Option<PresentedInstall>,
     /// The identity that asks, if one does.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tithe_chat::{Delta, Finish, Part, Reply};
-use tithe_money::Msats;
+use tithe_money::{Msats, UsdMicros};
 use tithe_pricing::{FinishReason, Priced, Usage};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -63,6 +63,8 @@ pub struct Delivered {
     pub estimated: bool,
     /// Why the text ended.
     pub finish: FinishReason,
+    /// The price of the work, in US dollars, without the evaluation.
+    pub usd: UsdMicros,
 }
 
 /// What became of a request that the models have answered.
@@ -163,7 +165,9 @@ impl MeteredRequest<'_> {
                 let lost = quote.price_or_max(&used).msats.saturating_sub(price);
                 let (usage, estimated, finish) = (delivered, true, FinishReason::Interrupted);
                 let reply = Arc::new(Reply { parts: Vec::new(), finish: Finish::Other });
-                return Ok((Delivered { reply, text: text.into(), usage, estimated, finish }, run, lost));
+                let usd = quote.price_or_max(&usage).usd;
+                let text = text.into();
+                return Ok((Delivered { reply, text, usage, estimated, finish, usd }, run, lost));
             }
         };
         let answer = match answered {
@@ -186,7 +190,8 @@ impl MeteredRequest<'_> {
         }
         let (estimated, finish) = (answer.estimated, inference::finish_reason(answer.reply.finish));
         let (text, reply) = (answer.reply.text().into(), Arc::new(answer.reply));
-        Ok((Delivered { reply, text, usage, estimated, finish }, run, Msats::ZERO))
+        let usd = quote.price_or_max(&usage).usd;
+        Ok((Delivered { reply, text, usage, estimated, finish, usd }, run, Msats::ZERO))
     }
 }
 
@@ -212,7 +217,7 @@ impl Delivered {
     pub(crate) fn nothing() -> Self {
         let reply = Arc::new(Reply { parts: Vec::new(), finish: Finish::Other });
         let (text, finish) = ("".into(), FinishReason::Interrupted);
-        Self { reply, text, usage: Usage::ZERO, estimated: false, finish }
+        Self { reply, text, usage: Usage::ZERO, estimated: false, finish, usd: UsdMicros::ZERO }
     }
 }
 

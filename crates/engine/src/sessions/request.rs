@@ -25,6 +25,7 @@ use tithe_sessions::{
     RequestId, RequestResult, RequestState, Session, SessionError, SessionId, SessionRequest, StateName,
 };
 use tracing::{Instrument, info, info_span, warn};
+use uuid::Uuid;
 
 /// The least output to which an answer is shortened because the balance allows no more, in tokens.
 const SHORTENED_OUTPUT_MIN: u64 = 256;
@@ -37,6 +38,8 @@ const COMMIT_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A request to be done and charged to a session.
 pub struct NewWork {
+    /// The id of the request; `None` lets the engine choose one.
+    pub id: Option<Uuid>,
     /// What the caller's macaroon allows.
     pub access: SessionAccess,
     /// What is asked of the model.
@@ -115,7 +118,7 @@ impl Sessions {
         new: NewWork,
         idempotency: Option<IdempotencyRequest>,
     ) -> Result<Begun, EngineError> {
-        let NewWork { access, prompt, model, max_output_tokens, client } = new;
+        let NewWork { id, access, prompt, model, max_output_tokens, client } = new;
         let key = idempotency.as_ref().map(|request| request.id.clone());
         if let Some(text) = prompt.as_text() {
             self.quotes.check_text(text)?;
@@ -135,7 +138,9 @@ impl Sessions {
         let evaluation = evaluated.map(|text| self.quotes.evaluation(text, &terms)).transpose()?;
         let work = Quotes::work(model, prompt.as_chat(), max_output_tokens, &terms)?;
         let mut quotes = MeteredQuotes { evaluation, work };
-        let (id, now) = (RequestId(self.core.new_id()), self.core.now());
+        // Clients of the AI API say the most that they can use, not what they want.
+        let fixed_output = max_output_tokens.filter(|_| prompt.as_text().is_some());
+        let (id, now) = (RequestId(id.unwrap_or_else(|| self.core.new_id())), self.core.now());
         for _try in 0..BEGIN_TRIES_MAX {
             let (fee, limit) = (quotes.fee(), quotes.limit()?);
             let request = SessionRequest {
@@ -175,7 +180,7 @@ impl Sessions {
                 Err(CommitError::Refused(Refusal::Ledger(LedgerError::Insufficient {
                     available, ..
                 }))) => {
-                    let shorter = shortened(&quotes.work, max_output_tokens, available.saturating_sub(fee));
+                    let shorter = shortened(&quotes.work, fixed_output, available.saturating_sub(fee));
                     let Some(output) = shorter else {
                         return Err(EngineError::InsufficientBalance { required: limit, available });
                     };
@@ -186,7 +191,7 @@ impl Sessions {
                         LimitReached::Spend { left, .. } => left,
                         _ => Msats::ZERO,
                     };
-                    let shorter = shortened(&quotes.work, max_output_tokens, left.saturating_sub(fee));
+                    let shorter = shortened(&quotes.work, fixed_output, left.saturating_sub(fee));
                     let Some(output) = shorter else { return Err(EngineError::KeyLimit(reached)) };
                     quotes.work = Quotes::work(model, prompt.as_chat(), Some(output), &terms)?;
                 }
@@ -333,12 +338,12 @@ impl Sessions {
         let account = store.account(account_of(session.id)).await?;
         let Some(account) = account else { return Ok(None) };
         let tier = self.identities.tier_of(session.identity).await?;
-        let reply = match &command.outcome {
-            RequestOutcome::Completed { reply, .. } => Some(Arc::clone(reply)),
+        let answer = match &command.outcome {
+            RequestOutcome::Completed { answer, .. } => Some(answer.clone()),
             _ => None,
         };
         let (balance, held) = (account.balance(), account.held());
-        Ok(Some(FinishedRequest { request, reply, balance, held, tier }))
+        Ok(Some(FinishedRequest { request, answer, balance, held, tier }))
     }
 }
 
@@ -351,10 +356,10 @@ enum Begun {
 /// How a request ends that the models have answered.
 fn outcome(worked: &Worked) -> RequestOutcome {
     let cost = worked.cost;
-    let completed = |Delivered { reply, text, usage, estimated, finish }| RequestOutcome::Completed {
-        result: RequestResult { text, usage, estimated, finish },
-        reply,
-        cost,
+    let completed = |answer: Delivered| {
+        let Delivered { usage, estimated, finish, .. } = answer;
+        let result = RequestResult { text: Arc::clone(&answer.text), usage, estimated, finish };
+        RequestOutcome::Completed { result, answer, cost }
     };
     match worked.done.clone() {
         Done::Completed(answer) => completed(answer),

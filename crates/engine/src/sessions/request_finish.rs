@@ -4,10 +4,10 @@ use super::steps::account_of;
 use crate::books::rows::{RowKind, SessionRequests};
 use crate::books::{Books, Command, Refusal, RowKeys};
 use crate::charging::{Absorb, FinishedWork, Payer};
+use crate::metered::Delivered;
 use crate::records::{IdempotencyId, StoredResponse};
 use std::fmt::Debug;
 use std::sync::Arc;
-use tithe_chat::Reply;
 use tithe_free_tier::RequestHash;
 use tithe_ledger::HoldId;
 use tithe_money::Msats;
@@ -27,7 +27,7 @@ pub enum RequestOutcome {
         /// The answer, for the record.
         result: RequestResult,
         /// The answer, for the customer.
-        reply: Arc<Reply>,
+        answer: Delivered,
         /// What the evaluation and the work cost.
         cost: Msats,
     },
@@ -58,7 +58,7 @@ pub struct FinishedRequest {
     /// The request.
     pub request: SessionRequest,
     /// The answer, if the work is done.
-    pub reply: Option<Arc<Reply>>,
+    pub answer: Option<Delivered>,
     /// The balance of the session.
     pub balance: Msats,
     /// What of it other requests hold.
@@ -195,12 +195,12 @@ impl Command for SessionRequestFinish {
             books.rows.sessions.put(observed)?;
         }
         let tier = self.identity.map(|pubkey| books.tier(pubkey)).transpose()?.unwrap_or(Tier::Anonymous);
-        let reply = match &self.outcome {
-            RequestOutcome::Completed { reply, .. } if !taken => Some(Arc::clone(reply)),
+        let answer = match &self.outcome {
+            RequestOutcome::Completed { answer, .. } if !taken => Some(answer.clone()),
             _ => None,
         };
         let (balance, held) = (account.balance(), account.held());
-        let finished = FinishedRequest { request, reply, balance, held, tier };
+        let finished = FinishedRequest { request, answer, balance, held, tier };
         if let Some((key, render)) = self.finish.as_ref().filter(|_| !taken) {
             match self.outcome {
                 RequestOutcome::Failed { .. } => books.key_release(key)?,

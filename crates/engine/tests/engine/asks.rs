@@ -44,6 +44,7 @@ pub fn plain(request: &str) -> NewAsk {
         identity: None,
         signature: RequestSignature(None),
         origin: None,
+        id: None,
         prompt: Prompt::text(request.to_owned()),
         model: None,
         max_output_tokens: None,

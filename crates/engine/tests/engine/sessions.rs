@@ -28,6 +28,7 @@ async fn a_session_that_was_paid_a_moment_ago_is_looked_up_at_the_wallet() {
         let new = plain("hello");
         let new = NewWork {
             access,
+            id: None,
             prompt: new.prompt,
             model: None,
             max_output_tokens: None,

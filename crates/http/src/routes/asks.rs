@@ -101,7 +101,7 @@ async fn answer(state: &AppState, request: &HttpRequest, payload: Payload) -> Re
     let origin = state.limits.client(request).map(|client| Origin::new(client.to_string()));
     let presented = install.clone();
     let new =
-        NewAsk { install, identity, signature, origin, prompt: Prompt::text(text), model, max_output_tokens, client };
+        NewAsk { id: None, install, identity, signature, origin, prompt: Prompt::text(text), model, max_output_tokens, client };
     let render = Arc::new(Reply { http_request_id: crate::request_id::current() });
     let engine = Arc::clone(&state.engine);
     let work = async move {

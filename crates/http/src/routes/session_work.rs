@@ -77,7 +77,7 @@ pub(super) async fn charge(
     refuse_while_draining(state)?;
     let (answering, client) = Answering::new(state, request, Some(access.session.0), wants_stream(request))?;
     let SessionWorkBody { request: text, model, max_output_tokens } = asked;
-    let new = NewWork { access, prompt: Prompt::text(text), model, max_output_tokens, client };
+    let new = NewWork { id: None, access, prompt: Prompt::text(text), model, max_output_tokens, client };
     let render = Arc::new(Reply { http_request_id: crate::request_id::current() });
     let sessions = state.engine.sessions.clone();
     let work = async move { Ok(sessions.request(new, key, render).await?) };

@@ -3,7 +3,7 @@
 use crate::raw_server::{self, Then};
 use crate::{ask, completed, read};
 use serde_json::json;
-use tithe_chat::Finish;
+use tithe_chat::{Finish, Part, Reasoning};
 use tithe_engine::inference::{ChatEvent, Inference};
 use tithe_inference::{Anthropic, AnthropicSettings};
 use tithe_pricing::Usage;
@@ -39,8 +39,9 @@ async fn a_completion_is_asked_for_and_read_as_the_api_says() {
         .await;
     for url in [server.uri(), format!("{}/v1/", server.uri())] {
         let completion = backend(&url).complete(&ask("hello")).await.unwrap();
-        let expected =
-            completed("Hello there", Finish::Stop, Some(USAGE));
+        let mut expected = completed("Hello there", Finish::Stop, Some(USAGE));
+        let reasoning = Reasoning { text: "hm".to_owned(), ..Reasoning::default() };
+        expected.reply.parts.insert(0, Part::Reasoning(reasoning));
         assert_eq!(completion, expected);
     }
 }

@@ -158,7 +158,7 @@ pub async fn refunds_that_accrue_while_a_payout_ends_stay_due(servers: Servers) 
             identity: None,
             keys: Vec::new(),
             request_hash: RequestHash::of("hello"),
-            outcome: RequestOutcome::Completed { reply: answer_of(&result), result, cost: msats(30_000) },
+            outcome: RequestOutcome::Completed { answer: answer_of(&result), result, cost: msats(30_000) },
             finish: None,
         };
         let (ended, credited, done) = tokio::join!(

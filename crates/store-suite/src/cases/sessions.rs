@@ -145,7 +145,7 @@ pub(super) fn completed(cost: u64) -> RequestOutcome {
     let usage = Usage { input_tokens: 7, cached_input_tokens: 2, output_tokens: 9, ..Usage::ZERO };
     let result =
         RequestResult { text: "an answer: ☃".into(), usage, estimated: true, finish: FinishReason::Length };
-    RequestOutcome::Completed { reply: answer_of(&result), result, cost: msats(cost) }
+    RequestOutcome::Completed { answer: answer_of(&result), result, cost: msats(cost) }
 }
 
 fn failed() -> RequestOutcome {

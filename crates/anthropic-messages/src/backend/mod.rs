@@ -13,7 +13,7 @@ mod whole;
 pub use error::BackendError;
 pub use events::{Events, Step};
 pub use original::backend_headers;
-pub use request::{BackendRequest, EffortStyle, encode_request};
+pub use request::{BackendRequest, EffortStyle, SamplingStyle, encode_request};
 pub use whole::parse_reply;
 
 #[cfg(test)]

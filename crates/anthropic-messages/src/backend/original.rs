@@ -34,9 +34,6 @@ pub(super) fn encode(out: &mut Vec<u8>, original: &Original, request: &BackendRe
     out.extend_from_slice(b",\"max_tokens\":");
     json::number(out, request.max_output_tokens);
     out.extend_from_slice(if request.stream { b",\"stream\":true" } else { b",\"stream\":false" });
-    if request.is_at_zero_temperature() && original.field("temperature").is_none() {
-        out.extend_from_slice(b",\"temperature\":0");
-    }
     for (name, value) in &original.body {
         if NOT_PASSED_ON.contains(&name.as_str()) {
             continue;

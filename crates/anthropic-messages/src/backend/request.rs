@@ -16,8 +16,20 @@ pub struct BackendRequest<'a> {
     pub deterministic: bool,
     /// Whether the backend takes a temperature of 0, which is how a deterministic answer is asked for.
     pub zero_temperature: bool,
+    /// Whether the temperature and `top_p` that another API's client asks for are said.
+    pub sampling: SamplingStyle,
     /// How an effort that another API's client asks for is said.
     pub effort: EffortStyle,
+}
+
+/// Whether the sampling of a chat from another API is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SamplingStyle {
+    /// It is.
+    #[default]
+    Send,
+    /// It is not: API version 2026-10-21, and the newer models under any version, answer 400 to `temperature` and `top_p`.
+    Omit,
 }
 
 /// How the effort of a chat from another API is said. Models differ in what they take, and answer 400 to the rest.

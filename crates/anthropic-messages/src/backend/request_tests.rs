@@ -1,6 +1,6 @@
 //! Requests to backends: passed on, and translated.
 
-use super::{BackendRequest, EffortStyle, backend_headers, encode_request};
+use super::{BackendRequest, EffortStyle, SamplingStyle, backend_headers, encode_request};
 use crate::MessagesRequest;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
@@ -16,6 +16,7 @@ const REQUEST: BackendRequest<'static> = BackendRequest {
     stream: true,
     deterministic: false,
     zero_temperature: false,
+    sampling: SamplingStyle::Send,
     effort: EffortStyle::Adaptive,
 };
 
@@ -261,6 +262,8 @@ fn sampling_is_kept_within_what_the_api_takes() {
         let body = encoded(&chat, &REQUEST);
         assert_eq!(json!([body["temperature"], body["top_p"]]), expected);
         assert_eq!(body["stop_sequences"], json!(["END", "\""]));
+        let body = encoded(&chat, &BackendRequest { sampling: SamplingStyle::Omit, ..REQUEST });
+        assert_eq!(json!([body["temperature"], body["top_p"]]), json!([null, null]));
     }
 }
 

@@ -1,6 +1,7 @@
 //! What backends read and write.
 
 mod counts;
+mod encode;
 mod error;
 mod events;
 mod original;
@@ -10,10 +11,11 @@ mod request;
 mod translate;
 mod whole;
 
+pub use encode::encode_request;
 pub use error::BackendError;
 pub use events::{Events, Step};
 pub use original::backend_headers;
-pub use request::{BackendRequest, EffortStyle, SamplingStyle, encode_request};
+pub use request::{BackendRequest, EffortStyle, SamplingStyle};
 pub use whole::parse_reply;
 
 #[cfg(test)]

@@ -1,8 +1,5 @@
 //! Requests to backends.
 
-use super::{original, translate};
-use tithe_chat::{Api, Chat};
-
 /// What the server decides about a request.
 #[derive(Debug, Clone, Copy)]
 pub struct BackendRequest<'a> {
@@ -47,14 +44,5 @@ pub enum EffortStyle {
 impl BackendRequest<'_> {
     pub(super) const fn is_at_zero_temperature(&self) -> bool {
         self.deterministic && self.zero_temperature
-    }
-}
-
-/// Appends the body of a request to `POST /v1/messages`. A chat of this API is passed on as its client wrote it; one of another API is
-/// translated, and what this API cannot say is left out.
-pub fn encode_request(out: &mut Vec<u8>, chat: &Chat, request: &BackendRequest<'_>) {
-    match chat.original.as_ref().filter(|original| original.api == Api::AnthropicMessages) {
-        Some(original) => original::encode(out, original, request),
-        None => translate::encode(out, chat, request),
     }
 }

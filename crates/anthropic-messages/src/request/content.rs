@@ -168,7 +168,7 @@ fn block(value: &RawValue, param: &str, place: Place, parts: &mut Vec<Part>) -> 
             parts.push(Part::Image(image(block.source, param)?));
         }
         "document" if matches!(place, Place::User | Place::Assistant | Place::Result) => {
-            document(&block, param, parts)?
+            document(&block, param, parts)?;
         }
         "search_result" if matches!(place, Place::User | Place::Assistant | Place::Result) => {
             parts.extend(heading([block.title, block.source]));

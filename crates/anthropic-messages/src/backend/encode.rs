@@ -8,7 +8,7 @@ use tithe_chat::{Api, Chat};
 /// translated, and what this API cannot say is left out.
 pub fn encode_request(out: &mut Vec<u8>, chat: &Chat, request: &BackendRequest<'_>) {
     match chat.original.as_ref().filter(|original| original.api == Api::AnthropicMessages) {
-        Some(original) => original::encode(out, original, request),
+        Some(original) => original::encode(out, chat, original, request),
         None => translate::encode(out, chat, request),
     }
 }

@@ -9,6 +9,7 @@ mod raw;
 mod reasoning;
 mod request;
 mod translate;
+mod unsigned;
 mod whole;
 
 pub use encode::encode_request;

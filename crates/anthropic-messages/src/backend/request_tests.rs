@@ -84,6 +84,29 @@ fn a_budget_for_thinking_stays_below_the_output_limit() {
 }
 
 #[test]
+fn reasoning_of_other_backends_does_not_reach_this_one() {
+    let body = json!({"model": "m", "max_tokens": 9, "messages": [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "new_field": 1, "content": [
+            {"type": "thinking", "thinking": "a", "signature": ""},
+            {"type": "thinking", "thinking": "b", "signature": "s"},
+            {"type": "text", "text": "c", "cache_control": {"type": "ephemeral"}},
+        ]},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "d"}]},
+        {"role": "user", "content": [{"type": "text", "text": "e"}]},
+    ]});
+    let expected = json!([
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "new_field": 1, "content": [
+            {"type": "thinking", "thinking": "b", "signature": "s"},
+            {"type": "text", "text": "c", "cache_control": {"type": "ephemeral"}},
+        ]},
+        {"role": "user", "content": [{"type": "text", "text": "e"}]},
+    ]);
+    assert_eq!(encoded(&decoded(&body.to_string()), &REQUEST)["messages"], expected);
+}
+
+#[test]
 fn only_headers_of_the_body_are_passed_on() {
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let headers = vec![

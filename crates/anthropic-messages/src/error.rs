@@ -25,6 +25,7 @@ pub const fn error_type(status: u16) -> &'static str {
         402 => "billing_error",
         403 => "permission_error",
         404 => "not_found_error",
+        409 => "conflict_error",
         413 => "request_too_large",
         429 => "rate_limit_error",
         504 => "timeout_error",
@@ -85,7 +86,8 @@ mod tests {
     fn each_status_has_a_type_of_the_api() {
         for (status, expected) in [
             (400, "invalid_request_error"),
-            (409, "invalid_request_error"),
+            (409, "conflict_error"),
+            (422, "invalid_request_error"),
             (401, "authentication_error"),
             (402, "billing_error"),
             (403, "permission_error"),

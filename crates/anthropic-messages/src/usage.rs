@@ -4,8 +4,25 @@ use crate::json;
 use tithe_chat::Charge;
 use tithe_pricing::Usage;
 
-/// Appends a usage object. `input_tokens` are the fresh ones only: Anthropic counts cache reads and writes apart from them.
+/// Appends the usage of an answer. `input_tokens` are the fresh ones only: Anthropic counts cache reads and writes apart from them.
 pub(crate) fn encode(out: &mut Vec<u8>, usage: &Usage, charge: Option<&Charge>) {
+    encode_counts(out, usage);
+    encode_split(out, usage);
+    if let Some(charge) = charge {
+        encode_charge(out, charge);
+    }
+    out.push(b'}');
+}
+
+/// Appends what is known of the usage before the answer. It does not say how long cache writes are kept: the SDKs would keep that, and
+/// not take it from the end of the stream.
+pub(crate) fn encode_start(out: &mut Vec<u8>, input: &Usage) {
+    encode_counts(out, input);
+    out.push(b'}');
+}
+
+/// Begins the object.
+fn encode_counts(out: &mut Vec<u8>, usage: &Usage) {
     let writes = usage.cache_write_tokens.saturating_add(usage.cache_write_1h_tokens);
     let cached = usage.cached_input_tokens.saturating_add(writes);
     let mut is_first = true;
@@ -18,8 +35,12 @@ pub(crate) fn encode(out: &mut Vec<u8>, usage: &Usage, charge: Option<&Charge>) 
     ] {
         field(out, &mut is_first, name, tokens);
     }
+    out.extend_from_slice(b",\"service_tier\":\"standard\"");
+}
+
+fn encode_split(out: &mut Vec<u8>, usage: &Usage) {
     out.extend_from_slice(b",\"cache_creation\":{");
-    is_first = true;
+    let mut is_first = true;
     field(out, &mut is_first, "ephemeral_5m_input_tokens", usage.cache_write_tokens);
     field(out, &mut is_first, "ephemeral_1h_input_tokens", usage.cache_write_1h_tokens);
     out.push(b'}');
@@ -28,17 +49,16 @@ pub(crate) fn encode(out: &mut Vec<u8>, usage: &Usage, charge: Option<&Charge>) 
         json::number(out, usage.reasoning_tokens);
         out.push(b'}');
     }
-    out.extend_from_slice(b",\"service_tier\":\"standard\"");
-    if let Some(charge) = charge {
-        let micros = charge.usd.get();
-        let dollars = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
-        let dollars = dollars.trim_end_matches('0').trim_end_matches('.');
-        out.extend_from_slice(b",\"cost\":");
-        out.extend_from_slice(dollars.as_bytes());
-        field(out, &mut false, "cost_msats", charge.msats.get());
-        field(out, &mut false, "absorbed_msats", charge.absorbed.get());
-    }
-    out.push(b'}');
+}
+
+fn encode_charge(out: &mut Vec<u8>, charge: &Charge) {
+    let micros = charge.usd.get();
+    let dollars = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+    let dollars = dollars.trim_end_matches('0').trim_end_matches('.');
+    out.extend_from_slice(b",\"cost\":");
+    out.extend_from_slice(dollars.as_bytes());
+    field(out, &mut false, "cost_msats", charge.msats.get());
+    field(out, &mut false, "absorbed_msats", charge.absorbed.get());
 }
 
 fn field(out: &mut Vec<u8>, is_first: &mut bool, name: &str, number: u64) {

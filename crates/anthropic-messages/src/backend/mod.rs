@@ -1,6 +1,7 @@
 //! What backends read and write.
 
 mod counts;
+mod encode;
 mod error;
 mod events;
 mod original;
@@ -8,12 +9,14 @@ mod raw;
 mod reasoning;
 mod request;
 mod translate;
+mod unsigned;
 mod whole;
 
+pub use encode::encode_request;
 pub use error::BackendError;
 pub use events::{Events, Step};
 pub use original::backend_headers;
-pub use request::{BackendRequest, EffortStyle, encode_request};
+pub use request::{BackendRequest, EffortStyle, SamplingStyle};
 pub use whole::parse_reply;
 
 #[cfg(test)]

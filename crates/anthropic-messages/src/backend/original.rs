@@ -1,10 +1,11 @@
 //! Requests of this API, passed on.
 
 use super::request::BackendRequest;
+use super::unsigned;
 use crate::json;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tithe_chat::Original;
+use tithe_chat::{Chat, Original};
 
 /// What the server decides, and what would make the answer cost another price or be paid by somebody else.
 const NOT_PASSED_ON: [&str; 7] =
@@ -28,15 +29,13 @@ struct Thinking<'a> {
 }
 
 /// Appends the client's own body, but for what the server decides.
-pub(super) fn encode(out: &mut Vec<u8>, original: &Original, request: &BackendRequest<'_>) {
+pub(super) fn encode(out: &mut Vec<u8>, chat: &Chat, original: &Original, request: &BackendRequest<'_>) {
+    let is_signed = !unsigned::is_in(chat);
     out.extend_from_slice(b"{\"model\":");
     json::string(out, request.model);
     out.extend_from_slice(b",\"max_tokens\":");
     json::number(out, request.max_output_tokens);
     out.extend_from_slice(if request.stream { b",\"stream\":true" } else { b",\"stream\":false" });
-    if request.is_at_zero_temperature() && original.field("temperature").is_none() {
-        out.extend_from_slice(b",\"temperature\":0");
-    }
     for (name, value) in &original.body {
         if NOT_PASSED_ON.contains(&name.as_str()) {
             continue;
@@ -44,10 +43,10 @@ pub(super) fn encode(out: &mut Vec<u8>, original: &Original, request: &BackendRe
         out.push(b',');
         json::string(out, name);
         out.push(b':');
-        if name == "thinking" {
-            thinking(out, value, request.max_output_tokens);
-        } else {
-            out.extend_from_slice(value.get().as_bytes());
+        match name.as_str() {
+            "thinking" => thinking(out, value, request.max_output_tokens),
+            "messages" if !is_signed => unsigned::encode_messages_without(out, value),
+            _ => out.extend_from_slice(value.get().as_bytes()),
         }
     }
     out.push(b'}');

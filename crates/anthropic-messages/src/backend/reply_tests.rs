@@ -218,6 +218,8 @@ fn an_input_that_comes_with_its_block_is_read_once() {
     assert_eq!(arguments(&[block(json!({"a": 1})), stop.clone()]), "{\"a\":1}");
     assert_eq!(arguments(&[block(json!({})), stop.clone()]), "{}");
     assert_eq!(arguments(&[block(json!(null)), json!({"type": "message_stop"})]), "{}");
+    // A stream that breaks off after its end is whole.
+    assert_eq!(arguments(&[block(json!({"a": 1})), end(&json!({}))]), "{\"a\":1}");
     let more = json!({"type": "content_block_delta", "index": 0,
                       "delta": {"type": "input_json_delta", "partial_json": "{\"b\":2}"}});
     assert_eq!(arguments(&[block(json!({"a": 1})), more, stop]), "{\"b\":2}");

@@ -1,8 +1,5 @@
 //! Requests to backends.
 
-use super::{original, translate};
-use tithe_chat::{Api, Chat};
-
 /// What the server decides about a request.
 #[derive(Debug, Clone, Copy)]
 pub struct BackendRequest<'a> {
@@ -16,8 +13,20 @@ pub struct BackendRequest<'a> {
     pub deterministic: bool,
     /// Whether the backend takes a temperature of 0, which is how a deterministic answer is asked for.
     pub zero_temperature: bool,
+    /// Whether the temperature and `top_p` that another API's client asks for are said.
+    pub sampling: SamplingStyle,
     /// How an effort that another API's client asks for is said.
     pub effort: EffortStyle,
+}
+
+/// Whether the sampling of a chat from another API is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SamplingStyle {
+    /// It is.
+    #[default]
+    Send,
+    /// It is not: API version 2026-10-21, and the newer models under any version, answer 400 to `temperature` and `top_p`.
+    Omit,
 }
 
 /// How the effort of a chat from another API is said. Models differ in what they take, and answer 400 to the rest.
@@ -35,14 +44,5 @@ pub enum EffortStyle {
 impl BackendRequest<'_> {
     pub(super) const fn is_at_zero_temperature(&self) -> bool {
         self.deterministic && self.zero_temperature
-    }
-}
-
-/// Appends the body of a request to `POST /v1/messages`. A chat of this API is passed on as its client wrote it; one of another API is
-/// translated, and what this API cannot say is left out.
-pub fn encode_request(out: &mut Vec<u8>, chat: &Chat, request: &BackendRequest<'_>) {
-    match chat.original.as_ref().filter(|original| original.api == Api::AnthropicMessages) {
-        Some(original) => original::encode(out, original, request),
-        None => translate::encode(out, chat, request),
     }
 }

@@ -1,6 +1,6 @@
 //! Requests to backends: passed on, and translated.
 
-use super::{BackendRequest, EffortStyle, backend_headers, encode_request};
+use super::{BackendRequest, EffortStyle, SamplingStyle, backend_headers, encode_request};
 use crate::MessagesRequest;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
@@ -16,6 +16,7 @@ const REQUEST: BackendRequest<'static> = BackendRequest {
     stream: true,
     deterministic: false,
     zero_temperature: false,
+    sampling: SamplingStyle::Send,
     effort: EffortStyle::Adaptive,
 };
 
@@ -80,6 +81,29 @@ fn a_budget_for_thinking_stays_below_the_output_limit() {
         let request = BackendRequest { max_output_tokens: limit, ..REQUEST };
         assert_eq!(encoded(&decoded(&body.to_string()), &request)["thinking"], expected);
     }
+}
+
+#[test]
+fn reasoning_of_other_backends_does_not_reach_this_one() {
+    let body = json!({"model": "m", "max_tokens": 9, "messages": [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "new_field": 1, "content": [
+            {"type": "thinking", "thinking": "a", "signature": ""},
+            {"type": "thinking", "thinking": "b", "signature": "s"},
+            {"type": "text", "text": "c", "cache_control": {"type": "ephemeral"}},
+        ]},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "d"}]},
+        {"role": "user", "content": [{"type": "text", "text": "e"}]},
+    ]});
+    let expected = json!([
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "new_field": 1, "content": [
+            {"type": "thinking", "thinking": "b", "signature": "s"},
+            {"type": "text", "text": "c", "cache_control": {"type": "ephemeral"}},
+        ]},
+        {"role": "user", "content": [{"type": "text", "text": "e"}]},
+    ]);
+    assert_eq!(encoded(&decoded(&body.to_string()), &REQUEST)["messages"], expected);
 }
 
 #[test]
@@ -261,6 +285,8 @@ fn sampling_is_kept_within_what_the_api_takes() {
         let body = encoded(&chat, &REQUEST);
         assert_eq!(json!([body["temperature"], body["top_p"]]), expected);
         assert_eq!(body["stop_sequences"], json!(["END", "\""]));
+        let body = encoded(&chat, &BackendRequest { sampling: SamplingStyle::Omit, ..REQUEST });
+        assert_eq!(json!([body["temperature"], body["top_p"]]), json!([null, null]));
     }
 }
 

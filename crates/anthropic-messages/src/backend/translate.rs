@@ -1,7 +1,7 @@
 //! Chats of other APIs, translated.
 
 use super::reasoning::{Plan, Thinking};
-use super::request::BackendRequest;
+use super::request::{BackendRequest, SamplingStyle};
 use crate::json;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -208,13 +208,12 @@ fn call_id(id: &str) -> String {
 /// `top_p`.
 fn sampling(out: &mut Vec<u8>, chat: &Chat, request: &BackendRequest<'_>, plan: Plan) {
     let zero = request.is_at_zero_temperature().then_some(0.0);
-    let temperature = chat.sampling.temperature.or(zero).filter(|it| it.is_finite());
-    if plan.thinking.is_none() {
-        if let Some(temperature) = temperature {
-            number(out, "temperature", temperature.clamp(0.0, 1.0));
-        } else if let Some(top_p) = chat.sampling.top_p.filter(|it| it.is_finite()) {
-            number(out, "top_p", top_p.clamp(0.0, 1.0));
-        }
+    let is_sent = plan.thinking.is_none() && request.sampling == SamplingStyle::Send;
+    let temperature = chat.sampling.temperature.filter(|it| is_sent && it.is_finite()).or(zero);
+    if let Some(temperature) = temperature {
+        number(out, "temperature", temperature.clamp(0.0, 1.0));
+    } else if let Some(top_p) = chat.sampling.top_p.filter(|it| is_sent && it.is_finite()) {
+        number(out, "top_p", top_p.clamp(0.0, 1.0));
     }
     let mut is_first = true;
     for stop in chat.sampling.stop.iter().filter(|stop| !is_blank(stop)) {

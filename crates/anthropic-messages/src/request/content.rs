@@ -167,8 +167,10 @@ fn block(value: &RawValue, param: &str, place: Place, parts: &mut Vec<Part>) -> 
         "image" if matches!(place, Place::User | Place::Result | Place::Document) => {
             parts.push(Part::Image(image(block.source, param)?));
         }
-        "document" if matches!(place, Place::User | Place::Result) => document(&block, param, parts)?,
-        "search_result" if matches!(place, Place::User | Place::Result) => {
+        "document" if matches!(place, Place::User | Place::Assistant | Place::Result) => {
+            document(&block, param, parts)?;
+        }
+        "search_result" if matches!(place, Place::User | Place::Assistant | Place::Result) => {
             parts.extend(heading([block.title, block.source]));
             let (param, content) = required(block.content, param, "content")?;
             parts.extend(self::parts(content, &param, Place::Document)?);

@@ -35,6 +35,10 @@ impl<'a> Fields<'a> {
         self.get(name).map(|value| read(value, name, expected)).transpose()
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), *value))
+    }
+
     pub(crate) fn to_owned(&self) -> Vec<(String, Box<RawValue>)> {
         self.0.iter().map(|(name, value)| (name.clone(), (*value).to_owned())).collect()
     }

@@ -2,7 +2,7 @@
 
 mod content;
 mod error;
-mod fields;
+pub(crate) mod fields;
 mod settings;
 mod tools;
 

@@ -239,6 +239,12 @@ fn documents_and_search_results_are_texts() {
 }
 
 #[test]
+fn an_answer_may_have_documents_as_api_version_2023_06_01_allows() {
+    let content = json!([{"type": "document", "source": {"type": "text", "data": "D"}}]);
+    assert_eq!(parts("assistant", &content), [text("D")]);
+}
+
+#[test]
 fn blocks_of_the_future_are_priced_as_the_text_that_they_are() {
     let block = json!({"type": "hologram", "content": {"a": 1}, "text": 7});
     assert_eq!(parts("user", &json!([block])), [text(&block.to_string())]);

@@ -40,7 +40,7 @@ impl Encoder {
         out.extend_from_slice(b",\"type\":\"message\",\"role\":\"assistant\",\"model\":");
         json::string(out, model);
         out.extend_from_slice(b",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":");
-        usage::encode(out, &Usage { input_tokens: input.input_tokens.max(1), ..*input }, None);
+        usage::encode_start(out, &Usage { input_tokens: input.input_tokens.max(1), ..*input });
         out.extend_from_slice(b"}}\n\n");
         Self::ping(out);
         Self::default()

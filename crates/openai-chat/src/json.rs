@@ -174,8 +174,7 @@ impl<'a, 'p> Node<'a, 'p> {
     }
 
     pub(crate) fn number(&self) -> Result<f64, RequestError> {
-        let number: f64 =
-            serde_json::from_str(self.raw.get()).map_err(|_| self.wrong_type("a number"))?;
+        let number: f64 = serde_json::from_str(self.raw.get()).map_err(|_| self.wrong_type("a number"))?;
         Ok(number)
     }
 

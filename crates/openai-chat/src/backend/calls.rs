@@ -43,8 +43,7 @@ impl Calls {
     pub(super) fn push(&mut self, piece: Piece, answer: &str, sink: &mut impl FnMut(Delta)) {
         let place = self.continued(&piece).unwrap_or_else(|| {
             let wire_id = piece.id.clone();
-            let call =
-                Call { wire_index: piece.index, wire_id, begun: None, arguments: String::new() };
+            let call = Call { wire_index: piece.index, wire_id, begun: None, arguments: String::new() };
             self.open.push(call);
             self.open.len() - 1
         });

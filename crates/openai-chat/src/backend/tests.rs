@@ -112,7 +112,10 @@ fn usage_is_found_wherever_servers_put_it() {
 fn text_is_found_wherever_servers_put_it() {
     for (message, text) in [
         (json!({"role": "assistant", "content": "plain"}), "plain"),
-        (json!({"content": [{"type": "text", "text": "in "}, {"type": "text", "text": "parts"}]}), "in parts"),
+        (
+            json!({"content": [{"type": "text", "text": "in "}, {"type": "text", "text": "parts"}]}),
+            "in parts",
+        ),
         (json!({"content": [{"type": "text", "text": null}, {"type": "other", "x": [1]}, "part"]}), "part"),
         (json!({"content": null, "refusal": "I would rather not."}), "I would rather not."),
         (json!({"content": "yes", "refusal": null, "reasoning_content": "hm"}), "yes"),
@@ -250,7 +253,10 @@ fn calls_are_told_apart_without_numbers_and_with_equal_ones() {
         assert_eq!(calls(&[json!([a]), json!([b])]), expected, "{index}");
         let (a, b) = (json!({"index": index, "function": f}), json!({"index": index, "function": g}));
         let reply = calls(&[json!([a]), json!([b])]);
-        assert_eq!(reply, [call("call_chatcmpl7x_0", "f", "{\"x\":1}"), call("call_chatcmpl7x_1", "g", "{\"x\":2}")]);
+        assert_eq!(
+            reply,
+            [call("call_chatcmpl7x_0", "f", "{\"x\":1}"), call("call_chatcmpl7x_1", "g", "{\"x\":2}")]
+        );
     }
 }
 
@@ -274,8 +280,14 @@ fn ids_that_are_repeated_renewed_or_missing_do_not_split_a_call() {
     assert_eq!(calls(&[piece("a", "", "{\"x\""), piece("a", "f", ":1}")]), expected);
     // Without a number, piece by piece.
     let piece = |id: Value, name: Value, json: &str| json!([{"id": id, "function": {"name": name, "arguments": json}}]);
-    assert_eq!(calls(&[piece(json!("a"), json!("f"), "{\"x\""), piece(json!(null), json!(null), ":1}")]), expected);
-    assert_eq!(calls(&[piece(json!("a"), json!("f"), "{\"x\""), piece(json!("a"), json!("f"), ":1}")]), expected);
+    assert_eq!(
+        calls(&[piece(json!("a"), json!("f"), "{\"x\""), piece(json!(null), json!(null), ":1}")]),
+        expected
+    );
+    assert_eq!(
+        calls(&[piece(json!("a"), json!("f"), "{\"x\""), piece(json!("a"), json!("f"), ":1}")]),
+        expected
+    );
 }
 
 #[test]
@@ -399,14 +411,31 @@ fn arbitrary_chunk() -> impl Strategy<Value = String> {
         Just("true".to_owned()),
     ];
     let names = prop::sample::select(vec![
-        "id", "choices", "delta", "message", "content", "tool_calls", "function", "name", "arguments", "index",
-        "finish_reason", "usage", "error", "object", "function_call", "text", "thinking", "reasoning",
+        "id",
+        "choices",
+        "delta",
+        "message",
+        "content",
+        "tool_calls",
+        "function",
+        "name",
+        "arguments",
+        "index",
+        "finish_reason",
+        "usage",
+        "error",
+        "object",
+        "function_call",
+        "text",
+        "thinking",
+        "reasoning",
     ]);
     let any = leaf.prop_recursive(6, 40, 4, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..3).prop_map(|all| format!("[{}]", all.join(","))),
             prop::collection::vec((names.clone(), inner), 0..5).prop_map(|all| {
-                let fields: Vec<String> = all.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+                let fields: Vec<String> =
+                    all.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
                 format!("{{{}}}", fields.join(","))
             }),
         ]

@@ -237,7 +237,8 @@ impl State {
         if let Some(reasoning) = reasoning {
             sink(Delta::Reasoning(reasoning));
         }
-        let text = if said.content.text.is_empty() { string(said.refusal) } else { said.content.text.clone() };
+        let text =
+            if said.content.text.is_empty() { string(said.refusal) } else { said.content.text.clone() };
         if !text.is_empty() {
             sink(Delta::Text(text));
         }

@@ -3,6 +3,7 @@
 use crate::request::RequestError;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -99,7 +100,10 @@ impl<'a> Fields<'a> {
         let text = std::str::from_utf8(body).map_err(|_| invalid("bytes that are not UTF-8".to_owned()))?;
         // Some clients write a byte order mark.
         let text = text.trim_start_matches('\u{feff}');
-        serde_json::from_str(text).map_err(|wrong| invalid(format!("an error: {wrong}")))
+        serde_json::from_str(text).map_err(|wrong| match wrong.classify() {
+            Category::Data => invalid("another value".to_owned()),
+            _ => invalid(format!("invalid JSON: {wrong}")),
+        })
     }
 
     /// The field of this name, if there is one that is not `null`. Of several, the last counts, as for other parsers.

@@ -101,7 +101,7 @@ impl<'a> Top<'a, '_> {
                 return Err(node.path.error(
                     "unsupported_parameter",
                     "unsupported",
-                    "no search or plugin that the backend runs: it has no price here",
+                    "no search or plugin of the backend's, which has no price here",
                 ));
             }
         }
@@ -238,7 +238,7 @@ fn json_schema(node: &Node<'_, '_>) -> Result<Schema, RequestError> {
     let name = get("name").ok_or_else(|| Path::Field(&node.path, "name").missing("a name"))?;
     let schema = get("schema").map(|schema| schema.schema()).transpose()?;
     Ok(Schema {
-        name: tools::name(&name)?,
+        name: name.string()?.into_owned(),
         description: get("description").map(|text| text.string()).transpose()?.map(Cow::into_owned),
         schema: schema.unwrap_or_else(any_object),
         strict: get("strict").map(|strict| strict.boolean()).transpose()?,

@@ -47,17 +47,23 @@ impl Calls {
             self.open.push(call);
             self.open.len() - 1
         });
-        let id = self.free_id(&piece.id, answer);
         let Some(call) = self.open.get_mut(place) else { return };
+        if call.wire_id.is_empty() {
+            call.wire_id.clone_from(&piece.id);
+        }
         if call.begun.is_none() && !piece.name.is_empty() {
+            let wanted = call.wire_id.clone();
+            let id = self.free_id(wanted, answer);
             let index = self.begun;
             self.begun += 1;
+            let Some(call) = self.open.get_mut(place) else { return };
             call.begun = Some((index, id.clone()));
             sink(Delta::ToolCall { index, id, name: piece.name });
             if !call.arguments.is_empty() {
                 sink(Delta::Arguments { index, json: call.arguments.clone() });
             }
         }
+        let Some(call) = self.open.get_mut(place) else { return };
         // Some servers send the whole call once more at its end.
         let is_repeated = call.arguments == piece.arguments && is_complete(&call.arguments);
         if piece.arguments.is_empty() || is_repeated {
@@ -95,10 +101,10 @@ impl Calls {
     }
 
     /// The id for the next call: the server's, unless there is none or another call has it.
-    fn free_id(&self, wanted: &str, answer: &str) -> String {
-        let is_taken = self.open.iter().any(|call| call.begun.as_ref().is_some_and(|(_, id)| id == wanted));
+    fn free_id(&self, wanted: String, answer: &str) -> String {
+        let is_taken = self.open.iter().any(|call| call.begun.as_ref().is_some_and(|(_, id)| *id == wanted));
         if !wanted.is_empty() && !is_taken {
-            return wanted.to_owned();
+            return wanted;
         }
         let answer: String = answer.chars().filter(char::is_ascii_alphanumeric).take(40).collect();
         format!("call_{answer}_{}", self.begun)

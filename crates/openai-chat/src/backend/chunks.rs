@@ -24,7 +24,8 @@ pub struct Ending {
     pub usage: Option<Usage>,
 }
 
-/// Reads the events of one streamed answer.
+/// Reads the events of one streamed answer. A whole answer, which some servers send instead, is read like one event; `[DONE]` may
+/// follow.
 #[derive(Debug, Clone, Default)]
 pub struct Chunks(State);
 

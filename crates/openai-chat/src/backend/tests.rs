@@ -291,6 +291,21 @@ fn ids_that_are_repeated_renewed_or_missing_do_not_split_a_call() {
 }
 
 #[test]
+fn an_id_that_comes_before_the_name_is_kept() {
+    let id = json!([{"index": 0, "id": "a"}]);
+    let name = json!([{"index": 0, "function": {"name": "f", "arguments": "{}"}}]);
+    assert_eq!(calls(&[id, name]), [call("a", "f", "{}")]);
+}
+
+#[test]
+fn a_whole_answer_can_be_read_as_a_stream() {
+    let body = r#"{"choices":[{"message":{"content":"Hello"},"finish_reason":null}],"usage":{"prompt_tokens":9,"completion_tokens":2}}"#;
+    let (text, end) = streamed(&[body, "[DONE]"]);
+    let usage = Some(Usage { input_tokens: 9, output_tokens: 2, ..Usage::ZERO });
+    assert_eq!((text.as_str(), end), ("Hello", Some(Ending { finish: Finish::Stop, usage })));
+}
+
+#[test]
 fn two_calls_never_have_one_id() {
     let reply = calls(&[json!([
         {"index": 0, "id": "same", "function": {"name": "f", "arguments": "{}"}},

@@ -58,7 +58,7 @@ struct Said<'a> {
     /// `DeepSeek`'s name for shown reasoning, and the most common one.
     #[serde(borrow, default)]
     reasoning_content: Option<&'a RawValue>,
-    /// OpenRouter's. A server that sends both sends the same text.
+    /// `OpenRouter`'s. A server that sends both sends the same text.
     #[serde(borrow, default)]
     reasoning: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -191,7 +191,7 @@ impl State {
         if let Ok(wire) = serde_json::from_str::<Wire<'_>>(json)
             && !wire.is_error()
         {
-            return self.take(&wire, sink);
+            return self.take(wire, sink);
         }
         // What is no answer is an error, or has a name twice.
         let value: Value = serde_json::from_str(json).map_err(BackendError::Unreadable)?;
@@ -206,10 +206,10 @@ impl State {
         }
         let canonical = value.to_string();
         let wire = serde_json::from_str(&canonical).map_err(BackendError::Unreadable)?;
-        self.take(&wire, sink)
+        self.take(wire, sink)
     }
 
-    fn take(&mut self, wire: &Wire<'_>, sink: &mut impl FnMut(Delta)) -> Result<(), BackendError> {
+    fn take(&mut self, wire: Wire<'_>, sink: &mut impl FnMut(Delta)) -> Result<(), BackendError> {
         if self.id.is_empty() {
             self.id = string(wire.id);
         }
@@ -217,7 +217,7 @@ impl State {
         for report in [wire.usage, groq.and_then(|groq| groq.usage)] {
             self.usage = larger_of(self.usage, report);
         }
-        let Some(choice) = wire.choices.as_ref().and_then(|choices| choices.first()) else { return Ok(()) };
+        let Some(choice) = wire.choices.into_iter().flatten().next() else { return Ok(()) };
         self.has_choices = true;
         self.usage = larger_of(self.usage, choice.usage);
         let name = string(choice.finish_reason);
@@ -225,20 +225,19 @@ impl State {
             return Err(BackendError::Reported(Value::String(name)));
         }
         self.finish = finish::reason(&name).or(self.finish);
-        if let Some(said) = choice.delta.as_ref().or(choice.message.as_ref()) {
+        if let Some(said) = choice.delta.or(choice.message) {
             self.said(said, sink);
         }
         Ok(())
     }
 
-    fn said(&mut self, said: &Said<'_>, sink: &mut impl FnMut(Delta)) {
+    fn said(&mut self, said: Said<'_>, sink: &mut impl FnMut(Delta)) {
         let reasoning = [said.reasoning_content, said.reasoning].into_iter().map(string);
-        let reasoning = reasoning.chain([said.content.reasoning.clone()]).find(|text| !text.is_empty());
+        let reasoning = reasoning.chain([said.content.reasoning]).find(|text| !text.is_empty());
         if let Some(reasoning) = reasoning {
             sink(Delta::Reasoning(reasoning));
         }
-        let text =
-            if said.content.text.is_empty() { string(said.refusal) } else { said.content.text.clone() };
+        let text = if said.content.text.is_empty() { string(said.refusal) } else { said.content.text };
         if !text.is_empty() {
             sink(Delta::Text(text));
         }

@@ -207,9 +207,9 @@ fn function(node: &Node<'_, '_>, id: String) -> Result<ToolCall, RequestError> {
     let fields = node.object("an object")?;
     let name = fields.get(&node.path, "name");
     let name = name.ok_or_else(|| Path::Field(&node.path, "name").missing("the name of the function"))?;
-    let arguments = fields.get(&node.path, "arguments").map(|node| {
-        node.is_string().then(|| node.string()).unwrap_or_else(|| Err(node.wrong_type("a string of JSON")))
-    });
+    let arguments = fields
+        .get(&node.path, "arguments")
+        .map(|node| if node.is_string() { node.string() } else { Err(node.wrong_type("a string of JSON")) });
     Ok(ToolCall {
         id,
         name: name.string()?.into_owned(),

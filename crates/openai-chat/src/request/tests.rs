@@ -140,6 +140,7 @@ fn odd_but_real_requests_are_read() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_wrong_field_is_named_with_what_was_expected_and_what_is_there() {
     for (fields, param, message) in [
         (json!({"model": 5}), "model", "invalid model: expected a string, got a number"),
@@ -270,7 +271,7 @@ fn a_wrong_field_is_named_with_what_was_expected_and_what_is_there() {
         (
             json!({"web_search_options": {}}),
             "web_search_options",
-            "unsupported web_search_options: expected no search or plugin that the backend runs: it has no price here",
+            "unsupported web_search_options: expected no search or plugin of the backend's, which has no price here",
         ),
         (
             json!({"functions": [{"name": "f"}]}),

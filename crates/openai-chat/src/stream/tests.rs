@@ -189,7 +189,9 @@ fn deltas() -> impl Strategy<Value = Vec<Delta>> {
 /// The answer as this API can say it: a call without arguments has an empty object.
 fn built(deltas: &[Delta], finish: Finish) -> Reply {
     let mut builder = ReplyBuilder::default();
-    deltas.iter().for_each(|delta| builder.push(delta));
+    for delta in deltas {
+        builder.push(delta);
+    }
     let mut reply = builder.finish(finish);
     for part in &mut reply.parts {
         if let Part::ToolCall(call) = part

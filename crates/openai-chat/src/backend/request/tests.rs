@@ -50,11 +50,12 @@ fn a_request_in_this_api_is_passed_on_as_it_was_written() {
 #[test]
 fn what_changes_the_price_the_model_or_the_account_is_withheld() {
     let mut fields = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
-    for name in WITHHELD {
+    for name in crate::backend::withheld::all() {
         fields.as_object_mut().unwrap().entry(name).or_insert(json!(null));
     }
     for (name, value) in [
         ("models", json!(["dear"])),
+        ("priority", json!(-1)),
         ("n_predict", json!(100_000)),
         ("api_base", json!("http://127.0.0.1")),
         ("store", json!(true)),

@@ -1,6 +1,6 @@
 //! Errors, as clients read them.
 
-use crate::request::RequestError;
+use crate::request_error::RequestError;
 use serde::Serialize;
 use serde_json::value::RawValue;
 

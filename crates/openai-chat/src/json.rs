@@ -1,6 +1,6 @@
 //! JSON that is read where it lies, with the path of each value, so that an error can name it.
 
-use crate::request::RequestError;
+use crate::request_error::RequestError;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::error::Category;

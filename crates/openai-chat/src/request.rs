@@ -4,23 +4,12 @@ mod messages;
 mod tools;
 
 use crate::json::{Fields, Node, Path};
+use crate::request_error::RequestError;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use tithe_chat::{Api, Chat, Effort, Original, ReplyFormat, Sampling, Schema};
-
-/// Why a request is refused; it belongs into a response with status 400.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct RequestError {
-    /// What is wrong: the field, what was expected and what is there.
-    pub message: String,
-    /// The field, such as `messages[2].content`; `None` for the body itself.
-    pub param: Option<String>,
-    /// OpenAI's name for what is wrong, such as `invalid_type`.
-    pub code: &'static str,
-}
 
 /// A request of a client.
 #[derive(Debug, Clone)]

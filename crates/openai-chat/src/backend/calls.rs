@@ -77,27 +77,31 @@ impl Calls {
 
     /// The call that the piece continues; `None` if it begins one.
     fn continued(&self, piece: &Piece) -> Option<usize> {
-        let is_named = !piece.name.is_empty();
-        let last = self.open.len().checked_sub(1);
-        let Some(index) = piece.index else {
-            let same_id = self.open.iter().rposition(|call| call.wire_id == piece.id);
-            return match (piece.id.is_empty(), is_named) {
-                (false, true) => same_id,
-                (false, false) => same_id.or(last),
-                (true, true) => None,
-                (true, false) => last,
-            };
+        let place = match piece.index {
+            Some(index) => self.open.iter().rposition(|call| call.wire_index == Some(index))?,
+            None => self.continued_without_index(piece)?,
         };
-        let place = self.open.iter().rposition(|call| call.wire_index == Some(index))?;
         let call = self.open.get(place)?;
-        if !is_named || call.begun.is_none() {
+        if piece.name.is_empty() || call.begun.is_none() {
             return Some(place);
         }
-        // Several calls with the same number: each has its name, and an id or whole arguments.
+        // Several calls with the same number or id: each has its name, and another id or whole arguments.
         let has_other_id = !piece.id.is_empty() && !call.wire_id.is_empty() && piece.id != call.wire_id;
-        let is_whole = piece.id.is_empty() && !piece.arguments.is_empty() && is_complete(&call.arguments);
-        let begins = has_other_id || is_whole && piece.arguments != call.arguments;
-        (!begins).then_some(place)
+        let has_other_arguments = piece.arguments.starts_with('{')
+            && piece.arguments != call.arguments
+            && is_complete(&call.arguments);
+        (!has_other_id && !has_other_arguments).then_some(place)
+    }
+
+    fn continued_without_index(&self, piece: &Piece) -> Option<usize> {
+        let last = self.open.len().checked_sub(1);
+        let same_id = || self.open.iter().rposition(|call| call.wire_id == piece.id);
+        match (piece.id.is_empty(), piece.name.is_empty()) {
+            (false, false) => same_id(),
+            (false, true) => same_id().or(last),
+            (true, false) => None,
+            (true, true) => last,
+        }
     }
 
     /// The id for the next call: the server's, unless there is none or another call has it.

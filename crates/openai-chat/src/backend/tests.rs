@@ -298,11 +298,26 @@ fn an_id_that_comes_before_the_name_is_kept() {
 }
 
 #[test]
-fn a_whole_answer_can_be_read_as_a_stream() {
-    let body = r#"{"choices":[{"message":{"content":"Hello"},"finish_reason":null}],"usage":{"prompt_tokens":9,"completion_tokens":2}}"#;
-    let (text, end) = streamed(&[body, "[DONE]"]);
-    let usage = Some(Usage { input_tokens: 9, output_tokens: 2, ..Usage::ZERO });
-    assert_eq!((text.as_str(), end), ("Hello", Some(Ending { finish: Finish::Stop, usage })));
+fn a_message_beside_a_delta_is_read_once() {
+    let chunk = r#"{"choices":[{"delta":{"content":"lo"},"message":{"content":"Hello"}}]}"#;
+    assert_eq!(streamed(&[chunk]).0, "lo");
+    let body = json!({"choices": [{"delta": {"role": "assistant", "content": ""}, "message": {"content": "Hello"}}]});
+    assert_eq!(whole(&body).reply.text(), "Hello");
+}
+
+#[test]
+fn a_whole_answer_becomes_a_stream() {
+    let answer = whole(&json!({"choices": [{"message": {
+        "content": "Hello", "reasoning": "hm",
+        "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{}"}}, {"id": "b", "function": {"name": "g"}}],
+        "function_call": {"name": "f", "arguments": "{}"},
+    }}]}));
+    let mut builder = ReplyBuilder::default();
+    for delta in answer.deltas() {
+        builder.push(&delta);
+    }
+    assert_eq!(answer.reply.parts.len(), 4);
+    assert_eq!(builder.finish(Finish::ToolCalls), answer.reply);
 }
 
 #[test]
@@ -312,6 +327,11 @@ fn two_calls_never_have_one_id() {
         {"index": 1, "id": "same", "function": {"name": "g", "arguments": "{}"}},
     ])]);
     assert_eq!(reply, [call("same", "f", "{}"), call("call_chatcmpl7x_1", "g", "{}")]);
+    let reply = calls(&[json!([
+        {"id": "same", "function": {"name": "f", "arguments": "{\"x\":1}"}},
+        {"id": "same", "function": {"name": "f", "arguments": "{\"x\":2}"}},
+    ])]);
+    assert_eq!(reply, [call("same", "f", "{\"x\":1}"), call("call_chatcmpl7x_1", "f", "{\"x\":2}")]);
 }
 
 #[test]

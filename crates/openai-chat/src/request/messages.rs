@@ -1,7 +1,7 @@
 //! Messages.
 
 use crate::json::{Fields, Node, Path};
-use crate::request::RequestError;
+use crate::request_error::RequestError;
 use std::borrow::Cow;
 use tithe_chat::{Image, Message, Part, Reasoning, Role, ToolCall, ToolResult};
 

@@ -1,7 +1,7 @@
 //! The functions that a model may call.
 
 use crate::json::{Node, Path};
-use crate::request::RequestError;
+use crate::request_error::RequestError;
 use std::borrow::Cow;
 use tithe_chat::{Tool, ToolChoice};
 

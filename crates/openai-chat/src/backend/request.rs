@@ -14,12 +14,23 @@ use tithe_chat::{Api, Chat, Effort, Original, ReplyFormat, Schema, Tool, ToolCho
 /// a stream, and for fields that change what an answer costs, who gives it, or where it is kept. (`user`, `safety_identifier` and
 /// `prompt_cache_key` are passed on: the client wrote them for the backend.) Any other chat is translated; reasoning is left out.
 pub fn encode_request(out: &mut Vec<u8>, chat: &Chat, request: &BackendRequest<'_>) {
-    out.extend_from_slice(b"{\"model\":");
-    append(out, request.model);
+    let start = out.len();
     match &chat.original {
         Some(original) if original.api == Api::OpenAiChat => pass_on(out, original, request.deterministic),
         _ => translate(out, chat, request.deterministic),
     }
+    // The fields so far begin with a comma, or there are none.
+    if out.len() > start {
+        if let Some(comma) = out.get_mut(start) {
+            *comma = b'{';
+        }
+        out.push(b',');
+    } else {
+        out.push(b'{');
+    }
+    // What the server decides comes last: of fields that a backend takes for the same, the last counts.
+    out.extend_from_slice(b"\"model\":");
+    append(out, request.model);
     let dialect = request.dialect;
     field(out, if dialect.max_completion_tokens { "max_completion_tokens" } else { "max_tokens" });
     append(out, &request.max_output_tokens);

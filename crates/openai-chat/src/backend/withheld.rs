@@ -45,7 +45,7 @@ const WITHHELD: [&[&str]; 8] = [
 
 /// Whether the field of this name is not passed on.
 pub(crate) fn is_withheld(name: &str) -> bool {
-    all().any(|withheld| withheld == name)
+    all().any(|withheld| withheld.eq_ignore_ascii_case(name))
 }
 
 /// The names of all fields that are not passed on.

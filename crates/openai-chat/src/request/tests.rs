@@ -387,6 +387,28 @@ fn what_is_no_request_is_an_error_of_the_body() {
 }
 
 #[test]
+fn a_field_that_some_servers_take_for_another_is_refused() {
+    for (fields, param, message) in [
+        (json!({"MODEL": "dear"}), "MODEL", "unknown MODEL: expected model"),
+        (json!({"Messages": []}), "Messages", "unknown Messages: expected messages"),
+        (
+            json!({"max_to\u{212a}ens": 9}),
+            "max_to\u{212a}ens",
+            "unknown max_to\u{212a}ens: expected max_tokens",
+        ),
+        (json!({"\u{17f}top": 9}), "\u{17f}top", "unknown \u{17f}top: expected stop"),
+        (
+            json!({"messages": [{"role": "user", "content": "a", "Content": "much more"}]}),
+            "messages[0].Content",
+            "unknown messages[0].Content: expected content",
+        ),
+    ] {
+        assert_eq!(refused(with(fields)), (param.to_owned(), message.to_owned()));
+    }
+    assert!(with(json!({"topK": 4, "X": {"Content": 1}, "": 1, "é": 2})).is_ok());
+}
+
+#[test]
 fn deep_nesting_is_refused_wherever_it_is() {
     let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
     let deep = format!("{open}{close}");

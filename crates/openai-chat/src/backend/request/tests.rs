@@ -42,8 +42,8 @@ fn a_request_in_this_api_is_passed_on_as_it_was_written() {
     );
     assert_eq!(
         text(&chat, &BackendRequest { stream: true, ..REQUEST }),
-        r#"{"model":"vendor/m","messages":[ {"role":"developer","content":[{"type":"text","text":"s","prompt_cache_breakpoint":{"mode":"explicit"}}]},
-            {"role":"user","name":"eve","content":"h\u0069"}],"temperature":0.70,"seed":1e3,"top_k":40,"user":"u","prompt_cache_key":"k","new":{"a":[1 ,2]},"max_tokens":100,"stream":true,"stream_options":{"include_usage":true}}"#
+        r#"{"messages":[ {"role":"developer","content":[{"type":"text","text":"s","prompt_cache_breakpoint":{"mode":"explicit"}}]},
+            {"role":"user","name":"eve","content":"h\u0069"}],"temperature":0.70,"seed":1e3,"top_k":40,"user":"u","prompt_cache_key":"k","new":{"a":[1 ,2]},"model":"vendor/m","max_tokens":100,"stream":true,"stream_options":{"include_usage":true}}"#
     );
 }
 
@@ -56,6 +56,7 @@ fn what_changes_the_price_the_model_or_the_account_is_withheld() {
     for (name, value) in [
         ("models", json!(["dear"])),
         ("priority", json!(-1)),
+        ("Api_Base", json!("http://127.0.0.1")),
         ("n_predict", json!(100_000)),
         ("api_base", json!("http://127.0.0.1")),
         ("store", json!(true)),

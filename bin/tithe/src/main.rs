@@ -21,6 +21,7 @@ mod log;
 mod macaroon;
 mod metrics;
 mod migrate;
+mod models;
 mod operator;
 mod payouts;
 mod peers;
@@ -94,6 +95,11 @@ enum Command {
     Payouts {
         #[command(subcommand)]
         command: payouts::PayoutsCommand,
+    },
+    /// Compare the prices of models with a file of prices, and import them
+    Models {
+        #[command(subcommand)]
+        command: models::ModelsCommand,
     },
     /// Import, export and show the credits of apps' installs
     Credits {
@@ -206,6 +212,9 @@ fn main() -> ExitCode {
         Command::Healthcheck(args) => load(&args).and_then(|config| healthcheck::run(&config)),
         Command::Payouts { command } => {
             load(command.config()).and_then(|config| payouts::run(&config, command))
+        }
+        Command::Models { command } => {
+            load(command.config()).and_then(|config| models::run(&config, command))
         }
         Command::Credits { command } => {
             load(command.config()).and_then(|config| credits::run(&config, command))

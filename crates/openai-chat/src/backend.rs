@@ -9,6 +9,7 @@ mod messages;
 mod request;
 mod usage;
 mod wire;
+pub(crate) mod withheld;
 
 pub use chunks::{Chunks, Ending, Step};
 pub use request::encode_request;

@@ -9,7 +9,8 @@ pub use backend::{Embedded, decode_reply, encode_request};
 pub use reply::encode;
 
 use crate::json::{Fields, Node, Path};
-use crate::request::{RequestError, Top, owned};
+use crate::request::{Top, owned};
+use crate::request_error::RequestError;
 use serde_json::value::RawValue;
 
 /// The most inputs of a request: OpenAI's own limit.

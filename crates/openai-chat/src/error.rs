@@ -1,6 +1,6 @@
 //! Errors, as clients read them.
 
-use crate::request::RequestError;
+use crate::request_error::RequestError;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -101,7 +101,8 @@ mod tests {
     #[test]
     fn an_empty_balance_is_what_agents_take_for_final() {
         let metadata = RawValue::from_string(r#"{"reason":"balance"}"#.to_owned()).unwrap();
-        let error = ApiError { metadata: Some(&metadata), ..ApiError::of_status(402, "the balance is used up") };
+        let error =
+            ApiError { metadata: Some(&metadata), ..ApiError::of_status(402, "the balance is used up") };
         let error = encoded(&error);
         assert_eq!(error["error"]["type"], "insufficient_quota");
         assert_eq!(error["error"]["code"], "insufficient_quota");

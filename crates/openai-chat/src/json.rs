@@ -1,8 +1,9 @@
 //! JSON that is read where it lies, with the path of each value, so that an error can name it.
 
-use crate::request::RequestError;
+use crate::request_error::RequestError;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -12,6 +13,59 @@ const DEPTH_MAX: usize = 120;
 
 /// The most of a client's text that an error repeats, in characters.
 const QUOTED_CHARS_MAX: usize = 60;
+
+/// The fields of requests that are read here, of all objects.
+const KNOWN: [&str; 49] = [
+    "model",
+    "messages",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "response_format",
+    "reasoning_effort",
+    "max_tokens",
+    "max_completion_tokens",
+    "temperature",
+    "top_p",
+    "stop",
+    "n",
+    "stream",
+    "stream_options",
+    "include_usage",
+    "modalities",
+    "audio",
+    "web_search_options",
+    "search_parameters",
+    "plugins",
+    "functions",
+    "function_call",
+    "service_tier",
+    "prediction",
+    "role",
+    "content",
+    "name",
+    "refusal",
+    "reasoning",
+    "reasoning_content",
+    "tool_calls",
+    "tool_call_id",
+    "type",
+    "text",
+    "image_url",
+    "url",
+    "detail",
+    "id",
+    "function",
+    "arguments",
+    "description",
+    "parameters",
+    "strict",
+    "json_schema",
+    "schema",
+    "input",
+    "encoding_format",
+    "dimensions",
+];
 
 /// Appends a value as JSON.
 pub(crate) fn append(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
@@ -99,7 +153,27 @@ impl<'a> Fields<'a> {
         let text = std::str::from_utf8(body).map_err(|_| invalid("bytes that are not UTF-8".to_owned()))?;
         // Some clients write a byte order mark.
         let text = text.trim_start_matches('\u{feff}');
-        serde_json::from_str(text).map_err(|wrong| invalid(format!("an error: {wrong}")))
+        let fields: Self = serde_json::from_str(text).map_err(|wrong| match wrong.classify() {
+            Category::Data => invalid("another value".to_owned()),
+            _ => invalid(format!("invalid JSON: {wrong}")),
+        })?;
+        fields.unambiguous(&Path::Body)?;
+        Ok(fields)
+    }
+
+    /// Refuses fields that differ from a known one only in case. Many servers would read them as the known ones: what is priced would
+    /// not be what is sent.
+    fn unambiguous(&self, path: &Path<'_>) -> Result<(), RequestError> {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        for (name, _) in self.0.iter().filter(|(name, _)| !name.bytes().all(is_plain)) {
+            // Both steps, for letters that have no lower or no upper case of their own: the Kelvin sign, the long s.
+            let folded = name.to_lowercase().to_uppercase().to_lowercase();
+            if let Some(known) = KNOWN.iter().find(|known| **known == folded) {
+                let field: String = name.chars().take(QUOTED_CHARS_MAX).collect();
+                return Err(Path::Field(path, &field).error("unknown_parameter", "unknown", known));
+            }
+        }
+        Ok(())
     }
 
     /// The field of this name, if there is one that is not `null`. Of several, the last counts, as for other parsers.
@@ -174,8 +248,7 @@ impl<'a, 'p> Node<'a, 'p> {
     }
 
     pub(crate) fn number(&self) -> Result<f64, RequestError> {
-        let number: f64 =
-            serde_json::from_str(self.raw.get()).map_err(|_| self.wrong_type("a number"))?;
+        let number: f64 = serde_json::from_str(self.raw.get()).map_err(|_| self.wrong_type("a number"))?;
         Ok(number)
     }
 
@@ -200,7 +273,10 @@ impl<'a, 'p> Node<'a, 'p> {
         if !self.is_object() {
             return Err(self.wrong_type(expected));
         }
-        serde_json::from_str(self.raw.get()).map_err(|_| self.wrong_type(expected))
+        let fields: Fields<'a> =
+            serde_json::from_str(self.raw.get()).map_err(|_| self.wrong_type(expected))?;
+        fields.unambiguous(&self.path)?;
+        Ok(fields)
     }
 
     /// The element of the array that this is.

@@ -26,12 +26,14 @@ pub mod embeddings;
 mod error;
 mod json;
 pub mod reply;
-pub mod request;
+mod request;
+mod request_error;
 mod spent;
 mod stream;
 
 pub use error::{ApiError, code_of_status, kind_of_status};
 pub use reply::Meta;
-pub use request::{ChatCompletionRequest, RequestError};
+pub use request::ChatCompletionRequest;
+pub use request_error::RequestError;
 pub use spent::Spent;
 pub use stream::{Encoder, KEEP_ALIVE};

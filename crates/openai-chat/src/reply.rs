@@ -151,7 +151,7 @@ mod tests {
         let spent = Spent { usage, charge: Some(charge) };
         let parts = vec![
             Part::Reasoning(Reasoning { text: "hm".into(), ..Reasoning::default() }),
-            Part::Text("Hel\"lo".into()),
+            Part::Text("Say \"hi\"".into()),
         ];
         assert_eq!(
             encoded(parts, Finish::Stop, &spent),
@@ -159,7 +159,7 @@ mod tests {
                 "id": "chatcmpl-1", "object": "chat.completion", "created": 1_790_000_000, "model": "m/large",
                 "choices": [{
                     "index": 0, "logprobs": null, "finish_reason": "stop",
-                    "message": {"role": "assistant", "content": "Hel\"lo", "refusal": null, "reasoning_content": "hm"},
+                    "message": {"role": "assistant", "content": "Say \"hi\"", "refusal": null, "reasoning_content": "hm"},
                 }],
                 "usage": {
                     "prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150,

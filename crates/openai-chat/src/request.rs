@@ -4,23 +4,12 @@ mod messages;
 mod tools;
 
 use crate::json::{Fields, Node, Path};
+use crate::request_error::RequestError;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use tithe_chat::{Api, Chat, Effort, Original, ReplyFormat, Sampling, Schema};
-
-/// Why a request is refused; it belongs into a response with status 400.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct RequestError {
-    /// What is wrong: the field, what was expected and what is there.
-    pub message: String,
-    /// The field, such as `messages[2].content`; `None` for the body itself.
-    pub param: Option<String>,
-    /// OpenAI's name for what is wrong, such as `invalid_type`.
-    pub code: &'static str,
-}
 
 /// A request of a client.
 #[derive(Debug, Clone)]
@@ -101,7 +90,7 @@ impl<'a> Top<'a, '_> {
                 return Err(node.path.error(
                     "unsupported_parameter",
                     "unsupported",
-                    "no search or plugin that the backend runs: it has no price here",
+                    "no search or plugin of the backend's, which has no price here",
                 ));
             }
         }
@@ -238,7 +227,7 @@ fn json_schema(node: &Node<'_, '_>) -> Result<Schema, RequestError> {
     let name = get("name").ok_or_else(|| Path::Field(&node.path, "name").missing("a name"))?;
     let schema = get("schema").map(|schema| schema.schema()).transpose()?;
     Ok(Schema {
-        name: tools::name(&name)?,
+        name: name.string()?.into_owned(),
         description: get("description").map(|text| text.string()).transpose()?.map(Cow::into_owned),
         schema: schema.unwrap_or_else(any_object),
         strict: get("strict").map(|strict| strict.boolean()).transpose()?,

@@ -86,6 +86,7 @@ struct EmbeddingsUsage {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names on the wire")]
 struct Cost {
     cost: Option<Box<RawValue>>,
     cost_msats: u64,

@@ -19,6 +19,12 @@ impl Catalogue {
         self
     }
 
+    /// This catalogue with the date and the source of its prices.
+    #[must_use]
+    pub fn dated(self, as_of: String, source: String) -> Self {
+        Self { as_of, source, ..self }
+    }
+
     /// The model with this name.
     #[must_use]
     pub fn model(&self, name: &str) -> Option<&Model> {

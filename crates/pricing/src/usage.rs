@@ -29,4 +29,10 @@ impl Usage {
         output_tokens: 0,
         reasoning_tokens: 0,
     };
+
+    /// All input tokens that the backend wrote to its cache.
+    #[must_use]
+    pub const fn cache_writes(&self) -> u64 {
+        self.cache_write_tokens.saturating_add(self.cache_write_1h_tokens)
+    }
 }

@@ -170,7 +170,7 @@ table! {
     changing {
         state: text, eval_invoice: text, work_terms: text, work_invoice: text, rejection_reason: text,
         error_message: text, result: text, actual_input_tokens: bigint, actual_cached_input_tokens: bigint,
-        actual_output_tokens: bigint, finish_reason: text, settlement: text, refund_state: text, refund_amount_msats: bigint,
+        actual_output_tokens: bigint, actual_buckets: text, finish_reason: text, settlement: text, refund_state: text, refund_amount_msats: bigint,
         revision: bigint, lease_owner: text, lease_until: bigint, attempts: bigint, claims: bigint,
         updated_at: bigint, usage_estimated: boolean, text_deleted_at: bigint
     }
@@ -238,7 +238,7 @@ table! {
     fixed { session_id: text, model: text, limit_msats: bigint, key_ids: text, created_at: bigint }
     changing {
         state: text, cost_msats: bigint, charged_msats: bigint, absorbed_msats: bigint,
-        actual_input_tokens: bigint, actual_cached_input_tokens: bigint, actual_output_tokens: bigint,
+        actual_input_tokens: bigint, actual_cached_input_tokens: bigint, actual_output_tokens: bigint, actual_buckets: text,
         usage_estimated: boolean, finish_reason: text, reason: text, updated_at: bigint, result: text,
         text_deleted_at: bigint
     }

@@ -72,7 +72,14 @@ pub fn work() -> WorkTerms {
 /// What that work used.
 #[must_use]
 pub fn usage(output_tokens: u64) -> Usage {
-    Usage { input_tokens: 9, cached_input_tokens: 2, output_tokens, ..Usage::ZERO }
+    Usage {
+        input_tokens: 9,
+        cached_input_tokens: 2,
+        cache_write_tokens: 3,
+        cache_write_1h_tokens: 1,
+        output_tokens,
+        reasoning_tokens: output_tokens / 3,
+    }
 }
 
 /// Job `n`, new.

@@ -2,7 +2,7 @@
 
 use super::refund::RefundBody;
 use super::vocabulary::{FinishReasonName, JobStateName, TierName};
-use super::{Decimal, InvoiceBody};
+use super::{Decimal, InvoiceBody, present};
 use serde::{Deserialize, Serialize};
 use tithe_clock::Timestamp;
 use tithe_engine::jobs::{CreatedJob, JobListing, JobView};
@@ -94,8 +94,14 @@ struct UsageBody {
     input_tokens: u64,
     /// The number of input tokens that the backend read from its cache.
     cached_input_tokens: u64,
-    /// The number of output tokens.
+    /// The number of input tokens that the backend wrote to its cache; absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_write_tokens: Option<u64>,
+    /// The number of output tokens, including reasoning.
     output_tokens: u64,
+    /// The number of output tokens of reasoning; absent if there are none, or the backend does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_tokens: Option<u64>,
     /// The price of the work, in US dollars, including the margin.
     #[schema(value_type = f64)]
     cost_usd: Decimal,
@@ -315,7 +321,9 @@ impl JobBody {
                 self.usage = Some(UsageBody {
                     input_tokens: completion.usage.input_tokens,
                     cached_input_tokens: completion.usage.cached_input_tokens,
+                    cache_write_tokens: present(completion.usage.cache_writes()),
                     output_tokens: completion.usage.output_tokens,
+                    reasoning_tokens: present(completion.usage.reasoning_tokens),
                     cost_usd: settlement.price.usd.into(),
                     cost_sats: settlement.price.msats.to_sats_rounding_up()?.get(),
                     estimated: completion.estimated,

@@ -39,6 +39,11 @@ use serde_json::value::RawValue;
 use tithe_money::{BasisPoints, UsdMicros};
 use tithe_trust::Score;
 
+/// A count that is left out if it is zero.
+const fn present(count: u64) -> Option<u64> {
+    if count == 0 { None } else { Some(count) }
+}
+
 /// A decimal number that is serialized exactly.
 #[derive(Debug, Clone)]
 pub(crate) struct Decimal(Box<RawValue>);

@@ -1,8 +1,8 @@
 //! The bodies of sessions.
 
-use super::InvoiceBody;
 use super::refund::{DestinationBody, RefundBody};
 use super::vocabulary::{FinishReasonName, RequestStateName, SessionStateName, TierName};
+use super::{InvoiceBody, present};
 use serde::{Deserialize, Serialize};
 use tithe_clock::Timestamp;
 use tithe_engine::payouts::RefundView;
@@ -220,8 +220,14 @@ pub(super) struct TokensBody {
     input_tokens: u64,
     /// The number of input tokens that the backend read from its cache.
     cached_input_tokens: u64,
-    /// The number of output tokens.
+    /// The number of input tokens that the backend wrote to its cache; absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_write_tokens: Option<u64>,
+    /// The number of output tokens, including reasoning.
     output_tokens: u64,
+    /// The number of output tokens of reasoning; absent if there are none, or the backend does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_tokens: Option<u64>,
     /// True if the backend reported no usage, so that the tokens were counted; absent otherwise.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     estimated: bool,
@@ -233,7 +239,9 @@ impl TokensBody {
         Self {
             input_tokens: usage.input_tokens,
             cached_input_tokens: usage.cached_input_tokens,
+            cache_write_tokens: present(usage.cache_writes()),
             output_tokens: usage.output_tokens,
+            reasoning_tokens: present(usage.reasoning_tokens),
             estimated,
         }
     }

@@ -43,22 +43,27 @@ impl Calls {
     pub(super) fn push(&mut self, piece: Piece, answer: &str, sink: &mut impl FnMut(Delta)) {
         let place = self.continued(&piece).unwrap_or_else(|| {
             let wire_id = piece.id.clone();
-            let call =
-                Call { wire_index: piece.index, wire_id, begun: None, arguments: String::new() };
+            let call = Call { wire_index: piece.index, wire_id, begun: None, arguments: String::new() };
             self.open.push(call);
             self.open.len() - 1
         });
-        let id = self.free_id(&piece.id, answer);
         let Some(call) = self.open.get_mut(place) else { return };
+        if call.wire_id.is_empty() {
+            call.wire_id.clone_from(&piece.id);
+        }
         if call.begun.is_none() && !piece.name.is_empty() {
+            let wanted = call.wire_id.clone();
+            let id = self.free_id(wanted, answer);
             let index = self.begun;
             self.begun += 1;
+            let Some(call) = self.open.get_mut(place) else { return };
             call.begun = Some((index, id.clone()));
             sink(Delta::ToolCall { index, id, name: piece.name });
             if !call.arguments.is_empty() {
                 sink(Delta::Arguments { index, json: call.arguments.clone() });
             }
         }
+        let Some(call) = self.open.get_mut(place) else { return };
         // Some servers send the whole call once more at its end.
         let is_repeated = call.arguments == piece.arguments && is_complete(&call.arguments);
         if piece.arguments.is_empty() || is_repeated {
@@ -72,34 +77,38 @@ impl Calls {
 
     /// The call that the piece continues; `None` if it begins one.
     fn continued(&self, piece: &Piece) -> Option<usize> {
-        let is_named = !piece.name.is_empty();
-        let last = self.open.len().checked_sub(1);
-        let Some(index) = piece.index else {
-            let same_id = self.open.iter().rposition(|call| call.wire_id == piece.id);
-            return match (piece.id.is_empty(), is_named) {
-                (false, true) => same_id,
-                (false, false) => same_id.or(last),
-                (true, true) => None,
-                (true, false) => last,
-            };
+        let place = match piece.index {
+            Some(index) => self.open.iter().rposition(|call| call.wire_index == Some(index))?,
+            None => self.continued_without_index(piece)?,
         };
-        let place = self.open.iter().rposition(|call| call.wire_index == Some(index))?;
         let call = self.open.get(place)?;
-        if !is_named || call.begun.is_none() {
+        if piece.name.is_empty() || call.begun.is_none() {
             return Some(place);
         }
-        // Several calls with the same number: each has its name, and an id or whole arguments.
+        // Several calls with the same number or id: each has its name, and another id or whole arguments.
         let has_other_id = !piece.id.is_empty() && !call.wire_id.is_empty() && piece.id != call.wire_id;
-        let is_whole = piece.id.is_empty() && !piece.arguments.is_empty() && is_complete(&call.arguments);
-        let begins = has_other_id || is_whole && piece.arguments != call.arguments;
-        (!begins).then_some(place)
+        let has_other_arguments = piece.arguments.starts_with('{')
+            && piece.arguments != call.arguments
+            && is_complete(&call.arguments);
+        (!has_other_id && !has_other_arguments).then_some(place)
+    }
+
+    fn continued_without_index(&self, piece: &Piece) -> Option<usize> {
+        let last = self.open.len().checked_sub(1);
+        let same_id = || self.open.iter().rposition(|call| call.wire_id == piece.id);
+        match (piece.id.is_empty(), piece.name.is_empty()) {
+            (false, false) => same_id(),
+            (false, true) => same_id().or(last),
+            (true, false) => None,
+            (true, true) => last,
+        }
     }
 
     /// The id for the next call: the server's, unless there is none or another call has it.
-    fn free_id(&self, wanted: &str, answer: &str) -> String {
-        let is_taken = self.open.iter().any(|call| call.begun.as_ref().is_some_and(|(_, id)| id == wanted));
+    fn free_id(&self, wanted: String, answer: &str) -> String {
+        let is_taken = self.open.iter().any(|call| call.begun.as_ref().is_some_and(|(_, id)| *id == wanted));
         if !wanted.is_empty() && !is_taken {
-            return wanted.to_owned();
+            return wanted;
         }
         let answer: String = answer.chars().filter(char::is_ascii_alphanumeric).take(40).collect();
         format!("call_{answer}_{}", self.begun)

@@ -24,7 +24,8 @@ pub struct Ending {
     pub usage: Option<Usage>,
 }
 
-/// Reads the events of one streamed answer.
+/// Reads the events of one streamed answer. (A server may answer with a whole one instead, as its content type says: see
+/// [`super::decode_reply`] and [`super::WholeReply::deltas`].)
 #[derive(Debug, Clone, Default)]
 pub struct Chunks(State);
 

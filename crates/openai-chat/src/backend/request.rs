@@ -2,57 +2,11 @@
 
 use super::BackendRequest;
 use super::messages::{WireMessage, messages};
+use super::withheld::is_withheld;
 use crate::json::append;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tithe_chat::{Api, Chat, Effort, Original, ReplyFormat, Schema, Tool, ToolChoice};
-
-/// What a client may not say to the backend, and why.
-const WITHHELD: [&str; 35] = [
-    // The server decides it.
-    "model",
-    "max_tokens",
-    "max_completion_tokens",
-    "stream",
-    "stream_options",
-    // Other names of the limit, which some servers prefer to the first.
-    "n_predict",
-    "max_new_tokens",
-    "max_output_tokens",
-    "num_predict",
-    // Several answers are generated, and one is shown.
-    "n",
-    "best_of",
-    "use_beam_search",
-    // What is generated and thrown away is charged by the backend beyond the limit.
-    "prediction",
-    // Models and providers at other prices, which routers choose (OpenRouter, LiteLLM).
-    "models",
-    "route",
-    "fallbacks",
-    "provider",
-    "preset",
-    "custom_llm_provider",
-    // Searches at prices of their own; in the ways that a request is refused for, they are empty here.
-    "web_search_options",
-    "search_parameters",
-    "plugins",
-    "enable_search",
-    "audio",
-    "modalities",
-    "functions",
-    "function_call",
-    // Where the backend sends the request on, and with which key (LiteLLM).
-    "api_base",
-    "base_url",
-    "api_key",
-    "api_version",
-    "extra_headers",
-    "mock_response",
-    // The answer would be kept in the operator's account, where all customers' answers are. Metadata is only for those.
-    "store",
-    "metadata",
-];
 
 /// Appends the body of a request to a backend.
 ///
@@ -60,12 +14,23 @@ const WITHHELD: [&str; 35] = [
 /// a stream, and for fields that change what an answer costs, who gives it, or where it is kept. (`user`, `safety_identifier` and
 /// `prompt_cache_key` are passed on: the client wrote them for the backend.) Any other chat is translated; reasoning is left out.
 pub fn encode_request(out: &mut Vec<u8>, chat: &Chat, request: &BackendRequest<'_>) {
-    out.extend_from_slice(b"{\"model\":");
-    append(out, request.model);
+    let start = out.len();
     match &chat.original {
         Some(original) if original.api == Api::OpenAiChat => pass_on(out, original, request.deterministic),
         _ => translate(out, chat, request.deterministic),
     }
+    // The fields so far begin with a comma, or there are none.
+    if out.len() > start {
+        if let Some(comma) = out.get_mut(start) {
+            *comma = b'{';
+        }
+        out.push(b',');
+    } else {
+        out.push(b'{');
+    }
+    // What the server decides comes last: of fields that a backend takes for the same, the last counts.
+    out.extend_from_slice(b"\"model\":");
+    append(out, request.model);
     let dialect = request.dialect;
     field(out, if dialect.max_completion_tokens { "max_completion_tokens" } else { "max_tokens" });
     append(out, &request.max_output_tokens);
@@ -92,7 +57,7 @@ fn pass_on(out: &mut Vec<u8>, original: &Original, deterministic: bool) {
             // The others have other prices.
             "service_tier" => !matches!(value.get(), "\"auto\"" | "\"default\""),
             "temperature" => deterministic,
-            name => WITHHELD.contains(&name),
+            name => is_withheld(name),
         };
         if !withheld {
             field(out, name);

@@ -112,7 +112,10 @@ fn usage_is_found_wherever_servers_put_it() {
 fn text_is_found_wherever_servers_put_it() {
     for (message, text) in [
         (json!({"role": "assistant", "content": "plain"}), "plain"),
-        (json!({"content": [{"type": "text", "text": "in "}, {"type": "text", "text": "parts"}]}), "in parts"),
+        (
+            json!({"content": [{"type": "text", "text": "in "}, {"type": "text", "text": "parts"}]}),
+            "in parts",
+        ),
         (json!({"content": [{"type": "text", "text": null}, {"type": "other", "x": [1]}, "part"]}), "part"),
         (json!({"content": null, "refusal": "I would rather not."}), "I would rather not."),
         (json!({"content": "yes", "refusal": null, "reasoning_content": "hm"}), "yes"),
@@ -250,7 +253,10 @@ fn calls_are_told_apart_without_numbers_and_with_equal_ones() {
         assert_eq!(calls(&[json!([a]), json!([b])]), expected, "{index}");
         let (a, b) = (json!({"index": index, "function": f}), json!({"index": index, "function": g}));
         let reply = calls(&[json!([a]), json!([b])]);
-        assert_eq!(reply, [call("call_chatcmpl7x_0", "f", "{\"x\":1}"), call("call_chatcmpl7x_1", "g", "{\"x\":2}")]);
+        assert_eq!(
+            reply,
+            [call("call_chatcmpl7x_0", "f", "{\"x\":1}"), call("call_chatcmpl7x_1", "g", "{\"x\":2}")]
+        );
     }
 }
 
@@ -274,8 +280,44 @@ fn ids_that_are_repeated_renewed_or_missing_do_not_split_a_call() {
     assert_eq!(calls(&[piece("a", "", "{\"x\""), piece("a", "f", ":1}")]), expected);
     // Without a number, piece by piece.
     let piece = |id: Value, name: Value, json: &str| json!([{"id": id, "function": {"name": name, "arguments": json}}]);
-    assert_eq!(calls(&[piece(json!("a"), json!("f"), "{\"x\""), piece(json!(null), json!(null), ":1}")]), expected);
-    assert_eq!(calls(&[piece(json!("a"), json!("f"), "{\"x\""), piece(json!("a"), json!("f"), ":1}")]), expected);
+    assert_eq!(
+        calls(&[piece(json!("a"), json!("f"), "{\"x\""), piece(json!(null), json!(null), ":1}")]),
+        expected
+    );
+    assert_eq!(
+        calls(&[piece(json!("a"), json!("f"), "{\"x\""), piece(json!("a"), json!("f"), ":1}")]),
+        expected
+    );
+}
+
+#[test]
+fn an_id_that_comes_before_the_name_is_kept() {
+    let id = json!([{"index": 0, "id": "a"}]);
+    let name = json!([{"index": 0, "function": {"name": "f", "arguments": "{}"}}]);
+    assert_eq!(calls(&[id, name]), [call("a", "f", "{}")]);
+}
+
+#[test]
+fn a_message_beside_a_delta_is_read_once() {
+    let chunk = r#"{"choices":[{"delta":{"content":"lo"},"message":{"content":"Hello"}}]}"#;
+    assert_eq!(streamed(&[chunk]).0, "lo");
+    let body = json!({"choices": [{"delta": {"role": "assistant", "content": ""}, "message": {"content": "Hello"}}]});
+    assert_eq!(whole(&body).reply.text(), "Hello");
+}
+
+#[test]
+fn a_whole_answer_becomes_a_stream() {
+    let answer = whole(&json!({"choices": [{"message": {
+        "content": "Hello", "reasoning": "hm",
+        "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{}"}}, {"id": "b", "function": {"name": "g"}}],
+        "function_call": {"name": "f", "arguments": "{}"},
+    }}]}));
+    let mut builder = ReplyBuilder::default();
+    for delta in answer.deltas() {
+        builder.push(&delta);
+    }
+    assert_eq!(answer.reply.parts.len(), 4);
+    assert_eq!(builder.finish(Finish::ToolCalls), answer.reply);
 }
 
 #[test]
@@ -285,6 +327,11 @@ fn two_calls_never_have_one_id() {
         {"index": 1, "id": "same", "function": {"name": "g", "arguments": "{}"}},
     ])]);
     assert_eq!(reply, [call("same", "f", "{}"), call("call_chatcmpl7x_1", "g", "{}")]);
+    let reply = calls(&[json!([
+        {"id": "same", "function": {"name": "f", "arguments": "{\"x\":1}"}},
+        {"id": "same", "function": {"name": "f", "arguments": "{\"x\":2}"}},
+    ])]);
+    assert_eq!(reply, [call("same", "f", "{\"x\":1}"), call("call_chatcmpl7x_1", "f", "{\"x\":2}")]);
 }
 
 #[test]
@@ -399,14 +446,31 @@ fn arbitrary_chunk() -> impl Strategy<Value = String> {
         Just("true".to_owned()),
     ];
     let names = prop::sample::select(vec![
-        "id", "choices", "delta", "message", "content", "tool_calls", "function", "name", "arguments", "index",
-        "finish_reason", "usage", "error", "object", "function_call", "text", "thinking", "reasoning",
+        "id",
+        "choices",
+        "delta",
+        "message",
+        "content",
+        "tool_calls",
+        "function",
+        "name",
+        "arguments",
+        "index",
+        "finish_reason",
+        "usage",
+        "error",
+        "object",
+        "function_call",
+        "text",
+        "thinking",
+        "reasoning",
     ]);
     let any = leaf.prop_recursive(6, 40, 4, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..3).prop_map(|all| format!("[{}]", all.join(","))),
             prop::collection::vec((names.clone(), inner), 0..5).prop_map(|all| {
-                let fields: Vec<String> = all.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+                let fields: Vec<String> =
+                    all.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
                 format!("{{{}}}", fields.join(","))
             }),
         ]

@@ -35,10 +35,11 @@ struct CompletionDetails {
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names on the wire")]
 struct PromptDetails {
     #[serde(default)]
     cached_tokens: Option<u64>,
-    /// OpenAI's and OpenRouter's name for what was written to the cache.
+    /// OpenAI's and `OpenRouter`'s name for what was written to the cache.
     #[serde(default)]
     cache_write_tokens: Option<u64>,
     /// `LiteLLM`'s name for it.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
-use tithe_chat::{Delta, Finish, Reply, ReplyBuilder};
+use tithe_chat::{Delta, Finish, Part, Reply, ReplyBuilder, ToolCall};
 use tithe_pricing::Usage;
 
 /// A response, or one chunk of it.
@@ -58,7 +58,7 @@ struct Said<'a> {
     /// `DeepSeek`'s name for shown reasoning, and the most common one.
     #[serde(borrow, default)]
     reasoning_content: Option<&'a RawValue>,
-    /// OpenRouter's. A server that sends both sends the same text.
+    /// `OpenRouter`'s. A server that sends both sends the same text.
     #[serde(borrow, default)]
     reasoning: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -183,6 +183,8 @@ pub(super) struct State {
     finish: Option<Finish>,
     pub(super) usage: Option<Usage>,
     has_choices: bool,
+    /// Whether this is a whole answer, not a stream.
+    is_whole: bool,
 }
 
 impl State {
@@ -191,7 +193,7 @@ impl State {
         if let Ok(wire) = serde_json::from_str::<Wire<'_>>(json)
             && !wire.is_error()
         {
-            return self.take(&wire, sink);
+            return self.take(wire, sink);
         }
         // What is no answer is an error, or has a name twice.
         let value: Value = serde_json::from_str(json).map_err(BackendError::Unreadable)?;
@@ -206,10 +208,10 @@ impl State {
         }
         let canonical = value.to_string();
         let wire = serde_json::from_str(&canonical).map_err(BackendError::Unreadable)?;
-        self.take(&wire, sink)
+        self.take(wire, sink)
     }
 
-    fn take(&mut self, wire: &Wire<'_>, sink: &mut impl FnMut(Delta)) -> Result<(), BackendError> {
+    fn take(&mut self, wire: Wire<'_>, sink: &mut impl FnMut(Delta)) -> Result<(), BackendError> {
         if self.id.is_empty() {
             self.id = string(wire.id);
         }
@@ -217,7 +219,7 @@ impl State {
         for report in [wire.usage, groq.and_then(|groq| groq.usage)] {
             self.usage = larger_of(self.usage, report);
         }
-        let Some(choice) = wire.choices.as_ref().and_then(|choices| choices.first()) else { return Ok(()) };
+        let Some(choice) = wire.choices.into_iter().flatten().next() else { return Ok(()) };
         self.has_choices = true;
         self.usage = larger_of(self.usage, choice.usage);
         let name = string(choice.finish_reason);
@@ -225,19 +227,22 @@ impl State {
             return Err(BackendError::Reported(Value::String(name)));
         }
         self.finish = finish::reason(&name).or(self.finish);
-        if let Some(said) = choice.delta.as_ref().or(choice.message.as_ref()) {
+        // Perplexity sends both: in a chunk, the message is all that was said; in a whole answer, the delta is empty.
+        let (first, second) =
+            if self.is_whole { (choice.message, choice.delta) } else { (choice.delta, choice.message) };
+        if let Some(said) = first.or(second) {
             self.said(said, sink);
         }
         Ok(())
     }
 
-    fn said(&mut self, said: &Said<'_>, sink: &mut impl FnMut(Delta)) {
+    fn said(&mut self, said: Said<'_>, sink: &mut impl FnMut(Delta)) {
         let reasoning = [said.reasoning_content, said.reasoning].into_iter().map(string);
-        let reasoning = reasoning.chain([said.content.reasoning.clone()]).find(|text| !text.is_empty());
+        let reasoning = reasoning.chain([said.content.reasoning]).find(|text| !text.is_empty());
         if let Some(reasoning) = reasoning {
             sink(Delta::Reasoning(reasoning));
         }
-        let text = if said.content.text.is_empty() { string(said.refusal) } else { said.content.text.clone() };
+        let text = if said.content.text.is_empty() { string(said.refusal) } else { said.content.text };
         if !text.is_empty() {
             sink(Delta::Text(text));
         }
@@ -248,7 +253,9 @@ impl State {
             let piece = function.map_or_else(|| WireFunction::default().piece(index, id(call.id)), piece);
             self.calls.push(piece, &self.id, sink);
         }
-        if let Some(function) = &said.function_call {
+        // A server that sends both sends the same call.
+        let function = said.function_call.filter(|_| said.tool_calls.iter().flatten().next().is_none());
+        if let Some(function) = function {
             self.calls.push(function.piece(None, String::new()), &self.id, sink);
         }
     }
@@ -276,13 +283,38 @@ pub struct WholeReply {
     pub usage: Option<Usage>,
 }
 
+impl WholeReply {
+    /// The answer in pieces, for a client that wants a stream.
+    #[must_use]
+    pub fn deltas(&self) -> Vec<Delta> {
+        let mut deltas = Vec::new();
+        for part in &self.reply.parts {
+            match part {
+                Part::Text(text) => deltas.push(Delta::Text(text.clone())),
+                Part::Reasoning(reasoning) => deltas.push(Delta::Reasoning(reasoning.text.clone())),
+                Part::ToolCall(ToolCall { id, name, arguments }) => {
+                    let begun = deltas.iter().filter(|delta| matches!(delta, Delta::ToolCall { .. }));
+                    let index = begun.count();
+                    deltas.push(Delta::ToolCall { index, id: id.clone(), name: name.clone() });
+                    if !arguments.is_empty() {
+                        deltas.push(Delta::Arguments { index, json: arguments.clone() });
+                    }
+                }
+                // Only messages of users have these.
+                Part::Image(_) | Part::ToolResult(_) => {}
+            }
+        }
+        deltas
+    }
+}
+
 /// Reads the body of a whole answer.
 ///
 /// # Errors
 /// [`BackendError`] if it is none.
 pub fn decode_reply(body: &[u8]) -> Result<WholeReply, BackendError> {
     let text = String::from_utf8_lossy(body);
-    let (mut state, mut builder) = (State::default(), ReplyBuilder::default());
+    let (mut state, mut builder) = (State { is_whole: true, ..State::default() }, ReplyBuilder::default());
     state.read(text.trim_start_matches('\u{feff}'), &mut |delta| builder.push(&delta))?;
     if !state.has_choices {
         return Err(BackendError::Wrong("it has no choices"));

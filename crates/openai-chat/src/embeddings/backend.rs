@@ -2,6 +2,7 @@
 
 use super::EmbeddingsRequest;
 use crate::backend::BackendError;
+use crate::backend::withheld::is_withheld;
 use crate::json::append;
 use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
@@ -10,21 +11,6 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tithe_pricing::Usage;
-
-/// What a client may not say to the backend: the server decides it, or (in `LiteLLM`) it leads elsewhere.
-const WITHHELD: [&str; 11] = [
-    "model",
-    "encoding_format",
-    "fallbacks",
-    "provider",
-    "custom_llm_provider",
-    "api_base",
-    "base_url",
-    "api_key",
-    "api_version",
-    "extra_headers",
-    "mock_response",
-];
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
@@ -35,7 +21,10 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub fn encode_request(out: &mut Vec<u8>, request: &EmbeddingsRequest, model: &str) {
     out.extend_from_slice(b"{\"model\":");
     append(out, model);
-    for (name, value) in request.body.iter().filter(|(name, _)| !WITHHELD.contains(&name.as_str())) {
+    for (name, value) in &request.body {
+        if name == "encoding_format" || is_withheld(name) {
+            continue;
+        }
         out.push(b',');
         append(out, name);
         out.push(b':');

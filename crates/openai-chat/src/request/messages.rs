@@ -1,7 +1,7 @@
 //! Messages.
 
 use crate::json::{Fields, Node, Path};
-use crate::request::RequestError;
+use crate::request_error::RequestError;
 use std::borrow::Cow;
 use tithe_chat::{Image, Message, Part, Reasoning, Role, ToolCall, ToolResult};
 
@@ -80,11 +80,7 @@ enum Allowed {
     TextAndRefusals,
 }
 
-fn required(
-    fields: &Fields<'_>,
-    node: &Node<'_, '_>,
-    allowed: Allowed,
-) -> Result<Vec<Part>, RequestError> {
+fn required(fields: &Fields<'_>, node: &Node<'_, '_>, allowed: Allowed) -> Result<Vec<Part>, RequestError> {
     let missing = || Path::Field(&node.path, "content").missing("a string or an array of parts");
     content(fields, node, allowed)?.ok_or_else(missing)
 }
@@ -145,7 +141,11 @@ fn image(fields: &Fields<'_>, node: &Node<'_, '_>) -> Result<Image, RequestError
 fn read_image(url: &Node<'_, '_>, detail: Option<Cow<'_, str>>) -> Result<Image, RequestError> {
     let image = Image::from_data_url(&url.string()?).map_err(|wrong| {
         let param = url.path.to_string();
-        RequestError { message: format!("invalid {param}: {wrong}"), param: Some(param), code: "invalid_image_url" }
+        RequestError {
+            message: format!("invalid {param}: {wrong}"),
+            param: Some(param),
+            code: "invalid_image_url",
+        }
     })?;
     Ok(Image { detail: detail.map(Cow::into_owned), ..image })
 }
@@ -153,7 +153,11 @@ fn read_image(url: &Node<'_, '_>, detail: Option<Cow<'_, str>>) -> Result<Image,
 fn assistant(fields: &Fields<'_>, node: &Node<'_, '_>, index: usize) -> Result<Vec<Part>, RequestError> {
     let get = |name| fields.get(&node.path, name);
     if let Some(audio) = get("audio") {
-        return Err(audio.path.error("unsupported_parameter", "unsupported", "no audio, got an earlier answer"));
+        return Err(audio.path.error(
+            "unsupported_parameter",
+            "unsupported",
+            "no audio, got an earlier answer",
+        ));
     }
     let mut parts = Vec::new();
     // What servers add to their answers comes back from clients. It is no field of OpenAI's, so it may be anything.
@@ -203,9 +207,9 @@ fn function(node: &Node<'_, '_>, id: String) -> Result<ToolCall, RequestError> {
     let fields = node.object("an object")?;
     let name = fields.get(&node.path, "name");
     let name = name.ok_or_else(|| Path::Field(&node.path, "name").missing("the name of the function"))?;
-    let arguments = fields.get(&node.path, "arguments").map(|node| {
-        node.is_string().then(|| node.string()).unwrap_or_else(|| Err(node.wrong_type("a string of JSON")))
-    });
+    let arguments = fields
+        .get(&node.path, "arguments")
+        .map(|node| if node.is_string() { node.string() } else { Err(node.wrong_type("a string of JSON")) });
     Ok(ToolCall {
         id,
         name: name.string()?.into_owned(),

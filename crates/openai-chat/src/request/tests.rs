@@ -47,7 +47,9 @@ fn everything_of_a_chat_is_read() {
     assert_eq!(chat.tools[0].parameters.as_ref().unwrap().get(), r#"{"type":"object"}"#);
     assert_eq!(chat.tool_choice, ToolChoice::Named("f".into()));
     assert_eq!(chat.parallel_tool_calls, Some(false));
-    assert!(matches!(&chat.format, ReplyFormat::Schema(schema) if schema.name == "s" && schema.strict == Some(true)));
+    assert!(
+        matches!(&chat.format, ReplyFormat::Schema(schema) if schema.name == "s" && schema.strict == Some(true))
+    );
     assert_eq!(chat.effort, Some(Effort::Max));
     assert_eq!(chat.max_output_tokens, Some(7));
     let stop = vec!["a".to_owned(), "b".to_owned()];
@@ -92,7 +94,8 @@ fn every_role_is_read() {
     let call = |id: &str, name: &str, arguments: &str| {
         Part::ToolCall(ToolCall { id: id.into(), name: name.into(), arguments: arguments.into() })
     };
-    let result = |call: &str, parts| Part::ToolResult(ToolResult { call: call.into(), parts, is_error: false });
+    let result =
+        |call: &str, parts| Part::ToolResult(ToolResult { call: call.into(), parts, is_error: false });
     let text = |text: &str| Part::Text(text.into());
     let reasoning = tithe_chat::Reasoning { text: "hm".into(), ..Default::default() };
     let Part::Image(image) = &read[2].parts[1] else { panic!("{read:?}") };
@@ -137,47 +140,144 @@ fn odd_but_real_requests_are_read() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_wrong_field_is_named_with_what_was_expected_and_what_is_there() {
     for (fields, param, message) in [
         (json!({"model": 5}), "model", "invalid model: expected a string, got a number"),
         (json!({"model": null}), "model", "missing model: expected the name of a model"),
         (json!({"model": ""}), "model", "invalid model: expected the name of a model, got \"\""),
         (json!({"messages": null}), "messages", "missing messages: expected an array of messages"),
-        (json!({"messages": "hi"}), "messages", "invalid messages: expected an array of messages, got a string"),
+        (
+            json!({"messages": "hi"}),
+            "messages",
+            "invalid messages: expected an array of messages, got a string",
+        ),
         (json!({"messages": []}), "messages", "invalid messages: expected at least 1 message, got none"),
         (json!({"max_tokens": 0}), "max_tokens", "invalid max_tokens: expected an integer above 0, got 0"),
-        (json!({"max_tokens": -1, "max_completion_tokens": 4}), "max_tokens", "invalid max_tokens: expected an integer above 0, got -1"),
-        (json!({"max_completion_tokens": 1.5}), "max_completion_tokens", "invalid max_completion_tokens: expected an integer above 0, got 1.5"),
-        (json!({"max_completion_tokens": "9"}), "max_completion_tokens", "invalid max_completion_tokens: expected an integer above 0, got a string"),
+        (
+            json!({"max_tokens": -1, "max_completion_tokens": 4}),
+            "max_tokens",
+            "invalid max_tokens: expected an integer above 0, got -1",
+        ),
+        (
+            json!({"max_completion_tokens": 1.5}),
+            "max_completion_tokens",
+            "invalid max_completion_tokens: expected an integer above 0, got 1.5",
+        ),
+        (
+            json!({"max_completion_tokens": "9"}),
+            "max_completion_tokens",
+            "invalid max_completion_tokens: expected an integer above 0, got a string",
+        ),
         (json!({"n": 2}), "n", "unsupported n: expected 1 answer to a request, got 2"),
         (json!({"n": 0}), "n", "invalid n: expected an integer above 0, got 0"),
-        (json!({"temperature": "hot"}), "temperature", "invalid temperature: expected a number, got a string"),
-        (json!({"temperature": 2.1}), "temperature", "invalid temperature: expected a number from 0 to 2, got 2.1"),
+        (
+            json!({"temperature": "hot"}),
+            "temperature",
+            "invalid temperature: expected a number, got a string",
+        ),
+        (
+            json!({"temperature": 2.1}),
+            "temperature",
+            "invalid temperature: expected a number from 0 to 2, got 2.1",
+        ),
         (json!({"top_p": -1}), "top_p", "invalid top_p: expected a number from 0 to 1, got -1"),
         (json!({"stop": 7}), "stop", "invalid stop: expected a string or an array of strings, got a number"),
         (json!({"stop": ["a", 7]}), "stop[1]", "invalid stop[1]: expected a string, got a number"),
         (json!({"stream": "yes"}), "stream", "invalid stream: expected a boolean, got a string"),
-        (json!({"stream_options": true}), "stream_options", "invalid stream_options: expected an object, got a boolean"),
-        (json!({"stream_options": {"include_usage": 1}}), "stream_options.include_usage", "invalid stream_options.include_usage: expected a boolean, got a number"),
-        (json!({"parallel_tool_calls": []}), "parallel_tool_calls", "invalid parallel_tool_calls: expected a boolean, got an array"),
-        (json!({"reasoning_effort": "huge"}), "reasoning_effort", "invalid reasoning_effort: expected none, minimal, low, medium, high, xhigh or max, got \"huge\""),
-        (json!({"response_format": {"type": "xml"}}), "response_format.type", "invalid response_format.type: expected text, json_object or json_schema, got \"xml\""),
-        (json!({"response_format": {"type": "json_schema"}}), "response_format.json_schema", "missing response_format.json_schema: expected an object"),
-        (json!({"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": []}}}), "response_format.json_schema.schema", "invalid response_format.json_schema.schema: expected a JSON schema, an object, got an array"),
+        (
+            json!({"stream_options": true}),
+            "stream_options",
+            "invalid stream_options: expected an object, got a boolean",
+        ),
+        (
+            json!({"stream_options": {"include_usage": 1}}),
+            "stream_options.include_usage",
+            "invalid stream_options.include_usage: expected a boolean, got a number",
+        ),
+        (
+            json!({"parallel_tool_calls": []}),
+            "parallel_tool_calls",
+            "invalid parallel_tool_calls: expected a boolean, got an array",
+        ),
+        (
+            json!({"reasoning_effort": "huge"}),
+            "reasoning_effort",
+            "invalid reasoning_effort: expected none, minimal, low, medium, high, xhigh or max, got \"huge\"",
+        ),
+        (
+            json!({"response_format": {"type": "xml"}}),
+            "response_format.type",
+            "invalid response_format.type: expected text, json_object or json_schema, got \"xml\"",
+        ),
+        (
+            json!({"response_format": {"type": "json_schema"}}),
+            "response_format.json_schema",
+            "missing response_format.json_schema: expected an object",
+        ),
+        (
+            json!({"response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": []}}}),
+            "response_format.json_schema.schema",
+            "invalid response_format.json_schema.schema: expected a JSON schema, an object, got an array",
+        ),
         (json!({"tools": {}}), "tools", "invalid tools: expected an array of tools, got an object"),
         (json!({"tools": [7]}), "tools[0]", "invalid tools[0]: expected an object, got a number"),
-        (json!({"tools": [{"type": "web_search"}]}), "tools[0].type", "unsupported tools[0].type: expected function, which the client runs, got \"web_search\""),
-        (json!({"tools": [{"type": "function"}]}), "tools[0].function", "missing tools[0].function: expected an object"),
-        (json!({"tools": [{"type": "function", "function": {}}]}), "tools[0].function.name", "missing tools[0].function.name: expected a name"),
-        (json!({"tools": [{"type": "function", "function": {"name": "a b"}}]}), "tools[0].function.name", "invalid tools[0].function.name: expected 1 to 64 letters, digits, underscores and dashes, got \"a b\""),
-        (json!({"tools": [{"type": "function", "function": {"name": "f", "parameters": "x"}}]}), "tools[0].function.parameters", "invalid tools[0].function.parameters: expected a JSON schema, an object, got a string"),
-        (json!({"tool_choice": "sometimes"}), "tool_choice", "invalid tool_choice: expected none, auto, required, or an object that names a function, got \"sometimes\""),
-        (json!({"tool_choice": {"type": "function", "function": {"name": "g"}}}), "tool_choice.function.name", "invalid tool_choice.function.name: expected the name of one of the tools, got \"g\""),
-        (json!({"tool_choice": {"type": "custom"}}), "tool_choice.type", "unsupported tool_choice.type: expected function or allowed_tools, got \"custom\""),
-        (json!({"modalities": ["text", "audio"]}), "modalities[1]", "unsupported modalities[1]: expected text, got \"audio\""),
+        (
+            json!({"tools": [{"type": "web_search"}]}),
+            "tools[0].type",
+            "unsupported tools[0].type: expected function, which the client runs, got \"web_search\"",
+        ),
+        (
+            json!({"tools": [{"type": "function"}]}),
+            "tools[0].function",
+            "missing tools[0].function: expected an object",
+        ),
+        (
+            json!({"tools": [{"type": "function", "function": {}}]}),
+            "tools[0].function.name",
+            "missing tools[0].function.name: expected a name",
+        ),
+        (
+            json!({"tools": [{"type": "function", "function": {"name": "a b"}}]}),
+            "tools[0].function.name",
+            "invalid tools[0].function.name: expected 1 to 64 letters, digits, underscores and dashes, got \"a b\"",
+        ),
+        (
+            json!({"tools": [{"type": "function", "function": {"name": "f", "parameters": "x"}}]}),
+            "tools[0].function.parameters",
+            "invalid tools[0].function.parameters: expected a JSON schema, an object, got a string",
+        ),
+        (
+            json!({"tool_choice": "sometimes"}),
+            "tool_choice",
+            "invalid tool_choice: expected none, auto, required, or an object that names a function, got \"sometimes\"",
+        ),
+        (
+            json!({"tool_choice": {"type": "function", "function": {"name": "g"}}}),
+            "tool_choice.function.name",
+            "invalid tool_choice.function.name: expected the name of one of the tools, got \"g\"",
+        ),
+        (
+            json!({"tool_choice": {"type": "custom"}}),
+            "tool_choice.type",
+            "unsupported tool_choice.type: expected function or allowed_tools, got \"custom\"",
+        ),
+        (
+            json!({"modalities": ["text", "audio"]}),
+            "modalities[1]",
+            "unsupported modalities[1]: expected text, got \"audio\"",
+        ),
         (json!({"audio": {"voice": "x"}}), "audio", "unsupported audio: expected no audio, got a voice"),
-        (json!({"web_search_options": {}}), "web_search_options", "unsupported web_search_options: expected no search or plugin that the backend runs: it has no price here"),
-        (json!({"functions": [{"name": "f"}]}), "functions", "unsupported functions: expected tools and tool_choice, got the functions that they replace"),
+        (
+            json!({"web_search_options": {}}),
+            "web_search_options",
+            "unsupported web_search_options: expected no search or plugin of the backend's, which has no price here",
+        ),
+        (
+            json!({"functions": [{"name": "f"}]}),
+            "functions",
+            "unsupported functions: expected tools and tool_choice, got the functions that they replace",
+        ),
     ] {
         assert_eq!(refused(with(fields.clone())), (param.to_owned(), message.to_owned()), "{fields}");
     }
@@ -187,22 +287,86 @@ fn a_wrong_field_is_named_with_what_was_expected_and_what_is_there() {
 fn a_wrong_message_is_named_with_its_place() {
     for (message, param, error) in [
         (json!("hi"), "messages[1]", "invalid messages[1]: expected an object, got a string"),
-        (json!({"content": "hi"}), "messages[1].role", "missing messages[1].role: expected system, developer, user, assistant or tool"),
-        (json!({"role": "robot", "content": ""}), "messages[1].role", "invalid messages[1].role: expected system, developer, user, assistant or tool, got \"robot\""),
-        (json!({"role": "user"}), "messages[1].content", "missing messages[1].content: expected a string or an array of parts"),
-        (json!({"role": "user", "content": 5}), "messages[1].content", "invalid messages[1].content: expected a string or an array of parts, got a number"),
-        (json!({"role": "user", "content": [{"text": "x"}]}), "messages[1].content[0].type", "missing messages[1].content[0].type: expected the type of the part"),
-        (json!({"role": "user", "content": [{"type": "text"}]}), "messages[1].content[0].text", "missing messages[1].content[0].text: expected a string"),
-        (json!({"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}), "messages[1].content[0].type", "unsupported messages[1].content[0].type: expected text or image_url, got \"input_audio\""),
-        (json!({"role": "user", "content": [{"type": "file", "file": {}}]}), "messages[1].content[0].type", "unsupported messages[1].content[0].type: expected text or image_url, got \"file\""),
-        (json!({"role": "system", "content": [{"type": "image_url", "image_url": {"url": PNG}}]}), "messages[1].content[0].type", "unsupported messages[1].content[0].type: expected text, got \"image_url\""),
-        (json!({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]}), "messages[1].content[0].image_url.url", "invalid messages[1].content[0].image_url.url: remote image: expected the image itself as data:image/png;base64,…, got a URL"),
-        (json!({"role": "user", "content": [{"type": "image_url"}]}), "messages[1].content[0].image_url", "missing messages[1].content[0].image_url: expected an object with a url"),
-        (json!({"role": "tool", "content": "x"}), "messages[1].tool_call_id", "missing messages[1].tool_call_id: expected the id of a call"),
-        (json!({"role": "assistant", "audio": {"id": "x"}}), "messages[1].audio", "unsupported messages[1].audio: expected no audio, got an earlier answer"),
-        (json!({"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": ""}}]}), "messages[1].tool_calls[0].id", "missing messages[1].tool_calls[0].id: expected the id of the call"),
-        (json!({"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": {}}}]}), "messages[1].tool_calls[0].function.arguments", "invalid messages[1].tool_calls[0].function.arguments: expected a string of JSON, got an object"),
-        (json!({"role": "assistant", "tool_calls": [{"id": "a", "type": "custom", "custom": {}}]}), "messages[1].tool_calls[0].type", "unsupported messages[1].tool_calls[0].type: expected function, got \"custom\""),
+        (
+            json!({"content": "hi"}),
+            "messages[1].role",
+            "missing messages[1].role: expected system, developer, user, assistant or tool",
+        ),
+        (
+            json!({"role": "robot", "content": ""}),
+            "messages[1].role",
+            "invalid messages[1].role: expected system, developer, user, assistant or tool, got \"robot\"",
+        ),
+        (
+            json!({"role": "user"}),
+            "messages[1].content",
+            "missing messages[1].content: expected a string or an array of parts",
+        ),
+        (
+            json!({"role": "user", "content": 5}),
+            "messages[1].content",
+            "invalid messages[1].content: expected a string or an array of parts, got a number",
+        ),
+        (
+            json!({"role": "user", "content": [{"text": "x"}]}),
+            "messages[1].content[0].type",
+            "missing messages[1].content[0].type: expected the type of the part",
+        ),
+        (
+            json!({"role": "user", "content": [{"type": "text"}]}),
+            "messages[1].content[0].text",
+            "missing messages[1].content[0].text: expected a string",
+        ),
+        (
+            json!({"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}),
+            "messages[1].content[0].type",
+            "unsupported messages[1].content[0].type: expected text or image_url, got \"input_audio\"",
+        ),
+        (
+            json!({"role": "user", "content": [{"type": "file", "file": {}}]}),
+            "messages[1].content[0].type",
+            "unsupported messages[1].content[0].type: expected text or image_url, got \"file\"",
+        ),
+        (
+            json!({"role": "system", "content": [{"type": "image_url", "image_url": {"url": PNG}}]}),
+            "messages[1].content[0].type",
+            "unsupported messages[1].content[0].type: expected text, got \"image_url\"",
+        ),
+        (
+            json!({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]}),
+            "messages[1].content[0].image_url.url",
+            "invalid messages[1].content[0].image_url.url: remote image: expected the image itself as data:image/png;base64,…, got a URL",
+        ),
+        (
+            json!({"role": "user", "content": [{"type": "image_url"}]}),
+            "messages[1].content[0].image_url",
+            "missing messages[1].content[0].image_url: expected an object with a url",
+        ),
+        (
+            json!({"role": "tool", "content": "x"}),
+            "messages[1].tool_call_id",
+            "missing messages[1].tool_call_id: expected the id of a call",
+        ),
+        (
+            json!({"role": "assistant", "audio": {"id": "x"}}),
+            "messages[1].audio",
+            "unsupported messages[1].audio: expected no audio, got an earlier answer",
+        ),
+        (
+            json!({"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": ""}}]}),
+            "messages[1].tool_calls[0].id",
+            "missing messages[1].tool_calls[0].id: expected the id of the call",
+        ),
+        (
+            json!({"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": {}}}]}),
+            "messages[1].tool_calls[0].function.arguments",
+            "invalid messages[1].tool_calls[0].function.arguments: expected a string of JSON, got an object",
+        ),
+        (
+            json!({"role": "assistant", "tool_calls": [{"id": "a", "type": "custom", "custom": {}}]}),
+            "messages[1].tool_calls[0].type",
+            "unsupported messages[1].tool_calls[0].type: expected function, got \"custom\"",
+        ),
     ] {
         let all = json!([{"role": "user", "content": "hi"}, message]);
         assert_eq!(refused(messages(&all)), (param.to_owned(), error.to_owned()), "{message}");
@@ -211,13 +375,37 @@ fn a_wrong_message_is_named_with_its_place() {
 
 #[test]
 fn what_is_no_request_is_an_error_of_the_body() {
-    for body in [&b""[..], b"null", b"[]", b"\"x\"", b"{", b"{\"model\":\"m\"}x", b"\xff", b"{\"a\":\"\xff\"}"] {
+    for body in
+        [&b""[..], b"null", b"[]", b"\"x\"", b"{", b"{\"model\":\"m\"}x", b"\xff", b"{\"a\":\"\xff\"}"]
+    {
         let error = ChatCompletionRequest::decode(body).unwrap_err();
         assert!(error.message.starts_with("invalid body: expected a JSON object, got "), "{}", error.message);
         assert_eq!((error.param, error.code), (None, "invalid_json"));
     }
     let marked = "\u{feff}{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}";
     assert!(ChatCompletionRequest::decode(marked.as_bytes()).is_ok());
+}
+
+#[test]
+fn a_field_that_some_servers_take_for_another_is_refused() {
+    for (fields, param, message) in [
+        (json!({"MODEL": "dear"}), "MODEL", "unknown MODEL: expected model"),
+        (json!({"Messages": []}), "Messages", "unknown Messages: expected messages"),
+        (
+            json!({"max_to\u{212a}ens": 9}),
+            "max_to\u{212a}ens",
+            "unknown max_to\u{212a}ens: expected max_tokens",
+        ),
+        (json!({"\u{17f}top": 9}), "\u{17f}top", "unknown \u{17f}top: expected stop"),
+        (
+            json!({"messages": [{"role": "user", "content": "a", "Content": "much more"}]}),
+            "messages[0].Content",
+            "unknown messages[0].Content: expected content",
+        ),
+    ] {
+        assert_eq!(refused(with(fields)), (param.to_owned(), message.to_owned()));
+    }
+    assert!(with(json!({"topK": 4, "X": {"Content": 1}, "": 1, "é": 2})).is_ok());
 }
 
 #[test]
@@ -228,7 +416,9 @@ fn deep_nesting_is_refused_wherever_it_is() {
         format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}],"x":{deep}}}"#),
         format!(r#"{{"model":"m","messages":{deep}}}"#),
         format!(r#"{{"model":"m","messages":[{{"role":"user","content":{deep}}}]}}"#),
-        format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}],"tools":[{{"function":{{"name":"f","parameters":{{"a":{deep}}}}}}}]}}"#),
+        format!(
+            r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}],"tools":[{{"function":{{"name":"f","parameters":{{"a":{deep}}}}}}}]}}"#
+        ),
         open,
     ] {
         assert!(ChatCompletionRequest::decode(body.as_bytes()).is_err());
@@ -262,11 +452,23 @@ proptest! {
 }
 
 const FIELDS: [&str; 16] = [
-    "model", "messages", "tools", "tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort",
-    "max_tokens", "max_completion_tokens", "temperature", "top_p", "stop", "n", "stream", "stream_options",
+    "model",
+    "messages",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "response_format",
+    "reasoning_effort",
+    "max_tokens",
+    "max_completion_tokens",
+    "temperature",
+    "top_p",
+    "stop",
+    "n",
+    "stream",
+    "stream_options",
     "modalities",
 ];
 
-const VALUES: [&str; 9] = [
-    "null", "true", "0", "-1.5e300", "\"\"", "\"a\"", "[]", "{}", "{\"type\":\"json_schema\",\"name\":[]}",
-];
+const VALUES: [&str; 9] =
+    ["null", "true", "0", "-1.5e300", "\"\"", "\"a\"", "[]", "{}", "{\"type\":\"json_schema\",\"name\":[]}"];

@@ -1,7 +1,7 @@
 //! The functions that a model may call.
 
 use crate::json::{Node, Path};
-use crate::request::RequestError;
+use crate::request_error::RequestError;
 use std::borrow::Cow;
 use tithe_chat::{Tool, ToolChoice};
 
@@ -70,7 +70,8 @@ pub(super) fn choice(choice: Option<Node<'_, '_>>, tools: &[Tool]) -> Result<Too
         // Backends of this API get the list of those that are allowed; the others only whether one must be called.
         "allowed_tools" => {
             let path = Path::Field(&choice.path, "allowed_tools");
-            let allowed = fields.get(&choice.path, "allowed_tools").ok_or_else(|| path.missing("an object"))?;
+            let allowed =
+                fields.get(&choice.path, "allowed_tools").ok_or_else(|| path.missing("an object"))?;
             let mode = allowed.object("an object")?.get(&path, "mode");
             mode.map_or(Ok(ToolChoice::Auto), |mode| by_name(&mode, "auto or required"))
         }

@@ -1,6 +1,6 @@
 //! Jobs.
 
-use super::{Reader, count_column};
+use super::{Reader, count_column, usage_buckets};
 use crate::schema::jobs;
 use diesel::prelude::*;
 use tithe_engine::store::StoreError;
@@ -32,6 +32,7 @@ pub struct JobRow {
     pub actual_input_tokens: Option<i64>,
     pub actual_cached_input_tokens: Option<i64>,
     pub actual_output_tokens: Option<i64>,
+    pub actual_buckets: Option<String>,
     pub finish_reason: Option<String>,
     pub settlement: Option<String>,
     pub refund_state: String,
@@ -123,6 +124,7 @@ impl TryFrom<&Job> for JobRow {
             actual_input_tokens: usage.map(|usage| count_column(usage.input_tokens)),
             actual_cached_input_tokens: usage.map(|usage| count_column(usage.cached_input_tokens)),
             actual_output_tokens: usage.map(|usage| count_column(usage.output_tokens)),
+            actual_buckets: usage.and_then(|usage| usage_buckets::column(&usage)),
             finish_reason: completion.map(|completion| completion.finish.as_str().to_owned()),
             settlement: completion.map(|completion| json(&completion.settlement)).transpose()?,
             refund_state: job.refund.as_str().to_owned(),
@@ -229,7 +231,7 @@ impl JobRow {
                 input_tokens: count("actual_input_tokens", self.actual_input_tokens)?,
                 cached_input_tokens: count("actual_cached_input_tokens", self.actual_cached_input_tokens)?,
                 output_tokens: count("actual_output_tokens", self.actual_output_tokens)?,
-                ..Usage::ZERO
+                ..read.usage_buckets(self.actual_buckets.as_deref())?
             },
             estimated: self.usage_estimated,
             finish: self

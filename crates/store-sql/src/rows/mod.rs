@@ -15,6 +15,7 @@ mod outbox;
 mod payout;
 mod server;
 mod session;
+mod usage_buckets;
 
 pub use bootstrap::BootstrapRow;
 pub use credit::{CreditRow, InstallOriginRow, InstallRow};

@@ -1,6 +1,6 @@
 //! Sessions, their keys and their requests.
 
-use super::{Reader, count_column};
+use super::{Reader, count_column, usage_buckets};
 use crate::schema::{session_keys, session_requests, sessions};
 use diesel::prelude::*;
 use tithe_engine::store::StoreError;
@@ -204,6 +204,7 @@ pub struct SessionRequestRow {
     pub actual_input_tokens: Option<i64>,
     pub actual_cached_input_tokens: Option<i64>,
     pub actual_output_tokens: Option<i64>,
+    pub actual_buckets: Option<String>,
     pub usage_estimated: bool,
     pub finish_reason: Option<String>,
     pub reason: Option<String>,
@@ -237,6 +238,7 @@ impl From<&SessionRequest> for SessionRequestRow {
             actual_input_tokens: usage.map(|usage| count_column(usage.input_tokens)),
             actual_cached_input_tokens: usage.map(|usage| count_column(usage.cached_input_tokens)),
             actual_output_tokens: usage.map(|usage| count_column(usage.output_tokens)),
+            actual_buckets: usage.and_then(|usage| usage_buckets::column(&usage)),
             usage_estimated: result.is_some_and(|result| result.estimated),
             finish_reason: result.map(|result| result.finish.as_str().to_owned()),
             reason,
@@ -273,7 +275,7 @@ impl TryFrom<SessionRequestRow> for SessionRequest {
                     input_tokens: count("actual_input_tokens", row.actual_input_tokens)?,
                     cached_input_tokens: count("actual_cached_input_tokens", row.actual_cached_input_tokens)?,
                     output_tokens: count("actual_output_tokens", row.actual_output_tokens)?,
-                    ..Usage::ZERO
+                    ..read.usage_buckets(row.actual_buckets.as_deref())?
                 };
                 let finish = read.present("finish_reason", row.finish_reason.as_deref())?;
                 let result = RequestResult {

@@ -142,7 +142,14 @@ pub(super) fn finish(
 }
 
 pub(super) fn completed(cost: u64) -> RequestOutcome {
-    let usage = Usage { input_tokens: 7, cached_input_tokens: 2, output_tokens: 9, ..Usage::ZERO };
+    let usage = Usage {
+        input_tokens: 7,
+        cached_input_tokens: 2,
+        cache_write_tokens: 1,
+        cache_write_1h_tokens: 3,
+        output_tokens: 9,
+        reasoning_tokens: 4,
+    };
     let result =
         RequestResult { text: "an answer: ☃".into(), usage, estimated: true, finish: FinishReason::Length };
     RequestOutcome::Completed { answer: answer_of(&result), result, cost: msats(cost) }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tithe_anthropic_messages::backend::{
-    BackendRequest, EffortStyle, backend_headers, encode_request, parse_reply,
+    BackendRequest, EffortStyle, SamplingStyle, backend_headers, encode_request, parse_reply,
 };
 use tithe_chat::Api;
 use tithe_engine::inference::{ChatRequest, ChatStream, Completion, Inference, InferenceError};
@@ -96,6 +96,7 @@ fn body(request: &ChatRequest, delivery: Delivery, zero_temperature: bool) -> Ve
         deterministic: *deterministic,
         zero_temperature,
         effort: EffortStyle::default(),
+        sampling: SamplingStyle::default(),
     };
     let mut body = Vec::new();
     encode_request(&mut body, chat, &asked);

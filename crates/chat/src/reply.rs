@@ -32,6 +32,19 @@ pub enum Delta {
 }
 
 impl Delta {
+    /// Whether the piece adds nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        match self {
+            Self::Text(text)
+            | Self::Reasoning(text)
+            | Self::ReasoningSignature(text)
+            | Self::RedactedReasoning(text)
+            | Self::Arguments { json: text, .. } => text.is_empty(),
+            Self::ToolCall { .. } => false,
+        }
+    }
+
     /// What the model has written: the text, the reasoning that is shown, the names and arguments of functions. Tokens of an answer that
     /// no backend has counted are counted over this.
     #[must_use]
@@ -85,6 +98,34 @@ impl Reply {
             _ => None,
         });
         texts.collect()
+    }
+
+    /// The answer in pieces, as if it had been streamed. None of them is empty.
+    #[must_use]
+    pub fn deltas(&self) -> Vec<Delta> {
+        let mut calls = 0..;
+        let mut deltas = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => deltas.push(Delta::Text(text.clone())),
+                Part::Reasoning(Reasoning { signature: Some(data), is_redacted: true, .. }) => {
+                    deltas.push(Delta::RedactedReasoning(data.clone()));
+                }
+                Part::Reasoning(reasoning) => {
+                    deltas.push(Delta::Reasoning(reasoning.text.clone()));
+                    deltas.extend(reasoning.signature.clone().map(Delta::ReasoningSignature));
+                }
+                Part::ToolCall(call) => {
+                    let index = calls.next().unwrap_or_default();
+                    deltas.push(Delta::ToolCall { index, id: call.id.clone(), name: call.name.clone() });
+                    deltas.push(Delta::Arguments { index, json: call.arguments.clone() });
+                }
+                // No answer has these.
+                Part::Image(_) | Part::ToolResult(_) => {}
+            }
+        }
+        deltas.retain(|delta| !delta.is_empty());
+        deltas
     }
 
     /// The calls of functions, in order.

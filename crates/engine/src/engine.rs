@@ -189,6 +189,12 @@ impl Engine {
         &self.core.settings
     }
 
+    /// A new id for a request.
+    #[must_use]
+    pub fn new_id(&self) -> uuid::Uuid {
+        self.core.new_id()
+    }
+
     /// The committer, for commands that no use case wraps.
     #[must_use]
     pub fn committer(&self) -> &Committer {

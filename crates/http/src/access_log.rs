@@ -1,6 +1,6 @@
 //! Assigns request ids and logs responses.
 
-use crate::problem::Code;
+use crate::problem::{Code, Shape};
 use crate::request_id;
 use crate::state::AppState;
 use actix_web::body::MessageBody;
@@ -14,6 +14,7 @@ use tithe_engine::log::millis;
 use tracing::{Instrument, Level, event, info_span};
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
 /// Assigns an id to the request and logs the response. The query and the body are not logged, because they contain
 /// customers' texts and tokens.
@@ -31,9 +32,14 @@ pub(crate) async fn middleware(
     let client = state.and_then(|state| state.limits.address(request.request()));
     let client_ip = client.map(|client| client.to_string());
     // Handlers' errors become responses inside this scope, so that the body of a problem contains the request id.
-    let answered = request_id::scope(id, next.call(request));
+    let shape = Shape::of(request.path(), request.headers());
+    let answered = request_id::scope(id, shape.scope(next.call(request)));
     let mut response = answered.instrument(span.clone()).await?;
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        if shape == Shape::Anthropic {
+            // Where Anthropic's clients look for it.
+            response.headers_mut().insert(REQUEST_ID.clone(), value.clone());
+        }
         response.headers_mut().insert(X_REQUEST_ID.clone(), value);
     }
     let (status, duration_ms) = (response.status().as_u16(), millis(began.elapsed()));

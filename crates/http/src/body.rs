@@ -13,22 +13,34 @@ use std::time::Duration;
 /// The maximum size of a body, in bytes.
 pub(crate) const LIMIT: usize = 1024 * 1024;
 
+/// The maximum size of a body of the AI API, which may have images in it, in bytes.
+pub(crate) const AI_LIMIT: usize = 32 * 1024 * 1024;
+
 /// The time limit for receiving a body.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Reads the whole body, decompressed. Rejects an oversized `Content-Length` immediately, and a slow body after the time limit.
 pub(crate) async fn read(request: &HttpRequest, payload: Payload) -> Result<Bytes, Problem> {
+    read_up_to(LIMIT, request, payload).await
+}
+
+/// As [`read`], with another limit.
+pub(crate) async fn read_up_to(
+    limit: usize,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<Bytes, Problem> {
     check_type(request)?;
     let is_gzip = is_gzip(request)?;
     let too_large =
-        || Problem::new(Code::BodyTooLarge, format!("body too large: expected at most {LIMIT} bytes"));
+        || Problem::new(Code::BodyTooLarge, format!("body too large: expected at most {limit} bytes"));
     let stated = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if stated.and_then(|length| length.parse::<usize>().ok()).is_some_and(|length| length > LIMIT) {
+    if stated.and_then(|length| length.parse::<usize>().ok()).is_some_and(|length| length > limit) {
         return Err(too_large());
     }
     let invalid = |detail| Err(Problem::new(Code::InvalidBody, detail));
-    match tokio::time::timeout(PATIENCE, payload.to_bytes_limited(LIMIT)).await {
-        Ok(Ok(Ok(bytes))) if is_gzip => decompressed(&bytes),
+    match tokio::time::timeout(PATIENCE, payload.to_bytes_limited(limit)).await {
+        Ok(Ok(Ok(bytes))) if is_gzip => decompressed(&bytes, limit),
         Ok(Ok(Ok(bytes))) => Ok(bytes),
         Ok(Ok(Err(_broken))) => invalid("incomplete body: the connection closed early"),
         Ok(Err(_limit)) => Err(too_large()),
@@ -65,13 +77,13 @@ fn is_gzip(request: &HttpRequest) -> Result<bool, Problem> {
 }
 
 /// Decompresses a body, at most to the limit.
-fn decompressed(bytes: &[u8]) -> Result<Bytes, Problem> {
+fn decompressed(bytes: &[u8], limit: usize) -> Result<Bytes, Problem> {
     let mut text = Vec::new();
-    let limit = u64::try_from(LIMIT).unwrap_or(u64::MAX);
-    let read = MultiGzDecoder::new(bytes).take(limit.saturating_add(1)).read_to_end(&mut text);
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    let read = MultiGzDecoder::new(bytes).take(most).read_to_end(&mut text);
     read.map_err(|wrong| Problem::new(Code::InvalidBody, format!("invalid body: not gzip: {wrong}")))?;
-    if text.len() > LIMIT {
-        let detail = format!("body too large: expected at most {LIMIT} bytes when decompressed");
+    if text.len() > limit {
+        let detail = format!("body too large: expected at most {limit} bytes when decompressed");
         return Err(Problem::new(Code::BodyTooLarge, detail));
     }
     Ok(text.into())

@@ -25,6 +25,12 @@ pub(crate) const X_NOSTR_TOKEN: HeaderName = HeaderName::from_static("x-nostr-to
 /// The header that carries the id of an install.
 const X_INSTALL_ID: &str = "X-Install-Id";
 
+/// The header that Anthropic's clients put their key into.
+const X_API_KEY: &str = "X-Api-Key";
+
+/// What clients of the AI API send as their key when an install or an identity pays: they cannot leave it out.
+const NO_KEY: &str = "none";
+
 /// The header that carries the licence of an install.
 const X_LICENSE: &str = "X-License";
 
@@ -63,6 +69,7 @@ pub(crate) struct Incoming<'a> {
     body: &'a [u8],
     body_token: Option<&'a str>,
     takes_bearer: bool,
+    takes_api_key: bool,
 }
 
 impl<'a> Incoming<'a> {
@@ -86,7 +93,7 @@ impl<'a> Incoming<'a> {
                 }
                 Some(name) => Problem::field(&name, "expected UTF-8"),
             })?;
-        Ok(Self { request, query, body, body_token, takes_bearer: false })
+        Ok(Self { request, query, body, body_token, takes_bearer: false, takes_api_key: false })
     }
 
     /// The parameters of the query.
@@ -135,7 +142,7 @@ impl<'a> Incoming<'a> {
     pub(crate) fn macaroon(&self) -> Result<Option<&str>, Problem> {
         let values = self.request.headers().get_all(AUTHORIZATION);
         let ours = values.filter(|value| is_macaroon_scheme(value.as_bytes()));
-        let Some(text) = only(ours, "a macaroon")? else { return Ok(None) };
+        let Some(text) = only(ours, "a macaroon")? else { return self.api_key() };
         let (scheme, secret) = text.trim().split_once(' ').unwrap_or((text, ""));
         let secret = secret.trim();
         if scheme.eq_ignore_ascii_case("Bearer") {
@@ -149,9 +156,24 @@ impl<'a> Incoming<'a> {
         Ok(Some(macaroon))
     }
 
+    /// The macaroon of an `x-api-key` header, where Anthropic's clients put it; `None` without one.
+    fn api_key(&self) -> Result<Option<&str>, Problem> {
+        if !self.takes_api_key {
+            return Ok(None);
+        }
+        let key = only(self.request.headers().get_all(X_API_KEY), X_API_KEY)?;
+        Ok(key.map(str::trim).filter(|key| !key.is_empty()))
+    }
+
+    /// Accepts the key of a session in `x-api-key` too, and `none` as a key that says nothing.
+    pub(crate) const fn with_api_key(mut self) -> Self {
+        self.takes_api_key = true;
+        self
+    }
+
     /// What the macaroon of an `Authorization` header allows; `None` without one. Whether it was revoked is decided when it is used.
     pub(crate) fn session(&self, state: &AppState) -> Result<Option<SessionAccess>, Problem> {
-        let macaroon = self.macaroon()?;
+        let macaroon = self.macaroon()?.filter(|key| !(self.takes_api_key && *key == NO_KEY));
         Ok(macaroon.map(|macaroon| state.engine.sessions.access(macaroon)).transpose()?)
     }
 

@@ -6,12 +6,15 @@
 
 mod access_log;
 mod admin_token;
+mod ai;
+mod answering;
 mod body;
 mod credentials;
 mod idempotency;
 mod limits;
 mod metrics_page;
 mod openapi;
+mod payers;
 mod port;
 mod problem;
 mod public_url;

@@ -28,6 +28,8 @@ macro_rules! document {
                     the credential."),
                 (name = "Requests", description = "Requests that are paid for by whoever can: a session, the plan of an install, \
                     or the pool."),
+                (name = "AI API", description = "The APIs of OpenAI and Anthropic, for their clients: the base URL is this server, the key \
+                    is the macaroon of a session. Errors have the shape of the API that is spoken."),
                 (name = "Bootstrap", description = "Nodes that are made for you once they are paid for."),
                 (name = "Identity", description = "Identities and the trust that they have earned. Every endpoint accepts \
                     an identity; a request without one is anonymous, and a request with invalid credentials is \
@@ -93,6 +95,13 @@ pub(crate) fn document() -> utoipa::openapi::OpenApi {
                 "X-Install-Id",
                 "The id of an installation of an app: a UUID in lower case that the app has made at random. Whoever knows it can use \
                  the credits of the install.",
+            )),
+        ),
+        (
+            "ApiKey",
+            ApiKey::Header(ApiKeyValue::with_description(
+                "X-Api-Key",
+                "The macaroon of a session, where Anthropic's clients put their key.",
             )),
         ),
         (

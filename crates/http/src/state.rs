@@ -4,7 +4,7 @@ use crate::PublicUrl;
 use crate::admin_token::AdminToken;
 use crate::limits::{LimitSettings, Limits};
 use crate::metrics_page::MetricsPage;
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::shared_text::SharedTexts;
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,6 +115,18 @@ impl AppState {
                 Err(Problem::from(too_late))
             }
         }
+    }
+
+    /// Refuses new work while the server stops.
+    ///
+    /// # Errors
+    /// [`Code::ShuttingDown`].
+    pub(crate) fn refuse_while_draining(&self) -> Result<(), Problem> {
+        if self.draining.is_cancelled() {
+            let detail = "the server is shutting down and accepts no new work";
+            return Err(Problem::new(Code::ShuttingDown, detail));
+        }
+        Ok(())
     }
 
     /// Runs a use case with a time limit. Returns `None` if it times out or is aborted.

@@ -6,7 +6,7 @@ use crate::transport::{Answer, BackendText, ErrorKind, Piece};
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::Value;
 use std::collections::VecDeque;
-use tithe_chat::{Delta, Finish, Part, Reply};
+use tithe_chat::{Delta, Finish};
 use tithe_engine::inference::{ChatEvent, ChatStream, Completion, InferenceError};
 use tithe_pricing::Usage;
 
@@ -58,7 +58,7 @@ impl<P: Protocol> Reading<P> {
                 return Ok(ChatEvent::Used(used));
             }
             while let Some(delta) = self.deltas.pop_front() {
-                if is_empty(&delta) {
+                if delta.is_empty() {
                     continue;
                 }
                 let bytes = self.delivered.saturating_add(delta.written().len());
@@ -159,43 +159,8 @@ pub(crate) fn read(answer: Answer, protocol: impl Protocol) -> ChatStream {
 
 /// Streams a completion that arrived as a whole although a stream was requested.
 pub(crate) fn of_whole(completion: Completion) -> ChatStream {
-    let Completion { reply: Reply { parts, finish }, usage } = completion;
-    let mut calls = 0..;
-    let deltas: Vec<Delta> = parts.into_iter().flat_map(|part| deltas_of(part, &mut calls)).collect();
-    let deltas = deltas.into_iter().filter(|delta| !is_empty(delta)).map(ChatEvent::Delta);
-    stream::iter(deltas.chain([ChatEvent::Finished { finish, usage }]).map(Ok)).boxed()
-}
-
-/// The pieces of a part of an answer.
-fn deltas_of(part: Part, calls: &mut impl Iterator<Item = usize>) -> Vec<Delta> {
-    match part {
-        Part::Text(text) => vec![Delta::Text(text)],
-        Part::Reasoning(reasoning) if reasoning.is_redacted => {
-            reasoning.signature.into_iter().map(Delta::RedactedReasoning).collect()
-        }
-        Part::Reasoning(reasoning) => {
-            let signature = reasoning.signature.map(Delta::ReasoningSignature);
-            [Delta::Reasoning(reasoning.text)].into_iter().chain(signature).collect()
-        }
-        Part::ToolCall(call) => {
-            let index = calls.next().unwrap_or_default();
-            vec![
-                Delta::ToolCall { index, id: call.id, name: call.name },
-                Delta::Arguments { index, json: call.arguments },
-            ]
-        }
-        Part::Image(_) | Part::ToolResult(_) => Vec::new(),
-    }
-}
-
-/// Whether a piece adds nothing.
-fn is_empty(delta: &Delta) -> bool {
-    match delta {
-        Delta::Text(text)
-        | Delta::Reasoning(text)
-        | Delta::ReasoningSignature(text)
-        | Delta::RedactedReasoning(text)
-        | Delta::Arguments { json: text, .. } => text.is_empty(),
-        Delta::ToolCall { .. } => false,
-    }
+    let Completion { reply, usage } = completion;
+    let end = ChatEvent::Finished { finish: reply.finish, usage };
+    let deltas = reply.deltas().into_iter().map(ChatEvent::Delta);
+    stream::iter(deltas.chain([end]).map(Ok)).boxed()
 }

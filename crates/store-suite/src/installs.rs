@@ -120,7 +120,14 @@ pub fn expire_of(n: u128, install: InstallId) -> Command {
 #[must_use]
 pub fn answer(text: &str) -> Delivered {
     let finish = tithe_jobs::FinishReason::Stop;
-    Delivered { reply: Arc::new(Reply::of(text, Finish::Stop)), text: Arc::from(text), usage: usage(50), estimated: false, finish, usd: UsdMicros::ZERO }
+    Delivered {
+        reply: Arc::new(Reply::of(text, Finish::Stop)),
+        text: Arc::from(text),
+        usage: usage(50),
+        estimated: false,
+        finish,
+        usd: UsdMicros::ZERO,
+    }
 }
 
 /// The work is done, and has cost so many msats.

@@ -1,8 +1,8 @@
 //! Evaluating a request and doing its work.
 
+use super::prompt::Prompt;
 use super::quotes::MeteredQuotes;
 use crate::error_chain::chain;
-use super::prompt::Prompt;
 use crate::inference::{self, BackendHealth, ChatRequest, Inference, InferenceError};
 use crate::quotes::evaluation::{Judgement, UNREADABLE};
 use crate::quotes::{Evaluated, Quotes, UnpaidRun};

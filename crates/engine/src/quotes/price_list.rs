@@ -12,6 +12,8 @@ const TOKENS: u64 = 1_000_000;
 pub struct OfferedModel {
     /// The model's name.
     pub name: String,
+    /// The vendor.
+    pub vendor: String,
     /// Whether work runs on it when the customer does not choose.
     pub is_default: bool,
     /// The context window, in tokens.
@@ -22,6 +24,8 @@ pub struct OfferedModel {
     pub input: Price,
     /// The price of input that the backend reads from its cache.
     pub cached_input: Price,
+    /// The price of input that the backend writes to its cache, to be kept for about 5 minutes.
+    pub cache_write: Price,
     /// The price of output.
     pub output: Price,
     /// The price of a request besides its tokens.
@@ -50,11 +54,16 @@ impl Quotes {
         };
         Ok(OfferedModel {
             name: model.name.clone(),
+            vendor: model.vendor.clone(),
             is_default: model.name == self.core.settings.work_model,
             context_tokens: model.context_tokens,
             max_output_tokens: Self::output_limit(model),
             input: price(TOKENS, 0, 0)?,
             cached_input: price(TOKENS, TOKENS, 0)?,
+            cache_write: rates.price(
+                &Usage { input_tokens: TOKENS, cache_write_tokens: TOKENS, ..Usage::ZERO },
+                &tokens_only,
+            )?,
             output: price(0, 0, TOKENS)?,
             request: rates.price(&Usage::default(), terms)?,
         })

@@ -7,6 +7,7 @@ use crate::inference::{BackendHealth, InferenceError, TEXT_BYTES_MAX, input_toke
 use crate::pool::Pool;
 use std::sync::Arc;
 use tithe_chat::Chat;
+use tithe_money::BtcPrice;
 use tithe_pricing::{Catalogue, Model, Quote, QuoteError, Terms};
 use tracing::error;
 
@@ -59,6 +60,12 @@ impl Quotes {
         models.filter(|model| self.work_model(Some(&model.name)).is_ok())
     }
 
+    /// The tokens of a chat, counted for a model.
+    #[must_use]
+    pub fn prompt_tokens(&self, model: &str, chat: &Chat) -> u64 {
+        self.catalogue().model(model).map_or(0, |model| input_tokens(model, chat).counted)
+    }
+
     /// The models and their prices.
     pub(crate) fn catalogue(&self) -> &Catalogue {
         &self.core.ports.catalogue
@@ -67,6 +74,14 @@ impl Quotes {
     /// A run of a model has failed: the model is probed soon, unless the failure says nothing of it.
     pub(crate) fn suspect(&self, model: &str, failure: &InferenceError) {
         self.backend.suspect(model, failure);
+    }
+
+    /// The price of a bitcoin, now.
+    ///
+    /// # Errors
+    /// [`EngineError::NoPrice`].
+    pub async fn btc_price(&self) -> Result<BtcPrice, EngineError> {
+        Ok(self.core.ports.prices.btc_price().await.map_err(EngineError::NoPrice)?.price)
     }
 
     /// The operator's side of a price, now.

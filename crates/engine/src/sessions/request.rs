@@ -333,7 +333,8 @@ impl Sessions {
         session: &Session,
     ) -> Result<Option<FinishedRequest>, EngineError> {
         let store = &self.core.ports.store;
-        let request = store.session_request(command.request).await?.filter(|request| request.cost().is_some());
+        let request =
+            store.session_request(command.request).await?.filter(|request| request.cost().is_some());
         let Some(request) = request else { return Ok(None) };
         let account = store.account(account_of(session.id)).await?;
         let Some(account) = account else { return Ok(None) };

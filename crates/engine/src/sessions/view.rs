@@ -1,5 +1,6 @@
 //! Reading sessions.
 
+use super::keys::SessionAccess;
 use super::service::Sessions;
 use super::steps::account_of;
 use crate::books::rows::{self, RowKind};
@@ -98,6 +99,23 @@ impl Sessions {
     ) -> Result<Vec<SessionRequest>, EngineError> {
         let before = before.map(RequestCursor);
         Ok(self.core.ports.store.session_requests(session, before, limit).await?)
+    }
+
+    /// A request that was made with this macaroon, or with one that was narrowed from it.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`], [`EngineError::Busy`].
+    pub async fn request_of(
+        &self,
+        access: &SessionAccess,
+        id: RequestId,
+    ) -> Result<SessionRequest, EngineError> {
+        let found = self.core.ports.store.session_request(id).await?;
+        let is_own = |request: &SessionRequest| {
+            let key = access.keys.last();
+            request.session == access.session && key.is_none_or(|key| request.keys.contains(&key.id))
+        };
+        found.filter(is_own).ok_or_else(|| EngineError::not_found(rows::SessionRequests::NAME, &id))
     }
 
     /// The keys of a session that were used or revoked.

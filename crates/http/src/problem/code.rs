@@ -45,6 +45,10 @@ pub enum Code {
     ModelNotAllowed,
     /// There is no such job, session, invoice or route.
     NotFound,
+    /// The model of a request of the AI API is not offered.
+    ModelNotFound,
+    /// The prompt of a request of the AI API does not fit the model.
+    ContextLengthExceeded,
     /// The server does not sell this.
     NotOffered,
     /// The route does not support this method.
@@ -109,7 +113,7 @@ pub enum Code {
 
 impl Code {
     /// All codes.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 53] = [
         Self::InvalidBody,
         Self::InvalidField,
         Self::InvalidIdempotencyKey,
@@ -131,6 +135,8 @@ impl Code {
         Self::OwnerRequired,
         Self::ModelNotAllowed,
         Self::NotFound,
+        Self::ModelNotFound,
+        Self::ContextLengthExceeded,
         Self::NotOffered,
         Self::MethodNotAllowed,
         Self::NotPayable,
@@ -283,6 +289,15 @@ impl Code {
                 ("model_not_allowed", 403, "Model not allowed", "Use a model that the macaroon is for.")
             }
             Self::NotFound => ("not_found", 404, "Not found", "Check the path and the id that it contains."),
+            Self::ModelNotFound => {
+                ("model_not_found", 404, "Model not found", "Use a model that GET /v1/models lists.")
+            }
+            Self::ContextLengthExceeded => (
+                "context_length_exceeded",
+                400,
+                "Context length exceeded",
+                "Send a shorter prompt, or use a model with a larger context window. Nothing was charged.",
+            ),
             Self::NotOffered => ("not_offered", 404, "Not offered", "This server does not sell this."),
             Self::MethodNotAllowed => (
                 "method_not_allowed",
@@ -344,7 +359,9 @@ impl Code {
                 "Payment in flight",
                 "Read the refund until the payment has succeeded or failed; then name another destination if it is needed.",
             ),
-            Self::BodyTooLarge => ("body_too_large", 413, "Body too large", "Send at most 1 MiB."),
+            Self::BodyTooLarge => {
+                ("body_too_large", 413, "Body too large", "Send at most 1 MiB, or 32 MiB to the AI API.")
+            }
             Self::UrlTooLong => (
                 "url_too_long",
                 414,

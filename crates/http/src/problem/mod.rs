@@ -1,8 +1,10 @@
 //! Problems: error responses in the shape of RFC 9457, with stable codes.
 
 mod code;
+mod shape;
 
 pub use code::Code;
+pub(crate) use shape::Shape;
 
 use crate::request_id;
 use crate::wire::{InvoiceBody, ProblemCode};
@@ -10,13 +12,16 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use std::fmt;
 use std::time::Duration;
+use tithe_anthropic_messages::{ErrorBody, encode_error};
 use tithe_engine::{EngineError, InvalidCredential, PaymentNeeded};
 use tithe_ledger::credits::CreditRefusal;
 use tithe_lightning::TestPaymentError;
 use tithe_money::{Msats, Sats};
+use tithe_openai_chat::{ApiError, kind_of_status};
 use tithe_payouts::PayoutError;
 use tithe_paywall::LimitReached;
 use tithe_sessions::{SessionError, StateName};
@@ -32,17 +37,6 @@ pub struct Problem {
     detail: String,
     headers: Vec<(HeaderName, HeaderValue)>,
     extensions: Map<String, Value>,
-    format: ProblemFormat,
-}
-
-/// The format in which a problem is serialized.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ProblemFormat {
-    /// Problem details (RFC 9457).
-    #[default]
-    ProblemDetails,
-    /// The error object of the OpenAI API: `{"error":{"message","type","param","code"}}`.
-    OpenAi,
 }
 
 impl Problem {
@@ -61,7 +55,7 @@ impl Problem {
             detail.push('…');
         }
         let (headers, extensions) = (Vec::new(), Map::new());
-        Self { code, detail, headers, extensions, format: ProblemFormat::default() }
+        Self { code, detail, headers, extensions }
     }
 
     /// Adds a header to the response. The same header can be added several times.
@@ -78,11 +72,17 @@ impl Problem {
         self
     }
 
-    /// Sets the format of the response.
-    #[must_use]
-    pub const fn in_format(mut self, format: ProblemFormat) -> Self {
-        self.format = format;
-        self
+    /// The HTTP status.
+    pub(crate) const fn status(&self) -> u16 {
+        self.code.facts().1
+    }
+
+    /// Says which parameter of the AI API is wrong.
+    pub(crate) fn about_parameter(self, param: Option<String>) -> Self {
+        match param {
+            Some(param) => self.with_extension(PARAM, param),
+            None => self,
+        }
     }
 
     /// Says after how long to try again.
@@ -142,30 +142,49 @@ impl Problem {
         body
     }
 
-    /// The body as an error object of the OpenAI API, with the extension fields next to the standard ones.
-    fn open_ai(&self) -> Value {
-        let (code, status, ..) = self.code.facts();
-        let kind = match status {
-            401 => "authentication_error",
-            402 => "insufficient_quota",
-            404 => "not_found_error",
-            429 => "rate_limit_error",
-            400..500 => "invalid_request_error",
-            _ => "server_error",
+    /// The body as an error object of OpenAI's APIs. What Tithe says beyond that is its `metadata`.
+    fn open_ai(&self) -> Vec<u8> {
+        let status = self.status();
+        let metadata = self.metadata();
+        let error = ApiError {
+            message: &self.detail,
+            kind: kind_of_status(status),
+            param: self.extensions.get(PARAM).and_then(Value::as_str),
+            // Agents match the code of an empty account.
+            code: Some(if status == 402 { kind_of_status(status) } else { self.code.as_str() }),
+            metadata: metadata.as_deref(),
         };
-        let mut error = self.extensions.clone();
-        for (name, value) in [
-            ("message", Value::from(self.detail.clone())),
-            ("type", kind.into()),
-            ("param", Value::Null),
-            ("code", code.into()),
-            ("request_id", request_id::current().into()),
-        ] {
-            error.insert(name.to_owned(), value);
-        }
-        json!({ "error": error })
+        let mut body = Vec::new();
+        error.encode(&mut body);
+        body
+    }
+
+    /// The body as an error object of Anthropic's API.
+    fn anthropic(&self) -> Vec<u8> {
+        let (message, metadata, id) = (&self.detail, self.metadata(), request_id::current());
+        let error = ErrorBody {
+            status: self.status(),
+            message,
+            metadata: metadata.as_deref(),
+            request_id: Some(&id),
+        };
+        let mut body = Vec::new();
+        encode_error(&mut body, &error);
+        body
+    }
+
+    /// The code and the extension fields, for clients of the AI API.
+    fn metadata(&self) -> Option<Box<RawValue>> {
+        let mut fields = self.extensions.clone();
+        fields.remove(PARAM);
+        fields.insert("code".to_owned(), self.code.as_str().into());
+        fields.insert("requestId".to_owned(), request_id::current().into());
+        serde_json::value::to_raw_value(&fields).ok()
     }
 }
+
+/// The name of the field that says which parameter of the AI API is wrong.
+const PARAM: &str = "param";
 
 /// The body of an error response.
 #[derive(Debug, Serialize, ToSchema)]
@@ -206,11 +225,12 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let (content_type, body) = match self.format {
-            ProblemFormat::ProblemDetails => {
-                ("application/problem+json", self.details(request_id::current()))
+        let (content_type, body) = match Shape::current() {
+            Shape::ProblemDetails => {
+                ("application/problem+json", self.details(request_id::current()).to_string().into_bytes())
             }
-            ProblemFormat::OpenAi => ("application/json", self.open_ai()),
+            Shape::OpenAi => ("application/json", self.open_ai()),
+            Shape::Anthropic => ("application/json", self.anthropic()),
         };
         let mut response = HttpResponse::build(self.status_code());
         response.extensions_mut().insert(self.code);
@@ -233,7 +253,7 @@ impl ResponseError for Problem {
         for (name, value) in &self.headers {
             response.append_header((name.clone(), value.clone()));
         }
-        response.body(body.to_string())
+        response.body(body)
     }
 }
 
@@ -384,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_carries_headers_and_extension_fields_in_both_formats() {
+    fn a_problem_carries_headers_and_extension_fields_in_every_shape() {
         let problem = Problem::new(Code::Busy, "too busy")
             .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("L402 x"))
             .with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Payment y"))
@@ -395,12 +415,18 @@ mod tests {
         assert_eq!(challenges, ["L402 x", "Payment y"]);
         let body = problem.details(String::new());
         assert_eq!((&body["balanceMsats"], &body["code"]), (&json!(5), &json!("busy")));
-        let response = problem.clone().in_format(ProblemFormat::OpenAi).error_response();
-        assert_eq!(response.headers().get(header::CONTENT_TYPE).unwrap(), "application/json");
-        let error = &problem.open_ai()["error"];
+        let error: Value = serde_json::from_slice(&problem.open_ai()).unwrap();
+        let error = &error["error"];
         assert_eq!(
-            (&error["message"], &error["type"], &error["code"], &error["balanceMsats"]),
-            (&json!("too busy"), &json!("server_error"), &json!("busy"), &json!(5)),
+            (&error["message"], &error["type"], &error["code"]),
+            (&json!("too busy"), &json!("server_error"), &json!("busy"))
         );
+        assert_eq!(
+            (&error["metadata"]["balanceMsats"], &error["metadata"]["code"]),
+            (&json!(5), &json!("busy"))
+        );
+        let error: Value = serde_json::from_slice(&problem.anthropic()).unwrap();
+        assert_eq!(error["error"]["type"], "overloaded_error");
+        assert_eq!(error["error"]["metadata"]["balanceMsats"], 5);
     }
 }

@@ -1,6 +1,6 @@
 //! Bootstraps: nodes that are bought.
 
-use super::sessions::{private, refuse_while_draining};
+use super::sessions::private;
 use super::written;
 use crate::credentials::{Caller, Incoming};
 use crate::idempotency::Begun;
@@ -61,7 +61,7 @@ pub(crate) async fn create(
     let bytes = body::read(&request, payload).await?;
     let new: NewBootstrapBody = body::json(&bytes)?;
     let key = idempotency::read(&request, &bytes, state.engine.settings())?;
-    refuse_while_draining(&state)?;
+    state.refuse_while_draining()?;
     let incoming = Incoming::with_body(&request, &bytes, new.nostr_token.as_deref())?;
     let (caller, key) = match idempotency::begin(&incoming, key, &state).await? {
         Begun::New(caller, key) => (caller, key),

@@ -1,9 +1,11 @@
 //! The routes. [`for_each_route`] lists them; the `utoipa::path` of each handler defines its path and method.
 
 pub(crate) mod admin;
-mod answering;
+pub(crate) mod ai_account;
+pub(crate) mod ai_models;
 pub(crate) mod asks;
 pub(crate) mod bootstraps;
+pub(crate) mod chat_completions;
 pub(crate) mod credits;
 pub(crate) mod dev;
 mod docs;
@@ -13,12 +15,14 @@ pub(crate) mod health;
 pub(crate) mod identity;
 pub(crate) mod invoices;
 pub(crate) mod jobs;
+pub(crate) mod messages;
 pub(crate) mod metrics;
 pub(crate) mod models;
 mod plain_answer;
 pub(crate) mod pool;
 pub(crate) mod problems;
 pub(crate) mod refunds;
+pub(crate) mod responses;
 pub(crate) mod session_work;
 pub(crate) mod sessions;
 pub(crate) mod solvency;
@@ -58,6 +62,15 @@ macro_rules! for_each_route {
             read sessions::keys as __path_keys,
             written sessions::revoke as __path_revoke,
             written asks::ask as __path_ask,
+            read ai_models::list as __path_list,
+            read ai_models::read as __path_read,
+            read ai_account::credits as __path_credits,
+            read ai_account::key as __path_key,
+            read ai_account::generation as __path_generation,
+            written chat_completions::create as __path_create,
+            written responses::create as __path_create,
+            written messages::create as __path_create,
+            written messages::count_tokens as __path_count_tokens,
             read credits::read as __path_read,
             read bootstraps::plans as __path_plans,
             written bootstraps::create as __path_create,
@@ -189,7 +202,7 @@ impl Resources {
             routes.allowed.extend(methods);
             self.0.push(routes);
         } else {
-            let resource = web::resource(path.as_str()).app_data(RoutePattern::new(&path)).route(route);
+            let resource = web::resource(pattern(&path)).app_data(RoutePattern::new(&path)).route(route);
             self.0.push(PathRoutes { path, resource, allowed: methods.to_vec() });
         }
     }
@@ -206,6 +219,11 @@ impl Resources {
             config.service(resource.default_service(web::to(other)));
         }
     }
+}
+
+/// The pattern of a path: names of models may contain slashes.
+fn pattern(path: &str) -> String {
+    path.replace("{model}", "{model:.+}")
 }
 
 async fn nothing_here(request: HttpRequest) -> Result<HttpResponse, Problem> {

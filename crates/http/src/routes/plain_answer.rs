@@ -1,15 +1,19 @@
 //! The responses to plain requests and to requests of sessions: a JSON body, or the events `delta`, `done` and `error`.
 
-use super::answering::{AnswerFormat, event_stream};
-use crate::idempotency;
-use crate::problem::Problem;
-use crate::wire::AnswerDeltaBody;
+use crate::answering::{AnswerFormat, event_stream};
+use crate::problem::{Code, Problem};
+use crate::wire::{AnswerDeltaBody, AskReplyBody, SessionReplyBody};
+use crate::{idempotency, request_id};
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Deserialize;
 use std::io::Write;
 use tithe_chat::Delta;
+use tithe_engine::asks::{FinishedAsk, RenderAsk};
 use tithe_engine::idempotency::KeyedResponse;
+use tithe_engine::records::StoredResponse;
+use tithe_engine::sessions::{FinishedRequest, RenderRequest};
+use tithe_sessions::RequestState;
 
 static X_TITHE_BACKEND: HeaderName = HeaderName::from_static("x-tithe-backend");
 static X_TITHE_BALANCE_MSATS: HeaderName = HeaderName::from_static("x-tithe-balance-msats");
@@ -17,13 +21,6 @@ static X_TITHE_COST_MSATS: HeaderName = HeaderName::from_static("x-tithe-cost-ms
 
 /// The format of plain answers: text only.
 pub(super) struct PlainAnswer;
-
-impl PlainAnswer {
-    /// Answers with a response that was given before.
-    pub(super) fn replay(request: &HttpRequest, keyed: KeyedResponse) -> HttpResponse {
-        if wants_stream(request) { Self.at_once(keyed) } else { respond(keyed) }
-    }
-}
 
 /// Whether the client prefers events.
 pub(super) fn wants_stream(request: &HttpRequest) -> bool {
@@ -115,4 +112,52 @@ fn respond(keyed: KeyedResponse) -> HttpResponse {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     }
     response
+}
+
+/// Renders what is stored of an answer: the body of the response.
+#[derive(Debug)]
+pub(super) struct PlainReply {
+    http_request_id: String,
+}
+
+impl PlainReply {
+    /// Renders the response to the current request.
+    pub(super) fn new() -> Self {
+        Self { http_request_id: request_id::current() }
+    }
+}
+
+impl RenderRequest for PlainReply {
+    fn render(&self, finished: &FinishedRequest) -> StoredResponse {
+        if let RequestState::Rejected { reason, ended } = &finished.request.state {
+            let problem =
+                Problem::new(Code::RequestRejected, format!("the request was not accepted: {reason}"))
+                    .with_extension("reason", reason.clone())
+                    .with_extension("costMsats", ended.cost.get())
+                    .with_extension("debitedMsats", ended.charged.get())
+                    .with_extension("balanceMsats", finished.balance.get());
+            let body = problem.body_text_of(&self.http_request_id);
+            return StoredResponse { status: problem.status_code().as_u16(), body };
+        }
+        let body = SessionReplyBody::of(finished).ok().flatten();
+        let body = body.and_then(|body| serde_json::to_string(&body).ok()).unwrap_or_default();
+        StoredResponse { status: 200, body }
+    }
+}
+
+impl RenderAsk for PlainReply {
+    fn render(&self, finished: &FinishedAsk) -> StoredResponse {
+        if let Err(reason) = &finished.answer {
+            let problem =
+                Problem::new(Code::RequestRejected, format!("the request was not accepted: {reason}"))
+                    .with_extension("reason", reason.clone())
+                    .with_extension("costMsats", finished.cost.get())
+                    .with_extension("debitedMsats", 0);
+            let body = problem.body_text_of(&self.http_request_id);
+            return StoredResponse { status: problem.status_code().as_u16(), body };
+        }
+        let body = AskReplyBody::of(finished).ok().flatten();
+        let body = body.and_then(|body| serde_json::to_string(&body).ok()).unwrap_or_default();
+        StoredResponse { status: 200, body }
+    }
 }

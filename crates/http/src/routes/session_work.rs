@@ -1,19 +1,16 @@
 //! Requests that are charged to a session.
 
-use super::answering::Answering;
-use super::plain_answer::{PlainAnswer, wants_stream};
-use super::sessions::{access, refuse_while_draining};
-use crate::problem::{Code, Problem, ProblemBody};
+use super::plain_answer::{PlainAnswer, PlainReply, wants_stream};
+use super::sessions::access;
+use crate::payers::{self, Wanted};
+use crate::problem::{Problem, ProblemBody};
 use crate::state::AppState;
 use crate::wire::{SessionReplyBody, SessionWorkBody};
 use crate::{body, idempotency};
 use actix_web::web::{Data, Path, Payload};
-use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use actix_web::{HttpRequest, HttpResponse};
 use std::sync::Arc;
 use tithe_engine::metered::Prompt;
-use tithe_engine::records::StoredResponse;
-use tithe_engine::sessions::{FinishedRequest, NewWork, RenderRequest, SessionAccess};
-use tithe_sessions::RequestState;
 
 /// Have a request done
 ///
@@ -62,48 +59,18 @@ pub(crate) async fn request(
     let access = access(&state, &request, &id)?;
     let asked: SessionWorkBody = body::json(&bytes)?;
     let key = idempotency::read(&request, &bytes, state.engine.settings())?;
-    charge(&state, &request, access, asked, key).await
-}
-
-/// Has a request done and charges it to the session.
-pub(super) async fn charge(
-    state: &AppState,
-    request: &HttpRequest,
-    access: SessionAccess,
-    asked: SessionWorkBody,
-    key: Option<idempotency::Key>,
-) -> Result<HttpResponse, Problem> {
-    let key = key.map(|key| key.in_scope(access.scope()));
-    refuse_while_draining(state)?;
-    let (answering, client) = Answering::new(state, request, Some(access.session.0), wants_stream(request))?;
     let SessionWorkBody { request: text, model, max_output_tokens } = asked;
-    let new = NewWork { id: None, access, prompt: Prompt::text(text), model, max_output_tokens, client };
-    let render = Arc::new(Reply { http_request_id: crate::request_id::current() });
-    let sessions = state.engine.sessions.clone();
-    let work = async move { Ok(sessions.request(new, key, render).await?) };
-    answering.with(state, PlainAnswer, work).await
-}
-
-/// Renders the response to a request.
-#[derive(Debug)]
-struct Reply {
-    http_request_id: String,
-}
-
-impl RenderRequest for Reply {
-    fn render(&self, finished: &FinishedRequest) -> StoredResponse {
-        if let RequestState::Rejected { reason, ended } = &finished.request.state {
-            let problem =
-                Problem::new(Code::RequestRejected, format!("the request was not accepted: {reason}"))
-                    .with_extension("reason", reason.clone())
-                    .with_extension("costMsats", ended.cost.get())
-                    .with_extension("debitedMsats", ended.charged.get())
-                    .with_extension("balanceMsats", finished.balance.get());
-            let body = problem.body_text_of(&self.http_request_id);
-            return StoredResponse { status: problem.status_code().as_u16(), body };
-        }
-        let body = SessionReplyBody::of(finished).ok().flatten();
-        let body = body.and_then(|body| serde_json::to_string(&body).ok()).unwrap_or_default();
-        StoredResponse { status: 200, body }
-    }
+    let reply = Arc::new(PlainReply::new());
+    let wanted = Wanted {
+        id: None,
+        prompt: Prompt::text(text),
+        model,
+        max_output_tokens,
+        is_stream: wants_stream(&request),
+        of_session: Arc::<PlainReply>::clone(&reply),
+        of_others: reply,
+        format: PlainAnswer,
+        problem: Problem::from,
+    };
+    payers::for_session(&state, &request, access, key, wanted).await
 }

@@ -59,7 +59,7 @@ pub(crate) async fn create(
     let bytes = body::read(&request, payload).await?;
     let new: NewSessionBody = body::json(&bytes)?;
     let key = idempotency::read(&request, &bytes, state.engine.settings())?;
-    refuse_while_draining(&state)?;
+    state.refuse_while_draining()?;
     let incoming = Incoming::with_body(&request, &bytes, new.nostr_token.as_deref())?;
     let deposit = amount(new.amount_sats)?;
     let return_to = match new.return_to.as_ref().map(DestinationBody::read).transpose()? {
@@ -335,14 +335,6 @@ fn owner(state: &AppState, request: &HttpRequest, id: &str) -> Result<SessionId,
     }
     let detail = "a narrowed macaroon does not allow this: expected the session's own";
     Err(Problem::new(Code::OwnerRequired, detail))
-}
-
-pub(super) fn refuse_while_draining(state: &AppState) -> Result<(), Problem> {
-    if state.draining.is_cancelled() {
-        let detail = "the server is shutting down and accepts no new work";
-        return Err(Problem::new(Code::ShuttingDown, detail));
-    }
-    Ok(())
 }
 
 fn amount(sats: u64) -> Result<Sats, Problem> {

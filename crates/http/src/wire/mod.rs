@@ -1,5 +1,6 @@
 //! The JSON bodies of requests and responses.
 
+mod ai;
 mod ask;
 mod bootstrap;
 mod credit;
@@ -14,6 +15,7 @@ mod session;
 mod solvency;
 mod vocabulary;
 
+pub(crate) use ai::{AiCreditsBody, AiKeyBody, AiModelBody, AiModelListBody, GenerationBody};
 pub(crate) use ask::{AnyReplyBody, AskBody, AskReplyBody};
 pub(crate) use bootstrap::{BootstrapBody, CreatedBootstrapBody, NewBootstrapBody, PlanBody, PlanListBody};
 pub(crate) use credit::{CreditsBody, InstallBody, InstallCreditsBody, InstallListBody};

@@ -21,7 +21,8 @@ impl Protocol for ChatChunks {
         deltas: &mut VecDeque<Delta>,
     ) -> Result<bool, InferenceError> {
         let step = self.0.step(&event.name, &event.data, |delta| deltas.push_back(delta));
-        let step = step.map_err(|error| failed(error, event.data.as_bytes(), delivered || !deltas.is_empty()))?;
+        let step =
+            step.map_err(|error| failed(error, event.data.as_bytes(), delivered || !deltas.is_empty()))?;
         Ok(step == Step::Last)
     }
 

@@ -106,10 +106,11 @@ impl OpenAiCompatible {
     /// the backend is remembered to be so.
     async fn ask(&self, request: &ChatRequest, delivery: Delivery) -> Result<Answer, InferenceError> {
         let dialect = *self.dialect();
-        let error = match self.transport.post(body(request, dialect, delivery), HeaderMap::new(), delivery).await {
-            Ok(answer) => return Ok(answer),
-            Err(error) => error,
-        };
+        let error =
+            match self.transport.post(body(request, dialect, delivery), HeaderMap::new(), delivery).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
         let adaptable = |failure: &&BackendFailure| !failure.reached_output_limit();
         let failure = BackendFailure::behind(&error).filter(adaptable);
         let adapted =
@@ -144,7 +145,8 @@ fn body(request: &ChatRequest, dialect: Dialect, delivery: Delivery) -> Vec<u8> 
 
 async fn whole(answer: Answer) -> Result<Completion, InferenceError> {
     let body = answer.body().await?;
-    let WholeReply { reply, usage } = decode_reply(&body).map_err(|error| events::failed(error, &body, false))?;
+    let WholeReply { reply, usage } =
+        decode_reply(&body).map_err(|error| events::failed(error, &body, false))?;
     Ok(Completion { reply, usage })
 }
 

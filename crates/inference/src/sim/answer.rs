@@ -130,8 +130,11 @@ fn text(chat: &Chat) -> String {
     }
     let results = chat.messages.last().into_iter().flat_map(|last| last.parts.iter().filter_map(result));
     let results: Vec<&str> = results.flat_map(|result| result.parts.iter().flat_map(Part::texts)).collect();
-    let results =
-        if results.is_empty() { String::new() } else { format!("The functions returned: {}\n\n", results.join(" ")) };
+    let results = if results.is_empty() {
+        String::new()
+    } else {
+        format!("The functions returned: {}\n\n", results.join(" "))
+    };
     let images = match chat.images().count() {
         0 => String::new(),
         1 => "You sent an image.\n\n".to_owned(),
@@ -215,11 +218,7 @@ mod tests {
         let full = answer("Why is the sky blue?", 1_000).usage.output_tokens;
         for limit in 0..full {
             let cut = answer("Why is the sky blue?", limit);
-            assert_eq!(
-                (cut.usage.output_tokens, cut.finish),
-                (limit, Finish::Length),
-                "{cut:?}"
-            );
+            assert_eq!((cut.usage.output_tokens, cut.finish), (limit, Finish::Length), "{cut:?}");
         }
         assert_eq!(answer("Why is the sky blue?", full).finish, Finish::Stop);
     }

@@ -69,7 +69,6 @@ impl Directives {
     }
 }
 
-
 fn is_evaluation(request: &ChatRequest) -> bool {
     let system = request.chat.messages.iter().filter(|message| message.role == Role::System);
     let mut texts = system.filter_map(Message::own_text);

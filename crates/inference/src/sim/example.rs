@@ -15,7 +15,9 @@ fn of(schema: &Value, root: &Value, depth: usize) -> Value {
     if let Some(path) = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix('#')) {
         return root.pointer(path).map_or(Value::Null, |target| of(target, root, depth));
     }
-    if let Some(fixed) = schema.get("const").or_else(|| schema["enum"].get(0)).or_else(|| schema.get("default")) {
+    if let Some(fixed) =
+        schema.get("const").or_else(|| schema["enum"].get(0)).or_else(|| schema.get("default"))
+    {
         return fixed.clone();
     }
     for choice in ["anyOf", "oneOf", "allOf"] {
@@ -56,7 +58,8 @@ mod tests {
             },
             "$defs": {"tag": {"type": ["string", "null"]}},
         });
-        let expected = json!({"city": "simulated", "days": 3, "unit": "C", "tags": ["simulated"], "maybe": null});
+        let expected =
+            json!({"city": "simulated", "days": 3, "unit": "C", "tags": ["simulated"], "maybe": null});
         assert_eq!(example(&schema), expected);
         assert_eq!(example(&Value::Null), json!({}));
     }

@@ -6,8 +6,8 @@ use futures_util::{StreamExt as _, stream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tithe_clock::{ManualClock, SeededEntropy, Timestamp};
 use tithe_chat::{Delta, Finish, Message, Role};
+use tithe_clock::{ManualClock, SeededEntropy, Timestamp};
 use tithe_engine::inference::{ChatEvent, ChatRequest, ChatStream, Completion, Inference, InferenceError};
 use tithe_inference::{
     BackendFailure, BreakerSettings, BreakerState, GuardSettings, Guarded, OpenAiCompatible, OpenAiSettings,
@@ -71,10 +71,7 @@ impl Moody {
 #[async_trait]
 impl Inference for Moody {
     async fn complete(&self, request: &ChatRequest) -> Result<Completion, InferenceError> {
-        self.error(request).map_or_else(
-            || Ok(completed("well", Finish::Stop, None)),
-            Err,
-        )
+        self.error(request).map_or_else(|| Ok(completed("well", Finish::Stop, None)), Err)
     }
 
     async fn stream(&self, request: &ChatRequest) -> Result<ChatStream, InferenceError> {

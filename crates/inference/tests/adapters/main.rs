@@ -11,7 +11,7 @@ mod transport;
 use futures_util::StreamExt as _;
 use std::sync::Arc;
 use tithe_chat::{Chat, Delta, Finish, Message, Part, Reply, Role};
-use tithe_engine::inference::{Completion, ChatEvent, ChatRequest, ChatStream, InferenceError};
+use tithe_engine::inference::{ChatEvent, ChatRequest, ChatStream, Completion, InferenceError};
 use tithe_pricing::Usage;
 
 /// A chat of these messages.

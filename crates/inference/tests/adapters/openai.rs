@@ -53,8 +53,7 @@ async fn a_completion_is_asked_for_and_read_as_the_api_says() {
         .mount(&server)
         .await;
     let completion = backend(&server.uri()).complete(&ask("hello")).await.unwrap();
-    let expected =
-        completed("Hello there", Finish::Length, Some(USAGE));
+    let expected = completed("Hello there", Finish::Length, Some(USAGE));
     assert_eq!(completion, expected);
 }
 
@@ -181,7 +180,11 @@ async fn a_parameter_that_the_backend_names_is_left_out_once_and_for_all() {
             .await;
         let backend = backend(&server.uri());
         for _ in 0..2 {
-            assert_eq!(backend.complete(&ask("hello")).await.unwrap().reply.text(), "Hello there", "{refusal}");
+            assert_eq!(
+                backend.complete(&ask("hello")).await.unwrap().reply.text(),
+                "Hello there",
+                "{refusal}"
+            );
         }
     }
 }

@@ -153,7 +153,8 @@ impl Backend {
 }
 
 async fn said(answer: Answer) -> Result<Vec<Result<ChatEvent, InferenceError>>, InferenceError> {
-    let mut events: Vec<_> = answer.deltas.into_iter().map(|delta| Ok(ChatEvent::Delta(Delta::Text(delta)))).collect();
+    let mut events: Vec<_> =
+        answer.deltas.into_iter().map(|delta| Ok(ChatEvent::Delta(Delta::Text(delta)))).collect();
     match answer.ends {
         Ends::Finished(usage) => events.push(Ok(ChatEvent::Finished { finish: Finish::Stop, usage })),
         Ends::CutOff | Ends::Silent => {}

@@ -33,7 +33,7 @@ const PIECE_BYTES_MAX: usize = 16 * 1024;
 type Working = JoinHandle<Result<KeyedResponse, Problem>>;
 
 /// What the responses to a request look like.
-pub(super) trait AnswerFormat: Send + 'static {
+pub(crate) trait AnswerFormat: Send + 'static {
     /// The response with the whole answer, or to a request that has failed.
     fn whole(&self, keyed: KeyedResponse) -> HttpResponse;
 
@@ -54,7 +54,7 @@ pub(super) trait AnswerFormat: Send + 'static {
 }
 
 /// How a client wants the answer to its request.
-pub(super) enum Answering {
+pub(crate) enum Answering {
     /// As a whole.
     Whole,
     /// As it is generated.
@@ -62,7 +62,7 @@ pub(super) enum Answering {
 }
 
 /// What an answer is streamed from.
-pub(super) struct Stream {
+pub(crate) struct Stream {
     pieces: mpsc::UnboundedReceiver<Delta>,
     sent: Arc<AtomicUsize>,
     gone: CancellationToken,
@@ -75,7 +75,7 @@ impl Answering {
     ///
     /// # Errors
     /// A 429 when there are too many streams.
-    pub(super) fn new(
+    pub(crate) fn new(
         state: &AppState,
         request: &HttpRequest,
         payer: Option<Uuid>,
@@ -97,7 +97,7 @@ impl Answering {
 
     /// Does the work, and answers. The work goes on, and is charged, without its client; the client of a stream is charged for what
     /// it got.
-    pub(super) async fn with(
+    pub(crate) async fn with(
         self,
         state: &AppState,
         format: impl AnswerFormat,
@@ -182,9 +182,8 @@ impl Stream {
         let mut response = event_stream();
         format.begin(&mut response);
         let sending = Sending { format, working, pieces, first, sent };
-        let events = futures_util::stream::unfold(Some(sending), |sending| async move {
-            Some(sending?.next().await)
-        });
+        let events =
+            futures_util::stream::unfold(Some(sending), |sending| async move { Some(sending?.next().await) });
         let held = (leaving, slot);
         let events = futures_util::StreamExt::map(events, move |event| {
             let _held = &held;
@@ -195,7 +194,7 @@ impl Stream {
 }
 
 /// The beginning of a response that is a stream of events.
-pub(super) fn event_stream() -> HttpResponseBuilder {
+pub(crate) fn event_stream() -> HttpResponseBuilder {
     let mut response = HttpResponse::Ok();
     response
         .content_type("text/event-stream")

@@ -1,0 +1,13 @@
+//! The AI API: what its wires have in common. The wires themselves are crates of their own.
+
+mod answered;
+mod chat_wire;
+mod messages_wire;
+mod payer;
+mod responses_wire;
+mod wire;
+
+pub(crate) use chat_wire::ChatWire;
+pub(crate) use messages_wire::MessagesWire;
+pub(crate) use payer::{Asked, have_answered};
+pub(crate) use responses_wire::ResponsesWire;

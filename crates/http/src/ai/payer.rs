@@ -1,0 +1,78 @@
+//! Having a request of the AI API done, for whoever pays for it.
+
+use super::answered::StoreAnswer;
+use super::wire::{AiAnswer, AnswerMeta, Wire};
+use crate::credentials::Incoming;
+use crate::idempotency;
+use crate::payers::{self, Wanted};
+use crate::problem::{Code, Problem};
+use crate::state::AppState;
+use actix_web::{HttpRequest, HttpResponse};
+use std::sync::Arc;
+use tithe_chat::Chat;
+use tithe_engine::metered::Prompt;
+use tithe_engine::{EngineError, RequestError};
+use tithe_pricing::QuoteError;
+
+/// A request of the AI API, as its wire has read it.
+pub(crate) struct Asked {
+    /// The model, as the client calls it.
+    pub(crate) model: String,
+    /// What is asked for.
+    pub(crate) chat: Chat,
+    /// Whether the answer is sent as it is generated.
+    pub(crate) is_stream: bool,
+}
+
+/// Has a request done, and answers it on its wire.
+pub(crate) async fn have_answered(
+    state: &AppState,
+    request: &HttpRequest,
+    body: &[u8],
+    asked: Asked,
+    wire: impl FnOnce(&Asked) -> Box<dyn Wire>,
+) -> Result<HttpResponse, Problem> {
+    let wire = wire(&asked);
+    let Asked { model, chat, is_stream } = asked;
+    let mut models = state.engine.quotes.offered_models();
+    let Some(known) = models.find(|offered| offered.name == model) else {
+        let name: String = model.chars().take(100).collect();
+        let detail = format!("unknown model: expected one that GET /v1/models lists, got {name:?}");
+        return Err(Problem::new(Code::ModelNotFound, detail).about_parameter(Some("model".to_owned())));
+    };
+    // What a client says is the most that it can use: less is offered without a word.
+    let max_output_tokens = chat.max_output_tokens.map(|most| most.clamp(1, known.max_output_tokens));
+    drop(models);
+    let key = idempotency::read(request, body, state.engine.settings())?;
+    let incoming = Incoming::with_body(request, body, None)?.with_bearer().with_api_key();
+    let (id, created) = (state.engine.new_id(), state.engine.ports().clock.now().unix_micros() / 1_000_000);
+    let store = Arc::new(StoreAnswer { created });
+    let wanted = Wanted {
+        id: Some(id),
+        prompt: Prompt::chat(chat, body),
+        model: Some(model.clone()),
+        max_output_tokens,
+        is_stream,
+        of_session: Arc::<StoreAnswer>::clone(&store),
+        of_others: store,
+        format: AiAnswer::new(wire, AnswerMeta { id, created, model }),
+        problem,
+    };
+    payers::have_done(state, request, &incoming, key, wanted).await
+}
+
+/// The problem for a failure, in words that clients of the AI API know.
+fn problem(failure: EngineError) -> Problem {
+    match &failure {
+        EngineError::Request(RequestError::UnknownModel { .. } | RequestError::ModelNotIncluded { .. }) => {
+            Problem::new(Code::ModelNotFound, format!("unknown model: {failure}"))
+                .about_parameter(Some("model".to_owned()))
+        }
+        EngineError::Request(RequestError::Quote(QuoteError::TooLong { input_tokens, limit, .. })) => {
+            // Claude Code knows a prompt that does not fit by these words, and shortens it.
+            let detail = format!("prompt is too long: {input_tokens} tokens > {limit} maximum");
+            Problem::new(Code::ContextLengthExceeded, detail).about_parameter(Some("messages".to_owned()))
+        }
+        _ => Problem::from(failure),
+    }
+}

@@ -74,7 +74,7 @@ pub(super) fn read(json: &str) -> Result<Vec<Provider>, serde_json::Error> {
 impl Provider {
     /// Whether this is the vendor of a catalogue: ids differ only in punctuation.
     pub(super) fn is(&self, vendor: &str) -> bool {
-        let letters = |text: &str| -> String { text.chars().filter(|c| c.is_ascii_alphanumeric()).collect() };
+        let letters = |text: &str| -> String { text.chars().filter(char::is_ascii_alphanumeric).collect() };
         letters(&self.id).eq_ignore_ascii_case(&letters(vendor))
     }
 

@@ -95,7 +95,9 @@ fn compare(catalogue: &Catalogue, providers: &[Provider], chosen: bool, now: Tim
 fn print(comparison: &Comparison) {
     for (model, differences) in &comparison.changed {
         println!("{} ({}), dollars per million tokens:", model.name, model.vendor);
-        differences.iter().for_each(|difference| println!("  {difference}"));
+        for difference in differences {
+            println!("  {difference}");
+        }
     }
     for (model, reason) in &comparison.refused {
         println!("{model} stays as it is: {reason}");

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 pub(crate) enum ModelsCommand {
     /// Compare the prices in force with a file of prices, and write those that differ as a file for `TITHE_MODELS`
     ///
-    /// The file is JSON in the format of genai-prices, version 2 (github.com/pydantic/genai-prices, prices/new_data/v2/data.json). Only models
+    /// The file is JSON in the format of genai-prices, version 2 (`prices/new_data/v2/data.json` of github.com/pydantic/genai-prices). Only models
     /// that the catalogue has are compared: the file does not say what else an entry needs. Without --write, nothing is written.
     Import {
         /// The file of prices

@@ -30,9 +30,8 @@ pub(crate) async fn have_answered(
     request: &HttpRequest,
     body: &[u8],
     asked: Asked,
-    wire: impl FnOnce(&Asked) -> Box<dyn Wire>,
+    wire: Box<dyn Wire>,
 ) -> Result<HttpResponse, Problem> {
-    let wire = wire(&asked);
     let Asked { model, chat, is_stream } = asked;
     let mut models = state.engine.quotes.offered_models();
     let Some(known) = models.find(|offered| offered.name == model) else {

@@ -53,7 +53,7 @@ pub(crate) struct MeteredRequest<'a> {
 /// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivered {
-    /// The answer; what a client who has left got of it is only in `text`.
+    /// The answer, or what a client who has left got of it.
     pub reply: Arc<Reply>,
     /// The text that was delivered.
     pub text: Arc<str>,
@@ -172,11 +172,11 @@ impl MeteredRequest<'_> {
             answered = answering => answered,
             () = self.client.gone.cancelled() => {
                 let sent = self.client.sent.load(Ordering::Acquire);
-                let (text, usage, used) = run.meter().delivered(catalogue, run.request(), sent);
+                let (reply, text, usage, used) = run.meter().delivered(catalogue, run.request(), sent);
                 let price = quote.price_or_max(&usage);
                 let lost = quote.price_or_max(&used).msats.saturating_sub(price.msats);
                 let delivered = Delivered {
-                    reply: Arc::new(Reply { parts: Vec::new(), finish: Finish::Other }),
+                    reply: Arc::new(reply),
                     text: text.into(),
                     usage,
                     estimated: true,
@@ -212,6 +212,15 @@ impl MeteredRequest<'_> {
 }
 
 impl Worked {
+    /// Whether the client has left before the end of the answer.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        match &self.done {
+            Done::Completed(answer) => answer.finish == FinishReason::Interrupted,
+            Done::NotAsked => true,
+            Done::Rejected(_) | Done::Unreadable(_) => false,
+        }
+    }
+
     /// Somebody pays for what was done, except for what was lost.
     pub(crate) async fn paid(self, quotes: &Quotes, request: Uuid) {
         for (run, _) in self.runs {

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use uuid::Uuid;
 
-/// How long a stream waits for the first piece before it answers; what ends before that is an ordinary response.
+/// How long a stream whose request has begun waits for the first piece before it answers; what ends before that is an ordinary response.
 const FIRST_PIECE: Duration = Duration::from_secs(10);
 
 /// How long a stream is silent before it says that it is still there, so that proxies keep it open.
@@ -46,6 +46,11 @@ pub(crate) trait AnswerFormat: Send + 'static {
     /// Writes pieces of the answer.
     fn pieces(&mut self, pieces: &[Delta], out: &mut Vec<u8>);
 
+    /// Whether a piece of an answer is sent at all.
+    fn is_sent(piece: &Delta) -> bool
+    where
+        Self: Sized;
+
     /// What a stream says when there is nothing new; empty if it stays silent.
     fn keep_alive(&self) -> &'static [u8];
 
@@ -65,12 +70,13 @@ pub(crate) enum Answering {
 pub(crate) struct Stream {
     pieces: mpsc::UnboundedReceiver<Delta>,
     sent: Arc<AtomicUsize>,
+    begun: CancellationToken,
     gone: CancellationToken,
     slot: Option<StreamSlot>,
 }
 
 impl Answering {
-    /// How the client of a request gets the answer, and the client for the engine. A stream counts for its address, and for its
+    /// How the client of a request gets the answer, and the client for the engine. Only the pieces for which `is_sent` holds are sent. A stream counts for its address, and for its
     /// payer; without a payer there is nothing to stream.
     ///
     /// # Errors
@@ -80,19 +86,24 @@ impl Answering {
         request: &HttpRequest,
         payer: Option<Uuid>,
         is_stream: bool,
+        is_sent: fn(&Delta) -> bool,
     ) -> Result<(Self, Client), Problem> {
-        let (gone, sent) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
+        let (begun, gone) = (CancellationToken::new(), CancellationToken::new());
+        let sent = Arc::new(AtomicUsize::new(0));
         if !is_stream {
-            return Ok((Self::Whole, Client { listener: None, gone, sent }));
+            return Ok((Self::Whole, Client { listener: None, begun, gone, sent }));
         }
         let slot = payer.map(|payer| state.limits.stream(request, payer)).transpose()?.flatten();
         let (sender, pieces) = mpsc::unbounded_channel();
         let listener: Listener = Arc::new(move |piece: &Delta| {
-            // Nobody listens any more.
-            let _gone = sender.send(piece.clone());
+            if is_sent(piece) {
+                // Nobody listens any more.
+                let _gone = sender.send(piece.clone());
+            }
         });
-        let stream = Stream { pieces, sent: Arc::clone(&sent), gone: gone.clone(), slot };
-        Ok((Self::Stream(stream), Client { listener: Some(listener), gone, sent }))
+        let stream =
+            Stream { pieces, sent: Arc::clone(&sent), begun: begun.clone(), gone: gone.clone(), slot };
+        Ok((Self::Stream(stream), Client { listener: Some(listener), begun, gone, sent }))
     }
 
     /// Does the work, and answers. The work goes on, and is charged, without its client; the client of a stream is charged for what
@@ -114,6 +125,9 @@ impl Answering {
 fn ended(work: Result<Result<KeyedResponse, Problem>, JoinError>) -> Result<KeyedResponse, Problem> {
     work.map_err(|_aborted| Problem::from(EngineError::Internal))?
 }
+
+/// No piece has come yet.
+struct NothingYet;
 
 /// A stream that is being sent.
 struct Sending<F> {
@@ -168,16 +182,25 @@ impl Stream {
         mut working: Working,
         mut format: impl AnswerFormat,
     ) -> Result<HttpResponse, Problem> {
-        let Self { mut pieces, sent, gone, slot } = self;
+        let Self { mut pieces, sent, begun, gone, slot } = self;
         // If the client leaves, this is dropped.
         let leaving = gone.drop_guard();
-        let first = match tokio::time::timeout(FIRST_PIECE, pieces.recv()).await {
+        // Until somebody pays, the response may still be a 402.
+        let patience = async {
+            begun.cancelled().await;
+            tokio::time::sleep(FIRST_PIECE).await;
+        };
+        let first = tokio::select! {
+            first = pieces.recv() => Ok(first),
+            () = patience => Err(NothingYet),
+        };
+        let first = match first {
             Ok(Some(first)) => Some(first),
             Ok(None) => {
                 // The sender is dropped when the work has ended.
                 return Ok(format.at_once(ended((&mut working).await)?));
             }
-            Err(_nothing_yet) => None,
+            Err(NothingYet) => None,
         };
         let mut response = event_stream();
         format.begin(&mut response);

@@ -146,6 +146,9 @@ impl<'a> Incoming<'a> {
         let (scheme, secret) = text.trim().split_once(' ').unwrap_or((text, ""));
         let secret = secret.trim();
         if scheme.eq_ignore_ascii_case("Bearer") {
+            if self.takes_api_key && secret == NO_KEY {
+                return self.api_key();
+            }
             return Ok(Some(secret));
         }
         let (macaroon, preimage) = secret.split_once(':').unwrap_or((secret, ""));
@@ -162,7 +165,7 @@ impl<'a> Incoming<'a> {
             return Ok(None);
         }
         let key = only(self.request.headers().get_all(X_API_KEY), X_API_KEY)?;
-        Ok(key.map(str::trim).filter(|key| !key.is_empty()))
+        Ok(key.map(str::trim).filter(|key| !key.is_empty() && *key != NO_KEY))
     }
 
     /// Accepts the key of a session in `x-api-key` too, and `none` as a key that says nothing.
@@ -173,7 +176,7 @@ impl<'a> Incoming<'a> {
 
     /// What the macaroon of an `Authorization` header allows; `None` without one. Whether it was revoked is decided when it is used.
     pub(crate) fn session(&self, state: &AppState) -> Result<Option<SessionAccess>, Problem> {
-        let macaroon = self.macaroon()?.filter(|key| !(self.takes_api_key && *key == NO_KEY));
+        let macaroon = self.macaroon()?;
         Ok(macaroon.map(|macaroon| state.engine.sessions.access(macaroon)).transpose()?)
     }
 

@@ -150,7 +150,8 @@ pub(crate) fn read(request: &HttpRequest, body: &[u8], settings: &Settings) -> R
 /// and without an idempotency key.
 const RETRY_COUNT: &str = "X-Stainless-Retry-Count";
 
-/// How long an answer is kept for a client that says how often it has tried: it tries again within seconds.
+/// How long an answer is kept, after the time that the work may take, for a client that says how often it has tried: it tries again within
+/// seconds.
 const RETRY_KEEP: Duration = Duration::from_mins(10);
 
 /// The idempotency key of a request of the AI API: its own, or one that is derived from a request that says how often it was tried. A
@@ -169,7 +170,7 @@ pub(crate) fn read_or_derive(
         Key {
             text: format!("retried:{}", hex::encode(fingerprint)),
             fingerprint,
-            keep: RETRY_KEEP,
+            keep: settings.work_timeout.saturating_add(RETRY_KEEP),
             lease: settings.idempotency_lease,
             origin: if count == 0 { KeyOrigin::FirstTry } else { KeyOrigin::Repetition },
         }

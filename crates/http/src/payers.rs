@@ -69,7 +69,7 @@ pub(crate) async fn have_done<F: AnswerFormat>(
         identity.and_then(|identity| Uuid::from_slice(identity.to_bytes().get(..16)?).ok())
     });
     let Wanted { id, prompt, model, max_output_tokens, is_stream, of_others, format, problem, .. } = wanted;
-    let (answering, client) = Answering::new(state, request, payer, is_stream)?;
+    let (answering, client) = Answering::new(state, request, payer, is_stream, F::is_sent)?;
     let origin = state.limits.client(request).map(|client| Origin::new(client.to_string()));
     let presented = install.clone();
     let new = NewAsk { id, install, identity, signature, origin, prompt, model, max_output_tokens, client };
@@ -94,7 +94,7 @@ pub(crate) async fn for_session<F: AnswerFormat>(
     let key = key.map(|key| key.in_scope(access.scope()));
     state.refuse_while_draining()?;
     let Wanted { id, prompt, model, max_output_tokens, is_stream, of_session, format, problem, .. } = wanted;
-    let (answering, client) = Answering::new(state, request, Some(access.session.0), is_stream)?;
+    let (answering, client) = Answering::new(state, request, Some(access.session.0), is_stream, F::is_sent)?;
     let new = NewWork { id, access, prompt, model, max_output_tokens, client };
     let sessions = state.engine.sessions.clone();
     let work = async move { sessions.request(new, key, of_session).await.map_err(problem) };

@@ -40,16 +40,23 @@ impl Asks {
         idempotency: Option<IdempotencyRequest>,
         render: Arc<dyn RenderAsk>,
     ) -> Result<KeyedResponse, EngineError> {
-        let idempotency = match self.idempotency.attach(idempotency).await? {
+        let mut idempotency = match self.idempotency.attach(idempotency).await? {
             Attached::Begin(idempotency) => idempotency,
             Attached::Answered(response) => return Ok(KeyedResponse::replay(response)),
         };
-        let running = match self.begin(&new, idempotency.as_ref()).await? {
+        let mut begun = self.begin(&new, idempotency.as_ref()).await;
+        let is_first = idempotency.as_ref().is_some_and(|request| request.origin == KeyOrigin::FirstTry);
+        if is_first && matches!(begun, Err(EngineError::RequestInProgress)) {
+            // The same first try has begun a moment ago: this is another one.
+            idempotency = None;
+            begun = self.begin(&new, None).await;
+        }
+        let running = match begun? {
             Begun::Running(running) => running,
             Begun::Replayed(response) => return Ok(response),
         };
         let span = info_span!("ask", ask_id = %running.id);
-        let is_derived = idempotency.as_ref().is_some_and(|request| request.origin != KeyOrigin::Client);
+        new.client.begun.cancel();
         let key = idempotency.map(|request| request.id);
         let done = async {
             let worked = tokio::select! {
@@ -62,7 +69,7 @@ impl Asks {
             match worked {
                 Ok(worked) => {
                     // Who tries again did not get the answer: half of one is not repeated.
-                    let is_answer = !(is_derived && worked.is_interrupted());
+                    let is_answer = !(new.prompt.as_text().is_none() && worked.is_abandoned());
                     let finish = key.clone().filter(|_| is_answer).map(|key| (key, Arc::clone(&render)));
                     let finished = self.finish(&running, new.prompt.hash(), worked, finish).await;
                     if let Some(key) = key.clone().filter(|_| !is_answer) {

@@ -214,7 +214,9 @@ impl Asks {
             return Err(RequestError::ModelNotIncluded { name, included: included.join(", ") });
         }
         let limit = self.output_limit(self.quotes.work_model(new.model.as_deref())?);
-        match new.max_output_tokens.filter(|asked| *asked > limit) {
+        // Clients of the AI API say the most that they can use, not what they want.
+        let wanted = new.max_output_tokens.filter(|_| new.prompt.as_text().is_some());
+        match wanted.filter(|asked| *asked > limit) {
             Some(asked) => Err(RequestError::OutputNotIncluded { asked, limit }),
             None => Ok(()),
         }
@@ -223,7 +225,8 @@ impl Asks {
     /// The price of the work in the cloud.
     fn cloud_quote(&self, new: &NewAsk, terms: &Terms) -> Result<Quote, EngineError> {
         let model = self.quotes.work_model(new.model.as_deref())?;
-        let wanted = new.max_output_tokens.unwrap_or(self.output_limit(model));
+        let limit = self.output_limit(model);
+        let wanted = new.max_output_tokens.map_or(limit, |asked| asked.min(limit));
         Ok(Quotes::work(model, new.prompt.as_chat(), Some(wanted), terms)?)
     }
 

@@ -42,8 +42,9 @@ pub(crate) enum Attached {
     Answered(StoredResponse),
 }
 
-/// How often a repetition looks whether the first try has ended.
-const ATTACHED_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a repetition waits before it looks whether the first try has ended: this, doubled each time, up to the maximum.
+const ATTACHED_INTERVAL: Duration = Duration::from_millis(100);
+const ATTACHED_INTERVAL_MAX: Duration = Duration::from_secs(2);
 
 /// What is known of a keyed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +93,7 @@ impl Idempotency {
     /// As [`Self::stored`].
     pub(crate) async fn attach(&self, request: Option<IdempotencyRequest>) -> Result<Attached, EngineError> {
         let Some(request) = request else { return Ok(Attached::Begin(None)) };
+        let mut wait = ATTACHED_INTERVAL;
         loop {
             let seen = match (self.seen(&request).await, request.origin) {
                 (Ok(seen), _) => seen,
@@ -103,7 +105,8 @@ impl Idempotency {
                     return Ok(Attached::Begin(None));
                 }
                 (Err(EngineError::RequestInProgress), KeyOrigin::Repetition) => {
-                    tokio::time::sleep(ATTACHED_INTERVAL).await;
+                    tokio::time::sleep(wait).await;
+                    wait = wait.saturating_mul(2).min(ATTACHED_INTERVAL_MAX);
                     continue;
                 }
                 (Err(failure), _) => return Err(failure),

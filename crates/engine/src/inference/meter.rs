@@ -65,10 +65,18 @@ impl Meter {
             (metered.reply.clone().finish(Finish::Other), written)
         };
         reply.truncate(written.len());
-        let delivered = count(catalogue, request, &written);
+        let delivered = self.with_reported_input(count(catalogue, request, &written));
         let used = self.lost(catalogue, request, None).unwrap_or(delivered);
         let text = reply.text();
         (reply, text, delivered, used)
+    }
+
+    /// A count, with the input as the backend has reported it, if it has: the backend knows what it has read from a cache, or written to it.
+    pub(super) fn with_reported_input(&self, counted: Usage) -> Usage {
+        match self.lock().reported.filter(|reported| reported.input_tokens > 0) {
+            Some(reported) => Usage { output_tokens: counted.output_tokens, reasoning_tokens: 0, ..reported },
+            None => counted,
+        }
     }
 
     /// What a run used that ended without an answer: by this failure, or because nobody waits for it any more. `None` if the backend

@@ -1,6 +1,6 @@
 //! Counting what a model reads.
 
-use tithe_chat::Chat;
+use tithe_chat::{Api, Chat};
 use tithe_pricing::{CacheWrites, InputTokens, Model, Tokenizer};
 
 /// The tokens of an image, as counted. No vendor's formula fits another's model, and the size in pixels is in the file only.
@@ -40,11 +40,17 @@ pub(crate) fn input_tokens(model: &Model, chat: &Chat) -> InputTokens {
 /// What a request asks the backend to write to its cache. A client asks for it anywhere in its request; a text that only mentions it
 /// makes the hold larger, never the charge.
 fn cache_writes(chat: &Chat) -> CacheWrites {
-    let fields = || chat.original.iter().flat_map(|original| &original.body).map(|(_, value)| value.get());
-    if !fields().any(|value| value.contains("cache_control")) {
-        return CacheWrites::None;
+    let body = || chat.original.iter().flat_map(|original| &original.body);
+    let says = |words: &str| body().any(|(name, value)| name == words || value.get().contains(words));
+    // An escape can hide either.
+    if says("\\u") && chat.original.as_ref().is_some_and(|original| original.api == Api::AnthropicMessages) {
+        return CacheWrites::Hour;
     }
-    if fields().any(|value| value.contains("\"1h\"")) { CacheWrites::Hour } else { CacheWrites::Minutes }
+    match (says("cache_control"), says("\"1h\"")) {
+        (false, _) => CacheWrites::None,
+        (true, false) => CacheWrites::Minutes,
+        (true, true) => CacheWrites::Hour,
+    }
 }
 
 fn images(chat: &Chat) -> u64 {

@@ -56,7 +56,7 @@ async fn answer(
     if estimated {
         warn!(model = request.model, "the backend has reported no usage; tokens are counted");
     }
-    let usage = usage.unwrap_or_else(|| count_reply(catalogue, request, &reply));
+    let usage = usage.unwrap_or_else(|| meter.with_reported_input(count_reply(catalogue, request, &reply)));
     // From here on that is what the run has used, whoever pays for it.
     meter.lock().reported = Some(usage);
     Ok(Answer { reply, usage, estimated })

@@ -23,6 +23,8 @@ pub type Listener = Arc<dyn Fn(&Delta) + Send + Sync>;
 pub struct Client {
     /// Receives the answer as it is generated; `None` if only the whole answer is wanted.
     pub listener: Option<Listener>,
+    /// Cancelled when the request has begun: somebody pays for it.
+    pub begun: CancellationToken,
     /// Cancelled when the client of a stream has gone: what was delivered is charged.
     pub gone: CancellationToken,
     /// How many bytes of what the model wrote ([`Delta::written`]) were sent to the client of a stream.
@@ -88,6 +90,7 @@ pub(crate) struct Worked {
     runs: Vec<(UnpaidRun, Usage)>,
     /// What a customer who has gone did not get, and nobody pays for.
     lost: Msats,
+    is_abandoned: bool,
 }
 
 /// Why a request has no answer.
@@ -119,12 +122,13 @@ impl MeteredRequest<'_> {
                 None => Some(Done::Unreadable(UNREADABLE.to_owned())),
             };
             if let Some(done) = done {
-                return Ok(Worked { done, cost, runs, lost: Msats::ZERO });
+                return Ok(Worked { done, cost, runs, lost: Msats::ZERO, is_abandoned: false });
             }
         }
         if self.client.gone.is_cancelled() {
             // Nothing but the evaluation was done.
-            return Ok(Worked { done: Done::NotAsked, cost, runs, lost: Msats::ZERO });
+            let done = Done::NotAsked;
+            return Ok(Worked { done, cost, runs, lost: Msats::ZERO, is_abandoned: true });
         }
         let (delivered, run, lost) = match self.answer(quotes).await {
             Ok(answered) => answered,
@@ -135,17 +139,18 @@ impl MeteredRequest<'_> {
         };
         let cost = add(cost, self.quotes.work.price_or_max(&delivered.usage).msats);
         runs.push((run, delivered.usage));
-        Ok(Worked { done: Done::Completed(delivered), cost, runs, lost })
+        let is_abandoned = self.client.gone.is_cancelled();
+        Ok(Worked { done: Done::Completed(delivered), cost, runs, lost, is_abandoned })
     }
 
     /// Whether an answer has nothing for the customer: neither text nor the call of a function. Whoever has sent a chat gets the reasoning
-    /// too: it is an answer if the limit was reached meanwhile.
+    /// too.
     fn is_empty(&self, reply: &Reply) -> bool {
         let is_chat = self.prompt.as_text().is_none();
         !reply.parts.iter().any(|part| match part {
             Part::Text(text) => !text.trim().is_empty(),
             Part::ToolCall(_) => true,
-            Part::Reasoning(_) => is_chat && reply.finish == Finish::Length,
+            Part::Reasoning(_) => is_chat,
             Part::Image(_) | Part::ToolResult(_) => false,
         })
     }
@@ -213,12 +218,8 @@ impl MeteredRequest<'_> {
 
 impl Worked {
     /// Whether the client has left before the end of the answer.
-    pub(crate) fn is_interrupted(&self) -> bool {
-        match &self.done {
-            Done::Completed(answer) => answer.finish == FinishReason::Interrupted,
-            Done::NotAsked => true,
-            Done::Rejected(_) | Done::Unreadable(_) => false,
-        }
+    pub(crate) const fn is_abandoned(&self) -> bool {
+        self.is_abandoned
     }
 
     /// Somebody pays for what was done, except for what was lost.

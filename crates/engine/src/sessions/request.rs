@@ -81,12 +81,11 @@ impl Sessions {
             Attached::Answered(response) => return Ok(KeyedResponse::replay(response)),
         };
         let _slot = self.slots.take().await?;
-        let key = idempotency.as_ref().map(|request| request.id.clone());
-        let is_derived = idempotency.as_ref().is_some_and(|request| request.origin != KeyOrigin::Client);
         let running = match self.begin(new, idempotency).await? {
             Begun::Running(running) => running,
             Begun::Replayed(response) => return Ok(response),
         };
+        let key = running.key.clone();
         let span = info_span!(
             "session_request",
             session_id = %running.request.session,
@@ -102,7 +101,8 @@ impl Sessions {
                 }
             };
             // Who tries again did not get the answer: half of one is not repeated.
-            let is_answer = !(is_derived && worked.as_ref().is_ok_and(Worked::is_interrupted));
+            let is_chat = running.prompt.as_text().is_none();
+            let is_answer = !(is_chat && worked.as_ref().is_ok_and(Worked::is_abandoned));
             let finished = self.finish(&running, worked, finish.filter(|_| is_answer)).await?;
             Ok((KeyedResponse::new(render.render(&finished)), is_answer))
         };
@@ -118,10 +118,9 @@ impl Sessions {
     async fn begin(
         &self,
         new: NewWork,
-        idempotency: Option<IdempotencyRequest>,
+        mut idempotency: Option<IdempotencyRequest>,
     ) -> Result<Begun, EngineError> {
         let NewWork { id, access, prompt, model, max_output_tokens, client } = new;
-        let key = idempotency.as_ref().map(|request| request.id.clone());
         if let Some(text) = prompt.as_text() {
             self.quotes.check_text(text)?;
         }
@@ -172,6 +171,8 @@ impl Sessions {
                         "request begun"
                     );
                     let keys = access.keys.iter().map(|key| key.id).collect();
+                    let key = idempotency.map(|request| request.id);
+                    client.begun.cancel();
                     let request = SessionRequest { keys, ..request };
                     let running = Running { request, session, prompt, quotes, client, key };
                     return Ok(Begun::Running(Box::new(running)));
@@ -199,6 +200,12 @@ impl Sessions {
                 }
                 Err(CommitError::Refused(Refusal::Session(refused))) => {
                     return Err(EngineError::SessionState(refused));
+                }
+                // The same first try has begun a moment ago: this is another one.
+                Err(CommitError::Refused(Refusal::RequestInProgress))
+                    if idempotency.as_ref().is_some_and(|key| key.origin == KeyOrigin::FirstTry) =>
+                {
+                    idempotency = None;
                 }
                 Err(failure) => return Err(failure.into()),
             }
@@ -250,7 +257,7 @@ impl Sessions {
             health: Some(&self.backend),
             patience: self.core.settings.work_timeout,
             client: &running.client,
-            needs_text: true,
+            needs_text: running.prompt.as_text().is_some(),
         };
         request.run(&self.quotes).await
     }
@@ -379,11 +386,13 @@ fn shortened(quote: &Quote, wanted: Option<u64>, available: Msats) -> Option<u64
 
 /// The most output that `available` pays for at the rates of a quote; `None` if that is too little to be of use.
 fn affordable(quote: &Quote, available: Msats) -> Option<u64> {
-    let costs_at_most = |output_tokens: u64| {
-        let input_tokens = quote.tokens.max_input;
-        let usage = Usage { input_tokens, output_tokens, ..Usage::ZERO };
-        quote.price(&usage).is_ok_and(|price| price.msats <= available)
-    };
+    // What the quote covers beside fresh input and output, such as writes to a cache.
+    let plain = |output_tokens| Usage { input_tokens: quote.tokens.max_input, output_tokens, ..Usage::ZERO };
+    let most = quote.price_or_max(&plain(quote.tokens.max_output)).msats;
+    let surcharge = quote.max.msats.saturating_sub(most);
+    let available = available.saturating_sub(surcharge);
+    let costs_at_most =
+        |output_tokens: u64| quote.price(&plain(output_tokens)).is_ok_and(|price| price.msats <= available);
     let (mut affordable, mut too_much) = (SHORTENED_OUTPUT_MIN, quote.tokens.max_output);
     if affordable >= too_much || !costs_at_most(affordable) {
         return None;

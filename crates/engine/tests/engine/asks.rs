@@ -50,6 +50,7 @@ pub fn plain(request: &str) -> NewAsk {
         max_output_tokens: None,
         client: Client {
             listener: None,
+            begun: tokio_util::sync::CancellationToken::new(),
             gone: tokio_util::sync::CancellationToken::new(),
             sent: Arc::default(),
         },

@@ -49,12 +49,12 @@ pub(crate) async fn have_answered(
     let wanted = Wanted {
         id: Some(id),
         prompt: Prompt::chat(chat, body),
-        model: Some(model.clone()),
+        model: Some(model),
         max_output_tokens,
         is_stream,
         of_session: Arc::<StoreAnswer>::clone(&store),
         of_others: store,
-        format: AiAnswer::new(wire, AnswerMeta { id, created, model }),
+        format: AiAnswer::new(wire, AnswerMeta { id, created }),
         problem,
     };
     payers::have_done(state, request, &incoming, key, wanted).await

@@ -23,8 +23,6 @@ pub(crate) struct AnswerMeta {
     pub(crate) id: Uuid,
     /// When it began, in seconds since 1970.
     pub(crate) created: i64,
-    /// The model, as the client calls it.
-    pub(crate) model: String,
 }
 
 /// How one API writes an answer. A stream is [`Self::begin`], [`Self::delta`]s, and [`Self::finish`] or [`Self::fail`].
@@ -58,6 +56,17 @@ pub(super) struct AiAnswer {
 impl AiAnswer {
     pub(super) const fn new(wire: Box<dyn Wire>, meta: AnswerMeta) -> Self {
         Self { wire, meta, has_begun: false }
+    }
+
+    /// Writes all of a stream.
+    fn write_whole(&mut self, answered: &Answered, out: &mut Vec<u8>) {
+        self.meta.id = answered.id;
+        self.meta.created = answered.created;
+        self.begin_once(out);
+        for delta in answered.reply().deltas() {
+            self.wire.delta(&delta, out);
+        }
+        self.wire.finish(answered, out);
     }
 
     fn begin_once(&mut self, out: &mut Vec<u8>) {
@@ -112,13 +121,8 @@ impl AnswerFormat for AiAnswer {
         };
         let mut response = event_stream();
         describe(&mut response, &answered, &keyed);
-        self.meta = AnswerMeta { id: answered.id, created: answered.created, model: self.meta.model.clone() };
         let mut out = Vec::new();
-        self.begin_once(&mut out);
-        for delta in answered.reply().deltas() {
-            self.wire.delta(&delta, &mut out);
-        }
-        self.wire.finish(&answered, &mut out);
+        self.write_whole(&answered, &mut out);
         response.body(out)
     }
 
@@ -133,15 +137,23 @@ impl AnswerFormat for AiAnswer {
         }
     }
 
+    fn is_sent(_piece: &Delta) -> bool {
+        true
+    }
+
     fn keep_alive(&self) -> &'static [u8] {
         self.wire.keep_alive()
     }
 
     fn end(&mut self, ended: Result<KeyedResponse, Problem>, out: &mut Vec<u8>) {
-        self.begin_once(out);
         match ended.and_then(|keyed| answered(&keyed)) {
+            // Nothing of it was sent: it was answered before.
+            Ok(answered) if !self.has_begun => self.write_whole(&answered, out),
             Ok(answered) => self.wire.finish(&answered, out),
-            Err(problem) => self.wire.fail(&problem, out),
+            Err(problem) => {
+                self.begin_once(out);
+                self.wire.fail(&problem, out);
+            }
         }
     }
 }

@@ -7,6 +7,8 @@ use crate::state::AppState;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use tithe_anthropic_messages::{CountTokensRequest, MessagesRequest, RequestError, encode_token_count};
+use tithe_chat::Chat;
+use tithe_engine::EngineError;
 
 /// Create a message (Anthropic)
 ///
@@ -47,7 +49,7 @@ pub(crate) async fn create(
     let bytes = body::read_up_to(AI_LIMIT, &request, payload).await?;
     let MessagesRequest { model, chat, stream, .. } =
         MessagesRequest::decode(&bytes, headers(&request)).map_err(invalid)?;
-    let input_tokens = state.engine.quotes.prompt_tokens(&model, &chat);
+    let (chat, input_tokens) = counted(&state, &model, chat).await?;
     let wire = Box::new(MessagesWire::new(model.clone(), input_tokens));
     let asked = Asked { model, chat, is_stream: stream };
     have_answered(&state, &request, &bytes, asked, wire).await.map_err(Problem::private)
@@ -79,8 +81,18 @@ pub(crate) async fn count_tokens(
         return Err(Problem::new(Code::ModelNotFound, detail).about_parameter(Some("model".to_owned())));
     }
     let mut out = Vec::new();
-    encode_token_count(&mut out, state.engine.quotes.prompt_tokens(&model, &chat));
+    encode_token_count(&mut out, counted(&state, &model, chat).await?.1);
     Ok(HttpResponse::Ok().content_type("application/json").body(out))
+}
+
+/// A chat, and the tokens of it. A long one takes a while to count: nobody else waits for it.
+async fn counted(state: &AppState, model: &str, chat: Chat) -> Result<(Chat, u64), Problem> {
+    let (quotes, model) = (state.engine.quotes.clone(), model.to_owned());
+    let counting = state.runtime.spawn_blocking(move || {
+        let tokens = quotes.prompt_tokens(&model, &chat);
+        (chat, tokens)
+    });
+    counting.await.map_err(|_aborted| Problem::from(EngineError::Internal))
 }
 
 /// The headers that belong to the API.

@@ -60,6 +60,11 @@ impl AnswerFormat for PlainAnswer {
         }
     }
 
+    /// Only text: reasoning is not part of a plain answer.
+    fn is_sent(piece: &Delta) -> bool {
+        matches!(piece, Delta::Text(_))
+    }
+
     fn keep_alive(&self) -> &'static [u8] {
         b": still here\n\n"
     }

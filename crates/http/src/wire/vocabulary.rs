@@ -169,6 +169,8 @@ pub(crate) enum ProblemCode {
     OwnerRequired,
     ModelNotAllowed,
     NotFound,
+    ModelNotFound,
+    ContextLengthExceeded,
     NotOffered,
     MethodNotAllowed,
     NotPayable,

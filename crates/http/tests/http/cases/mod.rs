@@ -1,6 +1,8 @@
 //! The tests, which run on every store.
 
 mod admin;
+mod ai_money;
+mod ai_replays;
 mod asks;
 mod bad_input;
 mod bootstraps;

@@ -80,12 +80,19 @@ impl Wire {
         let mut read = Read { id: text(&body["id"]), usage: body["usage"].clone(), ..Read::default() };
         match self {
             Self::Chat => {
-                assert_eq!((&body["object"], &body["model"]), (&json!("chat.completion"), &json!("sim-large")));
+                assert_eq!(
+                    (&body["object"], &body["model"]),
+                    (&json!("chat.completion"), &json!("sim-large"))
+                );
                 let choice = &body["choices"][0];
                 read.text = choice["message"]["content"].as_str().unwrap_or_default().to_owned();
                 for call in choice["message"]["tool_calls"].as_array().into_iter().flatten() {
                     let function = &call["function"];
-                    read.calls.push((text(&call["id"]), text(&function["name"]), text(&function["arguments"])));
+                    read.calls.push((
+                        text(&call["id"]),
+                        text(&function["name"]),
+                        text(&function["arguments"]),
+                    ));
                 }
                 read.finish = text(&choice["finish_reason"]);
             }
@@ -410,7 +417,8 @@ impl AiSession<'_> {
     /// The session's balance. Nothing is held.
     pub(crate) async fn balance(&self) -> u64 {
         let request = self.app.request(Method::GET, &format!("/api/sessions/{}", self.id));
-        let session = self.app.send(request.header("Authorization", format!("Bearer {}", self.macaroon))).await;
+        let session =
+            self.app.send(request.header("Authorization", format!("Bearer {}", self.macaroon))).await;
         let session = session.ok(200);
         assert_eq!(session["heldMsats"], 0, "{session}");
         session["balanceMsats"].as_u64().unwrap()

@@ -3,8 +3,10 @@
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
 use tithe_chat::{Delta, Finish};
 use tithe_engine::inference::{ChatEvent, ChatRequest, ChatStream, Completion, Inference, InferenceError};
 use tithe_inference::SimInference;
@@ -34,7 +36,7 @@ pub(crate) struct Gate {
 impl Gate {
     /// Waits until the answer has come to the gate.
     pub(crate) async fn reached(&self) {
-        tokio::time::timeout(std::time::Duration::from_secs(20), self.reached.cancelled()).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(20), self.reached.cancelled()).await.unwrap();
     }
 
     /// Lets the answer go on.
@@ -55,13 +57,15 @@ pub(crate) struct Script {
     pub(crate) ends: Ends,
     /// A gate after so many pieces.
     pub(crate) gate: Option<(usize, Gate)>,
+    /// How long each piece takes after the gate.
+    pub(crate) pace: Duration,
 }
 
 impl Script {
     /// An answer of these pieces of text.
     pub(crate) fn of(pieces: &[&str], ends: Ends) -> Self {
         let pieces = pieces.iter().map(|piece| Delta::Text((*piece).to_owned())).collect();
-        Self { pieces, ends, gate: None }
+        Self { pieces, ends, gate: None, pace: Duration::ZERO }
     }
 
     /// The same with a gate after so many pieces.
@@ -87,6 +91,7 @@ pub(crate) struct Scripted {
     sim: SimInference,
     scripts: Mutex<VecDeque<Script>>,
     asked: AtomicU32,
+    said: Arc<AtomicUsize>,
 }
 
 impl Scripted {
@@ -99,6 +104,11 @@ impl Scripted {
     pub(crate) fn asked(&self) -> u32 {
         self.asked.load(Ordering::SeqCst)
     }
+
+    /// How many events of the last answer were taken.
+    pub(crate) fn said(&self) -> usize {
+        self.said.load(Ordering::SeqCst)
+    }
 }
 
 #[async_trait]
@@ -110,7 +120,8 @@ impl Inference for Scripted {
     async fn stream(&self, request: &ChatRequest) -> Result<ChatStream, InferenceError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let script = self.scripts.lock().unwrap().pop_front();
-        let Some(Script { pieces, ends, gate }) = script else { return self.sim.stream(request).await };
+        let Some(Script { pieces, ends, gate, pace }) = script else { return self.sim.stream(request).await };
+        self.said.store(0, Ordering::SeqCst);
         let end = match ends {
             Ends::Failed => return Err(InferenceError::Failed(None)),
             Ends::Finished(finish, usage) => vec![Ok(ChatEvent::Finished { finish, usage })],
@@ -119,12 +130,16 @@ impl Inference for Scripted {
         };
         let pieces = pieces.into_iter().map(|piece| Ok(ChatEvent::Delta(piece)));
         let events = stream::iter(pieces.chain(end).enumerate());
+        let said = Arc::clone(&self.said);
         let events = events.then(move |(n, event)| {
-            let gate = gate.as_ref().filter(|(after, _)| *after == n).map(|(_, gate)| gate.clone());
+            let (gate, said) = (gate.clone().filter(|(after, _)| n >= *after), Arc::clone(&said));
             async move {
-                if let Some(gate) = gate {
-                    gate.pass().await;
+                match gate {
+                    Some((after, gate)) if n == after => gate.pass().await,
+                    Some(_) if !pace.is_zero() => tokio::time::sleep(pace).await,
+                    _ => {}
                 }
+                said.fetch_add(1, Ordering::SeqCst);
                 event
             }
         });

@@ -40,8 +40,14 @@ async fn the_credits_of_a_session_are_what_was_paid_in_and_spent() {
     let price = app.price(&USED).await;
     for spent in [0, price, price * 2] {
         let credits = session.get("/v1/credits").await.ok(200)["data"].clone();
-        assert_eq!((&credits["total_credits_msats"], &credits["total_usage_msats"]), (&json!(1_000_000), &json!(spent)));
-        assert_eq!((&credits["balance_msats"], &credits["held_msats"]), (&json!(1_000_000 - spent), &json!(0)));
+        assert_eq!(
+            (&credits["total_credits_msats"], &credits["total_usage_msats"]),
+            (&json!(1_000_000), &json!(spent))
+        );
+        assert_eq!(
+            (&credits["balance_msats"], &credits["held_msats"]),
+            (&json!(1_000_000 - spent), &json!(0))
+        );
         dollars(&credits["total_credits"], &credits["total_credits_msats"]);
         dollars(&credits["total_usage"], &credits["total_usage_msats"]);
         backend.say(script());
@@ -78,7 +84,10 @@ async fn a_key_says_its_limits_and_what_is_left_of_them() {
     let session = app.ai_session(1_000).await;
     let price = app.price(&USED).await;
     let owner = session.get("/v1/key").await.ok(200)["data"].clone();
-    assert_eq!((&owner["limit"], &owner["limit_msats"], &owner["models"]), (&Value::Null, &Value::Null, &Value::Null));
+    assert_eq!(
+        (&owner["limit"], &owner["limit_msats"], &owner["models"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
     assert_eq!((&owner["limit_remaining_msats"], &owner["usage_msats"]), (&json!(1_000_000), &json!(0)));
     assert_eq!(owner["is_free_tier"], false);
 
@@ -94,7 +103,11 @@ async fn a_key_says_its_limits_and_what_is_left_of_them() {
     backend.say(script());
     ask(&session, &small).await;
     let used = read(&small).await;
-    assert_eq!((&used["usage_msats"], &used["limit_remaining_msats"]), (&json!(price), &json!(limit - price)), "{used}");
+    assert_eq!(
+        (&used["usage_msats"], &used["limit_remaining_msats"]),
+        (&json!(price), &json!(limit - price)),
+        "{used}"
+    );
     dollars(&used["usage"], &used["usage_msats"]);
     dollars(&used["limit_remaining"], &used["limit_remaining_msats"]);
     assert_eq!(used["limit_msats"], limit);
@@ -102,7 +115,11 @@ async fn a_key_says_its_limits_and_what_is_left_of_them() {
     // A child's limit is no more than what is left of its parent's, and of the balance.
     let child = narrowed(&small, &[Limit::Total(Msats::new(10_000_000).unwrap()).into()]);
     let child = read(&child).await;
-    assert_eq!((&child["limit_msats"], &child["limit_remaining_msats"]), (&json!(limit), &json!(limit - price)), "{child}");
+    assert_eq!(
+        (&child["limit_msats"], &child["limit_remaining_msats"]),
+        (&json!(limit), &json!(limit - price)),
+        "{child}"
+    );
     assert_eq!(read(&session.macaroon).await["usage_msats"], price);
 }
 
@@ -147,7 +164,9 @@ async fn the_record_of_a_request_says_what_it_used_and_is_only_for_its_own_keys(
     dollars(&record["total_cost"], &record["cost_msats"]);
     assert_eq!(read(&session.macaroon, &of_one).await.ok(200)["data"], record, "the owner reads all");
     read(&session.macaroon, &of_owner).await.ok(200);
-    for (key, id) in [(&one, &of_owner), (&two, &of_one), (&other.macaroon, &of_one), (&other.macaroon, &of_owner)] {
+    for (key, id) in
+        [(&one, &of_owner), (&two, &of_one), (&other.macaroon, &of_one), (&other.macaroon, &of_owner)]
+    {
         Wire::Chat.refused(&read(key, id).await, 404);
     }
     Wire::Chat.refused(&read(&one, "00000000-0000-0000-0000-000000000000").await, 404);
@@ -155,7 +174,8 @@ async fn the_record_of_a_request_says_what_it_used_and_is_only_for_its_own_keys(
         Wire::Chat.refused(&read(&one, id).await, 400);
     }
     Wire::Chat.refused(&session.get("/v1/generation").await, 400);
-    let anthropic = app.request(reqwest::Method::GET, "/v1/generation").header("anthropic-version", "2023-06-01");
+    let anthropic =
+        app.request(reqwest::Method::GET, "/v1/generation").header("anthropic-version", "2023-06-01");
     Wire::Messages.refused(&app.ai_send(anthropic).await, 401);
 }
 

@@ -29,7 +29,10 @@ async fn every_model_has_the_fields_of_three_apis_and_a_price() {
     assert_eq!((&list["first_id"], &list["last_id"]), (&json!(ids[0]), &json!(ids[ids.len() - 1])));
     for row in rows {
         assert_eq!((&row["object"], &row["type"]), (&json!("model"), &json!("model")), "{row}");
-        assert!(row["created"].is_u64() && row["created_at"].is_string() && row["owned_by"].is_string(), "{row}");
+        assert!(
+            row["created"].is_u64() && row["created_at"].is_string() && row["owned_by"].is_string(),
+            "{row}"
+        );
         assert!(row["name"].is_string() && row["display_name"].is_string(), "{row}");
         assert!(row["context_length"].as_u64().unwrap() > 0, "a number, or LibreChat shows no prices: {row}");
         assert!(row["supported_parameters"].as_array().unwrap().contains(&json!("tools")), "{row}");
@@ -84,7 +87,8 @@ async fn tokens_are_counted_without_a_key_and_free_of_charge() {
     let long = count(&body(&"hello ".repeat(100))).await.ok(200)["input_tokens"].as_u64().unwrap();
     assert!(short > 0 && long >= short + 99, "{short} {long}");
     let mut with_system = body("hello");
-    with_system["system"] = json!([{"type": "text", "text": "Be kind.", "cache_control": {"type": "ephemeral"}}]);
+    with_system["system"] =
+        json!([{"type": "text", "text": "Be kind.", "cache_control": {"type": "ephemeral"}}]);
     assert!(count(&with_system).await.ok(200)["input_tokens"].as_u64().unwrap() > short);
     let mut with_tool = body("hello");
     with_tool["tools"] = json!([{"name": "weather", "input_schema": {"type": "object"}}]);
@@ -92,7 +96,12 @@ async fn tokens_are_counted_without_a_key_and_free_of_charge() {
     let mut unknown = body("hello");
     unknown["model"] = "gpt-9".into();
     Wire::Messages.refused(&count(&unknown).await, 404);
-    for wrong in [json!({}), json!([]), json!({ "model": "sim-large" }), json!({ "model": "sim-large", "messages": 1 })] {
+    for wrong in [
+        json!({}),
+        json!([]),
+        json!({ "model": "sim-large" }),
+        json!({ "model": "sim-large", "messages": 1 }),
+    ] {
         Wire::Messages.refused(&count(&wrong).await, 400);
     }
     assert_eq!(backend.asked(), 0);

@@ -42,7 +42,10 @@ async fn paid(session: &AiSession<'_>, (wire, stream): (Wire, bool), body: &Valu
     assert_eq!(read.cost(), moved.charged + moved.granted + read.absorbed(), "{wire:?} {read:?} {moved:?}");
     assert_eq!(record["cost_msats"], read.cost(), "{record}");
     assert_eq!(record["charged_msats"], moved.charged, "{record}");
-    assert_eq!((&record["id"], &record["model"], &record["state"]), (&json!(id), &json!("sim-large"), &json!("complete")));
+    assert_eq!(
+        (&record["id"], &record["model"], &record["state"]),
+        (&json!(id), &json!("sim-large"), &json!("complete"))
+    );
     agrees(wire, &read.usage, &record);
     (read, record, moved)
 }
@@ -53,7 +56,10 @@ fn agrees(wire: Wire, usage: &Value, record: &Value) {
         .map(|name| record[name].as_u64().unwrap());
     match wire {
         Wire::Chat => {
-            assert_eq!((&usage["prompt_tokens"], &usage["completion_tokens"]), (&json!(input), &json!(output)));
+            assert_eq!(
+                (&usage["prompt_tokens"], &usage["completion_tokens"]),
+                (&json!(input), &json!(output))
+            );
             assert_eq!(usage["total_tokens"], input + output);
             assert_eq!(usage["prompt_tokens_details"]["cached_tokens"], cached);
         }
@@ -64,7 +70,10 @@ fn agrees(wire: Wire, usage: &Value, record: &Value) {
         }
         // Anthropic's input is what neither came from the cache nor went into it.
         Wire::Messages => {
-            assert_eq!((&usage["input_tokens"], &usage["output_tokens"]), (&json!(input - cached), &json!(output)));
+            assert_eq!(
+                (&usage["input_tokens"], &usage["output_tokens"]),
+                (&json!(input - cached), &json!(output))
+            );
             assert_eq!(usage["cache_read_input_tokens"], cached);
         }
     }
@@ -100,10 +109,16 @@ async fn the_call_of_a_function_is_an_answer_like_text() {
             Delta::ToolCall { index: 1, id: "call_b".to_owned(), name: TOOL.to_owned() },
             Delta::Arguments { index: 1, json: "{\"city\":\"Oslo\"}".to_owned() },
         ];
-        backend.say(Script { pieces, ends: Ends::Finished(Finish::ToolCalls, Some(USED)), gate: None });
+        backend.say(Script {
+            pieces,
+            ends: Ends::Finished(Finish::ToolCalls, Some(USED)),
+            gate: None,
+            pace: Duration::ZERO,
+        });
         let (read, _, moved) = paid(&session, way, &way.0.body_with_tool("Rome and Oslo?", way.1)).await;
         assert_eq!((read.text.as_str(), read.finish.as_str()), ("Let me see.", "tool_calls"));
-        let call = |id: &str, city: &str| (id.to_owned(), TOOL.to_owned(), format!("{{\"city\":\"{city}\"}}"));
+        let call =
+            |id: &str, city: &str| (id.to_owned(), TOOL.to_owned(), format!("{{\"city\":\"{city}\"}}"));
         assert_eq!(read.calls, [call("call_a", "Rome"), call("call_b", "Oslo")], "{way:?}");
         assert_eq!(moved.charged, price);
     }
@@ -122,7 +137,8 @@ async fn a_missing_count_is_estimated_and_all_zeros_with_text_is_a_missing_count
             assert_eq!(record["tokens_completion"], tokenizer.count(&read.text));
             let input = record["tokens_prompt"].as_u64().unwrap();
             assert!(input >= tokenizer.count("Why is the sky blue?"), "{record}");
-            let usage = Usage { input_tokens: input, output_tokens: tokenizer.count(&read.text), ..Usage::ZERO };
+            let usage =
+                Usage { input_tokens: input, output_tokens: tokenizer.count(&read.text), ..Usage::ZERO };
             assert_eq!(moved, Moved { charged: app.price(&usage).await, ..Moved::default() }, "{way:?}");
         }
     }
@@ -145,7 +161,10 @@ async fn no_more_than_the_hold_is_charged_whatever_the_backend_counts() {
         assert!(moved.charged <= app.price(&most).await, "{moved:?}");
         assert_eq!(moved.charged + moved.uncollected, price, "{way:?} {moved:?}");
         let record = session.generation(answer.header("x-generation-id")).await;
-        assert_eq!((&record["charged_msats"], &record["cost_msats"]), (&json!(moved.charged), &json!(read.cost())));
+        assert_eq!(
+            (&record["charged_msats"], &record["cost_msats"]),
+            (&json!(moved.charged), &json!(read.cost()))
+        );
     }
 }
 
@@ -174,7 +193,11 @@ async fn what_the_backend_breaks_off_is_free_at_every_piece() {
                     let moved = app.moved(id).await;
                     assert_eq!(moved.charged + moved.granted + moved.included, 0);
                     if ends == Ends::FailedAfter(USED) {
-                        assert_eq!(moved.uncollected, app.price(&USED).await, "the operator's loss is booked");
+                        assert_eq!(
+                            moved.uncollected,
+                            app.price(&USED).await,
+                            "the operator's loss is booked"
+                        );
                     }
                 }
             }
@@ -199,15 +222,18 @@ async fn a_backend_that_fails_before_the_first_piece_costs_nothing() {
     }
 }
 
+/// That somebody has left is seen when more is sent to them.
 #[tokio::test]
 async fn who_leaves_a_stream_pays_for_what_was_sent() {
     let (app, backend) = TestApp::scripted(Options::default());
-    let pieces = ["The sky ", "scatters ", "blue ", "light."];
+    let pieces: Vec<String> = (0..300).map(|n| format!("piece{n} ")).collect();
+    let borrowed: Vec<&str> = pieces.iter().map(String::as_str).collect();
+    let tokens = |pieces: &[String]| Tokenizer::O200kBase.count(&pieces.concat());
     for wire in Wire::ALL {
-        for k in 1..pieces.len() {
+        for k in [1, 2, 7] {
             let session = app.ai_session(1_000).await;
-            let (script, gate) = Script::of(&pieces, Ends::Finished(Finish::Stop, Some(USED))).gated(k);
-            backend.say(script);
+            let (script, gate) = Script::of(&borrowed, Ends::Finished(Finish::Stop, Some(USED))).gated(k);
+            backend.say(Script { pace: Duration::from_millis(10), ..script });
             let mut stream = session.request(wire, &wire.body("hello", true)).send().await.unwrap();
             let id = stream.headers()["x-generation-id"].to_str().unwrap().to_owned();
             gate.reached().await;
@@ -216,17 +242,28 @@ async fn who_leaves_a_stream_pays_for_what_was_sent() {
                 seen.push_str(std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap());
             }
             drop(stream);
-            let record = ended(&session, &id).await;
-            assert_eq!((&record["state"], &record["estimated"]), (&json!("complete"), &json!(true)), "{record}");
-            let sent = Tokenizer::O200kBase.count(&pieces[..k].concat());
-            assert_eq!(record["tokens_completion"], sent, "{wire:?} {k}: {record}");
-            let input = record["tokens_prompt"].as_u64().unwrap();
-            let usage = Usage { input_tokens: input, output_tokens: sent, ..Usage::ZERO };
-            let moved = app.moved(&id).await;
-            assert_eq!(moved, Moved { charged: app.price(&usage).await, ..Moved::default() }, "{wire:?} {k}");
-            assert_eq!(record["charged_msats"], moved.charged);
-            assert_eq!(session.balance().await, 1_000_000 - moved.charged);
             gate.open();
+            let record = ended(&session, &id).await;
+            assert_eq!(
+                (&record["state"], &record["estimated"]),
+                (&json!("complete"), &json!(true)),
+                "{record}"
+            );
+            assert_eq!(record["finish_reason"], "interrupted", "{record}");
+            let output = record["tokens_completion"].as_u64().unwrap();
+            let sent = (k..pieces.len()).find(|sent| tokens(&pieces[..*sent]) == output);
+            assert!(sent.is_some(), "whole pieces were sent, not all: {record}");
+            let input_tokens = record["tokens_prompt"].as_u64().unwrap();
+            let price = async |output_tokens: u64| {
+                app.price(&Usage { input_tokens, output_tokens, ..Usage::ZERO }).await
+            };
+            let moved = app.moved(&id).await;
+            assert_eq!(moved.charged, price(output).await, "{wire:?} {k}");
+            assert_eq!(record["charged_msats"], moved.charged);
+            // The backend's own count is charged, or lost.
+            let generated = price(tokens(&pieces[..backend.said()])).await;
+            assert_eq!(moved.charged + moved.uncollected, generated, "{wire:?} {k} {moved:?}");
+            assert_eq!(session.balance().await, 1_000_000 - moved.charged);
         }
     }
 }
@@ -253,7 +290,9 @@ async fn who_leaves_before_a_whole_answer_gets_it_again_with_the_same_key() {
         let before = session.balance().await;
         let (script, gate) = complete(Some(USED)).gated(1);
         backend.say(script);
-        let keyed = || session.request(wire, &wire.body("hello", false)).header("Idempotency-Key", format!("gone-{n}"));
+        let keyed = || {
+            session.request(wire, &wire.body("hello", false)).header("Idempotency-Key", format!("gone-{n}"))
+        };
         let leaving = keyed().send();
         tokio::select! {
             answer = leaving => panic!("{answer:?}"),
@@ -312,7 +351,10 @@ async fn the_plan_of_an_install_pays_and_then_nobody() {
     for (wire, stream) in WAYS {
         let request = app.ai_request(wire, &wire.body("hello", stream)).header("X-Install-Id", &id);
         let error = wire.refused(&app.ai_send(request.header("X-Api-Key", "none")).await, 402);
-        assert_eq!((&error["metadata"]["reason"], &error["metadata"]["balanceSats"]), (&json!("cap"), &json!(0)));
+        assert_eq!(
+            (&error["metadata"]["reason"], &error["metadata"]["balanceSats"]),
+            (&json!("cap"), &json!(0))
+        );
     }
     assert_eq!(app.credits_taken(&id).await, (0, 6));
     assert_eq!(backend.asked(), 6);
@@ -354,7 +396,11 @@ async fn the_pool_pays_for_a_trusted_identity() {
         let request = app.ai_request(wire, &wire.body("hello", stream)).header("X-Nostr-Token", &token);
         app.ai_send(request).await;
         let pool = app.pool().await;
-        assert_eq!((&pool["grantedTodayMsats"], &pool["reservedMsats"]), (&json!(price * 6), &json!(0)), "{pool}");
+        assert_eq!(
+            (&pool["grantedTodayMsats"], &pool["reservedMsats"]),
+            (&json!(price * 6), &json!(0)),
+            "{pool}"
+        );
     }
 }
 
@@ -374,7 +420,8 @@ async fn a_budget_that_is_less_than_a_request_may_cost_pays_nothing() {
     // A session of the same customer pays, and the pool still nothing.
     let session = app.ai_session(1_000).await;
     backend.say(complete(Some(USED)));
-    let request = session.request(Wire::Chat, &Wire::Chat.body("hello", false)).header("X-Nostr-Token", &token);
+    let request =
+        session.request(Wire::Chat, &Wire::Chat.body("hello", false)).header("X-Nostr-Token", &token);
     let read = Wire::Chat.read(&app.ai_send(request).await, false);
     assert_eq!((read.cost(), read.absorbed()), (app.price(&USED).await, 0));
     assert_eq!(session.balance().await, 1_000_000 - read.cost());

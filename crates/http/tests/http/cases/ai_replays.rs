@@ -2,6 +2,7 @@
 
 use crate::app::{Ends, Options, Script, TOOL, TestApp, Wire, install};
 use serde_json::json;
+use std::time::Duration;
 use tithe_chat::{Delta, Finish};
 use tithe_pricing::Usage;
 
@@ -14,7 +15,7 @@ fn script() -> Script {
         Delta::ToolCall { index: 0, id: "call_a".to_owned(), name: TOOL.to_owned() },
         Delta::Arguments { index: 0, json: "{\"city\":\"Rome\"}".to_owned() },
     ];
-    Script { pieces, ends: Ends::Finished(Finish::ToolCalls, Some(USED)), gate: None }
+    Script { pieces, ends: Ends::Finished(Finish::ToolCalls, Some(USED)), gate: None, pace: Duration::ZERO }
 }
 
 #[tokio::test]
@@ -44,7 +45,8 @@ async fn the_same_request_with_the_same_key_gets_the_same_answer_and_is_charged_
             assert_eq!(before - after, app.price(&USED).await);
             assert_eq!(backend.asked(), asked + 1);
 
-            let other = session.request(wire, &wire.body_with_tool("Oslo?", stream)).header("Idempotency-Key", &key);
+            let other =
+                session.request(wire, &wire.body_with_tool("Oslo?", stream)).header("Idempotency-Key", &key);
             let refused = app.ai_send(other).await;
             let error = wire.refused(&refused, 409);
             assert_eq!(error["metadata"]["code"], "idempotency_key_reused");
@@ -116,7 +118,10 @@ async fn the_keys_of_an_install_are_replayed_too_and_of_nobody_else() {
             backend.say(script());
             let first = wire.read(&app.ai_send(of(1)).await, stream);
             let again = app.ai_send(of(1)).await;
-            assert_eq!((wire.read(&again, stream), again.header("idempotency-replayed")), (first.clone(), "true"));
+            assert_eq!(
+                (wire.read(&again, stream), again.header("idempotency-replayed")),
+                (first.clone(), "true")
+            );
             backend.say(script());
             let another = app.ai_send(of(2)).await;
             assert_eq!(another.header("idempotency-replayed"), "");

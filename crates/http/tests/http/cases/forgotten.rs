@@ -24,7 +24,8 @@ async fn a_repeated_request_whose_response_was_deleted_gets_410() {
     let app = TestApp::new();
     let session = app.ai_session(5_000).await;
     let id = install(1);
-    let of_install = |key: &str| app.asking("hello").header("X-Install-Id", &id).header("Idempotency-Key", key);
+    let of_install =
+        |key: &str| app.asking("hello").header("X-Install-Id", &id).header("Idempotency-Key", key);
     let of_session = |key: &str| {
         let request = app.request(Method::POST, &format!("/api/sessions/{}/request", session.id));
         let request = request.header("Authorization", format!("Bearer {}", session.macaroon));
@@ -33,12 +34,7 @@ async fn a_repeated_request_whose_response_was_deleted_gets_410() {
     };
     let stream = |request: RequestBuilder| request.header("Accept", "text/event-stream");
     let all = || {
-        [
-            of_install("whole"),
-            stream(of_install("stream")),
-            of_session("whole"),
-            stream(of_session("stream")),
-        ]
+        [of_install("whole"), stream(of_install("stream")), of_session("whole"), stream(of_session("stream"))]
     };
     for request in all() {
         assert_eq!(app.send(request).await.status, 200);
@@ -70,9 +66,8 @@ async fn a_repeated_request_of_the_ai_api_whose_response_was_deleted_gets_410_in
             let key = format!("{wire:?}-{stream}");
             let body = wire.body("hello", stream);
             let of_install = app.ai_request(wire, &body).header("X-Install-Id", &id);
-            [session.request(wire, &body), of_install].map(|request| {
-                (wire, stream, request.header("Idempotency-Key", &key))
-            })
+            [session.request(wire, &body), of_install]
+                .map(|request| (wire, stream, request.header("Idempotency-Key", &key)))
         })
         .collect::<Vec<_>>()
     };

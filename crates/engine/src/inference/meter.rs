@@ -50,22 +50,24 @@ impl Meter {
         self.lock().begun_at.is_some()
     }
 
-    /// What a customer has got of an answer who left after `sent` bytes of what the model wrote: what that is by our count, and what the
-    /// backend has used, as far as is known.
+    /// What a customer has got of an answer who left after `sent` bytes of what the model wrote, as parts and as text; what that is by our
+    /// count, and what the backend has used, as far as is known.
     pub(crate) fn delivered(
         &self,
         catalogue: &Catalogue,
         request: &ChatRequest,
         sent: usize,
-    ) -> (String, Usage, Usage) {
-        let text = {
+    ) -> (Reply, String, Usage, Usage) {
+        let (reply, text) = {
             let metered = self.lock();
             let end = metered.written.floor_char_boundary(sent.min(metered.written.len()));
-            metered.written.get(..end).unwrap_or_default().to_owned()
+            let mut reply = metered.reply.clone().finish(Finish::Length);
+            cut(&mut reply, end);
+            (reply, metered.written.get(..end).unwrap_or_default().to_owned())
         };
         let delivered = count(catalogue, request, &text);
         let used = self.lost(catalogue, request, None).unwrap_or(delivered);
-        (text, delivered, used)
+        (reply, text, delivered, used)
     }
 
     /// What a run used that ended without an answer: by this failure, or because nobody waits for it any more. `None` if the backend
@@ -93,6 +95,33 @@ impl Meter {
             ..reported
         })
     }
+}
+
+/// Cuts an answer after so many bytes of what the model wrote.
+fn cut(reply: &mut Reply, mut left: usize) {
+    let mut take = |text: &mut String| {
+        text.truncate(text.floor_char_boundary(left));
+        left = left.saturating_sub(text.len());
+        !text.is_empty()
+    };
+    reply.parts.retain_mut(|part| match part {
+        Part::Text(text) => take(text),
+        Part::Reasoning(reasoning) => {
+            let length = reasoning.text.len();
+            let is_some = take(&mut reasoning.text);
+            // What is signed is the whole.
+            reasoning.signature = reasoning.signature.take().filter(|_| reasoning.text.len() == length);
+            is_some
+        }
+        Part::ToolCall(call) => {
+            let name = call.name.clone();
+            // Half a name names nothing.
+            let has_name = take(&mut call.name) && call.name == name;
+            take(&mut call.arguments);
+            has_name
+        }
+        Part::Image(_) | Part::ToolResult(_) => false,
+    });
 }
 
 /// A finished answer.
@@ -128,5 +157,43 @@ fn count(catalogue: &Catalogue, request: &ChatRequest, written: &str) -> Usage {
         input_tokens: prompt_tokens(tokenizer, &request.chat),
         output_tokens: tokenizer.count(written),
         ..Usage::ZERO
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_was_left_is_cut_where_its_text_is() {
+        let mut reply = ReplyBuilder::default();
+        for delta in [
+            Delta::Reasoning("Hm.".to_owned()),
+            Delta::ReasoningSignature("signed".to_owned()),
+            Delta::Text("Zürich".to_owned()),
+            Delta::ToolCall { index: 0, id: "call_1".to_owned(), name: "weather".to_owned() },
+            Delta::Arguments { index: 0, json: "{\"a\":1}".to_owned() },
+        ] {
+            reply.push(&delta);
+        }
+        let whole = reply.finish(Finish::Length);
+        let cut_at = |end| {
+            let mut reply = whole.clone();
+            cut(&mut reply, end);
+            reply
+        };
+        let written = |reply: &Reply| reply.deltas().iter().map(Delta::written).collect::<String>();
+        let all = written(&whole);
+        for end in 0..=all.len() {
+            let reply = cut_at(end);
+            let kept = written(&reply);
+            let name = all.find("weather").unwrap();
+            let expected = if (name..name + "weather".len()).contains(&end) { name } else { end };
+            assert_eq!(kept, all[..all.floor_char_boundary(expected)], "{end}");
+            let is_signed = reply.deltas().contains(&Delta::ReasoningSignature("signed".to_owned()));
+            assert_eq!(is_signed, end >= 3, "half a thought is not signed: {end}");
+        }
+        assert_eq!(cut_at(all.len()), whole);
+        assert_eq!(cut_at(usize::MAX), whole);
     }
 }

@@ -53,7 +53,7 @@ pub(crate) struct MeteredRequest<'a> {
 /// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivered {
-    /// The answer; what a client who has left got of it is only in `text`.
+    /// The answer; of a client who has left, what they got of it.
     pub reply: Arc<Reply>,
     /// The text that was delivered.
     pub text: Arc<str>,
@@ -160,11 +160,11 @@ impl MeteredRequest<'_> {
             answered = answering => answered,
             () = self.client.gone.cancelled() => {
                 let sent = self.client.sent.load(Ordering::Acquire);
-                let (text, delivered, used) = run.meter().delivered(catalogue, run.request(), sent);
+                let (reply, text, delivered, used) = run.meter().delivered(catalogue, run.request(), sent);
                 let price = quote.price_or_max(&delivered).msats;
                 let lost = quote.price_or_max(&used).msats.saturating_sub(price);
                 let (usage, estimated, finish) = (delivered, true, FinishReason::Interrupted);
-                let reply = Arc::new(Reply { parts: Vec::new(), finish: Finish::Other });
+                let reply = Arc::new(reply);
                 let usd = quote.price_or_max(&usage).usd;
                 let text = text.into();
                 return Ok((Delivered { reply, text, usage, estimated, finish, usd }, run, lost));

@@ -141,6 +141,7 @@ impl Sessions {
         // Clients of the AI API say the most that they can use, not what they want.
         let fixed_output = max_output_tokens.filter(|_| prompt.as_text().is_some());
         let (id, now) = (RequestId(id.unwrap_or_else(|| self.core.new_id())), self.core.now());
+        let mut refused = EngineError::Busy;
         for _try in 0..BEGIN_TRIES_MAX {
             let (fee, limit) = (quotes.fee(), quotes.limit()?);
             let request = SessionRequest {
@@ -185,6 +186,7 @@ impl Sessions {
                         return Err(EngineError::InsufficientBalance { required: limit, available });
                     };
                     quotes.work = Quotes::work(model, prompt.as_chat(), Some(output), &terms)?;
+                    refused = EngineError::InsufficientBalance { required: limit, available };
                 }
                 Err(CommitError::Refused(Refusal::KeyUsage(UsageError::Limit(reached)))) => {
                     let left = match reached {
@@ -194,6 +196,7 @@ impl Sessions {
                     let shorter = shortened(&quotes.work, fixed_output, left.saturating_sub(fee));
                     let Some(output) = shorter else { return Err(EngineError::KeyLimit(reached)) };
                     quotes.work = Quotes::work(model, prompt.as_chat(), Some(output), &terms)?;
+                    refused = EngineError::KeyLimit(reached);
                 }
                 Err(CommitError::Refused(Refusal::Session(refused))) => {
                     return Err(EngineError::SessionState(refused));
@@ -201,7 +204,8 @@ impl Sessions {
                 Err(failure) => return Err(failure.into()),
             }
         }
-        Err(EngineError::Busy)
+        // Other requests of the session have what this one needs.
+        Err(refused)
     }
 
     /// An active session. If its deposit is not paid as far as is known, the wallet is asked: the customer may have paid a moment ago.

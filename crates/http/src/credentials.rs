@@ -146,7 +146,8 @@ impl<'a> Incoming<'a> {
         let (scheme, secret) = text.trim().split_once(' ').unwrap_or((text, ""));
         let secret = secret.trim();
         if scheme.eq_ignore_ascii_case("Bearer") {
-            return Ok(Some(secret));
+            // A key that says nothing hides none.
+            return if self.takes_api_key && secret == NO_KEY { self.api_key() } else { Ok(Some(secret)) };
         }
         let (macaroon, preimage) = secret.split_once(':').unwrap_or((secret, ""));
         if preimage.parse::<Preimage>().is_err() {

@@ -141,9 +141,9 @@ async fn the_plain_request_of_an_install_that_ran_is_deleted_once_it_has_ended()
     scene.finish().await;
 }
 
-/// A request that fails has no text, and keeps no deletion open.
+/// A request that has failed may be repeated under its key for a day, and would store a response then: the deletion waits for that.
 #[tokio::test(start_paused = true)]
-async fn work_that_fails_ends_the_deletion_too() {
+async fn work_that_fails_keeps_the_deletion_open_for_as_long_as_it_may_be_repeated() {
     let scene = Scene::open().await;
     let server = Arc::new(scene.server());
     let opened = server.session_with_return("alice@example.com", 1_000).await;
@@ -162,7 +162,32 @@ async fn work_that_fails_ends_the_deletion_too() {
     gate.open();
     assert!(matches!(running.await.unwrap(), Err(EngineError::WorkFailed)));
     server.engine.sweep().await.unwrap();
+    let open = deletion(&scene, owner).await;
+    assert_eq!((open.finished_at, open.deleted.session_requests), (None, 1), "its own text is gone");
+    // The repetition is answered, and its response is deleted.
+    assert_eq!(ask_of_session(&server, opened.id).await.unwrap().response.body, "complete");
+    server.engine.sweep().await.unwrap();
     let over = deletion(&scene, owner).await;
-    assert!(over.finished_at.is_some(), "{over:?}");
+    assert!(over.finished_at.is_some() && over.deleted.responses == 1, "{over:?}");
+    assert!(ask_of_session(&server, opened.id).await.unwrap().response.is_deleted());
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_failed_and_was_not_repeated_ends_the_deletion_when_its_key_expires() {
+    let scene = Scene::open().await;
+    let server = Arc::new(scene.server());
+    let opened = server.session_with_return("alice@example.com", 1_000).await;
+    scene.pay(opened.invoice).await;
+    scene.clock.advance(Duration::from_secs(1));
+    server.session_active(opened.id).await;
+    scene.backend.say_to_work(crate::scene::Answer::of(&["a secret "], crate::scene::Ends::CutOff));
+    assert!(matches!(ask_of_session(&server, opened.id).await, Err(EngineError::WorkFailed)));
+    let owner = TextOwner::Session(opened.id);
+    server.engine.texts.forget(owner).await.unwrap();
+    assert_eq!(deletion(&scene, owner).await.finished_at, None);
+    scene.clock.advance(Duration::from_hours(24) + KEY_LEASE);
+    server.engine.sweep().await.unwrap();
+    assert!(deletion(&scene, owner).await.finished_at.is_some());
     scene.finish().await;
 }

@@ -457,3 +457,14 @@ async fn unknown_fields_and_harmless_values_are_never_refused() {
     body["n"] = 1.into();
     assert_eq!(session.ask(Wire::Chat, &body).await.status, 200);
 }
+
+/// `none` in one header is no key: it hides no key in the other.
+#[tokio::test]
+async fn a_key_that_says_nothing_hides_no_other() {
+    let (app, _sim) = TestApp::scripted(Options::default());
+    let session = app.ai_session(1_000).await;
+    for wire in Wire::ALL {
+        let request = app.ai_request(wire, &wire.body("hello", false)).header("Authorization", "Bearer none");
+        wire.read(&app.ai_send(request.header("X-Api-Key", &session.macaroon)).await, false);
+    }
+}

@@ -441,3 +441,73 @@ async fn a_balance_that_pays_for_less_shortens_the_answer() {
         assert!(record["tokens_completion"].as_u64().unwrap() > 0);
     }
 }
+
+/// Requests without a limit share what there is: none gets a 5xx, and what is charged is what the balance lost.
+#[tokio::test]
+async fn requests_at_once_run_as_far_as_the_balance_allows() {
+    let (app, _sim) = TestApp::scripted(Options::default());
+    for stream in [false, true] {
+        let session = app.ai_session(150).await;
+        let asked = (0..60).map(|n| {
+            let wire = Wire::ALL[n % 3];
+            let mut body = wire.body("hello", stream);
+            let limit = if wire == Wire::Responses { "max_output_tokens" } else { "max_tokens" };
+            body[limit] = 4_096.into();
+            let session = &session;
+            async move { (wire, session.ask(wire, &body).await) }
+        });
+        let answers = futures_util::future::join_all(asked).await;
+        let (mut costs, mut served) = (0, 0);
+        for (wire, answer) in &answers {
+            if answer.status == 200 {
+                costs += wire.read(answer, stream).cost();
+                served += 1;
+            } else {
+                let error = wire.refused(answer, 402);
+                assert_eq!(error["metadata"]["reason"], "balance", "{error}");
+            }
+        }
+        assert!(served > 0);
+        assert_eq!(session.balance().await, 150_000 - costs);
+    }
+}
+
+/// Who leaves a stream that the plan of an install includes, or the pool pays for, has had it.
+#[tokio::test]
+async fn a_stream_that_is_left_is_paid_for_by_the_plan_or_the_pool() {
+    let (app, backend) = TestApp::scripted(generous(10, 1_000));
+    let id = install(1);
+    let token = app.login(&key(1)).await;
+    let pieces: Vec<String> = (0..300).map(|n| format!("piece{n} ")).collect();
+    let borrowed: Vec<&str> = pieces.iter().map(String::as_str).collect();
+    for (n, wire) in Wire::ALL.into_iter().enumerate() {
+        for payer in ["X-Install-Id", "X-Nostr-Token"] {
+            let (script, gate) = Script::of(&borrowed, Ends::Finished(Finish::Stop, Some(USED))).gated(2);
+            backend.say(Script { pace: Duration::from_millis(10), ..script });
+            let request = app.ai_request(wire, &wire.body("hello", true));
+            let request = request.header(payer, if payer == "X-Install-Id" { &id } else { &token });
+            let mut stream = request.send().await.unwrap();
+            let generation = stream.headers()["x-generation-id"].to_str().unwrap().to_owned();
+            gate.reached().await;
+            let mut seen = String::new();
+            while !seen.contains("piece1 ") {
+                seen.push_str(std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap());
+            }
+            drop(stream);
+            gate.open();
+            let mut moved = Moved::default();
+            for _ in 0..2_000 {
+                moved = app.moved(&generation).await;
+                if moved != Moved::default() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            assert_eq!(moved.charged, 0);
+            let paid = if payer == "X-Install-Id" { moved.included } else { moved.granted };
+            assert!(paid > 0, "{wire:?} {payer} {moved:?}");
+        }
+        assert_eq!(app.credits_taken(&id).await, (0, u64::try_from(n).unwrap() + 1));
+        assert_eq!(app.pool().await["reservedMsats"], 0);
+    }
+}

@@ -145,3 +145,58 @@ async fn a_stream_is_not_the_repetition_of_a_whole_answer() {
         assert_eq!(error["metadata"]["code"], json!("idempotency_key_reused"));
     }
 }
+
+/// Who has lost the connection in the middle of a stream asks again with the same key: what was charged is what they get.
+#[tokio::test]
+async fn a_stream_that_was_left_is_repeated_as_far_as_it_was_charged() {
+    let (app, backend) = TestApp::scripted(Options::default());
+    let pieces: Vec<String> = (0..300).map(|n| format!("piece{n} ")).collect();
+    let texts = pieces.iter().map(|piece| Delta::Text(piece.clone()));
+    let call = Delta::ToolCall { index: 0, id: "call_a".to_owned(), name: TOOL.to_owned() };
+    let arguments = pieces.iter().map(|json| Delta::Arguments { index: 0, json: json.clone() });
+    let scripts = [
+        texts.clone().collect::<Vec<_>>(),
+        std::iter::once(Delta::Text("Let me see.".to_owned())).chain([call]).chain(arguments).collect(),
+        std::iter::once(Delta::Reasoning("Hm. ".to_owned())).chain(texts).collect(),
+    ];
+    for wire in Wire::ALL {
+        for (n, pieces) in scripts.iter().enumerate() {
+            let session = app.ai_session(1_000).await;
+            let ends = Ends::Finished(Finish::Stop, Some(USED));
+            let script = Script { pieces: pieces.clone(), ends, gate: None, pace: Duration::from_millis(10) };
+            let (script, gate) = script.gated(4);
+            backend.say(script);
+            let body = wire.body_with_tool("hello", true);
+            let keyed = || session.request(wire, &body).header("Idempotency-Key", "k");
+            let mut stream = keyed().send().await.unwrap();
+            let id = stream.headers()["x-generation-id"].to_str().unwrap().to_owned();
+            gate.reached().await;
+            let mut seen = String::new();
+            while !seen.contains("piece1 ") {
+                seen.push_str(std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap());
+            }
+            drop(stream);
+            gate.open();
+            let again = loop {
+                let again = app.ai_send(keyed()).await;
+                if again.status != 409 {
+                    break again;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            };
+            assert_eq!(again.header("idempotency-replayed"), "true");
+            assert_eq!(again.header("x-generation-id"), id);
+            let record = session.generation(&id).await;
+            assert_eq!(
+                (&record["state"], &record["finish_reason"]),
+                (&json!("complete"), &json!("interrupted"))
+            );
+            let read = wire.read(&again, true);
+            let said = if n == 1 { read.calls[0].2.clone() } else { read.text.clone() };
+            assert!(said.starts_with("piece0 piece1 "), "{wire:?} {n}: {read:?}");
+            assert_eq!(read.finish, "length", "it is not whole");
+            assert_eq!(record["cost_msats"], read.cost());
+            assert_eq!(session.balance().await, 1_000_000 - read.cost());
+        }
+    }
+}

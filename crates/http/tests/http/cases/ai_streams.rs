@@ -294,3 +294,40 @@ async fn a_function_is_called_and_its_result_is_read() {
         }
     }
 }
+
+/// After 15 seconds, what keeps the connection open is what the API's clients ignore. The test takes as long.
+#[tokio::test]
+async fn a_long_silence_is_broken_by_what_clients_ignore() {
+    let (app, backend) = TestApp::scripted(Options::default());
+    let session = app.ai_session(1_000).await;
+    let mut waiting = Vec::new();
+    for wire in Wire::ALL {
+        let (script, gate) = Script::of(&["a", "b"], Ends::Finished(Finish::Stop, Some(USED))).gated(1);
+        backend.say(script);
+        let mut response = session.request(wire, &wire.body("hello", true)).send().await.unwrap();
+        waiting.push(async move {
+            let (mut text, mut silent_since) = (String::new(), Instant::now());
+            let kept = loop {
+                let bytes = response.chunk().await.unwrap().unwrap();
+                let more = std::str::from_utf8(&bytes).unwrap();
+                if text.contains("\"a\"") {
+                    break more.to_owned();
+                }
+                text.push_str(more);
+                silent_since = Instant::now();
+            };
+            assert!(silent_since.elapsed() >= Duration::from_secs(14), "{wire:?} {kept:?}");
+            if wire == Wire::Messages {
+                assert_eq!(kept, "event: ping\ndata: {\"type\":\"ping\"}\n\n");
+            } else {
+                assert!(
+                    kept.starts_with(':') && kept.ends_with("\n\n") && kept.lines().count() == 2,
+                    "{kept:?}"
+                );
+            }
+            gate.open();
+            assert!(response.text().await.unwrap().contains("\"b\""), "the stream goes on");
+        });
+    }
+    futures_util::future::join_all(waiting).await;
+}

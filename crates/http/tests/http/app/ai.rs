@@ -330,7 +330,14 @@ fn read_response_events(stream: &str) -> Read {
                 read.response(&event["response"]);
                 assert_eq!(id, read.id);
                 if read.error.is_null() {
-                    assert_eq!(event["response"]["output"], json!(items));
+                    let output = event["response"]["output"].as_array().unwrap();
+                    // Clients do what a call says as soon as it is done: one that was cut never is.
+                    let is_done =
+                        |item: &&Value| item["type"] != "function_call" || item["status"] == "completed";
+                    assert_eq!(
+                        output.iter().filter(is_done).collect::<Vec<_>>(),
+                        items.iter().collect::<Vec<_>>()
+                    );
                     for count in ["input_tokens", "output_tokens", "total_tokens"] {
                         assert!(read.usage[count].is_u64(), "{event}");
                     }

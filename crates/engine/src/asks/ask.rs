@@ -51,6 +51,7 @@ impl Asks {
             idempotency = None;
             begun = self.begin(&new, None).await;
         }
+        let is_derived = idempotency.as_ref().is_some_and(|request| request.origin != KeyOrigin::Client);
         let running = match begun? {
             Begun::Running(running) => running,
             Begun::Replayed(response) => return Ok(response),
@@ -68,8 +69,8 @@ impl Asks {
             };
             match worked {
                 Ok(worked) => {
-                    // Who tries again did not get the answer: half of one is not repeated.
-                    let is_answer = !(new.prompt.as_text().is_none() && worked.is_abandoned());
+                    // A client that tries again by itself did not get the answer, and half of one is no answer.
+                    let is_answer = !(worked.is_abandoned() && (is_derived || worked.is_nothing()));
                     let finish = key.clone().filter(|_| is_answer).map(|key| (key, Arc::clone(&render)));
                     let finished = self.finish(&running, new.prompt.hash(), worked, finish).await;
                     if let Some(key) = key.clone().filter(|_| !is_answer) {

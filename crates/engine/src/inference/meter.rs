@@ -62,7 +62,7 @@ impl Meter {
             let metered = self.lock();
             let end = metered.written.floor_char_boundary(sent.min(metered.written.len()));
             let written = metered.written.get(..end).unwrap_or_default().to_owned();
-            (metered.reply.clone().finish(Finish::Other), written)
+            (metered.reply.clone().finish(Finish::Length), written)
         };
         reply.truncate(written.len());
         let delivered = self.with_reported_input(count(catalogue, request, &written));

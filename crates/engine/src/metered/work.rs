@@ -217,6 +217,11 @@ impl MeteredRequest<'_> {
 }
 
 impl Worked {
+    /// Whether the backend was not even asked, and no evaluation has cost anything.
+    pub(crate) fn is_nothing(&self) -> bool {
+        matches!(self.done, Done::NotAsked) && self.cost.is_zero()
+    }
+
     /// Whether the client has left before the end of the answer.
     pub(crate) const fn is_abandoned(&self) -> bool {
         self.is_abandoned

@@ -81,6 +81,7 @@ impl Sessions {
             Attached::Answered(response) => return Ok(KeyedResponse::replay(response)),
         };
         let _slot = self.slots.take().await?;
+        let is_derived = idempotency.as_ref().is_some_and(|request| request.origin != KeyOrigin::Client);
         let running = match self.begin(new, idempotency).await? {
             Begun::Running(running) => running,
             Begun::Replayed(response) => return Ok(response),
@@ -100,9 +101,9 @@ impl Sessions {
                     return Err(EngineError::WorkFailed);
                 }
             };
-            // Who tries again did not get the answer: half of one is not repeated.
-            let is_chat = running.prompt.as_text().is_none();
-            let is_answer = !(is_chat && worked.as_ref().is_ok_and(Worked::is_abandoned));
+            // A client that tries again by itself did not get the answer, and half of one is no answer; nor is nothing at all.
+            let is_none = |worked: &Worked| worked.is_abandoned() && (is_derived || worked.is_nothing());
+            let is_answer = !worked.as_ref().is_ok_and(is_none);
             let finished = self.finish(&running, worked, finish.filter(|_| is_answer)).await?;
             Ok((KeyedResponse::new(render.render(&finished)), is_answer))
         };
@@ -142,6 +143,7 @@ impl Sessions {
         // Clients of the AI API say the most that they can use, not what they want.
         let fixed_output = max_output_tokens.filter(|_| prompt.as_text().is_some());
         let (id, now) = (RequestId(id.unwrap_or_else(|| self.core.new_id())), self.core.now());
+        let mut refused = EngineError::Busy;
         for _try in 0..BEGIN_TRIES_MAX {
             let (fee, limit) = (quotes.fee(), quotes.limit()?);
             let request = SessionRequest {
@@ -188,6 +190,7 @@ impl Sessions {
                         return Err(EngineError::InsufficientBalance { required: limit, available });
                     };
                     quotes.work = Quotes::work(model, prompt.as_chat(), Some(output), &terms)?;
+                    refused = EngineError::InsufficientBalance { required: limit, available };
                 }
                 Err(CommitError::Refused(Refusal::KeyUsage(UsageError::Limit(reached)))) => {
                     let left = match reached {
@@ -197,6 +200,7 @@ impl Sessions {
                     let shorter = shortened(&quotes.work, fixed_output, left.saturating_sub(fee));
                     let Some(output) = shorter else { return Err(EngineError::KeyLimit(reached)) };
                     quotes.work = Quotes::work(model, prompt.as_chat(), Some(output), &terms)?;
+                    refused = EngineError::KeyLimit(reached);
                 }
                 Err(CommitError::Refused(Refusal::Session(refused))) => {
                     return Err(EngineError::SessionState(refused));
@@ -210,7 +214,8 @@ impl Sessions {
                 Err(failure) => return Err(failure.into()),
             }
         }
-        Err(EngineError::Busy)
+        // Other requests of the session have what this one needs.
+        Err(refused)
     }
 
     /// An active session. If its deposit is not paid as far as is known, the wallet is asked: the customer may have paid a moment ago.

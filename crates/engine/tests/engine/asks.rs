@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 /// Says where the work ran and what is left, so that a replay can be told from a new answer.
 #[derive(Debug)]
-struct Plainly;
+pub struct Plainly;
 
 impl RenderAsk for Plainly {
     fn render(&self, finished: &FinishedAsk) -> StoredResponse {

@@ -35,5 +35,6 @@ mod slow_calls;
 mod soak;
 mod stopping;
 mod sweeps;
+mod texts;
 mod usage;
 mod wallet_faults;

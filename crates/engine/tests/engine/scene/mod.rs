@@ -13,7 +13,7 @@ pub use addresses::Addresses;
 pub use backend::{Answer, Backend, Ends, Gate, Point};
 pub use power::{Op, When};
 pub use prices::Prices;
-pub use server::{BoughtNode, Server, job_of, keyed};
+pub use server::{BoughtNode, KEY_LEASE, Server, job_of, keyed};
 pub use store::StoreFaults;
 pub use time::SceneClock;
 

@@ -1,5 +1,6 @@
 //! A running server, one for each test.
 
+mod ai;
 mod answer;
 mod events;
 mod identities;
@@ -8,13 +9,16 @@ mod jobs;
 mod long_answers;
 mod prices;
 mod raw;
+mod scripted;
 
+pub(crate) use ai::{AiSession, Moved, Read, TOOL, Wire, frames};
 pub(crate) use answer::Answer;
 pub(crate) use events::{Event, Events, ids, text_of};
 pub(crate) use identities::{event, key, signature_of};
 pub(crate) use installs::{install, licence, licence_key};
 pub(crate) use long_answers::LONG;
 pub(crate) use prices::SwitchedPrice;
+pub(crate) use scripted::{Ends, Gate, Script, Scripted};
 
 use crate::store;
 use actix_web::dev::ServerHandle;
@@ -28,6 +32,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tithe_clock::{Clock, Entropy, ManualClock, SystemClock, SystemEntropy, Timestamp};
 use tithe_engine::bootstraps::BootstrapPlan;
+use tithe_engine::inference::Inference;
 use tithe_engine::{Engine, Hardware, Ports, Running, Settings};
 use tithe_http::{AdminToken, AppState, HttpSettings, LimitSettings, MetricsPage, PublicUrl};
 use tithe_lightning::{Network, TestPayer};
@@ -68,6 +73,8 @@ pub(crate) struct Options {
     pub(crate) limits: LimitSettings,
     /// Where warnings may be sent.
     pub(crate) webhooks: Destinations,
+    /// The backend; `None` means the simulation.
+    pub(crate) inference: Option<Arc<dyn Inference>>,
     /// The operator's own machine, if there is one.
     pub(crate) hardware: Option<Hardware>,
     /// The token of the admin API and of the metrics; without one there are none.
@@ -116,6 +123,7 @@ impl Default for Options {
             retired: Vec::new(),
             limits: unlimited(),
             webhooks: Destinations::Any,
+            inference: None,
             hardware: None,
             admin_token: Some(ADMIN_TOKEN),
         }
@@ -184,7 +192,7 @@ impl TestApp {
             let ports = Ports {
                 store,
                 wallet: wallet.clone(),
-                inference: Arc::new(LongAnswers::default()),
+                inference: options.inference.unwrap_or_else(|| Arc::new(LongAnswers::default())),
                 hardware: options.hardware,
                 prices: prices.clone(),
                 clock,

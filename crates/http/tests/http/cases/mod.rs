@@ -1,6 +1,12 @@
 //! The tests, which run on every store.
 
 mod admin;
+mod ai_account;
+mod ai_errors;
+mod ai_models;
+mod ai_money;
+mod ai_replays;
+mod ai_streams;
 mod asks;
 mod bad_input;
 mod bootstraps;
@@ -11,6 +17,7 @@ mod ends;
 mod events;
 mod faults;
 mod flow;
+mod forgotten;
 mod free_tier;
 mod garbage;
 mod habits;

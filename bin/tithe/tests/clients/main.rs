@@ -1,0 +1,112 @@
+//! Clients of OpenAI's and Anthropic's APIs, unchanged, as customers of a real server: `just test-clients`.
+//!
+//! Each script gets the server's URL as `TITHE_URL`, the key of a session with a balance as `TITHE_KEY`, and that of a session that
+//! nobody has paid as `TITHE_POOR_KEY`.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test fails"
+)]
+
+mod codex;
+mod page;
+mod program;
+#[expect(dead_code, reason = "other tests use more of it")]
+#[path = "../server/mod.rs"]
+mod server;
+mod shop;
+
+use program::{node, python};
+use shop::Shop;
+
+/// Runs a client's script as a customer of a server of its own, with these settings.
+async fn is_served(script: std::process::Command, settings: &[(&str, &str)]) {
+    let shop = Shop::open(settings).await;
+    let printed = shop.run(script);
+    assert!(printed.contains("is served"), "{printed}");
+    shop.close().await;
+}
+
+/// Those that are quickly installed, and run in CI.
+mod short {
+    use super::*;
+
+    #[tokio::test]
+    #[ignore = "needs clients: `just test-clients`"]
+    async fn openai_for_python() {
+        is_served(python("openai_client.py"), &[]).await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs clients: `just test-clients`"]
+    async fn openai_for_javascript() {
+        is_served(node("openai_client.mjs"), &[]).await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs clients: `just test-clients`"]
+    async fn anthropic_for_python() {
+        is_served(python("anthropic_client.py"), &[]).await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs clients: `just test-clients`"]
+    async fn anthropic_for_javascript() {
+        is_served(node("anthropic_client.mjs"), &[]).await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs clients: `just test-clients`"]
+    async fn codex_completes_a_turn() {
+        codex::completes_a_turn().await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs clients: `just test-clients`"]
+    async fn codex_takes_a_lack_of_balance_for_final() {
+        codex::takes_a_lack_of_balance_for_final().await;
+    }
+}
+
+mod long {
+    use super::*;
+
+    #[tokio::test]
+    #[ignore = "needs clients: `just test-clients`"]
+    async fn litellm() {
+        is_served(python("litellm_client.py"), &[]).await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs clients: `just test-clients`"]
+    async fn langchain() {
+        is_served(python("langchain_client.py"), &[]).await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs clients: `just test-clients`"]
+    async fn ai_sdk() {
+        is_served(node("ai_sdk_client.mjs"), &[]).await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs clients: `just test-clients`"]
+    async fn the_page_on_clients_works_as_it_is_written() {
+        page::works_as_it_is_written().await;
+    }
+
+    /// Only where `TITHE_TEST_LLAMA_URL` names a llama-server: `.ci/with-llama just test-clients`.
+    #[tokio::test]
+    #[ignore = "needs clients: `just test-clients`"]
+    async fn openai_for_python_at_a_real_model() {
+        let Ok(url) = std::env::var("TITHE_TEST_LLAMA_URL") else { return };
+        let key = std::env::var("TITHE_TEST_LLAMA_KEY").unwrap_or_default();
+        let backend = format!("{url}/v1");
+        let settings =
+            [("TITHE_INFERENCE", "openai"), ("TITHE_INFERENCE_URL", &*backend), ("TITHE_INFERENCE_API_KEY", &*key)];
+        let tiny = [("TITHE_EVAL_MODEL", "tiny"), ("TITHE_WORK_MODEL", "tiny"), ("TITHE_MODELS", shop::MODELS)];
+        is_served(python("real_model_client.py"), &[&settings[..], &tiny[..]].concat()).await;
+    }
+}

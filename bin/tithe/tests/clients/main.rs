@@ -10,7 +10,7 @@
     reason = "a panic is how a test fails"
 )]
 
-mod codex;
+mod agents;
 mod page;
 mod program;
 #[expect(dead_code, reason = "other tests use more of it")]
@@ -21,11 +21,27 @@ mod shop;
 use program::{node, python};
 use shop::Shop;
 
+/// The model of `.ci/with-llama`.
+const TINY: &str = r#"
+    as_of = "2026-11-20"
+    source = "made up"
+    [[model]]
+    name = "tiny"
+    vendor = "test"
+    context_tokens = 4096
+    max_output_tokens = 1024
+    default_max_output_tokens = 64
+    input_usd = "3"
+    cached_input_usd = "0.3"
+    output_usd = "15"
+    tokenizer = "bytes"
+"#;
+
 /// Runs a client's script as a customer of a server of its own, with these settings.
 async fn is_served(script: std::process::Command, settings: &[(&str, &str)]) {
     let shop = Shop::open(settings).await;
     let printed = shop.run(script);
-    assert!(printed.contains("is served"), "{printed}");
+    assert!(printed.contains(" is served"), "{printed}");
     shop.close().await;
 }
 
@@ -59,14 +75,14 @@ mod short {
 
     #[tokio::test]
     #[ignore = "needs clients: `just test-clients`"]
-    async fn codex_completes_a_turn() {
-        codex::completes_a_turn().await;
+    async fn codex_completes_its_turns() {
+        agents::codex_completes_its_turns().await;
     }
 
     #[tokio::test]
     #[ignore = "needs clients: `just test-clients`"]
-    async fn codex_takes_a_lack_of_balance_for_final() {
-        codex::takes_a_lack_of_balance_for_final().await;
+    async fn codex_ends_for_lack_of_balance() {
+        agents::codex_ends_for_lack_of_balance().await;
     }
 }
 
@@ -93,6 +109,12 @@ mod long {
 
     #[tokio::test]
     #[ignore = "needs clients: `just test-clients`"]
+    async fn claude_code_ends_for_lack_of_balance() {
+        agents::claude_code_ends_for_lack_of_balance().await;
+    }
+
+    #[tokio::test]
+    #[ignore = "needs clients: `just test-clients`"]
     async fn the_page_on_clients_works_as_it_is_written() {
         page::works_as_it_is_written().await;
     }
@@ -103,10 +125,16 @@ mod long {
     async fn openai_for_python_at_a_real_model() {
         let Ok(url) = std::env::var("TITHE_TEST_LLAMA_URL") else { return };
         let key = std::env::var("TITHE_TEST_LLAMA_KEY").unwrap_or_default();
-        let backend = format!("{url}/v1");
-        let settings =
-            [("TITHE_INFERENCE", "openai"), ("TITHE_INFERENCE_URL", &*backend), ("TITHE_INFERENCE_API_KEY", &*key)];
-        let tiny = [("TITHE_EVAL_MODEL", "tiny"), ("TITHE_WORK_MODEL", "tiny"), ("TITHE_MODELS", shop::MODELS)];
-        is_served(python("real_model_client.py"), &[&settings[..], &tiny[..]].concat()).await;
+        let (backend, models) = (format!("{url}/v1"), tempfile::NamedTempFile::new().unwrap());
+        std::fs::write(models.path(), TINY).unwrap();
+        let settings = [
+            ("TITHE_INFERENCE", "openai"),
+            ("TITHE_INFERENCE_URL", &*backend),
+            ("TITHE_INFERENCE_API_KEY", &*key),
+            ("TITHE_MODELS", models.path().to_str().unwrap()),
+            ("TITHE_EVAL_MODEL", "tiny"),
+            ("TITHE_WORK_MODEL", "tiny"),
+        ];
+        is_served(python("real_model_client.py"), &settings).await;
     }
 }

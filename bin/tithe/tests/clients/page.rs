@@ -63,7 +63,7 @@ impl Block {
             other => panic!("no program runs {other:?}"),
         };
         let tithe = Path::new(env!("CARGO_BIN_EXE_tithe")).parent().unwrap().to_owned();
-        let programs = [tithe, folder().join("node_modules/.bin"), folder().join("programs")];
+        let programs = [tithe, folder().join("programs"), folder().join("node_modules/.bin")];
         let path = std::env::split_paths(&std::env::var_os("PATH").unwrap()).collect::<Vec<_>>();
         let path = std::env::join_paths(programs.into_iter().chain(path)).unwrap();
         command.current_dir(shop.folder.path()).env("PATH", path);

@@ -11,6 +11,7 @@
 )]
 
 mod agents;
+mod odd_streams;
 mod page;
 mod program;
 #[expect(dead_code, reason = "other tests use more of it")]
@@ -71,6 +72,12 @@ mod short {
     #[ignore = "needs clients: `just test-clients`"]
     async fn anthropic_for_javascript() {
         is_served(node("anthropic_client.mjs"), &[]).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "needs clients: `just test-clients`"]
+    async fn odd_streams_of_a_backend_become_plain_ones() {
+        odd_streams::become_plain_ones().await;
     }
 
     #[tokio::test]

@@ -74,6 +74,12 @@ mod short {
         is_served(node("anthropic_client.mjs"), &[]).await;
     }
 
+    #[tokio::test]
+    #[ignore = "needs clients: `just test-clients`"]
+    async fn what_is_sent_again_with_a_key_is_charged_once() {
+        is_served(python("retries_client.py"), &[]).await;
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     #[ignore = "needs clients: `just test-clients`"]
     async fn odd_streams_of_a_backend_become_plain_ones() {

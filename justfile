@@ -32,7 +32,7 @@ layers:
 
 # Build each domain crate alone, as another service would, with the features it has by default, and with none
 alone:
-    for crate in label money clock pricing trust ledger lightning free-tier paywall jobs sessions bootstrap payouts; do cargo build --quiet --package "tithe-$crate"; done
+    for crate in label money clock pricing trust ledger lightning free-tier paywall jobs sessions bootstrap payouts chat openai-chat openai-responses anthropic-messages; do cargo build --quiet --package "tithe-$crate"; done
     cargo build --quiet --package tithe-pricing --no-default-features
 
 # Package the domain crates, and run the example of another service on the packages
@@ -42,7 +42,7 @@ package:
 # Compare the public API of the domain crates with that of a Git revision, by the rules of semantic versioning
 semver revision="HEAD":
     command -v cargo-semver-checks >/dev/null || cargo install --locked cargo-semver-checks
-    cargo semver-checks --baseline-rev {{ revision }} --package tithe-label --package tithe-money --package tithe-clock --package tithe-pricing --package tithe-trust --package tithe-ledger --package tithe-lightning --package tithe-free-tier --package tithe-paywall --package tithe-jobs --package tithe-sessions --package tithe-bootstrap --package tithe-payouts
+    cargo semver-checks --baseline-rev {{ revision }} --package tithe-label --package tithe-money --package tithe-clock --package tithe-pricing --package tithe-trust --package tithe-ledger --package tithe-lightning --package tithe-free-tier --package tithe-paywall --package tithe-jobs --package tithe-sessions --package tithe-bootstrap --package tithe-payouts --package tithe-chat --package tithe-openai-chat --package tithe-openai-responses --package tithe-anthropic-messages
 
 # Write docs/openapi.json anew
 openapi:

@@ -100,6 +100,28 @@ impl Reply {
         texts.collect()
     }
 
+    /// Cuts the answer after so many bytes of what the model has written; calls of functions that have not begun by then are left out.
+    pub fn truncate(&mut self, bytes: usize) {
+        let mut left = bytes;
+        let mut cut = |text: &mut String| {
+            let whole = text.len();
+            text.truncate(text.floor_char_boundary(left.min(whole)));
+            // Nothing follows what was cut.
+            left = if text.len() < whole { 0 } else { left.saturating_sub(whole) };
+            !text.is_empty()
+        };
+        self.parts.retain_mut(|part| match part {
+            Part::Text(text) => cut(text),
+            Part::Reasoning(reasoning) => cut(&mut reasoning.text),
+            Part::ToolCall(call) => {
+                let has_begun = cut(&mut call.name);
+                cut(&mut call.arguments);
+                has_begun
+            }
+            Part::Image(_) | Part::ToolResult(_) => false,
+        });
+    }
+
     /// The answer in pieces, as if it had been streamed. None of them is empty.
     #[must_use]
     pub fn deltas(&self) -> Vec<Delta> {
@@ -257,6 +279,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_cut_answer_is_no_longer_than_what_was_written(text in "\\PC{0,20}", name in "[a-z]{1,8}", json in "\\PC{0,20}", bytes in 0usize..80) {
+            let call = Part::ToolCall(ToolCall { id: "c".into(), name, arguments: json });
+            let whole = Reply { parts: vec![Part::Text(text), call], finish: Finish::Other };
+            let mut cut = whole.clone();
+            cut.truncate(bytes);
+            let written = |reply: &Reply| reply.deltas().iter().map(Delta::written).collect::<String>();
+            prop_assert!(written(&cut).len() <= bytes);
+            prop_assert!(written(&whole).starts_with(&written(&cut)));
+            // No more is lost than a character.
+            prop_assert!(written(&cut).len() + 4 > bytes.min(written(&whole).len()));
+        }
+
         #[test]
         fn it_does_not_matter_where_text_is_cut(text in "\\PC{1,40}", cuts in prop::collection::vec(1usize..5, 0..20)) {
             let mut rest: Vec<char> = text.chars().collect();

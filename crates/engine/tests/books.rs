@@ -13,7 +13,7 @@ use tithe_clock::Timestamp;
 use tithe_engine::audit::audit;
 use tithe_engine::books::Posting;
 use tithe_engine::jobs::{Fault, Verdict, WorkOutcome};
-use tithe_engine::records::{IdempotencyId, IdempotencyRequest, StoredResponse};
+use tithe_engine::records::{IdempotencyId, IdempotencyRequest, KeyOrigin, StoredResponse};
 use tithe_engine::store::{AuditRow, BatchStore};
 use tithe_jobs::{JobChange, JobRepository, Lease, LeaseOwner};
 use tithe_ledger::{AccountId, HoldId, TransferKey, TransferKind};
@@ -91,7 +91,13 @@ fn key_id(n: u8) -> IdempotencyId {
 
 fn keyed(n: u8, fingerprint: u8) -> IdempotencyRequest {
     let keep = Duration::from_hours(24);
-    IdempotencyRequest { id: key_id(n), fingerprint: [fingerprint; 32], keep, lease: LEASE }
+    IdempotencyRequest {
+        id: key_id(n),
+        fingerprint: [fingerprint; 32],
+        keep,
+        lease: LEASE,
+        origin: KeyOrigin::Client,
+    }
 }
 
 fn told(n: u8) -> StoredResponse {

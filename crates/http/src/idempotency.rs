@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use std::time::Duration;
 use tithe_engine::Settings;
 use tithe_engine::idempotency::{KeyedResponse, Seen};
-use tithe_engine::records::{IdempotencyId, IdempotencyRequest};
+use tithe_engine::records::{IdempotencyId, IdempotencyRequest, KeyOrigin};
 use tithe_ledger::credits::InstallId;
 use tithe_trust::NostrPubkey;
 
@@ -24,6 +24,7 @@ pub(crate) struct Key {
     fingerprint: [u8; 32],
     keep: Duration,
     lease: Duration,
+    origin: KeyOrigin,
 }
 
 /// The shortest key that protects the response to a request without credentials, in characters.
@@ -50,8 +51,8 @@ impl Key {
 
     /// The keyed request of whoever is known by `scope`.
     pub(crate) fn in_scope(self, scope: String) -> IdempotencyRequest {
-        let Self { text: key, fingerprint, keep, lease } = self;
-        IdempotencyRequest { id: IdempotencyId { scope, key }, fingerprint, keep, lease }
+        let Self { text: key, fingerprint, keep, lease, origin } = self;
+        IdempotencyRequest { id: IdempotencyId { scope, key }, fingerprint, keep, lease, origin }
     }
 }
 
@@ -98,9 +99,14 @@ async fn begin_keyed(
     let Some(key) = key else { return Ok(Begun::New(incoming.identify(state)?, None)) };
     let credentials = incoming.credentials(state)?;
     let identities = &state.engine.identities;
+    let is_derived = key.origin != KeyOrigin::Client;
     let Some(request) = keyed(key, identities.identify_repeated(&credentials)?)? else {
         return Ok(Begun::New(incoming.identify(state)?, None));
     };
+    if is_derived {
+        // Each try has credentials of its own.
+        return Ok(Begun::New(incoming.identify(state)?, Some(Box::new(request))));
+    }
     let (idempotency, asked) = (state.engine.idempotency.clone(), request.clone());
     match state.run(async move { idempotency.seen(&asked).await }).await? {
         Seen::Answered(response) => Ok(Begun::Answered(KeyedResponse::replay(response))),
@@ -131,20 +137,53 @@ pub(crate) fn read(request: &HttpRequest, body: &[u8], settings: &Settings) -> R
     if key.is_empty() || key.len() > 255 {
         return Err(wrong("expected 1 to 255 characters"));
     }
-    let fingerprint = Sha256::new()
+    Ok(Some(Key {
+        text: key.to_owned(),
+        fingerprint: fingerprint(request, body),
+        keep: settings.idempotency_keep,
+        lease: settings.idempotency_lease,
+        origin: KeyOrigin::Client,
+    }))
+}
+
+/// The number of the try that OpenAI's and Anthropic's clients are at: 0 is the first. They try again after a time-out with the same body
+/// and without an idempotency key.
+const RETRY_COUNT: &str = "X-Stainless-Retry-Count";
+
+/// How long an answer is kept for a client that says how often it has tried: it tries again within seconds.
+const RETRY_KEEP: Duration = Duration::from_mins(10);
+
+/// The idempotency key of a request of the AI API: its own, or one that is derived from a request that says how often it was tried. A
+/// repetition is the request that has just been done, or still runs, not another one.
+pub(crate) fn read_or_derive(
+    request: &HttpRequest,
+    body: &[u8],
+    settings: &Settings,
+) -> Result<Option<Key>, Problem> {
+    if let Some(key) = read(request, body, settings)? {
+        return Ok(Some(key));
+    }
+    let count = request.headers().get(RETRY_COUNT).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
+    Ok(count.map(|count| {
+        let fingerprint = fingerprint(request, body);
+        Key {
+            text: format!("retried:{}", hex::encode(fingerprint)),
+            fingerprint,
+            keep: RETRY_KEEP,
+            lease: settings.idempotency_lease,
+            origin: if count == 0 { KeyOrigin::FirstTry } else { KeyOrigin::Repetition },
+        }
+    }))
+}
+
+fn fingerprint(request: &HttpRequest, body: &[u8]) -> [u8; 32] {
+    let hash = Sha256::new()
         .chain_update(request.method().as_str())
         .chain_update([0])
         .chain_update(request.path())
         .chain_update([0])
-        .chain_update(body)
-        .finalize()
-        .into();
-    Ok(Some(Key {
-        text: key.to_owned(),
-        fingerprint,
-        keep: settings.idempotency_keep,
-        lease: settings.idempotency_lease,
-    }))
+        .chain_update(body);
+    hash.finalize().into()
 }
 
 /// The problem of a request whose response was deleted.

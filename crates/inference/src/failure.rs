@@ -3,7 +3,7 @@
 use crate::transport::{BackendText, position};
 use reqwest::StatusCode;
 use std::time::Duration;
-use tithe_engine::inference::InferenceError;
+use tithe_engine::inference::{ChatRequest, InferenceError};
 
 /// A backend failure: the `source()` of every [`InferenceError`] of this crate that has one.
 ///
@@ -89,6 +89,26 @@ impl BackendFailure {
         self.names_parameter("output limit was reached")
     }
 
+    /// Whether what a client of the AI API has sent may be at fault: it is passed on as it is, so that a backend may refuse any of it. What
+    /// is certainly the operator's is named by its code.
+    fn may_be_the_clients(&self) -> bool {
+        const OPERATORS: [&str; 7] = [
+            "insufficient_quota",
+            "billing_error",
+            "credit balance is too low",
+            "model_not_found",
+            "invalid_api_key",
+            "authentication_error",
+            "permission_error",
+        ];
+        match self {
+            Self::Status { status, body } => {
+                matches!(status.as_u16(), 400 | 422) && !OPERATORS.iter().any(|words| body.contains(words))
+            }
+            _ => false,
+        }
+    }
+
     /// The failure behind an error of this crate.
     pub(crate) fn behind(error: &InferenceError) -> Option<&Self> {
         std::error::Error::source(error)?.downcast_ref()
@@ -117,6 +137,16 @@ impl BackendFailure {
 
     pub(crate) fn nonsense(self) -> InferenceError {
         InferenceError::Nonsense(Some(Box::new(self)))
+    }
+}
+
+/// Blames the request, not the operator, for what a backend refuses of a request that a client of the AI API has written.
+pub(crate) fn of_request(request: &ChatRequest, error: InferenceError) -> InferenceError {
+    let is_clients = request.chat.original.is_some()
+        && BackendFailure::behind(&error).is_some_and(BackendFailure::may_be_the_clients);
+    match error {
+        InferenceError::Misconfigured(source) if is_clients => InferenceError::Refused(source),
+        error => error,
     }
 }
 

@@ -1,47 +1,17 @@
 //! Catalogues as TOML files.
 
 mod entry;
+mod error;
 mod write;
+
+pub use error::CatalogueError;
 
 use crate::{Catalogue, Model};
 use entry::CatalogueFile;
 use std::collections::BTreeMap;
-use tithe_money::MoneyError;
 
 /// The built-in catalogue: public list prices, with their date and source.
 const BUILT_IN: &str = include_str!("../models.toml");
-
-/// The reason why a catalogue is invalid. The message names the model and the field.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CatalogueError {
-    /// The text is not TOML of the expected form.
-    #[error("invalid model catalogue: {0}")]
-    Form(#[from] toml::de::Error),
-    /// A price is not a decimal number of dollars.
-    #[error("model {model:?}: {field} is {value:?}: {source}")]
-    Price {
-        /// The model.
-        model: String,
-        /// The field.
-        field: &'static str,
-        /// The field's value.
-        value: String,
-        /// The cause.
-        source: MoneyError,
-    },
-    /// A value is unknown or out of range.
-    #[error("model {model:?}: {problem}")]
-    Value {
-        /// The model.
-        model: String,
-        /// The problem.
-        problem: String,
-    },
-    /// Two entries have the same name.
-    #[error("duplicate model: {0:?}")]
-    Duplicate(String),
-}
 
 impl Catalogue {
     /// The built-in catalogue.

@@ -10,10 +10,10 @@ use super::service::Asks;
 use crate::committer::CommitError;
 use crate::error::EngineError;
 use crate::error_chain::chain;
-use crate::idempotency::KeyedResponse;
+use crate::idempotency::{Attached, KeyedResponse};
 use crate::inference::{Inference, InferenceError};
 use crate::metered::{Done, Failure, MeteredRequest, Worked};
-use crate::records::{IdempotencyId, IdempotencyRequest};
+use crate::records::{IdempotencyId, IdempotencyRequest, KeyOrigin};
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_free_tier::{RequestHash, ReservationId};
@@ -40,16 +40,16 @@ impl Asks {
         idempotency: Option<IdempotencyRequest>,
         render: Arc<dyn RenderAsk>,
     ) -> Result<KeyedResponse, EngineError> {
-        if let Some(request) = &idempotency
-            && let Some(response) = self.idempotency.stored(request).await?
-        {
-            return Ok(KeyedResponse::replay(response));
-        }
+        let idempotency = match self.idempotency.attach(idempotency).await? {
+            Attached::Begin(idempotency) => idempotency,
+            Attached::Answered(response) => return Ok(KeyedResponse::replay(response)),
+        };
         let running = match self.begin(&new, idempotency.as_ref()).await? {
             Begun::Running(running) => running,
             Begun::Replayed(response) => return Ok(response),
         };
         let span = info_span!("ask", ask_id = %running.id);
+        let is_derived = idempotency.as_ref().is_some_and(|request| request.origin != KeyOrigin::Client);
         let key = idempotency.map(|request| request.id);
         let done = async {
             let worked = tokio::select! {
@@ -61,8 +61,14 @@ impl Asks {
             };
             match worked {
                 Ok(worked) => {
-                    let finish = key.clone().map(|key| (key, Arc::clone(&render)));
-                    self.finish(&running, new.prompt.hash(), worked, finish).await
+                    // Who tries again did not get the answer: half of one is not repeated.
+                    let is_answer = !(is_derived && worked.is_interrupted());
+                    let finish = key.clone().filter(|_| is_answer).map(|key| (key, Arc::clone(&render)));
+                    let finished = self.finish(&running, new.prompt.hash(), worked, finish).await;
+                    if let Some(key) = key.clone().filter(|_| !is_answer) {
+                        self.idempotency.release_of(key, Some(running.id)).await;
+                    }
+                    finished
                 }
                 Err(failure) => Err(failure),
             }

@@ -9,4 +9,5 @@ mod service;
 pub use begin::{IdempotencyBegin, KeyBegun};
 pub use finish::IdempotencyFinish;
 pub use release::IdempotencyRelease;
+pub(crate) use service::Attached;
 pub use service::{Idempotency, KeyedResponse, Seen};

@@ -7,8 +7,9 @@ use crate::core::Core;
 use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::identities::RequestSignature;
-use crate::records::{IdempotencyId, IdempotencyRequest, IdempotencyState, StoredResponse};
+use crate::records::{IdempotencyId, IdempotencyRequest, IdempotencyState, KeyOrigin, StoredResponse};
 use std::sync::Arc;
+use std::time::Duration;
 use tracing::warn;
 use uuid::Uuid;
 
@@ -32,6 +33,17 @@ impl KeyedResponse {
         Self { response, replayed: true }
     }
 }
+
+/// How a request goes on that may have been done before.
+pub(crate) enum Attached {
+    /// It is to be done, under this key.
+    Begin(Option<IdempotencyRequest>),
+    /// It was answered.
+    Answered(StoredResponse),
+}
+
+/// How often a repetition looks whether the first try has ended.
+const ATTACHED_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What is known of a keyed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +83,38 @@ impl Idempotency {
             IdempotencyState::Done(response) => Some(response),
             IdempotencyState::InProgress { .. } => None,
         })
+    }
+
+    /// How a request goes on that may have been done before. A repetition waits while the first try still runs; a first try that is the
+    /// same as one that still runs is done without a key.
+    ///
+    /// # Errors
+    /// As [`Self::stored`].
+    pub(crate) async fn attach(&self, request: Option<IdempotencyRequest>) -> Result<Attached, EngineError> {
+        let Some(request) = request else { return Ok(Attached::Begin(None)) };
+        loop {
+            let seen = match (self.seen(&request).await, request.origin) {
+                (Ok(seen), _) => seen,
+                // Its own command says so, too.
+                (Err(EngineError::RequestInProgress), KeyOrigin::Client) => {
+                    return Ok(Attached::Begin(Some(request)));
+                }
+                (Err(EngineError::RequestInProgress), KeyOrigin::FirstTry) => {
+                    return Ok(Attached::Begin(None));
+                }
+                (Err(EngineError::RequestInProgress), KeyOrigin::Repetition) => {
+                    tokio::time::sleep(ATTACHED_INTERVAL).await;
+                    continue;
+                }
+                (Err(failure), _) => return Err(failure),
+            };
+            return Ok(match seen {
+                Seen::Answered(response) if request.origin != KeyOrigin::FirstTry => {
+                    Attached::Answered(response)
+                }
+                _ => Attached::Begin(Some(request)),
+            });
+        }
     }
 
     /// What is known of a keyed request, before anything of it is consumed or done: the same bytes again must not fail because they

@@ -50,22 +50,25 @@ impl Meter {
         self.lock().begun_at.is_some()
     }
 
-    /// What a customer has got of an answer who left after `sent` bytes of what the model wrote: what that is by our count, and what the
-    /// backend has used, as far as is known.
+    /// What a customer has got of an answer who left after `sent` bytes of what the model wrote: the beginning of the answer, its text, what
+    /// that is by our count, and what the backend has used, as far as is known.
     pub(crate) fn delivered(
         &self,
         catalogue: &Catalogue,
         request: &ChatRequest,
         sent: usize,
-    ) -> (String, Usage, Usage) {
-        let text = {
+    ) -> (Reply, String, Usage, Usage) {
+        let (mut reply, written) = {
             let metered = self.lock();
             let end = metered.written.floor_char_boundary(sent.min(metered.written.len()));
-            metered.written.get(..end).unwrap_or_default().to_owned()
+            let written = metered.written.get(..end).unwrap_or_default().to_owned();
+            (metered.reply.clone().finish(Finish::Other), written)
         };
-        let delivered = count(catalogue, request, &text);
+        reply.truncate(written.len());
+        let delivered = count(catalogue, request, &written);
         let used = self.lost(catalogue, request, None).unwrap_or(delivered);
-        (text, delivered, used)
+        let text = reply.text();
+        (reply, text, delivered, used)
     }
 
     /// What a run used that ended without an answer: by this failure, or because nobody waits for it any more. `None` if the backend

@@ -53,7 +53,7 @@ pub(crate) struct MeteredRequest<'a> {
 /// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivered {
-    /// The answer; what a client who has left got of it is only in `text`.
+    /// The answer, or what a client who has left got of it.
     pub reply: Arc<Reply>,
     /// The text that was delivered.
     pub text: Arc<str>,
@@ -138,6 +138,18 @@ impl MeteredRequest<'_> {
         Ok(Worked { done: Done::Completed(delivered), cost, runs, lost })
     }
 
+    /// Whether an answer has nothing for the customer: neither text nor the call of a function. Whoever has sent a chat gets the reasoning
+    /// too: it is an answer if the limit was reached meanwhile.
+    fn is_empty(&self, reply: &Reply) -> bool {
+        let is_chat = self.prompt.as_text().is_none();
+        !reply.parts.iter().any(|part| match part {
+            Part::Text(text) => !text.trim().is_empty(),
+            Part::ToolCall(_) => true,
+            Part::Reasoning(_) => is_chat && reply.finish == Finish::Length,
+            Part::Image(_) | Part::ToolResult(_) => false,
+        })
+    }
+
     /// Does the work. Returns also what a client who has gone did not get.
     async fn answer(&self, quotes: &Arc<Quotes>) -> Result<(Delivered, UnpaidRun, Msats), Failure> {
         let quote = &self.quotes.work;
@@ -160,14 +172,18 @@ impl MeteredRequest<'_> {
             answered = answering => answered,
             () = self.client.gone.cancelled() => {
                 let sent = self.client.sent.load(Ordering::Acquire);
-                let (text, delivered, used) = run.meter().delivered(catalogue, run.request(), sent);
-                let price = quote.price_or_max(&delivered).msats;
-                let lost = quote.price_or_max(&used).msats.saturating_sub(price);
-                let (usage, estimated, finish) = (delivered, true, FinishReason::Interrupted);
-                let reply = Arc::new(Reply { parts: Vec::new(), finish: Finish::Other });
-                let usd = quote.price_or_max(&usage).usd;
-                let text = text.into();
-                return Ok((Delivered { reply, text, usage, estimated, finish, usd }, run, lost));
+                let (reply, text, usage, used) = run.meter().delivered(catalogue, run.request(), sent);
+                let price = quote.price_or_max(&usage);
+                let lost = quote.price_or_max(&used).msats.saturating_sub(price.msats);
+                let delivered = Delivered {
+                    reply: Arc::new(reply),
+                    text: text.into(),
+                    usage,
+                    estimated: true,
+                    finish: FinishReason::Interrupted,
+                    usd: price.usd,
+                };
+                return Ok((delivered, run, lost));
             }
         };
         let answer = match answered {
@@ -184,7 +200,7 @@ impl MeteredRequest<'_> {
             health.answered(&quote.model);
         }
         let usage = answer.usage;
-        if is_empty(&answer.reply) && (self.needs_text || usage.output_tokens == 0) {
+        if self.is_empty(&answer.reply) && (self.needs_text || usage.output_tokens == 0) {
             run.unpaid(&usage).await;
             return Err(Failure::Empty);
         }
@@ -196,6 +212,15 @@ impl MeteredRequest<'_> {
 }
 
 impl Worked {
+    /// Whether the client has left before the end of the answer.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        match &self.done {
+            Done::Completed(answer) => answer.finish == FinishReason::Interrupted,
+            Done::NotAsked => true,
+            Done::Rejected(_) | Done::Unreadable(_) => false,
+        }
+    }
+
     /// Somebody pays for what was done, except for what was lost.
     pub(crate) async fn paid(self, quotes: &Quotes, request: Uuid) {
         for (run, _) in self.runs {
@@ -244,15 +269,6 @@ impl Failure {
     pub(crate) const fn is_refusal(&self) -> bool {
         matches!(self, Self::Backend(InferenceError::Refused(_)))
     }
-}
-
-/// Whether an answer has nothing for the customer: neither text nor the call of a function.
-fn is_empty(reply: &Reply) -> bool {
-    !reply.parts.iter().any(|part| match part {
-        Part::Text(text) => !text.trim().is_empty(),
-        Part::ToolCall(_) => true,
-        Part::Reasoning(_) | Part::Image(_) | Part::ToolResult(_) => false,
-    })
 }
 
 /// Books runs that nobody pays for.

@@ -36,6 +36,18 @@ impl StoredResponse {
     }
 }
 
+/// Where the key of a request comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeyOrigin {
+    /// The client has chosen it: the same key is the same request.
+    #[default]
+    Client,
+    /// It is derived from a request that says of itself that it is its first try: a new request, although the same may have been done before.
+    FirstTry,
+    /// It is derived from a request that says of itself that it is a repetition: the one that has just been done, or still runs.
+    Repetition,
+}
+
 /// A request that carries an idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyRequest {
@@ -47,6 +59,8 @@ pub struct IdempotencyRequest {
     pub keep: Duration,
     /// How long the request may run before another server may take it over.
     pub lease: Duration,
+    /// Where the key comes from.
+    pub origin: KeyOrigin,
 }
 
 /// The progress of a keyed request.
@@ -129,6 +143,7 @@ impl IdempotencyRequest {
             return Err(KeyConflict::Reused);
         }
         match &stored.state {
+            IdempotencyState::Done(_) if self.origin == KeyOrigin::FirstTry => self.begin(None, subject, now),
             IdempotencyState::Done(response) => Ok(Begin::Replay(response.clone())),
             IdempotencyState::InProgress { lease_until } if now < *lease_until => {
                 Err(KeyConflict::InProgress)
@@ -150,7 +165,13 @@ mod tests {
 
     fn request(fingerprint: u8) -> IdempotencyRequest {
         let id = IdempotencyId { scope: "anonymous".to_owned(), key: "k".to_owned() };
-        IdempotencyRequest { id, fingerprint: [fingerprint; 32], keep: DAY, lease: LEASE }
+        IdempotencyRequest {
+            id,
+            fingerprint: [fingerprint; 32],
+            keep: DAY,
+            lease: LEASE,
+            origin: KeyOrigin::Client,
+        }
     }
 
     fn begun() -> IdempotencyRecord {
@@ -172,6 +193,19 @@ mod tests {
         };
         assert_eq!(record.subject, Some(Uuid::nil()));
         assert_eq!(record.state, IdempotencyState::InProgress { lease_until: NOW + LEASE + LEASE });
+    }
+
+    #[test]
+    fn a_first_try_is_a_new_request_and_its_repetition_is_not() {
+        let response = StoredResponse { status: 200, body: "{}".to_owned() };
+        let done = IdempotencyRecord { state: IdempotencyState::Done(response.clone()), ..begun() };
+        let tried = |origin| IdempotencyRequest { origin, ..request(1) }.begin(Some(&done), None, NOW);
+        assert!(matches!(tried(KeyOrigin::FirstTry), Ok(Begin::New(_))));
+        assert_eq!(tried(KeyOrigin::Repetition), Ok(Begin::Replay(response)));
+        let running = |origin| IdempotencyRequest { origin, ..request(1) }.begin(Some(&begun()), None, NOW);
+        for origin in [KeyOrigin::FirstTry, KeyOrigin::Repetition] {
+            assert_eq!(running(origin), Err(KeyConflict::InProgress));
+        }
     }
 
     #[test]

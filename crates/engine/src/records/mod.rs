@@ -8,7 +8,8 @@ mod texts;
 pub use auth_nonce::{AuthNonce, AuthNonceId, AuthNonceKind};
 pub(crate) use idempotency::Begin;
 pub use idempotency::{
-    IdempotencyId, IdempotencyRecord, IdempotencyRequest, IdempotencyState, KeyConflict, StoredResponse,
+    IdempotencyId, IdempotencyRecord, IdempotencyRequest, IdempotencyState, KeyConflict, KeyOrigin,
+    StoredResponse,
 };
 pub use server::ServerRecord;
 pub use texts::{InvalidTextOwner, TextDeletion, TextOwner, TextsFound};

@@ -11,10 +11,10 @@ use crate::books::rows::{self, RowKind};
 use crate::committer::CommitError;
 use crate::error::EngineError;
 use crate::error_chain::chain;
-use crate::idempotency::KeyedResponse;
+use crate::idempotency::{Attached, KeyedResponse};
 use crate::metered::{Client, Delivered, Done, Failure, MeteredQuotes, MeteredRequest, Prompt, Worked};
 use crate::quotes::Quotes;
-use crate::records::{IdempotencyId, IdempotencyRequest};
+use crate::records::{IdempotencyId, IdempotencyRequest, KeyOrigin};
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_ledger::LedgerError;
@@ -76,13 +76,13 @@ impl Sessions {
         render: Arc<dyn RenderRequest>,
     ) -> Result<KeyedResponse, EngineError> {
         self.check_revoked(&new.access).await?;
-        if let Some(request) = &idempotency
-            && let Some(response) = self.idempotency.stored(request).await?
-        {
-            return Ok(KeyedResponse::replay(response));
-        }
+        let idempotency = match self.idempotency.attach(idempotency).await? {
+            Attached::Begin(idempotency) => idempotency,
+            Attached::Answered(response) => return Ok(KeyedResponse::replay(response)),
+        };
         let _slot = self.slots.take().await?;
         let key = idempotency.as_ref().map(|request| request.id.clone());
+        let is_derived = idempotency.as_ref().is_some_and(|request| request.origin != KeyOrigin::Client);
         let running = match self.begin(new, idempotency).await? {
             Begun::Running(running) => running,
             Begun::Replayed(response) => return Ok(response),
@@ -101,15 +101,17 @@ impl Sessions {
                     return Err(EngineError::WorkFailed);
                 }
             };
-            let finished = self.finish(&running, worked, finish).await?;
-            Ok(KeyedResponse::new(render.render(&finished)))
+            // Who tries again did not get the answer: half of one is not repeated.
+            let is_answer = !(is_derived && worked.as_ref().is_ok_and(Worked::is_interrupted));
+            let finished = self.finish(&running, worked, finish.filter(|_| is_answer)).await?;
+            Ok((KeyedResponse::new(render.render(&finished)), is_answer))
         };
         let done = done.instrument(span).await;
-        if let (Err(_), Some(key)) = (&done, key) {
-            // Nothing was charged: a retry may begin at once.
+        if let (Err(_) | Ok((_, false)), Some(key)) = (&done, key) {
+            // A retry may begin at once.
             self.idempotency.release_of(key, Some(running.request.id.0)).await;
         }
-        done
+        done.map(|(response, _)| response)
     }
 
     /// Holds the most that the request can cost.

@@ -30,9 +30,8 @@ pub(crate) async fn have_answered(
     request: &HttpRequest,
     body: &[u8],
     asked: Asked,
-    wire: impl FnOnce(&Asked) -> Box<dyn Wire>,
+    wire: Box<dyn Wire>,
 ) -> Result<HttpResponse, Problem> {
-    let wire = wire(&asked);
     let Asked { model, chat, is_stream } = asked;
     let mut models = state.engine.quotes.offered_models();
     let Some(known) = models.find(|offered| offered.name == model) else {
@@ -43,7 +42,7 @@ pub(crate) async fn have_answered(
     // What a client says is the most that it can use: less is offered without a word.
     let max_output_tokens = chat.max_output_tokens.map(|most| most.clamp(1, known.max_output_tokens));
     drop(models);
-    let key = idempotency::read(request, body, state.engine.settings())?;
+    let key = idempotency::read_or_derive(request, body, state.engine.settings())?;
     let incoming = Incoming::with_body(request, body, None)?.with_bearer().with_api_key();
     let (id, created) = (state.engine.new_id(), state.engine.ports().clock.now().unix_micros() / 1_000_000);
     let store = Arc::new(StoreAnswer { created });

@@ -47,8 +47,8 @@ pub(crate) async fn create(
     let bytes = body::read_up_to(AI_LIMIT, &request, payload).await?;
     let ChatCompletionRequest { model, chat, stream, include_usage } =
         ChatCompletionRequest::decode(&bytes).map_err(invalid)?;
+    let wire = Box::new(ChatWire::new(model.clone(), include_usage));
     let asked = Asked { model, chat, is_stream: stream };
-    let wire = |asked: &Asked| Box::new(ChatWire::new(asked.model.clone(), include_usage)) as _;
     have_answered(&state, &request, &bytes, asked, wire).await.map_err(Problem::private)
 }
 

@@ -48,8 +48,8 @@ pub(crate) async fn create(
     let MessagesRequest { model, chat, stream, .. } =
         MessagesRequest::decode(&bytes, headers(&request)).map_err(invalid)?;
     let input_tokens = state.engine.quotes.prompt_tokens(&model, &chat);
+    let wire = Box::new(MessagesWire::new(model.clone(), input_tokens));
     let asked = Asked { model, chat, is_stream: stream };
-    let wire = |asked: &Asked| Box::new(MessagesWire::new(asked.model.clone(), input_tokens)) as _;
     have_answered(&state, &request, &bytes, asked, wire).await.map_err(Problem::private)
 }
 

@@ -46,7 +46,7 @@ pub(crate) async fn create(
     let read = ResponsesRequest::decode(&bytes).map_err(invalid)?;
     let (model, chat, is_stream) = (read.model.clone(), read.chat.clone(), read.stream);
     let asked = Asked { model, chat, is_stream };
-    let wire = |_: &Asked| Box::new(ResponsesWire::new(read)) as _;
+    let wire = Box::new(ResponsesWire::new(read));
     have_answered(&state, &request, &bytes, asked, wire).await.map_err(Problem::private)
 }
 

@@ -3,7 +3,7 @@
 mod events;
 
 use crate::chat_stream;
-use crate::failure::BackendFailure;
+use crate::failure::{BackendFailure, of_request};
 use crate::sampling::ZeroTemperature;
 use crate::transport::{Answer, ApiKey, BaseUrl, Delivery, Limits, SetupError, Transport};
 use async_trait::async_trait;
@@ -77,9 +77,10 @@ impl Anthropic {
         let named =
             BackendFailure::behind(&error).is_some_and(|failure| failure.names_parameter("temperature"));
         if !(zero_temperature && request.deterministic && named) {
-            return Err(error);
+            return Err(of_request(request, error));
         }
-        let answer = self.transport.post(body(request, delivery, false), headers, delivery).await?;
+        let answer = self.transport.post(body(request, delivery, false), headers, delivery).await;
+        let answer = answer.map_err(|error| of_request(request, error))?;
         tracing::info!("the AI backend does not take a temperature; it is no longer sent");
         self.zero_temperature.store(false, Ordering::Relaxed);
         Ok(answer)

@@ -3,7 +3,7 @@
 mod events;
 
 use crate::chat_stream;
-use crate::failure::BackendFailure;
+use crate::failure::{BackendFailure, of_request};
 use crate::sampling::ZeroTemperature;
 use crate::transport::{Answer, ApiKey, BaseUrl, Delivery, Limits, SetupError, Transport};
 use async_trait::async_trait;
@@ -115,9 +115,10 @@ impl OpenAiCompatible {
         let failure = BackendFailure::behind(&error).filter(adaptable);
         let adapted =
             failure.and_then(|failure| dialect.adapted(|parameter| failure.names_parameter(parameter)));
-        let Some(adapted) = adapted else { return Err(error) };
+        let Some(adapted) = adapted else { return Err(of_request(request, error)) };
         let body = body(request, adapted, delivery);
-        let answer = self.transport.post(body, HeaderMap::new(), delivery).await?;
+        let answer = self.transport.post(body, HeaderMap::new(), delivery).await;
+        let answer = answer.map_err(|error| of_request(request, error))?;
         tracing::info!(dialect = ?adapted, "the AI backend does not take a parameter; it is no longer sent");
         *self.dialect() = adapted;
         Ok(answer)

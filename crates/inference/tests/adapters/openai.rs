@@ -3,8 +3,8 @@
 use crate::raw_server::{self, Then};
 use crate::{ask, completed, read};
 use serde_json::{Value, json};
-use tithe_chat::Finish;
-use tithe_engine::inference::{ChatEvent, Inference};
+use tithe_chat::{Api, Chat, Finish, Original};
+use tithe_engine::inference::{ChatEvent, ChatRequest, Inference, InferenceError};
 use tithe_inference::{OpenAiCompatible, OpenAiSettings, OutputLimitField, ZeroTemperature};
 use tithe_pricing::Usage;
 use wiremock::matchers::{body_json, header, method, path};
@@ -196,4 +196,35 @@ async fn a_refusal_that_names_no_parameter_is_not_repeated() {
         .set_body_json(json!({"error": {"message": "no", "code": "content_filter"}}));
     Mock::given(method("POST")).respond_with(refused).expect(1).mount(&server).await;
     assert!(backend(&server.uri()).complete(&ask("hello")).await.unwrap_err().is_refusal());
+}
+
+#[tokio::test]
+async fn what_a_backend_refuses_of_a_clients_own_request_is_the_clients_mistake() {
+    let refusals = [
+        (
+            400,
+            json!({"error": {"type": "invalid_request_error", "param": "temperature", "code": "unsupported_value"}}),
+            true,
+        ),
+        (422, json!({"detail": "messages: a result without its call"}), true),
+        (400, json!({"error": {"code": "model_not_found"}}), false),
+        (400, json!({"error": {"message": "Your credit balance is too low"}}), false),
+        (401, json!({"error": {"code": "invalid_api_key"}}), false),
+    ];
+    for (status, body, is_clients) in refusals {
+        let server = MockServer::start().await;
+        Mock::given(method("POST"))
+            .respond_with(ResponseTemplate::new(status).set_body_json(&body))
+            .mount(&server)
+            .await;
+        let original = Original { api: Api::OpenAiChat, body: Vec::new(), headers: Vec::new() };
+        let theirs = Chat { original: Some(original), ..Chat::of("hello") };
+        let theirs = ChatRequest { chat: theirs.into(), ..ask("hello") };
+        let backend = backend(&server.uri());
+        let error = backend.stream(&theirs).await.err().unwrap();
+        assert_eq!(matches!(error, InferenceError::Refused(_)), is_clients, "{status} {body}: {error:?}");
+        // Tithe's own requests have nothing of a client's but text.
+        let error = backend.stream(&ask("hello")).await.err().unwrap();
+        assert!(matches!(error, InferenceError::Misconfigured(_)), "{status} {body}: {error:?}");
+    }
 }

@@ -1,6 +1,6 @@
 //! The entries of a catalogue file.
 
-use super::CatalogueError;
+use super::error::CatalogueError;
 use crate::{Model, ModelRates, PriceChange, RateTier, TokenRates, Tokenizer};
 use serde::Deserialize;
 use tithe_clock::Timestamp;

@@ -5,14 +5,20 @@ use crate::command::{Command, Reply};
 use crate::scene::{START, accepted, commit, job_id, new_job};
 use std::time::Duration;
 use tithe_engine::books::Refusal;
-use tithe_engine::records::{IdempotencyId, IdempotencyRequest, StoredResponse};
+use tithe_engine::records::{IdempotencyId, IdempotencyRequest, KeyOrigin, StoredResponse};
 
 const LEASE: Duration = Duration::from_secs(30);
 const DAY: Duration = Duration::from_hours(24);
 
 pub(super) fn request(scope: &str, fingerprint: u8) -> IdempotencyRequest {
     let id = IdempotencyId { scope: scope.to_owned(), key: "key ☃".to_owned() };
-    IdempotencyRequest { id, fingerprint: [fingerprint; 32], keep: DAY, lease: LEASE }
+    IdempotencyRequest {
+        id,
+        fingerprint: [fingerprint; 32],
+        keep: DAY,
+        lease: LEASE,
+        origin: KeyOrigin::Client,
+    }
 }
 
 pub(super) fn create(n: u8, request: IdempotencyRequest) -> Command {

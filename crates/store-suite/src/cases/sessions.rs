@@ -12,7 +12,7 @@ use tithe_engine::committer::{CommitError, Committer};
 use tithe_engine::idempotency::IdempotencyRelease;
 use tithe_engine::identities::RequestSignature;
 use tithe_engine::payments::{InvoiceExpire, InvoiceIssue, Issued, PaymentCredit};
-use tithe_engine::records::{IdempotencyId, IdempotencyRequest, StoredResponse};
+use tithe_engine::records::{IdempotencyId, IdempotencyRequest, KeyOrigin, StoredResponse};
 use tithe_engine::sessions::{
     FinishedRequest, RenderRequest, RequestOutcome, SessionClose, SessionCreate, SessionExpire,
     SessionKeyRevoke, SessionNotified, SessionOwner, SessionRequestAbandon, SessionRequestBegin,
@@ -505,7 +505,13 @@ pub async fn a_request_that_is_repeated_under_its_key_is_charged_once(stores: Ve
     let committer = |server: usize, seconds| committer_at(&stores[server], at(seconds));
     active(&committer(0, 0), 1, 100_000).await;
     let id = IdempotencyId { scope: "session:1".to_owned(), key: "k".to_owned() };
-    let keyed = IdempotencyRequest { id: id.clone(), fingerprint: [1; 32], keep: IDLE, lease: LEASE };
+    let keyed = IdempotencyRequest {
+        id: id.clone(),
+        fingerprint: [1; 32],
+        keep: IDLE,
+        lease: LEASE,
+        origin: KeyOrigin::Client,
+    };
     let begin = |n| SessionRequestBegin { idempotency: Some(keyed.clone()), ..begin(1, n, 10_000, &[]) };
     let render = || -> Arc<dyn RenderRequest> { Arc::new(Plain) };
     let finish = |n| SessionRequestFinish {

@@ -12,7 +12,8 @@ use tithe_clock::Timestamp;
 use tithe_engine::idempotency::IdempotencyFinish;
 use tithe_engine::jobs::Fault;
 use tithe_engine::records::{
-    IdempotencyId, IdempotencyRequest, IdempotencyState, StoredResponse, TextDeletion, TextOwner, TextsFound,
+    IdempotencyId, IdempotencyRequest, IdempotencyState, KeyOrigin, StoredResponse, TextDeletion, TextOwner,
+    TextsFound,
 };
 use tithe_engine::store::Store;
 use tithe_jobs::{Job, JobState};
@@ -147,7 +148,13 @@ pub async fn stored_responses_are_deleted_and_their_keys_stay_used(store: FreshS
         "anonymous".to_owned(),
     ];
     for scope in &scopes {
-        let request = IdempotencyRequest { id: key(scope), fingerprint: [1; 32], keep: DAY, lease: DAY };
+        let request = IdempotencyRequest {
+            id: key(scope),
+            fingerprint: [1; 32],
+            keep: DAY,
+            lease: DAY,
+            origin: KeyOrigin::Client,
+        };
         accepted(store.as_ref(), Command::IdempotencyBegin(request), START).await;
     }
     let response = StoredResponse { status: 200, body: "a secret answer".to_owned() };

@@ -18,7 +18,7 @@ use tithe_engine::idempotency::KeyedResponse;
 use tithe_engine::identities::RequestSignature;
 use tithe_engine::inference::{ChatRequest, ChatStream, Completion, Inference, InferenceError};
 use tithe_engine::jobs::{CreatedJob, NewJobRequest};
-use tithe_engine::records::{IdempotencyRequest, StoredResponse};
+use tithe_engine::records::{IdempotencyRequest, KeyOrigin, StoredResponse};
 use tithe_engine::sessions::{CreatedSession, NewSessionRequest};
 use tithe_engine::{Engine, EngineError, Hardware, Ports, Running};
 use tithe_jobs::JobId;
@@ -226,7 +226,13 @@ fn render_node(created: &CreatedBootstrap) -> StoredResponse {
 pub fn keyed(request: &str, name: &str) -> IdempotencyRequest {
     let mut fingerprint = [0; 32];
     fingerprint.iter_mut().zip(request.bytes()).for_each(|(to, from)| *to = from);
-    IdempotencyRequest { id: key(name), fingerprint, keep: Duration::from_hours(24), lease: KEY_LEASE }
+    IdempotencyRequest {
+        id: key(name),
+        fingerprint,
+        keep: Duration::from_hours(24),
+        lease: KEY_LEASE,
+        origin: KeyOrigin::Client,
+    }
 }
 
 pub fn job_of(answered: &KeyedResponse) -> JobId {

@@ -76,7 +76,7 @@ mod short {
 
     #[tokio::test]
     #[ignore = "needs clients: `just test-clients`"]
-    async fn what_is_sent_again_with_a_key_is_charged_once() {
+    async fn what_an_sdk_sends_again_is_charged_once() {
         is_served(python("retries_client.py"), &[]).await;
     }
 

@@ -136,7 +136,10 @@ mod long {
     #[tokio::test]
     #[ignore = "needs clients: `just test-clients`"]
     async fn openai_for_python_at_a_real_model() {
-        let Ok(url) = std::env::var("TITHE_TEST_LLAMA_URL") else { return };
+        let Ok(url) = std::env::var("TITHE_TEST_LLAMA_URL") else {
+            println!("no TITHE_TEST_LLAMA_URL: nothing is tested");
+            return;
+        };
         let key = std::env::var("TITHE_TEST_LLAMA_KEY").unwrap_or_default();
         let (backend, models) = (format!("{url}/v1"), tempfile::NamedTempFile::new().unwrap());
         std::fs::write(models.path(), TINY).unwrap();

@@ -53,6 +53,10 @@ impl Shop {
                 customer.env_remove(name);
             }
         }
+        // What they fetch or report elsewhere is no part of a test.
+        customer
+            .env("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+            .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1");
         let local = "127.0.0.1";
         customer.env("NO_PROXY", local).env("no_proxy", local).env("HOME", self.folder.path());
         customer.env("TITHE_URL", self.url()).env("TITHE_POOR_KEY", &self.poor_key);

@@ -74,6 +74,11 @@ test-flood seconds="60":
 test-llama:
     .ci/with-llama cargo test --package tithe-inference --package tithe --test llama -- --ignored --nocapture
 
+# Serve the clients of other vendors, unchanged, and run the code of docs/clients.md: `just test-clients [long|short]`; CI runs the short ones; `.ci/with-llama just test-clients` adds a real model
+test-clients which="long" *args:
+    @[[ "{{ which }}" =~ ^(long|short)$ ]] || { echo "test-clients is [long|short]" >&2; exit 2; }
+    .ci/with-clients {{ which }} cargo test --package tithe --test clients {{ args }} -- --ignored {{ if which == "short" { "short::" } else { "" } }}
+
 # Log in and ask with events that other implementations of Nostr have signed: nostr-tools (npm) and nostr-sdk (PyPI)
 test-nostr:
     npm install --silent --no-audit --no-fund --prefix target/nostr nostr-tools@2

@@ -95,9 +95,13 @@ pub(crate) async fn for_session<F: AnswerFormat>(
     state.refuse_while_draining()?;
     let Wanted { id, prompt, model, max_output_tokens, is_stream, of_session, format, problem, .. } = wanted;
     let (answering, client) = Answering::new(state, request, Some(access.session.0), is_stream, F::is_sent)?;
+    let session = access.session;
     let new = NewWork { id, access, prompt, model, max_output_tokens, client };
     let sessions = state.engine.sessions.clone();
-    let work = async move { sessions.request(new, key, of_session).await.map_err(problem) };
+    let work = async move {
+        let done = sessions.request(new, key, of_session).await;
+        done.map_err(|failure| problem(failure).about_session(session))
+    };
     answering.with(state, format, work).await
 }
 

@@ -5,7 +5,7 @@ use super::wire::{AiAnswer, AnswerMeta, Wire};
 use crate::credentials::Incoming;
 use crate::idempotency;
 use crate::payers::{self, Wanted};
-use crate::problem::{Code, Problem};
+use crate::problem::{self, Code, Problem};
 use crate::state::AppState;
 use actix_web::{HttpRequest, HttpResponse};
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use tithe_chat::Chat;
 use tithe_engine::metered::Prompt;
 use tithe_engine::{EngineError, RequestError};
 use tithe_pricing::QuoteError;
+use tithe_sessions::{SessionError, StateName};
 
 /// A request of the AI API, as its wire has read it.
 pub(crate) struct Asked {
@@ -55,13 +56,13 @@ pub(crate) async fn have_answered(
         of_session: Arc::<StoreAnswer>::clone(&store),
         of_others: store,
         format: AiAnswer::new(wire, AnswerMeta { id, created }),
-        problem,
+        problem: problem_of,
     };
     payers::have_done(state, request, &incoming, key, wanted).await
 }
 
 /// The problem for a failure, in words that clients of the AI API know.
-fn problem(failure: EngineError) -> Problem {
+fn problem_of(failure: EngineError) -> Problem {
     match &failure {
         EngineError::Request(RequestError::UnknownModel { .. } | RequestError::ModelNotIncluded { .. }) => {
             Problem::new(Code::ModelNotFound, format!("unknown model: {failure}"))
@@ -71,6 +72,13 @@ fn problem(failure: EngineError) -> Problem {
             // Claude Code knows a prompt that does not fit by these words, and shortens it.
             let detail = format!("prompt is too long: {input_tokens} tokens > {limit} maximum");
             Problem::new(Code::ContextLengthExceeded, detail).about_parameter(Some("messages".to_owned()))
+        }
+        EngineError::SessionState(ended) if *ended != SessionError::NotActive(StateName::AwaitingPayment) => {
+            // A 409 would be tried again.
+            Problem::new(Code::PaymentRequired, "the session has ended: open another one")
+                .with_extension("reason", "expired")
+                .with_extension("balanceSats", 0)
+                .with_extension(problem::TOP_UP, problem::session())
         }
         _ => Problem::from(failure),
     }

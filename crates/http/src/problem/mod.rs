@@ -24,7 +24,7 @@ use tithe_money::{Msats, Sats};
 use tithe_openai_chat::{ApiError, kind_of_status};
 use tithe_payouts::PayoutError;
 use tithe_paywall::LimitReached;
-use tithe_sessions::{SessionError, StateName};
+use tithe_sessions::{SessionError, SessionId, StateName};
 use utoipa::ToSchema;
 
 /// The maximum length of `detail`, in characters.
@@ -75,6 +75,21 @@ impl Problem {
     /// The HTTP status.
     pub(crate) const fn status(&self) -> u16 {
         self.code.facts().1
+    }
+
+    /// Names the session in what the problem says of paying.
+    pub(crate) fn about_session(mut self, session: SessionId) -> Self {
+        let top_up = match self.code {
+            Code::InsufficientBalance => {
+                let amount = self.extensions.get(TOP_UP).and_then(|top_up| top_up.get("amountSats")).cloned();
+                json!({ "method": "POST", "path": format!("/api/sessions/{session}/topup"), "amountSats": amount })
+            }
+            // Reading the session shows the invoice that is to be paid.
+            Code::SessionUnpaid => json!({ "method": "GET", "path": format!("/api/sessions/{session}") }),
+            _ => return self,
+        };
+        self.extensions.insert(TOP_UP.to_owned(), top_up);
+        self
     }
 
     /// Says which parameter of the AI API is wrong.
@@ -284,8 +299,9 @@ impl From<EngineError> for Problem {
             EngineError::KeyLimit(reached) => return key_limit(*reached),
             EngineError::KeyModel { .. } => Code::ModelNotAllowed,
             EngineError::SessionState(SessionError::NotActive(StateName::AwaitingPayment)) => {
-                return Self::new(Code::SessionUnpaid, failure.to_string())
-                    .with_extension("reason", "no_payment");
+                return Self::new(Code::SessionUnpaid, "the deposit of the session is not paid")
+                    .with_extension("reason", "no_payment")
+                    .with_extension("balanceSats", 0);
             }
             EngineError::SessionState(_) => Code::SessionEnded,
             EngineError::TopUpPending(invoice) => {
@@ -340,6 +356,11 @@ fn payment_needed(failure: &EngineError, needed: &PaymentNeeded) -> Problem {
 
 /// The name of the field that says how to pay.
 pub(crate) const TOP_UP: &str = "topUp";
+
+/// How to pay without having anything: with a session of any deposit.
+pub(crate) fn session() -> Value {
+    json!({ "method": "POST", "path": "/api/sessions" })
+}
 
 /// How to pay without having anything: with a session that has this deposit, in sats.
 pub(crate) fn deposit(sats: u64) -> Value {

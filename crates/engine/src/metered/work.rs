@@ -160,10 +160,11 @@ impl MeteredRequest<'_> {
             answered = answering => answered,
             () = self.client.gone.cancelled() => {
                 let sent = self.client.sent.load(Ordering::Acquire);
-                let (reply, text, delivered, used) = run.meter().delivered(catalogue, run.request(), sent);
-                let price = quote.price_or_max(&delivered).msats;
-                let lost = quote.price_or_max(&used).msats.saturating_sub(price);
-                let (usage, estimated, finish) = (delivered, true, FinishReason::Interrupted);
+                let (reply, text, usage, generated) =
+                    run.meter().delivered(catalogue, run.request(), sent);
+                let price = quote.price_or_max(&usage).msats;
+                let lost = quote.price_or_max(&generated).msats.saturating_sub(price);
+                let (estimated, finish) = (true, FinishReason::Interrupted);
                 let reply = Arc::new(reply);
                 let usd = quote.price_or_max(&usage).usd;
                 let text = text.into();

@@ -85,7 +85,7 @@ impl Wire {
                     (&json!("chat.completion"), &json!("sim-large"))
                 );
                 let choice = &body["choices"][0];
-                read.text = choice["message"]["content"].as_str().unwrap_or_default().to_owned();
+                choice["message"]["content"].as_str().unwrap_or_default().clone_into(&mut read.text);
                 for call in choice["message"]["tool_calls"].as_array().into_iter().flatten() {
                     let function = &call["function"];
                     read.calls.push((

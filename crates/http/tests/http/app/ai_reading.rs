@@ -46,7 +46,7 @@ impl Read {
                 other => panic!("{other}"),
             }
         }
-        self.finish = match (body["status"].as_str().unwrap(), is_call) {
+        let finish = match (body["status"].as_str().unwrap(), is_call) {
             ("completed", true) => "tool_calls",
             ("completed", false) => "stop",
             ("incomplete", _) => {
@@ -58,8 +58,8 @@ impl Read {
                 ""
             }
             other => panic!("{other:?}"),
-        }
-        .to_owned();
+        };
+        finish.clone_into(&mut self.finish);
     }
 }
 
@@ -138,7 +138,7 @@ pub(super) fn read_chunks(stream: &str) -> Read {
             }
             read.calls[index].2.push_str(call["function"]["arguments"].as_str().unwrap_or_default());
         }
-        read.finish = choices[0]["finish_reason"].as_str().unwrap_or_default().to_owned();
+        choices[0]["finish_reason"].as_str().unwrap_or_default().clone_into(&mut read.finish);
     }
     read
 }

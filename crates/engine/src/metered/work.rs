@@ -177,9 +177,9 @@ impl MeteredRequest<'_> {
             answered = answering => answered,
             () = self.client.gone.cancelled() => {
                 let sent = self.client.sent.load(Ordering::Acquire);
-                let (reply, text, usage, used) = run.meter().delivered(catalogue, run.request(), sent);
+                let (reply, text, usage, generated) = run.meter().delivered(catalogue, run.request(), sent);
                 let price = quote.price_or_max(&usage);
-                let lost = quote.price_or_max(&used).msats.saturating_sub(price.msats);
+                let lost = quote.price_or_max(&generated).msats.saturating_sub(price.msats);
                 let delivered = Delivered {
                     reply: Arc::new(reply),
                     text: text.into(),

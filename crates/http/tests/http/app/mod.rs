@@ -1,6 +1,7 @@
 //! A running server, one for each test.
 
 mod ai;
+mod ai_reading;
 mod answer;
 mod events;
 mod identities;
@@ -11,7 +12,8 @@ mod prices;
 mod raw;
 mod scripted;
 
-pub(crate) use ai::{AiSession, Moved, Read, TOOL, Wire, frames};
+pub(crate) use ai::{AiSession, Moved, TOOL, Wire};
+pub(crate) use ai_reading::{Read, frames};
 pub(crate) use answer::Answer;
 pub(crate) use events::{Event, Events, ids, text_of};
 pub(crate) use identities::{event, key, signature_of};

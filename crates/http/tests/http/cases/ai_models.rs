@@ -10,7 +10,7 @@ fn app() -> TestApp {
     TestApp::with(Options { settings, ..Options::default() })
 }
 
-/// A price for a token, in dollars: a decimal text, as OpenRouter writes it.
+/// A price for a token, in dollars: a decimal text, as `OpenRouter` writes it.
 fn dollars(value: &Value) -> f64 {
     let text = value.as_str().unwrap_or_else(|| panic!("{value} is no text"));
     assert!(text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'), "{text}");

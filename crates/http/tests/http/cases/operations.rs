@@ -96,10 +96,20 @@ async fn every_documented_route_accepts_exactly_its_documented_methods() {
             .replace("{installId}", &uuid::Uuid::nil().to_string())
             .replace("{keyId}", &"0".repeat(32))
             .replace("{paymentHash}", &"00".repeat(32))
+            .replace("{model}", "vendor/sim-large")
             .replace("{name}", "internal");
         assert!(!real.contains('{'), "{path}");
         let answer = app.send(app.request(Method::TRACE, &real)).await;
-        answer.is_problem(405, "method_not_allowed");
+        if path.starts_with("/v1/") {
+            // In the shape of the API that is spoken.
+            let body: Value = serde_json::from_str(&answer.text).unwrap();
+            assert_eq!(
+                (answer.status, &body["error"]["metadata"]["code"]),
+                (405, &json!("method_not_allowed"))
+            );
+        } else {
+            answer.is_problem(405, "method_not_allowed");
+        }
         let said: BTreeSet<_> = methods.as_object().unwrap().keys().map(|name| name.to_uppercase()).collect();
         // HEAD is GET without a response body, and is not documented separately.
         let taken: BTreeSet<_> = answer

@@ -130,7 +130,7 @@ fn a_whole_response_is_as_clients_expect_it() {
 
 #[test]
 fn a_text_is_one_item_with_one_part() {
-    let stream = streamed(&[text("Hel"), text("lo")], Finish::Stop);
+    let stream = streamed(&[text("Good "), text("day")], Finish::Stop);
     let events = events(&stream);
     assert_eq!(
         kinds(&events),
@@ -150,7 +150,7 @@ fn a_text_is_one_item_with_one_part() {
     assert_eq!(events[0]["response"]["id"], "resp_68af");
     assert_eq!(events[0]["response"]["status"], "in_progress");
     assert_eq!(events[0]["response"]["usage"], Value::Null);
-    assert_eq!(events[9]["response"]["output"][0]["content"][0]["text"], "Hello");
+    assert_eq!(events[9]["response"]["output"][0]["content"][0]["text"], "Good day");
     assert!(!stream.contains("[DONE]"));
 }
 

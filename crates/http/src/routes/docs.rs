@@ -34,8 +34,6 @@ pub(super) fn configure(config: &mut ServiceConfig) {
                 .wrap(from_fn(always_acceptable))
                 .route(reading().to(document)),
         )
-        // Some clients look whether there is anything before they begin.
-        .service(web::redirect("/", "/docs/"))
         .service(web::redirect("/docs", "/docs/"))
         .service(
             readable("/docs/{file:.*}")

@@ -134,6 +134,9 @@ macro_rules! configure_routes {
         pub(crate) fn configure(optional: OptionalRoutes) -> impl FnOnce(&mut ServiceConfig) {
             move |config| {
                 docs::configure(config);
+                // Claude Code looks whether there is anything before it begins.
+                let there_is = web::head().to(|| async { HttpResponse::Ok().finish() });
+                config.service(web::resource("/").route(there_is).default_service(web::to(nothing_here)));
                 let mut resources = Resources::default();
                 $(
                     let served = served!($served);

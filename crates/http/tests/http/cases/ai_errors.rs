@@ -256,9 +256,12 @@ async fn a_session_that_cannot_pay_says_why() {
             let error = wire.refused(&ask(&app, unpaid, wire, stream).await, 402);
             assert_eq!(error["metadata"]["reason"], "no_payment", "{error}");
             assert_eq!(error["metadata"]["code"], "session_unpaid", "{error}");
+            let path = format!("/api/sessions/{}", created["sessionId"].as_str().unwrap());
+            assert_eq!(error["metadata"]["topUp"], json!({ "method": "GET", "path": path }));
 
-            let error = wire.refused(&ask(&app, &closed.macaroon, wire, stream).await, 409);
-            assert_eq!(error["metadata"]["code"], "session_ended");
+            // A 409 would be tried again.
+            let error = wire.refused(&ask(&app, &closed.macaroon, wire, stream).await, 402);
+            assert_eq!(error["metadata"]["reason"], "expired", "{error}");
 
             let error = wire.refused(&poor.ask(wire, &wire.body(&long, stream)).await, 402);
             let metadata = &error["metadata"];
@@ -269,6 +272,7 @@ async fn a_session_that_cannot_pay_says_why() {
             );
             let required = metadata["requiredSats"].as_u64().unwrap();
             assert!(required > 100 && metadata["topUp"]["amountSats"] == required - 100, "{metadata}");
+            assert_eq!(metadata["topUp"]["path"], format!("/api/sessions/{}/topup", poor.id));
         }
     }
     untouched(&poor, 100).await;

@@ -6,8 +6,9 @@ use tithe_chat::Finish;
 pub(crate) const fn name(finish: Finish, calls_tools: bool) -> &'static str {
     match finish {
         Finish::Stop if calls_tools => "tool_use",
-        Finish::Stop | Finish::Other => "end_turn",
-        Finish::Length => "max_tokens",
+        Finish::Stop => "end_turn",
+        // There is no name for a reason that is not known: such an answer may not be whole, so it must not look as if it were.
+        Finish::Length | Finish::Other => "max_tokens",
         Finish::ToolCalls => "tool_use",
         Finish::ContentFilter => "refusal",
     }
@@ -46,5 +47,6 @@ mod tests {
         }
         assert_eq!(name(Finish::Stop, true), "tool_use");
         assert_eq!(name(Finish::Length, true), "max_tokens");
+        assert_eq!(name(Finish::Other, true), "max_tokens", "it may not be whole");
     }
 }

@@ -62,9 +62,10 @@ impl Outcome {
 
     pub(crate) const fn state(&self) -> State<'_> {
         match self.finish {
-            Finish::Length => State::Incomplete("max_output_tokens", self),
+            // There is no name for a reason that is not known: such an answer may not be whole, so it must not look as if it were.
+            Finish::Length | Finish::Other => State::Incomplete("max_output_tokens", self),
             Finish::ContentFilter => State::Incomplete("content_filter", self),
-            Finish::Stop | Finish::ToolCalls | Finish::Other => State::Completed(self),
+            Finish::Stop | Finish::ToolCalls => State::Completed(self),
         }
     }
 }

@@ -155,6 +155,9 @@ impl Connection {
         loop {
             frozen.wait_for(|frozen| !*frozen).await.ok()?;
             tokio::select! {
+                // Whoever freezes the relay may send something in the same moment.
+                biased;
+                changed = frozen.changed() => changed.ok()?,
                 read = connection.socket.next() => if let Message::Text(text) = read?.ok()? {
                     connection.receive(&text).await?;
                 },
@@ -163,7 +166,6 @@ impl Connection {
                     Err(RecvError::Lagged(_)) => {},
                     Err(RecvError::Closed) => return None,
                 },
-                changed = frozen.changed() => changed.ok()?,
             }
         }
     }

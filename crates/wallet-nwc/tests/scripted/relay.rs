@@ -135,6 +135,8 @@ async fn serve(shared: &Shared, stream: TcpStream) -> Option<()> {
     loop {
         mode.wait_for(|mode| *mode != Mode::Frozen).await.ok()?;
         tokio::select! {
+            // Whoever changes the mode may send something in the same moment.
+            biased;
             _ = mode.changed() => {}
             event = events.recv() => {
                 if let Some(id) = &subscription {

@@ -118,11 +118,20 @@ impl Model {
     ) -> Result<Quote, QuoteError> {
         // Counting is the expensive part; a limit that is out of range is refused first.
         self.check_output_limit(max_output_tokens)?;
-        let counted = messages.iter().map(|text| self.tokenizer.count(text)).fold(0, u64::saturating_add);
-        let overhead = u64::try_from(messages.len()).unwrap_or(u64::MAX).saturating_mul(TOKENS_PER_MESSAGE);
+        self.quote_tokens(self.input_tokens(messages.iter().copied()), max_output_tokens, terms)
+    }
+
+    /// The tokens of a prompt of these texts, and the most that the backend may count: the tokenizer's safety margin, and what a chat
+    /// template adds around each text.
+    #[must_use]
+    pub fn input_tokens<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> InputTokens {
+        let (mut counted, mut overhead) = (0_u64, 0_u64);
+        for text in texts {
+            counted = counted.saturating_add(self.tokenizer.count(text));
+            overhead = overhead.saturating_add(TOKENS_PER_MESSAGE);
+        }
         let safety = counted.saturating_mul(u64::from(self.input_safety_pct)).div_ceil(100);
-        let max = counted.saturating_add(safety).saturating_add(overhead);
-        self.quote_tokens(InputTokens::at_most(counted, max), max_output_tokens, terms)
+        InputTokens::at_most(counted, counted.saturating_add(safety).saturating_add(overhead))
     }
 
     /// Quotes one completion of a prompt that the caller has counted, such as one with images.

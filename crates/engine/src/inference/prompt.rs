@@ -10,9 +10,6 @@ const IMAGE_TOKENS: u64 = 1_600;
 /// 2 576 pixels; OpenAI: 1 536 patches × 2.46), rounded up. Where a vendor counts more, the rest is not collected.
 const IMAGE_TOKENS_MAX: u64 = 5_000;
 
-/// The tokens that a chat template may add around each message or function, with a safety margin.
-const TOKENS_PER_TEXT: u64 = 16;
-
 /// The tokens of a chat.
 pub(crate) fn prompt_tokens(tokenizer: Tokenizer, chat: &Chat) -> u64 {
     let texts = chat.texts().map(|text| tokenizer.count(text)).fold(0, u64::saturating_add);
@@ -21,19 +18,9 @@ pub(crate) fn prompt_tokens(tokenizer: Tokenizer, chat: &Chat) -> u64 {
 
 /// The tokens of a chat for a model, and the most that its backend may count.
 pub(crate) fn input_tokens(model: &Model, chat: &Chat) -> InputTokens {
-    let mut texts: u64 = 0;
-    let mut written: u64 = 0;
-    for text in chat.texts() {
-        texts = texts.saturating_add(1);
-        written = written.saturating_add(model.tokenizer.count(text));
-    }
-    let images = images(chat);
-    let safety = written.saturating_mul(u64::from(model.input_safety_pct)).div_ceil(100);
-    let counted = written.saturating_add(images.saturating_mul(IMAGE_TOKENS));
-    let max = written
-        .saturating_add(safety)
-        .saturating_add(texts.saturating_mul(TOKENS_PER_TEXT))
-        .saturating_add(images.saturating_mul(IMAGE_TOKENS_MAX));
+    let (texts, images) = (model.input_tokens(chat.texts()), images(chat));
+    let counted = texts.counted.saturating_add(images.saturating_mul(IMAGE_TOKENS));
+    let max = texts.max.saturating_add(images.saturating_mul(IMAGE_TOKENS_MAX));
     InputTokens::at_most(counted, max).with_cache_writes(cache_writes(chat))
 }
 

@@ -36,9 +36,7 @@ pub(crate) async fn have_answered(
     let Asked { model, chat, is_stream } = asked;
     let mut models = state.engine.quotes.offered_models();
     let Some(known) = models.find(|offered| offered.name == model) else {
-        let name: String = model.chars().take(100).collect();
-        let detail = format!("unknown model: expected one that GET /v1/models lists, got {name:?}");
-        return Err(Problem::new(Code::ModelNotFound, detail).about_parameter(Some("model".to_owned())));
+        return Err(Problem::unknown_model(&model));
     };
     // What a client says is the most that it can use: less is offered without a word.
     let max_output_tokens = chat.max_output_tokens.map(|most| most.clamp(1, known.max_output_tokens));

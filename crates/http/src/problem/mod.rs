@@ -77,6 +77,13 @@ impl Problem {
         self.code.facts().1
     }
 
+    /// Creates a problem about a model that is not offered.
+    pub(crate) fn unknown_model(name: &str) -> Self {
+        let name: String = name.chars().take(100).collect();
+        let detail = format!("unknown model: expected one that GET /v1/models lists, got {name:?}");
+        Self::new(Code::ModelNotFound, detail).about_parameter(Some("model".to_owned()))
+    }
+
     /// Names the session in what the problem says of paying.
     pub(crate) fn about_session(mut self, session: SessionId) -> Self {
         let top_up = match self.code {

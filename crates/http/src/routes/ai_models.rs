@@ -1,6 +1,6 @@
 //! The models, as clients of the AI API list them.
 
-use crate::problem::{Code, Problem};
+use crate::problem::Problem;
 use crate::state::AppState;
 use crate::wire::{AiModelBody, AiModelListBody};
 use actix_web::web::{Data, Json, Path};
@@ -36,11 +36,7 @@ pub(crate) async fn list(state: Data<AppState>) -> Result<Json<AiModelListBody>,
 pub(crate) async fn read(state: Data<AppState>, name: Path<String>) -> Result<Json<AiModelBody>, Problem> {
     let offered = offered(&state).await?;
     let known = offered.iter().find(|model| model.name == *name);
-    known.map(|model| Json(AiModelBody::from(model))).ok_or_else(|| {
-        let name: String = name.chars().take(100).collect();
-        let detail = format!("unknown model: expected one that GET /v1/models lists, got {name:?}");
-        Problem::new(Code::ModelNotFound, detail).about_parameter(Some("model".to_owned()))
-    })
+    known.map(|model| Json(AiModelBody::from(model))).ok_or_else(|| Problem::unknown_model(&name))
 }
 
 async fn offered(state: &AppState) -> Result<Vec<OfferedModel>, Problem> {

@@ -77,8 +77,7 @@ pub(crate) async fn count_tokens(
     let CountTokensRequest { model, chat } =
         CountTokensRequest::decode(&bytes, headers(&request)).map_err(invalid)?;
     if !state.engine.quotes.offered_models().any(|offered| offered.name == model) {
-        let detail = "unknown model: expected one that GET /v1/models lists";
-        return Err(Problem::new(Code::ModelNotFound, detail).about_parameter(Some("model".to_owned())));
+        return Err(Problem::unknown_model(&model));
     }
     let mut out = Vec::new();
     encode_token_count(&mut out, counted(&state, &model, chat).await?.1);

@@ -313,7 +313,7 @@ fn a_whole_answer_becomes_a_stream() {
         "function_call": {"name": "f", "arguments": "{}"},
     }}]}));
     let mut builder = ReplyBuilder::default();
-    for delta in answer.deltas() {
+    for delta in answer.reply.deltas() {
         builder.push(&delta);
     }
     assert_eq!(answer.reply.parts.len(), 4);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
-use tithe_chat::{Delta, Finish, Part, Reply, ReplyBuilder, ToolCall};
+use tithe_chat::{Delta, Finish, Reply, ReplyBuilder};
 use tithe_pricing::Usage;
 
 /// A response, or one chunk of it.
@@ -281,31 +281,6 @@ pub struct WholeReply {
     pub reply: Reply,
     /// What the backend says that it used; `None` if it does not say, or only in part.
     pub usage: Option<Usage>,
-}
-
-impl WholeReply {
-    /// The answer in pieces, for a client that wants a stream.
-    #[must_use]
-    pub fn deltas(&self) -> Vec<Delta> {
-        let mut deltas = Vec::new();
-        for part in &self.reply.parts {
-            match part {
-                Part::Text(text) => deltas.push(Delta::Text(text.clone())),
-                Part::Reasoning(reasoning) => deltas.push(Delta::Reasoning(reasoning.text.clone())),
-                Part::ToolCall(ToolCall { id, name, arguments }) => {
-                    let begun = deltas.iter().filter(|delta| matches!(delta, Delta::ToolCall { .. }));
-                    let index = begun.count();
-                    deltas.push(Delta::ToolCall { index, id: id.clone(), name: name.clone() });
-                    if !arguments.is_empty() {
-                        deltas.push(Delta::Arguments { index, json: arguments.clone() });
-                    }
-                }
-                // Only messages of users have these.
-                Part::Image(_) | Part::ToolResult(_) => {}
-            }
-        }
-        deltas
-    }
 }
 
 /// Reads the body of a whole answer.

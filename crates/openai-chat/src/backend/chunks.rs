@@ -25,7 +25,7 @@ pub struct Ending {
 }
 
 /// Reads the events of one streamed answer. (A server may answer with a whole one instead, as its content type says: see
-/// [`super::decode_reply`] and [`super::WholeReply::deltas`].)
+/// [`super::decode_reply`] and [`tithe_chat::Reply::deltas`].)
 #[derive(Debug, Clone, Default)]
 pub struct Chunks(State);
 

@@ -231,7 +231,7 @@ pub(crate) async fn open_sessions(store: &dyn Store, sessions: u32, identities: 
         let (amount, preimage) = (deposit.to_msats(), Some(preimage));
         let payment =
             ReceivedPayment { payment_hash, amount, liquidity_fee: Msats::ZERO, preimage, received_at: now };
-        let owner: Arc<SessionOwner> = Arc::new(SessionOwner { session: id });
+        let owner: Arc<SessionOwner> = Arc::new(SessionOwner::new(id));
         let signature = RequestSignature(None);
         [
             AnyCommand::from(SessionCreate {

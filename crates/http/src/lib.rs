@@ -7,6 +7,7 @@
 mod access_log;
 mod admin_token;
 mod ai;
+mod answer_headers;
 mod answering;
 mod body;
 mod credentials;

@@ -3,6 +3,7 @@
 use crate::answering::{AnswerFormat, Answering};
 use crate::credentials::{Caller, Incoming};
 use crate::idempotency::{self, Begun};
+use crate::limits::{Payer, UnpaidRequest};
 use crate::problem::{self, Problem};
 use crate::state::AppState;
 use crate::wire::CreditsBody;
@@ -57,6 +58,7 @@ pub(crate) async fn have_done<F: AnswerFormat>(
         check_licence(state, install).await?;
         return for_session(state, request, access, key, wanted).await;
     }
+    let hash = wanted.prompt.hash();
     state.refuse_while_draining()?;
     let id = install.as_ref().map(|install| install.id);
     let (caller, key) = match idempotency::begin_of_payer(incoming, key, id, state).await? {
@@ -80,7 +82,9 @@ pub(crate) async fn have_done<F: AnswerFormat>(
             done => done.map_err(problem),
         }
     };
-    answering.with(state, format, work).await
+    let payer = payer.map_or_else(|| Payer::Unknown(state.limits.client(request)), Payer::Known);
+    let answered = answering.with(state, format, work).await;
+    answered.map_err(|problem| problem.if_unpaid(UnpaidRequest { payer, hash }))
 }
 
 /// Has a request done and charges it to a session.
@@ -96,13 +100,23 @@ pub(crate) async fn for_session<F: AnswerFormat>(
     let Wanted { id, prompt, model, max_output_tokens, is_stream, of_session, format, problem, .. } = wanted;
     let (answering, client) = Answering::new(state, request, Some(access.session.0), is_stream, F::is_sent)?;
     let session = access.session;
+    let unpaid = UnpaidRequest { payer: Payer::Known(session.0), hash: prompt.hash() };
+    let least = state.engine.settings().session_payment_min;
     let new = NewWork { id, access, prompt, model, max_output_tokens, client };
     let sessions = state.engine.sessions.clone();
     let work = async move {
-        let done = sessions.request(new, key, of_session).await;
-        done.map_err(|failure| problem(failure).about_session(session))
+        let failure = match sessions.request(new, key, of_session).await {
+            Ok(response) => return Ok(response),
+            Err(failure) => failure,
+        };
+        let EngineError::InsufficientBalance { required, available } = failure else {
+            return Err(problem(failure).about_session(session, least));
+        };
+        let offered = sessions.offer_top_up(session, required.saturating_sub(available)).await;
+        let problem = problem(failure).about_session(session, least);
+        Err(offered.iter().fold(problem, Problem::offering))
     };
-    answering.with(state, format, work).await
+    answering.with(state, format, work).await.map_err(|problem| problem.if_unpaid(unpaid))
 }
 
 fn replayed<F: AnswerFormat>(wanted: Wanted<F>, keyed: KeyedResponse) -> HttpResponse {

@@ -86,6 +86,8 @@ pub fn serve_with(
             .wrap(from_fn(last_responses))
             .wrap(from_fn(access_log::middleware))
             .wrap(from_fn(telemetry::middleware))
+            // Outermost, so that waiting is no part of how long the request took.
+            .wrap(from_fn(limits::slow_down))
             .configure(more.clone())
             .configure(routes::configure(optional))
     });

@@ -14,7 +14,7 @@ pub struct PurposeNames;
 
 impl Vocabulary for PurposeNames {
     const RESERVED: &'static [&'static str] =
-        &["job_eval", "job_work", "session_deposit", "session_top_up", "bootstrap"];
+        &["job_eval", "job_work", "session_deposit", "session_top_up", "session_top_up_offer", "bootstrap"];
 }
 
 /// The name of a purpose that a service adds, such as `deposit`.
@@ -33,6 +33,8 @@ pub enum Purpose {
     SessionDeposit,
     /// A top-up of a session.
     SessionTopUp,
+    /// A top-up of a session that was offered to a request that its balance did not pay for.
+    SessionTopUpOffer,
     /// The provisioning of a node.
     Bootstrap,
     /// A purpose of the service's own.
@@ -41,8 +43,14 @@ pub enum Purpose {
 
 impl Purpose {
     /// The purposes that Tithe uses itself.
-    pub const BUILT_IN: [Self; 5] =
-        [Self::JobEval, Self::JobWork, Self::SessionDeposit, Self::SessionTopUp, Self::Bootstrap];
+    pub const BUILT_IN: [Self; 6] = [
+        Self::JobEval,
+        Self::JobWork,
+        Self::SessionDeposit,
+        Self::SessionTopUp,
+        Self::SessionTopUpOffer,
+        Self::Bootstrap,
+    ];
 
     /// The name used by the API and the stores.
     #[must_use]
@@ -52,6 +60,7 @@ impl Purpose {
             Self::JobWork => "job_work",
             Self::SessionDeposit => "session_deposit",
             Self::SessionTopUp => "session_top_up",
+            Self::SessionTopUpOffer => "session_top_up_offer",
             Self::Bootstrap => "bootstrap",
             Self::Custom(name) => name.as_str(),
         }

@@ -287,6 +287,13 @@ impl Session {
         Ok(Self { pending_top_up: Some(invoice), top_ups, ..self.moved(now) })
     }
 
+    /// A pending top-up makes way for another one. It is credited if it is paid all the same.
+    #[must_use]
+    pub fn top_up_dropped(&self, invoice: PaymentHash, now: Timestamp) -> Self {
+        let pending_top_up = self.pending_top_up.filter(|pending| *pending != invoice);
+        Self { pending_top_up, ..self.moved(now) }
+    }
+
     /// Checks that a top-up may be asked for.
     ///
     /// # Errors
@@ -494,6 +501,15 @@ mod tests {
             assert_eq!(free.check_active(), Ok(()));
         }
         assert_eq!(new().check_top_up(), Err(SessionError::NotActive(StateName::AwaitingPayment)));
+    }
+
+    #[test]
+    fn a_top_up_that_made_way_is_credited_if_it_is_paid() {
+        let session = active().top_up_invoiced(hash(2), NOW).unwrap();
+        assert_eq!(session.top_up_dropped(hash(9), NOW).pending_top_up, Some(hash(2)));
+        let replaced = session.top_up_dropped(hash(2), NOW).top_up_invoiced(hash(3), NOW).unwrap();
+        let paid = replaced.paid(hash(2), msats(7_000), NOW).unwrap();
+        assert_eq!((paid.pending_top_up, paid.paid_in), (Some(hash(3)), msats(507_000)));
     }
 
     #[test]

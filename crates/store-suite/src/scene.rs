@@ -38,7 +38,11 @@ pub fn preimage(n: u8, purpose: Purpose) -> Preimage {
     let kind = match purpose {
         Purpose::JobEval => 1,
         Purpose::JobWork => 2,
-        Purpose::Custom(_) | Purpose::SessionDeposit | Purpose::SessionTopUp | Purpose::Bootstrap => 3,
+        Purpose::Custom(_)
+        | Purpose::SessionDeposit
+        | Purpose::SessionTopUp
+        | Purpose::SessionTopUpOffer
+        | Purpose::Bootstrap => 3,
     };
     let mut bytes = [kind; 32];
     bytes[0] = n;

@@ -341,7 +341,9 @@ impl Audit {
 /// The account that payments of an invoice are credited to.
 const fn account_of(invoice: &Invoice) -> AccountId {
     match invoice.purpose {
-        Purpose::SessionDeposit | Purpose::SessionTopUp => AccountId::Session(invoice.owner.0),
+        Purpose::SessionDeposit | Purpose::SessionTopUp | Purpose::SessionTopUpOffer => {
+            AccountId::Session(invoice.owner.0)
+        }
         Purpose::Bootstrap => AccountId::Bootstrap(invoice.owner.0),
         Purpose::JobEval | Purpose::JobWork | Purpose::Custom(_) => AccountId::Job(invoice.owner.0),
     }

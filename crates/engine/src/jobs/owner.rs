@@ -56,7 +56,11 @@ impl PaymentOwner for JobOwner {
                 check_lease(&job, self.lease.as_ref())?;
                 JobEvent::WorkInvoiced { invoice: invoice.payment_hash }
             }
-            Purpose::SessionDeposit | Purpose::SessionTopUp | Purpose::Bootstrap | Purpose::Custom(_) => {
+            Purpose::SessionDeposit
+            | Purpose::SessionTopUp
+            | Purpose::SessionTopUpOffer
+            | Purpose::Bootstrap
+            | Purpose::Custom(_) => {
                 return Err(Refusal::OtherOwner(invoice.payment_hash));
             }
         };
@@ -83,7 +87,11 @@ impl PaymentOwner for JobOwner {
             (InvoiceChange::Paid, Purpose::JobWork) => JobEvent::WorkPaid,
             (
                 InvoiceChange::Paid,
-                Purpose::SessionDeposit | Purpose::SessionTopUp | Purpose::Bootstrap | Purpose::Custom(_),
+                Purpose::SessionDeposit
+                | Purpose::SessionTopUp
+                | Purpose::SessionTopUpOffer
+                | Purpose::Bootstrap
+                | Purpose::Custom(_),
             ) => {
                 return Err(Refusal::OtherOwner(invoice.payment_hash));
             }

@@ -20,7 +20,9 @@ impl Owner {
     pub(crate) const fn of_invoice(purpose: Purpose, owner: OwnerId) -> Self {
         Self(match purpose {
             Purpose::JobEval | Purpose::JobWork => Some(AccountId::Job(owner.0)),
-            Purpose::SessionDeposit | Purpose::SessionTopUp => Some(AccountId::Session(owner.0)),
+            Purpose::SessionDeposit | Purpose::SessionTopUp | Purpose::SessionTopUpOffer => {
+                Some(AccountId::Session(owner.0))
+            }
             Purpose::Bootstrap => Some(AccountId::Bootstrap(owner.0)),
             Purpose::Custom(_) => None,
         })

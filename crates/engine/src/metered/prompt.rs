@@ -37,8 +37,9 @@ impl Prompt {
         self.text.as_deref()
     }
 
-    /// The SHA-256 of the request, for the log of grants.
-    pub(crate) const fn hash(&self) -> RequestHash {
+    /// The SHA-256 of the request.
+    #[must_use]
+    pub const fn hash(&self) -> RequestHash {
         self.hash
     }
 }

@@ -138,7 +138,7 @@ impl Purchase for Session {
     }
 
     fn owner(&self) -> Arc<dyn PaymentOwner> {
-        Arc::new(SessionOwner { session: self.id })
+        Arc::new(SessionOwner::new(self.id))
     }
 
     fn invoice(&self) -> NewInvoice {

@@ -17,6 +17,16 @@ use tithe_sessions::SessionId;
 pub struct SessionOwner {
     /// The session.
     pub session: SessionId,
+    /// The unpaid top-up that a new one may replace, because nobody asked for it.
+    pub replaceable: Option<PaymentHash>,
+}
+
+impl SessionOwner {
+    /// The owner of the invoices of a session, of which none may be replaced.
+    #[must_use]
+    pub const fn new(session: SessionId) -> Self {
+        Self { session, replaceable: None }
+    }
 }
 
 impl PaymentOwner for SessionOwner {
@@ -29,7 +39,7 @@ impl PaymentOwner for SessionOwner {
     }
 
     fn payment_kind(&self, purpose: Purpose) -> TransferKind {
-        if purpose == Purpose::SessionTopUp { TransferKind::TopUp } else { TransferKind::Deposit }
+        if purpose == Purpose::SessionDeposit { TransferKind::Deposit } else { TransferKind::TopUp }
     }
 
     fn declare(&self, step: PaymentStep, keys: &mut RowKeys) {
@@ -50,8 +60,13 @@ impl PaymentOwner for SessionOwner {
                 return Ok(OwnerIssue::HasAnother);
             }
             Purpose::SessionDeposit => session.deposit_invoiced(hash, now)?,
-            Purpose::SessionTopUp if session.pending_top_up.is_some() => return Ok(OwnerIssue::HasAnother),
-            Purpose::SessionTopUp => session.top_up_invoiced(hash, now)?,
+            Purpose::SessionTopUp | Purpose::SessionTopUpOffer => match session.pending_top_up {
+                None => session.top_up_invoiced(hash, now)?,
+                Some(pending) if Some(pending) == self.replaceable => {
+                    session.top_up_dropped(pending, now).top_up_invoiced(hash, now)?
+                }
+                Some(_) => return Ok(OwnerIssue::HasAnother),
+            },
             Purpose::JobEval | Purpose::JobWork | Purpose::Bootstrap | Purpose::Custom(_) => {
                 return Err(Refusal::OtherOwner(hash));
             }
@@ -100,12 +115,12 @@ impl SessionOwners {
 #[async_trait]
 impl OwnerLookup for SessionOwners {
     fn purposes(&self) -> &'static [Purpose] {
-        &[Purpose::SessionDeposit, Purpose::SessionTopUp]
+        &[Purpose::SessionDeposit, Purpose::SessionTopUp, Purpose::SessionTopUpOffer]
     }
 
     async fn owner(&self, id: OwnerId) -> Result<Option<Arc<dyn PaymentOwner>>, EngineError> {
         let session = self.store.session(SessionId(id.0)).await?;
-        Ok(session.map(|session| -> Arc<dyn PaymentOwner> { Arc::new(SessionOwner { session: session.id }) }))
+        Ok(session.map(|session| -> Arc<dyn PaymentOwner> { Arc::new(SessionOwner::new(session.id)) }))
     }
 
     fn credited(&self, id: OwnerId) {

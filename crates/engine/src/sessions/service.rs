@@ -1,6 +1,7 @@
 //! The use cases of sessions.
 
 use super::macaroons::MacaroonKeys;
+use super::top_up::Offers;
 use super::undelivered::Undelivered;
 use super::webhook_secrets::WebhookSecrets;
 use crate::admission::Admission;
@@ -31,6 +32,7 @@ pub struct Sessions {
     pub(super) webhook_secrets: WebhookSecrets,
     pub(super) undelivered: Undelivered,
     pub(super) slots: RequestSlots,
+    pub(super) offers: Offers,
 }
 
 impl Sessions {
@@ -65,6 +67,7 @@ impl Sessions {
             webhook_secrets,
             undelivered: Undelivered::default(),
             slots,
+            offers: Offers::default(),
         }
     }
 }

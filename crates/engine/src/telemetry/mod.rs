@@ -175,6 +175,7 @@ pub(crate) const fn purpose_label(purpose: &Purpose) -> &'static str {
         Purpose::JobWork => "job_work",
         Purpose::SessionDeposit => "session_deposit",
         Purpose::SessionTopUp => "session_top_up",
+        Purpose::SessionTopUpOffer => "session_top_up_offer",
         Purpose::Bootstrap => "bootstrap",
         Purpose::Custom(_) => "other",
     }

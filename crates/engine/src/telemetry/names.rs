@@ -18,8 +18,15 @@ const JOB_STATES: &[&str] = &[
 pub(crate) const RUNNABLE: &[&str] = &["evaluating", "accepted", "executing"];
 
 /// What invoices are for.
-pub(crate) const PURPOSES: &[&str] =
-    &["job_eval", "job_work", "session_deposit", "session_top_up", "bootstrap", "other"];
+pub(crate) const PURPOSES: &[&str] = &[
+    "job_eval",
+    "job_work",
+    "session_deposit",
+    "session_top_up",
+    "session_top_up_offer",
+    "bootstrap",
+    "other",
+];
 
 /// The calls to a wallet.
 const WALLET_OPERATIONS: &[&str] = &[

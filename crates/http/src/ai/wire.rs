@@ -1,6 +1,7 @@
 //! Answers in the words of one API.
 
 use super::answered::Answered;
+use crate::answer_headers::{X_TITHE_BACKEND, X_TITHE_BALANCE_MSATS, X_TITHE_COST_MSATS};
 use crate::answering::{AnswerFormat, event_stream};
 use crate::idempotency;
 use crate::problem::Problem;
@@ -12,9 +13,6 @@ use tithe_engine::idempotency::KeyedResponse;
 use uuid::Uuid;
 
 static X_GENERATION_ID: HeaderName = HeaderName::from_static("x-generation-id");
-static X_TITHE_BACKEND: HeaderName = HeaderName::from_static("x-tithe-backend");
-static X_TITHE_BALANCE_MSATS: HeaderName = HeaderName::from_static("x-tithe-balance-msats");
-static X_TITHE_COST_MSATS: HeaderName = HeaderName::from_static("x-tithe-cost-msats");
 
 /// What is known of an answer before it begins.
 #[derive(Debug, Clone)]

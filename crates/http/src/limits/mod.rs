@@ -5,10 +5,12 @@
 mod address;
 mod forwarded;
 mod rate;
+mod repeated_refusals;
 mod slots;
 
 pub(crate) use address::AddressBlock;
 pub use forwarded::{ForwardedHeader, UnknownForwardedHeader};
+pub(crate) use repeated_refusals::{Payer, UnpaidRequest, slow_down};
 
 use crate::problem::{Code, Problem};
 use actix_web::body::MessageBody;
@@ -21,6 +23,7 @@ use actix_web::web::Data;
 use actix_web::{Error, HttpRequest, ResponseError};
 use ipnet::IpNet;
 use rate::RateLimit;
+use repeated_refusals::RepeatedRefusals;
 use slots::{Slot, Slots};
 use socket2::SockRef;
 use std::any::Any;
@@ -77,7 +80,8 @@ impl Default for LimitSettings {
 #[derive(Clone)]
 pub(crate) struct Limits {
     settings: Arc<LimitSettings>,
-    requests: Option<Arc<RateLimit>>,
+    requests: Option<Arc<RateLimit<AddressBlock>>>,
+    refusals: Arc<RepeatedRefusals>,
     connections: Arc<Slots<AddressBlock>>,
     streams_by_address: Arc<Slots<AddressBlock>>,
     streams_by_job: Arc<Slots<Uuid>>,
@@ -91,8 +95,9 @@ pub(crate) struct StreamSlot(
 impl Limits {
     pub(crate) fn new(settings: LimitSettings) -> Self {
         Self {
-            requests: settings.requests_per_second.map(|rate| Arc::new(RateLimit::new(rate))),
+            requests: settings.requests_per_second.map(|rate| Arc::new(RateLimit::per_second(rate))),
             settings: Arc::new(settings),
+            refusals: Arc::default(),
             connections: Arc::default(),
             streams_by_address: Arc::default(),
             streams_by_job: Arc::default(),
@@ -182,7 +187,7 @@ impl Limits {
         }
         let Some(requests) = &self.requests else { return Ok(()) };
         let Some(client) = self.client(request) else { return Ok(()) };
-        requests.admit(client).map_err(|wait| {
+        requests.admit(&client).map_err(|wait| {
             let detail =
                 format!("too many requests from your address: try again in {} s", wait.as_secs().max(1));
             Problem::new(Code::RateLimited, detail).with_header(RETRY_AFTER, wait.as_secs().max(1).into())

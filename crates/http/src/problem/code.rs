@@ -262,7 +262,7 @@ impl Code {
                 "insufficient_balance",
                 402,
                 "Insufficient balance",
-                "Top the session up, or ask for less output (maxOutputTokens). Nothing was charged.",
+                "Pay the invoice in topUp, top the session up, or ask for less output (maxOutputTokens). Nothing was charged.",
             ),
             Self::KeyLimitReached => (
                 "key_limit_reached",

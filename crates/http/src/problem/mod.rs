@@ -6,6 +6,8 @@ mod shape;
 pub use code::Code;
 pub(crate) use shape::Shape;
 
+use crate::answer_headers::X_TITHE_BALANCE_MSATS;
+use crate::limits::UnpaidRequest;
 use crate::request_id;
 use crate::wire::{InvoiceBody, ProblemCode};
 use actix_web::http::StatusCode;
@@ -19,7 +21,7 @@ use std::time::Duration;
 use tithe_anthropic_messages::{ErrorBody, encode_error};
 use tithe_engine::{EngineError, InvalidCredential, PaymentNeeded};
 use tithe_ledger::credits::CreditRefusal;
-use tithe_lightning::TestPaymentError;
+use tithe_lightning::{Invoice, TestPaymentError};
 use tithe_money::{Msats, Sats};
 use tithe_openai_chat::{ApiError, kind_of_status};
 use tithe_payouts::PayoutError;
@@ -37,6 +39,7 @@ pub struct Problem {
     detail: String,
     headers: Vec<(HeaderName, HeaderValue)>,
     extensions: Map<String, Value>,
+    unpaid: Option<UnpaidRequest>,
 }
 
 impl Problem {
@@ -55,7 +58,7 @@ impl Problem {
             detail.push('…');
         }
         let (headers, extensions) = (Vec::new(), Map::new());
-        Self { code, detail, headers, extensions }
+        Self { code, detail, headers, extensions, unpaid: None }
     }
 
     /// Adds a header to the response. The same header can be added several times.
@@ -84,11 +87,12 @@ impl Problem {
         Self::new(Code::ModelNotFound, detail).about_parameter(Some("model".to_owned()))
     }
 
-    /// Names the session in what the problem says of paying.
-    pub(crate) fn about_session(mut self, session: SessionId) -> Self {
+    /// Names the session in what the problem says of paying, which is never less than the `least` that a top-up can be.
+    pub(crate) fn about_session(mut self, session: SessionId, least: Sats) -> Self {
         let top_up = match self.code {
             Code::InsufficientBalance => {
-                let amount = self.extensions.get(TOP_UP).and_then(|top_up| top_up.get("amountSats")).cloned();
+                let lacking = self.extensions.get(TOP_UP).and_then(|top_up| top_up.get("amountSats"));
+                let amount = lacking.and_then(Value::as_u64).unwrap_or_default().max(least.get());
                 json!({ "method": "POST", "path": format!("/api/sessions/{session}/topup"), "amountSats": amount })
             }
             // Reading the session shows the invoice that is to be paid.
@@ -96,6 +100,22 @@ impl Problem {
             _ => return self,
         };
         self.extensions.insert(TOP_UP.to_owned(), top_up);
+        self
+    }
+
+    /// Offers an invoice that tops the session up.
+    pub(crate) fn offering(mut self, top_up: &Invoice) -> Self {
+        let offered =
+            InvoiceBody::try_from(top_up).ok().and_then(|invoice| serde_json::to_value(invoice).ok());
+        if let (Some(Value::Object(fields)), Some(offered)) = (self.extensions.get_mut(TOP_UP), offered) {
+            fields.insert("invoice".to_owned(), offered);
+        }
+        self
+    }
+
+    /// Says for what nobody has paid, if that is the problem. Repetitions of the request are answered more slowly.
+    pub(crate) fn if_unpaid(mut self, request: UnpaidRequest) -> Self {
+        self.unpaid = Some(request).filter(|_| self.status() == 402);
         self
     }
 
@@ -256,6 +276,9 @@ impl ResponseError for Problem {
         };
         let mut response = HttpResponse::build(self.status_code());
         response.extensions_mut().insert(self.code);
+        if let Some(unpaid) = self.unpaid {
+            response.extensions_mut().insert(unpaid);
+        }
         response.content_type(content_type);
         let has_own = self.headers.iter().any(|(name, _)| name == header::RETRY_AFTER);
         if let Some(seconds) = self.code.retry_after().filter(|_| !has_own) {
@@ -377,8 +400,10 @@ pub(crate) fn deposit(sats: u64) -> Value {
 /// What a program needs to know that has too little, so that it stops or tops up.
 fn insufficient_balance(failure: &EngineError, required: Msats, available: Msats) -> Problem {
     let required = required.to_sats_rounding_up().map_or(u64::MAX, Sats::get);
+    let balance = HeaderValue::from(available.get());
     let available = available.to_sats_rounding_down().get();
     Problem::new(Code::InsufficientBalance, failure.to_string())
+        .with_header(X_TITHE_BALANCE_MSATS.clone(), balance)
         .with_extension("reason", "balance")
         .with_extension("requiredSats", required)
         .with_extension("balanceSats", available)

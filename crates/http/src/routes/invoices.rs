@@ -62,7 +62,9 @@ pub(crate) async fn read(
 fn owner_path(invoice: &Invoice) -> Result<String, Problem> {
     match invoice.purpose {
         Purpose::JobEval | Purpose::JobWork => Ok(jobs::path(invoice.owner)),
-        Purpose::SessionDeposit | Purpose::SessionTopUp => Ok(format!("/api/sessions/{}", invoice.owner)),
+        Purpose::SessionDeposit | Purpose::SessionTopUp | Purpose::SessionTopUpOffer => {
+            Ok(format!("/api/sessions/{}", invoice.owner))
+        }
         Purpose::Bootstrap => Ok(bootstraps::path(invoice.owner)),
         Purpose::Custom(purpose) => {
             error!(payment_hash = %invoice.payment_hash, %purpose, "an invoice of an unknown purpose is stored");

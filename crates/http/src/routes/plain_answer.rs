@@ -1,10 +1,11 @@
 //! The responses to plain requests and to requests of sessions: a JSON body, or the events `delta`, `done` and `error`.
 
+use crate::answer_headers::{X_TITHE_BACKEND, X_TITHE_BALANCE_MSATS, X_TITHE_COST_MSATS};
 use crate::answering::{AnswerFormat, event_stream};
 use crate::problem::{Code, Problem};
 use crate::wire::{AnswerDeltaBody, AskReplyBody, SessionReplyBody};
 use crate::{idempotency, request_id};
-use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
+use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Deserialize;
 use std::io::Write;
@@ -14,10 +15,6 @@ use tithe_engine::idempotency::KeyedResponse;
 use tithe_engine::records::StoredResponse;
 use tithe_engine::sessions::{FinishedRequest, RenderRequest};
 use tithe_sessions::RequestState;
-
-static X_TITHE_BACKEND: HeaderName = HeaderName::from_static("x-tithe-backend");
-static X_TITHE_BALANCE_MSATS: HeaderName = HeaderName::from_static("x-tithe-balance-msats");
-static X_TITHE_COST_MSATS: HeaderName = HeaderName::from_static("x-tithe-cost-msats");
 
 /// The format of plain answers: text only.
 pub(super) struct PlainAnswer;

@@ -35,6 +35,7 @@ pub(crate) enum PurposeName {
     JobWork,
     SessionDeposit,
     SessionTopUp,
+    SessionTopUpOffer,
     Bootstrap,
 }
 

@@ -91,7 +91,7 @@ pub(super) fn session_create(n: u128, deposit: u64) -> SessionCreate {
 }
 
 fn session_owner(n: u128) -> Arc<SessionOwner> {
-    Arc::new(SessionOwner { session: session_id(n) })
+    Arc::new(SessionOwner::new(session_id(n)))
 }
 
 /// The secret of the `nth` invoice that session `n` has paid.

@@ -86,7 +86,7 @@ fn invoice(session: u128, nth: u8, amount: u64, now: Timestamp) -> Invoice {
 }
 
 fn owner(session: u128) -> Arc<SessionOwner> {
-    Arc::new(SessionOwner { session: session_id(session) })
+    Arc::new(SessionOwner::new(session_id(session)))
 }
 
 fn issue(session: u128, nth: u8, amount: u64, now: Timestamp) -> InvoiceIssue {

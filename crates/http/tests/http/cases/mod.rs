@@ -36,3 +36,4 @@ mod scopes;
 mod sessions;
 mod solvency;
 mod tokens;
+mod unpaid;

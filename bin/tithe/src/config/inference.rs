@@ -66,7 +66,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "TITHE_OFFERED_MODELS",
         "offered_models",
         "",
-        "The models that customers may choose, separated by commas. Empty: the work model (with sim: all of it)",
+        "The models that customers may choose, separated by commas. Empty: the work model (with sim: sim-small, sim-large and sim-embedding)",
     )
     .same(),
     Setting::new(

@@ -20,6 +20,7 @@ use tithe_engine::log::millis;
 use tithe_engine::pool::PoolStatus;
 use tithe_engine::{Engine, Ports};
 use tithe_http::{AdminToken, AppState, HttpSettings, LimitSettings, Port};
+use tithe_pricing::Purpose;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -237,6 +238,12 @@ pub(crate) fn check(config: &Config) -> Vec<Failure> {
                 "invalid {setting}: expected a model whose price is in the catalogue (TITHE_MODELS adds some), got {name:?}"
             )
             .into()));
+        }
+        let embeds = catalogue.model(name).is_some_and(|model| model.purpose == Purpose::Embeddings);
+        if embeds && setting != "TITHE_OFFERED_MODELS" {
+            keep(Err(
+                format!("invalid {setting}: expected a chat model, got {name:?}, an embedding model").into()
+            ));
         }
     }
     problems

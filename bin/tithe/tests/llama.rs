@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_clock::{SystemClock, SystemEntropy};
-use tithe_engine::inference::{ChatRequest, ChatStream, Completion, Inference, InferenceError};
+use tithe_engine::inference::{
+    ChatRequest, ChatStream, Completion, EmbeddingRequest, Embeddings, Inference, InferenceError,
+};
 use tithe_engine::jobs::{CreatedJob, JobCursor, JobUpdate, NewJobRequest};
 use tithe_engine::records::StoredResponse;
 use tithe_engine::{Engine, Ports, Settings};
@@ -57,6 +59,10 @@ impl Inference for ByModel {
 
     async fn stream(&self, request: &ChatRequest) -> Result<ChatStream, InferenceError> {
         self.of(request).stream(request).await
+    }
+
+    async fn embed(&self, request: &EmbeddingRequest) -> Result<Embeddings, InferenceError> {
+        self.evaluation.embed(request).await
     }
 }
 

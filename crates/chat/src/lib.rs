@@ -1,7 +1,8 @@
 //! A chat with a model, whatever API it is spoken in.
 //!
 //! A [`Chat`] is what a client asks for; a [`Delta`] is a piece of the answer as it is generated; a [`Reply`] is the whole answer. What
-//! an API says beyond that stays in [`Original`], so that it reaches a backend that speaks the same API as the client wrote it.
+//! an API says beyond that stays in [`Original`], so that it reaches a backend that speaks the same API as the client wrote it. Beside chats,
+//! there are [`EmbeddingTask`]s, which are answered by [`Vectors`].
 //!
 //! ```
 //! use tithe_chat::{Delta, Finish, Part, ReplyBuilder};
@@ -23,6 +24,7 @@
 
 mod charge;
 mod chat;
+mod embeddings;
 mod image;
 mod message;
 mod original;
@@ -31,6 +33,7 @@ mod tool;
 
 pub use charge::Charge;
 pub use chat::{Chat, Effort, ReplyFormat, Sampling, Schema};
+pub use embeddings::{EmbeddingInput, EmbeddingTask, InvalidVectors, Vectors};
 pub use image::{Image, ImageError, ImageKind};
 pub use message::{Message, Part, Reasoning, Role, ToolCall, ToolResult};
 pub use original::{Api, Original};

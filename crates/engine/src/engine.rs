@@ -35,6 +35,7 @@ use crate::texts::Texts;
 use crate::watched_wallet::WatchedWallet;
 use metrics::gauge;
 use std::sync::Arc;
+use tithe_pricing::Purpose;
 use tithe_trust::Secrets;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -263,7 +264,11 @@ impl Engine {
 /// The health of the models that are sold, and of the one that evaluates.
 fn backend_health(core: &Core) -> BackendHealth {
     let settings = &core.settings;
-    let work = std::iter::once(&settings.work_model).chain(&settings.offered_models);
-    let models = ModelsInUse { evaluation: &settings.eval_model, work: work.map(String::as_str).collect() };
+    let sold = std::iter::once(&settings.work_model).chain(&settings.offered_models).map(String::as_str);
+    let embeds = |name: &&str| {
+        core.ports.catalogue.model(name).is_some_and(|model| model.purpose == Purpose::Embeddings)
+    };
+    let (embeddings, work) = sold.partition(embeds);
+    let models = ModelsInUse { evaluation: &settings.eval_model, work, embeddings };
     BackendHealth::new(core.ports.inference.clone(), &models, settings.probe_backend)
 }

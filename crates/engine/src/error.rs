@@ -96,6 +96,28 @@ pub enum RequestError {
         /// The names of the plans that are offered.
         offered: String,
     },
+    /// A text that is to be embedded does not fit the model.
+    #[error(
+        "too long: expected at most {limit} tokens (the maximum context length of {model}), got {tokens} in input {index}"
+    )]
+    InputTooLong {
+        /// The position of the text among the inputs, from 0 on.
+        index: usize,
+        /// Its tokens, as counted.
+        tokens: u64,
+        /// The most tokens of one text.
+        limit: u64,
+        /// The model.
+        model: String,
+    },
+    /// All texts that are to be embedded are too much for one request.
+    #[error("too long: expected at most {limit} tokens in all inputs of a request, got {tokens}")]
+    InputsTooLong {
+        /// Their tokens, as counted.
+        tokens: u64,
+        /// The most tokens of one request.
+        limit: u64,
+    },
     /// The request cannot be quoted.
     #[error(transparent)]
     Quote(QuoteError),
@@ -106,7 +128,10 @@ impl RequestError {
     #[must_use]
     pub const fn field(&self) -> &'static str {
         match self {
-            Self::UnknownModel { .. } | Self::ModelNotIncluded { .. } => "model",
+            Self::UnknownModel { .. }
+            | Self::ModelNotIncluded { .. }
+            | Self::Quote(QuoteError::Purpose { .. }) => "model",
+            Self::InputTooLong { .. } | Self::InputsTooLong { .. } => "input",
             Self::UnknownPlan { .. } => "plan",
             Self::Webhook(_) => "webhookUrl",
             Self::Destination { field, .. } => field,

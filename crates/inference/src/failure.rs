@@ -3,6 +3,7 @@
 use crate::transport::{BackendText, position};
 use reqwest::StatusCode;
 use std::time::Duration;
+use tithe_chat::InvalidVectors;
 use tithe_engine::inference::{ChatRequest, InferenceError};
 
 /// A backend failure: the `source()` of every [`InferenceError`] of this crate that has one.
@@ -40,12 +41,18 @@ pub enum BackendFailure {
     /// The response violates the API's contract.
     #[error("invalid response from the backend: {0}")]
     Wrong(&'static str),
+    /// The embeddings are none.
+    #[error("invalid response from the backend: {0}")]
+    Invalid(InvalidVectors),
     /// The response ended before it was complete.
     #[error("incomplete response from the backend")]
     CutShort,
     /// The backend failed too often recently: no request was sent.
     #[error("the circuit breaker is open")]
     BreakerOpen,
+    /// The backend's API has no embeddings: nothing was sent.
+    #[error("this backend's API has no embeddings: offer embedding models only with a backend that has them")]
+    NoEmbeddings,
     /// The simulation was instructed to fail.
     #[error("simulated failure")]
     Simulated,
@@ -67,8 +74,10 @@ impl BackendFailure {
             | Self::Reported(_)
             | Self::Unreadable { .. }
             | Self::Wrong(_)
+            | Self::Invalid(_)
             | Self::CutShort
-            | Self::BreakerOpen => false,
+            | Self::BreakerOpen
+            | Self::NoEmbeddings => false,
         }
     }
 
@@ -142,8 +151,12 @@ impl BackendFailure {
 
 /// Blames the request, not the operator, for what a backend refuses of a request that a client of the AI API has written.
 pub(crate) fn of_request(request: &ChatRequest, error: InferenceError) -> InferenceError {
-    let is_clients = request.chat.original.is_some()
-        && BackendFailure::behind(&error).is_some_and(BackendFailure::may_be_the_clients);
+    if request.chat.original.is_some() { of_client(error) } else { error }
+}
+
+/// Blames the client for what may be wrong with what it has sent.
+pub(crate) fn of_client(error: InferenceError) -> InferenceError {
+    let is_clients = BackendFailure::behind(&error).is_some_and(BackendFailure::may_be_the_clients);
     match error {
         InferenceError::Misconfigured(source) if is_clients => InferenceError::Refused(source),
         error => error,

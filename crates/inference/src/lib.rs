@@ -1,6 +1,6 @@
 //! AI backends: the adapters of [`tithe_engine::inference::Inference`].
 //!
-//! - [`OpenAiCompatible`] speaks the chat completions API, which most hosted and self-hosted servers understand;
+//! - [`OpenAiCompatible`] speaks the APIs of chat completions and of embeddings, which most hosted and self-hosted servers understand;
 //! - [`Anthropic`] speaks the messages API;
 //! - [`SimInference`] is a deterministic simulation that can be instructed to fail.
 //!

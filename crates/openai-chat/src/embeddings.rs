@@ -12,6 +12,7 @@ use crate::json::{Fields, Node, Path};
 use crate::request::{Top, owned};
 use crate::request_error::RequestError;
 use serde_json::value::RawValue;
+use tithe_chat::{EmbeddingInput as Input, EmbeddingTask};
 
 /// The most inputs of a request: OpenAI's own limit.
 pub const INPUTS_MAX: usize = 2048;
@@ -21,40 +22,10 @@ pub const INPUTS_MAX: usize = 2048;
 pub struct EmbeddingsRequest {
     /// The model, as the client calls it.
     pub model: String,
-    /// What is to be embedded.
-    pub input: Input,
+    /// What the client asks for, with the body as it was sent.
+    pub task: EmbeddingTask,
     /// How the client wants the embeddings.
     pub format: Format,
-    /// How many numbers an embedding is to have; `None` leaves it to the model.
-    pub dimensions: Option<u64>,
-    /// The body as it was sent, each name once, with its last value.
-    pub body: Vec<(String, Box<RawValue>)>,
-}
-
-/// What is to be embedded. There is at least one input, and none is empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Input {
-    /// Texts.
-    Texts(Vec<String>),
-    /// Texts as tokens of the model's own.
-    Tokens(Vec<Vec<u32>>),
-}
-
-impl Input {
-    /// The number of inputs.
-    #[must_use]
-    pub const fn len(&self) -> usize {
-        match self {
-            Self::Texts(texts) => texts.len(),
-            Self::Tokens(texts) => texts.len(),
-        }
-    }
-
-    /// Whether there is no input.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 /// The form of embeddings in an answer.
@@ -88,10 +59,12 @@ impl EmbeddingsRequest {
         };
         Ok(Self {
             model: top.model()?,
-            input: input(&top.get("input").ok_or_else(|| INPUT.missing(EXPECTED))?)?,
+            task: EmbeddingTask {
+                input: input(&top.get("input").ok_or_else(|| INPUT.missing(EXPECTED))?)?,
+                dimensions: top.get("dimensions").map(|node| node.positive()).transpose()?,
+                body: owned(&fields)?,
+            },
             format,
-            dimensions: top.get("dimensions").map(|node| node.positive()).transpose()?,
-            body: owned(&fields)?,
         })
     }
 }

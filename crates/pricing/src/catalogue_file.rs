@@ -43,6 +43,7 @@ impl Catalogue {
     /// output_usd = "10"
     /// reasoning_usd = "12"                # optional, where reasoning is priced apart
     /// implicit_cache_writes = true        # optional: the backend writes to its cache, at that price, without being asked
+    /// purpose = "chat"                    # optional; or embeddings, of a model that has neither limits nor prices of output
     /// tokenizer = "o200k_base"            # or cl100k_base, or bytes: an upper bound for every model
     /// input_safety_pct = 20               # optional: by how much the vendor's own tokenizer may count more
     ///
@@ -85,7 +86,7 @@ impl Catalogue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::TokenRates;
+    use crate::{Purpose, TokenRates};
     use std::iter::once;
     use tithe_clock::Timestamp;
     use tithe_money::UsdMicros;
@@ -149,6 +150,36 @@ mod tests {
         assert!(matches!(Catalogue::parse(&twice), Err(CatalogueError::Duplicate(name)) if name == "m"));
     }
 
+    const EMBEDS: &str = r#"
+        as_of = "2026-11-01"
+        source = "a test"
+        [[model]]
+        name = "e"
+        vendor = "v"
+        purpose = "embeddings"
+        context_tokens = 8192
+        input_usd = "0.02"
+        tokenizer = "bytes"
+    "#;
+
+    #[test]
+    fn an_embedding_model_has_no_output() {
+        let catalogue = Catalogue::parse(EMBEDS).unwrap();
+        let model = catalogue.model("e").unwrap();
+        assert_eq!((model.purpose, model.max_output_tokens), (Purpose::Embeddings, 0));
+        assert_eq!(model.rates.base, TokenRates::uniform(usd("0.02"), UsdMicros::ZERO));
+        for (from, to, message) in [
+            ("\"embeddings\"", "\"images\"", "unknown purpose: expected chat or embeddings, got \"images\""),
+            ("\"embeddings\"", "\"chat\"", "no price: expected output_usd"),
+            ("input_usd", "output_usd = \"1\"\ninput_usd", "output has a price"),
+            ("input_usd", "max_output_tokens = 1\ninput_usd", "output has a limit"),
+            ("\"0.02\"", "\"0\"", "all prices are 0"),
+        ] {
+            let error = Catalogue::parse(&EMBEDS.replace(from, to)).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+
     const APART: &str = r#"
         cached_input_usd = "0.125"
         cache_write_usd = "1.5625"
@@ -197,7 +228,8 @@ mod tests {
     fn a_written_catalogue_is_read_as_the_same() {
         let apart = Catalogue::parse(&format!("{ENTRY}{APART}")).unwrap();
         let free = ENTRY.replace("\"1.25\"", "\"0\"").replace("output_usd = \"10\"", "free = true");
-        for catalogue in [apart, Catalogue::built_in(), Catalogue::parse(&free).unwrap()] {
+        let embeds = Catalogue::parse(EMBEDS).unwrap();
+        for catalogue in [apart, Catalogue::built_in(), Catalogue::parse(&free).unwrap(), embeds] {
             assert_eq!(Catalogue::parse(&catalogue.to_toml()).unwrap(), catalogue);
         }
     }

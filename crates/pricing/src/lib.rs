@@ -65,7 +65,7 @@ pub use catalogue::Catalogue;
 pub use catalogue_file::CatalogueError;
 pub use cost::{CostShares, CostSplit};
 pub use finish_reason::{FinishReason, UnknownFinishReason};
-pub use model::{Model, PriceChange};
+pub use model::{Model, PriceChange, Purpose};
 pub use price::{Price, Terms};
 #[cfg(feature = "ports")]
 pub use price_feed::PriceFeed;

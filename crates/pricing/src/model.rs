@@ -13,6 +13,37 @@ pub struct PriceChange {
     pub rates: ModelRates,
 }
 
+/// What a model is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Purpose {
+    /// It continues chats.
+    #[default]
+    Chat,
+    /// It turns texts into vectors. It has no output that costs anything.
+    Embeddings,
+}
+
+impl Purpose {
+    /// The name: `chat` or `embeddings`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Embeddings => "embeddings",
+        }
+    }
+
+    /// A model of this purpose, in words.
+    pub(crate) const fn model(self) -> &'static str {
+        match self {
+            Self::Chat => "a chat model",
+            Self::Embeddings => "an embedding model",
+        }
+    }
+}
+
 /// A model that work can run on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -21,11 +52,14 @@ pub struct Model {
     pub name: String,
     /// The vendor.
     pub vendor: String,
-    /// The context window in tokens, input and output together.
+    /// What it is for.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub purpose: Purpose,
+    /// The context window in tokens, input and output together; of an embedding model, the most that one input may have.
     pub context_tokens: u64,
-    /// The model's output limit.
+    /// The model's output limit; 0 of an embedding model.
     pub max_output_tokens: u64,
-    /// The output limit used if the customer sets none.
+    /// The output limit used if the customer sets none; 0 of an embedding model.
     pub default_max_output_tokens: u64,
     /// The model's prices until the first of the price changes.
     pub rates: ModelRates,

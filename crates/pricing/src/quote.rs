@@ -1,6 +1,6 @@
 //! Quotes and cost splits.
 
-use crate::{CacheWrites, Model, ModelRates, Price, Priced, Terms, Usage};
+use crate::{CacheWrites, Model, ModelRates, Price, Priced, Purpose, Terms, Usage};
 use tithe_money::MoneyError;
 
 /// The tokens that a chat template may add around each message, with a safety margin.
@@ -32,6 +32,16 @@ pub enum QuoteError {
         limit: u64,
         /// The model.
         model: String,
+    },
+    /// The model is not for this.
+    #[error("wrong model: expected {}, got {model}, which is {}", wanted.model(), is.model())]
+    Purpose {
+        /// The model.
+        model: String,
+        /// What it is for.
+        is: Purpose,
+        /// What was wanted of it.
+        wanted: Purpose,
     },
     /// The price is too large to express.
     #[error("price out of range")]
@@ -144,6 +154,7 @@ impl Model {
         max_output_tokens: Option<u64>,
         terms: &Terms,
     ) -> Result<Quote, QuoteError> {
+        self.check_purpose(Purpose::Chat)?;
         self.check_output_limit(max_output_tokens)?;
         let max_input = input.max.max(input.counted);
         let room = self.context_tokens.saturating_sub(max_input);
@@ -168,6 +179,38 @@ impl Model {
             expected: price(input.counted, output)?,
             max: rates.max_price(max_input, writes, max_output, terms)?,
         })
+    }
+
+    /// Quotes the embeddings of inputs that the caller has counted and found short enough, each for itself. They have no output.
+    ///
+    /// # Errors
+    /// [`QuoteError::Purpose`] if the model is no embedding model, [`QuoteError::Money`].
+    pub fn quote_embeddings(&self, input: InputTokens, terms: &Terms) -> Result<Quote, QuoteError> {
+        self.check_purpose(Purpose::Embeddings)?;
+        let max_input = input.max.max(input.counted);
+        let rates = self.rates_at(terms.as_of());
+        let counted = rates.price(&Usage { input_tokens: input.counted, ..Usage::ZERO }, terms)?;
+        Ok(Quote {
+            model: self.name.clone(),
+            rates: rates.clone(),
+            terms: *terms,
+            tokens: QuotedTokens { input: input.counted, max_input, output: 0, max_output: 0 },
+            min: counted,
+            expected: counted,
+            max: rates.max_price(max_input, CacheWrites::None, 0, terms)?,
+        })
+    }
+
+    /// Checks that the model is for this.
+    ///
+    /// # Errors
+    /// [`QuoteError::Purpose`].
+    pub fn check_purpose(&self, wanted: Purpose) -> Result<(), QuoteError> {
+        if self.purpose == wanted {
+            Ok(())
+        } else {
+            Err(QuoteError::Purpose { model: self.name.clone(), is: self.purpose, wanted })
+        }
     }
 
     /// Checks a requested output limit.
@@ -215,6 +258,7 @@ mod tests {
         Model {
             name: "m".to_owned(),
             vendor: "v".to_owned(),
+            purpose: Purpose::Chat,
             context_tokens: 10_000,
             max_output_tokens: 4_000,
             default_max_output_tokens: 1_000,
@@ -289,6 +333,26 @@ mod tests {
         assert!(matches!(full, Err(QuoteError::TooLong { limit: 9_999, .. })));
         let limit = model.quote_tokens(InputTokens::exactly(1), Some(4_001), &plain_terms());
         assert!(matches!(limit, Err(QuoteError::OutputLimit { asked: 4_001, .. })));
+    }
+
+    #[test]
+    fn embeddings_cost_their_input_and_only_of_models_that_are_for_them() {
+        let chat = model(2_000_000, 8_000_000);
+        let embeds = Model { purpose: Purpose::Embeddings, max_output_tokens: 0, ..model(2_000_000, 0) };
+        // 1000 × $2/M = $0.002; + 40 % = $0.0028; at $100 000 that is 2.8 sats.
+        let quote = embeds.quote_embeddings(InputTokens::at_most(1_000, 1_250), &plain_terms()).unwrap();
+        let (min, max) = (quote.min.msats.get(), quote.max.msats.get());
+        assert_eq!((min, quote.expected.msats.get(), max), (2_800, 2_800, 3_500));
+        // Several inputs may have more than one may have.
+        assert!(embeds.quote_embeddings(InputTokens::exactly(50_000), &plain_terms()).is_ok());
+        let (is, wanted) = (Purpose::Chat, Purpose::Embeddings);
+        let refused = chat.quote_embeddings(InputTokens::exactly(1), &plain_terms()).unwrap_err();
+        assert_eq!(refused, QuoteError::Purpose { model: "m".to_owned(), is, wanted });
+        let refused = embeds.quote(&["hello"], None, &plain_terms()).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "wrong model: expected a chat model, got m, which is an embedding model"
+        );
     }
 
     #[test]

@@ -8,13 +8,13 @@ use genai_prices::{Calculator, PriceRequest, UsageKey};
 use std::time::{Duration, SystemTime};
 use tithe_clock::Timestamp;
 use tithe_money::{PicoUsd, UsdMicros};
-use tithe_pricing::{Catalogue, Model, Usage};
+use tithe_pricing::{Catalogue, Model, Purpose, Usage};
 
 /// How far the totals may be apart, in pico-dollars.
 const TOLERANCE: f64 = 5_000.0;
 
 /// Models that both know. The others are missing there, or are priced by the time of the day.
-const MODELS: [&str; 19] = [
+const MODELS: [&str; 22] = [
     "claude-fable-5-1",
     "claude-haiku-4-5",
     "claude-haiku-5-5",
@@ -34,6 +34,9 @@ const MODELS: [&str; 19] = [
     "mistral-small-2603",
     "openai/gpt-oss-120b",
     "openai/gpt-oss-20b",
+    "text-embedding-3-large",
+    "text-embedding-3-small",
+    "text-embedding-ada-002",
 ];
 
 /// Before, between and after the announced changes of prices.
@@ -74,7 +77,8 @@ fn usages(model: &Model) -> Vec<Usage> {
             let left = input_tokens - cached_input_tokens;
             let cache_write_tokens = if writes { left / 3 } else { 0 };
             let cache_write_1h_tokens = if writes_1h { left / 5 } else { 0 };
-            for output_tokens in [0, 1, 4_097] {
+            let outputs: &[u64] = if model.purpose == Purpose::Chat { &[0, 1, 4_097] } else { &[0] };
+            for &output_tokens in outputs {
                 usages.push(Usage {
                     input_tokens,
                     cached_input_tokens,

@@ -123,6 +123,7 @@ pub fn answer(text: &str) -> Delivered {
     Delivered {
         reply: Arc::new(Reply::of(text, Finish::Stop)),
         text: Arc::from(text),
+        vectors: None,
         usage: usage(50),
         estimated: false,
         finish,

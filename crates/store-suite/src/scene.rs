@@ -249,5 +249,5 @@ async fn claim_job(store: &dyn Store, id: JobId, now: Timestamp) -> Lease {
 pub(crate) fn answer_of(result: &RequestResult) -> Delivered {
     let RequestResult { text, usage, estimated, finish } = result.clone();
     let reply = Arc::new(tithe_chat::Reply::of(&text, Finish::Stop));
-    Delivered { reply, text, usage, estimated, finish, usd: UsdMicros::ZERO }
+    Delivered { reply, text, vectors: None, usage, estimated, finish, usd: UsdMicros::ZERO }
 }

@@ -66,7 +66,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "TITHE_OFFERED_MODELS",
         "offered_models",
         "",
-        "The models that customers may choose, separated by commas. Empty: the work model (with sim: both)",
+        "The models that customers may choose, separated by commas. Empty: the work model (with sim: sim-small, sim-large and sim-embedding)",
     )
     .same(),
     Setting::new(
@@ -172,7 +172,7 @@ impl Inference {
             (model("TITHE_EVAL_MODEL", "sim-small")?, model("TITHE_WORK_MODEL", "sim-large")?);
         let offered_models = match values.list("TITHE_OFFERED_MODELS") {
             models if !models.is_empty() => models.into_iter().collect(),
-            _ if is_simulated => BTreeSet::from(["sim-small".to_owned(), "sim-large".to_owned()]),
+            _ if is_simulated => ["sim-small", "sim-large", "sim-embedding"].map(str::to_owned).into(),
             _ => BTreeSet::from([work_model.clone()]),
         };
         let parameters = Parameters {

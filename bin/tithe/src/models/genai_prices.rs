@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use tithe_clock::Timestamp;
 use tithe_money::UsdMicros;
-use tithe_pricing::{ModelRates, PriceChange, RateTier, TokenRates};
+use tithe_pricing::{ModelRates, PriceChange, Purpose, RateTier, TokenRates};
 
 /// A provider of models.
 #[derive(Deserialize)]
@@ -79,10 +79,15 @@ impl Provider {
     }
 
     /// The prices of a model, as of a time. None if the provider does not have it.
-    pub(super) fn prices(&self, model: &str, now: Timestamp) -> Option<Result<Imported, String>> {
+    pub(super) fn prices(
+        &self,
+        model: &str,
+        purpose: Purpose,
+        now: Timestamp,
+    ) -> Option<Result<Imported, String>> {
         let by_id = self.models.iter().find(|listed| listed.id == model);
         let listed = by_id.or_else(|| self.models.iter().find(|listed| listed.is_named(model)))?;
-        Some(imported(&listed.prices, now))
+        Some(imported(&listed.prices, purpose, now))
     }
 }
 
@@ -104,17 +109,17 @@ impl Match {
 
 /// A model's prices: one set, or several with conditions. Those without a condition, and those of days that have passed, are in force; the last
 /// of them counts.
-fn imported(prices: &RawValue, now: Timestamp) -> Result<Imported, String> {
+fn imported(prices: &RawValue, purpose: Purpose, now: Timestamp) -> Result<Imported, String> {
     let malformed = |cause: serde_json::Error| format!("unreadable prices: {cause}");
     if prices.get().starts_with('{') {
         let set: PriceSet = serde_json::from_str(prices.get()).map_err(malformed)?;
-        return Ok(Imported { rates: rates(&set)?, changes: Vec::new() });
+        return Ok(Imported { rates: rates(&set, purpose)?, changes: Vec::new() });
     }
     let sets: Vec<Conditional> = serde_json::from_str(prices.get()).map_err(malformed)?;
     let mut in_force: Option<(Option<Timestamp>, ModelRates)> = None;
     let mut changes: Vec<PriceChange> = Vec::new();
     for set in sets {
-        let rates = rates(&set.prices)?;
+        let rates = rates(&set.prices, purpose)?;
         match set.from()? {
             Some(from) if from > now => changes.push(PriceChange { from, rates }),
             begun => {
@@ -176,17 +181,22 @@ impl BySize {
     }
 }
 
-fn rates(set: &PriceSet) -> Result<ModelRates, String> {
+/// An embedding model has no output, whatever its prices say of one.
+fn rates(set: &PriceSet, purpose: Purpose) -> Result<ModelRates, String> {
     let optional = |field: &str| set.get(field).map(|price| BySize::read(field, price)).transpose();
     let required = |field: &str| optional(field)?.ok_or_else(|| format!("there is no {field}"));
-    let (input, output) = (required("input_mtok")?, required("output_mtok")?);
+    let input = required("input_mtok")?;
+    let output = match purpose {
+        Purpose::Chat => required("output_mtok")?,
+        Purpose::Embeddings => BySize { base: UsdMicros::ZERO, tiers: Vec::new() },
+    };
     let cached_input = optional("cache_read_mtok")?;
     let cache_write = match optional("cache_write_mtok")? {
         Some(price) => Some(price),
         None => optional("cache_write_5m_mtok")?,
     };
     let cache_write_1h = optional("cache_write_1h_mtok")?;
-    let reasoning = optional("output_reasoning_mtok")?;
+    let reasoning = optional("output_reasoning_mtok")?.filter(|_| purpose == Purpose::Chat);
     let at = |price: &Option<BySize>, start: Option<u64>, instead: UsdMicros| {
         price.as_ref().map_or(instead, |price| start.map_or(price.base, |start| price.above(start)))
     };

@@ -75,7 +75,7 @@ fn compare(catalogue: &Catalogue, providers: &[Provider], chosen: bool, now: Tim
     let mut comparison = Comparison::default();
     for model in catalogue.models() {
         let mut sellers = providers.iter().filter(|provider| chosen || provider.is(&model.vendor));
-        match sellers.find_map(|provider| provider.prices(&model.name, now)) {
+        match sellers.find_map(|provider| provider.prices(&model.name, model.purpose, now)) {
             None => comparison.missing.push(model.name.clone()),
             Some(Err(reason)) => comparison.refused.push((model.name.clone(), reason)),
             Some(Ok(Imported { rates, changes })) => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { createAnthropic } from '@ai-sdk/anthropic'
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
-import { APICallError, generateObject, generateText, Output, stepCountIs, streamText, tool } from 'ai'
+import { APICallError, embed, embedMany, generateObject, generateText, Output, stepCountIs, streamText, tool } from 'ai'
 import { z } from 'zod'
 
 globalThis.AI_SDK_LOG_WARNINGS = false
@@ -69,3 +69,13 @@ for (const [name, provider] of Object.entries(providers)) {
   assert.match(broke.responseBody, name === 'anthropic' ? /billing_error/ : /insufficient_quota/)
   console.log('ai with', name, 'is served')
 }
+
+// Embeddings, which only OpenAI's API has.
+const embedding = providers['openai-compatible'](TITHE_KEY).embeddingModel('sim-embedding')
+const values = ['Why is the sky blue?', 'A recipe for bread']
+const many = await embedMany({ model: embedding, values, maxRetries: 0 })
+assert.deepEqual(many.embeddings.map(each => each.length), [256, 256])
+assert.ok(many.usage.tokens > 0)
+const one = await embed({ model: embedding, value: values[0], maxRetries: 0 })
+assert.deepEqual(one.embedding, many.embeddings[0])
+console.log('embeddings with ai are served')

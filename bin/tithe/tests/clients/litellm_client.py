@@ -25,4 +25,6 @@ anthropic = litellm.completion(
     model="anthropic/sim-large", api_base=os.environ["TITHE_URL"], api_key=KEY, messages=question, max_tokens=500
 )
 assert anthropic.choices[0].message.content == whole.choices[0].message.content
+embedded = litellm.embedding(model="openai/sim-embedding", api_base=BASE, api_key=KEY, input=["hello world", "hello"])
+assert [len(row["embedding"]) for row in embedded.data] == [256, 256] and embedded.usage.prompt_tokens == 3
 print("litellm is served")

@@ -126,4 +126,16 @@ assert.equal(tries, 3)
 assert.equal((await refused(OpenAI.InternalServerError, chat({ messages: user('[sim:fail]') }))).status, 502)
 assert.ok((await refused(OpenAI.APIError, all(chat({ messages: user('[sim:die]'), stream: true })))).message)
 
+// Embeddings: the SDK asks for base64 and decodes it.
+const embedding = 'sim-embedding'
+const texts = ['Why is the sky blue?', 'Why is the sky so blue?', 'A recipe for bread']
+const embedded = await client.embeddings.create({ model: embedding, input: texts })
+const [sky, same, bread] = embedded.data.map(row => row.embedding)
+const alike = (a, b) => a.reduce((sum, x, n) => sum + x * b[n], 0)
+assert.ok(Math.abs(alike(sky, sky) - 1) < 1e-5 && alike(sky, same) > alike(sky, bread))
+const floats = await client.embeddings.create({ model: embedding, input: [5, 6, 7], encoding_format: 'float', dimensions: 64 })
+assert.deepEqual([floats.data[0].embedding.length, floats.usage.prompt_tokens], [64, 3])
+assert.equal((await refused(OpenAI.BadRequestError, client.embeddings.create({ model, input: 'hi' }))).param, 'model')
+assert.equal((await refused(OpenAI.APIError, poor.embeddings.create({ model: embedding, input: 'hi' }))).status, 402)
+
 console.log('openai for JavaScript is served')

@@ -150,4 +150,37 @@ try:
 except openai.BadRequestError as failure:
     assert failure.param == "previous_response_id", failure.body
 
+# Embeddings: the SDK asks for base64 and decodes it.
+texts = ["Why is the sky blue?", "Why is the sky so blue?", "A recipe for bread"]
+embedded = client.embeddings.create(model="sim-embedding", input=texts)
+assert [row.index for row in embedded.data] == [0, 1, 2] and embedded.usage.prompt_tokens > 0, embedded.usage
+sky, same, bread = (row.embedding for row in embedded.data)
+
+
+def alike(a, b):
+    return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+assert abs(alike(sky, sky) - 1) < 1e-5 and alike(sky, same) > alike(sky, bread)
+floats = client.embeddings.create(model="sim-embedding", input=texts[0], encoding_format="float", dimensions=64)
+assert len(floats.data[0].embedding) == 64 and floats.usage.cost_msats >= 0
+raw = client.embeddings.with_raw_response.create(model="sim-embedding", input=[[5, 6], [7]])
+assert raw.parse().usage.prompt_tokens == 3 and raw.headers["x-tithe-cost-msats"]
+for wrong, param in [({"model": MODEL}, "model"), ({"input": []}, "input"), ({"input": [7] * 9000}, "input[0]")]:
+    try:
+        client.embeddings.create(**{"model": "sim-embedding", "input": "hi", **wrong})
+        raise AssertionError(wrong)
+    except openai.BadRequestError as failure:
+        assert failure.param == param, failure.body
+try:
+    client.chat.completions.create(model="sim-embedding", messages=user("hi"))
+    raise AssertionError("an embedding model chats")
+except openai.BadRequestError as failure:
+    assert failure.param == "model", failure.body
+try:
+    poor.embeddings.create(model="sim-embedding", input="hi")
+    raise AssertionError("work for nothing")
+except openai.APIStatusError as failure:
+    assert failure.status_code == 402, failure.body
+
 print("openai", openai.__version__, "is served")

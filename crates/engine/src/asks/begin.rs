@@ -91,7 +91,7 @@ impl Asks {
         let model = self.quotes.work_model(new.model.as_deref())?;
         let evaluated = new.prompt.as_text().filter(|_| self.core.settings.session_evaluation);
         let evaluation = evaluated.map(|text| self.quotes.evaluation(text, terms)).transpose()?;
-        let work = Quotes::work(model, new.prompt.as_chat(), new.max_output_tokens, terms)?;
+        let work = Quotes::metered(model, &new.prompt, new.max_output_tokens, terms)?;
         Ok(MeteredQuotes { evaluation, work })
     }
 
@@ -208,10 +208,7 @@ impl Asks {
             && *name != settings.work_model
             && !settings.credits.models.contains(name)
         {
-            let included = std::iter::once(&settings.work_model).chain(&settings.credits.models);
-            let included: Vec<&str> = included.map(String::as_str).collect();
-            let name = name.chars().take(100).collect();
-            return Err(RequestError::ModelNotIncluded { name, included: included.join(", ") });
+            return Err(self.not_included(name));
         }
         let limit = self.output_limit(self.quotes.work_model(new.model.as_deref())?);
         // Clients of the AI API say the most that they can use, not what they want.
@@ -222,23 +219,37 @@ impl Asks {
         }
     }
 
+    fn not_included(&self, model: &str) -> RequestError {
+        let settings = &self.core.settings;
+        let included = std::iter::once(&settings.work_model).chain(&settings.credits.models);
+        let included: Vec<&str> = included.map(String::as_str).collect();
+        RequestError::ModelNotIncluded {
+            name: model.chars().take(100).collect(),
+            included: included.join(", "),
+        }
+    }
+
     /// The price of the work in the cloud.
     fn cloud_quote(&self, new: &NewAsk, terms: &Terms) -> Result<Quote, EngineError> {
         let model = self.quotes.work_model(new.model.as_deref())?;
         let limit = self.output_limit(model);
         let wanted = new.max_output_tokens.map_or(limit, |asked| asked.min(limit));
-        Ok(Quotes::work(model, new.prompt.as_chat(), Some(wanted), terms)?)
+        Quotes::metered(model, &new.prompt, Some(wanted), terms)
     }
 
     /// The price of the work on the operator's own machine; `None` if there is none.
     fn hardware_quote(&self, new: &NewAsk, terms: &Terms) -> Option<Result<Quote, EngineError>> {
         let hardware = self.core.ports.hardware.as_ref()?;
         let quote = || {
+            // Vectors of another model than the one that the customer has chosen are of no use.
+            if let (Some(_), Some(name)) = (new.prompt.as_embeddings(), &new.model) {
+                return Err(self.not_included(name).into());
+            }
             let model = self.quotes.catalogue().model(&hardware.model).ok_or(EngineError::Internal)?;
             let limit = self.output_limit(model);
             // The customer has not chosen this model: what is more than it allows is cut there.
             let wanted = new.max_output_tokens.map_or(limit, |asked| asked.min(limit));
-            Ok(Quotes::work(model, new.prompt.as_chat(), Some(wanted), terms)?)
+            Quotes::metered(model, &new.prompt, Some(wanted), terms)
         };
         Some(quote())
     }

@@ -1,16 +1,17 @@
 //! Whether the backend can work at all.
 //!
 //! A backend that refuses the server itself (a wrong key, an unknown model, a bad certificate, a path that answers HTML, a quota that
-//! is used up) fails every job. So each model is probed with a small completion, at the start and again while it fails, and while it
+//! is used up) fails every job. So each model is probed with a small completion (an embedding
+//! model with a short text), at the start and again while it fails, and while it
 //! fails no new job is sold. A request that fails is no proof by itself: it may be the request's fault, so it only leads to a probe.
 
-use super::port::{ChatRequest, Inference, InferenceError};
+use super::port::{ChatRequest, EmbeddingRequest, Inference, InferenceError};
 use crate::error_chain::chain;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tithe_chat::Chat;
-use tithe_pricing::Usage;
+use tithe_chat::{Chat, EmbeddingTask};
+use tithe_pricing::{Purpose, Usage};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
@@ -62,6 +63,8 @@ pub(crate) struct ModelsInUse<'a> {
     pub(crate) evaluation: &'a str,
     /// The ones that work is sold on.
     pub(crate) work: Vec<&'a str>,
+    /// The ones that embeddings are sold of.
+    pub(crate) embeddings: Vec<&'a str>,
 }
 
 /// Which models of the backend can work.
@@ -70,6 +73,7 @@ pub struct BackendHealth {
     enabled: bool,
     evaluation: String,
     work: Vec<String>,
+    embeddings: BTreeSet<String>,
     models: Mutex<BTreeMap<String, Model>>,
     /// Held while a model is probed.
     probing: tokio::sync::Mutex<()>,
@@ -87,11 +91,21 @@ impl BackendHealth {
     pub(crate) fn new(backend: Arc<dyn Inference>, models: &ModelsInUse<'_>, enabled: bool) -> Self {
         let (evaluation, work) = (models.evaluation.to_owned(), &models.work);
         let work: Vec<String> = work.iter().map(|name| (*name).to_owned()).collect();
+        let embeddings: BTreeSet<String> = models.embeddings.iter().map(|name| (*name).to_owned()).collect();
         let unknown =
             |name: &String| (name.clone(), Model { health: Health::Works, probed: None, suspected: false });
-        let models = work.iter().chain([&evaluation]).map(unknown).collect();
+        let models = work.iter().chain(&embeddings).chain([&evaluation]).map(unknown).collect();
         let (probing, suspected) = (tokio::sync::Mutex::default(), Notify::new());
-        Self { backend, enabled, evaluation, work, models: Mutex::new(models), probing, suspected }
+        Self {
+            backend,
+            enabled,
+            evaluation,
+            work,
+            embeddings,
+            models: Mutex::new(models),
+            probing,
+            suspected,
+        }
     }
 
     /// Whether work on a model can be sold.
@@ -162,15 +176,16 @@ impl BackendHealth {
         if is_fresh {
             return None;
         }
-        let answered = timeout(PROBE_PATIENCE, self.backend.complete(&probe_of(model))).await;
+        let purpose = if self.embeddings.contains(model) { Purpose::Embeddings } else { Purpose::Chat };
+        let answered = timeout(PROBE_PATIENCE, ask(self.backend.as_ref(), model, purpose)).await;
         if let Some(model) = self.lock().get_mut(model) {
             model.probed = Some(Instant::now());
             model.suspected = false;
         }
         let failure = match answered {
-            Ok(Ok(completion)) => {
+            Ok(Ok(usage)) => {
                 self.set(model, Health::Works, None);
-                return Some(ProbeUsage { model: model.to_owned(), usage: completion.usage });
+                return Some(ProbeUsage { model: model.to_owned(), usage });
             }
             Ok(Err(failure)) => failure,
             Err(_elapsed) => InferenceError::TimedOut,
@@ -232,12 +247,28 @@ fn probe_of(model: &str) -> ChatRequest {
     }
 }
 
-/// Whether a model answers, for a command that checks a configuration: a small completion, which is not booked.
+/// Asks a model for as little as it can do; returns what that has used, if the backend reports it.
+async fn ask(
+    backend: &dyn Inference,
+    model: &str,
+    purpose: Purpose,
+) -> Result<Option<Usage>, InferenceError> {
+    match purpose {
+        Purpose::Chat => Ok(backend.complete(&probe_of(model)).await?.usage),
+        Purpose::Embeddings => {
+            let task = Arc::new(EmbeddingTask::of(vec![PROBE_TEXT.to_owned()]));
+            Ok(backend.embed(&EmbeddingRequest { model: model.to_owned(), task }).await?.usage)
+        }
+    }
+}
+
+/// Whether a model answers, for a command that checks a configuration: a small completion, or the embedding of a short text, which is not
+/// booked.
 ///
 /// # Errors
 /// [`InferenceError`], of which [`InferenceError::Refused`] shows that the model works, too.
-pub async fn probe(backend: &dyn Inference, model: &str) -> Result<(), InferenceError> {
-    match timeout(PROBE_PATIENCE, backend.complete(&probe_of(model))).await {
+pub async fn probe(backend: &dyn Inference, model: &str, purpose: Purpose) -> Result<(), InferenceError> {
+    match timeout(PROBE_PATIENCE, ask(backend, model, purpose)).await {
         Ok(answered) => answered.map(drop),
         Err(_elapsed) => Err(InferenceError::TimedOut),
     }

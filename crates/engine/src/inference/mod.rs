@@ -1,5 +1,6 @@
 //! AI backends: the port to them, and the one function that runs a model.
 
+mod embed;
 mod health;
 mod meter;
 mod port;
@@ -7,11 +8,15 @@ mod prompt;
 mod run;
 mod run_metrics;
 
+pub(crate) use embed::{Embedded, embed};
 pub use health::{BackendHealth, probe};
 pub(crate) use health::{ModelsInUse, PROBE_OUTPUT_MAX, PROBE_TEXT, ProbeUsage};
 pub use meter::{Answer, Meter};
-pub use port::{ChatEvent, ChatRequest, ChatStream, Completion, Inference, InferenceError, TEXT_BYTES_MAX};
-pub(crate) use prompt::input_tokens;
+pub use port::{
+    ChatEvent, ChatRequest, ChatStream, Completion, EmbeddingRequest, Embeddings, Inference, InferenceError,
+    TEXT_BYTES_MAX,
+};
+pub(crate) use prompt::{embedding_tokens, input_tokens};
 pub use run::{Listener, run};
 
 use tithe_chat::Finish;

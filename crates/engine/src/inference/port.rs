@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use std::sync::Arc;
 use std::time::Duration;
-use tithe_chat::{Chat, Delta, Finish, Reply};
+use tithe_chat::{Chat, Delta, EmbeddingTask, Finish, Reply, Vectors};
 use tithe_pricing::Usage;
 
 /// The longest text of an answer that a backend's adapter reads, in bytes: what is longer is cut there, as at an output limit.
@@ -47,6 +47,24 @@ pub enum ChatEvent {
         /// The tokens used, if the backend reported them.
         usage: Option<Usage>,
     },
+}
+
+/// Texts to be embedded.
+#[derive(Debug, Clone)]
+pub struct EmbeddingRequest {
+    /// The model, by the name that the backend knows.
+    pub model: String,
+    /// The texts.
+    pub task: Arc<EmbeddingTask>,
+}
+
+/// The embeddings of texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Embeddings {
+    /// One vector for each input, in order.
+    pub vectors: Vectors,
+    /// The tokens used, if the backend reported them.
+    pub usage: Option<Usage>,
 }
 
 /// Why work could not run. Its `Display` is safe to show to customers; the backend's own words are only in
@@ -114,4 +132,7 @@ pub trait Inference: Send + Sync {
     /// Completes a chat and streams the text. An error here means that no text was generated; later errors come through
     /// the stream.
     async fn stream(&self, request: &ChatRequest) -> Result<ChatStream, InferenceError>;
+
+    /// Embeds texts. A backend whose API has no embeddings is [`InferenceError::Misconfigured`]: it must not be given embedding models.
+    async fn embed(&self, request: &EmbeddingRequest) -> Result<Embeddings, InferenceError>;
 }

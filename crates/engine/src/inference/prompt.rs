@@ -1,6 +1,6 @@
 //! Counting what a model reads.
 
-use tithe_chat::{Api, Chat};
+use tithe_chat::{Api, Chat, EmbeddingInput};
 use tithe_pricing::{CacheWrites, InputTokens, Model, Tokenizer};
 
 /// The tokens of an image, as counted. No vendor's formula fits another's model, and the size in pixels is in the file only.
@@ -22,6 +22,19 @@ pub(crate) fn input_tokens(model: &Model, chat: &Chat) -> InputTokens {
     let counted = texts.counted.saturating_add(images.saturating_mul(IMAGE_TOKENS));
     let max = texts.max.saturating_add(images.saturating_mul(IMAGE_TOKENS_MAX));
     InputTokens::at_most(counted, max).with_cache_writes(cache_writes(chat))
+}
+
+/// The tokens of each input that is to be embedded, in order. Tokens are taken as they are: they are the model's own.
+pub(crate) fn embedding_tokens(model: &Model, input: &EmbeddingInput) -> Vec<InputTokens> {
+    match input {
+        EmbeddingInput::Texts(texts) => {
+            texts.iter().map(|text| model.input_tokens([text.as_str()])).collect()
+        }
+        EmbeddingInput::Tokens(texts) => {
+            let lengths = texts.iter().map(|tokens| u64::try_from(tokens.len()).unwrap_or(u64::MAX));
+            lengths.map(InputTokens::exactly).collect()
+        }
+    }
 }
 
 /// What a request asks the backend to write to its cache. A client asks for it anywhere in its request; a text that only mentions it

@@ -43,27 +43,74 @@ impl<'a> RunMetrics<'a> {
     fn measure(&mut self, outcome: &'static str, used: Option<Usage>) {
         self.is_measured = true;
         let model = self.model();
-        counter!(telemetry::MODEL_RUNS, "model" => model.clone(), "outcome" => outcome).increment(1);
-        histogram!(telemetry::MODEL_RUN_SECONDS, "model" => model.clone()).record(self.began.elapsed());
         if let Some(at) = self.meter.begun_at() {
             histogram!(telemetry::MODEL_FIRST_TEXT_SECONDS, "model" => model.clone())
                 .record(at.duration_since(self.began));
         }
-        let Some(used) = used else { return };
-        let buckets = [
-            ("input", used.input_tokens.saturating_sub(used.cached_input_tokens)),
-            ("cached_input", used.cached_input_tokens),
-            ("output", used.output_tokens),
-        ];
-        for (bucket, tokens) in buckets {
-            counter!(telemetry::MODEL_TOKENS, "model" => model.clone(), "bucket" => bucket).increment(tokens);
-        }
+        measure(&model, outcome, self.began, used);
     }
 
-    /// The model as the value of a label: only models of the catalogue are.
     fn model(&self) -> SharedString {
-        let known = self.catalogue.model(&self.request.model);
-        known.map_or(SharedString::const_str(OTHER), |model| SharedString::from_owned(model.name.clone()))
+        label(self.catalogue, &self.request.model)
+    }
+}
+
+/// Measures a run that has ended.
+fn measure(model: &SharedString, outcome: &'static str, began: Instant, used: Option<Usage>) {
+    counter!(telemetry::MODEL_RUNS, "model" => model.clone(), "outcome" => outcome).increment(1);
+    histogram!(telemetry::MODEL_RUN_SECONDS, "model" => model.clone()).record(began.elapsed());
+    let Some(used) = used else { return };
+    let buckets = [
+        ("input", used.input_tokens.saturating_sub(used.cached_input_tokens)),
+        ("cached_input", used.cached_input_tokens),
+        ("output", used.output_tokens),
+    ];
+    for (bucket, tokens) in buckets {
+        counter!(telemetry::MODEL_TOKENS, "model" => model.clone(), "bucket" => bucket).increment(tokens);
+    }
+}
+
+/// The model as the value of a label: only models of the catalogue are.
+fn label(catalogue: &Catalogue, model: &str) -> SharedString {
+    let known = catalogue.model(model);
+    known.map_or(SharedString::const_str(OTHER), |model| SharedString::from_owned(model.name.clone()))
+}
+
+/// What is measured of a run of an embedding model: when it ends, or when nobody waits for it any more.
+pub(super) struct EmbeddingMetrics {
+    model: SharedString,
+    counted: Usage,
+    began: Instant,
+    is_measured: bool,
+}
+
+impl EmbeddingMetrics {
+    /// `counted` is what a run has used of which no more is known.
+    pub(super) fn begin(catalogue: &Catalogue, model: &str, counted: Usage) -> Self {
+        Self { model: label(catalogue, model), counted, began: Instant::now(), is_measured: false }
+    }
+
+    /// Measures a run that has ended: what it has used, and whether that was counted here; or why it failed.
+    pub(super) fn ended(&mut self, answered: Result<(Usage, bool), &InferenceError>) {
+        self.is_measured = true;
+        let (outcome, used) = match answered {
+            Ok((used, estimated)) => {
+                if estimated {
+                    counter!(telemetry::MODEL_UNREPORTED, "model" => self.model.clone()).increment(1);
+                }
+                ("done", Some(used))
+            }
+            Err(failure) => (outcome(failure), failure.may_have_worked().then_some(self.counted)),
+        };
+        measure(&self.model, outcome, self.began, used);
+    }
+}
+
+impl Drop for EmbeddingMetrics {
+    fn drop(&mut self) {
+        if !self.is_measured {
+            measure(&self.model, "abandoned", self.began, Some(self.counted));
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 //! wallet's calls.
 
 use super::SlowCall;
-use crate::inference::{ChatRequest, ChatStream, Completion, Inference, InferenceError};
+use crate::inference::{
+    ChatRequest, ChatStream, Completion, EmbeddingRequest, Embeddings, Inference, InferenceError,
+};
 use crate::ports::{Hardware, Ports};
 use crate::sessions::{RefusedWebhookUrl, WebhookError, WebhookMessage, Webhooks};
 use async_trait::async_trait;
@@ -18,7 +20,7 @@ use tithe_sessions::WebhookUrl;
 /// A customer waits for the first text. Large models read a long request for some seconds.
 const FIRST_TEXT: Duration = Duration::from_secs(20);
 
-/// An answer that is not streamed: an evaluation, or a probe. Both are short.
+/// An answer that is not streamed: an evaluation, a probe, or embeddings. All are quick.
 const WHOLE_ANSWER: Duration = Duration::from_mins(1);
 
 /// A provisioner's program may wait for the cloud's API.
@@ -68,6 +70,10 @@ impl Inference for Watched<dyn Inference> {
         let mut waiting = Some(first_text);
         // The call ends with the first event, or with the stream.
         Ok(events.inspect(move |_event| drop(waiting.take())).boxed())
+    }
+
+    async fn embed(&self, request: &EmbeddingRequest) -> Result<Embeddings, InferenceError> {
+        self.call("embed", WHOLE_ANSWER, self.port.embed(request)).await
     }
 }
 

@@ -9,7 +9,7 @@ use crate::quotes::{Evaluated, Quotes, UnpaidRun};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tithe_chat::{Delta, Finish, Part, Reply};
+use tithe_chat::{Delta, Finish, Part, Reply, Vectors};
 use tithe_money::{Msats, UsdMicros};
 use tithe_pricing::{FinishReason, Priced, Usage};
 use tokio_util::sync::CancellationToken;
@@ -59,6 +59,8 @@ pub struct Delivered {
     pub reply: Arc<Reply>,
     /// The text that was delivered.
     pub text: Arc<str>,
+    /// The embeddings, if that was asked for.
+    pub vectors: Option<Arc<Vectors>>,
     /// The tokens of the work, without the evaluation.
     pub usage: Usage,
     /// Whether the tokens were counted here, because the backend reported none.
@@ -105,6 +107,9 @@ pub(crate) enum Failure {
 impl MeteredRequest<'_> {
     /// Evaluates the request and does its work. What a failed run has used is booked as a loss.
     pub(crate) async fn run(&self, quotes: &Arc<Quotes>) -> Result<Worked, Failure> {
+        if let Some(task) = self.prompt.as_embeddings() {
+            return self.embed(quotes, task).await;
+        }
         let mut runs = Vec::new();
         let mut cost = Msats::ZERO;
         if let (Some(quote), Some(text)) = (&self.quotes.evaluation, self.prompt.as_text()) {
@@ -183,6 +188,7 @@ impl MeteredRequest<'_> {
                 let delivered = Delivered {
                     reply: Arc::new(reply),
                     text: text.into(),
+                    vectors: None,
                     usage,
                     estimated: true,
                     finish: FinishReason::Interrupted,
@@ -212,11 +218,17 @@ impl MeteredRequest<'_> {
         let (estimated, finish) = (answer.estimated, inference::finish_reason(answer.reply.finish));
         let (text, reply) = (answer.reply.text().into(), Arc::new(answer.reply));
         let usd = quote.price_or_max(&usage).usd;
-        Ok((Delivered { reply, text, usage, estimated, finish, usd }, run, Msats::ZERO))
+        Ok((Delivered { reply, text, vectors: None, usage, estimated, finish, usd }, run, Msats::ZERO))
     }
 }
 
 impl Worked {
+    /// Work that one run has done, for a client who waits for it.
+    pub(super) fn completed(delivered: Delivered, cost: Msats, run: UnpaidRun) -> Self {
+        let runs = vec![(run, delivered.usage)];
+        Self { done: Done::Completed(delivered), cost, runs, lost: Msats::ZERO, is_abandoned: false }
+    }
+
     /// Whether the backend was not even asked, and no evaluation has cost anything.
     pub(crate) fn is_nothing(&self) -> bool {
         matches!(self.done, Done::NotAsked) && self.cost.is_zero()
@@ -248,7 +260,8 @@ impl Delivered {
     pub(crate) fn nothing() -> Self {
         let reply = Arc::new(Reply { parts: Vec::new(), finish: Finish::Other });
         let (text, finish) = ("".into(), FinishReason::Interrupted);
-        Self { reply, text, usage: Usage::ZERO, estimated: false, finish, usd: UsdMicros::ZERO }
+        let (usage, usd) = (Usage::ZERO, UsdMicros::ZERO);
+        Self { reply, text, vectors: None, usage, estimated: false, finish, usd }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Quotes: what requests would cost, and whether they can be taken at all.
 
+mod embeddings;
 mod estimate;
 mod evaluate;
 pub(crate) mod evaluation;

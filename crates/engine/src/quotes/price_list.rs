@@ -2,7 +2,7 @@
 
 use super::service::Quotes;
 use crate::error::EngineError;
-use tithe_pricing::{Model, ModelRates, Price, Terms, Usage};
+use tithe_pricing::{Model, ModelRates, Price, Purpose, Terms, Usage};
 
 /// How many tokens the prices of a list are for.
 const TOKENS: u64 = 1_000_000;
@@ -14,11 +14,13 @@ pub struct OfferedModel {
     pub name: String,
     /// The vendor.
     pub vendor: String,
+    /// What it is for.
+    pub purpose: Purpose,
     /// Whether work runs on it when the customer does not choose.
     pub is_default: bool,
-    /// The context window, in tokens.
+    /// The context window, in tokens; of an embedding model, the most that one input may have.
     pub context_tokens: u64,
-    /// The most output that can be asked for, in tokens.
+    /// The most output that can be asked for, in tokens; 0 of an embedding model.
     pub max_output_tokens: u64,
     /// The price of input.
     pub input: Price,
@@ -55,6 +57,7 @@ impl Quotes {
         Ok(OfferedModel {
             name: model.name.clone(),
             vendor: model.vendor.clone(),
+            purpose: model.purpose,
             is_default: model.name == self.core.settings.work_model,
             context_tokens: model.context_tokens,
             max_output_tokens: Self::output_limit(model),

@@ -8,7 +8,7 @@ use crate::pool::Pool;
 use std::sync::Arc;
 use tithe_chat::Chat;
 use tithe_money::BtcPrice;
-use tithe_pricing::{Catalogue, Model, Quote, QuoteError, Terms};
+use tithe_pricing::{Catalogue, Model, Purpose, Quote, QuoteError, Terms};
 use tracing::error;
 
 /// The longest token of a known vocabulary, in bytes.
@@ -17,14 +17,16 @@ const TOKEN_BYTES_MAX: u64 = 128;
 /// The most output that the limit of an answer's text certainly lets through, in tokens.
 const OUTPUT_TOKENS_MAX: u64 = TEXT_BYTES_MAX / TOKEN_BYTES_MAX;
 
-/// A model that the settings name is not in the catalogue.
+/// A model that the settings name cannot be used as they say.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown model: {role} is {name:?}, which is not in the model catalogue")]
+#[error("unknown model: {role} is {name:?}, which is {problem}")]
 pub struct UnknownModel {
     /// What the model was to be used for.
     pub role: &'static str,
     /// The model's name.
     pub name: String,
+    /// What is wrong with it.
+    pub problem: &'static str,
 }
 
 /// The use cases of quotes.
@@ -45,10 +47,18 @@ impl Quotes {
         let settings = &core.settings;
         let named =
             [("the evaluation model", &settings.eval_model), ("the work model", &settings.work_model)];
+        for (role, name) in named {
+            let model = core.ports.catalogue.model(name);
+            if model.is_some_and(|model| model.purpose != Purpose::Chat) {
+                let problem = "an embedding model: expected one that chats";
+                return Err(UnknownModel { role, name: name.clone(), problem });
+            }
+        }
         let offered = settings.offered_models.iter().map(|name| ("an offered model", name));
         for (role, name) in named.into_iter().chain(offered) {
             if core.ports.catalogue.model(name).is_none() {
-                return Err(UnknownModel { role, name: name.clone() });
+                let problem = "not in the model catalogue";
+                return Err(UnknownModel { role, name: name.clone(), problem });
             }
         }
         Ok(Self { core, pool, backend })
@@ -98,7 +108,11 @@ impl Quotes {
         let offered = name == settings.work_model || settings.offered_models.contains(name);
         let model = self.core.ports.catalogue.model(name).filter(|_| offered);
         model.ok_or_else(|| {
-            let mut offered: Vec<&str> = settings.offered_models.iter().map(String::as_str).collect();
+            let catalogue = self.catalogue();
+            let chats =
+                |name: &&String| catalogue.model(name).is_some_and(|model| model.purpose == Purpose::Chat);
+            let offered = settings.offered_models.iter().filter(chats);
+            let mut offered: Vec<&str> = offered.map(String::as_str).collect();
             if !settings.offered_models.contains(&settings.work_model) {
                 offered.push(&settings.work_model);
             }
@@ -133,6 +147,7 @@ impl Quotes {
         wanted: Option<u64>,
         terms: &Terms,
     ) -> Result<Quote, QuoteError> {
+        model.check_purpose(Purpose::Chat)?;
         let most = Self::output_limit(model);
         if let Some(asked) = wanted.filter(|asked| *asked > most) {
             return Err(QuoteError::OutputLimit { asked, limit: most, model: model.name.clone() });

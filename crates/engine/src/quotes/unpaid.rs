@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tithe_ledger::{AccountId, TransferKey, TransferKind};
 use tithe_money::Msats;
-use tithe_pricing::{Priced, Quote, Usage};
+use tithe_pricing::{Priced, Purpose, Quote, Usage};
 use tracing::warn;
 use uuid::Uuid;
 
@@ -22,7 +22,10 @@ const BOOKING_TRIES_MAX: u32 = 300;
 pub(crate) struct UnpaidRun {
     quotes: Arc<Quotes>,
     quote: Quote,
+    /// The chat; an empty one if texts are embedded.
     request: ChatRequest,
+    /// The tokens of the texts that are embedded, as counted; `None` for a chat.
+    embedded: Option<Usage>,
     meter: Arc<Meter>,
     concerns: Uuid,
     occasion: String,
@@ -39,7 +42,16 @@ impl UnpaidRun {
         occasion: String,
     ) -> Self {
         let (quotes, quote, meter) = (Arc::clone(quotes), quote.clone(), Arc::default());
-        Self { quotes, quote, request, meter, concerns, occasion, open: true }
+        Self { quotes, quote, request, embedded: None, meter, concerns, occasion, open: true }
+    }
+
+    /// Begins a run that embeds texts, which count for `counted`.
+    pub(crate) fn of_embeddings(quotes: &Arc<Quotes>, quote: &Quote, counted: Usage, concerns: Uuid) -> Self {
+        let (model, chat) = (quote.model.clone(), Arc::default());
+        let nothing = ChatRequest { model, chat, max_output_tokens: 0, deterministic: false };
+        let mut run = Self::new(quotes, quote, nothing, concerns, "work".to_owned());
+        run.embedded = Some(counted);
+        run
     }
 
     pub(crate) fn request(&self) -> &ChatRequest {
@@ -71,6 +83,9 @@ impl UnpaidRun {
     }
 
     fn lost(&self, failure: Option<&InferenceError>) -> Option<Usage> {
+        if let Some(counted) = self.embedded {
+            return failure.is_none_or(InferenceError::may_have_worked).then_some(counted);
+        }
         self.meter.lost(&self.quotes.core.ports.catalogue, &self.request, failure)
     }
 }
@@ -115,7 +130,11 @@ impl Quotes {
             warn!(model = probe.model, "a probe of the backend could not be priced and is not booked");
             return;
         };
-        let Ok(quote) = model.quote(&[PROBE_TEXT], Some(PROBE_OUTPUT_MAX), &terms) else { return };
+        let quote = match model.purpose {
+            Purpose::Chat => model.quote(&[PROBE_TEXT], Some(PROBE_OUTPUT_MAX), &terms),
+            Purpose::Embeddings => model.quote_embeddings(model.input_tokens([PROBE_TEXT]), &terms),
+        };
+        let Ok(quote) = quote else { return };
         let most = Usage {
             input_tokens: quote.tokens.max_input,
             cached_input_tokens: 0,

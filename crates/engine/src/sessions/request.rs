@@ -138,7 +138,7 @@ impl Sessions {
         }
         let terms = self.quotes.terms().await?;
         let evaluation = evaluated.map(|text| self.quotes.evaluation(text, &terms)).transpose()?;
-        let work = Quotes::work(model, prompt.as_chat(), max_output_tokens, &terms)?;
+        let work = Quotes::metered(model, &prompt, max_output_tokens, &terms)?;
         let mut quotes = MeteredQuotes { evaluation, work };
         // Clients of the AI API say the most that they can use, not what they want.
         let fixed_output = max_output_tokens.filter(|_| prompt.as_text().is_some());
@@ -189,7 +189,7 @@ impl Sessions {
                     let Some(output) = shorter else {
                         return Err(EngineError::InsufficientBalance { required: limit, available });
                     };
-                    quotes.work = Quotes::work(model, prompt.as_chat(), Some(output), &terms)?;
+                    quotes.work = Quotes::metered(model, &prompt, Some(output), &terms)?;
                     refused = EngineError::InsufficientBalance { required: limit, available };
                 }
                 Err(CommitError::Refused(Refusal::KeyUsage(UsageError::Limit(reached)))) => {
@@ -199,7 +199,7 @@ impl Sessions {
                     };
                     let shorter = shortened(&quotes.work, fixed_output, left.saturating_sub(fee));
                     let Some(output) = shorter else { return Err(EngineError::KeyLimit(reached)) };
-                    quotes.work = Quotes::work(model, prompt.as_chat(), Some(output), &terms)?;
+                    quotes.work = Quotes::metered(model, &prompt, Some(output), &terms)?;
                     refused = EngineError::KeyLimit(reached);
                 }
                 Err(CommitError::Refused(Refusal::Session(refused))) => {

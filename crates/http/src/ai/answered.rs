@@ -1,5 +1,6 @@
 //! An answer as it is stored for repetitions of its request: in no API's words, so that it can be given whole or as a stream.
 
+use super::stored_vectors::StoredVectors;
 use serde::{Deserialize, Serialize};
 use tithe_chat::{Charge, Finish, Part, Reasoning, Reply, ToolCall};
 use tithe_engine::asks::{FinishedAsk, RenderAsk};
@@ -20,6 +21,9 @@ pub(crate) struct Answered {
     pub(crate) created: i64,
     parts: Vec<StoredPart>,
     finish: StoredFinish,
+    /// The embeddings, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    vectors: Option<StoredVectors>,
     /// The tokens.
     pub(crate) usage: Usage,
     usd: UsdMicros,
@@ -66,6 +70,11 @@ impl Answered {
         Reply { parts, finish: self.finish.into() }
     }
 
+    /// The embeddings; none if something else was asked for.
+    pub(crate) fn vectors(&self) -> Vec<Vec<f32>> {
+        self.vectors.as_ref().map(StoredVectors::read).unwrap_or_default()
+    }
+
     /// What it cost.
     pub(crate) const fn charge(&self) -> Charge {
         Charge { usd: self.usd, msats: self.cost, absorbed: self.absorbed }
@@ -90,6 +99,7 @@ impl StoreAnswer {
             created: self.created,
             parts,
             finish: answer.reply.finish.into(),
+            vectors: answer.vectors.as_deref().map(StoredVectors::from),
             usage: answer.usage,
             usd: answer.usd,
             cost,

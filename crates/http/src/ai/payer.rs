@@ -9,10 +9,10 @@ use crate::problem::{self, Code, Problem};
 use crate::state::AppState;
 use actix_web::{HttpRequest, HttpResponse};
 use std::sync::Arc;
-use tithe_chat::Chat;
+use tithe_chat::{Chat, EmbeddingTask};
 use tithe_engine::metered::Prompt;
 use tithe_engine::{EngineError, RequestError};
-use tithe_pricing::QuoteError;
+use tithe_pricing::{Purpose, QuoteError};
 use tithe_sessions::{SessionError, StateName};
 
 /// A request of the AI API, as its wire has read it.
@@ -34,29 +34,92 @@ pub(crate) async fn have_answered(
     wire: Box<dyn Wire>,
 ) -> Result<HttpResponse, Problem> {
     let Asked { model, chat, is_stream } = asked;
-    let mut models = state.engine.quotes.offered_models();
-    let Some(known) = models.find(|offered| offered.name == model) else {
-        return Err(Problem::unknown_model(&model));
-    };
+    let limit = output_limit(state, &model, Purpose::Chat)?;
     // What a client says is the most that it can use: less is offered without a word.
-    let max_output_tokens = chat.max_output_tokens.map(|most| most.clamp(1, known.max_output_tokens));
-    drop(models);
+    let max_output_tokens = chat.max_output_tokens.map(|most| most.clamp(1, limit));
+    let work =
+        Work { model, prompt: Prompt::chat(chat, body), max_output_tokens, is_stream, problem: problem_of };
+    have_done(state, request, body, work, wire).await
+}
+
+/// Has texts embedded, and answers on the wire.
+pub(crate) async fn have_embedded(
+    state: &AppState,
+    request: &HttpRequest,
+    body: &[u8],
+    (model, task): (String, EmbeddingTask),
+    wire: Box<dyn Wire>,
+) -> Result<HttpResponse, Problem> {
+    output_limit(state, &model, Purpose::Embeddings)?;
+    let work = Work {
+        model,
+        prompt: Prompt::embeddings(task, body),
+        max_output_tokens: None,
+        is_stream: false,
+        problem: problem_of_embeddings,
+    };
+    have_done(state, request, body, work, wire).await
+}
+
+/// The output limit of a model that is offered for this.
+fn output_limit(state: &AppState, model: &str, wanted: Purpose) -> Result<u64, Problem> {
+    let mut models = state.engine.quotes.offered_models();
+    let known = models.find(|offered| offered.name == model).ok_or_else(|| Problem::unknown_model(model))?;
+    match known.check_purpose(wanted) {
+        Ok(()) => Ok(known.max_output_tokens.max(1)),
+        Err(wrong) => {
+            Err(Problem::new(Code::InvalidField, wrong.to_string()).about_parameter(Some("model".to_owned())))
+        }
+    }
+}
+
+/// What is to be done of a request.
+struct Work {
+    model: String,
+    prompt: Prompt,
+    max_output_tokens: Option<u64>,
+    is_stream: bool,
+    problem: fn(EngineError) -> Problem,
+}
+
+async fn have_done(
+    state: &AppState,
+    request: &HttpRequest,
+    body: &[u8],
+    work: Work,
+    wire: Box<dyn Wire>,
+) -> Result<HttpResponse, Problem> {
+    let Work { model, prompt, max_output_tokens, is_stream, problem } = work;
     let key = idempotency::read_or_derive(request, body, state.engine.settings())?;
     let incoming = Incoming::with_body(request, body, None)?.with_bearer().with_api_key();
     let (id, created) = (state.engine.new_id(), state.engine.ports().clock.now().unix_micros() / 1_000_000);
     let store = Arc::new(StoreAnswer { created });
     let wanted = Wanted {
         id: Some(id),
-        prompt: Prompt::chat(chat, body),
+        prompt,
         model: Some(model),
         max_output_tokens,
         is_stream,
         of_session: Arc::<StoreAnswer>::clone(&store),
         of_others: store,
         format: AiAnswer::new(wire, AnswerMeta { id, created }),
-        problem: problem_of,
+        problem,
     };
     payers::have_done(state, request, &incoming, key, wanted).await
+}
+
+/// As [`problem_of`], of a request for embeddings.
+fn problem_of_embeddings(failure: EngineError) -> Problem {
+    match &failure {
+        EngineError::Request(wrong @ RequestError::InputTooLong { index, .. }) => {
+            Problem::new(Code::ContextLengthExceeded, wrong.to_string())
+                .about_parameter(Some(format!("input[{index}]")))
+        }
+        EngineError::Request(wrong @ RequestError::InputsTooLong { .. }) => {
+            Problem::new(Code::InvalidField, wrong.to_string()).about_parameter(Some("input".to_owned()))
+        }
+        _ => problem_of(failure),
+    }
 }
 
 /// The problem for a failure, in words that clients of the AI API know.

@@ -9,6 +9,7 @@ pub(crate) mod chat_completions;
 pub(crate) mod credits;
 pub(crate) mod dev;
 mod docs;
+pub(crate) mod embeddings;
 pub(crate) mod estimate;
 pub(crate) mod events;
 pub(crate) mod health;
@@ -69,6 +70,7 @@ macro_rules! for_each_route {
             read ai_account::generation as __path_generation,
             written chat_completions::create as __path_create,
             written responses::create as __path_create,
+            written embeddings::create as __path_create,
             written messages::create as __path_create,
             written messages::count_tokens as __path_count_tokens,
             read credits::read as __path_read,

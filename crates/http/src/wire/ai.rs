@@ -6,6 +6,7 @@ use tithe_engine::quotes::OfferedModel;
 use tithe_engine::sessions::{SessionAccess, SessionView};
 use tithe_money::{BtcPrice, MoneyError, Msats, UsdMicros};
 use tithe_paywall::Limit;
+use tithe_pricing::Purpose;
 use tithe_sessions::{RequestState, SessionKey, SessionRequest};
 use utoipa::ToSchema;
 
@@ -31,6 +32,20 @@ struct MsatsPriceBody {
     request: u64,
 }
 
+/// What goes into a model and what comes out of it: OpenRouter's form.
+#[derive(Debug, Serialize, ToSchema)]
+struct ArchitectureBody {
+    modality: &'static str,
+    input_modalities: &'static [&'static str],
+    output_modalities: &'static [&'static str],
+}
+
+const EMBEDDINGS: ArchitectureBody = ArchitectureBody {
+    modality: "text->embeddings",
+    input_modalities: &["text"],
+    output_modalities: &["embeddings"],
+};
+
 /// A model, with the fields of OpenAI's, OpenRouter's and Anthropic's lists at once.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AiModelBody {
@@ -45,11 +60,16 @@ pub(crate) struct AiModelBody {
     owned_by: String,
     name: String,
     display_name: String,
-    /// The context window, input and output together, in tokens.
+    /// The context window, input and output together, in tokens; of an embedding model, the most that one input may have.
     context_length: u64,
-    /// The most output, in tokens.
+    /// The most output, in tokens; 0 of an embedding model.
     max_output_tokens: u64,
     supported_parameters: &'static [&'static str],
+    /// What goes in and what comes out, of a model that is not for chats: OpenRouter's form. Clients offer no model for chats whose output
+    /// is not text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    architecture: Option<ArchitectureBody>,
     /// Dollars for each token, with the margin.
     pricing: TokenPriceBody,
     /// Msats for a million tokens, with the margin.
@@ -70,6 +90,8 @@ const SUPPORTED: &[&str] = &[
     "reasoning_effort",
 ];
 
+const SUPPORTED_OF_EMBEDDINGS: &[&str] = &["dimensions", "encoding_format"];
+
 /// The price of one token, of a price for a million: an exact decimal.
 fn per_token(per_million: UsdMicros) -> String {
     // Micro-dollars for a million tokens are picodollars for one.
@@ -81,6 +103,10 @@ fn per_token(per_million: UsdMicros) -> String {
 
 impl From<&OfferedModel> for AiModelBody {
     fn from(model: &OfferedModel) -> Self {
+        let (supported_parameters, architecture) = match model.purpose {
+            Purpose::Chat => (SUPPORTED, None),
+            Purpose::Embeddings => (SUPPORTED_OF_EMBEDDINGS, Some(EMBEDDINGS)),
+        };
         Self {
             id: model.name.clone(),
             object: "model",
@@ -92,7 +118,8 @@ impl From<&OfferedModel> for AiModelBody {
             display_name: model.name.clone(),
             context_length: model.context_tokens,
             max_output_tokens: model.max_output_tokens,
-            supported_parameters: SUPPORTED,
+            supported_parameters,
+            architecture,
             pricing: TokenPriceBody {
                 prompt: per_token(model.input.usd),
                 completion: per_token(model.output.usd),

@@ -43,11 +43,13 @@ struct ModelPricingBody {
 pub(crate) struct ModelBody {
     /// The name to send as `model`.
     name: String,
+    /// What it is for: `chat`, or `embeddings`, which are only sold by `POST /v1/embeddings`.
+    purpose: &'static str,
     /// Whether work runs on this model if the request names none.
     is_default: bool,
-    /// The context window, input and output together, in tokens.
+    /// The context window, input and output together, in tokens; of an embedding model, the most that one input may have.
     context_tokens: u64,
-    /// The largest `maxOutputTokens`.
+    /// The largest `maxOutputTokens`; 0 of an embedding model.
     max_output_tokens: u64,
     /// The prices.
     pricing: ModelPricingBody,
@@ -59,6 +61,7 @@ impl TryFrom<&OfferedModel> for ModelBody {
     fn try_from(model: &OfferedModel) -> Result<Self, MoneyError> {
         Ok(Self {
             name: model.name.clone(),
+            purpose: model.purpose.as_str(),
             is_default: model.is_default,
             context_tokens: model.context_tokens,
             max_output_tokens: model.max_output_tokens,

@@ -13,7 +13,9 @@ use tithe_anthropic_messages::backend::{
     BackendRequest, EffortStyle, SamplingStyle, backend_headers, encode_request, parse_reply,
 };
 use tithe_chat::Api;
-use tithe_engine::inference::{ChatRequest, ChatStream, Completion, Inference, InferenceError};
+use tithe_engine::inference::{
+    ChatRequest, ChatStream, Completion, EmbeddingRequest, Embeddings, Inference, InferenceError,
+};
 
 const VENDOR_HOST: &str = "api.anthropic.com";
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -131,5 +133,9 @@ impl Inference for Anthropic {
             return Ok(chat_stream::of_whole(whole(answer).await?));
         }
         Ok(chat_stream::read(answer, events::MessageEvents::default()))
+    }
+
+    async fn embed(&self, _request: &EmbeddingRequest) -> Result<Embeddings, InferenceError> {
+        Err(BackendFailure::NoEmbeddings.misconfigured())
     }
 }

@@ -13,8 +13,11 @@ use retry::Retries;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tithe_chat::EmbeddingInput;
 use tithe_clock::{Clock, Entropy};
-use tithe_engine::inference::{ChatEvent, ChatRequest, ChatStream, Completion, Inference, InferenceError};
+use tithe_engine::inference::{
+    ChatEvent, ChatRequest, ChatStream, Completion, EmbeddingRequest, Embeddings, Inference, InferenceError,
+};
 use tithe_engine::log::{chain, millis};
 
 /// The settings of a guarded backend.
@@ -63,14 +66,13 @@ impl<I: Inference> Guarded<I> {
     /// Sends the request until it succeeds or a retry is pointless. The permit of the successful attempt is still open.
     async fn ask<T, F>(
         &self,
-        request: &ChatRequest,
+        id: RequestId,
         attempt: impl Fn() -> F + Send + Sync,
     ) -> Result<(T, Permit), InferenceError>
     where
         F: Future<Output = Result<T, InferenceError>> + Send,
     {
         let mut retries = Retries::new(self.retry);
-        let id = request_id(request);
         let mut permit = Gate::admit(&self.gate, id)?;
         loop {
             let error = match attempt().await {
@@ -95,14 +97,20 @@ impl<I: Inference> Guarded<I> {
 #[async_trait]
 impl<I: Inference> Inference for Guarded<I> {
     async fn complete(&self, request: &ChatRequest) -> Result<Completion, InferenceError> {
-        let (completion, permit) = self.ask(request, || self.backend.complete(request)).await?;
+        let (completion, permit) = self.ask(request_id(request), || self.backend.complete(request)).await?;
         permit.succeed();
         Ok(completion)
     }
 
     async fn stream(&self, request: &ChatRequest) -> Result<ChatStream, InferenceError> {
-        let (events, permit) = self.ask(request, || self.backend.stream(request)).await?;
+        let (events, permit) = self.ask(request_id(request), || self.backend.stream(request)).await?;
         Ok(watched(events, permit))
+    }
+
+    async fn embed(&self, request: &EmbeddingRequest) -> Result<Embeddings, InferenceError> {
+        let (embeddings, permit) = self.ask(embedding_id(request), || self.backend.embed(request)).await?;
+        permit.succeed();
+        Ok(embeddings)
     }
 }
 
@@ -214,6 +222,17 @@ fn request_id(request: &ChatRequest) -> RequestId {
     request.model.hash(&mut hasher);
     for text in request.chat.texts() {
         text.hash(&mut hasher);
+    }
+    RequestId(hasher.finish())
+}
+
+/// The hash of a request for embeddings.
+fn embedding_id(request: &EmbeddingRequest) -> RequestId {
+    let mut hasher = DefaultHasher::new();
+    request.model.hash(&mut hasher);
+    match &request.task.input {
+        EmbeddingInput::Texts(texts) => texts.hash(&mut hasher),
+        EmbeddingInput::Tokens(texts) => texts.hash(&mut hasher),
     }
     RequestId(hasher.finish())
 }

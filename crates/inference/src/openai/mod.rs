@@ -1,5 +1,6 @@
-//! Endpoints that are compatible with OpenAI's chat completions API.
+//! Endpoints that are compatible with OpenAI's APIs of chat completions and of embeddings.
 
+mod embeddings;
 mod events;
 
 use crate::chat_stream;
@@ -10,7 +11,9 @@ use async_trait::async_trait;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tithe_chat::{Finish, Reply};
-use tithe_engine::inference::{ChatRequest, ChatStream, Completion, Inference, InferenceError};
+use tithe_engine::inference::{
+    ChatRequest, ChatStream, Completion, EmbeddingRequest, Embeddings, Inference, InferenceError,
+};
 use tithe_openai_chat::backend::{BackendRequest, Dialect, WholeReply, decode_reply, encode_request};
 
 const VENDOR_HOST: &str = "api.openai.com";
@@ -41,7 +44,7 @@ impl OutputLimitField {
 /// The settings of an OpenAI-compatible backend.
 #[derive(Debug, Clone)]
 pub struct OpenAiSettings {
-    /// The address that `/chat/completions` is appended to, such as `https://api.openai.com/v1`.
+    /// The address that `/chat/completions` and `/embeddings` are appended to, such as `https://api.openai.com/v1`.
     pub base_url: BaseUrl,
     /// The key, sent as a bearer token; many local servers need none.
     pub api_key: Option<ApiKey>,
@@ -70,10 +73,11 @@ impl OpenAiSettings {
     }
 }
 
-/// A backend that speaks OpenAI's chat completions API: OpenAI itself, and most other hosted and self-hosted servers.
+/// A backend that speaks OpenAI's APIs of chat completions and of embeddings: OpenAI itself, and most other hosted and self-hosted servers.
 #[derive(Debug)]
 pub struct OpenAiCompatible {
     transport: Transport,
+    embeddings: Transport,
     /// As configured, and as the backend has shown since.
     dialect: Mutex<Dialect>,
 }
@@ -98,8 +102,9 @@ impl OpenAiCompatible {
             stream_options,
         };
         let headers: HeaderMap = api_key.iter().map(|key| (AUTHORIZATION, key.header("Bearer "))).collect();
-        let url = base_url.endpoint(&["chat", "completions"]);
-        Ok(Self { transport: Transport::new(url, headers, limits)?, dialect: Mutex::new(dialect) })
+        let transport = Transport::new(base_url.endpoint(&["chat", "completions"]), headers, limits)?;
+        let embeddings = transport.at(base_url.endpoint(&["embeddings"]));
+        Ok(Self { transport, embeddings, dialect: Mutex::new(dialect) })
     }
 
     /// Sends the request. If the backend names a parameter that it does not take, the request is sent once more without it, and
@@ -177,5 +182,9 @@ impl Inference for OpenAiCompatible {
             return Ok(chat_stream::of_whole(whole(answer).await?));
         }
         Ok(chat_stream::read(answer, events::ChatChunks::default()))
+    }
+
+    async fn embed(&self, request: &EmbeddingRequest) -> Result<Embeddings, InferenceError> {
+        embeddings::embed(&self.embeddings, request).await
     }
 }

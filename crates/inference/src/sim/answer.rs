@@ -7,7 +7,7 @@ use tithe_chat::{Chat, Delta, Finish, Part, ReplyFormat, Tool, ToolChoice, ToolR
 use tithe_engine::inference::ChatRequest;
 use tithe_pricing::{Tokenizer, Usage};
 
-const TOKENIZER: Tokenizer = Tokenizer::O200kBase;
+pub(super) const TOKENIZER: Tokenizer = Tokenizer::O200kBase;
 /// The length of the quoted part of the question.
 const ECHO_CHARS_MAX: usize = 200;
 /// What an image counts for.

@@ -1,7 +1,7 @@
 //! The directives in the user's message that control the simulation.
 
 use std::time::Duration;
-use tithe_chat::{Message, Role};
+use tithe_chat::{EmbeddingInput, Message, Role};
 use tithe_engine::inference::ChatRequest;
 
 const EVALUATION_MARKER: &str = "TITHE-EVALUATION v1";
@@ -44,9 +44,9 @@ pub(super) struct Directives {
 impl Directives {
     pub(super) fn of(request: &ChatRequest) -> Self {
         let text = request.chat.last_user_text();
-        let names: Vec<&str> = names_in(&text).collect();
-        let has = |name: &str| names.contains(&name);
         if is_evaluation(request) {
+            let names: Vec<&str> = names_in(&text).collect();
+            let has = |name: &str| names.contains(&name);
             let verdict = match () {
                 () if has("nonsense-evaluation") => Verdict::Nonsense,
                 () if has("reject") => Verdict::Reject,
@@ -55,6 +55,20 @@ impl Directives {
             let task = Task::Evaluation(verdict);
             return Self { task, fail: has("fail-evaluation"), ..Self::default() };
         }
+        Self::of_work(&text)
+    }
+
+    /// The directives in texts that are to be embedded.
+    pub(super) fn of_input(input: &EmbeddingInput) -> Self {
+        match input {
+            EmbeddingInput::Texts(texts) => Self::of_work(&texts.concat()),
+            EmbeddingInput::Tokens(_) => Self::default(),
+        }
+    }
+
+    fn of_work(text: &str) -> Self {
+        let names: Vec<&str> = names_in(text).collect();
+        let has = |name: &str| names.contains(&name);
         Self {
             task: Task::Work,
             fail: has("fail"),

@@ -2,6 +2,7 @@
 
 mod answer;
 mod directive;
+mod embedding;
 mod example;
 
 use crate::failure::BackendFailure;
@@ -13,7 +14,9 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tithe_chat::{Delta, Finish, ReplyBuilder};
-use tithe_engine::inference::{ChatEvent, ChatRequest, ChatStream, Completion, Inference, InferenceError};
+use tithe_engine::inference::{
+    ChatEvent, ChatRequest, ChatStream, Completion, EmbeddingRequest, Embeddings, Inference, InferenceError,
+};
 use tokio::time::{Instant, sleep, timeout_at};
 
 /// The timing of the simulation.
@@ -59,6 +62,13 @@ impl Default for SimSettings {
 /// | `[sim:reject]` | | rejected |
 /// | `[sim:nonsense-evaluation]` | | an answer that cannot be read |
 /// | `[sim:fail-evaluation]` | | [`Failed`](InferenceError::Failed) |
+///
+/// `fail`, `refuse`, `stall`, `slow`, `die` and `no-usage` in a text that is to be embedded do the same to embeddings.
+///
+/// # Embeddings
+///
+/// A text becomes a vector of length 1 and of 256 dimensions, or as many as the request says, up to 4096. Texts that share words have
+/// similar vectors.
 #[derive(Debug, Default)]
 pub struct SimInference {
     settings: SimSettings,
@@ -84,6 +94,15 @@ impl SimInference {
 
     async fn begin(&self, request: &ChatRequest) -> Result<Script, InferenceError> {
         let deadline = Instant::now() + self.settings.request_timeout;
+        let directives = Directives::of(request);
+        self.obey(&directives, deadline).await?;
+        let answer = Answer::to(request, &directives);
+        let delay = directives.delta_delay.unwrap_or(self.settings.delta_delay);
+        Ok(Script::new(&answer, &directives, delay, deadline))
+    }
+
+    /// Waits, and fails, as it was told.
+    async fn obey(&self, directives: &Directives, deadline: Instant) -> Result<(), InferenceError> {
         if self.is_to_fail() {
             return Err(BackendFailure::Simulated.unavailable(None));
         }
@@ -91,7 +110,6 @@ impl SimInference {
         if !self.settings.latency.is_zero() {
             wait_until(deadline, sleep(self.settings.latency)).await?;
         }
-        let directives = Directives::of(request);
         if directives.fail {
             return Err(BackendFailure::Simulated.failed());
         }
@@ -101,9 +119,7 @@ impl SimInference {
         if directives.stall {
             wait_until(deadline, std::future::pending::<()>()).await?;
         }
-        let answer = Answer::to(request, &directives);
-        let delay = directives.delta_delay.unwrap_or(self.settings.delta_delay);
-        Ok(Script::new(&answer, &directives, delay, deadline))
+        Ok(())
     }
 }
 
@@ -188,5 +204,19 @@ impl Inference for SimInference {
             Some((event, script))
         })
         .boxed())
+    }
+
+    async fn embed(&self, request: &EmbeddingRequest) -> Result<Embeddings, InferenceError> {
+        let deadline = Instant::now() + self.settings.request_timeout;
+        let directives = Directives::of_input(&request.task.input);
+        self.obey(&directives, deadline).await?;
+        if let Some(delay) = directives.delta_delay {
+            wait_until(deadline, sleep(delay)).await?;
+        }
+        if directives.die {
+            return Err(BackendFailure::Simulated.interrupted());
+        }
+        let usage = (!directives.no_usage).then(|| embedding::usage(&request.task.input));
+        Ok(Embeddings { vectors: embedding::vectors(&request.task)?, usage })
     }
 }

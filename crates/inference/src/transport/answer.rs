@@ -63,6 +63,11 @@ impl Answer {
         }
     }
 
+    /// The same response, whose body may be at least this large.
+    pub(crate) fn allowing(self, bytes_max: usize) -> Self {
+        Self { bytes_max: self.bytes_max.max(bytes_max), ..self }
+    }
+
     /// The whole body.
     pub(crate) async fn body(mut self) -> Result<Vec<u8>, InferenceError> {
         let mut body = Vec::new();

@@ -88,6 +88,11 @@ impl Transport {
         Ok(Self { client, url, limits })
     }
 
+    /// The same connections, for another endpoint of the backend.
+    pub(crate) fn at(&self, url: reqwest::Url) -> Self {
+        Self { client: self.client.clone(), url, limits: self.limits }
+    }
+
     /// Posts `body`, which is JSON; an error status is returned as an error. `headers` are sent too, instead of those of the same name that
     /// every request has.
     pub(crate) async fn post(

@@ -1,10 +1,10 @@
 //! The backend with Anthropic's messages API.
 
 use crate::raw_server::{self, Then};
-use crate::{ask, completed, read};
+use crate::{ask, chain, completed, read};
 use serde_json::json;
-use tithe_chat::{Finish, Part, Reasoning};
-use tithe_engine::inference::{ChatEvent, Inference};
+use tithe_chat::{EmbeddingTask, Finish, Part, Reasoning};
+use tithe_engine::inference::{ChatEvent, EmbeddingRequest, Inference, InferenceError};
 use tithe_inference::{Anthropic, AnthropicSettings};
 use tithe_pricing::Usage;
 use wiremock::matchers::{body_json, header, method, path};
@@ -95,4 +95,13 @@ async fn the_newest_counts_are_the_ones_that_count() {
     let (_, end) = read(backend(&server.url).stream(&ask("hello")).await.unwrap()).await;
     let usage = Some(Usage { input_tokens: 30, ..USAGE });
     assert_eq!(end.unwrap(), ChatEvent::Finished { finish: Finish::Length, usage });
+}
+
+#[tokio::test]
+async fn embeddings_are_the_operators_mistake() {
+    let task = std::sync::Arc::new(EmbeddingTask::of(vec!["hello".to_owned()]));
+    let asked = EmbeddingRequest { model: "tiny".to_owned(), task };
+    let error = backend("http://127.0.0.1:1").embed(&asked).await.unwrap_err();
+    assert!(matches!(error, InferenceError::Misconfigured(_)), "{error:?}");
+    assert!(chain(&error).contains("has no embeddings"), "{}", chain(&error));
 }

@@ -7,8 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tithe_chat::{Delta, Finish, Message, Role};
+use tithe_chat::{EmbeddingTask, Vectors};
 use tithe_clock::{ManualClock, SeededEntropy, Timestamp};
-use tithe_engine::inference::{ChatEvent, ChatRequest, ChatStream, Completion, Inference, InferenceError};
+use tithe_engine::inference::{
+    ChatEvent, ChatRequest, ChatStream, Completion, EmbeddingRequest, Embeddings, Inference, InferenceError,
+};
 use tithe_inference::{
     BackendFailure, BreakerSettings, BreakerState, GuardSettings, Guarded, OpenAiCompatible, OpenAiSettings,
     RetrySettings, SimInference, SimSettings,
@@ -81,6 +84,23 @@ impl Inference for Moody {
             None => Ok(ChatEvent::Finished { finish: Finish::Stop, usage: None }),
         };
         Ok(stream::iter([Ok(ChatEvent::Delta(Delta::Text("well".to_owned()))), end]).boxed())
+    }
+
+    async fn embed(&self, request: &EmbeddingRequest) -> Result<Embeddings, InferenceError> {
+        let answered = || Embeddings { vectors: Vectors::new(vec![vec![1.0]]).unwrap(), usage: None };
+        self.error(&ask(&request.model)).map_or_else(|| Ok(answered()), Err)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn embeddings_are_asked_for_again_only_if_nothing_was_done() {
+    let (guarded, _) = guard(Moody::default(), settings(3, 100));
+    for (mood, tries) in [("well", 1), ("unavailable", 3), ("timed out", 1), ("nonsense", 1), ("refused", 1)]
+    {
+        let task = Arc::new(EmbeddingTask::of(vec!["hello".to_owned()]));
+        let embedded = guarded.embed(&EmbeddingRequest { model: mood.to_owned(), task }).await;
+        assert_eq!(embedded.is_ok(), mood == "well", "{mood}: {embedded:?}");
+        assert_eq!(guarded.backend().asked(), tries, "{mood}");
     }
 }
 

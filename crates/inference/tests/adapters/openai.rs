@@ -3,8 +3,9 @@
 use crate::raw_server::{self, Then};
 use crate::{ask, completed, read};
 use serde_json::{Value, json};
-use tithe_chat::{Api, Chat, Finish, Original};
-use tithe_engine::inference::{ChatEvent, ChatRequest, Inference, InferenceError};
+use std::sync::Arc;
+use tithe_chat::{Api, Chat, EmbeddingTask, Finish, Original};
+use tithe_engine::inference::{ChatEvent, ChatRequest, EmbeddingRequest, Inference, InferenceError};
 use tithe_inference::{OpenAiCompatible, OpenAiSettings, OutputLimitField, ZeroTemperature};
 use tithe_pricing::Usage;
 use wiremock::matchers::{body_json, header, method, path};
@@ -227,4 +228,84 @@ async fn what_a_backend_refuses_of_a_clients_own_request_is_the_clients_mistake(
         let error = backend.stream(&ask("hello")).await.err().unwrap();
         assert!(matches!(error, InferenceError::Misconfigured(_)), "{status} {body}: {error:?}");
     }
+}
+
+fn to_embed(task: EmbeddingTask) -> EmbeddingRequest {
+    EmbeddingRequest { model: "tiny".to_owned(), task: Arc::new(task) }
+}
+
+/// As a client has written it.
+fn of_client(text: &str) -> EmbeddingRequest {
+    let field = |name: &str, value: &Value| {
+        (name.to_owned(), serde_json::value::RawValue::from_string(value.to_string()).unwrap())
+    };
+    let body = vec![
+        field("model", &json!("theirs")),
+        field("input", &json!([text])),
+        field("input_type", &json!("query")),
+        field("encoding_format", &json!("base64")),
+    ];
+    to_embed(EmbeddingTask { body, ..EmbeddingTask::of(vec![text.to_owned()]) })
+}
+
+#[tokio::test]
+async fn embeddings_are_asked_for_in_the_clients_words_and_read_as_the_api_says() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .and(path("/v1/embeddings"))
+        .and(header("authorization", "Bearer sk-lab"))
+        .and(body_json(json!({ "model": "tiny", "input": ["hello"], "input_type": "query" })))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({
+            "object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5, -1]}],
+            "usage": {"prompt_tokens": 3, "total_tokens": 3},
+        })))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let embedded = backend(&server.uri()).embed(&of_client("hello")).await.unwrap();
+    assert_eq!(embedded.vectors.as_slice(), [[0.5, -1.0]]);
+    assert_eq!(embedded.usage, Some(Usage { input_tokens: 3, ..Usage::ZERO }));
+}
+
+#[tokio::test]
+async fn embeddings_may_be_larger_than_the_text_of_an_answer() {
+    let server = MockServer::start().await;
+    let vector = vec![0.123_456_79_f32; 2_000];
+    let data = json!({ "data": [{"index": 0, "embedding": vector}] });
+    let template = ResponseTemplate::new(200).set_body_json(data);
+    Mock::given(method("POST")).respond_with(template).mount(&server).await;
+    let mut small = settings(&server.uri());
+    small.limits.answer_bytes_max = 1_000;
+    let embedded = OpenAiCompatible::new(small).unwrap().embed(&of_client("hello")).await.unwrap();
+    assert_eq!((embedded.vectors.dimensions(), embedded.usage), (2_000, None));
+}
+
+#[tokio::test]
+async fn embeddings_that_are_none_are_nonsense() {
+    for data in [
+        json!({}),
+        json!({ "data": [] }),
+        json!({ "data": [{"index": 0, "embedding": []}] }),
+        json!({ "data": [{"index": 0, "embedding": [1]}, {"index": 1, "embedding": [1]}] }),
+        json!({ "data": [{"index": 0, "embedding": "AAAA"}] }),
+        json!({ "data": [{"index": 0, "embedding": ["a"]}] }),
+    ] {
+        let server = MockServer::start().await;
+        let template = ResponseTemplate::new(200).set_body_json(&data);
+        Mock::given(method("POST")).respond_with(template).mount(&server).await;
+        let error = backend(&server.uri()).embed(&of_client("hello")).await.unwrap_err();
+        assert!(matches!(error, InferenceError::Nonsense(_)), "{data}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_backend_refuses_of_embeddings_is_the_clients_mistake_if_a_client_has_written_them() {
+    let server = MockServer::start().await;
+    let error = json!({ "error": {"message": "This model does not support specifying dimensions."} });
+    let template = ResponseTemplate::new(400).set_body_json(error);
+    Mock::given(method("POST")).respond_with(template).mount(&server).await;
+    let backend = backend(&server.uri());
+    assert!(backend.embed(&of_client("hello")).await.unwrap_err().is_refusal());
+    let error = backend.embed(&to_embed(EmbeddingTask::of(vec!["hello".to_owned()]))).await.unwrap_err();
+    assert!(matches!(error, InferenceError::Misconfigured(_)), "{error:?}");
 }

@@ -1,6 +1,5 @@
 //! Backends.
 
-use super::EmbeddingsRequest;
 use crate::backend::BackendError;
 use crate::backend::withheld::is_withheld;
 use crate::json::append;
@@ -10,6 +9,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use tithe_chat::{EmbeddingInput, EmbeddingTask};
 use tithe_pricing::Usage;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -18,17 +18,27 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// Appends the body of a request to a backend: the client's own, but for the model and the format.
-pub fn encode_request(out: &mut Vec<u8>, request: &EmbeddingsRequest, model: &str) {
+pub fn encode_request(out: &mut Vec<u8>, task: &EmbeddingTask, model: &str) {
     out.extend_from_slice(b"{\"model\":");
     append(out, model);
-    for (name, value) in &request.body {
-        if name == "encoding_format" || is_withheld(name) {
-            continue;
-        }
+    let mut field = |name: &str, write: &dyn Fn(&mut Vec<u8>)| {
         out.push(b',');
         append(out, name);
         out.push(b':');
-        out.extend_from_slice(value.get().as_bytes());
+        write(out);
+    };
+    for (name, value) in task.body.iter().filter(|(name, _)| name != "encoding_format" && !is_withheld(name))
+    {
+        field(name, &|out| out.extend_from_slice(value.get().as_bytes()));
+    }
+    if task.body.is_empty() {
+        field("input", &|out| match &task.input {
+            EmbeddingInput::Texts(texts) => append(out, texts),
+            EmbeddingInput::Tokens(texts) => append(out, texts),
+        });
+        if let Some(dimensions) = &task.dimensions {
+            field("dimensions", &|out| append(out, dimensions));
+        }
     }
     out.push(b'}');
 }

@@ -22,7 +22,7 @@ fn every_form_of_input_is_read() {
         // The tokens of one text are not inputs.
         (json!(vec![7; 5000]), Input::Tokens(vec![vec![7; 5000]])),
     ] {
-        assert_eq!(decode(&input).unwrap().input, expected);
+        assert_eq!(decode(&input).unwrap().task.input, expected);
     }
 }
 
@@ -80,13 +80,27 @@ fn a_wrong_field_is_named() {
 fn a_backend_gets_the_request_but_for_the_model_and_the_format() {
     let body = br#"{"model":"e","input":["h\u0069"],"encoding_format":"base64","dimensions":8,"user":"u","api_base":"http://127.0.0.1"}"#;
     let request = EmbeddingsRequest::decode(body).unwrap();
-    assert_eq!((request.format, request.dimensions), (Format::Base64, Some(8)));
+    assert_eq!((request.format, request.task.dimensions), (Format::Base64, Some(8)));
     let mut out = Vec::new();
-    encode_request(&mut out, &request, "vendor/e");
+    encode_request(&mut out, &request.task, "vendor/e");
     assert_eq!(
         String::from_utf8(out).unwrap(),
         r#"{"model":"vendor/e","input":["h\u0069"],"dimensions":8,"user":"u"}"#
     );
+}
+
+#[test]
+fn a_request_of_the_servers_own_is_written_whole() {
+    let written = |task: &EmbeddingTask| {
+        let mut out = Vec::new();
+        encode_request(&mut out, task, "e");
+        String::from_utf8(out).unwrap()
+    };
+    let texts = EmbeddingTask::of(vec!["a \"b\"".to_owned()]);
+    assert_eq!(written(&texts), r#"{"model":"e","input":["a \"b\""]}"#);
+    let input = Input::Tokens(vec![vec![1, 2]]);
+    let tokens = EmbeddingTask { input, dimensions: Some(8), body: Vec::new() };
+    assert_eq!(written(&tokens), r#"{"model":"e","input":[[1,2]],"dimensions":8}"#);
 }
 
 #[test]

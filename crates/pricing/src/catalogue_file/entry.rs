@@ -1,7 +1,7 @@
 //! The entries of a catalogue file.
 
 use super::error::CatalogueError;
-use crate::{Model, ModelRates, PriceChange, RateTier, TokenRates, Tokenizer};
+use crate::{Model, ModelRates, PriceChange, Purpose, RateTier, TokenRates, Tokenizer};
 use serde::Deserialize;
 use tithe_clock::Timestamp;
 use tithe_money::UsdMicros;
@@ -61,8 +61,9 @@ priced_entry! {
         name: String,
         vendor: String,
         context_tokens: u64,
-        max_output_tokens: u64,
-        default_max_output_tokens: u64,
+        purpose: Option<String>,
+        max_output_tokens: Option<u64>,
+        default_max_output_tokens: Option<u64>,
         tokenizer: String,
         #[serde(default)]
         input_safety_pct: u32,
@@ -96,6 +97,7 @@ priced_entry! {
 /// Reads the prices of one model. The messages name the model and where in its entry the mistake is.
 struct PriceReader<'a> {
     model: &'a str,
+    purpose: Purpose,
     free: bool,
 }
 
@@ -133,7 +135,14 @@ impl PriceReader<'_> {
             None => Ok(instead),
         };
         let input = required("input_usd", prices.input)?;
-        let output = required("output_usd", prices.output)?;
+        let output = match (self.purpose, prices.output.or(prices.reasoning)) {
+            (Purpose::Chat, _) => required("output_usd", prices.output)?,
+            (Purpose::Embeddings, None) => UsdMicros::ZERO,
+            (Purpose::Embeddings, Some(_)) => {
+                let problem = format!("output has a price{place}: expected none of an embedding model");
+                return Err(self.wrong(problem));
+            }
+        };
         let writes = like.is_some_and(|like| like.cache_write != like.input);
         let cache_write = optional("cache_write_usd", prices.cache_write, input, writes)?;
         let writes_1h = like.is_some_and(|like| like.cache_write_1h != like.cache_write);
@@ -199,23 +208,38 @@ impl TryFrom<ModelEntry> for Model {
     type Error = CatalogueError;
 
     fn try_from(entry: ModelEntry) -> Result<Self, CatalogueError> {
-        let read = PriceReader { model: &entry.name, free: entry.free };
+        let purpose = match entry.purpose.as_deref() {
+            None | Some("chat") => Purpose::Chat,
+            Some("embeddings") => Purpose::Embeddings,
+            Some(other) => {
+                let problem = format!("unknown purpose: expected chat or embeddings, got {other:?}");
+                return Err(CatalogueError::Value { model: entry.name, problem });
+            }
+        };
+        let read = PriceReader { model: &entry.name, purpose, free: entry.free };
         let base = read.rates("", entry.prices(), None)?;
         let price_changes = read.changes(&entry.from, &base)?;
         let rates = read.tiers("", &entry.tier, base)?;
         let tokenizer: Tokenizer =
             entry.tokenizer.parse().map_err(|e| read.wrong(format!("tokenizer: {e}")))?;
-        let limits = [
-            ("context_tokens", entry.context_tokens),
-            ("max_output_tokens", entry.max_output_tokens),
-            ("default_max_output_tokens", entry.default_max_output_tokens),
-        ];
-        for (field, tokens) in limits {
-            if !(1..=1_000_000_000).contains(&tokens) {
-                return Err(read.wrong(format!("{field} is {tokens}, not between 1 and 1000000000")));
+        let limit = |field: &str, tokens: Option<u64>| match tokens {
+            Some(tokens) if (1..=1_000_000_000).contains(&tokens) => Ok(tokens),
+            Some(tokens) => Err(read.wrong(format!("{field} is {tokens}, not between 1 and 1000000000"))),
+            None => Err(read.wrong(format!("missing {field}: expected a number of tokens"))),
+        };
+        let context_tokens = limit("context_tokens", Some(entry.context_tokens))?;
+        let (most, default) = (entry.max_output_tokens, entry.default_max_output_tokens);
+        let (max_output_tokens, default_max_output_tokens) = match purpose {
+            Purpose::Chat => {
+                (limit("max_output_tokens", most)?, limit("default_max_output_tokens", default)?)
             }
-        }
-        if entry.default_max_output_tokens > entry.max_output_tokens {
+            Purpose::Embeddings if most.or(default).is_none() => (0, 0),
+            Purpose::Embeddings => {
+                let problem = "output has a limit: expected none of an embedding model";
+                return Err(read.wrong(problem.to_owned()));
+            }
+        };
+        if default_max_output_tokens > max_output_tokens {
             return Err(read.wrong("default_max_output_tokens exceeds max_output_tokens".to_owned()));
         }
         if entry.input_safety_pct > 1_000 {
@@ -226,9 +250,10 @@ impl TryFrom<ModelEntry> for Model {
             price_changes,
             implicit_cache_writes: entry.implicit_cache_writes,
             tokenizer,
-            context_tokens: entry.context_tokens,
-            max_output_tokens: entry.max_output_tokens,
-            default_max_output_tokens: entry.default_max_output_tokens,
+            purpose,
+            context_tokens,
+            max_output_tokens,
+            default_max_output_tokens,
             input_safety_pct: entry.input_safety_pct,
             vendor: entry.vendor,
             name: entry.name,

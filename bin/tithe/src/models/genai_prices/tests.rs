@@ -8,7 +8,7 @@ fn now() -> Timestamp {
 
 fn prices(provider: &str, model: &str) -> Option<Result<Imported, String>> {
     let providers = read(FILE).unwrap();
-    providers.iter().find(|listed| listed.is(provider))?.prices(model, now())
+    providers.iter().find(|listed| listed.is(provider))?.prices(model, Purpose::Chat, now())
 }
 
 fn usd(dollars: &str) -> UsdMicros {
@@ -64,6 +64,19 @@ fn a_name_is_exactly_one_of_those_listed() {
     assert!(prices("google", "gemini-4-carbon").is_some());
     assert!(prices("google", "gemini-4-argon-preview").is_none());
     assert!(prices("anthropic", "claude-haiku-5.5").is_none());
+}
+
+#[test]
+fn an_embedding_model_has_a_price_of_input_only() {
+    let read = |purpose| {
+        let set = [r#"{"input_mtok": 0.02}"#, r#"{"input_mtok": 0.02, "output_mtok": 0.02}"#];
+        set.map(|prices| imported(&RawValue::from_string(prices.to_owned()).unwrap(), purpose, now()))
+    };
+    for embeds in read(Purpose::Embeddings) {
+        assert_eq!(embeds.unwrap().rates.base, TokenRates::uniform(usd("0.02"), UsdMicros::ZERO));
+    }
+    let [chat, _] = read(Purpose::Chat);
+    assert_eq!(chat.unwrap_err(), "there is no output_mtok");
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tithe_chat::{Delta, Finish, ReplyBuilder};
-use tithe_engine::inference::{ChatEvent, ChatRequest, ChatStream, Completion, Inference, InferenceError};
+use tithe_engine::inference::{
+    ChatEvent, ChatRequest, ChatStream, Completion, EmbeddingRequest, Embeddings, Inference, InferenceError,
+};
 use tithe_inference::SimInference;
 use tithe_pricing::Usage;
 use tokio::sync::watch;
@@ -215,5 +217,11 @@ impl Inference for Shared {
             }
         })
         .boxed())
+    }
+
+    async fn embed(&self, request: &EmbeddingRequest) -> Result<Embeddings, InferenceError> {
+        self.0.works.fetch_add(1, Ordering::SeqCst);
+        self.0.pass(Point::Work).await;
+        self.0.sim.embed(request).await
     }
 }

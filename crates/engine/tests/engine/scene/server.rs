@@ -16,7 +16,9 @@ use tithe_clock::Timestamp;
 use tithe_engine::bootstraps::{CreatedBootstrap, NewBootstrapRequest};
 use tithe_engine::idempotency::KeyedResponse;
 use tithe_engine::identities::RequestSignature;
-use tithe_engine::inference::{ChatRequest, ChatStream, Completion, Inference, InferenceError};
+use tithe_engine::inference::{
+    ChatRequest, ChatStream, Completion, EmbeddingRequest, Embeddings, Inference, InferenceError,
+};
 use tithe_engine::jobs::{CreatedJob, NewJobRequest};
 use tithe_engine::records::{IdempotencyRequest, KeyOrigin, StoredResponse};
 use tithe_engine::sessions::{CreatedSession, NewSessionRequest};
@@ -266,6 +268,10 @@ impl Inference for PoweredInference {
             }
         })
         .boxed())
+    }
+
+    async fn embed(&self, request: &EmbeddingRequest) -> Result<Embeddings, InferenceError> {
+        self.power.through(Op::Work, self.inner.embed(request)).await
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tithe_engine::store::AuditRow;
 use tithe_ledger::{Transfer, TransferKind};
-use tithe_pricing::{Catalogue, Priced, Terms, Usage};
+use tithe_pricing::{Catalogue, InputTokens, Priced, Terms, Usage};
 
 /// The APIs that are spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -270,11 +270,40 @@ impl TestApp {
         moved
     }
 
-    /// What this usage of `sim-large` costs, in msats: the backend's count at the quoted rates.
-    pub(crate) async fn price(&self, usage: &Usage) -> u64 {
+    /// All that was booked as the operator's loss, in msats.
+    pub(crate) async fn uncollected(&self) -> u64 {
+        let engine = self.engine.clone();
+        self.on_runtime(async move {
+            let rows: Vec<_> = engine.ports().store.audit_rows().await.unwrap().collect().await;
+            let losses = rows.into_iter().filter_map(|row| match row.unwrap() {
+                AuditRow::Transfer(transfer) if transfer.kind == TransferKind::Uncollected => {
+                    Some(transfer.amount.get())
+                }
+                _ => None,
+            });
+            losses.sum()
+        })
+        .await
+    }
+
+    /// What so many tokens of `sim-embedding` cost, in msats.
+    pub(crate) async fn embedding_price(&self, tokens: u64) -> u64 {
+        let catalogue = Catalogue::built_in();
+        let terms = self.terms().await;
+        let input = InputTokens::exactly(tokens);
+        let quote = catalogue.model("sim-embedding").unwrap().quote_embeddings(input, &terms).unwrap();
+        quote.max.msats.get()
+    }
+
+    async fn terms(&self) -> Terms {
         let settings = self.engine.settings();
         let btc = self.engine.ports().prices.btc_price().await.unwrap();
-        let terms = Terms { margin: settings.margin, fixed_cost: settings.fixed_cost, btc };
+        Terms { margin: settings.margin, fixed_cost: settings.fixed_cost, btc }
+    }
+
+    /// What this usage of `sim-large` costs, in msats: the backend's count at the quoted rates.
+    pub(crate) async fn price(&self, usage: &Usage) -> u64 {
+        let terms = self.terms().await;
         let catalogue = Catalogue::built_in();
         let quote = catalogue.model("sim-large").unwrap().quote(&["x"], Some(400), &terms).unwrap();
         quote.price(usage).unwrap().msats.get()

@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use tithe_chat::Delta;
-use tithe_engine::inference::{ChatEvent, ChatRequest, ChatStream, Completion, Inference, InferenceError};
+use tithe_engine::inference::{
+    ChatEvent, ChatRequest, ChatStream, Completion, EmbeddingRequest, Embeddings, Inference, InferenceError,
+};
 use tithe_inference::SimInference;
 
 /// A request with this directive gets an answer of 300 000 characters and more.
@@ -26,5 +28,9 @@ impl Inference for LongAnswers {
         }
         let more = ChatEvent::Delta(Delta::Text("It is a long story. ".repeat(15_000)));
         Ok(stream::iter([Ok(more)]).chain(answer).boxed())
+    }
+
+    async fn embed(&self, request: &EmbeddingRequest) -> Result<Embeddings, InferenceError> {
+        self.0.embed(request).await
     }
 }

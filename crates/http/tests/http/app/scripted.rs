@@ -8,7 +8,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 use tithe_chat::{Delta, Finish};
-use tithe_engine::inference::{ChatEvent, ChatRequest, ChatStream, Completion, Inference, InferenceError};
+use tithe_engine::inference::{
+    ChatEvent, ChatRequest, ChatStream, Completion, EmbeddingRequest, Embeddings, Inference, InferenceError,
+};
 use tithe_inference::SimInference;
 use tithe_pricing::Usage;
 use tokio_util::sync::CancellationToken;
@@ -90,6 +92,7 @@ impl Script {
 pub(crate) struct Scripted {
     sim: SimInference,
     scripts: Mutex<VecDeque<Script>>,
+    embeddings: Mutex<VecDeque<Result<Embeddings, InferenceError>>>,
     asked: AtomicU32,
     said: Arc<AtomicUsize>,
 }
@@ -98,6 +101,11 @@ impl Scripted {
     /// Says what the next request gets that has no answer yet.
     pub(crate) fn say(&self, script: Script) {
         self.scripts.lock().unwrap().push_back(script);
+    }
+
+    /// Says what the next request for embeddings gets that has no answer yet.
+    pub(crate) fn embeds(&self, answer: Result<Embeddings, InferenceError>) {
+        self.embeddings.lock().unwrap().push_back(answer);
     }
 
     /// How many requests have come.
@@ -144,5 +152,14 @@ impl Inference for Scripted {
             }
         });
         Ok(events.boxed())
+    }
+
+    async fn embed(&self, request: &EmbeddingRequest) -> Result<Embeddings, InferenceError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let scripted = self.embeddings.lock().unwrap().pop_front();
+        match scripted {
+            Some(answer) => answer,
+            None => self.sim.embed(request).await,
+        }
     }
 }

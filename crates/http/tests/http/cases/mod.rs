@@ -2,6 +2,7 @@
 
 mod admin;
 mod ai_account;
+mod ai_embeddings;
 mod ai_errors;
 mod ai_models;
 mod ai_money;

@@ -1,0 +1,55 @@
+//! OpenAI's embeddings.
+
+use crate::ai::{EmbeddingsWire, have_embedded};
+use crate::body::{self, AI_LIMIT};
+use crate::problem::{Code, Problem};
+use crate::state::AppState;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use tithe_openai_chat::RequestError;
+use tithe_openai_chat::embeddings::EmbeddingsRequest;
+
+/// Embed texts (OpenAI)
+///
+/// OpenAI's embeddings: a text, up to 2048 texts, or tokens of the model's own; `encoding_format` is `float` or `base64`. Who pays, and what
+/// is repeated, is the same as for chat completions; `usage` has also `cost` (in dollars), `cost_msats` and `absorbed_msats`. What is not
+/// known goes to the backend, such as `dimensions`.
+#[utoipa::path(
+    post, path = "/v1/embeddings", tag = "AI API", operation_id = "createEmbeddings",
+    security(
+        ("Macaroon" = []), ("ApiKey" = []), ("InstallId" = []), ("InstallId" = [], "Licence" = []), ("NostrToken" = []), ("NostrTokenInQuery" = []),
+        ("NostrSignature" = []),
+    ),
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "repeating the request with the same key returns the same answer for 24 hours, and is charged once"),
+    ),
+    request_body(content = Object, content_type = "application/json", description = "as OpenAI's API describes it"),
+    responses(
+        (status = 200, description = "the embeddings, in the order of the inputs"),
+        (status = 400, description = "invalid body, a model that embeds nothing, or an input that does not fit the model; `param` names the field"),
+        (status = 401, description = "an invalid key, licence or identity"),
+        (status = 402, description = "nobody pays for the request: `metadata` has `reason`, `requiredSats`, `balanceSats`, `topUp`; nothing was charged"),
+        (status = 403, description = "the key is not for this model"),
+        (status = 404, description = "unknown model"),
+        (status = 409, description = "the session has ended; or the idempotency key was used with a different request, or its first request is still in progress"),
+        (status = 413, description = "the body is larger than 32 MiB"),
+        (status = 422, description = "the backend refused the request; nothing was charged"),
+        (status = 429, description = "too many requests from this address"),
+        (status = 502, description = "the work failed; nothing was charged"),
+        (status = 503, description = "no BTC price, AI backend unavailable, server too busy or shutting down; nothing was charged"),
+    )
+)]
+pub(crate) async fn create(
+    state: Data<AppState>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let bytes = body::read_up_to(AI_LIMIT, &request, payload).await?;
+    let EmbeddingsRequest { model, task, format } = EmbeddingsRequest::decode(&bytes).map_err(invalid)?;
+    let wire = Box::new(EmbeddingsWire::new(model.clone(), format));
+    have_embedded(&state, &request, &bytes, (model, task), wire).await.map_err(Problem::private)
+}
+
+fn invalid(wrong: RequestError) -> Problem {
+    Problem::new(Code::InvalidField, wrong.message).about_parameter(wrong.param)
+}

@@ -72,6 +72,25 @@ impl SessionKey {
         Ok(Self { usage, last_used_at: now.max(self.last_used_at), ..self.clone() })
     }
 
+    /// The most that its running requests may cost besides what is reserved for them; `None` if `limit` is not about spend. Nothing
+    /// of a key that is revoked.
+    #[must_use]
+    pub fn available_to_running(&self, limit: Option<Limit>, now: Timestamp) -> Option<Msats> {
+        if self.revoked_at.is_some() {
+            return Some(Msats::ZERO);
+        }
+        self.usage.available_to_running(limit, now)
+    }
+
+    /// The key with `more` reserved for a request that is running.
+    ///
+    /// # Errors
+    /// [`UsageError::Limit`] when the limit does not allow it; [`UsageError::NotReserved`] when no request is running.
+    pub fn extend(&self, more: Msats, limit: Option<Limit>, now: Timestamp) -> Result<Self, UsageError> {
+        let usage = self.usage.extend(more, limit, now)?;
+        Ok(Self { usage, last_used_at: now.max(self.last_used_at), ..self.clone() })
+    }
+
     /// The key after a request that had reserved `reserved` and was charged `charged`.
     ///
     /// # Errors

@@ -116,6 +116,8 @@ impl Asks {
             patience: self.core.settings.work_timeout,
             client: &new.client,
             needs_text: false,
+            cover: None,
+            when_client_leaves: self.core.settings.when_client_leaves,
         };
         request.run(&self.quotes).await.map_err(|failure| {
             warn!(error = failure.cause(), backend = %running.backend, "the request failed");

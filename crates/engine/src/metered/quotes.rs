@@ -67,3 +67,60 @@ impl MeteredQuotes {
         Cover::new(covered, reach, is_strict)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tithe_clock::Timestamp;
+    use tithe_money::{BasisPoints, BtcPrice, UsdMicros};
+    use tithe_pricing::{BtcQuote, CacheWrites, Catalogue, InputTokens, Terms};
+
+    prop_compose! {
+        fn quotes()(
+            model in prop_oneof![Just("sim-large"), Just("sim-small")], input in 0_u64..90_000, writes in 0_u8..3,
+            output in 1_u64..=4_096, btc in 1_000_000_000..=1_000_000_000_000_u64, margin in 0_u32..=30_000, fixed in 0_u64..=100_000,
+        ) -> MeteredQuotes {
+            let terms = Terms {
+                margin: BasisPoints::new(margin).unwrap(),
+                fixed_cost: UsdMicros::new(fixed).unwrap(),
+                btc: BtcQuote { price: BtcPrice::try_from(btc).unwrap(), as_of: Timestamp::UNIX_EPOCH },
+            };
+            let writes = [CacheWrites::None, CacheWrites::Minutes, CacheWrites::Hour][usize::from(writes)];
+            let catalogue = Catalogue::built_in();
+            let model = catalogue.model(model).unwrap();
+            let tokens = InputTokens::at_most(input, input + input / 5).with_cache_writes(writes);
+            let most = output.min(model.max_output_tokens);
+            MeteredQuotes { evaluation: None, work: model.quote_tokens(tokens, Some(most), &terms).unwrap() }
+        }
+    }
+
+    proptest! {
+        /// Whatever is generated within the cover costs at most what is held; and the whole answer holds what it was quoted at.
+        #[test]
+        fn what_is_covered_is_held(quotes in quotes(), part in 0_u64..=100, input_part in 0_u64..=100) {
+            let quote = &quotes.work;
+            let most = quote.tokens.max_output;
+            prop_assert_eq!(quotes.limit_of(most).unwrap(), quotes.limit().unwrap());
+            let output = most * part / 100;
+            let limit = quotes.limit_of(output).unwrap();
+            prop_assert!(limit <= quotes.limit().unwrap());
+            let covered = quotes.output_within(limit);
+            prop_assert!(covered >= output, "{} < {}", covered, output);
+            let input_tokens = quote.tokens.max_input * input_part / 100;
+            for output_tokens in [0, covered / 2, covered] {
+                let usage = Usage { input_tokens, output_tokens, ..Usage::ZERO };
+                prop_assert!(quote.price(&usage).unwrap().msats <= limit);
+            }
+        }
+
+        /// The most output within a limit is really the most.
+        #[test]
+        fn a_limit_covers_as_much_as_it_can(quotes in quotes(), part in 0_u64..=120) {
+            let limit = Msats::new(quotes.limit().unwrap().get() * part / 100).unwrap();
+            let covered = quotes.output_within(limit);
+            prop_assert!(covered == 0 || quotes.limit_of(covered).unwrap() <= limit);
+            prop_assert!(covered == quotes.work.tokens.max_output || quotes.limit_of(covered + 1).unwrap() > limit);
+        }
+    }
+}

@@ -8,35 +8,40 @@ use crate::committer::CommitError;
 use crate::error_chain::chain;
 use std::sync::atomic::Ordering;
 use tithe_money::Msats;
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, warn};
 
 impl Sessions {
     /// Renews the hold, and the lease of the idempotency key, for as long as they are ours, and lets the hold grow when more of the
     /// answer is needed; returns when they no longer are ours.
     pub(super) async fn keep(&self, running: &Running) {
-        let renew = self.renewal(running);
+        let (renew, interval) = (self.renewal(running), self.core.settings.lease / 3);
+        let mut renew_at = Instant::now() + interval;
         loop {
+            // The lease is renewed in time, also while the hold cannot grow.
             let needed = tokio::select! {
-                () = tokio::time::sleep(self.core.settings.lease / 3) => None,
+                biased;
+                () = sleep_until(renew_at) => None,
                 needed = running.cover.needed() => Some(needed),
             };
             let kept = match needed {
                 Some(output) => self.extend(running, output).await,
                 None => self.core.committer.commit(renew.clone()).await,
             };
-            match kept {
-                Err(CommitError::Refused(refusal)) => {
+            match (kept, needed) {
+                (Err(CommitError::Refused(refusal)), _) => {
                     warn!(%refusal, "the hold has ended");
                     return;
                 }
-                Err(failure) => {
+                (Err(failure), None) => {
                     warn!(error = chain(&failure), "the hold could not be renewed");
-                    if needed.is_some() {
-                        // The answer waits meanwhile.
-                        tokio::time::sleep(COMMIT_RETRY_INTERVAL).await;
-                    }
+                    renew_at = Instant::now() + interval;
                 }
-                Ok(()) => {}
+                (Err(failure), Some(_)) => {
+                    warn!(error = chain(&failure), "the hold could not grow; the answer waits");
+                    sleep(COMMIT_RETRY_INTERVAL).await;
+                }
+                (Ok(()), _) => renew_at = Instant::now() + interval,
             }
         }
     }
@@ -78,7 +83,7 @@ impl Sessions {
                 Ok(_) | Err(CommitError::Refused(_) | CommitError::Failed) => return,
                 Err(failure) => {
                     warn!(error = chain(&failure), "the hold does not cover the cost of the request yet");
-                    tokio::time::sleep(COMMIT_RETRY_INTERVAL).await;
+                    sleep(COMMIT_RETRY_INTERVAL).await;
                 }
             }
         }

@@ -71,4 +71,4 @@ pub use engine::Engine;
 pub use error::{EngineError, InvalidCredential, PaymentNeeded, RequestError};
 pub use ports::{Hardware, Ports};
 pub use readiness::Readiness;
-pub use settings::{CreditSettings, Settings};
+pub use settings::{CreditSettings, Settings, WhenClientLeaves};

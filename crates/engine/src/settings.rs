@@ -45,6 +45,8 @@ pub struct Settings {
     pub max_attempts: u32,
     /// How long the work of one job may take. Text that was delivered by then is charged, as an answer that is cut.
     pub work_timeout: Duration,
+    /// What becomes of the work when the client of a stream leaves.
+    pub when_client_leaves: WhenClientLeaves,
     /// How long a job waits for a backend or a wallet that is not available before it fails and is refunded.
     pub outage_patience: Duration,
     /// How long one call to the wallet may take.
@@ -122,6 +124,17 @@ pub struct Settings {
     pub credits: CreditSettings,
 }
 
+/// What becomes of the work when the client of a stream leaves. The client is charged for what it got in either case; what the backend has
+/// done beyond that is booked as uncollected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenClientLeaves {
+    /// The backend is left: it stops, if it can, and what it has done is counted here.
+    #[default]
+    Cancel,
+    /// The answer is read to its end, and the backend says what it has done.
+    Drain,
+}
+
 /// What installs may use without paying for it. [`Default`] is what runs without any configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreditSettings {
@@ -168,6 +181,7 @@ impl Default for Settings {
             lease: Duration::from_secs(30),
             max_attempts: 5,
             work_timeout: Duration::from_mins(10),
+            when_client_leaves: WhenClientLeaves::default(),
             outage_patience: Duration::from_hours(24),
             wallet_timeout: Duration::from_secs(8),
             read_patience: Duration::from_secs(1),

@@ -96,6 +96,9 @@ pub fn serve_with(
         .max_connections(connections)
         .keep_alive(keep_alive)
         .tcp_nodelay(true)
+        // A client that closes its side has left, also while there is nothing to write to it: what waits for it is dropped, and the work
+        // of a stream ends. Other servers and proxies do the same (hyper by default, nginx).
+        .h1_allow_half_closed(false)
         .on_connect(move |io, extensions| limits.connected(io, extensions))
         .shutdown_timeout(shutdown_seconds)
         .disable_signals()

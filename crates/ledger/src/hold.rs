@@ -124,6 +124,24 @@ impl Hold {
         Ok(self.moved(renewed, now))
     }
 
+    /// Reserves `more` of the account for the same work, which goes on. The caller stores the hold and the account in one
+    /// transaction.
+    ///
+    /// # Errors
+    /// [`LedgerError::Insufficient`] if less is available, [`LedgerError::HoldEnded`] if the hold has ended,
+    /// [`LedgerError::OtherAccount`].
+    pub fn extend(
+        &self,
+        account: &Account,
+        more: Msats,
+        now: Timestamp,
+    ) -> Result<(Self, Account), LedgerError> {
+        self.check_account(account)?;
+        self.state.lease().map_err(|failure| self.refused(failure))?;
+        let extended = Self { amount: self.amount.checked_add(more)?, ..self.moved(self.state, now) };
+        Ok((extended, account.hold(more)?))
+    }
+
     /// Ends the hold with the work done: charges its cost and returns the rest.
     ///
     /// The account pays from this hold and from its available balance, never from another hold. If the hold has
@@ -258,6 +276,26 @@ mod tests {
         let expired = renewed.expire(&account, NOW + LEASE + LEASE).unwrap();
         assert_eq!(expired.account.available(), msats(100));
         assert_eq!(expired.hold.state, HoldState::Expired { late: None });
+    }
+
+    #[test]
+    fn a_hold_grows_while_the_balance_lasts_and_ends_as_one() {
+        let (hold, account) = held();
+        let (hold, account) = hold.extend(&account, msats(30), NOW + LEASE).unwrap();
+        assert_eq!((hold.amount, account.held(), account.available()), (msats(90), msats(90), msats(10)));
+        assert_eq!(hold.updated_at, NOW + LEASE);
+        assert!(matches!(hold.extend(&account, msats(11), NOW), Err(LedgerError::Insufficient { .. })));
+        let (same, _) = hold.extend(&account, Msats::ZERO, NOW + LEASE).unwrap();
+        assert_eq!(same, hold);
+        let settled = settle(&hold, &account, 80).unwrap();
+        assert_eq!((settled.account.balance(), settled.account.held()), (msats(20), Msats::ZERO));
+        let released = hold.release(&account, NOW).unwrap();
+        assert_eq!(released.account.available(), msats(100));
+        for ended in [settled.hold, released.hold, hold.expire(&account, NOW + LEASE).unwrap().hold] {
+            assert!(matches!(ended.extend(&account, msats(1), NOW), Err(LedgerError::HoldEnded { .. })));
+        }
+        let other = Account::open(AccountId::Pool).unwrap();
+        assert!(matches!(hold.extend(&other, msats(1), NOW), Err(LedgerError::OtherAccount { .. })));
     }
 
     #[test]

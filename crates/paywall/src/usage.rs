@@ -58,6 +58,17 @@ impl KeyUsage {
         limits.into_iter().filter_map(|limit| self.left(limit, now)).min()
     }
 
+    /// The most that requests which are running may cost besides what they have reserved. `None` if no limit is about spend. Limits on
+    /// the number of requests have counted them already.
+    #[must_use]
+    pub fn available_to_running(
+        &self,
+        limits: impl IntoIterator<Item = Limit>,
+        now: Timestamp,
+    ) -> Option<Msats> {
+        self.available(limits.into_iter().filter(|limit| !matches!(limit, Limit::Requests(_))), now)
+    }
+
     /// What `limit` leaves; `None` if it leaves any amount.
     fn left(&self, limit: Limit, now: Timestamp) -> Option<Msats> {
         match limit {
@@ -317,7 +328,11 @@ mod tests {
         let not_reserved = UsageError::NotReserved { amount: msats(1), reserved: Msats::ZERO };
         assert_eq!(usage.extend(msats(1), limits, now()), Err(not_reserved));
         let usage = usage.reserve(msats(60), limits, now()).unwrap();
+        assert_eq!(usage.available(limits, now()), Some(Msats::ZERO), "there is no other request");
+        assert_eq!(usage.available_to_running(limits, now()), Some(msats(40)));
+        assert_eq!(usage.available_to_running([Limit::Requests(1)], now()), None);
         let usage = usage.extend(msats(40), limits, now()).unwrap();
+        assert_eq!(usage.available_to_running(limits, now()), Some(Msats::ZERO));
         assert_eq!((usage.reserved, usage.running), (msats(100), 1));
         assert!(matches!(usage.extend(msats(1), limits, now()), Err(UsageError::Limit(_))));
         let usage = usage.settle(msats(100), msats(90), now()).unwrap();

@@ -72,6 +72,25 @@ impl SessionKey {
         Ok(Self { usage, last_used_at: now.max(self.last_used_at), ..self.clone() })
     }
 
+    /// The most that its running requests may cost besides what is reserved for them; `None` if `limit` is not about spend. Nothing
+    /// of a key that is revoked.
+    #[must_use]
+    pub fn available_to_running(&self, limit: Option<Limit>, now: Timestamp) -> Option<Msats> {
+        if self.revoked_at.is_some() {
+            return Some(Msats::ZERO);
+        }
+        self.usage.available_to_running(limit, now)
+    }
+
+    /// The key with `more` reserved for a request that is running.
+    ///
+    /// # Errors
+    /// [`UsageError::Limit`] when the limit does not allow it; [`UsageError::NotReserved`] when no request is running.
+    pub fn extend(&self, more: Msats, limit: Option<Limit>, now: Timestamp) -> Result<Self, UsageError> {
+        let usage = self.usage.extend(more, limit, now)?;
+        Ok(Self { usage, last_used_at: now.max(self.last_used_at), ..self.clone() })
+    }
+
     /// The key after a request that had reserved `reserved` and was charged `charged`.
     ///
     /// # Errors
@@ -133,6 +152,7 @@ impl SessionKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use tithe_paywall::Period;
     use uuid::Uuid;
 
@@ -176,5 +196,42 @@ mod tests {
         let later = now + std::time::Duration::from_secs(5);
         let revoked = running.release(msats(80_000)).unwrap().revoked(now);
         assert_eq!(revoked.revoked(later).revoked_at, Some(now));
+    }
+
+    proptest! {
+        /// Requests of one key begin, grow by what its limit leaves, and end, in any order: what is reserved is the sum of what they may
+        /// cost, the limit holds, and each of them can always end at any cost within what it has.
+        #[test]
+        fn requests_grow_within_the_limit_of_their_key(
+            limit in 1_000_u64..50_000, steps in proptest::collection::vec((0_usize..4, 0_u8..3, 0_u64..20_000), 1..40),
+        ) {
+            let now = Timestamp::UNIX_EPOCH;
+            let limit = Some(Limit::Total(msats(limit)));
+            let presented =
+                PresentedKey { id: KeyId::from_bytes([1; 16]), parent: None, caveats: String::new(), limit };
+            let mut key = SessionKey::first_used(SessionId(Uuid::nil()), &presented, now);
+            let mut held: [Option<Msats>; 4] = [None; 4];
+            for (n, what, amount) in steps {
+                match (held[n], what) {
+                    (None, _) => if let Ok(reserved) = key.reserve(msats(amount), limit, now) {
+                        (key, held[n]) = (reserved, Some(msats(amount)));
+                    },
+                    (Some(had), 0) => {
+                        let more = msats(amount).min(key.available_to_running(limit, now).unwrap());
+                        key = key.extend(more, limit, now).unwrap();
+                        held[n] = Some(had.checked_add(more).unwrap());
+                    }
+                    (Some(had), 1) => {
+                        (key, held[n]) = (key.settle(had, had.min(msats(amount)), now).unwrap(), None);
+                    }
+                    (Some(had), _) => (key, held[n]) = (key.release(had).unwrap(), None),
+                }
+                let reserved: u64 = held.iter().flatten().map(|held| held.get()).sum();
+                prop_assert_eq!(key.usage.reserved.get(), reserved);
+                let Some(Limit::Total(most)) = limit else { unreachable!() };
+                prop_assert!(key.usage.spent.get() + reserved <= most.get());
+                prop_assert_eq!(key.revoked(now).available_to_running(limit, now), Some(Msats::ZERO));
+            }
+        }
     }
 }

@@ -142,7 +142,7 @@ pub struct SessionRequest {
     pub session: SessionId,
     /// The model that the work runs on.
     pub model: String,
-    /// The most that the request can cost: what is held for it.
+    /// The most that the request can cost: what is held for it. It grows while the request runs.
     pub limit: Msats,
     /// The keys whose limits it counts against, or whose use is recorded.
     pub keys: Vec<KeyId>,
@@ -166,6 +166,13 @@ impl SessionRequest {
             RequestState::Rejected { .. } => RequestStateName::Rejected,
             RequestState::Failed { .. } => RequestStateName::Failed,
         }
+    }
+
+    /// The request may cost `more` than before: its hold has grown. `None` when it has ended, or when that is more than can exist.
+    #[must_use]
+    pub fn extended(&self, more: Msats, now: Timestamp) -> Option<Self> {
+        let limit = self.limit.checked_add(more).ok()?;
+        matches!(self.state, RequestState::Running).then(|| Self { limit, updated_at: now, ..self.clone() })
     }
 
     /// The request ends, once. `None` when it has ended already.

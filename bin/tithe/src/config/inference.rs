@@ -6,6 +6,7 @@ use super::values::Values;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
+use tithe_engine::WhenClientLeaves;
 use tithe_inference::{OutputLimitField, ZeroTemperature};
 
 pub(super) const SETTINGS: &[Setting] = &[
@@ -40,6 +41,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         "inference_stream_options",
         "send",
         "Whether usage is requested by stream_options: send (left out once the backend refuses it) or omit",
+    ),
+    Setting::new(
+        "TITHE_INFERENCE_WHEN_CLIENT_LEAVES",
+        "inference_when_client_leaves",
+        "cancel",
+        "What happens at the backend when the client of a stream leaves: cancel, or drain (the answer is read to its end, so that the backend reports what it has used)",
     ),
     Setting::new(
         "TITHE_EVAL_MODEL",
@@ -147,6 +154,7 @@ pub(crate) struct Inference {
     pub(super) eval_max_output_tokens: u64,
     pub(super) work_model: String,
     pub(super) offered_models: BTreeSet<String>,
+    pub(super) when_client_leaves: WhenClientLeaves,
 }
 
 impl Inference {
@@ -203,6 +211,12 @@ impl Inference {
             eval_max_output_tokens: values.number("TITHE_EVAL_MAX_OUTPUT_TOKENS", 16, 1_000_000)?,
             work_model,
             offered_models,
+            when_client_leaves: match values
+                .one_of("TITHE_INFERENCE_WHEN_CLIENT_LEAVES", &["cancel", "drain"])?
+            {
+                "drain" => WhenClientLeaves::Drain,
+                _ => WhenClientLeaves::Cancel,
+            },
         })
     }
 

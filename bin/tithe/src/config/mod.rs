@@ -265,6 +265,7 @@ fn engine_settings(
         eval_max_output_tokens: inference.eval_max_output_tokens,
         work_model: inference.work_model.clone(),
         offered_models: inference.offered_models.clone(),
+        when_client_leaves: inference.when_client_leaves,
         margin: prices.margin,
         fixed_cost: prices.fixed_cost,
         invoice_expiry: jobs.invoice_expiry,
@@ -298,6 +299,7 @@ fn engine_settings(
 mod tests {
     use super::setting::{Across, Setting};
     use super::*;
+    use tithe_engine::WhenClientLeaves;
     use tithe_money::BasisPoints;
 
     fn with(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
@@ -315,6 +317,14 @@ mod tests {
         assert_eq!(config.server.listen.to_string(), "127.0.0.1:8402");
         assert_eq!(config.storage.database(), "sqlite://tithe-data/tithe.db");
         assert!(!config.server.dev && config.inference.connection.is_simulated());
+    }
+
+    #[test]
+    fn a_backend_is_left_or_drained_when_a_client_leaves() {
+        let read = |value| with(&[("TITHE_INFERENCE_WHEN_CLIENT_LEAVES", value)]);
+        assert_eq!(with(&[]).unwrap().engine.when_client_leaves, WhenClientLeaves::Cancel);
+        assert_eq!(read("drain").unwrap().engine.when_client_leaves, WhenClientLeaves::Drain);
+        assert!(read("stay").is_err());
     }
 
     #[test]

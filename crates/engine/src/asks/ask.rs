@@ -14,6 +14,7 @@ use crate::idempotency::{Attached, KeyedResponse};
 use crate::inference::{Inference, InferenceError};
 use crate::metered::{Done, Failure, MeteredRequest, Worked};
 use crate::records::{IdempotencyId, IdempotencyRequest, KeyOrigin};
+use crate::settings::WhenClientLeaves;
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_free_tier::{RequestHash, ReservationId};
@@ -116,6 +117,12 @@ impl Asks {
             patience: self.core.settings.work_timeout,
             client: &new.client,
             needs_text: false,
+            cover: None,
+            // Nobody bills what the operator's own machine does.
+            when_client_leaves: match running.backend {
+                Backend::Cloud => self.core.settings.when_client_leaves,
+                Backend::Hardware => WhenClientLeaves::Cancel,
+            },
         };
         request.run(&self.quotes).await.map_err(|failure| {
             warn!(error = failure.cause(), backend = %running.backend, "the request failed");

@@ -1,15 +1,20 @@
 //! What a run has used so far, and its answer.
 
+use super::cover::Cover;
 use super::port::{ChatRequest, InferenceError};
 use super::prompt::prompt_tokens;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tithe_chat::{Delta, Finish, Part, Reply, ReplyBuilder};
 use tithe_pricing::{Catalogue, Tokenizer, Usage};
 use tokio::time::Instant;
 
 /// What a run has used so far, as far as is known. It can be read when the run has failed, and when nobody waits for it any more.
 #[derive(Debug, Default)]
-pub struct Meter(Mutex<Metered>);
+pub struct Meter {
+    metered: Mutex<Metered>,
+    /// How much of the answer is paid for; not set if all of it is.
+    cover: OnceLock<Arc<Cover>>,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Metered {
@@ -17,6 +22,10 @@ pub(super) struct Metered {
     reply: ReplyBuilder,
     /// What the model has written so far, in order: text, shown reasoning, calls of functions.
     written: String,
+    /// How much of `written` is counted, in bytes, and its tokens.
+    counted: (usize, u64),
+    /// What the model has written beyond that, and nobody gets unless it is paid for.
+    withheld: String,
     pub(super) reported: Option<Usage>,
     /// When the first text came.
     begun_at: Option<Instant>,
@@ -24,7 +33,45 @@ pub(super) struct Metered {
 
 impl Meter {
     pub(super) fn lock(&self) -> MutexGuard<'_, Metered> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.metered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Only what is covered is passed on from now on.
+    pub(crate) fn cover_with(&self, cover: Arc<Cover>) {
+        // A run has one cover.
+        let _one = self.cover.set(cover);
+    }
+
+    /// Whether something was generated that nobody gets, because nobody pays for it.
+    pub(crate) fn is_withholding(&self) -> bool {
+        !self.lock().withheld.is_empty()
+    }
+
+    /// Waits until the next piece is paid for. Returns false if nobody pays for it: the answer ends before it.
+    pub(super) async fn admits(&self, tokenizer: Tokenizer, next: &str) -> bool {
+        let Some(cover) = self.cover.get() else { return true };
+        let tokens = {
+            let mut metered = self.lock();
+            let (end, counted) = metered.counted;
+            // No text has more tokens than bytes.
+            let bytes = metered.written.len().saturating_sub(end).saturating_add(next.len());
+            if cover.is_ample(counted.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX))) {
+                return true;
+            }
+            let uncounted = tokenizer.count(metered.written.get(end..).unwrap_or_default());
+            metered.counted = (metered.written.len(), counted.saturating_add(uncounted));
+            let tokens = metered.counted.1.saturating_add(tokenizer.count(next));
+            if cover.admit(tokens) == Some(true) {
+                return true;
+            }
+            next.clone_into(&mut metered.withheld);
+            tokens
+        };
+        let is_admitted = cover.admitted(tokens).await;
+        if is_admitted {
+            self.lock().withheld.clear();
+        }
+        is_admitted
     }
 
     pub(super) fn push(&self, delta: &Delta) {
@@ -89,10 +136,14 @@ impl Meter {
     ) -> Option<Usage> {
         let metered = self.lock();
         let may_have_worked = failure.is_none_or(InferenceError::may_have_worked);
-        if metered.written.is_empty() && metered.reported.is_none() && !may_have_worked {
+        if metered.written.is_empty()
+            && metered.withheld.is_empty()
+            && metered.reported.is_none()
+            && !may_have_worked
+        {
             return None;
         }
-        let counted = count(catalogue, request, &metered.written);
+        let counted = count(catalogue, request, &[&*metered.written, &metered.withheld].concat());
         let Some(reported) = metered.reported else { return Some(counted) };
         Some(Usage {
             input_tokens: if reported.input_tokens == 0 {
@@ -132,9 +183,14 @@ pub(super) fn count_reply(catalogue: &Catalogue, request: &ChatRequest, reply: &
     count(catalogue, request, &written.concat())
 }
 
+/// The tokenizer of the model that a request is for.
+pub(super) fn tokenizer_of(catalogue: &Catalogue, request: &ChatRequest) -> Tokenizer {
+    catalogue.model(&request.model).map_or(Tokenizer::Bytes, |model| model.tokenizer)
+}
+
 /// The usage of a request and what was written in answer to it, counted by the model's tokenizer.
 fn count(catalogue: &Catalogue, request: &ChatRequest, written: &str) -> Usage {
-    let tokenizer = catalogue.model(&request.model).map_or(Tokenizer::Bytes, |model| model.tokenizer);
+    let tokenizer = tokenizer_of(catalogue, request);
     Usage {
         input_tokens: prompt_tokens(tokenizer, &request.chat),
         output_tokens: tokenizer.count(written),

@@ -1,5 +1,6 @@
 //! AI backends: the port to them, and the one function that runs a model.
 
+mod cover;
 mod embed;
 mod health;
 mod meter;
@@ -8,6 +9,7 @@ mod prompt;
 mod run;
 mod run_metrics;
 
+pub(crate) use cover::{Cover, OUTPUT_STEP};
 pub(crate) use embed::{Embedded, embed};
 pub use health::{BackendHealth, probe};
 pub(crate) use health::{ModelsInUse, PROBE_OUTPUT_MAX, PROBE_TEXT, ProbeUsage};

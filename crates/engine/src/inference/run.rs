@@ -1,12 +1,12 @@
 //! Running a model: request in, deltas out; at the end what was delivered, what was used, and how it ended.
 
-use super::meter::{Answer, Meter, count_reply};
+use super::meter::{Answer, Meter, count_reply, tokenizer_of};
 use super::port::{ChatEvent, ChatRequest, Inference, InferenceError};
 use super::run_metrics::RunMetrics;
 use futures_util::StreamExt;
 use std::time::Duration;
 use tithe_chat::{Delta, Finish, Part, Reply};
-use tithe_pricing::{Catalogue, Usage};
+use tithe_pricing::{Catalogue, Tokenizer, Usage};
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, debug_span, warn};
 
@@ -14,7 +14,8 @@ use tracing::{Instrument, debug_span, warn};
 pub type Listener<'a> = &'a (dyn Fn(&Delta) + Send + Sync);
 
 /// Runs a model for at most `patience`. The answer goes to `listener` as it is generated; without a listener, it is only
-/// returned. `meter` knows at any time what has been used. An answer that is not complete when the time is over is cut: what was delivered is an answer that ended at a length.
+/// returned. `meter` knows at any time what has been used. An answer that is not complete when the time is over is cut: what was delivered is an answer that ended at a length. So is one of which
+/// no more is paid for.
 ///
 /// # Errors
 /// [`InferenceError`]; text may have gone to `listener` before.
@@ -44,7 +45,8 @@ async fn answer(
 ) -> Result<Answer, InferenceError> {
     let until = Instant::now() + patience;
     let (reply, usage) = if let Some(listener) = listener {
-        stream(backend, request, until, meter, listener).await?
+        let tokenizer = tokenizer_of(catalogue, request);
+        stream(backend, request, until, (meter, tokenizer), listener).await?
     } else {
         let completion =
             timeout_at(until, backend.complete(request)).await.map_err(|_| InferenceError::TimedOut)??;
@@ -53,7 +55,7 @@ async fn answer(
     // With an answer, a report of nothing is a missing report.
     let usage = usage.filter(|usage| reply.parts.is_empty() || *usage != Usage::ZERO);
     let estimated = usage.is_none();
-    if estimated {
+    if estimated && !meter.is_withholding() {
         warn!(model = request.model, "the backend has reported no usage; tokens are counted");
     }
     let usage = usage.unwrap_or_else(|| meter.with_reported_input(count_reply(catalogue, request, &reply)));
@@ -66,7 +68,7 @@ async fn stream(
     backend: &dyn Inference,
     request: &ChatRequest,
     until: Instant,
-    meter: &Meter,
+    (meter, tokenizer): (&Meter, Tokenizer),
     listener: Listener<'_>,
 ) -> Result<(Reply, Option<Usage>), InferenceError> {
     let started = timeout_at(until, backend.stream(request)).await;
@@ -81,6 +83,10 @@ async fn stream(
         match event? {
             ChatEvent::Delta(delta) => {
                 let delta = storable(delta);
+                // What nobody pays for is not passed on: the answer ends at a length, and the backend is left.
+                if !timeout_at(until, meter.admits(tokenizer, delta.written())).await.unwrap_or(false) {
+                    return Ok((meter.take(Finish::Length), None));
+                }
                 listener(&delta);
                 meter.push(&delta);
             }

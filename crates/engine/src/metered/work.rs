@@ -3,15 +3,17 @@
 use super::prompt::Prompt;
 use super::quotes::MeteredQuotes;
 use crate::error_chain::chain;
-use crate::inference::{self, BackendHealth, ChatRequest, Inference, InferenceError};
+use crate::inference::{self, Answer, BackendHealth, ChatRequest, Cover, Inference, InferenceError};
 use crate::quotes::evaluation::{Judgement, UNREADABLE};
 use crate::quotes::{Evaluated, Quotes, UnpaidRun};
+use crate::settings::WhenClientLeaves;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tithe_chat::{Delta, Finish, Part, Reply, Vectors};
 use tithe_money::{Msats, UsdMicros};
-use tithe_pricing::{FinishReason, Priced, Usage};
+use tithe_pricing::{Catalogue, FinishReason, Priced, Usage};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -50,6 +52,10 @@ pub(crate) struct MeteredRequest<'a> {
     /// Whether an answer with nothing for the customer is a failure although the model has generated something, such as reasoning. It is not where
     /// a failure costs the customer nothing at all: a request could make the model work for nothing, again and again.
     pub(crate) needs_text: bool,
+    /// How much of the answer is paid for while it is generated; `None` if all of it is, within the quote.
+    pub(crate) cover: Option<Arc<Cover>>,
+    /// What becomes of the work when the client of a stream leaves.
+    pub(crate) when_client_leaves: WhenClientLeaves,
 }
 
 /// The answer to a request.
@@ -90,7 +96,7 @@ pub(crate) struct Worked {
     /// What the evaluation and the work cost.
     pub(crate) cost: Msats,
     runs: Vec<(UnpaidRun, Usage)>,
-    /// What a customer who has gone did not get, and nobody pays for.
+    /// What the customer did not get, and nobody pays for.
     lost: Msats,
     is_abandoned: bool,
 }
@@ -160,29 +166,58 @@ impl MeteredRequest<'_> {
         })
     }
 
-    /// Does the work. Returns also what a client who has gone did not get.
+    /// Runs the model until it has answered, or the client has left.
+    async fn answered(
+        &self,
+        catalogue: &Catalogue,
+        run: &UnpaidRun,
+        listener: inference::Listener<'_>,
+    ) -> Ran {
+        let (request, meter) = (run.request(), run.meter());
+        let answering =
+            inference::run(self.backend, catalogue, request, self.patience, meter, Some(listener));
+        let mut answering = pin!(answering);
+        tokio::select! {
+            answered = &mut answering => return Ran::Answered(answered),
+            () = self.client.gone.cancelled() => {}
+        }
+        let sent = self.client.sent.load(Ordering::Acquire);
+        let (reply, text, usage, mut generated) = meter.delivered(catalogue, request, sent);
+        if self.when_client_leaves == WhenClientLeaves::Drain {
+            if let Some(cover) = &self.cover {
+                cover.lift();
+            }
+            generated = match answering.await {
+                Ok(answer) => answer.usage,
+                Err(_) => meter.lost(catalogue, request, None).unwrap_or(generated),
+            };
+        }
+        Ran::Left(Box::new(Left { reply, text, usage, generated }))
+    }
+
+    /// Does the work. Returns also what was generated and nobody got, because the client has gone or nobody pays for it.
     async fn answer(&self, quotes: &Arc<Quotes>) -> Result<(Delivered, UnpaidRun, Msats), Failure> {
         let quote = &self.quotes.work;
         let chat = ChatRequest {
             model: quote.model.clone(),
             chat: Arc::clone(self.prompt.as_chat()),
-            max_output_tokens: quote.tokens.max_output,
+            max_output_tokens: self.cover.as_ref().map_or(quote.tokens.max_output, |cover| cover.most()),
             deterministic: false,
         };
         let run = UnpaidRun::new(quotes, quote, chat, self.id, "work".to_owned());
+        if let Some(cover) = &self.cover {
+            run.meter().cover_with(Arc::clone(cover));
+        }
         let listen = |delta: &Delta| {
             if let Some(listener) = &self.client.listener {
                 listener(delta);
             }
         };
         let catalogue = quotes.catalogue();
-        let answering =
-            inference::run(self.backend, catalogue, run.request(), self.patience, run.meter(), Some(&listen));
-        let answered = tokio::select! {
-            answered = answering => answered,
-            () = self.client.gone.cancelled() => {
-                let sent = self.client.sent.load(Ordering::Acquire);
-                let (reply, text, usage, generated) = run.meter().delivered(catalogue, run.request(), sent);
+        let answered = match self.answered(catalogue, &run, &listen).await {
+            Ran::Answered(answered) => answered,
+            Ran::Left(left) => {
+                let Left { reply, text, usage, generated } = *left;
                 let price = quote.price_or_max(&usage);
                 let lost = quote.price_or_max(&generated).msats.saturating_sub(price.msats);
                 let delivered = Delivered {
@@ -211,15 +246,39 @@ impl MeteredRequest<'_> {
             health.answered(&quote.model);
         }
         let usage = answer.usage;
+        let withheld = run.meter().is_withholding();
+        let used = if withheld { run.meter().lost(catalogue, run.request(), None) } else { None };
+        let used = used.unwrap_or(usage);
         if self.is_empty(&answer.reply) && (self.needs_text || usage.output_tokens == 0) {
-            run.unpaid(&usage).await;
+            run.unpaid(&used).await;
             return Err(Failure::Empty);
         }
         let (estimated, finish) = (answer.estimated, inference::finish_reason(answer.reply.finish));
         let (text, reply) = (answer.reply.text().into(), Arc::new(answer.reply));
-        let usd = quote.price_or_max(&usage).usd;
-        Ok((Delivered { reply, text, vectors: None, usage, estimated, finish, usd }, run, Msats::ZERO))
+        let price = quote.price_or_max(&usage);
+        let lost = quote.price_or_max(&used).msats.saturating_sub(price.msats);
+        Ok((Delivered { reply, text, vectors: None, usage, estimated, finish, usd: price.usd }, run, lost))
     }
+}
+
+/// How a run ended.
+enum Ran {
+    /// The backend has answered, or failed.
+    Answered(Result<Answer, InferenceError>),
+    /// The client has left.
+    Left(Box<Left>),
+}
+
+/// What a client got who has left.
+struct Left {
+    /// The beginning of the answer.
+    reply: Reply,
+    /// Its text.
+    text: String,
+    /// What that is, by our count.
+    usage: Usage,
+    /// What the backend has used.
+    generated: Usage,
 }
 
 impl Worked {

@@ -3,9 +3,11 @@
 //! Creating a session is a saga as creating a job is: `SessionCreate`, the wallet, `InvoiceIssue`. A request is two commands around
 //! the work:
 //!
-//! 1. `SessionRequestBegin`: the most that the request can cost is held on the session's account, the request is recorded, and its
-//!    idempotency key points at it.
-//! 2. The evaluation and the work run. The hold's lease is renewed meanwhile.
+//! 1. `SessionRequestBegin`: what the prompt and the first step of the answer can cost is held on the session's account, or the most
+//!    that the request can cost, if the customer has said how long the answer is to be; the request is recorded, and its idempotency key
+//!    points at it.
+//! 2. The evaluation and the work run. The hold's lease is renewed meanwhile (`SessionRequestRenew`), and the hold grows ahead of what
+//!    is generated (`SessionRequestExtend`). When nothing more is to be had, the answer ends at a length.
 //! 3. `SessionRequestFinish`: the hold ends, and what was done is settled (charge, grant, tithe, trust); the request is recorded with
 //!    its answer, and the response is stored for its key.
 //!
@@ -22,7 +24,9 @@ mod owner;
 mod request;
 mod request_abandon;
 mod request_begin;
+mod request_extend;
 mod request_finish;
+mod request_keep;
 mod request_renew;
 mod service;
 mod session_abandon;
@@ -47,6 +51,7 @@ pub use owner::{SessionOwner, SessionOwners};
 pub use request::NewWork;
 pub use request_abandon::SessionRequestAbandon;
 pub use request_begin::{SessionRequestBegin, SessionRequestBegun};
+pub use request_extend::SessionRequestExtend;
 pub use request_finish::{FinishedRequest, RenderRequest, RequestOutcome, SessionRequestFinish};
 pub use request_renew::SessionRequestRenew;
 pub use service::Sessions;

@@ -3,7 +3,6 @@
 use super::keys::SessionAccess;
 use super::request_begin::{SessionRequestBegin, SessionRequestBegun};
 use super::request_finish::{FinishedRequest, RenderRequest, RequestOutcome, SessionRequestFinish};
-use super::request_renew::SessionRequestRenew;
 use super::service::Sessions;
 use super::steps::account_of;
 use crate::books::Refusal;
@@ -12,17 +11,19 @@ use crate::committer::CommitError;
 use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::idempotency::{Attached, KeyedResponse};
+use crate::inference::{Cover, OUTPUT_STEP};
 use crate::metered::{Client, Delivered, Done, Failure, MeteredQuotes, MeteredRequest, Prompt, Worked};
 use crate::quotes::Quotes;
 use crate::records::{IdempotencyId, IdempotencyRequest, KeyOrigin};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tithe_ledger::LedgerError;
 use tithe_money::Msats;
 use tithe_paywall::{LimitReached, UsageError};
-use tithe_pricing::{Priced, Quote, Usage};
 use tithe_sessions::{
-    RequestId, RequestResult, RequestState, Session, SessionError, SessionId, SessionRequest, StateName,
+    PresentedKey, RequestId, RequestResult, RequestState, Session, SessionError, SessionId, SessionRequest,
+    StateName,
 };
 use tracing::{Instrument, info, info_span, warn};
 use uuid::Uuid;
@@ -34,7 +35,7 @@ const SHORTENED_OUTPUT_MIN: u64 = 256;
 const BEGIN_TRIES_MAX: u32 = 3;
 
 /// How long a finished request waits before it tries again to commit its result.
-const COMMIT_RETRY_INTERVAL: Duration = Duration::from_millis(200);
+pub(super) const COMMIT_RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A request to be done and charged to a session.
 pub struct NewWork {
@@ -53,13 +54,22 @@ pub struct NewWork {
 }
 
 /// A request that has begun.
-struct Running {
-    request: SessionRequest,
+pub(super) struct Running {
+    /// The request, as it began.
+    pub(super) request: SessionRequest,
+    /// The keys of the macaroon that it was made with, oldest first.
+    pub(super) keys: Vec<PresentedKey>,
     session: Session,
     prompt: Prompt,
-    quotes: MeteredQuotes,
+    /// The prices.
+    pub(super) quotes: MeteredQuotes,
+    /// How much of the answer is paid for.
+    pub(super) cover: Arc<Cover>,
+    /// What is held for it, in msats, as far as is known.
+    pub(super) held: AtomicU64,
     client: Client,
-    key: Option<IdempotencyId>,
+    /// The idempotency key.
+    pub(super) key: Option<IdempotencyId>,
 }
 
 impl Sessions {
@@ -115,7 +125,7 @@ impl Sessions {
         done.map(|(response, _)| response)
     }
 
-    /// Holds the most that the request can cost.
+    /// Holds the most that the request can cost; of an answer that may be as long as the balance allows, the prompt and a first step.
     async fn begin(
         &self,
         new: NewWork,
@@ -139,13 +149,16 @@ impl Sessions {
         let terms = self.quotes.terms().await?;
         let evaluation = evaluated.map(|text| self.quotes.evaluation(text, &terms)).transpose()?;
         let work = Quotes::metered(model, &prompt, max_output_tokens, &terms)?;
-        let mut quotes = MeteredQuotes { evaluation, work };
+        let quotes = MeteredQuotes { evaluation, work };
         // Clients of the AI API say the most that they can use, not what they want.
         let fixed_output = max_output_tokens.filter(|_| prompt.as_text().is_some());
+        let grows = fixed_output.is_none();
+        let most = quotes.work.tokens.max_output;
+        let mut output = if grows { most.min(OUTPUT_STEP) } else { most };
         let (id, now) = (RequestId(id.unwrap_or_else(|| self.core.new_id())), self.core.now());
         let mut refused = EngineError::Busy;
         for _try in 0..BEGIN_TRIES_MAX {
-            let (fee, limit) = (quotes.fee(), quotes.limit()?);
+            let limit = quotes.limit_of(output)?;
             let request = SessionRequest {
                 id,
                 session: access.session,
@@ -164,7 +177,7 @@ impl Sessions {
                 idempotency: idempotency.clone(),
             };
             match self.core.committer.commit(begin).await {
-                Ok(SessionRequestBegun::New) => {
+                Ok(SessionRequestBegun::New { left }) => {
                     info!(
                         session_id = %session.id,
                         session_request_id = %id,
@@ -176,7 +189,10 @@ impl Sessions {
                     let key = idempotency.map(|request| request.id);
                     client.begun.cancel();
                     let request = SessionRequest { keys, ..request };
-                    let running = Running { request, session, prompt, quotes, client, key };
+                    let cover = quotes.cover(limit, grows.then_some(left), model.tokenizer);
+                    let (cover, keys, held) = (Arc::new(cover), access.keys, AtomicU64::new(limit.get()));
+                    let running =
+                        Running { request, keys, session, prompt, quotes, cover, held, client, key };
                     return Ok(Begun::Running(Box::new(running)));
                 }
                 Ok(SessionRequestBegun::Replayed(response)) => {
@@ -185,22 +201,22 @@ impl Sessions {
                 Err(CommitError::Refused(Refusal::Ledger(LedgerError::Insufficient {
                     available, ..
                 }))) => {
-                    let shorter = shortened(&quotes.work, fixed_output, available.saturating_sub(fee));
-                    let Some(output) = shorter else {
-                        return Err(EngineError::InsufficientBalance { required: limit, available });
-                    };
-                    quotes.work = Quotes::metered(model, &prompt, Some(output), &terms)?;
                     refused = EngineError::InsufficientBalance { required: limit, available };
+                    let Some(shorter) = shortened(&quotes, output, fixed_output, available) else {
+                        return Err(refused);
+                    };
+                    output = shorter;
                 }
                 Err(CommitError::Refused(Refusal::KeyUsage(UsageError::Limit(reached)))) => {
                     let left = match reached {
                         LimitReached::Spend { left, .. } => left,
                         _ => Msats::ZERO,
                     };
-                    let shorter = shortened(&quotes.work, fixed_output, left.saturating_sub(fee));
-                    let Some(output) = shorter else { return Err(EngineError::KeyLimit(reached)) };
-                    quotes.work = Quotes::metered(model, &prompt, Some(output), &terms)?;
                     refused = EngineError::KeyLimit(reached);
+                    let Some(shorter) = shortened(&quotes, output, fixed_output, left) else {
+                        return Err(refused);
+                    };
+                    output = shorter;
                 }
                 Err(CommitError::Refused(Refusal::Session(refused))) => {
                     return Err(EngineError::SessionState(refused));
@@ -229,29 +245,6 @@ impl Sessions {
         Ok(session)
     }
 
-    /// Renews the hold, and the lease of the idempotency key, for as long as they are ours; returns when they no longer are.
-    async fn keep(&self, running: &Running) {
-        let lease = self.core.settings.lease;
-        let key_lease = self.core.settings.idempotency_lease.max(lease);
-        let renew = SessionRequestRenew {
-            request: running.request.id,
-            session: running.request.session,
-            lease,
-            key: running.key.clone().map(|key| (key, key_lease)),
-        };
-        loop {
-            tokio::time::sleep(lease / 3).await;
-            match self.core.committer.commit(renew.clone()).await {
-                Err(CommitError::Refused(refusal)) => {
-                    warn!(%refusal, "the hold has ended");
-                    return;
-                }
-                Err(failure) => warn!(error = chain(&failure), "the hold could not be renewed"),
-                Ok(()) => {}
-            }
-        }
-    }
-
     /// Evaluates the request and does the work.
     async fn work(&self, running: &Running) -> Result<Worked, Failure> {
         let request = MeteredRequest {
@@ -263,6 +256,8 @@ impl Sessions {
             patience: self.core.settings.work_timeout,
             client: &running.client,
             needs_text: running.prompt.as_text().is_some(),
+            cover: Some(Arc::clone(&running.cover)),
+            when_client_leaves: self.core.settings.when_client_leaves,
         };
         request.run(&self.quotes).await
     }
@@ -281,6 +276,9 @@ impl Sessions {
                 RequestOutcome::Failed { message: failure.message() }
             }
         };
+        if let Ok(worked) = &worked {
+            self.cover_cost(running, worked.cost).await;
+        }
         let Running { request, session, prompt, .. } = running;
         let command = SessionRequestFinish {
             request: request.id,
@@ -384,27 +382,9 @@ fn outcome(worked: &Worked) -> RequestOutcome {
     }
 }
 
-/// A shorter output that `available` pays for, unless the customer has said how much is wanted.
-fn shortened(quote: &Quote, wanted: Option<u64>, available: Msats) -> Option<u64> {
-    if wanted.is_some() { None } else { affordable(quote, available) }
-}
-
-/// The most output that `available` pays for at the rates of a quote; `None` if that is too little to be of use.
-fn affordable(quote: &Quote, available: Msats) -> Option<u64> {
-    // What the quote covers beside fresh input and output, such as writes to a cache.
-    let plain = |output_tokens| Usage { input_tokens: quote.tokens.max_input, output_tokens, ..Usage::ZERO };
-    let most = quote.price_or_max(&plain(quote.tokens.max_output)).msats;
-    let surcharge = quote.max.msats.saturating_sub(most);
-    let available = available.saturating_sub(surcharge);
-    let costs_at_most =
-        |output_tokens: u64| quote.price(&plain(output_tokens)).is_ok_and(|price| price.msats <= available);
-    let (mut affordable, mut too_much) = (SHORTENED_OUTPUT_MIN, quote.tokens.max_output);
-    if affordable >= too_much || !costs_at_most(affordable) {
-        return None;
-    }
-    while too_much - affordable > 1 {
-        let middle = affordable.midpoint(too_much);
-        if costs_at_most(middle) { affordable = middle } else { too_much = middle }
-    }
-    Some(affordable)
+/// A shorter output than `output` that `available` pays for, in tokens, unless the customer has said how much is wanted; `None` if that
+/// is too little to be of use.
+fn shortened(quotes: &MeteredQuotes, output: u64, wanted: Option<u64>, available: Msats) -> Option<u64> {
+    let shorter = quotes.output_within(available);
+    (wanted.is_none() && (SHORTENED_OUTPUT_MIN..output).contains(&shorter)).then_some(shorter)
 }

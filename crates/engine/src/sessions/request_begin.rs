@@ -7,10 +7,12 @@ use crate::idempotency::KeyBegun;
 use crate::records::{IdempotencyRequest, StoredResponse};
 use std::time::Duration;
 use tithe_ledger::{Hold, HoldId};
+use tithe_money::Msats;
 use tithe_paywall::KeyId;
 use tithe_sessions::{PresentedKey, SessionKey, SessionRequest};
 
-/// Begins a request of a session: holds the most that it can cost, records it, and begins its idempotency key.
+/// Begins a request of a session: holds its limit, which may grow ([`SessionRequestExtend`](super::SessionRequestExtend)), records it, and
+/// begins its idempotency key.
 #[derive(Debug, Clone)]
 pub struct SessionRequestBegin {
     /// The request, running.
@@ -27,7 +29,10 @@ pub struct SessionRequestBegin {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionRequestBegun {
     /// The request has begun.
-    New,
+    New {
+        /// The amount that its hold could grow by now: what the balance and the limits of its keys leave.
+        left: Msats,
+    },
     /// The request was answered before; nothing has changed.
     Replayed(StoredResponse),
 }
@@ -70,7 +75,7 @@ impl Command for SessionRequestBegin {
         }
         let keys = books.session_keys_reserve(request, &self.keys, session.webhook.is_some())?;
         books.rows.session_requests.put(SessionRequest { keys, ..request.clone() })?;
-        Ok(SessionRequestBegun::New)
+        Ok(SessionRequestBegun::New { left: books.session_left(session.id, &self.keys)? })
     }
 }
 

@@ -21,6 +21,7 @@ mod crashes;
 mod fencing;
 mod following;
 mod free_tier;
+mod growth;
 mod keys;
 mod lapses;
 mod life;

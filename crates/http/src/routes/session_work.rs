@@ -15,7 +15,7 @@ use tithe_engine::metered::Prompt;
 /// Have a request done
 ///
 /// The most that the request can cost is held, the request is evaluated and done, and what it really cost is charged. Without
-/// `maxOutputTokens`, the answer is as long as the balance allows. A request that fails costs nothing; one that the evaluation
+/// `maxOutputTokens`, the hold grows while the answer is generated, which is as long as the balance allows. A request that fails costs nothing; one that the evaluation
 /// rejects costs the evaluation.
 ///
 /// With `Accept: text/event-stream`, the answer comes as it is generated: `event: delta` with `{"text"}`, and at the end `event: done`

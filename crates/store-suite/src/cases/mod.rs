@@ -7,6 +7,7 @@ pub mod bootstraps;
 pub mod credits;
 pub mod declarations;
 pub mod free_tier;
+pub mod growth;
 pub mod identities;
 pub mod imports;
 pub mod invoices;

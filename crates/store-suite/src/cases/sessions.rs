@@ -16,7 +16,7 @@ use tithe_engine::records::{IdempotencyId, IdempotencyRequest, KeyOrigin, Stored
 use tithe_engine::sessions::{
     FinishedRequest, RenderRequest, RequestOutcome, SessionClose, SessionCreate, SessionExpire,
     SessionKeyRevoke, SessionNotified, SessionOwner, SessionRequestAbandon, SessionRequestBegin,
-    SessionRequestBegun, SessionRequestFinish, SessionRequestRenew,
+    SessionRequestBegun, SessionRequestExtend, SessionRequestFinish, SessionRequestRenew,
 };
 use tithe_free_tier::RequestHash;
 use tithe_ledger::{AccountId, LedgerError};
@@ -122,6 +122,12 @@ fn request(session: u128, n: u128, limit: u64, now: Timestamp) -> SessionRequest
 pub(super) fn begin(session: u128, n: u128, limit: u64, keys: &[PresentedKey]) -> SessionRequestBegin {
     let request = Box::new(request(session, n, limit, START));
     SessionRequestBegin { request, keys: keys.to_vec(), lease: LEASE, idempotency: None }
+}
+
+pub(super) fn extend(session: u128, n: u128, limit: u64, keys: &[PresentedKey]) -> SessionRequestExtend {
+    let renew =
+        SessionRequestRenew { request: request_id(n), session: session_id(session), lease: LEASE, key: None };
+    SessionRequestExtend { renew, keys: keys.to_vec(), limit: msats(limit) }
 }
 
 pub(super) fn finish(
@@ -388,7 +394,7 @@ pub async fn limits_by_period_hold_on_all_servers_until_the_periods_end(stores: 
         let begins = async |server: usize, at, n, limit| {
             let begun = committer_at(&stores[server], at).commit(begin(1, first + n, limit, &keys)).await;
             match begun {
-                Ok(SessionRequestBegun::New) => true,
+                Ok(SessionRequestBegun::New { .. }) => true,
                 Err(CommitError::Refused(Refusal::KeyUsage(_))) => false,
                 other => panic!("{other:?}"),
             }
@@ -426,7 +432,7 @@ pub async fn a_hundred_requests_at_once_begin_exactly_as_often_as_the_balance_co
         let mut began = Vec::new();
         for (n, begun) in futures_util::future::join_all(begins).await {
             match begun {
-                Ok(SessionRequestBegun::New) => began.push(n),
+                Ok(SessionRequestBegun::New { .. }) => began.push(n),
                 Err(CommitError::Refused(
                     Refusal::Ledger(LedgerError::Insufficient { .. }) | Refusal::KeyUsage(_),
                 )) => {}
@@ -528,7 +534,8 @@ pub async fn a_request_that_is_repeated_under_its_key_is_charged_once(stores: Ve
     committer(0, 20).commit(renew.clone()).await.unwrap();
     let early = committer(1, 40).commit(begin(2)).await;
     assert!(matches!(early, Err(CommitError::Refused(Refusal::RequestInProgress))), "{early:?}");
-    assert_eq!(committer(1, 51).commit(begin(2)).await.unwrap(), SessionRequestBegun::New);
+    let begun = committer(1, 51).commit(begin(2)).await.unwrap();
+    assert_eq!(begun, SessionRequestBegun::New { left: msats(80_000) });
     // The first was only slow.
     let lost = committer(0, 52).commit(renew).await;
     assert!(matches!(lost, Err(CommitError::Refused(Refusal::LeaseLost { .. }))), "{lost:?}");
@@ -586,7 +593,7 @@ pub async fn random_steps_of_sessions_match_the_reference(stores: Vec<FreshStore
         for step in 0..60_u128 {
             let committer = &committers[usize::try_from(random(2)).unwrap()];
             let id = n * 1_000 + step;
-            match random(10) {
+            match random(11) {
                 0..=3 => {
                     let limit = 1 + random(15_000);
                     let held: u64 = naive.held.values().sum();
@@ -630,6 +637,16 @@ pub async fn random_steps_of_sessions_match_the_reference(stores: Vec<FreshStore
                     naive.top_ups[nth].1 = false;
                     naive.balance += amount;
                     naive.refund();
+                }
+                9 if random(3) > 0 => {
+                    let Some((&id, &limit)) = naive.held.iter().next_back() else { continue };
+                    let wanted = random(30_000);
+                    let held: u64 = naive.held.values().sum();
+                    let left = if naive.closed { 0 } else { naive.balance - held };
+                    let more = wanted.saturating_sub(limit).min(left);
+                    let now = committer.commit(extend(n, id, wanted, &[])).await.unwrap();
+                    assert_eq!(now.get(), limit + more);
+                    naive.held.insert(id, limit + more);
                 }
                 _ if step > 40 => {
                     committer.commit(SessionClose { session: session_id(n), return_to: None }).await.unwrap();

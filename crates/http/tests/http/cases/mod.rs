@@ -4,6 +4,7 @@ mod admin;
 mod ai_account;
 mod ai_embeddings;
 mod ai_errors;
+mod ai_growth;
 mod ai_models;
 mod ai_money;
 mod ai_replays;

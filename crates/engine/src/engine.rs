@@ -101,6 +101,7 @@ impl Engine {
         claims: &Secrets,
     ) -> Result<Self, UnknownModel> {
         ports.wallet = Arc::new(WatchedWallet::new(ports.wallet));
+        ports.catalogue = Arc::new(ports.routes.catalogue(&ports.catalogue));
         let steps = JobSteps { feed: Arc::new(JobFeed::new()), unpaid: Arc::default() };
         let rules = Arc::new(settings.rules.clone());
         let listener = JobSteps { feed: steps.feed.clone(), unpaid: steps.unpaid.clone() };
@@ -264,6 +265,10 @@ impl Engine {
 fn backend_health(core: &Core) -> BackendHealth {
     let settings = &core.settings;
     let work = std::iter::once(&settings.work_model).chain(&settings.offered_models);
-    let models = ModelsInUse { evaluation: &settings.eval_model, work: work.map(String::as_str).collect() };
-    BackendHealth::new(core.ports.inference.clone(), &models, settings.probe_backend)
+    let models = ModelsInUse {
+        evaluation: &settings.eval_model,
+        work: work.map(String::as_str).collect(),
+        targets: &|model| core.targets(model),
+    };
+    BackendHealth::new(&models, settings.probe_backend)
 }

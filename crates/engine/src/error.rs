@@ -88,6 +88,14 @@ pub enum RequestError {
         /// The most output that is included, in tokens.
         limit: u64,
     },
+    /// The chat has a tool that only backends of its API know, and no backend of the model speaks that API.
+    #[error("unknown tool: expected functions, because no backend of {model:?} knows the tool {tool:?}")]
+    ToolOfApi {
+        /// The type of the tool.
+        tool: String,
+        /// The model.
+        model: String,
+    },
     /// The plan is not offered.
     #[error("not offered by this server: expected one of {offered}; got {name:?}")]
     UnknownPlan {
@@ -107,6 +115,7 @@ impl RequestError {
     pub const fn field(&self) -> &'static str {
         match self {
             Self::UnknownModel { .. } | Self::ModelNotIncluded { .. } => "model",
+            Self::ToolOfApi { .. } => "tools",
             Self::UnknownPlan { .. } => "plan",
             Self::Webhook(_) => "webhookUrl",
             Self::Destination { field, .. } => field,

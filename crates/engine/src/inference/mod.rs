@@ -1,17 +1,22 @@
 //! AI backends: the port to them, and the one function that runs a model.
 
+mod attempts;
 mod health;
 mod meter;
 mod port;
 mod prompt;
+mod routes;
 mod run;
 mod run_metrics;
 
+pub(crate) use attempts::Attempts;
 pub use health::{BackendHealth, probe};
 pub(crate) use health::{ModelsInUse, PROBE_OUTPUT_MAX, PROBE_TEXT, ProbeUsage};
 pub use meter::{Answer, Meter};
 pub use port::{ChatEvent, ChatRequest, ChatStream, Completion, Inference, InferenceError, TEXT_BYTES_MAX};
 pub(crate) use prompt::input_tokens;
+pub(crate) use routes::Target;
+pub use routes::{MAIN_BACKEND, Route, RouteError, RouteTarget, Routes};
 pub use run::{Listener, run};
 
 use tithe_chat::Finish;

@@ -42,6 +42,11 @@ impl UnpaidRun {
         Self { quotes, quote, request, meter, concerns, occasion, open: true }
     }
 
+    /// What the run costs, at the prices of where it runs.
+    pub(crate) const fn quote(&self) -> &Quote {
+        &self.quote
+    }
+
     pub(crate) fn request(&self) -> &ChatRequest {
         &self.request
     }

@@ -13,7 +13,6 @@ use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::idempotency::{Attached, KeyedResponse};
 use crate::metered::{Client, Delivered, Done, Failure, MeteredQuotes, MeteredRequest, Prompt, Worked};
-use crate::quotes::Quotes;
 use crate::records::{IdempotencyId, IdempotencyRequest, KeyOrigin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,6 +128,7 @@ impl Sessions {
         if access.models.as_ref().is_some_and(|models| !models.contains(&model.name)) {
             return Err(EngineError::KeyModel { model: model.name.clone() });
         }
+        let _understood = self.quotes.targets(&model.name, prompt.as_chat())?;
         let session = self.session_to_work_for(access.session).await?;
         let evaluated = prompt.as_text().filter(|_| self.core.settings.session_evaluation);
         if evaluated.is_some() {
@@ -138,7 +138,7 @@ impl Sessions {
         }
         let terms = self.quotes.terms().await?;
         let evaluation = evaluated.map(|text| self.quotes.evaluation(text, &terms)).transpose()?;
-        let work = Quotes::work(model, prompt.as_chat(), max_output_tokens, &terms)?;
+        let work = self.quotes.work(model, prompt.as_chat(), max_output_tokens, &terms)?;
         let mut quotes = MeteredQuotes { evaluation, work };
         // Clients of the AI API say the most that they can use, not what they want.
         let fixed_output = max_output_tokens.filter(|_| prompt.as_text().is_some());
@@ -189,7 +189,7 @@ impl Sessions {
                     let Some(output) = shorter else {
                         return Err(EngineError::InsufficientBalance { required: limit, available });
                     };
-                    quotes.work = Quotes::work(model, prompt.as_chat(), Some(output), &terms)?;
+                    quotes.work = self.quotes.work(model, prompt.as_chat(), Some(output), &terms)?;
                     refused = EngineError::InsufficientBalance { required: limit, available };
                 }
                 Err(CommitError::Refused(Refusal::KeyUsage(UsageError::Limit(reached)))) => {
@@ -199,7 +199,7 @@ impl Sessions {
                     };
                     let shorter = shortened(&quotes.work, fixed_output, left.saturating_sub(fee));
                     let Some(output) = shorter else { return Err(EngineError::KeyLimit(reached)) };
-                    quotes.work = Quotes::work(model, prompt.as_chat(), Some(output), &terms)?;
+                    quotes.work = self.quotes.work(model, prompt.as_chat(), Some(output), &terms)?;
                     refused = EngineError::KeyLimit(reached);
                 }
                 Err(CommitError::Refused(Refusal::Session(refused))) => {
@@ -254,11 +254,13 @@ impl Sessions {
 
     /// Evaluates the request and does the work.
     async fn work(&self, running: &Running) -> Result<Worked, Failure> {
+        let targets = self.quotes.targets(&running.quotes.work.model, running.prompt.as_chat());
         let request = MeteredRequest {
             id: running.request.id.0,
             prompt: &running.prompt,
             quotes: &running.quotes,
-            backend: self.core.ports.inference.as_ref(),
+            // They were found when the request began.
+            targets: &targets.unwrap_or_default(),
             health: Some(&self.backend),
             patience: self.core.settings.work_timeout,
             client: &running.client,
@@ -372,8 +374,9 @@ enum Begun {
 fn outcome(worked: &Worked) -> RequestOutcome {
     let cost = worked.cost;
     let completed = |answer: Delivered| {
-        let Delivered { usage, estimated, finish, .. } = answer;
-        let result = RequestResult { text: Arc::clone(&answer.text), usage, estimated, finish };
+        let Delivered { usage, estimated, finish, ref backend, .. } = answer;
+        let backend = backend.clone();
+        let result = RequestResult { text: Arc::clone(&answer.text), usage, estimated, finish, backend };
         RequestOutcome::Completed { result, answer, cost }
     };
     match worked.done.clone() {

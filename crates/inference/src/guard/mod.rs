@@ -13,6 +13,7 @@ use retry::Retries;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tithe_chat::Api;
 use tithe_clock::{Clock, Entropy};
 use tithe_engine::inference::{ChatEvent, ChatRequest, ChatStream, Completion, Inference, InferenceError};
 use tithe_engine::log::{chain, millis};
@@ -94,6 +95,10 @@ impl<I: Inference> Guarded<I> {
 
 #[async_trait]
 impl<I: Inference> Inference for Guarded<I> {
+    fn api(&self) -> Option<Api> {
+        self.backend.api()
+    }
+
     async fn complete(&self, request: &ChatRequest) -> Result<Completion, InferenceError> {
         let (completion, permit) = self.ask(request, || self.backend.complete(request)).await?;
         permit.succeed();

@@ -6,6 +6,7 @@ mod ai_errors;
 mod ai_models;
 mod ai_money;
 mod ai_replays;
+mod ai_routes;
 mod ai_streams;
 mod asks;
 mod bad_input;

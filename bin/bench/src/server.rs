@@ -103,6 +103,7 @@ async fn assemble(options: &Options, runtime: &Runtime) -> AppState {
     let ports = Ports {
         store: fixture::open(&options.database).await,
         wallet: wallet.clone(),
+        routes: tithe_engine::inference::Routes::default(),
         inference: Arc::new(SimInference::new(SimSettings {
             latency: Duration::ZERO,
             delta_delay: Duration::ZERO,

@@ -48,7 +48,8 @@ pub(crate) fn hardware(
     Ok(Some(Hardware { inference: backend(&hardware.connection, clock, entropy)?, model }))
 }
 
-fn backend(
+/// A backend, by its connection.
+pub(crate) fn backend(
     connection: &BackendConnection,
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,

@@ -27,6 +27,7 @@ mod payouts;
 mod peers;
 mod private;
 mod restore;
+mod routes;
 mod secret;
 mod secret_files;
 mod selftest;

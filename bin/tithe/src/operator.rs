@@ -3,11 +3,13 @@
 use crate::adapters::catalogue;
 use crate::config::Config;
 use crate::failure::{Failure, doing};
+use crate::routes;
 use crate::secret;
 use crate::wallets::{addresses, wallets};
 use std::sync::Arc;
 use tithe_bootstrap::NoProvisioner;
 use tithe_clock::{Clock, Entropy, SystemClock, SystemEntropy};
+use tithe_engine::inference::Inference;
 use tithe_engine::sessions::NoWebhooks;
 use tithe_engine::store::Store;
 use tithe_engine::{Engine, Ports};
@@ -20,16 +22,19 @@ pub(crate) async fn operator_engine(config: &Config, store: Arc<dyn Store>) -> R
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let price = BtcPrice::parse("100000").map_err(doing("cannot use a price"))?;
+    let inference: Arc<dyn Inference> = Arc::new(SimInference::new(SimSettings::default()));
+    let catalogue = catalogue(config.inference.models.as_deref())?;
     let ports = Ports {
         store,
         wallet: wallets(config, &clock, &entropy).await?.wallet,
         addresses: addresses(config)?,
         webhooks: Arc::new(NoWebhooks),
         provisioner: Arc::new(NoProvisioner),
-        inference: Arc::new(SimInference::new(SimSettings::default())),
+        routes: routes::over(config, &inference, &catalogue)?,
+        inference,
         hardware: None,
         prices: Arc::new(FixedPrice::new(price, clock.clone())),
-        catalogue: Arc::new(catalogue(config.inference.models.as_deref())?),
+        catalogue: Arc::new(catalogue),
         clock,
         entropy: entropy.clone(),
     };

@@ -8,6 +8,7 @@ use crate::failure::{Failure, doing};
 use crate::licence::licence_keys;
 use crate::peers::{ServerSecrets, server_name, shared_settings};
 use crate::private;
+use crate::routes::{self, routes};
 use crate::service_manager;
 use crate::wallets::{Wallets, addresses, wallets};
 use std::io::IsTerminal;
@@ -20,6 +21,7 @@ use tithe_engine::log::millis;
 use tithe_engine::pool::PoolStatus;
 use tithe_engine::{Engine, Ports};
 use tithe_http::{AdminToken, AppState, HttpSettings, LimitSettings, Port};
+use tithe_inference::{SimInference, SimSettings};
 use tithe_pricing::Purpose;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -166,13 +168,15 @@ async fn assemble(
     let store = Database::of(&config.storage)?.open().await?;
     let Wallets { wallet, test_payer } = wallets(config, &clock, &entropy).await?;
     let catalogue = catalogue(config.inference.models.as_deref())?;
+    let main = inference(config, &clock, &entropy)?;
     let ports = Ports {
         store,
         wallet,
         addresses: addresses(config)?,
         webhooks: webhooks(config)?,
         provisioner: provisioner(config)?,
-        inference: inference(config, &clock, &entropy)?,
+        routes: routes(config, &main, &catalogue, &clock, &entropy)?,
+        inference: main,
         hardware: hardware(config, &catalogue, &clock, &entropy)?,
         prices: prices(config, &clock, &stopping)?,
         catalogue: Arc::new(catalogue),
@@ -182,6 +186,7 @@ async fn assemble(
     let secrets = ServerSecrets::open(config, entropy.as_ref())?;
     let mut settings = config.engine.clone();
     settings.credits.licence_keys = licence_keys(config, entropy.as_ref())?;
+    settings.probe_backend |= routes::has_real(config)?;
     let shared = shared_settings(config, &secrets, &settings.credits.licence_keys);
     let ServerSecrets { tokens, claims } = secrets;
     let engine =
@@ -217,7 +222,14 @@ pub(crate) fn check(config: &Config) -> Vec<Failure> {
     keep(Database::of(&config.storage).map(drop));
     let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
         (Arc::new(SystemClock), Arc::new(SystemEntropy));
-    keep(inference(config, &clock, &entropy).map(drop));
+    let main = match inference(config, &clock, &entropy) {
+        Ok(main) => main,
+        Err(wrong) => {
+            keep(Err(wrong));
+            // Of a backend that is never asked.
+            Arc::new(SimInference::new(SimSettings::default()))
+        }
+    };
     if !matches!(config.bootstrap.provisioning, Provisioning::Simulated) {
         keep(provisioner(config).map(drop));
     }
@@ -229,6 +241,13 @@ pub(crate) fn check(config: &Config) -> Vec<Failure> {
         }
     };
     keep(hardware(config, &catalogue, &clock, &entropy).map(drop));
+    let catalogue = match routes(config, &main, &catalogue, &clock, &entropy) {
+        Ok(routes) => routes.catalogue(&catalogue),
+        Err(wrong) => {
+            keep(Err(wrong));
+            return problems;
+        }
+    };
     let engine = &config.engine;
     let models = [("TITHE_EVAL_MODEL", &engine.eval_model), ("TITHE_WORK_MODEL", &engine.work_model)];
     let offered = engine.offered_models.iter().filter(|name| **name != engine.work_model);

@@ -80,6 +80,7 @@ async fn a_job_on_a_real_model_is_charged_exactly_its_priced_usage() {
     let ports = Ports {
         store: Arc::new(SqliteStore::open(&database, SqliteSettings::default()).await.unwrap()),
         wallet: wallet.clone(),
+        routes: tithe_engine::inference::Routes::default(),
         inference: Arc::new(ByModel {
             evaluation: SimInference::new(SimSettings::default()),
             work: Guarded::new(backend, GuardSettings::default(), clock.clone(), entropy.clone()),

@@ -23,6 +23,8 @@ pub struct Original {
     pub body: Vec<(String, Box<RawValue>)>,
     /// Headers that belong to the API, such as `anthropic-beta`: lower-case names and values, in order.
     pub headers: Vec<(String, String)>,
+    /// The types of tools that only backends of this API know, such as Anthropic's `bash_20250124`: the request goes to no others.
+    pub own_tools: Vec<String>,
 }
 
 impl Original {

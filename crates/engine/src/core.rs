@@ -4,6 +4,7 @@ use crate::books::Command;
 use crate::committer::{CommitError, Committer};
 use crate::error::EngineError;
 use crate::error_chain::chain;
+use crate::inference::Target;
 use crate::ports::Ports;
 use crate::settings::Settings;
 use crate::store::PeerEvent;
@@ -26,6 +27,11 @@ impl Core {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.ports.clock.now()
+    }
+
+    /// Where the work on a model is done, in order.
+    pub(crate) fn targets(&self, model: &str) -> Vec<Target> {
+        self.ports.routes.targets(model, &self.ports.inference)
     }
 
     /// A new id (UUID version 7): the time, then 74 random bits. Ids sort by age and cannot be guessed.

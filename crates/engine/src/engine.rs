@@ -102,6 +102,7 @@ impl Engine {
         claims: &Secrets,
     ) -> Result<Self, UnknownModel> {
         ports.wallet = Arc::new(WatchedWallet::new(ports.wallet));
+        ports.catalogue = Arc::new(ports.routes.catalogue(&ports.catalogue));
         let steps = JobSteps { feed: Arc::new(JobFeed::new()), unpaid: Arc::default() };
         let rules = Arc::new(settings.rules.clone());
         let listener = JobSteps { feed: steps.feed.clone(), unpaid: steps.unpaid.clone() };
@@ -269,6 +270,7 @@ fn backend_health(core: &Core) -> BackendHealth {
         core.ports.catalogue.model(name).is_some_and(|model| model.purpose == Purpose::Embeddings)
     };
     let (embeddings, work) = sold.partition(embeds);
-    let models = ModelsInUse { evaluation: &settings.eval_model, work, embeddings };
-    BackendHealth::new(core.ports.inference.clone(), &models, settings.probe_backend)
+    let targets = &|model: &str| core.targets(model);
+    let models = ModelsInUse { evaluation: &settings.eval_model, work, embeddings, targets };
+    BackendHealth::new(&models, settings.probe_backend)
 }

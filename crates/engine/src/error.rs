@@ -88,6 +88,14 @@ pub enum RequestError {
         /// The most output that is included, in tokens.
         limit: u64,
     },
+    /// The chat has a tool that only backends of its API know, and no backend of the model speaks that API.
+    #[error("unknown tool: expected functions, because no backend of {model:?} knows the tool {tool:?}")]
+    ToolOfApi {
+        /// The type of the tool.
+        tool: String,
+        /// The model.
+        model: String,
+    },
     /// The plan is not offered.
     #[error("not offered by this server: expected one of {offered}; got {name:?}")]
     UnknownPlan {
@@ -132,6 +140,7 @@ impl RequestError {
             | Self::ModelNotIncluded { .. }
             | Self::Quote(QuoteError::Purpose { .. }) => "model",
             Self::InputTooLong { .. } | Self::InputsTooLong { .. } => "input",
+            Self::ToolOfApi { .. } => "tools",
             Self::UnknownPlan { .. } => "plan",
             Self::Webhook(_) => "webhookUrl",
             Self::Destination { field, .. } => field,

@@ -1,6 +1,6 @@
 //! What the engine runs on.
 
-use crate::inference::Inference;
+use crate::inference::{Inference, Routes};
 use crate::sessions::Webhooks;
 use crate::store::Store;
 use std::sync::Arc;
@@ -32,8 +32,10 @@ pub struct Ports {
     pub addresses: Arc<dyn AddressResolver>,
     /// What warns the owners of sessions.
     pub webhooks: Arc<dyn Webhooks>,
-    /// The AI backend.
+    /// The AI backend that models without a route run on.
     pub inference: Arc<dyn Inference>,
+    /// Where the work on other models is done.
+    pub routes: Routes,
     /// The operator's own machine, if there is one.
     pub hardware: Option<Hardware>,
     /// The price of bitcoin.

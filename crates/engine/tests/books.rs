@@ -137,6 +137,7 @@ fn outcome() -> impl Strategy<Value = WorkOutcome> {
         text: Arc::from("done"),
         usage: usage(output),
         finish: tithe_jobs::FinishReason::Stop,
+        rates: None,
     };
     prop_oneof![
         4 => (0_u64..500).prop_map(done),

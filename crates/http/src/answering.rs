@@ -8,8 +8,8 @@ use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tithe_chat::Delta;
 use tithe_engine::EngineError;
@@ -40,8 +40,9 @@ pub(crate) trait AnswerFormat: Send + 'static {
     /// The stream of an answer that is complete before anything of it was sent, or the ordinary response to a request that has failed.
     fn at_once(&mut self, keyed: KeyedResponse) -> HttpResponse;
 
-    /// Headers that a stream begins with.
-    fn begin(&self, _response: &mut HttpResponseBuilder) {}
+    /// Headers that a stream begins with. `backend`: the name of the backend that answers, if it is known and the operator has named
+    /// several.
+    fn begin(&self, _response: &mut HttpResponseBuilder, _backend: Option<&str>) {}
 
     /// Writes pieces of the answer.
     fn pieces(&mut self, pieces: &[Delta], out: &mut Vec<u8>);
@@ -72,6 +73,7 @@ pub(crate) struct Stream {
     sent: Arc<AtomicUsize>,
     begun: CancellationToken,
     gone: CancellationToken,
+    backend: Arc<OnceLock<Arc<str>>>,
     slot: Option<StreamSlot>,
 }
 
@@ -90,8 +92,9 @@ impl Answering {
     ) -> Result<(Self, Client), Problem> {
         let (begun, gone) = (CancellationToken::new(), CancellationToken::new());
         let sent = Arc::new(AtomicUsize::new(0));
+        let backend = Arc::<OnceLock<Arc<str>>>::default();
         if !is_stream {
-            return Ok((Self::Whole, Client { listener: None, begun, gone, sent }));
+            return Ok((Self::Whole, Client { listener: None, begun, gone, sent, backend }));
         }
         let slot = payer.map(|payer| state.limits.stream(request, payer)).transpose()?.flatten();
         let (sender, pieces) = mpsc::unbounded_channel();
@@ -101,9 +104,15 @@ impl Answering {
                 let _gone = sender.send(piece.clone());
             }
         });
-        let stream =
-            Stream { pieces, sent: Arc::clone(&sent), begun: begun.clone(), gone: gone.clone(), slot };
-        Ok((Self::Stream(stream), Client { listener: Some(listener), begun, gone, sent }))
+        let stream = Stream {
+            pieces,
+            sent: Arc::clone(&sent),
+            begun: begun.clone(),
+            gone: gone.clone(),
+            backend: Arc::clone(&backend),
+            slot,
+        };
+        Ok((Self::Stream(stream), Client { listener: Some(listener), begun, gone, sent, backend }))
     }
 
     /// Does the work, and answers. The work goes on, and is charged, without its client; the client of a stream is charged for what
@@ -182,7 +191,7 @@ impl Stream {
         mut working: Working,
         mut format: impl AnswerFormat,
     ) -> Result<HttpResponse, Problem> {
-        let Self { mut pieces, sent, begun, gone, slot } = self;
+        let Self { mut pieces, sent, begun, gone, backend, slot } = self;
         // If the client leaves, this is dropped.
         let leaving = gone.drop_guard();
         // Until somebody pays, the response may still be a 402.
@@ -203,7 +212,7 @@ impl Stream {
             Err(NothingYet) => None,
         };
         let mut response = event_stream();
-        format.begin(&mut response);
+        format.begin(&mut response, backend.get().map(|backend| &**backend));
         let sending = Sending { format, working, pieces, first, sent };
         let events =
             futures_util::stream::unfold(Some(sending), |sending| async move { Some(sending?.next().await) });

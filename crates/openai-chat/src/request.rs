@@ -159,7 +159,7 @@ impl<'a> Top<'a, '_> {
 
 /// The body as it was sent, each name once.
 fn original(fields: &Fields<'_>) -> Result<Original, RequestError> {
-    Ok(Original { api: Api::OpenAiChat, body: owned(fields)?, headers: Vec::new() })
+    Ok(Original { api: Api::OpenAiChat, body: owned(fields)?, headers: Vec::new(), own_tools: Vec::new() })
 }
 
 /// The fields of a body, each name once, with its last value.

@@ -36,7 +36,8 @@ impl ResponsesRequest {
     /// [`RequestError`], which names the field.
     pub fn decode(body: &[u8]) -> Result<Self, RequestError> {
         let body = fields(body)?;
-        let original = Original { api: Api::OpenAiResponses, body, headers: Vec::new() };
+        let original =
+            Original { api: Api::OpenAiResponses, body, headers: Vec::new(), own_tools: Vec::new() };
         refuse_state(&original)?;
         let model = field::name(original.field("model"), "model")?;
         let stream = boolean(&original, "stream")?.unwrap_or(false);

@@ -47,6 +47,7 @@ mod catalogue_file;
 mod cost;
 #[cfg(feature = "tokenizers")]
 mod dictionary;
+mod envelope;
 mod finish_reason;
 mod model;
 mod price;

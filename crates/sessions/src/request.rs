@@ -52,6 +52,9 @@ pub struct RequestResult {
     pub estimated: bool,
     /// Why the text ended.
     pub finish: FinishReason,
+    /// The name of the backend that did the work, if the operator has named several.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub backend: Option<Arc<str>>,
 }
 
 /// The state of a request.

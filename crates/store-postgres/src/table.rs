@@ -238,7 +238,7 @@ table! {
     fixed { session_id: text, model: text, limit_msats: bigint, key_ids: text, created_at: bigint }
     changing {
         state: text, cost_msats: bigint, charged_msats: bigint, absorbed_msats: bigint,
-        actual_input_tokens: bigint, actual_cached_input_tokens: bigint, actual_output_tokens: bigint, actual_buckets: text,
+        actual_input_tokens: bigint, actual_cached_input_tokens: bigint, actual_output_tokens: bigint, actual_buckets: text, backend: text,
         usage_estimated: boolean, finish_reason: text, reason: text, updated_at: bigint, result: text,
         text_deleted_at: bigint
     }

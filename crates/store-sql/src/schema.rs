@@ -194,6 +194,7 @@ diesel::table! {
         actual_cached_input_tokens -> Nullable<BigInt>,
         actual_output_tokens -> Nullable<BigInt>,
         actual_buckets -> Nullable<Text>,
+        backend -> Nullable<Text>,
         usage_estimated -> Bool,
         finish_reason -> Nullable<Text>,
         reason -> Nullable<Text>,

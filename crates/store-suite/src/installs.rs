@@ -128,6 +128,7 @@ pub fn answer(text: &str) -> Delivered {
         estimated: false,
         finish,
         usd: UsdMicros::ZERO,
+        backend: None,
     }
 }
 

@@ -202,6 +202,7 @@ pub fn finish(n: u8, who: u32, lease: Lease, output_tokens: u64) -> Command {
         estimated: false,
         usage: usage(output_tokens),
         finish: tithe_jobs::FinishReason::Stop,
+        rates: None,
     };
     Command::WorkFinish { job: job_id(n), identity: Some(pubkey(who)), lease, outcome }
 }

@@ -226,6 +226,7 @@ pub async fn job_at(store: &dyn Store, n: u8, stage: Stage, now: Timestamp) -> J
             estimated: true,
             usage: usage(50),
             finish: tithe_jobs::FinishReason::Length,
+            rates: None,
         };
         accepted(store, Command::WorkFinish { job: id, identity: None, lease, outcome }, now).await;
     }
@@ -247,7 +248,8 @@ async fn claim_job(store: &dyn Store, id: JobId, now: Timestamp) -> Lease {
 
 /// An answer, as its customer gets it.
 pub(crate) fn answer_of(result: &RequestResult) -> Delivered {
-    let RequestResult { text, usage, estimated, finish } = result.clone();
+    let RequestResult { text, usage, estimated, finish, backend } = result.clone();
     let reply = Arc::new(tithe_chat::Reply::of(&text, Finish::Stop));
-    Delivered { reply, text, vectors: None, usage, estimated, finish, usd: UsdMicros::ZERO }
+    let (vectors, usd) = (None, UsdMicros::ZERO);
+    Delivered { reply, text, vectors, usage, estimated, finish, usd, backend }
 }

@@ -9,13 +9,14 @@ mod wallet;
 
 use crate::ConfigArgs;
 use crate::config::Config;
-use crate::{chain, serve};
+use crate::{chain, routes, serve};
 use clap::Args;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use probe::{Outcome, Probe};
 use serde_json::{Value, json};
 use std::process::ExitCode;
+use tithe_engine::inference::Route;
 
 #[derive(Args)]
 #[command(
@@ -38,6 +39,7 @@ struct Report {
     config: Option<Config>,
     problems: Vec<String>,
     warnings: Vec<String>,
+    routes: Vec<Route>,
     probes: Vec<Probe>,
 }
 
@@ -45,7 +47,8 @@ struct Report {
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let report = match Config::load(args.config.config.as_deref()) {
         Err(problems) => {
-            Report { config: None, problems: problems.texts(), warnings: Vec::new(), probes: Vec::new() }
+            let (problems, warnings, routes, probes) = (problems.texts(), Vec::new(), Vec::new(), Vec::new());
+            Report { config: None, problems, warnings, routes, probes }
         }
         Ok(config) => examine(config, args.connect)?,
     };
@@ -66,7 +69,9 @@ fn examine(config: Config, connect: bool) -> Result<Report, Box<dyn std::error::
         Vec::new()
     };
     let warnings = config.warnings();
-    Ok(Report { config: Some(config), problems, warnings, probes })
+    // A file that cannot be read is among the problems.
+    let routes = routes::written(&config).unwrap_or_default();
+    Ok(Report { config: Some(config), problems, warnings, routes, probes })
 }
 
 /// Probes everything at once; the results come in a fixed order.
@@ -97,6 +102,12 @@ impl Report {
         if let Some(config) = &self.config {
             print!("{}", config.describe());
         }
+        if !self.routes.is_empty() {
+            println!("\n# The routes in TITHE_ROUTES:");
+        }
+        for route in &self.routes {
+            println!("# {}: {}", route.model, targets(route).join(", then "));
+        }
         if !self.probes.is_empty() {
             println!("\n# What it leads to:");
         }
@@ -119,7 +130,18 @@ impl Report {
             "problems": self.problems,
             "warnings": self.warnings,
             "settings": self.config.as_ref().map(Config::to_json),
+            "routes": self.routes.iter().map(|route| json!({ "model": route.model, "targets": targets(route) })).collect::<Vec<_>>(),
             "probes": probes.collect::<Vec<_>>(),
         })
     }
+}
+
+/// The targets of a route, in words.
+fn targets(route: &Route) -> Vec<String> {
+    let targets = route.targets.iter().map(|target| {
+        let name = target.name.as_ref().filter(|name| **name != target.model);
+        let name = name.map(|name| format!(" (as {name})")).unwrap_or_default();
+        format!("{}{name} at {}", target.model, target.backend)
+    });
+    targets.collect()
 }

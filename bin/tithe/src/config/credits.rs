@@ -189,8 +189,8 @@ fn hardware(values: &Values) -> Result<Option<Hardware>, ConfigError> {
         backend,
         parameters: Parameters::AUTO,
         api_key: values.optional("TITHE_HARDWARE_API_KEY"),
-        url_setting: "TITHE_HARDWARE_URL",
-        api_key_setting: "TITHE_HARDWARE_API_KEY",
+        url_setting: "TITHE_HARDWARE_URL".into(),
+        api_key_setting: "TITHE_HARDWARE_API_KEY".into(),
     };
     Ok(Some(Hardware { connection, model }))
 }

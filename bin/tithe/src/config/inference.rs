@@ -3,6 +3,7 @@
 use super::error::ConfigError;
 use super::setting::Setting;
 use super::values::Values;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -83,6 +84,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         "A file with models and prices, which replace or add to the built-in ones",
     ),
     Setting::new(
+        "TITHE_ROUTES",
+        "routes",
+        "",
+        "A file with more backends, and with routes: names of models that lead to one of several backends. Empty: every model runs on the one backend",
+    ),
+    Setting::new(
         "TITHE_SIM_LATENCY_MS",
         "sim_latency_ms",
         "0",
@@ -127,9 +134,9 @@ pub(crate) struct BackendConnection {
     pub(crate) parameters: Parameters,
     pub(crate) api_key: Option<String>,
     /// The setting that its URL is from, for errors.
-    pub(crate) url_setting: &'static str,
+    pub(crate) url_setting: Cow<'static, str>,
     /// The setting that its API key is from, for errors.
-    pub(crate) api_key_setting: &'static str,
+    pub(crate) api_key_setting: Cow<'static, str>,
 }
 
 impl BackendConnection {
@@ -150,6 +157,7 @@ pub(super) fn simulated(values: &Values) -> Result<Backend, ConfigError> {
 pub(crate) struct Inference {
     pub(crate) connection: BackendConnection,
     pub(crate) models: Option<PathBuf>,
+    pub(crate) routes: Option<PathBuf>,
     pub(super) eval_model: String,
     pub(super) eval_max_output_tokens: u64,
     pub(super) work_model: String,
@@ -203,10 +211,11 @@ impl Inference {
                 backend,
                 parameters,
                 api_key: values.optional("TITHE_INFERENCE_API_KEY"),
-                url_setting: "TITHE_INFERENCE_URL",
-                api_key_setting: "TITHE_INFERENCE_API_KEY",
+                url_setting: "TITHE_INFERENCE_URL".into(),
+                api_key_setting: "TITHE_INFERENCE_API_KEY".into(),
             },
             models: values.optional("TITHE_MODELS").map(PathBuf::from),
+            routes: values.optional("TITHE_ROUTES").map(PathBuf::from),
             eval_model,
             eval_max_output_tokens: values.number("TITHE_EVAL_MAX_OUTPUT_TOKENS", 16, 1_000_000)?,
             work_model,

@@ -23,7 +23,7 @@ mod wallet;
 
 pub(crate) use bootstrap::Provisioning;
 pub(crate) use error::{ConfigError, ConfigErrors};
-pub(crate) use inference::{Backend, BackendConnection};
+pub(crate) use inference::{Backend, BackendConnection, Parameters};
 pub(crate) use log::LogFormat;
 pub(crate) use prices::PriceSource;
 pub(crate) use shown::table;

@@ -37,6 +37,7 @@ mod operating;
 mod passwords;
 mod payouts;
 mod refunds;
+mod routes;
 mod selftest;
 #[path = "../server/mod.rs"]
 mod server;

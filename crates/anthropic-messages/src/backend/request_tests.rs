@@ -117,7 +117,7 @@ fn only_headers_of_the_body_are_passed_on() {
         header("anthropic-user-profile-id", "u"),
         header("anthropic-dangerous-direct-browser-access", "true"),
     ];
-    let original = Original { api: Api::AnthropicMessages, body: Vec::new(), headers };
+    let original = Original { api: Api::AnthropicMessages, body: Vec::new(), headers, own_tools: Vec::new() };
     let passed: Vec<(&str, &str)> = backend_headers(&original).collect();
     assert_eq!(passed, [("anthropic-version", "2023-06-01"), ("anthropic-beta", "a-1,b-2")]);
 }

@@ -88,7 +88,12 @@ fn chat(fields: &Fields<'_>, headers: Vec<(String, String)>) -> Result<(Chat, Ve
         parallel_tool_calls,
         format,
         effort,
-        original: Some(Original { api: Api::AnthropicMessages, body: fields.to_owned(), headers }),
+        original: Some(Original {
+            api: Api::AnthropicMessages,
+            body: fields.to_owned(),
+            headers,
+            own_tools: tools.defined_by_anthropic.clone(),
+        }),
         ..Chat::default()
     };
     Ok((chat, tools.defined_by_anthropic))

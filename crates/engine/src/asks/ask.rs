@@ -11,12 +11,13 @@ use crate::committer::CommitError;
 use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::idempotency::{Attached, KeyedResponse};
-use crate::inference::{Inference, InferenceError};
+use crate::inference::{InferenceError, Target};
 use crate::metered::{Done, Failure, MeteredRequest, Worked};
 use crate::records::{IdempotencyId, IdempotencyRequest, KeyOrigin};
 use crate::settings::WhenClientLeaves;
 use std::sync::Arc;
 use std::time::Duration;
+use tithe_chat::Chat;
 use tithe_free_tier::{RequestHash, ReservationId};
 use tithe_ledger::credits::{Backend, CreditId};
 use tithe_money::Msats;
@@ -92,11 +93,13 @@ impl Asks {
         }
     }
 
-    /// The backend that a request runs on.
-    fn backend_of(&self, running: &Running) -> Result<&dyn Inference, EngineError> {
+    /// Where a request is done.
+    fn targets_of(&self, running: &Running, chat: &Chat) -> Result<Vec<Target>, EngineError> {
         match (running.backend, &self.core.ports.hardware) {
-            (Backend::Cloud, _) => Ok(self.core.ports.inference.as_ref()),
-            (Backend::Hardware, Some(hardware)) => Ok(hardware.inference.as_ref()),
+            (Backend::Cloud, _) => Ok(self.quotes.targets(&running.quotes.work.model, chat)?),
+            (Backend::Hardware, Some(hardware)) => {
+                Ok(vec![Target::hardware(&hardware.inference, &hardware.model)])
+            }
             (Backend::Hardware, None) => Err(EngineError::Internal),
         }
     }
@@ -112,7 +115,7 @@ impl Asks {
             id: running.id,
             prompt: &new.prompt,
             quotes: &running.quotes,
-            backend: self.backend_of(running)?,
+            targets: &self.targets_of(running, new.prompt.as_chat())?,
             health: (running.backend == Backend::Cloud).then_some(&*self.backend),
             patience: self.core.settings.work_timeout,
             client: &new.client,

@@ -10,8 +10,9 @@ use crate::credits::ProvenPlan;
 use crate::error::{EngineError, PaymentNeeded, RequestError};
 use crate::idempotency::KeyedResponse;
 use crate::identities::RequestSignature;
+use crate::inference::Target;
 use crate::metered::MeteredQuotes;
-use crate::quotes::Quotes;
+use crate::quotes::{Quotes, check_understood};
 use crate::records::IdempotencyRequest;
 use tithe_ledger::credits::{Backend, CreditError, CreditRefusal, TooManyInstalls};
 use tithe_money::Msats;
@@ -89,9 +90,10 @@ impl Asks {
     /// The prices of a request that is paid for by what it costs.
     fn metered_quotes(&self, new: &NewAsk, terms: &Terms) -> Result<MeteredQuotes, EngineError> {
         let model = self.quotes.work_model(new.model.as_deref())?;
+        let _understood = self.quotes.targets(&model.name, new.prompt.as_chat())?;
         let evaluated = new.prompt.as_text().filter(|_| self.core.settings.session_evaluation);
         let evaluation = evaluated.map(|text| self.quotes.evaluation(text, terms)).transpose()?;
-        let work = Quotes::metered(model, &new.prompt, new.max_output_tokens, terms)?;
+        let work = self.quotes.metered(model, &new.prompt, new.max_output_tokens, terms)?;
         Ok(MeteredQuotes { evaluation, work })
     }
 
@@ -232,9 +234,10 @@ impl Asks {
     /// The price of the work in the cloud.
     fn cloud_quote(&self, new: &NewAsk, terms: &Terms) -> Result<Quote, EngineError> {
         let model = self.quotes.work_model(new.model.as_deref())?;
+        let _understood = self.quotes.targets(&model.name, new.prompt.as_chat())?;
         let limit = self.output_limit(model);
         let wanted = new.max_output_tokens.map_or(limit, |asked| asked.min(limit));
-        Quotes::metered(model, &new.prompt, Some(wanted), terms)
+        self.quotes.metered(model, &new.prompt, Some(wanted), terms)
     }
 
     /// The price of the work on the operator's own machine; `None` if there is none.
@@ -246,10 +249,12 @@ impl Asks {
                 return Err(self.not_included(name).into());
             }
             let model = self.quotes.catalogue().model(&hardware.model).ok_or(EngineError::Internal)?;
+            let machine = Target::hardware(&hardware.inference, &hardware.model);
+            check_understood(&machine, &hardware.model, new.prompt.as_chat())?;
             let limit = self.output_limit(model);
             // The customer has not chosen this model: what is more than it allows is cut there.
             let wanted = new.max_output_tokens.map_or(limit, |asked| asked.min(limit));
-            Quotes::metered(model, &new.prompt, Some(wanted), terms)
+            self.quotes.metered(model, &new.prompt, Some(wanted), terms)
         };
         Some(quote())
     }

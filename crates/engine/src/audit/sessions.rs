@@ -145,6 +145,7 @@ mod tests {
             usage: Usage::default(),
             estimated: false,
             finish: FinishReason::Stop,
+            backend: None,
         };
         let ended = RequestEnded { cost: absorbed, charged: Msats::ZERO, absorbed };
         let request = SessionRequest {

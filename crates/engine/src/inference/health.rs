@@ -6,8 +6,9 @@
 //! fails no new job is sold. A request that fails is no proof by itself: it may be the request's fault, so it only leads to a probe.
 
 use super::port::{ChatRequest, EmbeddingRequest, Inference, InferenceError};
+use super::routes::{Target, TargetKey};
 use crate::error_chain::chain;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tithe_chat::{Chat, EmbeddingTask};
@@ -30,7 +31,7 @@ const FAILS_FRESH: Duration = Duration::from_secs(5);
 /// How long a backend may be away before nothing is sold any more: what is short disturbs nobody, because jobs wait.
 const AWAY_PATIENCE: Duration = Duration::from_secs(30);
 
-/// What is known of one model.
+/// What is known of one model at one backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Health {
     /// It has answered, or nothing is known against it.
@@ -41,8 +42,11 @@ enum Health {
     Refuses,
 }
 
-/// One model, and what is to be found out.
-struct Model {
+/// One model at one backend, and what is to be found out.
+struct Watched {
+    target: Target,
+    /// What its model is for.
+    purpose: Purpose,
     health: Health,
     /// When it was last probed.
     probed: Option<Instant>,
@@ -50,14 +54,14 @@ struct Model {
     suspected: bool,
 }
 
-impl Model {
+impl Watched {
     /// Whether it is worth a probe: it was never probed, or it fails, or seems to.
     fn is_due(&self) -> bool {
         self.probed.is_none() || self.suspected || self.health != Health::Works
     }
 }
 
-/// The models that the backend must serve.
+/// The models that the backends must serve.
 pub(crate) struct ModelsInUse<'a> {
     /// The one that evaluates.
     pub(crate) evaluation: &'a str,
@@ -65,16 +69,18 @@ pub(crate) struct ModelsInUse<'a> {
     pub(crate) work: Vec<&'a str>,
     /// The ones that embeddings are sold of.
     pub(crate) embeddings: Vec<&'a str>,
+    /// Where the work on a model is done.
+    pub(crate) targets: &'a dyn Fn(&str) -> Vec<Target>,
 }
 
-/// Which models of the backend can work.
+/// Which models can work, at which backends.
 pub struct BackendHealth {
-    backend: Arc<dyn Inference>,
     enabled: bool,
     evaluation: String,
     work: Vec<String>,
-    embeddings: BTreeSet<String>,
-    models: Mutex<BTreeMap<String, Model>>,
+    /// Where the work on each model is done.
+    routes: BTreeMap<String, Vec<TargetKey>>,
+    targets: Mutex<BTreeMap<TargetKey, Watched>>,
     /// Held while a model is probed.
     probing: tokio::sync::Mutex<()>,
     suspected: Notify,
@@ -88,30 +94,36 @@ pub(crate) struct ProbeUsage {
 
 impl BackendHealth {
     /// Nothing is known yet. Without `enabled` nothing is ever probed, and every model counts as working.
-    pub(crate) fn new(backend: Arc<dyn Inference>, models: &ModelsInUse<'_>, enabled: bool) -> Self {
-        let (evaluation, work) = (models.evaluation.to_owned(), &models.work);
-        let work: Vec<String> = work.iter().map(|name| (*name).to_owned()).collect();
-        let embeddings: BTreeSet<String> = models.embeddings.iter().map(|name| (*name).to_owned()).collect();
-        let unknown =
-            |name: &String| (name.clone(), Model { health: Health::Works, probed: None, suspected: false });
-        let models = work.iter().chain(&embeddings).chain([&evaluation]).map(unknown).collect();
-        let (probing, suspected) = (tokio::sync::Mutex::default(), Notify::new());
+    pub(crate) fn new(models: &ModelsInUse<'_>, enabled: bool) -> Self {
+        let (mut routes, mut targets) = (BTreeMap::new(), BTreeMap::new());
+        let chats = models.work.iter().chain([&models.evaluation]).map(|model| (model, Purpose::Chat));
+        let embeddings = models.embeddings.iter().map(|model| (model, Purpose::Embeddings));
+        for (model, purpose) in chats.chain(embeddings) {
+            let found = (models.targets)(model);
+            routes.insert((*model).to_owned(), found.iter().map(Target::key).collect());
+            for target in found {
+                let health = Health::Works;
+                let unknown = Watched { target, purpose, health, probed: None, suspected: false };
+                targets.insert(unknown.target.key(), unknown);
+            }
+        }
         Self {
-            backend,
             enabled,
-            evaluation,
-            work,
-            embeddings,
-            models: Mutex::new(models),
-            probing,
-            suspected,
+            evaluation: models.evaluation.to_owned(),
+            work: models.work.iter().map(|name| (*name).to_owned()).collect(),
+            routes,
+            targets: Mutex::new(targets),
+            probing: tokio::sync::Mutex::default(),
+            suspected: Notify::new(),
         }
     }
 
-    /// Whether work on a model can be sold.
+    /// Whether work on a model can be sold: one of the backends of its route can do it.
     #[must_use]
     pub fn can_sell(&self, model: &str) -> bool {
-        self.lock().get(model).is_none_or(|model| model.health.can_sell())
+        let targets = self.lock();
+        let can_work = |key| targets.get(key).is_none_or(|target| target.health.can_sell());
+        self.routes.get(model).is_none_or(|route| route.iter().any(can_work))
     }
 
     /// Whether work on any model can be sold: one that fails does not stop the others.
@@ -120,16 +132,21 @@ impl BackendHealth {
         self.can_sell(&self.evaluation) && self.work.iter().any(|model| self.can_sell(model))
     }
 
-    /// A request was answered: whatever was wrong with the model is over.
-    pub(crate) fn answered(&self, model: &str) {
-        self.set(model, Health::Works, None);
+    /// Whether a target can work, as far as is known.
+    pub(crate) fn can_work(&self, target: &Target) -> bool {
+        self.lock().get(&target.key()).is_none_or(|target| target.health.can_sell())
     }
 
-    /// A request has failed: the model is probed soon, unless the failure says nothing of it.
-    pub(crate) fn suspect(&self, model: &str, failure: &InferenceError) {
+    /// A request was answered: whatever was wrong with the target is over.
+    pub(crate) fn answered(&self, target: &Target) {
+        self.set(&target.key(), Health::Works, None);
+    }
+
+    /// A request has failed: the target is probed soon, unless the failure says nothing of it.
+    pub(crate) fn suspect(&self, target: &Target, failure: &InferenceError) {
         if self.enabled && !matches!(failure, InferenceError::Refused(_)) {
-            if let Some(model) = self.lock().get_mut(model) {
-                model.suspected = true;
+            if let Some(target) = self.lock().get_mut(&target.key()) {
+                target.suspected = true;
             }
             self.suspected.notify_one();
         }
@@ -145,47 +162,52 @@ impl BackendHealth {
         self.enabled
     }
 
-    /// Whether the model refuses the server itself, after a request has failed in a way that suggests it: finds out, unless that was
-    /// just done.
-    pub(crate) async fn refuses(&self, model: &str) -> (bool, Option<ProbeUsage>) {
-        if !self.enabled {
-            return (false, None);
-        }
-        let used = self.probe(model).await;
-        (self.lock().get(model).is_some_and(|model| model.health == Health::Refuses), used)
-    }
-
-    /// Probes every model that may not work; returns whether all do.
-    pub(crate) async fn probe_due(&self) -> (bool, Vec<ProbeUsage>) {
-        let due: Vec<String> =
-            self.lock().iter().filter(|(_, model)| model.is_due()).map(|(name, _)| name.clone()).collect();
+    /// Whether every backend of a model refuses the server itself, after a request has failed in a way that suggests it: finds out,
+    /// unless that was just done.
+    pub(crate) async fn refuses(&self, model: &str) -> (bool, Vec<ProbeUsage>) {
+        let Some(route) = self.routes.get(model).filter(|_| self.enabled) else { return (false, Vec::new()) };
         let mut used = Vec::new();
-        for model in due {
-            used.extend(self.probe(&model).await);
+        for key in route {
+            used.extend(self.probe(key).await);
         }
-        (self.lock().values().all(|model| model.health == Health::Works), used)
+        let targets = self.lock();
+        let refuses = |key| targets.get(key).is_some_and(|target| target.health == Health::Refuses);
+        (route.iter().all(refuses), used)
     }
 
-    /// Probes a model, unless that was just done.
-    async fn probe(&self, model: &str) -> Option<ProbeUsage> {
+    /// Probes every target that may not work; returns whether all do.
+    pub(crate) async fn probe_due(&self) -> (bool, Vec<ProbeUsage>) {
+        let due: Vec<TargetKey> =
+            self.lock().iter().filter(|(_, target)| target.is_due()).map(|(key, _)| key.clone()).collect();
+        let mut used = Vec::new();
+        for key in due {
+            used.extend(self.probe(&key).await);
+        }
+        (self.lock().values().all(|target| target.health == Health::Works), used)
+    }
+
+    /// Probes a target, unless that was just done.
+    async fn probe(&self, key: &TargetKey) -> Option<ProbeUsage> {
         let _one_at_a_time = self.probing.lock().await;
-        let is_fresh = self.lock().get(model).is_some_and(|model| {
-            let fresh = if model.health == Health::Works { WORKS_FRESH } else { FAILS_FRESH };
-            model.probed.is_some_and(|at| at.elapsed() < fresh)
-        });
-        if is_fresh {
-            return None;
+        let (target, purpose) = {
+            let targets = self.lock();
+            let known = targets.get(key)?;
+            let fresh = if known.health == Health::Works { WORKS_FRESH } else { FAILS_FRESH };
+            if known.probed.is_some_and(|at| at.elapsed() < fresh) {
+                return None;
+            }
+            (known.target.clone(), known.purpose)
+        };
+        let answered = timeout(PROBE_PATIENCE, ask(target.inference.as_ref(), &target.model, purpose)).await;
+        if let Some(known) = self.lock().get_mut(key) {
+            known.probed = Some(Instant::now());
+            known.suspected = false;
         }
-        let purpose = if self.embeddings.contains(model) { Purpose::Embeddings } else { Purpose::Chat };
-        let answered = timeout(PROBE_PATIENCE, ask(self.backend.as_ref(), model, purpose)).await;
-        if let Some(model) = self.lock().get_mut(model) {
-            model.probed = Some(Instant::now());
-            model.suspected = false;
-        }
+        let model = || target.model.as_ref().to_owned();
         let failure = match answered {
             Ok(Ok(usage)) => {
-                self.set(model, Health::Works, None);
-                return Some(ProbeUsage { model: model.to_owned(), usage });
+                self.set(key, Health::Works, None);
+                return Some(ProbeUsage { model: model(), usage });
             }
             Ok(Err(failure)) => failure,
             Err(_elapsed) => InferenceError::TimedOut,
@@ -193,47 +215,53 @@ impl BackendHealth {
         let may_have_worked = failure.may_have_worked();
         match failure {
             // It judges what it is asked: it works.
-            InferenceError::Refused(_) => self.set(model, Health::Works, None),
+            InferenceError::Refused(_) => self.set(key, Health::Works, None),
             InferenceError::Misconfigured(_) | InferenceError::Nonsense(_) => {
-                self.set(model, Health::Refuses, Some(&failure));
+                self.set(key, Health::Refuses, Some(&failure));
             }
-            _ => self.set(model, Health::Away { since: Instant::now() }, Some(&failure)),
+            _ => self.set(key, Health::Away { since: Instant::now() }, Some(&failure)),
         }
-        may_have_worked.then(|| ProbeUsage { model: model.to_owned(), usage: None })
+        may_have_worked.then(|| ProbeUsage { model: model(), usage: None })
     }
 
-    fn set(&self, model: &str, found: Health, failure: Option<&InferenceError>) {
-        let mut models = self.lock();
-        let Some(known) = models.get_mut(model) else { return };
+    fn set(&self, key: &TargetKey, found: Health, failure: Option<&InferenceError>) {
+        let mut targets = self.lock();
+        let Some(known) = targets.get_mut(key) else { return };
         let before = known.health;
         let after = match (before, found) {
             (Health::Away { since }, Health::Away { .. }) => Health::Away { since },
             (_, found) => found,
         };
         known.health = after;
-        drop(models);
+        drop(targets);
+        let (backend, model) = (&*key.0, &*key.1);
         let error = failure.map(|failure| chain(failure)).unwrap_or_default();
         match (before, after) {
             (Health::Works, Health::Works) => {}
-            (_, Health::Works) => info!(model, "the AI backend works again"),
-            (Health::Refuses, Health::Refuses) => warn!(model, error, "the AI backend still cannot work"),
+            (_, Health::Works) => info!(backend, model, "the AI backend works again"),
+            (Health::Refuses, Health::Refuses) => {
+                warn!(backend, model, error, "the AI backend still cannot work")
+            }
             (_, Health::Refuses) => {
-                error!(model, error, "the AI backend cannot work: new jobs are refused until it can");
+                error!(
+                    backend,
+                    model, error, "the AI backend cannot work: new jobs are refused until it can"
+                );
             }
             (Health::Away { .. }, Health::Away { .. }) => {
-                warn!(model, error, "the AI backend is still away");
+                warn!(backend, model, error, "the AI backend is still away");
             }
             (_, Health::Away { .. }) => {
                 error!(
-                    model,
-                    error, "the AI backend does not answer: jobs wait, and new ones are soon refused"
+                    backend,
+                    model, error, "the AI backend does not answer: jobs wait, and new ones are soon refused"
                 );
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Model>> {
-        self.models.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<TargetKey, Watched>> {
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

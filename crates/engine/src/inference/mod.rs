@@ -1,14 +1,17 @@
 //! AI backends: the port to them, and the one function that runs a model.
 
+mod attempts;
 mod cover;
 mod embed;
 mod health;
 mod meter;
 mod port;
 mod prompt;
+mod routes;
 mod run;
 mod run_metrics;
 
+pub(crate) use attempts::Attempts;
 pub(crate) use cover::{Cover, OUTPUT_STEP};
 pub(crate) use embed::{Embedded, embed};
 pub use health::{BackendHealth, probe};
@@ -19,6 +22,8 @@ pub use port::{
     TEXT_BYTES_MAX,
 };
 pub(crate) use prompt::{embedding_tokens, input_tokens};
+pub(crate) use routes::Target;
+pub use routes::{MAIN_BACKEND, Route, RouteError, RouteTarget, Routes};
 pub use run::{Listener, run};
 
 use tithe_chat::Finish;

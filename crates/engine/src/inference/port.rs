@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use std::sync::Arc;
 use std::time::Duration;
-use tithe_chat::{Chat, Delta, EmbeddingTask, Finish, Reply, Vectors};
+use tithe_chat::{Api, Chat, Delta, EmbeddingTask, Finish, Reply, Vectors};
 use tithe_pricing::Usage;
 
 /// The longest text of an answer that a backend's adapter reads, in bytes: what is longer is cut there, as at an output limit.
@@ -126,6 +126,11 @@ pub type ChatStream = BoxStream<'static, Result<ChatEvent, InferenceError>>;
 /// Implementations retry by themselves only where nothing can have been generated yet, and bound every wait.
 #[async_trait]
 pub trait Inference: Send + Sync {
+    /// The API that the backend speaks, if it speaks one: a request that only this API can say goes to no other backend.
+    fn api(&self) -> Option<Api> {
+        None
+    }
+
     /// Completes a chat and returns the whole text.
     async fn complete(&self, request: &ChatRequest) -> Result<Completion, InferenceError>;
 

@@ -124,7 +124,7 @@ impl Drop for RunMetrics<'_> {
 }
 
 /// The name of a failure.
-const fn outcome(failure: &InferenceError) -> &'static str {
+pub(super) const fn outcome(failure: &InferenceError) -> &'static str {
     match failure {
         InferenceError::Unavailable { .. } => "unavailable",
         InferenceError::TimedOut => "timed_out",

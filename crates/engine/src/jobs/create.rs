@@ -11,7 +11,6 @@ use crate::idempotency::KeyedResponse;
 use crate::identities::RequestSignature;
 use crate::payments::{NewInvoice, PaymentOwner};
 use crate::purchases::{Buyer, NewPurchase, Purchase, Purchased};
-use crate::quotes::Quotes;
 use crate::records::{IdempotencyRequest, StoredResponse};
 use crate::store::{Store, StoreError};
 use std::sync::Arc;
@@ -93,7 +92,8 @@ impl Jobs {
         let model = self.quotes.work_model(new.model.as_deref())?;
         self.quotes.check_backend(&model.name)?;
         let terms = self.quotes.terms().await?;
-        let _fits = Quotes::work(model, &Chat::of(new.request.as_str()), new.max_output_tokens, &terms)?;
+        let _fits =
+            self.quotes.work(model, &Chat::of(new.request.as_str()), new.max_output_tokens, &terms)?;
         let evaluation = self.quotes.evaluation(&new.request, &terms)?;
         Ok(Job::new(NewJob {
             id,

@@ -7,8 +7,8 @@ use super::worker::evaluation_failed;
 use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::inference::InferenceError;
+use crate::quotes::Evaluated;
 use crate::quotes::evaluation::{Judgement, UNREADABLE};
-use crate::quotes::{Evaluated, Quotes};
 use std::time::Duration;
 use tithe_chat::Chat;
 use tithe_jobs::{Evaluation, Job, WorkTerms};
@@ -96,7 +96,12 @@ impl Jobs {
             error!(model = job.model, "the model of a job is no longer in the catalogue");
             return Err(EngineError::Internal);
         };
-        Ok(WorkTerms::in_full(Quotes::work(model, &Chat::of(&*job.request), job.max_output_tokens, &terms)?)?)
+        Ok(WorkTerms::in_full(self.quotes.work(
+            model,
+            &Chat::of(&*job.request),
+            job.max_output_tokens,
+            &terms,
+        )?)?)
     }
 
     pub(super) async fn evaluation_end(&self, job: &Job, verdict: Verdict) -> Step {

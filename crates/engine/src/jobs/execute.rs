@@ -5,12 +5,13 @@ use super::step::{Step, commit_result};
 use super::work_finish::{Fault, WorkFinish, WorkOutcome};
 use super::worker::{work_failed, work_without_answer};
 use crate::error_chain::chain;
-use crate::inference::{self, Answer, ChatRequest, InferenceError};
-use crate::quotes::UnpaidRun;
+use crate::inference::{self, Answer, Attempts, ChatRequest, InferenceError, Target};
+use crate::quotes::{UnpaidRun, quote_at, rates_at};
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_chat::{Chat, Delta};
 use tithe_jobs::{Job, WorkTerms};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 /// How long a job rests whose backend is not available: what the backend asks for, but at least and at most this.
@@ -24,31 +25,39 @@ impl Jobs {
     pub(super) async fn execute(&self, job: &Job, work: &WorkTerms) -> Step {
         let attempt = job.lease.attempts;
         self.feed.begin_text(job.id, job.lease.claims);
-        let request = ChatRequest {
-            model: job.model.clone(),
-            chat: Arc::new(Chat::of(&*job.request)),
-            max_output_tokens: work.quote.tokens.max_output,
-            deterministic: false,
-        };
-        let occasion = format!("work:{}", job.lease.claims);
-        let run = UnpaidRun::new(&self.quotes, &work.quote, request, job.id.0, occasion);
-        let ports = &self.core.ports;
-        let listen = |delta: &Delta| {
-            if let Delta::Text(text) = delta {
-                self.feed.add_text(job.id, job.lease.claims, text);
+        let chat = Arc::new(Chat::of(&*job.request));
+        let targets = self.quotes.targets(&job.model, &chat).unwrap_or_default();
+        let mut attempts = Attempts::new(&targets, Some(&self.backend));
+        let until = Instant::now() + self.core.settings.work_timeout;
+        let (failure, begun) = loop {
+            let target = match attempts.target() {
+                Ok(target) => target,
+                Err(failure) => break (failure, false),
+            };
+            let request = ChatRequest {
+                model: target.model.as_ref().to_owned(),
+                chat: Arc::clone(&chat),
+                max_output_tokens: work.quote.tokens.max_output,
+                deterministic: false,
+            };
+            let occasion = attempts.occasion(&format!("work:{}", job.lease.claims));
+            let quote = quote_at(&work.quote, target);
+            let run = UnpaidRun::new(&self.quotes, &quote, request, job.id.0, occasion);
+            let patience = until.saturating_duration_since(Instant::now());
+            let failure = match self.run_work(job, target, &run, patience).await {
+                Ok(answer) => {
+                    attempts.answered();
+                    return self.work_answered(job, work, target, answer, run).await;
+                }
+                Err(failure) => failure,
+            };
+            warn!(error = chain(&failure), attempt, "the work failed");
+            let begun = run.meter().has_begun();
+            run.failed(&failure).await;
+            if let Err(failure) = attempts.failed(failure, begun || Instant::now() >= until) {
+                break (failure, begun);
             }
         };
-        let patience = self.core.settings.work_timeout;
-        let (backend, catalogue) = (ports.inference.as_ref(), &ports.catalogue);
-        let answered =
-            inference::run(backend, catalogue, run.request(), patience, run.meter(), Some(&listen)).await;
-        let failure = match answered {
-            Ok(answer) => return self.work_answered(job, answer, run).await,
-            Err(failure) => failure,
-        };
-        warn!(error = chain(&failure), attempt, "the work failed");
-        let begun = run.meter().has_begun();
-        run.failed(&failure).await;
         if !begun && let Some(rest) = self.rest_while_refused(job, &job.model, &failure).await {
             return Step::HandBack(rest);
         }
@@ -74,17 +83,40 @@ impl Jobs {
         }
     }
 
+    /// Runs the model of a target. What it writes goes to the job's followers.
+    async fn run_work(
+        &self,
+        job: &Job,
+        target: &Target,
+        run: &UnpaidRun,
+        patience: Duration,
+    ) -> Result<Answer, InferenceError> {
+        let listen = |delta: &Delta| {
+            if let Delta::Text(text) = delta {
+                self.feed.add_text(job.id, job.lease.claims, text);
+            }
+        };
+        let (backend, catalogue) = (target.inference.as_ref(), &self.core.ports.catalogue);
+        inference::run(backend, catalogue, run.request(), patience, run.meter(), Some(&listen)).await
+    }
+
     /// Ends the work with an answer. One without any text is none: it is not paid for, and not asked for again.
-    async fn work_answered(&self, job: &Job, answer: Answer, run: UnpaidRun) -> Step {
-        self.backend.answered(&job.model);
+    async fn work_answered(
+        &self,
+        job: &Job,
+        work: &WorkTerms,
+        target: &Target,
+        answer: Answer,
+        run: UnpaidRun,
+    ) -> Step {
         let usage = answer.usage;
         let (text, finish) = (answer.reply.text(), inference::finish_reason(answer.reply.finish));
         if text.trim().is_empty() {
             run.unpaid(&usage).await;
             return self.work_end(job, work_without_answer(answer.reply.finish)).await;
         }
-        let outcome =
-            WorkOutcome::Completed { text: text.into(), usage, estimated: answer.estimated, finish };
+        let (text, estimated, rates) = (text.into(), answer.estimated, rates_at(&work.quote, target));
+        let outcome = WorkOutcome::Completed { text, usage, estimated, finish, rates };
         let step = self.work_end(job, outcome).await;
         if step.is_committed() {
             run.paid();
@@ -102,12 +134,11 @@ impl Jobs {
         model: &str,
         failure: &InferenceError,
     ) -> Option<Duration> {
-        self.backend.suspect(model, failure);
         if !matches!(failure, InferenceError::Misconfigured(_) | InferenceError::Nonsense(_)) {
             return None;
         }
         let (refuses, probed) = self.backend.refuses(model).await;
-        if let Some(probed) = &probed {
+        for probed in &probed {
             self.quotes.book_probe(probed).await;
         }
         if refuses { self.backend_rest(job, Some(REFUSED_REST)) } else { None }

@@ -9,7 +9,7 @@ use tithe_jobs::{
     Completion, FinishReason, InvalidTransition, Job, JobEvent, JobId, JobState, Lease, WorkTerms,
 };
 use tithe_ledger::AccountId;
-use tithe_pricing::{CostSplit, Priced, Usage};
+use tithe_pricing::{CostSplit, ModelRates, Priced, Usage};
 use tithe_trust::NostrPubkey;
 
 /// The result of a job's work.
@@ -25,6 +25,8 @@ pub enum WorkOutcome {
         estimated: bool,
         /// Why it ended.
         finish: FinishReason,
+        /// The prices at which it was done, if they are not those of the job's quote, which covers them.
+        rates: Option<ModelRates>,
     },
     /// The work could not be done.
     Failed {
@@ -80,8 +82,8 @@ impl Command for WorkFinish {
             return Err(InvalidTransition { from: job.state.name().as_str(), event: "work finished" }.into());
         };
         let event = match &self.outcome {
-            WorkOutcome::Completed { text, usage, estimated, finish } => {
-                let settlement = self.settle(books, &job, work, usage)?;
+            WorkOutcome::Completed { text, usage, estimated, finish, rates } => {
+                let settlement = self.settle(books, &job, work, usage, rates.as_ref())?;
                 let (text, usage, estimated, finish) = (text.clone(), *usage, *estimated, *finish);
                 JobEvent::Completed { completion: Completion { text, usage, estimated, finish, settlement } }
             }
@@ -103,8 +105,13 @@ impl WorkFinish {
         job: &Job,
         work: &WorkTerms,
         usage: &Usage,
+        rates: Option<&ModelRates>,
     ) -> Result<CostSplit, Refusal> {
-        let price = work.quote.price_or_max(usage);
+        let price = match rates.map(|rates| rates.price(usage, &work.quote.terms)) {
+            Some(Ok(price)) => price,
+            Some(Err(_too_large)) => work.quote.max_price(),
+            None => work.quote.price_or_max(usage),
+        };
         let paid = books.account(AccountId::Job(job.id.0))?.available();
         let id = reservation_id(job.id);
         let is_reserved = job.identity.is_some() && books.live_reservation(id)?.is_some();

@@ -12,6 +12,7 @@ use futures_util::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_bootstrap::{CreateError, Destroyed, LookupError, Order, Progress, Provisioner};
+use tithe_chat::Api;
 use tithe_lightning::Bolt11;
 use tithe_money::Sats;
 use tithe_payouts::{AddressError, AddressResolver, LightningAddress};
@@ -40,6 +41,7 @@ pub(crate) fn watched(ports: Ports) -> Ports {
         addresses: Arc::new(Watched { port: ports.addresses, system: "lightning_address" }),
         webhooks: Arc::new(Watched { port: ports.webhooks, system: "webhook" }),
         inference: Arc::new(Watched { port: ports.inference, system: "inference" }),
+        routes: ports.routes.over(|port| Arc::new(Watched { port, system: "inference" })),
         hardware,
         ..ports
     }
@@ -60,6 +62,10 @@ impl<P: ?Sized> Watched<P> {
 
 #[async_trait]
 impl Inference for Watched<dyn Inference> {
+    fn api(&self) -> Option<Api> {
+        self.port.api()
+    }
+
     async fn complete(&self, request: &ChatRequest) -> Result<Completion, InferenceError> {
         self.call("complete", WHOLE_ANSWER, self.port.complete(request)).await
     }

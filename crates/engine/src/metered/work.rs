@@ -3,17 +3,18 @@
 use super::prompt::Prompt;
 use super::quotes::MeteredQuotes;
 use crate::error_chain::chain;
-use crate::inference::{self, Answer, BackendHealth, ChatRequest, Cover, Inference, InferenceError};
+use crate::inference::{self, Answer, Attempts, BackendHealth, ChatRequest, Cover, InferenceError, Target};
 use crate::quotes::evaluation::{Judgement, UNREADABLE};
-use crate::quotes::{Evaluated, Quotes, UnpaidRun};
+use crate::quotes::{Evaluated, Quotes, UnpaidRun, quote_at};
 use crate::settings::WhenClientLeaves;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tithe_chat::{Delta, Finish, Part, Reply, Vectors};
 use tithe_money::{Msats, UsdMicros};
 use tithe_pricing::{Catalogue, FinishReason, Priced, Usage};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -31,6 +32,8 @@ pub struct Client {
     pub gone: CancellationToken,
     /// How many bytes of what the model wrote ([`Delta::written`]) were sent to the client of a stream.
     pub sent: Arc<AtomicUsize>,
+    /// The name of the backend that answers, once it has begun to, if the operator has named several.
+    pub backend: Arc<OnceLock<Arc<str>>>,
 }
 
 /// A request that is to be done.
@@ -41,9 +44,9 @@ pub(crate) struct MeteredRequest<'a> {
     pub(crate) prompt: &'a Prompt,
     /// The prices.
     pub(crate) quotes: &'a MeteredQuotes,
-    /// The backend that does the work.
-    pub(crate) backend: &'a dyn Inference,
-    /// What is known of the health of that backend, if it is watched.
+    /// Where the work is done: at the first of these that can do it.
+    pub(crate) targets: &'a [Target],
+    /// What is known of their health, if it is watched.
     pub(crate) health: Option<&'a BackendHealth>,
     /// How long the work may take.
     pub(crate) patience: Duration,
@@ -75,6 +78,8 @@ pub struct Delivered {
     pub finish: FinishReason,
     /// The price of the work, in US dollars, without the evaluation.
     pub usd: UsdMicros,
+    /// The name of the backend that did the work, if the operator has named several.
+    pub backend: Option<Arc<str>>,
 }
 
 /// What became of a request that the models have answered.
@@ -110,6 +115,19 @@ pub(crate) enum Failure {
     Empty,
 }
 
+/// A target that has not answered.
+struct Unanswered {
+    failure: Failure,
+    /// Whether something of an answer was generated.
+    is_begun: bool,
+}
+
+impl From<InferenceError> for Unanswered {
+    fn from(failure: InferenceError) -> Self {
+        Self { failure: Failure::Backend(failure), is_begun: false }
+    }
+}
+
 impl MeteredRequest<'_> {
     /// Evaluates the request and does its work. What a failed run has used is booked as a loss.
     pub(crate) async fn run(&self, quotes: &Arc<Quotes>) -> Result<Worked, Failure> {
@@ -120,11 +138,8 @@ impl MeteredRequest<'_> {
         let mut cost = Msats::ZERO;
         if let (Some(quote), Some(text)) = (&self.quotes.evaluation, self.prompt.as_text()) {
             let evaluated = quotes.evaluate(quote, text, self.id, "evaluation").await;
-            let Evaluated { judgement, run, usage } = evaluated.map_err(|failure| {
-                quotes.suspect(&quote.model, &failure);
-                Failure::Backend(failure)
-            })?;
-            cost = quote.price_or_max(&usage).msats;
+            let Evaluated { judgement, run, usage } = evaluated.map_err(Failure::Backend)?;
+            cost = run.quote().price_or_max(&usage).msats;
             runs.push((run, usage));
             let done = match judgement {
                 Some(Judgement::Accept) => None,
@@ -148,7 +163,7 @@ impl MeteredRequest<'_> {
                 return Err(failure);
             }
         };
-        let cost = add(cost, self.quotes.work.price_or_max(&delivered.usage).msats);
+        let cost = add(cost, run.quote().price_or_max(&delivered.usage).msats);
         runs.push((run, delivered.usage));
         let is_abandoned = self.client.gone.is_cancelled();
         Ok(Worked { done: Done::Completed(delivered), cost, runs, lost, is_abandoned })
@@ -169,13 +184,15 @@ impl MeteredRequest<'_> {
     /// Runs the model until it has answered, or the client has left.
     async fn answered(
         &self,
+        target: &Target,
         catalogue: &Catalogue,
         run: &UnpaidRun,
+        patience: Duration,
         listener: inference::Listener<'_>,
     ) -> Ran {
         let (request, meter) = (run.request(), run.meter());
         let answering =
-            inference::run(self.backend, catalogue, request, self.patience, meter, Some(listener));
+            inference::run(target.inference.as_ref(), catalogue, request, patience, meter, Some(listener));
         let mut answering = pin!(answering);
         tokio::select! {
             answered = &mut answering => return Ran::Answered(answered),
@@ -195,26 +212,55 @@ impl MeteredRequest<'_> {
         Ran::Left(Box::new(Left { reply, text, usage, generated }))
     }
 
-    /// Does the work. Returns also what was generated and nobody got, because the client has gone or nobody pays for it.
+    /// Does the work, at the first target that can. Returns also what was generated and nobody got, because the client has gone or nobody pays for it.
     async fn answer(&self, quotes: &Arc<Quotes>) -> Result<(Delivered, UnpaidRun, Msats), Failure> {
-        let quote = &self.quotes.work;
+        let until = Instant::now() + self.patience;
+        let mut attempts = Attempts::new(self.targets, self.health);
+        loop {
+            match self.answer_of(&attempts, quotes, until).await {
+                Err(Unanswered { failure: Failure::Backend(failure), is_begun }) => {
+                    // Nobody waits for another one.
+                    let is_over = self.client.gone.is_cancelled() || Instant::now() >= until;
+                    attempts.failed(failure, is_begun || is_over).map_err(Failure::Backend)?;
+                }
+                Err(Unanswered { failure: Failure::Empty, .. }) => return Err(Failure::Empty),
+                Ok(answered) => return Ok(answered),
+            }
+        }
+    }
+
+    /// Does the work at the target whose turn it is.
+    async fn answer_of(
+        &self,
+        attempts: &Attempts<'_>,
+        quotes: &Arc<Quotes>,
+        until: Instant,
+    ) -> Result<(Delivered, UnpaidRun, Msats), Unanswered> {
+        let target = attempts.target()?;
+        let quote = &quote_at(&self.quotes.work, target);
         let chat = ChatRequest {
-            model: quote.model.clone(),
+            model: target.model.as_ref().to_owned(),
             chat: Arc::clone(self.prompt.as_chat()),
             max_output_tokens: self.cover.as_ref().map_or(quote.tokens.max_output, |cover| cover.most()),
             deterministic: false,
         };
-        let run = UnpaidRun::new(quotes, quote, chat, self.id, "work".to_owned());
+        let run = UnpaidRun::new(quotes, quote, chat, self.id, attempts.occasion("work"));
         if let Some(cover) = &self.cover {
             run.meter().cover_with(Arc::clone(cover));
         }
         let listen = |delta: &Delta| {
+            if self.client.backend.get().is_none()
+                && let Some(backend) = target.told()
+            {
+                self.client.backend.get_or_init(|| backend);
+            }
             if let Some(listener) = &self.client.listener {
                 listener(delta);
             }
         };
         let catalogue = quotes.catalogue();
-        let answered = match self.answered(catalogue, &run, &listen).await {
+        let patience = until.saturating_duration_since(Instant::now());
+        let answered = match self.answered(target, catalogue, &run, patience, &listen).await {
             Ran::Answered(answered) => answered,
             Ran::Left(left) => {
                 let Left { reply, text, usage, generated } = *left;
@@ -228,6 +274,7 @@ impl MeteredRequest<'_> {
                     estimated: true,
                     finish: FinishReason::Interrupted,
                     usd: price.usd,
+                    backend: target.told(),
                 };
                 return Ok((delivered, run, lost));
             }
@@ -235,29 +282,27 @@ impl MeteredRequest<'_> {
         let answer = match answered {
             Ok(answer) => answer,
             Err(failure) => {
-                if let Some(health) = self.health {
-                    health.suspect(&quote.model, &failure);
-                }
+                let is_begun = run.meter().has_begun();
                 run.failed(&failure).await;
-                return Err(Failure::Backend(failure));
+                return Err(Unanswered { failure: Failure::Backend(failure), is_begun });
             }
         };
-        if let Some(health) = self.health {
-            health.answered(&quote.model);
-        }
+        attempts.answered();
         let usage = answer.usage;
         let withheld = run.meter().is_withholding();
         let used = if withheld { run.meter().lost(catalogue, run.request(), None) } else { None };
         let used = used.unwrap_or(usage);
         if self.is_empty(&answer.reply) && (self.needs_text || usage.output_tokens == 0) {
             run.unpaid(&used).await;
-            return Err(Failure::Empty);
+            return Err(Unanswered { failure: Failure::Empty, is_begun: true });
         }
         let (estimated, finish) = (answer.estimated, inference::finish_reason(answer.reply.finish));
         let (text, reply) = (answer.reply.text().into(), Arc::new(answer.reply));
         let price = quote.price_or_max(&usage);
         let lost = quote.price_or_max(&used).msats.saturating_sub(price.msats);
-        Ok((Delivered { reply, text, vectors: None, usage, estimated, finish, usd: price.usd }, run, lost))
+        let backend = target.told();
+        let (usd, vectors) = (price.usd, None);
+        Ok((Delivered { reply, text, vectors, usage, estimated, finish, usd, backend }, run, lost))
     }
 }
 
@@ -320,7 +365,7 @@ impl Delivered {
         let reply = Arc::new(Reply { parts: Vec::new(), finish: Finish::Other });
         let (text, finish) = ("".into(), FinishReason::Interrupted);
         let (usage, usd) = (Usage::ZERO, UsdMicros::ZERO);
-        Self { reply, text, vectors: None, usage, estimated: false, finish, usd }
+        Self { reply, text, vectors: None, usage, estimated: false, finish, usd, backend: None }
     }
 }
 

@@ -13,6 +13,7 @@ const TOKENS_MAX: u64 = 300_000;
 impl Quotes {
     /// The price of what a metered request asks for. `wanted` is the most output of a chat, in tokens.
     pub(crate) fn metered(
+        &self,
         model: &Model,
         prompt: &Prompt,
         wanted: Option<u64>,
@@ -20,7 +21,7 @@ impl Quotes {
     ) -> Result<Quote, EngineError> {
         match prompt.as_embeddings() {
             Some(task) => Self::embeddings(model, task, terms),
-            None => Ok(Self::work(model, prompt.as_chat(), wanted, terms)?),
+            None => Ok(self.work(model, prompt.as_chat(), wanted, terms)?),
         }
     }
 
@@ -58,7 +59,7 @@ mod tests {
         let btc = BtcQuote { price, as_of: Timestamp::UNIX_EPOCH + Duration::from_secs(1) };
         let terms = Terms { margin: BasisPoints::new(0).unwrap(), fixed_cost: UsdMicros::ZERO, btc };
         let task = EmbeddingTask { input, dimensions: None, body: Vec::new() };
-        Quotes::metered(catalogue.model(model).unwrap(), &Prompt::embeddings(task, b""), None, &terms)
+        Quotes::embeddings(catalogue.model(model).unwrap(), &task, &terms)
     }
 
     fn tokens(inputs: usize, each: usize) -> EmbeddingInput {

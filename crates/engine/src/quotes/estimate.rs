@@ -63,7 +63,7 @@ impl Quotes {
         let model = self.work_model(model)?;
         self.check_text(request)?;
         let terms = self.terms().await?;
-        let work = Self::work(model, &Chat::of(request), max_output_tokens, &terms)?;
+        let work = self.work(model, &Chat::of(request), max_output_tokens, &terms)?;
         let evaluation = self.evaluation(request, &terms)?;
         let evaluation_fee = evaluation.full_amount()?;
         let fee = evaluation_fee.to_msats();

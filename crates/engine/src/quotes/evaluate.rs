@@ -1,10 +1,11 @@
 //! Running the evaluation model.
 
 use super::evaluation::{self, Judgement};
+use super::routed::quote_at;
 use super::service::Quotes;
 use super::unpaid::UnpaidRun;
 use crate::error_chain::chain;
-use crate::inference::{self, InferenceError};
+use crate::inference::{self, Attempts, InferenceError};
 use std::sync::Arc;
 use tithe_pricing::{Quote, Usage};
 use tracing::warn;
@@ -36,25 +37,30 @@ impl Quotes {
         concern: Uuid,
         occasion: &str,
     ) -> Result<Evaluated, InferenceError> {
-        let ports = &self.core.ports;
-        // No more output than the fee was worked out for.
-        let chat = evaluation::chat(&quote.model, request, quote.tokens.max_output);
+        let catalogue = &self.core.ports.catalogue;
         let patience = self.core.settings.work_timeout;
-        let mut runs = 0;
+        let targets = self.evaluation_targets(&quote.model);
+        let mut attempts = Attempts::new(&targets, Some(&self.backend));
+        let (mut runs, mut unreadable) = (0, 0);
         loop {
             runs += 1;
-            let run = UnpaidRun::new(self, quote, chat.clone(), concern, format!("{occasion}:{runs}"));
-            let (backend, catalogue) = (ports.inference.as_ref(), &ports.catalogue);
+            let target = attempts.target()?;
+            // No more output than the fee was worked out for.
+            let chat = evaluation::chat(&target.model, request, quote.tokens.max_output);
+            let occasion = format!("{occasion}:{runs}");
+            let run = UnpaidRun::new(self, &quote_at(quote, target), chat, concern, occasion);
+            let backend = target.inference.as_ref();
             let answered =
                 inference::run(backend, catalogue, run.request(), patience, run.meter(), None).await;
             let answer = match answered {
                 Ok(answer) => answer,
                 Err(failure) => {
                     run.failed(&failure).await;
-                    return Err(failure);
+                    attempts.failed(failure, false)?;
+                    continue;
                 }
             };
-            self.backend.answered(&quote.model);
+            attempts.answered();
             let usage = answer.usage;
             let text = answer.reply.text();
             match evaluation::read(&text) {
@@ -64,7 +70,8 @@ impl Quotes {
                     warn!(error = chain(&failure), chars, runs, "the evaluation is unreadable");
                 }
             }
-            if runs >= RUNS_MAX {
+            unreadable += 1;
+            if unreadable >= RUNS_MAX {
                 return Ok(Evaluated { judgement: None, run, usage });
             }
             run.unpaid(&usage).await;

@@ -3,7 +3,7 @@
 use super::evaluation::INSTRUCTIONS;
 use crate::core::Core;
 use crate::error::{EngineError, RequestError};
-use crate::inference::{BackendHealth, InferenceError, TEXT_BYTES_MAX, input_tokens};
+use crate::inference::{BackendHealth, TEXT_BYTES_MAX};
 use crate::pool::Pool;
 use std::sync::Arc;
 use tithe_chat::Chat;
@@ -73,17 +73,12 @@ impl Quotes {
     /// The tokens of a chat, counted for a model.
     #[must_use]
     pub fn prompt_tokens(&self, model: &str, chat: &Chat) -> u64 {
-        self.catalogue().model(model).map_or(0, |model| input_tokens(model, chat).counted)
+        self.catalogue().model(model).map_or(0, |model| self.input_tokens(model, chat).counted)
     }
 
     /// The models and their prices.
     pub(crate) fn catalogue(&self) -> &Catalogue {
         &self.core.ports.catalogue
-    }
-
-    /// A run of a model has failed: the model is probed soon, unless the failure says nothing of it.
-    pub(crate) fn suspect(&self, model: &str, failure: &InferenceError) {
-        self.backend.suspect(model, failure);
     }
 
     /// The price of a bitcoin, now.
@@ -142,6 +137,7 @@ impl Quotes {
 
     /// The price of the work. No more output is quoted than the limits of this server let through.
     pub(crate) fn work(
+        &self,
         model: &Model,
         chat: &Chat,
         wanted: Option<u64>,
@@ -155,7 +151,7 @@ impl Quotes {
         let wanted = wanted.or_else(|| Some(most).filter(|most| *most < model.default_max_output_tokens));
         // Counting is the expensive part; a limit that is out of range is refused first.
         model.check_output_limit(wanted)?;
-        model.quote_tokens(input_tokens(model, chat), wanted, terms)
+        model.quote_tokens(self.input_tokens(model, chat), wanted, terms)
     }
 
     /// The price of evaluating a request.
@@ -167,7 +163,9 @@ impl Quotes {
             return Err(EngineError::Internal);
         };
         let wanted = settings.eval_max_output_tokens.min(model.max_output_tokens);
-        let quote = model.quote(&messages, Some(wanted), terms)?;
+        model.check_output_limit(Some(wanted)).map_err(RequestError::Quote)?;
+        let input = self.most_input(model, |model| model.input_tokens(messages));
+        let quote = model.quote_tokens(input, Some(wanted), terms)?;
         if quote.tokens.max_output < wanted {
             // A verdict without enough room would be unreadable, again and again, at our cost.
             let limit = model.context_tokens.saturating_sub(wanted);

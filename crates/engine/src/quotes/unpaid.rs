@@ -46,12 +46,23 @@ impl UnpaidRun {
     }
 
     /// Begins a run that embeds texts, which count for `counted`.
-    pub(crate) fn of_embeddings(quotes: &Arc<Quotes>, quote: &Quote, counted: Usage, concerns: Uuid) -> Self {
+    pub(crate) fn of_embeddings(
+        quotes: &Arc<Quotes>,
+        quote: &Quote,
+        counted: Usage,
+        concerns: Uuid,
+        occasion: String,
+    ) -> Self {
         let (model, chat) = (quote.model.clone(), Arc::default());
         let nothing = ChatRequest { model, chat, max_output_tokens: 0, deterministic: false };
-        let mut run = Self::new(quotes, quote, nothing, concerns, "work".to_owned());
+        let mut run = Self::new(quotes, quote, nothing, concerns, occasion);
         run.embedded = Some(counted);
         run
+    }
+
+    /// What the run costs, at the prices of where it runs.
+    pub(crate) const fn quote(&self) -> &Quote {
+        &self.quote
     }
 
     pub(crate) fn request(&self) -> &ChatRequest {

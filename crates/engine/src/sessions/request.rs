@@ -13,7 +13,6 @@ use crate::error_chain::chain;
 use crate::idempotency::{Attached, KeyedResponse};
 use crate::inference::{Cover, OUTPUT_STEP};
 use crate::metered::{Client, Delivered, Done, Failure, MeteredQuotes, MeteredRequest, Prompt, Worked};
-use crate::quotes::Quotes;
 use crate::records::{IdempotencyId, IdempotencyRequest, KeyOrigin};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -139,6 +138,7 @@ impl Sessions {
         if access.models.as_ref().is_some_and(|models| !models.contains(&model.name)) {
             return Err(EngineError::KeyModel { model: model.name.clone() });
         }
+        let _understood = self.quotes.targets(&model.name, prompt.as_chat())?;
         let session = self.session_to_work_for(access.session).await?;
         let evaluated = prompt.as_text().filter(|_| self.core.settings.session_evaluation);
         if evaluated.is_some() {
@@ -148,7 +148,7 @@ impl Sessions {
         }
         let terms = self.quotes.terms().await?;
         let evaluation = evaluated.map(|text| self.quotes.evaluation(text, &terms)).transpose()?;
-        let work = Quotes::metered(model, &prompt, max_output_tokens, &terms)?;
+        let work = self.quotes.metered(model, &prompt, max_output_tokens, &terms)?;
         let quotes = MeteredQuotes { evaluation, work };
         // Clients of the AI API say the most that they can use, not what they want.
         let fixed_output = max_output_tokens.filter(|_| prompt.as_text().is_some());
@@ -247,11 +247,13 @@ impl Sessions {
 
     /// Evaluates the request and does the work.
     async fn work(&self, running: &Running) -> Result<Worked, Failure> {
+        let targets = self.quotes.targets(&running.quotes.work.model, running.prompt.as_chat());
         let request = MeteredRequest {
             id: running.request.id.0,
             prompt: &running.prompt,
             quotes: &running.quotes,
-            backend: self.core.ports.inference.as_ref(),
+            // They were found when the request began.
+            targets: &targets.unwrap_or_default(),
             health: Some(&self.backend),
             patience: self.core.settings.work_timeout,
             client: &running.client,
@@ -370,8 +372,9 @@ enum Begun {
 fn outcome(worked: &Worked) -> RequestOutcome {
     let cost = worked.cost;
     let completed = |answer: Delivered| {
-        let Delivered { usage, estimated, finish, .. } = answer;
-        let result = RequestResult { text: Arc::clone(&answer.text), usage, estimated, finish };
+        let Delivered { usage, estimated, finish, ref backend, .. } = answer;
+        let backend = backend.clone();
+        let result = RequestResult { text: Arc::clone(&answer.text), usage, estimated, finish, backend };
         RequestOutcome::Completed { result, answer, cost }
     };
     match worked.done.clone() {

@@ -170,6 +170,8 @@ declare_metrics! {
 
     MODEL_RUNS: counter "tithe_model_runs_total"
         {model, outcome} "Runs of a model: done, abandoned (nobody waited any longer), or why it failed.";
+    BACKEND_RUNS: counter "tithe_backend_runs_total"
+        {backend, outcome} "Runs by the backend that was asked: done, or why it failed. A run that fails may be followed by another backend's.";
     MODEL_RUN_SECONDS: long_seconds "tithe_model_run_seconds"
         {model} "How long a run took, however it ended.";
     MODEL_FIRST_TEXT_SECONDS: seconds "tithe_model_first_text_seconds"

@@ -53,6 +53,7 @@ pub fn plain(request: &str) -> NewAsk {
             begun: tokio_util::sync::CancellationToken::new(),
             gone: tokio_util::sync::CancellationToken::new(),
             sent: Arc::default(),
+            backend: Arc::default(),
         },
     }
 }

@@ -63,7 +63,13 @@ async fn ask(scene: &Scene, server: &Server, session: SessionId, leaves: Option<
         prompt: Prompt::chat(Chat::of("hello"), b"hello"),
         model: Some("sim-large".to_owned()),
         max_output_tokens: Some(MOST),
-        client: Client { listener: Some(Arc::new(listener)), begun: CancellationToken::new(), gone, sent },
+        client: Client {
+            listener: Some(Arc::new(listener)),
+            begun: CancellationToken::new(),
+            gone,
+            sent,
+            backend: Arc::default(),
+        },
     };
     let _answered_or_failed = server.engine.sessions.request(new, None, Arc::new(Plainly)).await;
     ended(scene, session, id).await

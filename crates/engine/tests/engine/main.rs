@@ -31,6 +31,7 @@ mod peers;
 mod prices;
 mod reports;
 mod retention;
+mod routes;
 mod sessions;
 mod slow_calls;
 mod soak;

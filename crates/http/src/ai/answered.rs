@@ -33,7 +33,7 @@ pub(crate) struct Answered {
     pub(crate) charged: Msats,
     /// What the session has left, if one paid.
     pub(crate) balance: Option<Msats>,
-    /// Where the work ran, if no session paid.
+    /// The name of the backend that did the work, if the operator has named several; else where it ran, if no session paid.
     pub(crate) backend: Option<String>,
 }
 
@@ -106,7 +106,7 @@ impl StoreAnswer {
             absorbed,
             charged: Msats::ZERO,
             balance: None,
-            backend: None,
+            backend: answer.backend.as_deref().map(str::to_owned),
         }
     }
 }
@@ -131,7 +131,7 @@ impl RenderAsk for StoreAnswer {
     fn render(&self, finished: &FinishedAsk) -> StoredResponse {
         let Ok(answer) = &finished.answer else { return nothing() };
         let mut answered = self.answered(finished.id, answer, finished.cost, finished.absorbed);
-        answered.backend = Some(finished.backend.as_str().to_owned());
+        answered.backend.get_or_insert_with(|| finished.backend.as_str().to_owned());
         answered.store()
     }
 }

@@ -124,7 +124,10 @@ impl AnswerFormat for AiAnswer {
         response.body(out)
     }
 
-    fn begin(&self, response: &mut HttpResponseBuilder) {
+    fn begin(&self, response: &mut HttpResponseBuilder, backend: Option<&str>) {
+        if let Some(backend) = backend {
+            response.insert_header((X_TITHE_BACKEND.clone(), backend));
+        }
         response.insert_header((X_GENERATION_ID.clone(), self.meta.id.to_string()));
     }
 

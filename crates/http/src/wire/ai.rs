@@ -277,6 +277,8 @@ struct GenerationData {
     state: &'static str,
     created_at: String,
     finish_reason: Option<&'static str>,
+    /// The name of the backend that did the work; `null` if the operator has named none.
+    provider_name: Option<String>,
     /// All input tokens.
     tokens_prompt: u64,
     /// All output tokens, reasoning included.
@@ -309,6 +311,7 @@ impl GenerationBody {
             state: request.state_name().as_str(),
             created_at: request.created_at.to_string(),
             finish_reason: result.map(|result| result.finish.as_str()),
+            provider_name: result.and_then(|result| result.backend.as_deref()).map(str::to_owned),
             tokens_prompt: usage.input_tokens,
             tokens_completion: usage.output_tokens,
             native_tokens_cached: usage.cached_input_tokens,

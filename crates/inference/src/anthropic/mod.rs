@@ -123,6 +123,10 @@ async fn whole(answer: Answer) -> Result<Completion, InferenceError> {
 
 #[async_trait]
 impl Inference for Anthropic {
+    fn api(&self) -> Option<Api> {
+        Some(Api::AnthropicMessages)
+    }
+
     async fn complete(&self, request: &ChatRequest) -> Result<Completion, InferenceError> {
         whole(self.ask(request, Delivery::Whole).await?).await
     }

@@ -13,7 +13,7 @@ use retry::Retries;
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tithe_chat::EmbeddingInput;
+use tithe_chat::{Api, EmbeddingInput};
 use tithe_clock::{Clock, Entropy};
 use tithe_engine::inference::{
     ChatEvent, ChatRequest, ChatStream, Completion, EmbeddingRequest, Embeddings, Inference, InferenceError,
@@ -96,6 +96,10 @@ impl<I: Inference> Guarded<I> {
 
 #[async_trait]
 impl<I: Inference> Inference for Guarded<I> {
+    fn api(&self) -> Option<Api> {
+        self.backend.api()
+    }
+
     async fn complete(&self, request: &ChatRequest) -> Result<Completion, InferenceError> {
         let (completion, permit) = self.ask(request_id(request), || self.backend.complete(request)).await?;
         permit.succeed();

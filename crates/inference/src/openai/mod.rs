@@ -10,7 +10,7 @@ use crate::transport::{Answer, ApiKey, BaseUrl, Delivery, Limits, SetupError, Tr
 use async_trait::async_trait;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tithe_chat::{Finish, Reply};
+use tithe_chat::{Api, Finish, Reply};
 use tithe_engine::inference::{
     ChatRequest, ChatStream, Completion, EmbeddingRequest, Embeddings, Inference, InferenceError,
 };
@@ -166,6 +166,10 @@ fn without_text(error: InferenceError) -> Result<Completion, InferenceError> {
 
 #[async_trait]
 impl Inference for OpenAiCompatible {
+    fn api(&self) -> Option<Api> {
+        Some(Api::OpenAiChat)
+    }
+
     async fn complete(&self, request: &ChatRequest) -> Result<Completion, InferenceError> {
         match self.ask(request, Delivery::Whole).await {
             Ok(answer) => whole(answer).await,

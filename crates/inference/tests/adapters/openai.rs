@@ -218,7 +218,8 @@ async fn what_a_backend_refuses_of_a_clients_own_request_is_the_clients_mistake(
             .respond_with(ResponseTemplate::new(status).set_body_json(&body))
             .mount(&server)
             .await;
-        let original = Original { api: Api::OpenAiChat, body: Vec::new(), headers: Vec::new() };
+        let original =
+            Original { api: Api::OpenAiChat, body: Vec::new(), headers: Vec::new(), own_tools: Vec::new() };
         let theirs = Chat { original: Some(original), ..Chat::of("hello") };
         let theirs = ChatRequest { chat: theirs.into(), ..ask("hello") };
         let backend = backend(&server.uri());

@@ -205,6 +205,7 @@ pub struct SessionRequestRow {
     pub actual_cached_input_tokens: Option<i64>,
     pub actual_output_tokens: Option<i64>,
     pub actual_buckets: Option<String>,
+    pub backend: Option<String>,
     pub usage_estimated: bool,
     pub finish_reason: Option<String>,
     pub reason: Option<String>,
@@ -239,6 +240,7 @@ impl From<&SessionRequest> for SessionRequestRow {
             actual_cached_input_tokens: usage.map(|usage| count_column(usage.cached_input_tokens)),
             actual_output_tokens: usage.map(|usage| count_column(usage.output_tokens)),
             actual_buckets: usage.and_then(|usage| usage_buckets::column(&usage)),
+            backend: result.and_then(|result| result.backend.as_deref()).map(str::to_owned),
             usage_estimated: result.is_some_and(|result| result.estimated),
             finish_reason: result.map(|result| result.finish.as_str().to_owned()),
             reason,
@@ -283,6 +285,7 @@ impl TryFrom<SessionRequestRow> for SessionRequest {
                     usage,
                     estimated: row.usage_estimated,
                     finish: read.column("finish_reason", finish.parse())?,
+                    backend: row.backend.as_deref().map(Into::into),
                 };
                 RequestState::Complete { result, ended: ended()? }
             }

@@ -150,8 +150,13 @@ pub async fn refunds_that_accrue_while_a_payout_ends_stay_due(servers: Servers) 
         one.commit(begin(n, n, Some(97))).await.unwrap();
         let usage = Usage { input_tokens: 7, output_tokens: 9, ..Usage::ZERO };
         let finish_reason = FinishReason::Stop;
-        let result =
-            RequestResult { text: "an answer".into(), usage, estimated: false, finish: finish_reason };
+        let result = RequestResult {
+            text: "an answer".into(),
+            usage,
+            estimated: false,
+            finish: finish_reason,
+            backend: None,
+        };
         let end = SessionRequestFinish {
             request: id,
             session: session_id(n),

@@ -156,8 +156,13 @@ pub(super) fn completed(cost: u64) -> RequestOutcome {
         output_tokens: 9,
         reasoning_tokens: 4,
     };
-    let result =
-        RequestResult { text: "an answer: ☃".into(), usage, estimated: true, finish: FinishReason::Length };
+    let result = RequestResult {
+        text: "an answer: ☃".into(),
+        usage,
+        estimated: true,
+        finish: FinishReason::Length,
+        backend: Some("other".into()),
+    };
     RequestOutcome::Completed { answer: answer_of(&result), result, cost: msats(cost) }
 }
 

@@ -371,6 +371,7 @@ impl Step {
                             output_tokens,
                             ..Usage::ZERO
                         },
+                        rates: None,
                     },
                     WorkEnds::Failed(fault) => WorkOutcome::Failed { message: "broken".to_owned(), fault },
                 };

@@ -20,6 +20,7 @@ pub use time::SceneClock;
 use bitcoin::hashes::{Hash, sha256};
 use bitcoin::secp256k1::{Secp256k1, SecretKey};
 use futures_util::StreamExt;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -27,6 +28,7 @@ use tempfile::TempDir;
 use tithe_clock::{Clock, ManualClock, SeededEntropy};
 use tithe_engine::bootstraps::BootstrapPlan;
 use tithe_engine::identities::RequestSignature;
+use tithe_engine::inference::Route;
 use tithe_engine::jobs::NewJobRequest;
 use tithe_engine::store::{AuditRow, BatchStore};
 use tithe_engine::{Engine, Settings, audit};
@@ -58,6 +60,9 @@ pub struct Scene {
     pub backend: Arc<Backend>,
     /// The operator's own machine, if there is one.
     pub hardware: Option<Arc<Backend>>,
+    /// More backends, by name, and the routes over them.
+    pub others: BTreeMap<String, Arc<Backend>>,
+    pub routes: Vec<Route>,
     pub prices: Arc<Prices>,
     pub provisioner: Arc<SimProvisioner>,
     pub clock: Arc<SceneClock>,
@@ -117,6 +122,8 @@ impl Scene {
             wallet,
             backend: Arc::default(),
             hardware: None,
+            others: BTreeMap::new(),
+            routes: Vec::new(),
             prices: Arc::new(Prices::new(clock.clone())),
             provisioner: Arc::new(provisioner),
             settings: Settings { bootstrap_plans: plans, ..Settings::default() },

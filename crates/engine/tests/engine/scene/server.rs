@@ -17,7 +17,7 @@ use tithe_engine::bootstraps::{CreatedBootstrap, NewBootstrapRequest};
 use tithe_engine::idempotency::KeyedResponse;
 use tithe_engine::identities::RequestSignature;
 use tithe_engine::inference::{
-    ChatRequest, ChatStream, Completion, EmbeddingRequest, Embeddings, Inference, InferenceError,
+    ChatRequest, ChatStream, Completion, EmbeddingRequest, Embeddings, Inference, InferenceError, Routes,
 };
 use tithe_engine::jobs::{CreatedJob, NewJobRequest};
 use tithe_engine::records::{IdempotencyRequest, KeyOrigin, StoredResponse};
@@ -60,6 +60,15 @@ impl Server {
             faults: scene.store_faults.clone(),
             power: power.clone(),
         };
+        let inference: Arc<dyn Inference> =
+            Arc::new(PoweredInference { inner: Shared(scene.backend.clone()), power: power.clone() });
+        let others = scene.others.iter().map(|(name, backend)| {
+            let inner = Shared(backend.clone());
+            let backend: Arc<dyn Inference> = Arc::new(PoweredInference { inner, power: power.clone() });
+            (name.clone(), backend)
+        });
+        let catalogue = Catalogue::built_in();
+        let routes = Routes::new(&inference, &others.collect(), &scene.routes, &catalogue).unwrap();
         let ports = Ports {
             store: Arc::new(Layered(layer)),
             wallet: Arc::new(PoweredWallet {
@@ -70,10 +79,8 @@ impl Server {
                 by_hash: by_hash.clone(),
                 lies: lies.clone(),
             }),
-            inference: Arc::new(PoweredInference {
-                inner: Shared(scene.backend.clone()),
-                power: power.clone(),
-            }),
+            inference,
+            routes,
             hardware: scene.hardware.clone().map(|backend| Hardware {
                 inference: Arc::new(PoweredInference { inner: Shared(backend), power: power.clone() }),
                 model: "sim-hardware".to_owned(),
@@ -81,7 +88,7 @@ impl Server {
             prices: scene.prices.clone(),
             clock: scene.clock.clone(),
             entropy: scene.entropy(),
-            catalogue: Arc::new(Catalogue::built_in()),
+            catalogue: Arc::new(catalogue),
             addresses: Arc::new(PoweredAddresses { inner: scene.addresses.clone(), power: power.clone() }),
             webhooks: Arc::new(tithe_engine::sessions::NoWebhooks),
             provisioner: Arc::new(PoweredProvisioner {

@@ -303,9 +303,14 @@ impl TestApp {
 
     /// What this usage of `sim-large` costs, in msats: the backend's count at the quoted rates.
     pub(crate) async fn price(&self, usage: &Usage) -> u64 {
+        self.price_on("sim-large", usage).await
+    }
+
+    /// What this usage of a model costs, in msats.
+    pub(crate) async fn price_on(&self, model: &str, usage: &Usage) -> u64 {
         let terms = self.terms().await;
         let catalogue = Catalogue::built_in();
-        let quote = catalogue.model("sim-large").unwrap().quote(&["x"], Some(400), &terms).unwrap();
+        let quote = catalogue.model(model).unwrap().quote(&["x"], Some(400), &terms).unwrap();
         quote.price(usage).unwrap().msats.get()
     }
 }

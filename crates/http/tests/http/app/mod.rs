@@ -77,6 +77,8 @@ pub(crate) struct Options {
     pub(crate) webhooks: Destinations,
     /// The backend; `None` means the simulation.
     pub(crate) inference: Option<Arc<dyn Inference>>,
+    /// Where the work on other models is done, over the backend; `None` means nowhere else.
+    pub(crate) routes: Option<tithe_engine::inference::Routes>,
     /// The operator's own machine, if there is one.
     pub(crate) hardware: Option<Hardware>,
     /// The token of the admin API and of the metrics; without one there are none.
@@ -126,6 +128,7 @@ impl Default for Options {
             limits: unlimited(),
             webhooks: Destinations::Any,
             inference: None,
+            routes: None,
             hardware: None,
             admin_token: Some(ADMIN_TOKEN),
         }
@@ -195,6 +198,7 @@ impl TestApp {
                 store,
                 wallet: wallet.clone(),
                 inference: options.inference.unwrap_or_else(|| Arc::new(LongAnswers::default())),
+                routes: options.routes.unwrap_or_default(),
                 hardware: options.hardware,
                 prices: prices.clone(),
                 clock,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
-use tithe_chat::{Delta, Finish};
+use tithe_chat::{Api, Delta, Finish};
 use tithe_engine::inference::{
     ChatEvent, ChatRequest, ChatStream, Completion, EmbeddingRequest, Embeddings, Inference, InferenceError,
 };
@@ -24,8 +24,14 @@ pub(crate) enum Ends {
     CutOff,
     /// The backend reports this usage, and then an error.
     FailedAfter(Usage),
-    /// The backend refuses the server before it has said anything.
+    /// The backend fails before it has said anything.
     Failed,
+    /// The backend cannot be reached.
+    Away,
+    /// The backend refuses the request.
+    Refused,
+    /// The backend does not answer in time.
+    TimedOut,
 }
 
 /// Where an answer waits for a test.
@@ -94,6 +100,8 @@ pub(crate) struct Scripted {
     scripts: Mutex<VecDeque<Script>>,
     embeddings: Mutex<VecDeque<Result<Embeddings, InferenceError>>>,
     asked: AtomicU32,
+    models: Mutex<Vec<String>>,
+    api: Option<Api>,
     said: Arc<AtomicUsize>,
 }
 
@@ -106,6 +114,16 @@ impl Scripted {
     /// Says what the next request for embeddings gets that has no answer yet.
     pub(crate) fn embeds(&self, answer: Result<Embeddings, InferenceError>) {
         self.embeddings.lock().unwrap().push_back(answer);
+    }
+
+    /// A backend that speaks this API.
+    pub(crate) fn speaking(api: Api) -> Self {
+        Self { api: Some(api), ..Self::default() }
+    }
+
+    /// The names of the models of the requests that have come.
+    pub(crate) fn models(&self) -> Vec<String> {
+        self.models.lock().unwrap().clone()
     }
 
     /// How many requests have come.
@@ -121,17 +139,25 @@ impl Scripted {
 
 #[async_trait]
 impl Inference for Scripted {
+    fn api(&self) -> Option<Api> {
+        self.api
+    }
+
     async fn complete(&self, request: &ChatRequest) -> Result<Completion, InferenceError> {
         self.sim.complete(request).await
     }
 
     async fn stream(&self, request: &ChatRequest) -> Result<ChatStream, InferenceError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        self.models.lock().unwrap().push(request.model.clone());
         let script = self.scripts.lock().unwrap().pop_front();
         let Some(Script { pieces, ends, gate, pace }) = script else { return self.sim.stream(request).await };
         self.said.store(0, Ordering::SeqCst);
         let end = match ends {
             Ends::Failed => return Err(InferenceError::Failed(None)),
+            Ends::Away => return Err(InferenceError::Unavailable { retry_after: None, source: None }),
+            Ends::Refused => return Err(InferenceError::Refused(None)),
+            Ends::TimedOut => return Err(InferenceError::TimedOut),
             Ends::Finished(finish, usage) => vec![Ok(ChatEvent::Finished { finish, usage })],
             Ends::CutOff => Vec::new(),
             Ends::FailedAfter(used) => vec![Ok(ChatEvent::Used(used)), Err(InferenceError::Failed(None))],

@@ -8,6 +8,7 @@ mod ai_growth;
 mod ai_models;
 mod ai_money;
 mod ai_replays;
+mod ai_routes;
 mod ai_streams;
 mod asks;
 mod bad_input;

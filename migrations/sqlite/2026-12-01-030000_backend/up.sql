@@ -1,0 +1,2 @@
+-- The name of the backend that did the work of a request, where the operator has named several. Null otherwise.
+ALTER TABLE session_requests ADD COLUMN backend TEXT;

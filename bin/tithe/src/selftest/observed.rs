@@ -60,8 +60,8 @@ impl Observed {
 
 /// How a problem differs from the documented shape: what was expected, and what came.
 fn shape_fault(answer: &Answer) -> Option<(String, String)> {
-    if let Some(fault) = ai::shape_fault(answer) {
-        return fault;
+    if ai::is_asked(answer) {
+        return ai::shape_fault(answer);
     }
     let kind = answer.header("content-type").unwrap_or("none");
     if !kind.starts_with("application/problem+json") {

@@ -96,7 +96,8 @@ impl Wire {
 
     /// The usage in an answer, or in an event; that of a message's beginning has no cost.
     fn usage(self, body: &Value, is_stream: bool) -> Option<&Value> {
-        let usage = if is_stream && self == Self::Responses { &body["response"]["usage"] } else { &body["usage"] };
+        let usage =
+            if is_stream && self == Self::Responses { &body["response"]["usage"] } else { &body["usage"] };
         usage["cost_msats"].is_u64().then_some(usage)
     }
 
@@ -105,7 +106,8 @@ impl Wire {
         match self {
             Self::Chat => data == "[DONE]",
             Self::Responses => {
-                data.contains("\"type\":\"response.completed\"") || data.contains("\"type\":\"response.incomplete\"")
+                data.contains("\"type\":\"response.completed\"")
+                    || data.contains("\"type\":\"response.incomplete\"")
             }
             Self::Messages => data.contains("\"type\":\"message_stop\""),
         }
@@ -172,13 +174,19 @@ impl Asker {
         came
     }
 
-    async fn ai_read(&self, wire: Wire, response: Response, leaves_after: Option<u64>) -> reqwest::Result<Came> {
+    async fn ai_read(
+        &self,
+        wire: Wire,
+        response: Response,
+        leaves_after: Option<u64>,
+    ) -> reqwest::Result<Came> {
         let (status, headers) = (response.status(), response.headers().clone());
         let header = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
         let is_stream = header("content-type").is_some_and(|kind| kind.starts_with("text/event-stream"));
         if status != StatusCode::OK {
             let body = response.text().await?;
-            let body: Value = serde_json::from_str(&body).unwrap_or_else(|wrong| panic!("{wrong}: {status} {body}"));
+            let body: Value =
+                serde_json::from_str(&body).unwrap_or_else(|wrong| panic!("{wrong}: {status} {body}"));
             return Ok(self.ai_refused(status, &body["error"], header("retry-after").is_some()));
         }
         let id = header("x-generation-id").unwrap();
@@ -229,7 +237,9 @@ impl Asker {
         match (status, code) {
             (StatusCode::PAYMENT_REQUIRED, _) => return Came::Refused(error.clone()),
             (StatusCode::UNAUTHORIZED, _) => self.forget_token(&error["metadata"]),
-            (StatusCode::SERVICE_UNAVAILABLE, _) => assert!(says_when, "a 503 says when to try again: {error}"),
+            (StatusCode::SERVICE_UNAVAILABLE, _) => {
+                assert!(says_when, "a 503 says when to try again: {error}")
+            }
             (StatusCode::CONFLICT, "request_in_progress") | (StatusCode::BAD_GATEWAY, "work_failed") => {}
             other => panic!("{other:?} {error}"),
         }

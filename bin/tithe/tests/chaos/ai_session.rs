@@ -125,7 +125,7 @@ fn check(bought: &Bought, records: &[&Record]) {
 async fn history(asker: &Asker, path: &str, macaroon: &str) -> Vec<Record> {
     let (mut records, mut cursor) = (Vec::new(), String::new());
     loop {
-        let page = format!("{path}/requests?limit=50{cursor}");
+        let page = format!("{path}/requests?limit=20{cursor}");
         let (status, page) = asker.ask_with(Some(macaroon), "GET", &page, None).await;
         assert_eq!(status, StatusCode::OK, "{page}");
         for request in page["requests"].as_array().unwrap() {

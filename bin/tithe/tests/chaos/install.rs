@@ -97,7 +97,11 @@ async fn ai_request(asker: &Asker, served: &Served, key: &str) -> bool {
         match asker.ai(&request).await {
             Ok(answered) => {
                 if let Some(first) = &first {
-                    assert_eq!((&first.id, &first.text), (&answered.id, &answered.text), "done twice: {request:?}");
+                    assert_eq!(
+                        (&first.id, &first.text),
+                        (&answered.id, &answered.text),
+                        "done twice: {request:?}"
+                    );
                 }
                 if let Some(backend) = &answered.backend {
                     served.on(backend);

@@ -134,8 +134,8 @@ impl Customer {
     }
 
     async fn read(&self, path: &str) -> Value {
-        let request = self.http.get(format!("{}{path}", self.url)).header("X-Install-Id", &self.install);
-        request.bearer_auth(&self.macaroon).send().await.unwrap().json().await.unwrap()
+        let read = self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.macaroon);
+        read.send().await.unwrap().json().await.unwrap()
     }
 
     async fn session(&self) -> Value {
@@ -144,13 +144,12 @@ impl Customer {
 
     /// The states of the session's requests.
     async fn states(&self) -> Vec<String> {
-        let history = self.read(&format!("/api/sessions/{}/requests?limit=100", self.session)).await;
+        let history = self.read(&format!("/api/sessions/{}/requests?limit=20", self.session)).await;
         let requests = history["requests"].as_array().unwrap().iter();
         requests.map(|request| request["state"].as_str().unwrap().to_owned()).collect()
     }
 
     async fn consumed(&self) -> u64 {
-        // An install is not read with a macaroon.
         let read = self.http.get(format!("{}/api/credits", self.url)).header("X-Install-Id", &self.install);
         let credits: Value = read.send().await.unwrap().json().await.unwrap();
         let used = |field: &str| credits[field].as_u64().unwrap_or_else(|| panic!("{credits}"));

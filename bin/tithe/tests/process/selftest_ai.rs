@@ -26,7 +26,7 @@ fn without(stream: &str, text: &str) -> String {
 pub(crate) const PLANTS: &[Plant] = &[
     Plant { fault: "nothing", only: "ai-errors", found_by: &[], tamper: |_, _| {} },
     Plant {
-        fault: "a list for other clients: a model has no price as a text",
+        fault: "the price of a model is no text",
         only: "ai-models",
         found_by: &["ai-models"],
         tamper: |asked, answered| {
@@ -118,7 +118,9 @@ pub(crate) const PLANTS: &[Plant] = &[
         found_by: &["ai-chat-stream"],
         tamper: |asked, answered| {
             if asked.line == CHAT && answered.status == 200 {
-                answered.edit_text(|text| text.replacen("\"choices\":", "\"usage\":{\"total_tokens\":1},\"choices\":", 1));
+                answered.edit_text(|text| {
+                    text.replacen("\"choices\":", "\"usage\":{\"total_tokens\":1},\"choices\":", 1)
+                });
             }
         },
     },
@@ -173,7 +175,7 @@ pub(crate) const PLANTS: &[Plant] = &[
         },
     },
     Plant {
-        fault: "the cost of a streamed message is a msat less than was charged",
+        fault: "a streamed message says another cost than was charged",
         only: "ai-messages-stream",
         found_by: &["ai-messages-stream"],
         tamper: |asked, answered| {
@@ -266,7 +268,9 @@ pub(crate) const PLANTS: &[Plant] = &[
         found_by: &["ai-no-payer"],
         tamper: |_, answered| {
             if answered.status == 402 {
-                answered.edit(|body| body["error"]["message"] = json!("the balance is too small for this context"));
+                answered.edit(|body| {
+                    body["error"]["message"] = json!("the balance is too small for this context")
+                });
             }
         },
     },

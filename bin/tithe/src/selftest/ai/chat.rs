@@ -46,7 +46,11 @@ pub(super) fn streamed(stream: &Answer) -> Checked<Reply> {
     let mut reply = Reply::default();
     for frame in chunks.iter().chain([last]) {
         let name = frame.name.as_deref();
-        stream.holds(name.is_none(), "chunks without an `event:`", excerpt::short(name.unwrap_or_default()))?;
+        stream.holds(
+            name.is_none(),
+            "chunks without an `event:`",
+            excerpt::short(name.unwrap_or_default()),
+        )?;
     }
     for chunk in chunks.iter().map(|frame| frame.body(stream)) {
         chunk.is("/object", "chat.completion.chunk")?;

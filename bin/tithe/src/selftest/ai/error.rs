@@ -10,11 +10,20 @@ use serde_json::Value;
 /// Words by which agents recognize a prompt that does not fit: they shorten it, and send it again.
 const OVERFLOW: [&str; 3] = ["max_tokens", "context", "too large"];
 
-/// How an error of these APIs differs from its shape: what was expected, and what came; `None` also if the request is one of another API.
-pub(in crate::selftest) fn shape_fault(answer: &Answer) -> Option<Option<(String, String)>> {
+/// Whether a request is one of these APIs.
+pub(in crate::selftest) fn is_asked(answer: &Answer) -> bool {
+    route(answer).is_some()
+}
+
+/// What follows the root of these APIs in the path of a request.
+fn route(answer: &Answer) -> Option<&str> {
     let (_, path) = answer.request.split_once(' ')?;
-    let route = path.strip_prefix(ROOT)?;
-    Some(fault(answer, route.starts_with("messages")))
+    path.strip_prefix(ROOT)
+}
+
+/// How an error of these APIs differs from its shape: what was expected, and what came.
+pub(in crate::selftest) fn shape_fault(answer: &Answer) -> Option<(String, String)> {
+    fault(answer, route(answer).is_some_and(|route| route.starts_with("messages")))
 }
 
 fn fault(answer: &Answer, is_anthropic: bool) -> Option<(String, String)> {
@@ -33,7 +42,10 @@ fn fault(answer: &Answer, is_anthropic: bool) -> Option<(String, String)> {
     // Programs that know Tithe find the code and the id here.
     let id = answer.header("x-request-id");
     if answer.body.pointer("/error/metadata/requestId").and_then(Value::as_str) != id {
-        return Some(("`error.metadata.requestId` to be that of the header X-Request-Id".to_owned(), shown()));
+        return Some((
+            "`error.metadata.requestId` to be that of the header X-Request-Id".to_owned(),
+            shown(),
+        ));
     }
     if is_anthropic {
         let is_error = answer.body.get("type").and_then(Value::as_str) == Some("error");
@@ -63,7 +75,11 @@ impl Wire {
                 "a message that agents do not take for a prompt that is too long",
                 excerpt::short(message),
             )?;
-            answer.holds(answer.header("retry-after").is_none(), "no Retry-After: waiting pays nothing", "one")?;
+            answer.holds(
+                answer.header("retry-after").is_none(),
+                "no Retry-After: waiting pays nothing",
+                "one",
+            )?;
             answer.is_private()?;
         }
         Ok(answer)
@@ -105,10 +121,10 @@ mod tests {
     fn each_api_has_its_own_shape() {
         let of_openai = json!({ "error": error() });
         let of_anthropic = json!({ "type": "error", "request_id": "1", "error": error() });
-        assert_eq!(shape_fault(&answer("/v1/responses", &of_openai)), Some(None));
-        assert_eq!(shape_fault(&answer("/v1/messages/count_tokens", &of_anthropic)), Some(None));
-        assert!(shape_fault(&answer("/v1/messages", &of_openai)).flatten().is_some());
-        assert_eq!(shape_fault(&answer("/api/jobs", &of_openai)), None);
+        assert_eq!(shape_fault(&answer("/v1/responses", &of_openai)), None);
+        assert_eq!(shape_fault(&answer("/v1/messages/count_tokens", &of_anthropic)), None);
+        assert!(shape_fault(&answer("/v1/messages", &of_openai)).is_some());
+        assert!(is_asked(&answer("/v1/messages", &of_openai)) && !is_asked(&answer("/api/jobs", &of_openai)));
     }
 
     #[test]
@@ -116,7 +132,7 @@ mod tests {
         for field in ["message", "type", "code", "param", "metadata"] {
             let mut error = error();
             error.as_object_mut().unwrap().remove(field);
-            assert!(shape_fault(&answer("/v1/responses", &json!({ "error": error }))).flatten().is_some(), "{field}");
+            assert!(shape_fault(&answer("/v1/responses", &json!({ "error": error }))).is_some(), "{field}");
         }
     }
 }

@@ -70,7 +70,8 @@ mod tests {
 
     #[test]
     fn a_stream_is_its_events_without_its_comments() {
-        let frame = |name: Option<&str>, data: &str| Frame { name: name.map(str::to_owned), data: data.to_owned() };
+        let frame =
+            |name: Option<&str>, data: &str| Frame { name: name.map(str::to_owned), data: data.to_owned() };
         let found = read(": x\n\nevent: a\ndata: {\"b\": 1}\n\ndata: [DONE]\n\n").unwrap();
         assert_eq!(found, [frame(Some("a"), "{\"b\": 1}"), frame(None, "[DONE]")]);
         assert_eq!(read(": x\n\n").unwrap(), []);
@@ -78,7 +79,14 @@ mod tests {
 
     #[test]
     fn whatever_is_no_whole_event_is_found() {
-        for text in ["data: a", "data: a\n", "event: a\n\n", "data: a\ndata: b\n\n", "id: 1\ndata: a\n\n", "data: a\n\nretry: 1\n\n"] {
+        for text in [
+            "data: a",
+            "data: a\n",
+            "event: a\n\n",
+            "data: a\ndata: b\n\n",
+            "id: 1\ndata: a\n\n",
+            "data: a\n\nretry: 1\n\n",
+        ] {
             assert!(read(text).is_err(), "{text:?}");
         }
     }

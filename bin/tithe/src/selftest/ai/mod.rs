@@ -8,8 +8,8 @@ mod reply;
 mod responses;
 mod wire;
 
-pub(super) use error::shape_fault;
-pub(super) use reply::{Reply, ToolCall};
+pub(super) use error::{is_asked, shape_fault};
+pub(super) use reply::Reply;
 pub(super) use wire::{TOOL, Wire, with};
 
 /// The beginning of the paths of these APIs.

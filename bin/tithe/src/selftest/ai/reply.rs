@@ -51,7 +51,8 @@ impl Usage {
     /// Anthropic's usage at a JSON pointer: tokens of the cache are counted apart.
     pub(super) fn of_anthropic(answer: &Answer, pointer: &str) -> Checked<Self> {
         let number = |field: &str| answer.number(&format!("{pointer}/{field}"));
-        let cached = number("cache_creation_input_tokens")?.saturating_add(number("cache_read_input_tokens")?);
+        let cached =
+            number("cache_creation_input_tokens")?.saturating_add(number("cache_read_input_tokens")?);
         let input = number("input_tokens")?.saturating_add(cached);
         Self::new(answer, pointer, input, number("output_tokens")?)
     }

@@ -57,7 +57,11 @@ pub(super) fn streamed(stream: &Answer) -> Checked<Reply> {
         let (kind, event) = frame.typed(stream)?;
         event.is("/sequence_number", n)?;
         let is_first = n == 0;
-        event.holds(is_first == (kind == "response.created"), "`response.created` first, and only there", &kind)?;
+        event.holds(
+            is_first == (kind == "response.created"),
+            "`response.created` first, and only there",
+            &kind,
+        )?;
         match kind.as_str() {
             "response.created" => id = event.owned("/response/id")?,
             "response.output_text.delta" => text.push_str(event.text_at("/delta")?),
@@ -78,10 +82,16 @@ pub(super) fn streamed(stream: &Answer) -> Checked<Reply> {
                 };
                 let output = event.list("/response/output")?.iter().filter(|item| !is_cut(item));
                 let are_same = output.eq(items.iter());
-                event.holds(are_same, "`output` to have the items that were done", excerpt::of_body(&event.text))?;
+                event.holds(
+                    are_same,
+                    "`output` to have the items that were done",
+                    excerpt::of_body(&event.text),
+                )?;
                 return Ok(reply);
             }
-            "response.failed" | "error" => return Err(event.fault("an answer", excerpt::of_body(&event.text))),
+            "response.failed" | "error" => {
+                return Err(event.fault("an answer", excerpt::of_body(&event.text)));
+            }
             _ => {}
         }
     }

@@ -66,7 +66,9 @@ impl Wire {
                 json!({ "type": "function", "name": TOOL, "parameters": schema }),
                 json!({ "type": "function", "name": TOOL }),
             ),
-            Self::Messages => (json!({ "name": TOOL, "input_schema": schema }), json!({ "type": "tool", "name": TOOL })),
+            Self::Messages => {
+                (json!({ "name": TOOL, "input_schema": schema }), json!({ "type": "tool", "name": TOOL }))
+            }
         };
         with(with(self.body(model, text, tokens_max), "tools", json!([tool])), "tool_choice", choice)
     }

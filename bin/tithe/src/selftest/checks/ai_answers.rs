@@ -76,9 +76,11 @@ pub(super) fn area() -> Area {
                 |run| retried(run).boxed_local(),
             )
             .after(&["ai-chat-stream", "ai-responses-stream", "ai-messages-stream"]),
-            Check::new("ai-money", "the balance has fallen by the sum of what the answers said they cost", |run| {
-                money(run).boxed_local()
-            })
+            Check::new(
+                "ai-money",
+                "the balance has fallen by the sum of what the answers said they cost",
+                |run| money(run).boxed_local(),
+            )
             .after(&["ai-chat", "ai-chat-stream"]),
         ],
     }
@@ -99,7 +101,8 @@ async fn charged(run: &mut Run, answer: &Answer, reply: &Reply) -> Checked<Strin
     let is_asked = reply.model == ai.model;
     answer.holds(is_asked, format!("`model` to be {}", ai.model), excerpt::short(&reply.model))?;
     let id = answer.required_header("X-Generation-Id")?.to_owned();
-    let record = run.api.get(GENERATION).query("id", &id).bearer(&session.macaroon).send().await?.status(200)?;
+    let record =
+        run.api.get(GENERATION).query("id", &id).bearer(&session.macaroon).send().await?.status(200)?;
     record.is("/data/id", id.clone())?;
     record.is("/data/state", "complete")?;
     let cost = record.number("/data/charged_msats")?;
@@ -107,10 +110,9 @@ async fn charged(run: &mut Run, answer: &Answer, reply: &Reply) -> Checked<Strin
     record.is("/data/cost_msats", cost)?;
     record.is("/data/absorbed_msats", 0)?;
     if let Some(usage) = reply.usage {
-        for (field, expected, got) in [
-            ("usage.cost_msats", cost, usage.cost_msats),
-            ("usage.absorbed_msats", 0, usage.absorbed_msats),
-        ] {
+        for (field, expected, got) in
+            [("usage.cost_msats", cost, usage.cost_msats), ("usage.absorbed_msats", 0, usage.absorbed_msats)]
+        {
             answer.holds(got == expected, format!("`{field}` to be {expected}, as the record says"), got)?;
         }
         record.is("/data/tokens_prompt", usage.input)?;
@@ -118,7 +120,8 @@ async fn charged(run: &mut Run, answer: &Answer, reply: &Reply) -> Checked<Strin
     }
     session.spent_msats = session.spent_msats.saturating_add(cost);
     session.requests.push(id.clone());
-    for (header, msats) in [("x-tithe-cost-msats", cost), ("x-tithe-balance-msats", session.balance_msats())] {
+    for (header, msats) in [("x-tithe-cost-msats", cost), ("x-tithe-balance-msats", session.balance_msats())]
+    {
         if let Some(value) = answer.header(header) {
             answer.holds(value == msats.to_string(), format!("{header}: {msats}"), value)?;
         }
@@ -221,7 +224,11 @@ async fn tools(run: &mut Run) -> Checked {
         answer.holds(call.name == TOOL, format!("a call of `{TOOL}`"), excerpt::short(&call.name))?;
         let arguments = serde_json::from_str::<Value>(&call.arguments);
         let is_object = arguments.is_ok_and(|arguments| arguments.is_object());
-        answer.holds(is_object || reply.finish == "length", "arguments in JSON", excerpt::short(&call.arguments))?;
+        answer.holds(
+            is_object || reply.finish == "length",
+            "arguments in JSON",
+            excerpt::short(&call.arguments),
+        )?;
         let body = wire.with_result(body, call, RESULT);
         let answer = wire.request_with(&run.api, &session.macaroon, &body).send().await?.status(200)?;
         let reply = wire.read(&answer, false)?;

@@ -68,7 +68,11 @@ async fn no_payer(run: &mut Run) -> Checked {
                 answer.is("/error/metadata/topUp/method", "POST")?;
                 answer.is("/error/metadata/topUp/path", "/api/sessions")?;
                 let deposit = answer.number("/error/metadata/topUp/amountSats")?;
-                answer.holds(required <= deposit, format!("`topUp.amountSats` of at least {required}"), deposit)?;
+                answer.holds(
+                    required <= deposit,
+                    format!("`topUp.amountSats` of at least {required}"),
+                    deposit,
+                )?;
             }
         }
     }
@@ -107,7 +111,9 @@ fn wrong(wire: Wire, model: &str) -> Vec<(&'static str, Value)> {
     ];
     match wire {
         Wire::Chat => wrong.push(("two answers", changed("n", json!(2)))),
-        Wire::Responses => wrong.push(("an earlier response", changed("previous_response_id", json!("resp_1")))),
+        Wire::Responses => {
+            wrong.push(("an earlier response", changed("previous_response_id", json!("resp_1"))))
+        }
         Wire::Messages => wrong.push(("no `max_tokens`", changed("max_tokens", Value::Null))),
     }
     wrong
@@ -145,7 +151,11 @@ async fn unknown_model(run: &mut Run) -> Checked {
                 answer.is("/error/param", "model")?;
             }
             let message = answer.text_at("/error/message")?;
-            answer.holds(message.contains(NO_MODEL), "a message that names the model", excerpt::short(message))?;
+            answer.holds(
+                message.contains(NO_MODEL),
+                "a message that names the model",
+                excerpt::short(message),
+            )?;
         }
     }
     agrees(run, &session).await

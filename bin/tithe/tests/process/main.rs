@@ -7,6 +7,7 @@
     reason = "a panic is how a test fails"
 )]
 
+mod ai_kills;
 mod api;
 mod audit;
 mod backups;
@@ -39,6 +40,7 @@ mod payouts;
 mod refunds;
 mod routes;
 mod selftest;
+mod selftest_ai;
 #[path = "../server/mod.rs"]
 mod server;
 mod sessions;

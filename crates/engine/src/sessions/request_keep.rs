@@ -91,12 +91,11 @@ impl Sessions {
 
     fn renewal(&self, running: &Running) -> SessionRequestRenew {
         let lease = self.core.settings.lease;
-        let key_lease = self.core.settings.idempotency_lease.max(lease);
         SessionRequestRenew {
             request: running.request.id,
             session: running.request.session,
             lease,
-            key: running.key.clone().map(|key| (key, key_lease)),
+            key: running.key.clone().map(|key| (key, lease)),
         }
     }
 }

@@ -5,7 +5,8 @@
 //! as in `just chaos`; nothing is written to the old primary, not even by a server that was just started; and when the new primary is
 //! away, nothing is sold. With a standby that commits do not wait for, what is lost is what it had not received, and no more.
 //!
-//! The databases are set up, promoted and repaired by the commands of docs/operating/fail-over.md, as they are written there.
+//! The databases are set up and promoted by the commands of docs/operating/install.md, and repaired by those of docs/operating/fail-over.md,
+//! as they are written there.
 
 #![expect(
     clippy::unwrap_used,
@@ -151,7 +152,7 @@ fn fail_over(
     // Somebody has to notice.
     std::thread::park_timeout(Duration::from_millis(random(&entropy, 0, 1_000)));
     let promoted = Instant::now();
-    pair.run(&pair.two, "promote");
+    pair.run(&pair.two, "install-standby-promote");
     wait_for(10);
     // Nobody has told the old primary.
     pair.one.start_again().unwrap();
@@ -222,8 +223,7 @@ fn check_log(folder: &Path) {
 fn bring_back(pair: &Pair, procedure: &str) {
     pair.one.stop_immediate().unwrap();
     pair.run(&pair.one, procedure);
-    pair.run(&pair.two, "standby-wait-again");
-    pair.await_standby(&pair.two, "db1");
+    pair.wait_for_the_old_primary();
     let tables = "SELECT (SELECT count(*) FROM jobs) || ' ' || (to_regclass('it_takes_writes') IS NULL)";
     let look = |cluster: &Cluster| {
         runtime().block_on(async {
@@ -277,7 +277,7 @@ fn an_asynchronous_standby_loses_what_it_had_not_received_and_no_more() {
         .unwrap();
     let lost = sell();
     pair.one.stop_immediate().unwrap();
-    pair.run(&pair.two, "promote");
+    pair.run(&pair.two, "install-standby-promote");
     let after = sell();
     pair.one.start_again().unwrap();
     let before = runtime.block_on(written(&pair.one));

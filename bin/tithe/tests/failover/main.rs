@@ -38,6 +38,7 @@ mod tally;
 
 use asker::Asker;
 use crowd::{Crowd, any_of, random, read};
+use operating::{procedure, shell};
 use pair::{Pair, client, written};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -300,20 +301,16 @@ fn an_asynchronous_standby_loses_what_it_had_not_received_and_no_more() {
     assert!(server.stop());
     check_log(folder.path());
     // An operator may go back all the same.
-    let program = Path::new(env!("CARGO_BIN_EXE_tithe")).parent().unwrap();
-    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
-    let accepted = tithe_shell(folder.path(), &path, &Pair::url_of(&pair.one), "database-accept");
+    let accepted = run_on_server(folder.path(), &Pair::url_of(&pair.one), "database-accept");
     assert!(accepted.starts_with("accepted: timeline 1 of system "), "{accepted}");
-    let accepted = tithe_shell(folder.path(), &path, &Pair::url_of(&pair.two), "database-accept");
+    let accepted = run_on_server(folder.path(), &Pair::url_of(&pair.two), "database-accept");
     assert!(accepted.starts_with("accepted: timeline 2 of system "), "{accepted}");
     bring_back(&pair, "copy-again");
 }
 
 /// Runs a procedure on the machine of a server; returns what it prints.
-fn tithe_shell(folder: &Path, path: &str, url: &str, name: &str) -> String {
-    let mut shell = std::process::Command::new("bash");
-    shell.args(["-euo", "pipefail", "-c", &operating::procedure(name)]).current_dir(folder);
-    let output = shell.env("PATH", path).env("DATABASE_URL", url).output().unwrap();
+fn run_on_server(folder: &Path, url: &str, name: &str) -> String {
+    let output = shell(folder, &procedure(name)).env("DATABASE_URL", url).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }

@@ -7,7 +7,7 @@ use crate::{all_of, text};
 use serde_json::Value;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 on_both_stores! {
     a_configuration_that_works_is_probed_without_a_trace,

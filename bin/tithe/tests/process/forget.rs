@@ -1,12 +1,11 @@
 //! `tithe forget`, beside a running server: the text of one customer is nowhere in the database any more.
 
 use crate::operating::{procedure, shell};
-use crate::server::{Server, tithe};
+use crate::server::Server;
 use crate::test_env::{TestEnv, on_both_stores};
 use crate::{all_of, ask, text};
 use serde_json::{Value, json};
-use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 on_both_stores! {
     one_customers_texts_are_nowhere_in_the_database_any_more,

@@ -125,7 +125,7 @@ test-traces:
 test-proxies *args:
     .ci/with-proxies cargo run --quiet --package tithe-test-postgres --bin with-postgres -- cargo test --package tithe --test proxies {{ args }} -- --ignored --nocapture
 
-# Test the packages in deploy/, and the chapter on installing as it is written, in a scratch Debian; needs root: `just test-deploy [long|short]`; CI runs the short one, without the chapter
+# Test the packages in deploy/, and the chapter on installing as it is written, on two scratch Debians; needs root: `just test-deploy [long|short]`; CI runs the short one, without the chapter
 test-deploy which="long":
     @[[ "{{ which }}" =~ ^(long|short)$ ]] || { echo "test-deploy is [long|short]" >&2; exit 2; }
     .ci/deploy {{ which }}

@@ -5,7 +5,8 @@
 //! as in `just chaos`; nothing is written to the old primary, not even by a server that was just started; and when the new primary is
 //! away, nothing is sold. With a standby that commits do not wait for, what is lost is what it had not received, and no more.
 //!
-//! The databases are set up, promoted and repaired by the commands of docs/operating/fail-over.md, as they are written there.
+//! The databases are set up and promoted by the commands of docs/operating/install.md, and repaired by those of docs/operating/fail-over.md,
+//! as they are written there.
 
 #![expect(
     clippy::unwrap_used,
@@ -41,6 +42,7 @@ mod tally;
 
 use asker::Asker;
 use crowd::{Crowd, any_of, random, read};
+use operating::{procedure, shell};
 use pair::{Pair, client, written};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -155,7 +157,7 @@ fn fail_over(
     // Somebody has to notice.
     std::thread::park_timeout(Duration::from_millis(random(&entropy, 0, 1_000)));
     let promoted = Instant::now();
-    pair.run(&pair.two, "promote");
+    pair.run(&pair.two, "install-standby-promote");
     wait_for(10);
     // Nobody has told the old primary.
     pair.one.start_again().unwrap();
@@ -226,8 +228,7 @@ fn check_log(folder: &Path) {
 fn bring_back(pair: &Pair, procedure: &str) {
     pair.one.stop_immediate().unwrap();
     pair.run(&pair.one, procedure);
-    pair.run(&pair.two, "standby-wait-again");
-    pair.await_standby(&pair.two, "db1");
+    pair.wait_for_the_old_primary();
     let tables = "SELECT (SELECT count(*) FROM jobs) || ' ' || (to_regclass('it_takes_writes') IS NULL)";
     let look = |cluster: &Cluster| {
         runtime().block_on(async {
@@ -281,7 +282,7 @@ fn an_asynchronous_standby_loses_what_it_had_not_received_and_no_more() {
         .unwrap();
     let lost = sell();
     pair.one.stop_immediate().unwrap();
-    pair.run(&pair.two, "promote");
+    pair.run(&pair.two, "install-standby-promote");
     let after = sell();
     pair.one.start_again().unwrap();
     let before = runtime.block_on(written(&pair.one));
@@ -304,20 +305,16 @@ fn an_asynchronous_standby_loses_what_it_had_not_received_and_no_more() {
     assert!(server.stop());
     check_log(folder.path());
     // An operator may go back all the same.
-    let program = Path::new(env!("CARGO_BIN_EXE_tithe")).parent().unwrap();
-    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
-    let accepted = tithe_shell(folder.path(), &path, &Pair::url_of(&pair.one), "database-accept");
+    let accepted = run_on_server(folder.path(), &Pair::url_of(&pair.one), "database-accept");
     assert!(accepted.starts_with("accepted: timeline 1 of system "), "{accepted}");
-    let accepted = tithe_shell(folder.path(), &path, &Pair::url_of(&pair.two), "database-accept");
+    let accepted = run_on_server(folder.path(), &Pair::url_of(&pair.two), "database-accept");
     assert!(accepted.starts_with("accepted: timeline 2 of system "), "{accepted}");
     bring_back(&pair, "copy-again");
 }
 
 /// Runs a procedure on the machine of a server; returns what it prints.
-fn tithe_shell(folder: &Path, path: &str, url: &str, name: &str) -> String {
-    let mut shell = std::process::Command::new("bash");
-    shell.args(["-euo", "pipefail", "-c", &operating::procedure(name)]).current_dir(folder);
-    let output = shell.env("PATH", path).env("DATABASE_URL", url).output().unwrap();
+fn run_on_server(folder: &Path, url: &str, name: &str) -> String {
+    let output = shell(folder, &procedure(name)).env("DATABASE_URL", url).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }

@@ -1,11 +1,21 @@
-//! A primary and its standby, set up by the procedures of the operating chapter.
+//! A primary and its standby, set up by the procedures of the operating chapters.
 
 use crate::operating::procedure;
 use std::time::{Duration, Instant};
-use tithe_test_postgres::{Cluster, ClusterOptions};
+use tithe_test_postgres::{Cluster, ClusterError, ClusterOptions};
 use tokio_postgres::{Client, NoTls};
 
 const DATABASE: &str = "tithe";
+
+/// Stands in for what the chapter on installing has of Debian: here the shell's user is the server's, and nothing else starts the server.
+const DEBIAN: &str = r#"
+apt-get() { :; }
+runuser() { shift 3; "$@"; }
+systemctl() { pg_ctl "$1" -w -l "$PGDATA.log"; }
+"#;
+
+/// The first machine in that chapter, to be replaced by the operator's. The servers here have no certificates.
+const FIRST_MACHINE: &str = "host=10.0.0.11 sslmode=require channel_binding=require";
 
 /// Two database servers. `one` is the primary at first.
 pub(crate) struct Pair {
@@ -19,12 +29,16 @@ impl Pair {
         let options = ClusterOptions { replicated: true, ..ClusterOptions::default() };
         let one = Cluster::start(options.clone()).unwrap_or_else(|error| panic!("{error}"));
         one.create_database(DATABASE).unwrap();
-        let two = Cluster::empty(options).unwrap();
+        let two = Cluster::start(options).unwrap_or_else(|error| panic!("{error}"));
         let pair = Self { one, two };
-        pair.run(&pair.one, "standby-primary");
-        pair.run(&pair.two, "standby-copy");
+        for machine in [&pair.one, &pair.two] {
+            pair.run(machine, "install-standby-access");
+        }
+        pair.run(&pair.one, "install-standby-primary");
+        pair.check_that_replication_needs_the_password();
+        pair.run(&pair.two, "install-standby-copy");
         if waits {
-            pair.run(&pair.one, "standby-wait");
+            pair.run(&pair.one, "install-standby-wait");
             pair.await_standby(&pair.one, "db2");
         }
         pair
@@ -32,16 +46,39 @@ impl Pair {
 
     /// Runs a procedure on one of the two machines, as it is written; returns what it prints.
     pub(crate) fn run(&self, on: &Cluster, name: &str) -> String {
+        self.script(on, &procedure(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// Makes the new primary wait for the old one, by the procedure with the machines exchanged.
+    pub(crate) fn wait_for_the_old_primary(&self) {
+        let exchanged = procedure("install-standby-wait").replace("db2", "db1");
+        self.script(&self.two, &exchanged).unwrap_or_else(|error| panic!("{exchanged}: {error}"));
+        self.await_standby(&self.two, "db1");
+    }
+
+    fn script(&self, on: &Cluster, script: &str) -> Result<String, ClusterError> {
         let conninfo = |cluster: &Cluster| format!("host=127.0.0.1 port={}", cluster.port());
-        let variables = [("DB1", &*conninfo(&self.one)), ("DB2", &*conninfo(&self.two))];
-        on.shell(&procedure(name), &variables).unwrap_or_else(|error| panic!("{name}: {error}"))
+        let (one, two) = (conninfo(&self.one), conninfo(&self.two));
+        // The files that the operator copies are on both machines. Whatever changes the user has set HOME to that user's.
+        let home = format!("export HOME={}\n", self.one.folder().display());
+        let script = home + DEBIAN + &script.replace(FIRST_MACHINE, &one);
+        on.shell(&script, &[("DB1", &one), ("DB2", &two)])
+    }
+
+    /// The line of `pg_hba.conf` is in force, though another one trusts everybody. Puts the password where the administrator has it.
+    fn check_that_replication_needs_the_password(&self) {
+        let connect = "psql --no-password \"$DB1 user=replicator replication=true\" -c IDENTIFY_SYSTEM";
+        let refused = self.script(&self.two, connect).unwrap_err().to_string();
+        assert!(refused.contains("no password supplied"), "{refused}");
+        let password = "(umask 077 && echo \"*:*:*:replicator:$(cat ~/replicator.password)\" > ~/.pgpass)\n";
+        self.script(&self.two, &(password.to_owned() + connect)).unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// Waits until the primary waits for a standby.
     pub(crate) fn await_standby(&self, primary: &Cluster, standby: &str) {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
-            let state = self.run(primary, "standby-look");
+            let state = self.run(primary, "install-standby-look");
             let words: Vec<&str> = state.split_whitespace().collect();
             if words.join(" ").contains(&format!("{standby} | streaming | quorum")) {
                 return;

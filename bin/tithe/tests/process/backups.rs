@@ -1,6 +1,6 @@
 //! Backups: made while a server sells, restored, and what is refused.
 
-use crate::operating::procedure;
+use crate::operating::{procedure, shell};
 use crate::server::Server;
 use crate::test_env::TestEnv;
 use crate::{all_of, ask, text};
@@ -12,20 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use tithe_test_postgres::{Cluster, ClusterOptions};
 
-/// Runs a block of the chapters as it is written there, with the program under test and these variables.
-pub(crate) fn run_procedure(folder: &Path, name: &str, variables: &[(&str, &str)]) -> Output {
-    let program = Path::new(env!("CARGO_BIN_EXE_tithe")).parent().unwrap();
-    let mut path = program.as_os_str().to_owned();
-    path.push(":");
-    path.push(std::env::var_os("PATH").unwrap());
-    let mut command = Command::new("sh");
-    command.arg("-euc").arg(procedure(name)).current_dir(folder).env("HOME", folder).env("PATH", path);
-    for (name, _) in std::env::vars() {
-        if name.starts_with("TITHE_") || name.starts_with("PG") || name == "DATABASE_URL" {
-            command.env_remove(name);
-        }
-    }
-    command.envs(variables.iter().copied()).output().unwrap()
+fn run_procedure(folder: &Path, name: &str, variables: &[(&str, &str)]) -> Output {
+    shell(folder, &procedure(name)).envs(variables.iter().copied()).output().unwrap()
 }
 
 fn ok(output: &Output) -> String {

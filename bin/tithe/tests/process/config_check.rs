@@ -1,13 +1,13 @@
 //! `tithe config check`: what is in force, everything that is wrong at once, and what the settings lead to.
 
-use crate::operating::procedure;
+use crate::operating::{procedure, shell};
 use crate::server::tithe;
 use crate::test_env::{TestEnv, on_both_stores};
 use crate::{all_of, text};
 use serde_json::Value;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
 on_both_stores! {
     a_configuration_that_works_is_probed_without_a_trace,
@@ -223,17 +223,6 @@ fn a_port_of_another_program_and_a_backend_that_is_not_there_fail() {
         assert!(!found.is_empty(), "{report:#}");
         assert!(found.iter().all(|(outcome, it)| outcome == "failed" && it.contains(told)), "{found:?}");
     }
-}
-
-/// A shell that finds the program under test first.
-fn shell(folder: &Path, script: &str) -> Command {
-    let program = Path::new(env!("CARGO_BIN_EXE_tithe")).parent().unwrap();
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    let paths =
-        std::env::join_paths(std::iter::once(program.to_owned()).chain(std::env::split_paths(&paths)));
-    let mut command = Command::new("sh");
-    command.args(["-euc", script]).current_dir(folder).env("PATH", paths.unwrap()).env("HOME", folder);
-    command
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `tithe copy`: a server that has sold everything moves to another database, and back.
 
-use crate::backups::run_procedure;
+use crate::operating::{procedure, shell};
 use crate::refunds::{block_on, failed_job};
 use crate::server::Server;
 use crate::test_env::TestEnv;
@@ -159,7 +159,8 @@ fn a_server_moves_to_postgres_as_the_chapter_says() {
     let mut server = env.start();
     assert!(ask(&server, &["hello"]).status.success());
     assert!(server.stop());
-    let moved = run_procedure(env.path(), "move-to-postgres", &[("DATABASE_URL", postgres.url())]);
+    let mut moving = shell(env.path(), &procedure("move-to-postgres"));
+    let moved = moving.env("DATABASE_URL", postgres.url()).output().unwrap();
     let told = ok(&moved);
     assert!(told.contains("every table has the same rows on both sides"), "{told}");
     assert!(told.contains("target: audit: sound"), "{told}");

@@ -1,12 +1,11 @@
 //! `tithe forget`, beside a running server: the text of one customer is nowhere in the database any more.
 
-use crate::operating::procedure;
-use crate::server::{Server, tithe};
+use crate::operating::{procedure, shell};
+use crate::server::Server;
 use crate::test_env::{TestEnv, on_both_stores};
 use crate::{all_of, ask, text};
 use serde_json::{Value, json};
-use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 on_both_stores! {
     one_customers_texts_are_nowhere_in_the_database_any_more,
@@ -40,20 +39,10 @@ fn read(server: &Server, path: &str) -> Value {
     })
 }
 
-/// Runs a procedure as an operator does, in the shell.
 fn run_as_written(env: &TestEnv, name: &str, variables: &[(&str, &str)]) -> String {
-    let program = env.tithe();
-    let folder = Path::new(program.get_program()).parent().unwrap().to_owned();
-    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
-    let mut shell = Command::new("sh");
-    shell.args(["-ec", &procedure(name)]).current_dir(env.path());
-    for (variable, value) in tithe(env.path()).get_envs().chain(program.get_envs()) {
-        match value {
-            Some(value) => shell.env(variable, value),
-            None => shell.env_remove(variable),
-        };
-    }
-    printed(&shell.env("PATH", path).envs(variables.iter().copied()).output().unwrap())
+    let mut shell = shell(env.path(), &procedure(name));
+    shell.envs(env.is_postgres().then(|| ("DATABASE_URL", env.url())));
+    printed(&shell.envs(variables.iter().copied()).output().unwrap())
 }
 
 fn one_customers_texts_are_nowhere_in_the_database_any_more(env: &TestEnv) {

@@ -1,8 +1,10 @@
 //! The chapters on operating: what they tell an operator to type is run by a test or a recipe, as it is written there.
 
+use crate::server::tithe;
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -45,6 +47,28 @@ fn blocks_of(chapter: &Path) -> Vec<Block> {
 pub(crate) fn procedure(name: &str) -> String {
     let block = blocks().into_iter().find(|block| block.procedure.as_deref() == Some(name));
     block.unwrap_or_else(|| panic!("no procedure is named {name}")).text
+}
+
+/// A shell that runs blocks of the chapters as an operator does: in this folder, with the program under test, and with no configuration
+/// but what is in the folder.
+pub(crate) fn shell(folder: &Path, blocks: &str) -> Command {
+    let program = tithe(folder);
+    let place = Path::new(program.get_program()).parent().unwrap().to_owned();
+    let paths = env::var_os("PATH").unwrap_or_default();
+    let paths = env::join_paths(std::iter::once(place).chain(env::split_paths(&paths))).unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-euc", blocks]).current_dir(folder).env("PATH", paths);
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    // PGHOST and its like are about other databases.
+    for (name, _) in env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"PG")) {
+        shell.env_remove(name);
+    }
+    shell
 }
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -118,6 +118,9 @@ impl Chunks {
                     () = tokio::time::sleep(Duration::from_micros(micros)) => {}
                     () = self.released.cancelled() => {}
                 }
+            } else if at > 0 {
+                // What there is is sent before the next chunk: otherwise all of them would go in a few packets.
+                tokio::task::yield_now().await;
             }
             // The time, so that the reader knows how long it was under way.
             let head = head();

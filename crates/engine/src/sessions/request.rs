@@ -6,7 +6,6 @@ use super::request_finish::{FinishedRequest, RenderRequest, RequestOutcome, Sess
 use super::service::Sessions;
 use super::steps::account_of;
 use crate::books::Refusal;
-use crate::books::rows::{self, RowKind};
 use crate::committer::CommitError;
 use crate::error::EngineError;
 use crate::error_chain::chain;
@@ -139,7 +138,6 @@ impl Sessions {
             return Err(EngineError::KeyModel { model: model.name.clone() });
         }
         let _understood = self.quotes.targets(&model.name, prompt.as_chat())?;
-        let session = self.session_to_work_for(access.session).await?;
         let evaluated = prompt.as_text().filter(|_| self.core.settings.session_evaluation);
         if evaluated.is_some() {
             self.quotes.check_backend(&model.name)?;
@@ -177,7 +175,7 @@ impl Sessions {
                 idempotency: idempotency.clone(),
             };
             match self.core.committer.commit(begin).await {
-                Ok(SessionRequestBegun::New { left }) => {
+                Ok(SessionRequestBegun::New { session, left }) => {
                     info!(
                         session_id = %session.id,
                         session_request_id = %id,
@@ -191,8 +189,17 @@ impl Sessions {
                     let request = SessionRequest { keys, ..request };
                     let cover = quotes.cover(limit, grows.then_some(left), model.tokenizer);
                     let (cover, keys, held) = (Arc::new(cover), access.keys, AtomicU64::new(limit.get()));
-                    let running =
-                        Running { request, keys, session, prompt, quotes, cover, held, client, key };
+                    let running = Running {
+                        request,
+                        keys,
+                        session: *session,
+                        prompt,
+                        quotes,
+                        cover,
+                        held,
+                        client,
+                        key,
+                    };
                     return Ok(Begun::Running(Box::new(running)));
                 }
                 Ok(SessionRequestBegun::Replayed(response)) => {
@@ -218,8 +225,9 @@ impl Sessions {
                     };
                     output = shorter;
                 }
-                Err(CommitError::Refused(Refusal::Session(refused))) => {
-                    return Err(EngineError::SessionState(refused));
+                Err(CommitError::Refused(Refusal::Session(state))) => {
+                    self.check_paid(access.session, state).await?;
+                    refused = EngineError::SessionState(state);
                 }
                 // The same first try has begun a moment ago: this is another one.
                 Err(CommitError::Refused(Refusal::RequestInProgress))
@@ -234,15 +242,13 @@ impl Sessions {
         Err(refused)
     }
 
-    /// An active session. If its deposit is not paid as far as is known, the wallet is asked: the customer may have paid a moment ago.
-    async fn session_to_work_for(&self, id: SessionId) -> Result<Session, EngineError> {
-        let stored = self.core.ports.store.session(id).await?;
-        let mut session = stored.ok_or_else(|| EngineError::not_found(rows::Sessions::NAME, &id))?;
-        if session.check_active() == Err(SessionError::NotActive(StateName::AwaitingPayment)) {
-            session = self.view(id).await?.session;
+    /// Whether a session that was refused for its state is active after all: if its deposit was not paid as far as was known, the wallet is
+    /// asked, because the customer may have paid a moment ago.
+    async fn check_paid(&self, id: SessionId, refused: SessionError) -> Result<(), EngineError> {
+        if refused != SessionError::NotActive(StateName::AwaitingPayment) {
+            return Err(EngineError::SessionState(refused));
         }
-        session.check_active().map_err(EngineError::SessionState)?;
-        Ok(session)
+        self.view(id).await?.session.check_active().map_err(EngineError::SessionState)
     }
 
     /// Evaluates the request and does the work.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tithe_ledger::{Hold, HoldId};
 use tithe_money::Msats;
 use tithe_paywall::KeyId;
-use tithe_sessions::{PresentedKey, SessionKey, SessionRequest};
+use tithe_sessions::{PresentedKey, Session, SessionKey, SessionRequest};
 
 /// Begins a request of a session: holds its limit, which may grow ([`SessionRequestExtend`](super::SessionRequestExtend)), records it, and
 /// begins its idempotency key.
@@ -30,6 +30,8 @@ pub struct SessionRequestBegin {
 pub enum SessionRequestBegun {
     /// The request has begun.
     New {
+        /// The session.
+        session: Box<Session>,
         /// The amount that its hold could grow by now: what the balance and the limits of its keys leave.
         left: Msats,
     },
@@ -72,11 +74,12 @@ impl Command for SessionRequestBegin {
         books.hold_write(hold, account)?;
         let used = session.used(now);
         if used != session {
-            books.rows.sessions.put(used)?;
+            books.rows.sessions.put(used.clone())?;
         }
         let keys = books.session_keys_reserve(request, &self.keys, session.webhook.is_some())?;
         books.rows.session_requests.put(SessionRequest { keys, ..request.clone() })?;
-        Ok(SessionRequestBegun::New { left: books.session_left(session.id, &self.keys)? })
+        let left = books.session_left(session.id, &self.keys)?;
+        Ok(SessionRequestBegun::New { session: Box::new(used), left })
     }
 }
 

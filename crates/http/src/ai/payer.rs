@@ -63,8 +63,7 @@ pub(crate) async fn have_embedded(
 
 /// The output limit of a model that is offered for this.
 fn output_limit(state: &AppState, model: &str, wanted: Purpose) -> Result<u64, Problem> {
-    let mut models = state.engine.quotes.offered_models();
-    let known = models.find(|offered| offered.name == model).ok_or_else(|| Problem::unknown_model(model))?;
+    let known = state.engine.quotes.offered_model(model).ok_or_else(|| Problem::unknown_model(model))?;
     match known.check_purpose(wanted) {
         Ok(()) => Ok(known.max_output_tokens.max(1)),
         Err(wrong) => {

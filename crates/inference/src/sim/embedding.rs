@@ -55,7 +55,9 @@ fn of_words<T: AsRef<[u8]>>(words: impl IntoIterator<Item = T>, dimensions: usiz
     }
     let length = sum.iter().map(|number| number * number).sum::<f32>().sqrt();
     if length > 0.0 {
-        sum.iter_mut().for_each(|number| *number /= length);
+        for number in &mut sum {
+            *number /= length;
+        }
     }
     sum
 }

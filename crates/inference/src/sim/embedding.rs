@@ -55,12 +55,14 @@ fn of_words<T: AsRef<[u8]>>(words: impl IntoIterator<Item = T>, dimensions: usiz
     }
     let length = sum.iter().map(|number| number * number).sum::<f32>().sqrt();
     if length > 0.0 {
-        sum.iter_mut().for_each(|number| *number /= length);
+        for number in &mut sum {
+            *number /= length;
+        }
     }
     sum
 }
 
-/// Numbers between -1 and 1 that only depend on the word: SplitMix64, seeded with the word's FNV-1a hash.
+/// Numbers between -1 and 1 that only depend on the word: `SplitMix64`, seeded with the word's FNV-1a hash.
 fn numbers(word: &[u8]) -> impl Iterator<Item = f32> {
     let hash = word.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)

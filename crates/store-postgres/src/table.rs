@@ -155,8 +155,8 @@ table! {
 table! {
     HoldRow in "holds", locked by "holds.id";
     key { id: text }
-    fixed { account: text, amount_msats: bigint, created_at: bigint }
-    changing { state: text, lease_until: bigint, charged_msats: bigint, updated_at: bigint }
+    fixed { account: text, created_at: bigint }
+    changing { amount_msats: bigint, state: text, lease_until: bigint, charged_msats: bigint, updated_at: bigint }
 }
 
 table! {
@@ -235,9 +235,9 @@ table! {
 table! {
     SessionRequestRow in "session_requests", locked by "session_requests.id";
     key { id: text }
-    fixed { session_id: text, model: text, limit_msats: bigint, key_ids: text, created_at: bigint }
+    fixed { session_id: text, model: text, key_ids: text, created_at: bigint }
     changing {
-        state: text, cost_msats: bigint, charged_msats: bigint, absorbed_msats: bigint,
+        limit_msats: bigint, state: text, cost_msats: bigint, charged_msats: bigint, absorbed_msats: bigint,
         actual_input_tokens: bigint, actual_cached_input_tokens: bigint, actual_output_tokens: bigint, actual_buckets: text, backend: text,
         usage_estimated: boolean, finish_reason: text, reason: text, updated_at: bigint, result: text,
         text_deleted_at: bigint
@@ -354,10 +354,10 @@ mod tests {
         );
         assert_eq!(
             update_sql::<HoldRow>(1),
-            "UPDATE holds SET state = given.state, lease_until = given.lease_until, \
+            "UPDATE holds SET amount_msats = given.amount_msats, state = given.state, lease_until = given.lease_until, \
              charged_msats = given.charged_msats, updated_at = given.updated_at \
-             FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[]) \
-             AS given (id, state, lease_until, charged_msats, updated_at) WHERE holds.id = given.id"
+             FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[]) \
+             AS given (id, amount_msats, state, lease_until, charged_msats, updated_at) WHERE holds.id = given.id"
         );
         assert!(
             update_sql::<IdempotencyRow>(1)

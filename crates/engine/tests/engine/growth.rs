@@ -203,10 +203,13 @@ async fn every_msat_of_what_was_generated_is_charged_or_uncollected() {
     let mut dry = 0;
     for round in 0..80 {
         let mut scene = Scene::open().await;
-        scene.settings.margin = BasisPoints::new(u32::try_from(random(0, 12_000)).unwrap()).unwrap();
+        scene.settings.margin = BasisPoints::new(u32::try_from(random(0, 30_000)).unwrap()).unwrap();
         let server = scene.server();
-        let session = session(&scene, &server, random(100, 300)).await;
-        let (count, tokens) = (usize::try_from(random(1, 80)).unwrap(), random(1, 200));
+        let session = session(&scene, &server, random(100, 200)).await;
+        // A backend keeps the limit that it is given, by its own count, which is ours here.
+        let count = random(1, 80);
+        let tokens = random(1, MOST / count + 1);
+        let count = usize::try_from(count).unwrap();
         let answer = pieces(count, usize::try_from(tokens).unwrap());
         let generated = |pieces: usize| Tokenizer::O200kBase.count(&answer[..pieces].concat());
         let reported = output(generated(count));

@@ -215,7 +215,7 @@ async fn a_session_that_is_closed_in_mid_stream_pays_for_what_was_held() {
         gate.reached().await;
         let path = format!("/api/sessions/{}/close", session.id);
         let close = app.request(reqwest::Method::POST, &path).body("{}");
-        app.send(close.header("Authorization", format!("Bearer {}", session.macaroon))).await.ok(200);
+        app.send(close.header("Authorization", format!("Bearer {}", session.macaroon))).await.ok(202);
         gate.open();
     };
     let (answer, ()) = tokio::join!(asking, closing);

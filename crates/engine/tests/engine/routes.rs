@@ -109,6 +109,7 @@ async fn sells(server: &Server) -> bool {
 async fn a_model_is_sold_while_one_of_its_targets_works() {
     let (mut scene, other) = routed().await;
     scene.settings.probe_backend = true;
+    scene.settings.readiness_interval = Duration::ZERO;
     // The models of the settings that have no route run on the main backend alone.
     scene.settings.offered_models.clear();
     let refuses = || Answer::of(&[], Ends::Misconfigured);
@@ -127,7 +128,6 @@ async fn a_model_is_sold_while_one_of_its_targets_works() {
     let id = server.create("hello").await;
     scene.pay_evaluation(id).await;
     eventually("nothing is sold", async || (!sells(&server).await).then_some(())).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(server.engine.readiness().await.backend, Some(false));
     eventually("it is sold again", async || sells(&server).await.then_some(())).await;
     assert_eq!(scene.pay_through_work(id).await.state.name(), StateName::Complete);

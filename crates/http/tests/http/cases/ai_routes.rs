@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tithe_chat::{Api, Finish};
 use tithe_engine::Settings;
 use tithe_engine::inference::{Inference, Route, RouteTarget, Routes};
+use tithe_paywall::{Caveat, Macaroon};
 use tithe_pricing::{Catalogue, Usage};
 
 const USED: Usage = Usage { input_tokens: 120, cached_input_tokens: 20, output_tokens: 40, ..Usage::ZERO };
@@ -215,7 +216,7 @@ async fn a_repetition_says_the_same_and_asks_nobody() {
 }
 
 #[tokio::test]
-async fn the_list_has_the_dearest_price_and_a_key_is_for_the_customers_name() {
+async fn the_list_has_the_dearest_price_and_the_smallest_limits() {
     let two = Two::new();
     let models = two.app.ai_get("none", "/v1/models").await.ok(200);
     let of = |id: &str| models["data"].as_array().unwrap().iter().find(|model| model["id"] == id).unwrap();
@@ -224,6 +225,27 @@ async fn the_list_has_the_dearest_price_and_a_key_is_for_the_customers_name() {
     assert_eq!(of(ALIAS)["max_output_tokens"], 4096);
     let read = two.app.ai_get("none", &format!("/v1/models/{ALIAS}")).await.ok(200);
     assert_eq!(read, *of(ALIAS));
+}
+
+#[tokio::test]
+async fn a_key_is_narrowed_to_the_customers_name() {
+    let two = Two::new();
+    let session = two.app.ai_session(5_000).await;
+    let key = Macaroon::parse(&session.macaroon).unwrap();
+    let key = key.narrow(&Caveat::models([ALIAS]).unwrap()).unwrap().encode();
+    let ask = async |model: &str| {
+        let mut asked = body(Wire::Chat, false);
+        asked["model"] = model.into();
+        let request = two.app.ai_request(Wire::Chat, &asked);
+        two.app.ai_send(request.header("Authorization", format!("Bearer {key}"))).await
+    };
+    two.main.say(failing(Ends::Away));
+    two.other.say(answer(USED));
+    assert_eq!(ask(ALIAS).await.status, 200);
+    // Not even for the models that it stands for.
+    for model in ["sim-small", "sim-large"] {
+        Wire::Chat.refused(&ask(model).await, 403);
+    }
 }
 
 #[tokio::test]

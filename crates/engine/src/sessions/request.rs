@@ -7,7 +7,6 @@ use super::request_renew::SessionRequestRenew;
 use super::service::Sessions;
 use super::steps::account_of;
 use crate::books::Refusal;
-use crate::books::rows::{self, RowKind};
 use crate::committer::CommitError;
 use crate::error::EngineError;
 use crate::error_chain::chain;
@@ -129,7 +128,6 @@ impl Sessions {
         if access.models.as_ref().is_some_and(|models| !models.contains(&model.name)) {
             return Err(EngineError::KeyModel { model: model.name.clone() });
         }
-        let session = self.session_to_work_for(access.session).await?;
         let evaluated = prompt.as_text().filter(|_| self.core.settings.session_evaluation);
         if evaluated.is_some() {
             self.quotes.check_backend(&model.name)?;
@@ -164,7 +162,7 @@ impl Sessions {
                 idempotency: idempotency.clone(),
             };
             match self.core.committer.commit(begin).await {
-                Ok(SessionRequestBegun::New) => {
+                Ok(SessionRequestBegun::New { session }) => {
                     info!(
                         session_id = %session.id,
                         session_request_id = %id,
@@ -176,7 +174,7 @@ impl Sessions {
                     let key = idempotency.map(|request| request.id);
                     client.begun.cancel();
                     let request = SessionRequest { keys, ..request };
-                    let running = Running { request, session, prompt, quotes, client, key };
+                    let running = Running { request, session: *session, prompt, quotes, client, key };
                     return Ok(Begun::Running(Box::new(running)));
                 }
                 Ok(SessionRequestBegun::Replayed(response)) => {
@@ -202,8 +200,9 @@ impl Sessions {
                     quotes.work = Quotes::work(model, prompt.as_chat(), Some(output), &terms)?;
                     refused = EngineError::KeyLimit(reached);
                 }
-                Err(CommitError::Refused(Refusal::Session(refused))) => {
-                    return Err(EngineError::SessionState(refused));
+                Err(CommitError::Refused(Refusal::Session(state))) => {
+                    self.check_paid(access.session, state).await?;
+                    refused = EngineError::SessionState(state);
                 }
                 // The same first try has begun a moment ago: this is another one.
                 Err(CommitError::Refused(Refusal::RequestInProgress))
@@ -218,15 +217,13 @@ impl Sessions {
         Err(refused)
     }
 
-    /// An active session. If its deposit is not paid as far as is known, the wallet is asked: the customer may have paid a moment ago.
-    async fn session_to_work_for(&self, id: SessionId) -> Result<Session, EngineError> {
-        let stored = self.core.ports.store.session(id).await?;
-        let mut session = stored.ok_or_else(|| EngineError::not_found(rows::Sessions::NAME, &id))?;
-        if session.check_active() == Err(SessionError::NotActive(StateName::AwaitingPayment)) {
-            session = self.view(id).await?.session;
+    /// Whether a session that was refused for its state is active after all: if its deposit was not paid as far as was known, the wallet is
+    /// asked, because the customer may have paid a moment ago.
+    async fn check_paid(&self, id: SessionId, refused: SessionError) -> Result<(), EngineError> {
+        if refused != SessionError::NotActive(StateName::AwaitingPayment) {
+            return Err(EngineError::SessionState(refused));
         }
-        session.check_active().map_err(EngineError::SessionState)?;
-        Ok(session)
+        self.view(id).await?.session.check_active().map_err(EngineError::SessionState)
     }
 
     /// Renews the hold, and the lease of the idempotency key, for as long as they are ours; returns when they no longer are.

@@ -8,7 +8,7 @@ use crate::records::{IdempotencyRequest, StoredResponse};
 use std::time::Duration;
 use tithe_ledger::{Hold, HoldId};
 use tithe_paywall::KeyId;
-use tithe_sessions::{PresentedKey, SessionKey, SessionRequest};
+use tithe_sessions::{PresentedKey, Session, SessionKey, SessionRequest};
 
 /// Begins a request of a session: holds the most that it can cost, records it, and begins its idempotency key.
 #[derive(Debug, Clone)]
@@ -27,7 +27,10 @@ pub struct SessionRequestBegin {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionRequestBegun {
     /// The request has begun.
-    New,
+    New {
+        /// The session.
+        session: Box<Session>,
+    },
     /// The request was answered before; nothing has changed.
     Replayed(StoredResponse),
 }
@@ -66,11 +69,11 @@ impl Command for SessionRequestBegin {
         books.hold_write(hold, account)?;
         let used = session.used(now);
         if used != session {
-            books.rows.sessions.put(used)?;
+            books.rows.sessions.put(used.clone())?;
         }
         let keys = books.session_keys_reserve(request, &self.keys, session.webhook.is_some())?;
         books.rows.session_requests.put(SessionRequest { keys, ..request.clone() })?;
-        Ok(SessionRequestBegun::New)
+        Ok(SessionRequestBegun::New { session: Box::new(used) })
     }
 }
 

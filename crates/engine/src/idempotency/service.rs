@@ -86,13 +86,16 @@ impl Idempotency {
         })
     }
 
-    /// How a request goes on that may have been done before. A repetition waits while the first try still runs; a first try that is the
-    /// same as one that still runs is done without a key.
+    /// How a request goes on that may have been done before. A repetition waits while the first try still runs.
     ///
     /// # Errors
     /// As [`Self::stored`].
     pub(crate) async fn attach(&self, request: Option<IdempotencyRequest>) -> Result<Attached, EngineError> {
         let Some(request) = request else { return Ok(Attached::Begin(None)) };
+        if request.origin == KeyOrigin::FirstTry {
+            // Every request of an SDK is one, and its own command says all that would be read here.
+            return Ok(Attached::Begin(Some(request)));
+        }
         let mut wait = ATTACHED_INTERVAL;
         loop {
             let seen = match (self.seen(&request).await, request.origin) {
@@ -101,10 +104,7 @@ impl Idempotency {
                 (Err(EngineError::RequestInProgress), KeyOrigin::Client) => {
                     return Ok(Attached::Begin(Some(request)));
                 }
-                (Err(EngineError::RequestInProgress), KeyOrigin::FirstTry) => {
-                    return Ok(Attached::Begin(None));
-                }
-                (Err(EngineError::RequestInProgress), KeyOrigin::Repetition) => {
+                (Err(EngineError::RequestInProgress), KeyOrigin::FirstTry | KeyOrigin::Repetition) => {
                     tokio::time::sleep(wait).await;
                     wait = wait.saturating_mul(2).min(ATTACHED_INTERVAL_MAX);
                     continue;
@@ -112,9 +112,7 @@ impl Idempotency {
                 (Err(failure), _) => return Err(failure),
             };
             return Ok(match seen {
-                Seen::Answered(response) if request.origin != KeyOrigin::FirstTry => {
-                    Attached::Answered(response)
-                }
+                Seen::Answered(response) => Attached::Answered(response),
                 _ => Attached::Begin(Some(request)),
             });
         }

@@ -56,8 +56,18 @@ impl Quotes {
 
     /// The models that customers may choose, by name.
     pub fn offered_models(&self) -> impl Iterator<Item = &Model> {
-        let models = self.core.ports.catalogue.models();
-        models.filter(|model| self.work_model(Some(&model.name)).is_ok())
+        self.core.ports.catalogue.models().filter(|model| self.is_offered(&model.name))
+    }
+
+    /// The model of this name, if customers may choose it.
+    #[must_use]
+    pub fn offered_model(&self, name: &str) -> Option<&Model> {
+        self.core.ports.catalogue.model(name).filter(|model| self.is_offered(&model.name))
+    }
+
+    fn is_offered(&self, name: &str) -> bool {
+        let settings = &self.core.settings;
+        name == settings.work_model || settings.offered_models.contains(name)
     }
 
     /// The tokens of a chat, counted for a model.
@@ -95,9 +105,7 @@ impl Quotes {
     pub(crate) fn work_model(&self, wanted: Option<&str>) -> Result<&Model, RequestError> {
         let settings = &self.core.settings;
         let name = wanted.unwrap_or(&settings.work_model);
-        let offered = name == settings.work_model || settings.offered_models.contains(name);
-        let model = self.core.ports.catalogue.model(name).filter(|_| offered);
-        model.ok_or_else(|| {
+        self.offered_model(name).ok_or_else(|| {
             let mut offered: Vec<&str> = settings.offered_models.iter().map(String::as_str).collect();
             if !settings.offered_models.contains(&settings.work_model) {
                 offered.push(&settings.work_model);

@@ -34,13 +34,11 @@ pub(crate) async fn have_answered(
     wire: Box<dyn Wire>,
 ) -> Result<HttpResponse, Problem> {
     let Asked { model, chat, is_stream } = asked;
-    let mut models = state.engine.quotes.offered_models();
-    let Some(known) = models.find(|offered| offered.name == model) else {
+    let Some(known) = state.engine.quotes.offered_model(&model) else {
         return Err(Problem::unknown_model(&model));
     };
     // What a client says is the most that it can use: less is offered without a word.
     let max_output_tokens = chat.max_output_tokens.map(|most| most.clamp(1, known.max_output_tokens));
-    drop(models);
     let key = idempotency::read_or_derive(request, body, state.engine.settings())?;
     let incoming = Incoming::with_body(request, body, None)?.with_bearer().with_api_key();
     let (id, created) = (state.engine.new_id(), state.engine.ports().clock.now().unix_micros() / 1_000_000);

@@ -76,7 +76,7 @@ pub(crate) async fn count_tokens(
     let bytes = body::read_up_to(AI_LIMIT, &request, payload).await?;
     let CountTokensRequest { model, chat } =
         CountTokensRequest::decode(&bytes, headers(&request)).map_err(invalid)?;
-    if !state.engine.quotes.offered_models().any(|offered| offered.name == model) {
+    if state.engine.quotes.offered_model(&model).is_none() {
         return Err(Problem::unknown_model(&model));
     }
     let mut out = Vec::new();

@@ -30,6 +30,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How much of an answer is sent at once, in bytes, unless it came at once.
 const PIECE_BYTES_MAX: usize = 16 * 1024;
 
+/// What most pieces take on the wire, in bytes, so that they are written without growing the buffer.
+const PIECE_ON_WIRE: usize = 512;
+
 type Working = JoinHandle<Result<KeyedResponse, Problem>>;
 
 /// What the responses to a request look like.
@@ -141,7 +144,7 @@ struct Sending<F> {
 impl<F: AnswerFormat> Sending<F> {
     /// What is to be sent next, and whether more may follow.
     async fn next(mut self) -> (Bytes, Option<Self>) {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(PIECE_ON_WIRE);
         loop {
             let next = match self.first.take() {
                 Some(first) => Some(first),

@@ -35,15 +35,27 @@ pub(crate) struct Parser {
 }
 
 impl Parser {
-    /// Adds bytes to the input.
+    /// Adds bytes to the input. A line that is whole in them is read where it is; only what may go on in the next bytes is kept.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
-        for &byte in bytes {
-            let after_cr = std::mem::replace(&mut self.after_cr, byte == b'\r');
-            match byte {
-                b'\n' if after_cr => {}
-                b'\n' | b'\r' => self.end_line()?,
-                _ if self.line.len() >= LINE_BYTES_MAX => return Err(TooLong),
-                _ => self.line.push(byte),
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if std::mem::take(&mut self.after_cr)
+                && let Some(after) = rest.strip_prefix(b"\n")
+            {
+                rest = after;
+                continue;
+            }
+            let Some(end) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
+                return self.keep(rest);
+            };
+            let (line, after) = rest.split_at(end);
+            self.after_cr = after.starts_with(b"\r");
+            rest = after.get(1..).unwrap_or_default();
+            if self.line.is_empty() {
+                self.read_line(line)?;
+            } else {
+                self.keep(line)?;
+                self.end_line()?;
             }
         }
         Ok(())
@@ -64,10 +76,29 @@ impl Parser {
         self.ready.pop_front()
     }
 
+    /// Adds to the line that is not whole yet.
+    fn keep(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
+        if self.line.len().saturating_add(bytes.len()) > LINE_BYTES_MAX {
+            return Err(TooLong);
+        }
+        self.line.extend_from_slice(bytes);
+        Ok(())
+    }
+
     fn end_line(&mut self) -> Result<(), TooLong> {
+        let mut line = std::mem::take(&mut self.line);
+        let read = self.read_line(&line);
+        line.clear();
+        self.line = line;
+        read
+    }
+
+    fn read_line(&mut self, line: &[u8]) -> Result<(), TooLong> {
+        if line.len() > LINE_BYTES_MAX {
+            return Err(TooLong);
+        }
         // A character may be split between two pieces, never between two lines.
-        let line = std::mem::take(&mut self.line);
-        let line = String::from_utf8_lossy(&line);
+        let line = String::from_utf8_lossy(line);
         let first = !std::mem::replace(&mut self.begun, true);
         let line = if first { line.strip_prefix('\u{feff}').unwrap_or(&line) } else { &line };
         if line.is_empty() {

@@ -2,6 +2,7 @@
 
 use super::Limits;
 use crate::failure::BackendFailure;
+use bytes::Bytes;
 use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use std::time::Duration;
@@ -21,7 +22,7 @@ pub(crate) struct Answer {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Piece {
     /// Bytes.
-    Bytes(Vec<u8>),
+    Bytes(Bytes),
     /// The end.
     End,
     /// The time for the whole response is over.
@@ -55,7 +56,7 @@ impl Answer {
     pub(crate) async fn piece(&mut self) -> Result<Piece, InferenceError> {
         let by = self.deadline.min(Instant::now() + self.idle);
         match timeout_at(by, self.response.chunk()).await {
-            Ok(Ok(Some(piece))) => Ok(Piece::Bytes(piece.into())),
+            Ok(Ok(Some(piece))) => Ok(Piece::Bytes(piece)),
             Ok(Ok(None)) => Ok(Piece::End),
             Ok(Err(error)) => Err(BackendFailure::Broken(error.without_url()).interrupted()),
             Err(_elapsed) if by == self.deadline => Ok(Piece::OutOfTime),

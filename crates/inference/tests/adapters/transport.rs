@@ -381,3 +381,32 @@ async fn an_error_in_a_stream_is_told_by_its_type_until_words_are_out() {
         assert_eq!(kind(&end.unwrap_err()), "failed");
     }
 }
+
+/// With Nagle's algorithm, the rest of a request waits until the backend has acknowledged its beginning: for 40 ms and more.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_is_sent_to_a_backend_never_waits_for_an_acknowledgement() {
+    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+    use std::net::TcpStream;
+
+    let chunk: &[u8] = b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+    let block: &[u8] = b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\
+        \"delta\":{\"type\":\"text_delta\",\"text\":\"a\"}}\n\n";
+    for (nth, piece) in [chunk, block].into_iter().enumerate() {
+        let server = raw_server::stream(&[piece], Then::Stall).await;
+        let backend = backends(&server.url).into_iter().nth(nth).unwrap();
+        let mut stream = backend.stream(&ask("hello")).await.unwrap();
+        stream.next().await.unwrap().unwrap();
+        // The connection is one of this process's own files.
+        let ourselves = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+        let files = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        let ends = files.filter_map(|file| {
+            let number = file.file_name().to_str()?.parse().ok()?;
+            let end = TcpStream::from(pidfd_getfd(&ourselves, number, PidfdGetfdFlags::empty()).ok()?);
+            (format!("http://{}", end.peer_addr().ok()?) == server.url).then_some(end)
+        });
+        let ends: Vec<TcpStream> = ends.collect();
+        assert_eq!(ends.len(), 1, "{ends:?}");
+        assert!(ends.iter().all(|end| end.nodelay().unwrap()));
+    }
+}

@@ -77,3 +77,27 @@ async fn an_oversized_body_is_rejected_before_it_is_complete() {
     tokio::time::timeout(Duration::from_secs(10), read).await.unwrap().unwrap();
     assert_eq!(&answer, b"HTTP/1.1 413");
 }
+
+/// With Nagle's algorithm, a small part of a stream waits until the client has acknowledged the part before it: for 40 ms and more.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_is_sent_to_clients_never_waits_for_an_acknowledgement() {
+    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+    use std::net::TcpStream;
+
+    let app = TestApp::standing();
+    let mut client = tokio::net::TcpStream::connect(app.address).await.unwrap();
+    client.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    client.read_exact(&mut [0; 12]).await.unwrap();
+    // The server runs in this process: its end of the connection is one of the process's own files.
+    let ourselves = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+    let files = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let ends = files.filter_map(|file| {
+        let number = file.file_name().to_str()?.parse().ok()?;
+        let end = TcpStream::from(pidfd_getfd(&ourselves, number, PidfdGetfdFlags::empty()).ok()?);
+        (end.peer_addr().ok()? == client.local_addr().unwrap()).then_some(end)
+    });
+    let ends: Vec<TcpStream> = ends.collect();
+    assert_eq!(ends.len(), 1, "{ends:?}");
+    assert!(ends[0].nodelay().unwrap());
+}

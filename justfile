@@ -132,6 +132,7 @@ test-deploy which="long":
 
 # Measure debits against the floor of the database; `just bench --help` lists what else
 bench *args:
+    {{ if args =~ '^api' { "cargo build --release --package tithe" } else { "true" } }}
     cargo run --release --package tithe-bench -- {{ args }}
 
 # All that CI does

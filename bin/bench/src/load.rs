@@ -3,7 +3,7 @@
 //! It is lean because it shares the cores with the server that it measures.
 
 use crate::figures::Figures;
-use crate::{fixture, server};
+use crate::{api, fixture, server};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -48,6 +48,10 @@ pub(crate) enum Target {
     Trivial,
     /// Charges with a token of another session: 401.
     Refused,
+    /// Chat completions, each paid for by a random session.
+    Chat,
+    /// Chat completions, from the mock upstream itself.
+    ChatAlone,
 }
 
 /// The results.
@@ -106,7 +110,8 @@ pub(crate) fn run(options: &Options) {
     println!("{}", serde_json::to_string(&load).unwrap());
 }
 
-async fn generate(options: &Options) -> Load {
+/// The tokens of the sessions.
+pub(crate) fn tokens(target: Target, sessions: u32) -> Arc<[Vec<u8>]> {
     let claims = server::tokens();
     let identities = IdentityTokens::new(
         &server::secrets(),
@@ -114,24 +119,26 @@ async fn generate(options: &Options) -> Load {
         Duration::from_hours(24),
     );
     let now = SystemClock.now();
-    let shift = u32::from(options.target == Target::Refused);
-    let token = |number| match options.target {
+    let shift = u32::from(target == Target::Refused);
+    let token = |number| match target {
         Target::Free | Target::Halves => identities.issue(fixture::identity(number), now).text,
-        Target::Session => fixture::macaroon(server::SECRET.as_bytes(), number),
+        Target::Session | Target::Chat | Target::ChatAlone => {
+            fixture::macaroon(server::SECRET.as_bytes(), number)
+        }
         _ => claims.token(fixture::session_id(number + shift)),
     };
-    let tokens: Arc<[Vec<u8>]> = (0..options.sessions).map(|number| token(number).into_bytes()).collect();
+    (0..sessions).map(|number| token(number).into_bytes()).collect()
+}
+
+async fn generate(options: &Options) -> Load {
+    let tokens = tokens(options.target, options.sessions);
     let ready = Arc::new(Barrier::new(options.connections as usize + 1));
     let mut clients = JoinSet::new();
     for number in 0..options.connections {
         let stream = TcpStream::connect(options.address).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        let client = Client {
-            stream,
-            random: 0x9e37_79b9_7f4a_7c15 ^ (u64::from(std::process::id()) << 32) ^ u64::from(number + 1),
-            tokens: Arc::clone(&tokens),
-            target: options.target,
-        };
+        let client =
+            Client { stream, draw: Draw::new(number), tokens: Arc::clone(&tokens), target: options.target };
         clients.spawn(client.run(Arc::clone(&ready), Duration::from_secs(options.seconds)));
     }
     ready.wait().await;
@@ -147,9 +154,28 @@ async fn generate(options: &Options) -> Load {
 
 struct Client {
     stream: TcpStream,
-    random: u64,
+    draw: Draw,
     tokens: Arc<[Vec<u8>]>,
     target: Target,
+}
+
+/// Random numbers, by xorshift64*.
+pub(crate) struct Draw(u64);
+
+impl Draw {
+    /// Other numbers for each client of each process.
+    pub(crate) fn new(client: u32) -> Self {
+        Self(0x9e37_79b9_7f4a_7c15 ^ (u64::from(std::process::id()) << 32) ^ u64::from(client + 1))
+    }
+
+    /// A number below `end`.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        let high = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
+        high as usize % end
+    }
 }
 
 impl Client {
@@ -163,10 +189,13 @@ impl Client {
             Target::Session => ("/api/sessions/00000000-0000-0000-0000-000000000000/request", b"200"),
             Target::Trivial => ("/bench/trivial", b"200"),
             Target::Refused => ("/bench/charge", b"401"),
+            Target::Chat => ("/v1/chat/completions", b"200"),
+            Target::ChatAlone => (api::ALONE, b"200"),
         };
         let token = &self.tokens[0];
         let body = match self.target {
             Target::Session => WORK.to_owned(),
+            Target::Chat | Target::ChatAlone => api::whole_body(),
             _ => format!("{{\"session\":{:DIGITS$},\"amount\":1}}", 0),
         };
         let head = format!(
@@ -182,13 +211,15 @@ impl Client {
         ready.wait().await;
         let began = Instant::now();
         loop {
-            let session = self.draw();
+            let session = self.draw.below(self.tokens.len());
             request[token_at.clone()].copy_from_slice(&self.tokens[session]);
-            if self.target == Target::Session {
-                let id = fixture::session_id(session as u32).hyphenated().to_string();
-                request[PATH_AT..PATH_AT + id.len()].copy_from_slice(id.as_bytes());
-            } else {
-                write_number(&mut request[session_at.clone()], session);
+            match self.target {
+                Target::Session => {
+                    let id = fixture::session_id(session as u32).hyphenated().to_string();
+                    request[PATH_AT..PATH_AT + id.len()].copy_from_slice(id.as_bytes());
+                }
+                Target::Chat | Target::ChatAlone => {}
+                _ => write_number(&mut request[session_at.clone()], session),
             }
             let asked = Instant::now();
             if asked - began >= time {
@@ -210,15 +241,6 @@ impl Client {
                 others += 1;
             }
         }
-    }
-
-    /// A random session, by xorshift64*.
-    fn draw(&mut self) -> usize {
-        self.random ^= self.random >> 12;
-        self.random ^= self.random << 25;
-        self.random ^= self.random >> 27;
-        let high = self.random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        high as usize % self.tokens.len()
     }
 }
 

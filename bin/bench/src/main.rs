@@ -26,6 +26,8 @@
 //!   floor has one. With `--grants` the pool pays; otherwise the session, with the tithe.
 //! - `growth` measures what a debit costs as the tables grow, on databases of several sizes that are measured in turn; and what
 //!   an idle server costs, and how fast it starts, as jobs that nobody paid for pile up.
+//! - `api` measures `POST /v1/chat/completions` of the program `tithe` itself, against a mock upstream in the same run: whole
+//!   answers (hold, completion, settlement, committed), streams, and the memory of many open streams. The mock alone is the floor.
 //! - `rows` sells jobs, requests of sessions and plain requests over HTTP, and measures what each leaves in every table and index, how
 //!   its rows were updated, and how much it added to the WAL. The figures do not depend on the machine's speed.
 //! - `trivial` measures a trivial JSON response, and the refusal of an invalid credential.
@@ -52,6 +54,7 @@
     reason = "rates and latencies are for people"
 )]
 
+mod api;
 mod debit;
 mod expired;
 mod figures;
@@ -83,6 +86,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Measure {
+    /// Chat completions of the AI API, whole and streamed, against a mock upstream that is also measured alone; and open streams
+    Api(api::Options),
     /// Debits over HTTP against the floor of the database (the default)
     Debit(debit::Options),
     /// Grants from one pool over HTTP, by one or several servers, against the floor of the database
@@ -102,6 +107,12 @@ enum Measure {
     /// The load generator
     #[command(hide = true)]
     LoadInternal(load::Options),
+    /// The load generator of streams
+    #[command(hide = true)]
+    StreamLoadInternal(api::StreamLoad),
+    /// The mock upstream
+    #[command(hide = true)]
+    UpstreamInternal,
 }
 
 /// The number and length of the rounds.
@@ -118,6 +129,7 @@ struct Rounds {
 fn main() {
     let arguments = Arguments::parse();
     match arguments.measure.unwrap_or(Measure::Debit(arguments.debit)) {
+        Measure::Api(options) => api::run(&options),
         Measure::Debit(options) => debit::run(&options),
         Measure::Grants(options) => grants::run(&options),
         Measure::Growth(options) => growth::run(&options),
@@ -126,5 +138,7 @@ fn main() {
         Measure::Trivial(options) => trivial::run(&options),
         Measure::ServeInternal(options) => server::run(&options),
         Measure::LoadInternal(options) => load::run(&options),
+        Measure::StreamLoadInternal(options) => api::generate_streams(&options),
+        Measure::UpstreamInternal => api::serve_upstream(),
     }
 }

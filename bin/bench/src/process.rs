@@ -24,7 +24,12 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
-        let mut child = ourselves("serve-internal", arguments)
+        Self::run("serve-internal", arguments)
+    }
+
+    /// Starts another command of this program, which prints its address first and stops when its standard input is closed.
+    pub(crate) fn run<A: AsRef<OsStr>>(what: &str, arguments: impl IntoIterator<Item = A>) -> Self {
+        let mut child = ourselves(what, arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -39,7 +44,7 @@ impl Server {
 
     /// The CPU time that the server has used.
     pub(crate) fn cpu_seconds(&self) -> f64 {
-        Times::of(self.child.id()).own
+        cpu_seconds(self.child.id())
     }
 
     /// Stops the server and waits until it has stopped.
@@ -71,6 +76,32 @@ fn ourselves<A: AsRef<OsStr>>(what: &str, arguments: impl IntoIterator<Item = A>
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.arg(what).args(arguments);
     command
+}
+
+/// The CPU time that a process has used.
+pub(crate) fn cpu_seconds(id: u32) -> f64 {
+    Times::of(id).own
+}
+
+/// The memory of a process, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Memory {
+    /// All that is resident: also pages of the program itself, which other processes share.
+    pub(crate) resident: u64,
+    /// What no other process shares.
+    pub(crate) private: u64,
+}
+
+impl Memory {
+    pub(crate) fn of(id: u32) -> Self {
+        let rollup = std::fs::read_to_string(format!("/proc/{id}/smaps_rollup")).unwrap();
+        let sum = |names: &[&str]| {
+            let lines = rollup.lines().filter(|line| names.iter().any(|name| line.starts_with(name)));
+            let kib = lines.map(|line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap());
+            kib.sum::<u64>() * 1024
+        };
+        Self { resident: sum(&["Rss:"]), private: sum(&["Private_Clean:", "Private_Dirty:"]) }
+    }
 }
 
 /// The CPU time of this process, and of its children that have ended.

@@ -155,7 +155,8 @@ fn start(folder: &TempDir, url: &str, upstream: &Server) -> (Child, String) {
         ("TITHE_DATA_DIR", &data.display().to_string()),
         ("TITHE_DEV", "1"),
         ("TITHE_LISTEN", "127.0.0.1:0"),
-        ("TITHE_LOG", "warn"),
+        // The play wallet knows nothing of the sessions that the benchmark has opened.
+        ("TITHE_LOG", "warn,tithe_engine::reconciliation=off"),
         ("TITHE_TOKEN_SECRET", SECRET),
         ("TITHE_INFERENCE", "openai"),
         ("TITHE_INFERENCE_URL", &backend),

@@ -63,7 +63,7 @@ fn what_is_wrong_stops_the_start_and_names_the_file_the_row_and_the_field() {
     };
     let offered = [("TITHE_OFFERED_MODELS", "fast")];
     let production = [offered[0], ("TITHE_ENV", "production")];
-    let begins = "tithe: cannot use the routes in routes.toml (TITHE_ROUTES): ";
+    let begins = "tithe: cannot use the routes in routes.toml (TITHE_ROUTES)\n  because: ";
     for (routes, settings, message) in [
         (
             target("elsewhere", "sim-small"),

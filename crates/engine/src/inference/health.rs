@@ -240,7 +240,7 @@ impl BackendHealth {
             (Health::Works, Health::Works) => {}
             (_, Health::Works) => info!(backend, model, "the AI backend works again"),
             (Health::Refuses, Health::Refuses) => {
-                warn!(backend, model, error, "the AI backend still cannot work")
+                warn!(backend, model, error, "the AI backend still cannot work");
             }
             (_, Health::Refuses) => {
                 error!(

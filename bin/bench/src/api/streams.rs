@@ -133,16 +133,16 @@ async fn generate(options: &Options) -> Streamed {
 
 /// A connection on which one stream after the other is read.
 pub(super) struct Stream {
-    stream: TcpStream,
+    connection: TcpStream,
     asked: Instant,
     buffer: Vec<u8>,
 }
 
 impl Stream {
     pub(super) async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { stream, asked: Instant::now(), buffer: Vec::new() }
+        let connection = TcpStream::connect(address).await.unwrap();
+        connection.set_nodelay(true).unwrap();
+        Self { connection, asked: Instant::now(), buffer: Vec::new() }
     }
 
     /// Asks for a stream.
@@ -154,7 +154,7 @@ impl Stream {
         );
         let request = [head.as_bytes(), token, b"\r\n\r\n", body.as_bytes()].concat();
         self.asked = Instant::now();
-        self.stream.write_all(&request).await.unwrap();
+        self.connection.write_all(&request).await.unwrap();
     }
 
     /// Reads until the first chunk with text has come.
@@ -174,7 +174,7 @@ impl Stream {
     }
 
     async fn fill(&mut self) {
-        let read = self.stream.read_buf(&mut self.buffer).await.unwrap();
+        let read = self.connection.read_buf(&mut self.buffer).await.unwrap();
         assert_ne!(read, 0, "the server closed a connection: {}", String::from_utf8_lossy(&self.buffer));
     }
 

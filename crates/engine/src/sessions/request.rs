@@ -232,12 +232,11 @@ impl Sessions {
     /// Renews the hold, and the lease of the idempotency key, for as long as they are ours; returns when they no longer are.
     async fn keep(&self, running: &Running) {
         let lease = self.core.settings.lease;
-        let key_lease = self.core.settings.idempotency_lease.max(lease);
         let renew = SessionRequestRenew {
             request: running.request.id,
             session: running.request.session,
             lease,
-            key: running.key.clone().map(|key| (key, key_lease)),
+            key: running.key.clone().map(|key| (key, lease)),
         };
         loop {
             tokio::time::sleep(lease / 3).await;

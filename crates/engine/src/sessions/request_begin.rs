@@ -53,7 +53,8 @@ impl Command for SessionRequestBegin {
                 KeyBegun::New | KeyBegun::Resumed { .. } => {}
                 KeyBegun::Replayed(response) => return Ok(SessionRequestBegun::Replayed(response)),
             }
-            books.key_hold(&keyed.id, request.id.0, now + keyed.lease.max(self.lease))?;
+            // It is renewed with the hold: whoever repeats the request waits no longer than what it held is held.
+            books.key_hold(&keyed.id, request.id.0, now + self.lease)?;
         }
         let session = books.session(request.session)?;
         session.check_active()?;

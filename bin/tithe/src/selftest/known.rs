@@ -1,5 +1,6 @@
 //! What earlier checks have learned, for those that build on them.
 
+use super::ai::{Reply, Wire};
 use super::bill::Bill;
 use super::install::Credits;
 use super::outcome::{Checked, Stop};
@@ -36,6 +37,7 @@ pub(super) struct Known {
     pub(super) closed_refund: Option<u64>,
     pub(super) bootstrap: Option<Bootstrap>,
     pub(super) included: Option<IncludedRequest>,
+    pub(super) ai: Option<AiCustomer>,
 }
 
 /// An identity that has logged in.
@@ -123,6 +125,31 @@ pub(super) struct IncludedRequest {
     pub(super) reply: super::answer::Answer,
     /// What the install should have left.
     pub(super) left: Credits,
+}
+
+/// A customer of the AI API.
+#[derive(Clone, Default)]
+pub(super) struct AiCustomer {
+    /// The model that is asked.
+    pub(super) model: String,
+    /// The balance before the first request, in msats.
+    pub(super) before_msats: u64,
+    /// The sum of what the answers said they cost, in msats.
+    pub(super) said_msats: u64,
+    /// What was asked, and can be repeated.
+    pub(super) asked: Vec<AiAsked>,
+}
+
+/// A request of the AI API that was answered.
+#[derive(Clone)]
+pub(super) struct AiAsked {
+    pub(super) wire: Wire,
+    pub(super) body: Value,
+    /// The idempotency key of a whole answer. A stream was asked for as SDKs do, which have none.
+    pub(super) key: Option<String>,
+    /// The id of its record.
+    pub(super) id: String,
+    pub(super) reply: Reply,
 }
 
 /// Something that an earlier check has learned.

@@ -1,5 +1,6 @@
 //! `tithe selftest`: checks any Tithe server against the HTTP contract, as a customer who knows nothing else.
 
+mod ai;
 mod answer;
 mod api;
 mod bill;

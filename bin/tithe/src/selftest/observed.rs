@@ -1,5 +1,6 @@
 //! What every answer must have, noted while the checks run.
 
+use super::ai;
 use super::answer::Answer;
 use super::excerpt;
 use serde_json::Value;
@@ -59,6 +60,9 @@ impl Observed {
 
 /// How a problem differs from the documented shape: what was expected, and what came.
 fn shape_fault(answer: &Answer) -> Option<(String, String)> {
+    if ai::is_asked(answer) {
+        return ai::shape_fault(answer);
+    }
     let kind = answer.header("content-type").unwrap_or("none");
     if !kind.starts_with("application/problem+json") {
         let expected = format!("status {} to have Content-Type: application/problem+json", answer.status);

@@ -7,6 +7,7 @@
     reason = "a panic is how a test fails"
 )]
 
+mod ai_kills;
 mod api;
 mod audit;
 mod backups;
@@ -38,6 +39,7 @@ mod passwords;
 mod payouts;
 mod refunds;
 mod selftest;
+mod selftest_ai;
 #[path = "../server/mod.rs"]
 mod server;
 mod sessions;

@@ -1,6 +1,7 @@
 //! `tithe selftest`: it passes on a server that keeps the contract, and names what one does that does not.
 
 use crate::operating::procedure;
+use crate::selftest_ai;
 use crate::server::Server;
 use crate::tampering::{Answered, Asked, Proxy};
 use crate::test_env::{TestEnv, on_both_stores};
@@ -50,6 +51,16 @@ fn a_server_with_default_settings_passes(env: &TestEnv) {
     let passed = named(&report, "ok");
     for name in [
         "admin-token",
+        "ai-bad-request",
+        "ai-chat-stream",
+        "ai-idempotency-key",
+        "ai-key",
+        "ai-messages-stream",
+        "ai-money",
+        "ai-other-model",
+        "ai-responses-stream",
+        "ai-sdk-retry",
+        "ai-tools",
         "ask-failure",
         "ask-other-body",
         "ask-session",
@@ -66,7 +77,7 @@ fn a_server_with_default_settings_passes(env: &TestEnv) {
     ] {
         assert!(passed.iter().any(|passed| passed == name), "{name} did not pass: {report:#}");
     }
-    assert!(passed.len() >= 102, "{passed:?}");
+    assert!(passed.len() >= 124, "{passed:?}");
     // A node costs more than the budget by default.
     let skipped =
         report["checks"].as_array().unwrap().iter().find(|check| check["name"] == "bootstrap-ready");
@@ -257,14 +268,14 @@ fn a_server_whose_plan_includes_little_is_not_at_fault() {
 }
 
 /// A fault, and the checks that must find it.
-struct Plant {
+pub(crate) struct Plant {
     /// What the server does wrong.
-    fault: &'static str,
+    pub(crate) fault: &'static str,
     /// The checks that run.
-    only: &'static str,
+    pub(crate) only: &'static str,
     /// Those that fail.
-    found_by: &'static [&'static str],
-    tamper: fn(&Asked, &mut Answered),
+    pub(crate) found_by: &'static [&'static str],
+    pub(crate) tamper: fn(&Asked, &mut Answered),
 }
 
 fn is_session(line: &str) -> bool {
@@ -567,7 +578,7 @@ fn real_payments_are_made_within_the_budget_and_refunded_by_nostr_wallet_connect
         serde_json::from_slice(&ran.stdout).unwrap_or_else(|wrong| panic!("{wrong}: {}", all_of(&ran)));
     assert_eq!((ran.status.code(), named(&report, "failed")), (Some(0), Vec::<String>::new()), "{report:#}");
     let passed = named(&report, "ok");
-    for name in ["job-money", "topup-paid", "session-refund-paid"] {
+    for name in ["ai-money", "job-money", "topup-paid", "session-refund-paid"] {
         assert!(passed.iter().any(|passed| passed == name), "{name} did not pass: {report:#}");
     }
     runtime.block_on(line.settle()).unwrap();
@@ -587,9 +598,18 @@ fn real_payments_are_made_within_the_budget_and_refunded_by_nostr_wallet_connect
 
 #[test]
 fn a_planted_fault_is_found_and_named() {
+    find(PLANTS);
+}
+
+#[test]
+fn a_planted_fault_of_the_ai_api_is_found_and_named() {
+    find(selftest_ai::PLANTS);
+}
+
+fn find(plants: &'static [Plant]) {
     let env = TestEnv::sqlite();
     let mut server = env.start();
-    for Plant { fault, only, found_by, tamper } in PLANTS {
+    for Plant { fault, only, found_by, tamper } in plants {
         let proxy = Proxy::start(&server, tamper);
         let (report, code) = report(&env, &proxy.url(), &["--only", only]);
         assert_eq!(named(&report, "failed"), *found_by, "{fault}: {report:#}");

@@ -57,6 +57,11 @@ impl Answered {
         });
     }
 
+    /// Changes the text of the body, such as that of a stream.
+    pub(crate) fn edit_text(&mut self, edit: impl FnOnce(&str) -> String) {
+        self.body = edit(&String::from_utf8_lossy(&self.body)).into_bytes();
+    }
+
     /// Answers something else.
     pub(crate) fn replace(&mut self, status: u16, body: &Value) {
         (self.status, self.body) = (status, body.to_string().into_bytes());
@@ -126,7 +131,22 @@ fn length_in(head: &[String]) -> Option<u64> {
     lower.find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok())
 }
 
-/// Forwards one request of a connection, and closes it.
+/// A body that comes in chunks.
+fn read_chunks(reader: &mut impl BufRead) -> std::io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut size = String::new();
+        reader.read_line(&mut size)?;
+        let size = u64::from_str_radix(size.trim_end(), 16).unwrap_or_default();
+        if size == 0 {
+            return Ok(body);
+        }
+        reader.by_ref().take(size).read_to_end(&mut body)?;
+        reader.read_exact(&mut [0; 2])?;
+    }
+}
+
+/// Forwards one request of a connection, and closes it. Streams of the AI API are short: they are changed like any other answer.
 fn forward(client: &TcpStream, upstream: &str, tamper: &Tamper) -> std::io::Result<()> {
     let mut reader = BufReader::new(client);
     let head = read_head(&mut reader)?;
@@ -150,7 +170,8 @@ fn forward(client: &TcpStream, upstream: &str, tamper: &Tamper) -> std::io::Resu
     let status = headers.remove(0).split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap();
     headers.retain(|line| !line.to_ascii_lowercase().starts_with("connection:"));
     let mut client = client;
-    if headers.iter().any(|line| line.eq_ignore_ascii_case("content-type: text/event-stream")) {
+    let is_stream = headers.iter().any(|line| line.eq_ignore_ascii_case("content-type: text/event-stream"));
+    if is_stream && !asked.line.starts_with("POST /v1/") {
         // Events are forwarded as they come, in chunks as they are.
         client.write_all(
             format!("HTTP/1.1 {status} -\r\n{}\r\nConnection: close\r\n\r\n", headers.join("\r\n"))
@@ -160,8 +181,14 @@ fn forward(client: &TcpStream, upstream: &str, tamper: &Tamper) -> std::io::Resu
         return Ok(());
     }
     let mut body = Vec::new();
-    answer.take(length_in(&headers).unwrap_or(0)).read_to_end(&mut body)?;
-    headers.retain(|line| !line.to_ascii_lowercase().starts_with("content-length:"));
+    match length_in(&headers) {
+        None if is_stream => body = read_chunks(&mut answer)?,
+        length => _ = answer.take(length.unwrap_or(0)).read_to_end(&mut body)?,
+    }
+    headers.retain(|line| {
+        let line = line.to_ascii_lowercase();
+        !line.starts_with("content-length:") && !line.starts_with("transfer-encoding:")
+    });
     let mut answered = Answered { status, headers, body };
     tamper(&asked, &mut answered);
     let Answered { status, headers, body } = answered;

@@ -1,5 +1,8 @@
 //! The checks, by the part of the contract that they prove.
 
+mod ai_account;
+mod ai_answers;
+mod ai_errors;
 mod answers;
 mod asks;
 mod bootstrap;
@@ -41,6 +44,9 @@ pub(super) fn all() -> Vec<Area> {
         spending::area(),
         asks::area(),
         macaroons::area(),
+        ai_account::area(),
+        ai_answers::area(),
+        ai_errors::area(),
         topups::area(),
         closing::area(),
         bootstrap::area(),

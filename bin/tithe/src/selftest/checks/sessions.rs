@@ -18,7 +18,7 @@ use tithe_paywall::{Macaroon, RootKey};
 const DEPOSIT_MIN: u64 = 100;
 
 /// How many requests the deposit must be enough for.
-const REQUESTS: u64 = 12;
+const REQUESTS: u64 = 28;
 
 pub(super) fn area() -> Area {
     Area {

@@ -88,19 +88,10 @@ impl Asker {
     ) -> (StatusCode, Value) {
         let body = post.map_or_else(Vec::new, |(body, _)| body.to_string().into_bytes());
         loop {
-            let url = self.url(path);
-            let mut request = self.http.request(method.parse().unwrap(), &url);
+            let mut request = self.request(macaroon, method, path, &body).await;
             if let Some((_, key)) = post {
                 request = request.header("Idempotency-Key", key).header("Content-Type", "application/json");
             }
-            let request = match macaroon {
-                Some(macaroon) => request.bearer_auth(macaroon),
-                None => self.proved(request, method, &url, &body).await,
-            };
-            let request = match &self.install {
-                Some(install) => request.header("X-Install-Id", install),
-                None => request,
-            };
             let request = request.body(body.clone());
             match self.send(request).await {
                 Some((StatusCode::UNAUTHORIZED, refused)) => self.forget_token(&refused),
@@ -120,6 +111,26 @@ impl Asker {
                 None => {}
             }
             self.pause().await;
+        }
+    }
+
+    /// A request to any of the servers, with what proves who asks. The body is still to be added.
+    pub(crate) async fn request(
+        &self,
+        macaroon: Option<&str>,
+        method: &str,
+        path: &str,
+        body: &[u8],
+    ) -> RequestBuilder {
+        let url = self.url(path);
+        let request = self.http.request(method.parse().unwrap(), &url);
+        let request = match macaroon {
+            Some(macaroon) => request.bearer_auth(macaroon),
+            None => self.proved(request, method, &url, body).await,
+        };
+        match &self.install {
+            Some(install) => request.header("X-Install-Id", install),
+            None => request,
         }
     }
 
@@ -194,7 +205,7 @@ impl Asker {
     }
 
     /// A token that has expired is replaced. Nothing else that one presents is ever refused.
-    fn forget_token(&self, refused: &Value) {
+    pub(crate) fn forget_token(&self, refused: &Value) {
         match &self.who {
             Some(Who { proof: Proof::Token(token), .. }) if refused["code"] == "invalid_identity" => {
                 *token.lock().unwrap() = None;

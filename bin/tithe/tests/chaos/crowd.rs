@@ -5,7 +5,7 @@ use crate::customer::Customer;
 use crate::server::Server;
 use crate::store::{POOL_SATS, Store, TIERS};
 use crate::tally::Tally;
-use crate::{install, session};
+use crate::{ai_session, install, session};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -57,7 +57,8 @@ impl Crowd<'_> {
         Asker::new(self.addresses.clone(), self.tally.clone(), SeededEntropy::new(self.seed ^ number), None)
     }
 
-    /// Customers who buy so many jobs each, sessions that are spent, and installs that are used up, all at once.
+    /// Customers who buy so many jobs each, sessions that are spent, as many that are spent at the AI API, and installs that are used
+    /// up, all at once.
     pub(crate) async fn buy(
         &self,
         customers: u64,
@@ -73,6 +74,7 @@ impl Crowd<'_> {
         }
         for number in 0..sessions {
             buyers.spawn(session::spend(self.anonymous(1_000 + number), number, jobs_each));
+            buyers.spawn(ai_session::spend(self.anonymous(3_000 + number), number, jobs_each));
         }
         for number in 0..installs {
             let id = tithe_ledger::uuid::Uuid::from_u64_pair(self.seed, number).to_string();

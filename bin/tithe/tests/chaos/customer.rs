@@ -1,5 +1,6 @@
 //! Customers, who try again whatever happens.
 
+use crate::ai_client::Way;
 use crate::asker::Asker;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -38,6 +39,7 @@ impl Customer {
         for _ in 0..jobs {
             self.buy().await;
             self.ask().await;
+            self.ask_ai().await;
         }
         if let Some(mut job) = self.left.take() {
             let over = self.follow(&mut job, Pays::Never).await.unwrap();
@@ -69,6 +71,22 @@ impl Customer {
                 other => panic!("{other} {reply}"),
             }
             self.asker.pause().await;
+        }
+    }
+
+    /// The same at the AI API, as a client with a key, who may leave and come back, or as an SDK.
+    async fn ask_ai(&self) {
+        let key = format!("the AI ask {:016x}", self.asker.random(u64::MAX));
+        // Whoever is anonymous has no keys, and nobody pays.
+        let way = if self.asker.random(2) == 0 { Way::Retried } else { Way::Keyed(key.clone()) };
+        let request = self.asker.any_ai_request(format!("{key}: why is the sky blue?"), way);
+        match self.asker.ai(&request).await {
+            Ok(answered) => {
+                assert_eq!(answered.absorbed_msats, answered.cost_msats, "the pool pays for all of it");
+                self.asker.tally.absorb(&answered.id, answered.absorbed_msats.div_ceil(1_000));
+                self.asker.tally.ends.add("AI ask complete");
+            }
+            Err(error) => assert_eq!(error["metadata"]["code"], "payment_required", "{error}"),
         }
     }
 

@@ -4,7 +4,9 @@
 //! restarts that; `… short` is what CI runs. Some customers are anonymous, the others of every tier; some of these log in, and
 //! some sign each request; and the pool pays for what it can. What must hold: every job that was paid ends, complete or failed
 //! with its refund due; nobody is charged twice; what the pool pays is in its books, to the last job, and nothing stays
-//! reserved; every request of a session is charged once, and what the session has left is due; every install is served exactly what its
+//! reserved; every request of a session is charged once, and what the session has left is due; every answer of the AI API
+//! is charged once, as it says, also to clients that leave and come back, and to SDKs that try again without a key; what nobody has
+//! seen whole is charged no more than it was delivered; every install is served exactly what its
 //! plan includes; every retry finds its answer; a customer sees nothing worse than "try again"; `tithe audit` finds nothing; and no
 //! server ends but by the killer's hand.
 
@@ -15,6 +17,8 @@
     reason = "a panic is how a test fails"
 )]
 
+mod ai_client;
+mod ai_session;
 mod asker;
 mod crowd;
 mod customer;

@@ -10,8 +10,7 @@ const DEPOSIT_SATS: u64 = 2_000;
 
 /// Opens a session, spends it, tops it up, and closes it. What was paid is what was charged and what is refunded.
 pub(crate) async fn spend(asker: Asker, number: u64, requests: u64) {
-    let (path, macaroon) = open(&asker, number).await;
-    let mut paid = DEPOSIT_SATS;
+    let (mut paid, path, macaroon) = open(&asker, number).await;
     let mut charged_msats = 0;
     for n in 0..requests {
         if n == requests / 2 {
@@ -19,17 +18,7 @@ pub(crate) async fn spend(asker: Asker, number: u64, requests: u64) {
         }
         charged_msats += request(&asker, &path, &macaroon, &format!("session {number} request {n}")).await;
     }
-    // What a killed server still held is released when its lease is over.
-    let (status, closed) = asker.ask_with(Some(&macaroon), "POST", &format!("{path}/close"), None).await;
-    assert_eq!(status, StatusCode::ACCEPTED, "{closed}");
-    let session = loop {
-        let (status, session) = asker.ask_with(Some(&macaroon), "GET", &path, None).await;
-        assert_eq!(status, StatusCode::OK, "{session}");
-        if session["heldMsats"] == 0 {
-            break session;
-        }
-        asker.pause().await;
-    };
+    let session = closed(&asker, &path, &macaroon).await;
     let refund = session["refund"]["amountSats"].as_u64().unwrap();
     assert_eq!(session["spentMsats"], charged_msats, "{session}");
     assert_eq!(refund, (paid * 1_000 - charged_msats) / 1_000, "{session}");
@@ -37,8 +26,23 @@ pub(crate) async fn spend(asker: Asker, number: u64, requests: u64) {
     asker.tally.ends.add("session closed");
 }
 
-/// A session that is paid for: an invoice may expire while no server answers.
-async fn open(asker: &Asker, number: u64) -> (String, String) {
+/// Closes a session, and reads it when nothing is held any more.
+pub(crate) async fn closed(asker: &Asker, path: &str, macaroon: &str) -> Value {
+    let (status, closed) = asker.ask_with(Some(macaroon), "POST", &format!("{path}/close"), None).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{closed}");
+    // What a killed server still held is released when its lease is over.
+    loop {
+        let (status, session) = asker.ask_with(Some(macaroon), "GET", path, None).await;
+        assert_eq!(status, StatusCode::OK, "{session}");
+        if session["heldMsats"] == 0 {
+            return session;
+        }
+        asker.pause().await;
+    }
+}
+
+/// A session that is paid for: what was paid, in sats, its path and its macaroon. An invoice may expire while no server answers.
+pub(crate) async fn open(asker: &Asker, number: u64) -> (u64, String, String) {
     for attempt in 0.. {
         let body = json!({ "amountSats": DEPOSIT_SATS });
         let key = format!("the session of customer {number}, attempt {attempt}");
@@ -53,7 +57,7 @@ async fn open(asker: &Asker, number: u64) -> (String, String) {
                 let (status, session) = asker.ask_with(Some(&macaroon), "GET", &path, None).await;
                 assert_eq!(status, StatusCode::OK, "{session}");
                 if session["state"] != "awaiting_payment" {
-                    return (path, macaroon);
+                    return (DEPOSIT_SATS, path, macaroon);
                 }
                 asker.pause().await;
             }

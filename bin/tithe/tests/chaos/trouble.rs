@@ -105,7 +105,7 @@ fn restart(server: &mut Server) -> u32 {
     let deadline = Instant::now() + COMES_UP;
     let mut refused = 0;
     while let Err(told) = server.restart() {
-        let away = ["the database at", "cannot open the pool"];
+        let away = ["the database at", "cannot open the pool", "the database is not available"];
         assert!(away.iter().any(|away| told.contains(away)), "{told}");
         assert!(Instant::now() < deadline, "{told}");
         refused += 1;

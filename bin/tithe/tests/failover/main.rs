@@ -14,6 +14,10 @@
     reason = "a panic is how a test fails"
 )]
 
+#[path = "../chaos/ai_client.rs"]
+mod ai_client;
+#[path = "../chaos/ai_session.rs"]
+mod ai_session;
 #[path = "../chaos/asker.rs"]
 mod asker;
 #[path = "../chaos/crowd.rs"]

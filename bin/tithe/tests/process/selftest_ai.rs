@@ -269,7 +269,7 @@ pub(crate) const PLANTS: &[Plant] = &[
         tamper: |_, answered| {
             if answered.status == 402 {
                 answered.edit(|body| {
-                    body["error"]["message"] = json!("the balance is too small for this context")
+                    body["error"]["message"] = json!("the balance is too small for this context");
                 });
             }
         },

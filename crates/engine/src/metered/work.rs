@@ -289,17 +289,17 @@ impl MeteredRequest<'_> {
         };
         attempts.answered();
         let usage = answer.usage;
-        let withheld = run.meter().is_withholding();
-        let used = if withheld { run.meter().lost(catalogue, run.request(), None) } else { None };
-        let used = used.unwrap_or(usage);
+        let is_withholding = run.meter().is_withholding();
+        let generated = is_withholding.then(|| run.meter().lost(catalogue, run.request(), None));
+        let generated = generated.flatten().unwrap_or(usage);
         if self.is_empty(&answer.reply) && (self.needs_text || usage.output_tokens == 0) {
-            run.unpaid(&used).await;
+            run.unpaid(&generated).await;
             return Err(Unanswered { failure: Failure::Empty, is_begun: true });
         }
         let (estimated, finish) = (answer.estimated, inference::finish_reason(answer.reply.finish));
         let (text, reply) = (answer.reply.text().into(), Arc::new(answer.reply));
         let price = quote.price_or_max(&usage);
-        let lost = quote.price_or_max(&used).msats.saturating_sub(price.msats);
+        let lost = quote.price_or_max(&generated).msats.saturating_sub(price.msats);
         let backend = target.told();
         let (usd, vectors) = (price.usd, None);
         Ok((Delivered { reply, text, vectors, usage, estimated, finish, usd, backend }, run, lost))

@@ -19,6 +19,7 @@ use std::time::Duration;
 use tithe_ledger::LedgerError;
 use tithe_money::Msats;
 use tithe_paywall::{LimitReached, UsageError};
+use tithe_pricing::Model;
 use tithe_sessions::{
     PresentedKey, RequestId, RequestResult, RequestState, Session, SessionError, SessionId, SessionRequest,
     StateName,
@@ -130,24 +131,7 @@ impl Sessions {
         mut idempotency: Option<IdempotencyRequest>,
     ) -> Result<Begun, EngineError> {
         let NewWork { id, access, prompt, model, max_output_tokens, client } = new;
-        if let Some(text) = prompt.as_text() {
-            self.quotes.check_text(text)?;
-        }
-        let model = self.quotes.work_model(model.as_deref())?;
-        if access.models.as_ref().is_some_and(|models| !models.contains(&model.name)) {
-            return Err(EngineError::KeyModel { model: model.name.clone() });
-        }
-        let _understood = self.quotes.targets(&model.name, prompt.as_chat())?;
-        let evaluated = prompt.as_text().filter(|_| self.core.settings.session_evaluation);
-        if evaluated.is_some() {
-            self.quotes.check_backend(&model.name)?;
-        } else {
-            self.quotes.check_work_backend(&model.name)?;
-        }
-        let terms = self.quotes.terms().await?;
-        let evaluation = evaluated.map(|text| self.quotes.evaluation(text, &terms)).transpose()?;
-        let work = self.quotes.metered(model, &prompt, max_output_tokens, &terms)?;
-        let quotes = MeteredQuotes { evaluation, work };
+        let (model, quotes) = self.quotes_of(&access, &prompt, model.as_deref(), max_output_tokens).await?;
         // Clients of the AI API say the most that they can use, not what they want.
         let fixed_output = max_output_tokens.filter(|_| prompt.as_text().is_some());
         let grows = fixed_output.is_none();
@@ -240,6 +224,34 @@ impl Sessions {
         }
         // Other requests of the session have what this one needs.
         Err(refused)
+    }
+
+    /// The model that a request runs on, and what it costs, if it can be sold and the caller's macaroon allows it.
+    async fn quotes_of(
+        &self,
+        access: &SessionAccess,
+        prompt: &Prompt,
+        model: Option<&str>,
+        max_output_tokens: Option<u64>,
+    ) -> Result<(&Model, MeteredQuotes), EngineError> {
+        if let Some(text) = prompt.as_text() {
+            self.quotes.check_text(text)?;
+        }
+        let model = self.quotes.work_model(model)?;
+        if access.models.as_ref().is_some_and(|models| !models.contains(&model.name)) {
+            return Err(EngineError::KeyModel { model: model.name.clone() });
+        }
+        let _understood = self.quotes.targets(&model.name, prompt.as_chat())?;
+        let evaluated = prompt.as_text().filter(|_| self.core.settings.session_evaluation);
+        if evaluated.is_some() {
+            self.quotes.check_backend(&model.name)?;
+        } else {
+            self.quotes.check_work_backend(&model.name)?;
+        }
+        let terms = self.quotes.terms().await?;
+        let evaluation = evaluated.map(|text| self.quotes.evaluation(text, &terms)).transpose()?;
+        let work = self.quotes.metered(model, prompt, max_output_tokens, &terms)?;
+        Ok((model, MeteredQuotes { evaluation, work }))
     }
 
     /// Whether a session that was refused for its state is active after all: if its deposit was not paid as far as was known, the wallet is

@@ -39,7 +39,7 @@ pub struct Problem {
     detail: String,
     headers: Vec<(HeaderName, HeaderValue)>,
     extensions: Map<String, Value>,
-    unpaid: Option<UnpaidRequest>,
+    unpaid: Option<Box<UnpaidRequest>>,
 }
 
 impl Problem {
@@ -115,7 +115,7 @@ impl Problem {
 
     /// Says for what nobody has paid, if that is the problem. Repetitions of the request are answered more slowly.
     pub(crate) fn if_unpaid(mut self, request: UnpaidRequest) -> Self {
-        self.unpaid = Some(request).filter(|_| self.status() == 402);
+        self.unpaid = (self.status() == 402).then(|| Box::new(request));
         self
     }
 
@@ -276,8 +276,8 @@ impl ResponseError for Problem {
         };
         let mut response = HttpResponse::build(self.status_code());
         response.extensions_mut().insert(self.code);
-        if let Some(unpaid) = self.unpaid {
-            response.extensions_mut().insert(unpaid);
+        if let Some(unpaid) = &self.unpaid {
+            response.extensions_mut().insert(**unpaid);
         }
         response.content_type(content_type);
         let has_own = self.headers.iter().any(|(name, _)| name == header::RETRY_AFTER);

@@ -63,21 +63,23 @@ async fn backends(
         found.push(Probe::warning("backend", told));
     }
     // What is sent to each backend, once.
-    let mut asked: BTreeMap<(&str, &str), &Arc<dyn Inference>> = BTreeMap::new();
-    for (backend, name, inference) in routes.connections() {
-        asked.insert((backend, name), inference);
+    let mut asked = BTreeMap::new();
+    for (backend, name, purpose, inference) in routes.connections() {
+        asked.insert((backend, name), (purpose, inference));
     }
-    let routed: BTreeSet<&str> = written.iter().map(|route| route.model.as_str()).collect();
-    for model in named.difference(&routed) {
-        asked.entry((MAIN_BACKEND, model)).or_insert(&main);
+    let with_route: BTreeSet<&str> = written.iter().map(|route| route.model.as_str()).collect();
+    for model in named.difference(&with_route) {
+        let purpose = catalogue.model(model).map(|model| model.purpose).unwrap_or_default();
+        asked.entry((MAIN_BACKEND, model)).or_insert((purpose, &main));
     }
-    let asking = asked.into_iter().filter(|((backend, _), _)| !simulated.iter().any(|name| name == backend));
-    let probing = asking.map(async |((backend, name), inference)| {
+    let targets = asked.into_iter().filter(|((backend, _), _)| !simulated.iter().any(|name| name == backend));
+    let probing = targets.map(async |((backend, name), (purpose, inference))| {
+        let model = (name, purpose);
         if backend == MAIN_BACKEND {
-            one("backend", "", inference, &places(connection), name).await
+            one("backend", "", inference, &places(connection), model).await
         } else {
             let place = format!("the backend {backend:?} in TITHE_ROUTES");
-            one("backend", &format!(" at {backend}"), inference, &place, name).await
+            one("backend", &format!(" at {backend}"), inference, &place, model).await
         }
     });
     found.extend(join_all(probing).await);

@@ -238,7 +238,7 @@ impl Asker {
             (StatusCode::PAYMENT_REQUIRED, _) => return Came::Refused(error.clone()),
             (StatusCode::UNAUTHORIZED, _) => self.forget_token(&error["metadata"]),
             (StatusCode::SERVICE_UNAVAILABLE, _) => {
-                assert!(says_when, "a 503 says when to try again: {error}")
+                assert!(says_when, "a 503 says when to try again: {error}");
             }
             (StatusCode::CONFLICT, "request_in_progress") | (StatusCode::BAD_GATEWAY, "work_failed") => {}
             other => panic!("{other:?} {error}"),

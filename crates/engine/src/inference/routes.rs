@@ -183,9 +183,12 @@ impl Routes {
         self
     }
 
-    /// Every target of every route, with the name of its backend and the name that it is sent, for a command that checks a configuration.
-    pub fn connections(&self) -> impl Iterator<Item = (&str, &str, &Arc<dyn Inference>)> {
-        self.by_model.values().flatten().map(|target| (&*target.backend, &*target.name, &target.inference))
+    /// Every target of every route, with the name of its backend, the name that it is sent and what its model is for: for a command that
+    /// checks a configuration.
+    pub fn connections(&self) -> impl Iterator<Item = (&str, &str, Purpose, &Arc<dyn Inference>)> {
+        let targets =
+            self.by_model.iter().flat_map(|(model, targets)| targets.iter().zip(self.priced(model)));
+        targets.map(|(target, priced)| (&*target.backend, &*target.name, priced.purpose, &target.inference))
     }
 }
 

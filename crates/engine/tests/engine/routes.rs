@@ -33,8 +33,8 @@ async fn routed() -> (Scene, Arc<Backend>) {
         model: "fast".to_owned(),
         targets: vec![target("main", "sim-small"), target("other", "sim-large")],
     }];
-    scene.settings.work_model = "fast".to_owned();
-    scene.settings.eval_model = "fast".to_owned();
+    "fast".clone_into(&mut scene.settings.work_model);
+    "fast".clone_into(&mut scene.settings.eval_model);
     (scene, other)
 }
 

@@ -37,15 +37,15 @@ pub(super) fn whole(answer: &Answer, pointer: &str) -> Checked<Reply> {
             _ => {}
         }
     }
-    reply.finish = if answer.text_at(&at("status"))? == "incomplete" {
+    let finish = if answer.text_at(&at("status"))? == "incomplete" {
         answer.is_one_of(&at("incomplete_details/reason"), &["max_output_tokens", "content_filter"])?;
         "length"
     } else if reply.calls.is_empty() {
         "stop"
     } else {
         "tool_calls"
-    }
-    .to_owned();
+    };
+    finish.clone_into(&mut reply.finish);
     Ok(reply)
 }
 

@@ -112,7 +112,7 @@ fn wrong(wire: Wire, model: &str) -> Vec<(&'static str, Value)> {
     match wire {
         Wire::Chat => wrong.push(("two answers", changed("n", json!(2)))),
         Wire::Responses => {
-            wrong.push(("an earlier response", changed("previous_response_id", json!("resp_1"))))
+            wrong.push(("an earlier response", changed("previous_response_id", json!("resp_1"))));
         }
         Wire::Messages => wrong.push(("no `max_tokens`", changed("max_tokens", Value::Null))),
     }

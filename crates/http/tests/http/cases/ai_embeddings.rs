@@ -41,10 +41,12 @@ async fn embed(session: &AiSession<'_>, body: &Value) -> Answer {
     session.app.ai_send(of_session(session, body)).await
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a backend may report none")]
 fn used(tokens: u64) -> Option<Usage> {
     Some(Usage { input_tokens: tokens, ..Usage::ZERO })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a backend may fail")]
 fn scripted(vectors: &[&[f32]], usage: Option<Usage>) -> Result<Embeddings, InferenceError> {
     let vectors = vectors.iter().map(|vector| vector.to_vec()).collect();
     Ok(Embeddings { vectors: Vectors::new(vectors).unwrap(), usage })

@@ -30,7 +30,8 @@ impl Two {
     fn of(main: Scripted, other: Scripted, eval_model: &str) -> Self {
         let (main, other) = (Arc::new(main), Arc::new(other));
         let first: Arc<dyn Inference> = main.clone();
-        let backends = BTreeMap::from([("other".to_owned(), other.clone() as Arc<dyn Inference>)]);
+        let second: Arc<dyn Inference> = other.clone();
+        let backends = BTreeMap::from([("other".to_owned(), second)]);
         let target = |backend: &str, model: &str, name: Option<&str>| RouteTarget {
             backend: backend.to_owned(),
             model: model.to_owned(),

@@ -3,7 +3,7 @@
 //! It is lean because it shares the cores with the server that it measures.
 
 use crate::figures::Figures;
-use crate::{api, fixture, server};
+use crate::{fixture, prompt, server};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -190,12 +190,12 @@ impl Client {
             Target::Trivial => ("/bench/trivial", b"200"),
             Target::Refused => ("/bench/charge", b"401"),
             Target::Chat => ("/v1/chat/completions", b"200"),
-            Target::ChatAlone => (api::ALONE, b"200"),
+            Target::ChatAlone => (prompt::ALONE, b"200"),
         };
         let token = &self.tokens[0];
         let body = match self.target {
             Target::Session => WORK.to_owned(),
-            Target::Chat | Target::ChatAlone => api::whole_body(),
+            Target::Chat | Target::ChatAlone => prompt::WHOLE.body(false),
             _ => format!("{{\"session\":{:DIGITS$},\"amount\":1}}", 0),
         };
         let head = format!(

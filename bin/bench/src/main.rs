@@ -64,6 +64,7 @@ mod grants;
 mod growth;
 mod load;
 mod process;
+mod prompt;
 mod rows;
 mod rows_client;
 mod rows_disk;

@@ -168,7 +168,7 @@ impl Default for Settings {
             eval_model: "sim-small".to_owned(),
             eval_max_output_tokens: 256,
             work_model: "sim-large".to_owned(),
-            offered_models: BTreeSet::from(["sim-small".to_owned(), "sim-large".to_owned()]),
+            offered_models: ["sim-small", "sim-large", "sim-embedding"].map(str::to_owned).into(),
             // It pays for the tithe (10 %) and for what free work may cost on top.
             margin: BasisPoints::from_percent(40).unwrap_or(BasisPoints::WHOLE),
             fixed_cost: UsdMicros::ZERO,

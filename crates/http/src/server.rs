@@ -1,5 +1,6 @@
 //! The HTTP server.
 
+use crate::limits::RepeatedRefusals;
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
 use crate::{access_log, limits, routes, telemetry};
@@ -61,6 +62,7 @@ pub fn serve_with(
     let limits = state.limits.clone();
     limits.prepare(&listener)?;
     let connections = limits.connections_of_worker(workers);
+    let refusals = Data::new(RepeatedRefusals::default());
     let server = HttpServer::new(move || {
         let optional = routes::OptionalRoutes {
             dev: state.test_payer.is_some(),
@@ -70,6 +72,7 @@ pub fn serve_with(
         App::new()
             .app_data(Data::new(state.clone()))
             .app_data(Data::new(state.limits.clone()))
+            .app_data(refusals.clone())
             .app_data(web::PathConfig::default().error_handler(|wrong, _| {
                 Problem::new(Code::InvalidField, format!("invalid path: {wrong}")).into()
             }))

@@ -1,6 +1,5 @@
 //! Chat completions over HTTP, whole and streamed, against a mock upstream that is measured alone in the same rounds.
 
-mod prompt;
 mod shop;
 mod streams;
 mod upstream;
@@ -9,14 +8,14 @@ use crate::Rounds;
 use crate::figures::{Figures, median, millis, print_table, rate};
 use crate::load::{Load, Target};
 use crate::process::{CALM, Machine, Memory};
+use crate::prompt::{ALONE, Plan};
 use crate::versus::PATIENCE;
 use clap::{Args, ValueEnum};
-use prompt::Plan;
 use shop::{Shop, Used};
 pub(crate) use streams::{Options as StreamLoad, run as generate_streams};
 use streams::{Stream, Streamed};
 use tokio::task::JoinSet;
-pub(crate) use upstream::{ALONE, run as serve_upstream};
+pub(crate) use upstream::run as serve_upstream;
 
 /// The options of the measurement.
 #[derive(Args)]
@@ -53,9 +52,6 @@ enum Part {
     Open,
 }
 
-/// What a whole answer has.
-const WHOLE: Plan = Plan { chunks: 32, micros: 0 };
-
 /// A stream whose chunks come one by one, like those of a fast model.
 const PACED: Plan = Plan { chunks: 100, micros: 2_000 };
 
@@ -64,11 +60,6 @@ const BACK_TO_BACK: Plan = Plan { chunks: 1_000, micros: 0 };
 
 /// A stream that stays open after its first chunk.
 const OPEN: Plan = Plan { chunks: 2, micros: 600_000_000 };
-
-/// The body of a request for a whole answer.
-pub(crate) fn whole_body() -> String {
-    WHOLE.body(false)
-}
 
 /// Runs the measurement.
 pub(crate) fn run(options: &Options) {

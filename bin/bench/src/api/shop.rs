@@ -1,9 +1,9 @@
 //! What is measured: the program `tithe`, its database, and the mock upstream that it asks.
 
-use super::prompt::MODEL;
 use super::upstream::Generated;
 use crate::fixture::{self, FUNDS};
 use crate::process::{self, Machine, Memory, Server};
+use crate::prompt::MODEL;
 use crate::server::SECRET;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

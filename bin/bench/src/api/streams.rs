@@ -1,7 +1,7 @@
 //! The load generator of streams: when the first byte comes, and how long each chunk was under way.
 
-use super::prompt::{Plan, now_nanos, number_after};
 use crate::load::{Draw, tokens};
+use crate::prompt::{Plan, now_nanos, number_after};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;

@@ -3,7 +3,7 @@
 //! It does as little as possible for a request, so that what is measured beside it is Tithe. It counts what it says that it has
 //! generated, for the check against what was charged.
 
-use super::prompt::{MODEL, Plan, now_nanos};
+use crate::prompt::{ALONE, MODEL, Plan, now_nanos};
 use actix_web::web::{self, Bytes, Data};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use serde::{Deserialize, Serialize};
@@ -20,9 +20,6 @@ const INPUT_TOKENS: u64 = 20;
 
 /// The path at which Tithe asks. Its counts are kept.
 const OF_TITHE: &str = "/v1/chat/completions";
-
-/// The path at which the load generator asks the mock alone. Nothing is counted.
-pub(crate) const ALONE: &str = "/alone/v1/chat/completions";
 
 /// How often the mock has answered with so many tokens.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]

@@ -20,6 +20,7 @@ mod create;
 mod key_revoke;
 mod keys;
 mod macaroons;
+mod offers;
 mod owner;
 mod request;
 mod request_abandon;

@@ -1,7 +1,7 @@
 //! The use cases of sessions.
 
 use super::macaroons::MacaroonKeys;
-use super::top_up::Offers;
+use super::offers::Offers;
 use super::undelivered::Undelivered;
 use super::webhook_secrets::WebhookSecrets;
 use crate::admission::Admission;

@@ -8,8 +8,7 @@ use crate::committer::CommitError;
 use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::payments::{InvoiceIssue, Issued, MintError, NewInvoice};
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tithe_lightning::{Invoice, OwnerId, Purpose};
 use tithe_money::{Msats, Sats};
@@ -22,34 +21,6 @@ const TOP_UP_STRIDE: u32 = 1 << 24;
 
 /// How long a request that is not paid for waits for the invoice that it is offered.
 const OFFER_PATIENCE: Duration = Duration::from_secs(2);
-
-/// The sessions for which an invoice is being made that is offered.
-#[derive(Default)]
-pub(super) struct Offers(Mutex<HashSet<SessionId>>);
-
-/// An invoice that is being made, until this is dropped.
-struct Making<'a> {
-    offers: &'a Offers,
-    session: SessionId,
-}
-
-impl Offers {
-    /// Begins to make an invoice, unless that has begun.
-    fn begin(&self, session: SessionId) -> Option<Making<'_>> {
-        let is_first = self.lock().insert(session);
-        is_first.then(|| Making { offers: self, session })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashSet<SessionId>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Making<'_> {
-    fn drop(&mut self) {
-        self.offers.lock().remove(&self.session);
-    }
-}
 
 impl Sessions {
     /// Makes an invoice that tops a session up. One may be unpaid at a time; one that was only offered makes way.

@@ -10,7 +10,7 @@ mod slots;
 
 pub(crate) use address::AddressBlock;
 pub use forwarded::{ForwardedHeader, UnknownForwardedHeader};
-pub(crate) use repeated_refusals::{Payer, UnpaidRequest, slow_down};
+pub(crate) use repeated_refusals::{Payer, RepeatedRefusals, UnpaidRequest, slow_down};
 
 use crate::problem::{Code, Problem};
 use actix_web::body::MessageBody;
@@ -23,7 +23,6 @@ use actix_web::web::Data;
 use actix_web::{Error, HttpRequest, ResponseError};
 use ipnet::IpNet;
 use rate::RateLimit;
-use repeated_refusals::RepeatedRefusals;
 use slots::{Slot, Slots};
 use socket2::SockRef;
 use std::any::Any;
@@ -81,7 +80,6 @@ impl Default for LimitSettings {
 pub(crate) struct Limits {
     settings: Arc<LimitSettings>,
     requests: Option<Arc<RateLimit<AddressBlock>>>,
-    refusals: Arc<RepeatedRefusals>,
     connections: Arc<Slots<AddressBlock>>,
     streams_by_address: Arc<Slots<AddressBlock>>,
     streams_by_job: Arc<Slots<Uuid>>,
@@ -97,7 +95,6 @@ impl Limits {
         Self {
             requests: settings.requests_per_second.map(|rate| Arc::new(RateLimit::per_second(rate))),
             settings: Arc::new(settings),
-            refusals: Arc::default(),
             connections: Arc::default(),
             streams_by_address: Arc::default(),
             streams_by_job: Arc::default(),

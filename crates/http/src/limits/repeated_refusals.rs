@@ -1,7 +1,7 @@
 //! Slowing down programs that repeat a request for which they do not pay.
 
+use super::address::AddressBlock;
 use super::rate::RateLimit;
-use super::{AddressBlock, Limits};
 use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -38,7 +38,7 @@ pub(crate) struct UnpaidRequest {
 }
 
 /// How often requests were refused that nobody has paid for.
-pub(super) struct RepeatedRefusals(RateLimit<UnpaidRequest>);
+pub(crate) struct RepeatedRefusals(RateLimit<UnpaidRequest>);
 
 impl Default for RepeatedRefusals {
     fn default() -> Self {
@@ -60,11 +60,11 @@ pub(crate) async fn slow_down(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody + 'static>, Error> {
-    let limits = request.app_data::<Data<Limits>>().cloned();
+    let refusals = request.app_data::<Data<RepeatedRefusals>>().cloned();
     let response = next.call(request).await?;
     let unpaid = response.response().extensions().get::<UnpaidRequest>().copied();
-    if let (Some(limits), Some(unpaid)) = (limits, unpaid) {
-        tokio::time::sleep(limits.refusals.wait(&unpaid)).await;
+    if let (Some(refusals), Some(unpaid)) = (refusals, unpaid) {
+        tokio::time::sleep(refusals.wait(&unpaid)).await;
     }
     Ok(response)
 }
@@ -72,7 +72,6 @@ pub(crate) async fn slow_down(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::LimitSettings;
     use actix_web::middleware::from_fn;
     use actix_web::test::{TestRequest, call_service, init_service};
     use actix_web::{App, HttpResponse, web};
@@ -107,8 +106,8 @@ mod tests {
             response.extensions_mut().insert(unpaid(1, "a"));
             response
         };
-        let limits = Data::new(Limits::new(LimitSettings::default()));
-        let app = App::new().app_data(limits).wrap(from_fn(slow_down)).default_service(web::to(refuse));
+        let refusals = Data::new(RepeatedRefusals::default());
+        let app = App::new().app_data(refusals).wrap(from_fn(slow_down)).default_service(web::to(refuse));
         let refused = async {
             let app = init_service(app).await;
             let started = Instant::now();

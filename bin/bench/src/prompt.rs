@@ -5,6 +5,12 @@ use std::time::SystemTime;
 /// The model that is asked: its tokens are counted with the tokenizer that most models of OpenAI have.
 pub(super) const MODEL: &str = "gpt-4o-mini";
 
+/// The path at which the mock upstream is measured alone.
+pub(super) const ALONE: &str = "/alone/v1/chat/completions";
+
+/// What is asked for a whole answer.
+pub(super) const WHOLE: Plan = Plan { chunks: 32, micros: 0 };
+
 /// What the mock upstream shall do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Plan {

@@ -43,6 +43,7 @@ impl Catalogue {
     /// output_usd = "10"
     /// reasoning_usd = "12"                # optional, where reasoning is priced apart
     /// implicit_cache_writes = true        # optional: the backend writes to its cache, at that price, without being asked
+    /// shows_all_output = true             # optional: the model has no reasoning that is billed and not shown
     /// purpose = "chat"                    # optional; or embeddings, of a model that has neither limits nor prices of output
     /// tokenizer = "o200k_base"            # or cl100k_base, or bytes: an upper bound for every model
     /// input_safety_pct = 20               # optional: by how much the vendor's own tokenizer may count more

@@ -31,6 +31,7 @@ impl Model {
             rates: ModelRates::dearest(&models.iter().map(|model| &model.rates).collect::<Vec<_>>()),
             price_changes: price_changes.collect(),
             implicit_cache_writes: models.iter().any(|model| model.implicit_cache_writes),
+            shows_all_output: models.iter().all(|model| model.is_output_countable()),
             tokenizer: first.tokenizer,
             input_safety_pct: models.iter().map(|model| model.input_safety_pct).max().unwrap_or_default(),
         })
@@ -99,6 +100,8 @@ mod tests {
             context_tokens in 1_000_u64..=5_000,
             max_output_tokens in 1_u64..=5_000,
             implicit_cache_writes: bool,
+            shows_all_output: bool,
+            input_safety_pct in prop_oneof![Just(0_u32), Just(20)],
         ) -> Model {
             Model {
                 name: "m".to_owned(),
@@ -110,8 +113,9 @@ mod tests {
                 rates,
                 price_changes: changes.into_iter().map(|(at, rates)| PriceChange { from: time(at), rates }).collect(),
                 implicit_cache_writes,
+                shows_all_output,
                 tokenizer: Tokenizer::Bytes,
-                input_safety_pct: 20,
+                input_safety_pct,
             }
         }
     }
@@ -140,6 +144,7 @@ mod tests {
                 prop_assert!(covering.context_tokens <= model.context_tokens);
                 prop_assert!(covering.max_output_tokens <= model.max_output_tokens);
                 prop_assert!(covering.implicit_cache_writes || !model.implicit_cache_writes);
+                prop_assert!(!covering.is_output_countable() || model.is_output_countable());
             }
             // What stands for one costs the same.
             let alone = Model::covering("m", &[&models[0]]).unwrap();

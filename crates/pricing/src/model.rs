@@ -69,6 +69,9 @@ pub struct Model {
     /// True if the backend writes prompts to its cache, at the price of a cache write, without being asked to.
     #[cfg_attr(feature = "serde", serde(default))]
     pub implicit_cache_writes: bool,
+    /// True if the backend sends, and so lets us count, everything that the model writes: it has no reasoning that is billed and not shown.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub shows_all_output: bool,
     /// The tokenizer that counts its prompts.
     pub tokenizer: Tokenizer,
     /// The safety margin, in percent, by which the vendor's own tokenizer may count more.
@@ -76,6 +79,12 @@ pub struct Model {
 }
 
 impl Model {
+    /// Whether the output that is generated can be counted while it is: all of it is shown, and our tokenizer is the vendor's.
+    #[must_use]
+    pub fn is_output_countable(&self) -> bool {
+        self.shows_all_output && self.input_safety_pct == 0 && self.tokenizer != Tokenizer::Bytes
+    }
+
     /// The prices in force at a time: those of the last change that is not later.
     #[must_use]
     pub fn rates_at(&self, time: Timestamp) -> &ModelRates {

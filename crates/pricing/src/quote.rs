@@ -265,6 +265,7 @@ mod tests {
             rates: rates(input, output).into(),
             price_changes: Vec::new(),
             implicit_cache_writes: false,
+            shows_all_output: true,
             tokenizer: Tokenizer::Bytes,
             input_safety_pct: 20,
         }

@@ -160,7 +160,7 @@ impl Asks {
         finish: Option<(IdempotencyId, Arc<dyn RenderAsk>)>,
     ) -> Result<FinishedAsk, EngineError> {
         let Some(outcome) = outcome(&worked) else {
-            worked.unpaid().await;
+            worked.unpaid(&self.quotes, running.id).await;
             return Err(EngineError::WorkFailed);
         };
         let command = AskFinish {
@@ -179,7 +179,7 @@ impl Asks {
                     worked.paid(&self.quotes, running.id).await;
                 } else {
                     // The pool pays for no rejected request.
-                    worked.unpaid().await;
+                    worked.unpaid(&self.quotes, running.id).await;
                 }
                 info!(
                     cost_msats = finished.cost.get(),
@@ -189,11 +189,11 @@ impl Asks {
                 Ok(*finished)
             }
             Ok(AskEnded::GivenBack) => {
-                worked.unpaid().await;
+                worked.unpaid(&self.quotes, running.id).await;
                 Err(EngineError::WorkFailed)
             }
             Err(failure) => {
-                worked.unpaid().await;
+                worked.unpaid(&self.quotes, running.id).await;
                 Err(failure)
             }
         }

@@ -30,6 +30,8 @@ enum Covered {
     UpTo(u64),
     /// All that the model writes within the limit that it was given.
     All,
+    /// Whatever comes: nobody gets it, or pays for it.
+    Lifted,
 }
 
 impl Cover {
@@ -73,7 +75,7 @@ impl Cover {
 
     /// So many tokens are paid for.
     pub(crate) fn grow(&self, tokens: u64) {
-        self.covered.send_replace(match tokens {
+        self.set(match tokens {
             tokens if tokens < self.most => Covered::Growing(tokens),
             _ if self.is_strict => Covered::UpTo(self.most),
             _ => Covered::All,
@@ -82,12 +84,23 @@ impl Cover {
 
     /// So many tokens are paid for, and nobody pays for more.
     pub(crate) fn end(&self, tokens: u64) {
-        self.covered.send_replace(Covered::UpTo(tokens));
+        self.set(Covered::UpTo(tokens));
     }
 
     /// Nobody gets, or pays for, what comes from now on: it is only counted.
     pub(crate) fn lift(&self) {
-        self.covered.send_replace(Covered::All);
+        self.covered.send_replace(Covered::Lifted);
+    }
+
+    /// A hold that has grown too late changes nothing any more.
+    fn set(&self, covered: Covered) {
+        self.covered.send_if_modified(|known| {
+            let is_open = !matches!(known, Covered::Lifted);
+            if is_open {
+                *known = covered;
+            }
+            is_open
+        });
     }
 
     /// Whether so many tokens are covered by far.
@@ -95,7 +108,7 @@ impl Cover {
         match *self.covered.borrow() {
             Covered::Growing(covered) => tokens.saturating_add(AHEAD) <= covered,
             Covered::UpTo(covered) => tokens <= covered,
-            Covered::All => true,
+            Covered::All | Covered::Lifted => true,
         }
     }
 
@@ -105,7 +118,7 @@ impl Cover {
         let covered = match *self.covered.borrow() {
             Covered::Growing(covered) => covered,
             Covered::UpTo(covered) => return Some(tokens <= covered),
-            Covered::All => return Some(true),
+            Covered::All | Covered::Lifted => return Some(true),
         };
         if tokens.saturating_add(AHEAD) > covered {
             let next = tokens.saturating_add(OUTPUT_STEP).min(self.most);
@@ -168,6 +181,8 @@ mod tests {
             assert_eq!(cover.admitted(2_000).now_or_never(), Some(true));
             assert_eq!(cover.admitted(2_001).now_or_never(), Some(beyond));
             cover.lift();
+            // The hold had begun to grow before.
+            cover.end(2_000);
             assert_eq!(cover.admitted(9_000).now_or_never(), Some(true));
         }
         assert_eq!(Cover::whole(10).admit(11), Some(true));

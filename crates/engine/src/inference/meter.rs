@@ -119,7 +119,7 @@ impl Meter {
     }
 
     /// A count, with the input as the backend has reported it, if it has: the backend knows what it has read from a cache, or written to it.
-    pub(super) fn with_reported_input(&self, counted: Usage) -> Usage {
+    pub(crate) fn with_reported_input(&self, counted: Usage) -> Usage {
         match self.lock().reported.filter(|reported| reported.input_tokens > 0) {
             Some(reported) => Usage { output_tokens: counted.output_tokens, reasoning_tokens: 0, ..reported },
             None => counted,

@@ -199,15 +199,21 @@ impl MeteredRequest<'_> {
             () = self.client.gone.cancelled() => {}
         }
         let sent = self.client.sent.load(Ordering::Acquire);
-        let (reply, text, usage, mut generated) = meter.delivered(catalogue, request, sent);
+        let (reply, text, mut usage, mut generated) = meter.delivered(catalogue, request, sent);
         if self.when_client_leaves == WhenClientLeaves::Drain {
             if let Some(cover) = &self.cover {
                 cover.lift();
             }
             generated = match answering.await {
-                Ok(answer) => answer.usage,
-                Err(_) => meter.lost(catalogue, request, None).unwrap_or(generated),
+                Ok(answer) if !meter.is_withholding() => answer.usage,
+                // The client has left before it was known that there is nothing to pay for.
+                Err(failure) if meter.lost(catalogue, request, Some(&failure)).is_none() => {
+                    return Ran::Answered(Err(failure));
+                }
+                Ok(_) | Err(_) => meter.lost(catalogue, request, None).unwrap_or(generated),
             };
+            // By now the backend may have said how much of the prompt it has read from its cache.
+            usage = meter.with_reported_input(usage);
         }
         Ran::Left(Box::new(Left { reply, text, usage, generated }))
     }
@@ -292,7 +298,8 @@ impl MeteredRequest<'_> {
         let is_withholding = run.meter().is_withholding();
         let generated = is_withholding.then(|| run.meter().lost(catalogue, run.request(), None));
         let generated = generated.flatten().unwrap_or(usage);
-        if self.is_empty(&answer.reply) && (self.needs_text || usage.output_tokens == 0) {
+        let is_nothing = usage.output_tokens == 0 && !is_withholding;
+        if self.is_empty(&answer.reply) && (self.needs_text || is_nothing) {
             run.unpaid(&generated).await;
             return Err(Unanswered { failure: Failure::Empty, is_begun: true });
         }
@@ -354,8 +361,11 @@ impl Worked {
     }
 
     /// Nobody pays for what was done.
-    pub(crate) async fn unpaid(self) {
+    pub(crate) async fn unpaid(self, quotes: &Quotes, request: Uuid) {
         book(self.runs).await;
+        if !self.lost.is_zero() {
+            quotes.book_lost(self.lost, request).await;
+        }
     }
 }
 

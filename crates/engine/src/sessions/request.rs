@@ -134,7 +134,8 @@ impl Sessions {
         let (model, quotes) = self.quotes_of(&access, &prompt, model.as_deref(), max_output_tokens).await?;
         // Clients of the AI API say the most that they can use, not what they want.
         let fixed_output = max_output_tokens.filter(|_| prompt.as_text().is_some());
-        let grows = fixed_output.is_none();
+        // What cannot be counted while it is generated cannot be shared with other requests, either.
+        let grows = fixed_output.is_none() && model.is_output_countable();
         let most = quotes.work.tokens.max_output;
         let mut output = if grows { most.min(OUTPUT_STEP) } else { most };
         let (id, now) = (RequestId(id.unwrap_or_else(|| self.core.new_id())), self.core.now());
@@ -337,7 +338,7 @@ impl Sessions {
         match (committed, worked) {
             // Another request has begun under its key since.
             (Ok(finished), Ok(worked)) if finished.request.cost().is_none() => {
-                worked.unpaid().await;
+                worked.unpaid(&self.quotes, request.id.0).await;
                 Err(EngineError::WorkFailed)
             }
             (Ok(finished), Ok(worked)) => {
@@ -351,7 +352,7 @@ impl Sessions {
             }
             (Err(failure), worked) => {
                 if let Ok(worked) = worked {
-                    worked.unpaid().await;
+                    worked.unpaid(&self.quotes, request.id.0).await;
                 }
                 Err(failure)
             }

@@ -10,7 +10,7 @@ use crate::error_chain::chain;
 use crate::payments::{InvoiceIssue, Issued, MintError, NewInvoice};
 use std::sync::Arc;
 use std::time::Duration;
-use tithe_lightning::{Invoice, OwnerId, Purpose};
+use tithe_lightning::{Invoice, OwnerId, PaymentHash, Purpose};
 use tithe_money::{Msats, Sats};
 use tithe_sessions::{SessionError, SessionId};
 use tracing::{info, warn};
@@ -36,7 +36,9 @@ impl Sessions {
         let replaceable = offered.map(|top_up| top_up.payment_hash);
         match view.session.check_top_up() {
             Err(SessionError::TopUpPending(_)) if replaceable.is_none() => {
-                return Err(pending(view.pending_top_up));
+                return Err(view
+                    .pending_top_up
+                    .map_or(EngineError::Busy, |pending| EngineError::TopUpPending(Box::new(pending))));
             }
             Ok(()) | Err(SessionError::TopUpPending(_)) => {}
             Err(refused) => return Err(EngineError::SessionState(refused)),
@@ -45,16 +47,40 @@ impl Sessions {
         self.admission.check_all(view.session.identity).await?;
         let id = access.session;
         let invoice = self.mint_top_up(id, Purpose::SessionTopUp, view.session.top_ups, amount).await?;
+        match self.issue_top_up(id, &invoice, replaceable).await? {
+            None => {}
+            // One was offered meanwhile.
+            Some(other) if other.purpose == Purpose::SessionTopUpOffer => {
+                let replaceable = Some(other.payment_hash);
+                if let Some(another) = self.issue_top_up(id, &invoice, replaceable).await? {
+                    return Err(EngineError::TopUpPending(Box::new(another)));
+                }
+            }
+            Some(other) => return Err(EngineError::TopUpPending(Box::new(other))),
+        }
+        info!(session_id = %id, amount_msats = amount.to_msats().get(), "top-up invoiced");
+        Ok(invoice)
+    }
+
+    /// Records the invoice of a top-up, in place of one that may be replaced. Returns the one that is pending instead, if there is one.
+    async fn issue_top_up(
+        &self,
+        id: SessionId,
+        invoice: &Invoice,
+        replaceable: Option<PaymentHash>,
+    ) -> Result<Option<Invoice>, EngineError> {
         let owner = Arc::new(SessionOwner { session: id, replaceable });
         let issue = InvoiceIssue { owner, invoice: invoice.clone(), finish: None };
         match self.core.committer.commit(issue).await {
-            Ok(Issued::Now) => {
-                info!(session_id = %id, amount_msats = amount.to_msats().get(), "top-up invoiced");
-                Ok(invoice)
-            }
+            Ok(Issued::Now) => Ok(None),
             // Another request was faster. A wallet that knows invoices by our id gives both the same one.
             Ok(Issued::AnotherExists) | Err(CommitError::Refused(Refusal::Exists { .. })) => {
-                Err(pending(self.view_as_stored(id).await?.pending_top_up))
+                let pending = self.view_as_stored(id).await?.pending_top_up;
+                if pending.is_none() {
+                    // It was paid or has expired at this moment.
+                    warn!("a pending top-up is no longer stored");
+                }
+                pending.map(Some).ok_or(EngineError::Busy)
             }
             Err(failure) => Err(failure.into()),
         }
@@ -90,18 +116,11 @@ impl Sessions {
         let least = shortfall.to_sats_rounding_up().unwrap_or(Sats::MAX).max(settings.session_payment_min);
         let amount = least.min(settings.session_payment_max);
         let invoice = self.mint_top_up(id, Purpose::SessionTopUpOffer, view.session.top_ups, amount).await?;
-        let issue =
-            InvoiceIssue { owner: Arc::new(SessionOwner::new(id)), invoice: invoice.clone(), finish: None };
-        match self.core.committer.commit(issue).await {
-            Ok(Issued::Now) => {
-                info!(session_id = %id, amount_msats = amount.to_msats().get(), "top-up offered");
-                Ok(invoice)
-            }
-            Ok(Issued::AnotherExists) | Err(CommitError::Refused(Refusal::Exists { .. })) => {
-                self.view_as_stored(id).await?.pending_top_up.ok_or(EngineError::Busy)
-            }
-            Err(failure) => Err(failure.into()),
+        if let Some(pending) = self.issue_top_up(id, &invoice, None).await? {
+            return Ok(pending);
         }
+        info!(session_id = %id, amount_msats = amount.to_msats().get(), "top-up offered");
+        Ok(invoice)
     }
 
     /// Has the wallet make the invoice of the top-up after `top_ups` others. A top-up of another amount may have got as far as the wallet,
@@ -130,13 +149,4 @@ impl Sessions {
         }
         minted
     }
-}
-
-fn pending(invoice: Option<Invoice>) -> EngineError {
-    let Some(invoice) = invoice else {
-        // It was paid or has expired at this moment.
-        warn!("a pending top-up is no longer stored");
-        return EngineError::Busy;
-    };
-    EngineError::TopUpPending(Box::new(invoice))
 }

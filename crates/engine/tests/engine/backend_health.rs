@@ -14,6 +14,8 @@ impl Scene {
     async fn probing() -> Self {
         let mut scene = Self::open().await;
         scene.settings.probe_backend = true;
+        // Each probe is a completion.
+        scene.settings.offered_models.remove("sim-embedding");
         scene
     }
 

@@ -70,6 +70,8 @@ priced_entry! {
         #[serde(default)]
         implicit_cache_writes: bool,
         #[serde(default)]
+        shows_all_output: bool,
+        #[serde(default)]
         free: bool,
         #[serde(default)]
         tier: Vec<TierEntry>,
@@ -249,6 +251,7 @@ impl TryFrom<ModelEntry> for Model {
             rates,
             price_changes,
             implicit_cache_writes: entry.implicit_cache_writes,
+            shows_all_output: entry.shows_all_output,
             tokenizer,
             purpose,
             context_tokens,

@@ -40,6 +40,9 @@ fn write_model(file: &mut String, model: &Model) -> Result<(), Error> {
     if model.implicit_cache_writes {
         writeln!(file, "implicit_cache_writes = true")?;
     }
+    if model.shows_all_output {
+        writeln!(file, "shows_all_output = true")?;
+    }
     if is_free(&model.rates.base) {
         writeln!(file, "free = true")?;
     }

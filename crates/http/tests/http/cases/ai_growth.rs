@@ -131,6 +131,26 @@ async fn a_long_answer_is_held_in_steps_and_charged_once() {
     }
 }
 
+/// Reasoning that is billed and not shown makes no hold grow: many requests at once would use many times the balance.
+#[tokio::test]
+async fn what_cannot_be_counted_is_held_as_a_whole_from_the_beginning() {
+    let mut settings = crate::app::settings();
+    settings.offered_models.insert("gpt-6-luna".to_owned());
+    let (app, backend) = TestApp::scripted(Options { settings, ..Options::default() });
+    let session = app.ai_session(1_000).await;
+    let mut body = Wire::Chat.body("hello", false);
+    body["max_tokens"] = 100_000.into();
+    let whole = Usage { output_tokens: 100_000, ..Usage::ZERO };
+    for (model, is_whole) in [("sim-large", false), ("gpt-6-luna", true)] {
+        backend.say(complete(5, Finish::Stop));
+        body["model"] = model.into();
+        let answer = session.ask(Wire::Chat, &body).await;
+        answer.ok(200);
+        let held = held(&app, answer.header("x-generation-id")).await;
+        assert_eq!(held >= app.price_on(model, &whole).await, is_whole, "{model}: {held}");
+    }
+}
+
 #[tokio::test]
 async fn what_the_backend_breaks_off_after_steps_is_uncollected() {
     let (app, backend) = TestApp::scripted(Options::default());

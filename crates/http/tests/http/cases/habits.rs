@@ -191,13 +191,14 @@ async fn models_and_their_prices_are_listed_and_named_when_another_is_wanted() {
     let models = app.get("/api/models").await.ok(200)["models"].clone();
     let names: Vec<&str> =
         models.as_array().unwrap().iter().map(|model| model["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["sim-large", "sim-small"]);
-    assert_eq!(models[0]["isDefault"], true);
-    let pricing = &models[0]["pricing"];
+    assert_eq!(names, ["sim-embedding", "sim-large", "sim-small"]);
+    assert_eq!((&models[0]["purpose"], &models[1]["purpose"]), (&json!("embeddings"), &json!("chat")));
+    assert_eq!(models[1]["isDefault"], true);
+    let pricing = &models[1]["pricing"];
     assert!(pricing["output"]["msats"].as_u64() > pricing["input"]["msats"].as_u64());
     let refused = app.post("/api/jobs", json!({ "request": "hello", "model": "gpt-none" }).to_string()).await;
     refused.is_problem(400, "invalid_field");
-    for name in names {
+    for name in &names[1..] {
         assert!(refused.detail().contains(name), "{}", refused.detail());
     }
     // The price of the list is the price of a quote.

@@ -92,13 +92,13 @@ async fn what_is_sent_to_clients_never_waits_for_an_acknowledgement() {
     // The server runs in this process: its end of the connection is one of the process's own files.
     let ourselves = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
     let files = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
-    // All at once: each one that is opened here is a file of this process, too.
+    // All at once: each one that is opened here is a file of this process, too, and may be met again.
     let numbers: Vec<i32> = files.filter_map(|file| file.file_name().to_str()?.parse().ok()).collect();
     let ends = numbers.into_iter().filter_map(|number| {
         let end = TcpStream::from(pidfd_getfd(&ourselves, number, PidfdGetfdFlags::empty()).ok()?);
         (end.peer_addr().ok()? == client.local_addr().unwrap()).then_some(end)
     });
     let ends: Vec<TcpStream> = ends.collect();
-    assert_eq!(ends.len(), 1, "{ends:?}");
-    assert!(ends[0].nodelay().unwrap());
+    assert!(!ends.is_empty());
+    assert!(ends.iter().all(|end| end.nodelay().unwrap()), "{ends:?}");
 }

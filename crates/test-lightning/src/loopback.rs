@@ -1,8 +1,9 @@
 //! A loopback port whose server can go away and come back.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -35,9 +36,10 @@ impl Loopback {
         let (opened, is_open) = watch::channel(true);
         let address = background
             .run(async move {
-                let listener = bind(None)?.listen(BACKLOG).doing("listening on a loopback port")?;
-                let address = listener.local_addr().doing("listening on a loopback port")?;
-                tokio::spawn(run(listener, address, wants, opened, serve));
+                let reserved = bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+                let address = reserved.local_addr().doing("binding a loopback port")?;
+                let listener = listen(address)?;
+                tokio::spawn(run(reserved, listener, address, wants, opened, serve));
                 Ok(address)
             })
             .await?;
@@ -72,7 +74,9 @@ impl Loopback {
     }
 }
 
+/// Never listens on `reserved`, so that connections are refused while there is no listener, and nobody else gets the port.
 async fn run<F>(
+    _reserved: TcpSocket,
     mut listener: TcpListener,
     address: SocketAddr,
     mut wants: watch::Receiver<bool>,
@@ -84,12 +88,12 @@ where
 {
     loop {
         accept(&listener, &mut wants, &serve).await?;
+        // Dropped, it would go on listening in a process that is being started and still has a copy of it.
+        let _ = SockRef::from(&listener).shutdown(Shutdown::Both);
         drop(listener);
-        // Bound, but not listening: connections are refused, and nobody else gets the port.
-        let reserved = bind(Some(address)).ok()?;
         opened.send_replace(false);
         wants.wait_for(|open| *open).await.ok()?;
-        listener = reserved.listen(BACKLOG).ok()?;
+        listener = listen(address).ok()?;
         opened.send_replace(true);
     }
 }
@@ -117,10 +121,16 @@ where
     }
 }
 
-fn bind(address: Option<SocketAddr>) -> Result<TcpSocket, LightningError> {
+fn listen(address: SocketAddr) -> Result<TcpListener, LightningError> {
+    bind(address)?.listen(BACKLOG).doing("listening on a loopback port")
+}
+
+/// Several sockets of ours can be bound to one port, and no other program's can.
+fn bind(address: SocketAddr) -> Result<TcpSocket, LightningError> {
     let bound = TcpSocket::new_v4().and_then(|socket| {
         socket.set_reuseaddr(true)?;
-        socket.bind(address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))))?;
+        socket.set_reuseport(true)?;
+        socket.bind(address)?;
         Ok(socket)
     });
     bound.doing("binding a loopback port")
@@ -156,5 +166,25 @@ mod tests {
             server.open().await.unwrap();
         }
         assert!(!matches!(connection.read(&mut [0; 5]).await, Ok(1..)), "it was cut");
+    }
+
+    #[tokio::test]
+    async fn a_port_closes_although_processes_are_being_started() {
+        let server = Loopback::serve(greet).await.unwrap();
+        let (stop, stops) = watch::channel(false);
+        let starts = tokio::task::spawn_blocking(move || {
+            while !*stops.borrow() {
+                assert!(std::process::Command::new("true").status().unwrap().success());
+            }
+        });
+        for _ in 0..200 {
+            server.close().await.unwrap();
+            let refused = greeting(server.port()).await.unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+            server.open().await.unwrap();
+            assert_eq!(&greeting(server.port()).await.unwrap(), b"hello");
+        }
+        stop.send_replace(true);
+        starts.await.unwrap();
     }
 }

@@ -99,7 +99,7 @@ async fn the_stream_ends_when_the_last_relay_is_gone_and_not_before() {
     relays[1].stop().await;
     assert!(within(received.next()).await.is_none());
 
-    relays[0].restart().await;
+    relays[0].restart();
     let mut received = within(wallet.payments_received()).await.unwrap();
     notify(&service, "payment_received", hash());
     assert_eq!(within(received.next()).await.unwrap().payment_hash, hash());
@@ -110,7 +110,7 @@ async fn a_short_outage_ends_the_stream_too() {
     let bench = Bench::new(paid_service()).await;
     let mut received = within(bench.wallet.payments_received()).await.unwrap();
     bench.relay.stop().await;
-    bench.relay.restart().await;
+    bench.relay.restart();
     bench.service.on_result("get_balance", json!({ "balance": 1 }));
     within(bench.wallet.balance()).await.unwrap();
     assert!(within(received.next()).await.is_none());

@@ -6,7 +6,7 @@ use nostr::event::Kind;
 use nostr::message::{ClientMessage, RelayMessage};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
@@ -37,6 +37,8 @@ struct Shared {
 /// A running relay. It stops when it is dropped.
 pub(crate) struct Relay {
     address: SocketAddr,
+    /// Never listens: nobody else gets the port while the relay is stopped.
+    _reserved: TcpSocket,
     shared: Arc<Shared>,
     task: Mutex<Option<JoinHandle<()>>>,
     stop: watch::Sender<u32>,
@@ -49,14 +51,15 @@ impl Relay {
             mode: watch::Sender::new(Mode::Works),
             open: watch::Sender::new(0),
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let reserved = bind(SocketAddr::from(([127, 0, 0, 1], 0)));
         let relay = Self {
-            address: listener.local_addr().unwrap(),
+            address: reserved.local_addr().unwrap(),
+            _reserved: reserved,
             shared: Arc::new(shared),
             task: Mutex::default(),
             stop: watch::Sender::new(0),
         };
-        relay.listen(listener);
+        relay.restart();
         relay
     }
 
@@ -80,8 +83,8 @@ impl Relay {
     }
 
     /// Opens the same port again.
-    pub async fn restart(&self) {
-        self.listen(TcpListener::bind(self.address).await.unwrap());
+    pub fn restart(&self) {
+        self.listen(bind(self.address).listen(1_024).unwrap());
     }
 
     /// Waits until this many connections are open.
@@ -107,6 +110,15 @@ impl Relay {
         });
         *self.task.lock().unwrap() = Some(task);
     }
+}
+
+/// Several sockets of ours can be bound to one port, and no other program's can.
+fn bind(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.set_reuseport(true).unwrap();
+    socket.bind(address).unwrap();
+    socket
 }
 
 impl Drop for Relay {

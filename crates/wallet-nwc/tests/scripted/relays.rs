@@ -67,7 +67,7 @@ async fn a_relay_that_comes_back_is_used_again() {
         bench.relay.stop().await;
         let wallet = bench.wallet.clone();
         let waiting = tokio::spawn(async move { wallet.balance().await });
-        bench.relay.restart().await;
+        bench.relay.restart();
         within(waiting).await.unwrap().unwrap();
     }
 }
@@ -79,7 +79,7 @@ async fn a_relay_that_was_down_from_the_start_is_used_when_it_comes() {
     relay.stop().await;
     let wallet = wallet_at(&service, &[relay.url()], SHORT);
     assert!(is_unavailable(&within(wallet.balance()).await));
-    relay.restart().await;
+    relay.restart();
     let wallet = within(async move {
         while wallet.balance().await.is_err() {}
         wallet

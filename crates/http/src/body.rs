@@ -16,6 +16,9 @@ pub(crate) const LIMIT: usize = 1024 * 1024;
 /// The maximum size of a body of the AI API, which may have images in it, in bytes.
 pub(crate) const AI_LIMIT: usize = 32 * 1024 * 1024;
 
+/// The least that actix-web reserves for a body whose length it does not know, in bytes.
+const READ_BUFFER: usize = 32 * 1024;
+
 /// The time limit for receiving a body.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -41,11 +44,16 @@ pub(crate) async fn read_up_to(
     let invalid = |detail| Err(Problem::new(Code::InvalidBody, detail));
     match tokio::time::timeout(PATIENCE, payload.to_bytes_limited(limit)).await {
         Ok(Ok(Ok(bytes))) if is_gzip => decompressed(&bytes, limit),
-        Ok(Ok(Ok(bytes))) => Ok(bytes),
+        Ok(Ok(Ok(bytes))) => Ok(fitting(bytes)),
         Ok(Ok(Err(_broken))) => invalid("incomplete body: the connection closed early"),
         Ok(Err(_limit)) => Err(too_large()),
         Err(_elapsed) => invalid("incomplete body: the read timed out"),
     }
+}
+
+/// A short body in a buffer of its size. It was read into one of 32 KiB, which would be kept as long as the body: by a stream, until its end.
+fn fitting(bytes: Bytes) -> Bytes {
+    if bytes.len() < READ_BUFFER / 2 { Bytes::copy_from_slice(&bytes) } else { bytes }
 }
 
 /// Rejects a body that says to be something else than JSON. Without a type it is taken for JSON.

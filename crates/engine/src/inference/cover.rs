@@ -58,6 +58,11 @@ impl Cover {
         self.most
     }
 
+    /// Whether all is covered that the model writes within the limit that it was given.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(*self.covered.borrow(), Covered::All | Covered::Lifted)
+    }
+
     /// Waits until more is needed than is covered. Returns the output that is needed, in tokens, at most [`Cover::most`].
     pub(crate) async fn needed(&self) -> u64 {
         let mut needed = self.needed.subscribe();

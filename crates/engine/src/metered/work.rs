@@ -18,6 +18,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+/// The longest answer that a backend is asked for in one piece when the client wants it so, in tokens: any model writes that within the time
+/// that work may take. Of a longer one, what was written when the time is over is an answer, too.
+const ONE_PIECE_OUTPUT_MAX: u64 = 256;
+
 /// Receives an answer as it is generated.
 pub type Listener = Arc<dyn Fn(&Delta) + Send + Sync>;
 
@@ -181,6 +185,13 @@ impl MeteredRequest<'_> {
         })
     }
 
+    /// Whether nobody needs to see an answer while it is generated: the client waits for all of it, all of it is paid for, and it is short.
+    fn is_in_one_piece(&self, request: &ChatRequest) -> bool {
+        self.client.listener.is_none()
+            && request.max_output_tokens <= ONE_PIECE_OUTPUT_MAX
+            && self.cover.as_ref().is_none_or(|cover| cover.is_whole())
+    }
+
     /// Runs the model until it has answered, or the client has left.
     async fn answered(
         &self,
@@ -191,8 +202,9 @@ impl MeteredRequest<'_> {
         listener: inference::Listener<'_>,
     ) -> Ran {
         let (request, meter) = (run.request(), run.meter());
+        let listener = (!self.is_in_one_piece(request)).then_some(listener);
         let answering =
-            inference::run(target.inference.as_ref(), catalogue, request, patience, meter, Some(listener));
+            inference::run(target.inference.as_ref(), catalogue, request, patience, meter, listener);
         let mut answering = pin!(answering);
         tokio::select! {
             answered = &mut answering => return Ran::Answered(answered),

@@ -1,11 +1,11 @@
-//! The HMAC chain of a macaroon.
+//! HMACs: the chain of a macaroon.
 
 use hmac::digest::CtOutput;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::fmt;
 
-type HmacSha256 = Hmac<Sha256>;
+pub(crate) type HmacSha256 = Hmac<Sha256>;
 
 /// The key with which libmacaroons derives the first key of the chain from a root key.
 const KEY_GENERATOR: &[u8] = b"macaroons-key-generator";
@@ -69,7 +69,7 @@ impl fmt::Debug for Signature {
 }
 
 #[expect(clippy::expect_used, reason = "HMAC takes a key of any length; the error cannot occur")]
-fn hmac(key: &[u8], parts: &[&[u8]]) -> HmacSha256 {
+pub(crate) fn hmac(key: &[u8], parts: &[&[u8]]) -> HmacSha256 {
     let hmac = HmacSha256::new_from_slice(key).expect("HMAC takes any key");
     parts.iter().fold(hmac, Mac::chain_update)
 }

@@ -1,4 +1,5 @@
-//! Payment credentials: macaroons that their holders can narrow, and what has been spent with each of them.
+//! Payment credentials: macaroons that their holders can narrow, what has been spent with each of them, and the schemes
+//! `L402` and `Payment`, in which a client pays for one request.
 //!
 //! A [`Macaroon`] is minted for something that was paid for, such as a prepaid session. Its holder can narrow it by
 //! [`Caveat`]s, without the server, and hand it on: until a time, for some models, up to an amount. The server verifies
@@ -57,6 +58,70 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Paying for one request
+//!
+//! A service without accounts asks for a payment in two schemes, [`l402`] and [`payment`], and takes the proof of either.
+//! What a payment is for is the [`RequestDigest`] that the service stores with it.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tithe_clock::Timestamp;
+//! use tithe_money::Sats;
+//! use tithe_paywall::payment::{ChallengeKey, ChargeRequest, ContentDigest, NewChallenge, Network, Paid, Request};
+//! use tithe_paywall::{RequestDigest, RootKey, l402, payment};
+//!
+//! let now = Timestamp::parse_rfc3339("2026-01-31T12:00:00Z")?;
+//! let secret = [7; 32]; // In earnest: 32 random bytes, stored.
+//! let body = br#"{"text":"How are you?"}"#;
+//!
+//! // A request comes without a payment. The wallet makes an invoice, and its hash is stored with the digest of the request.
+//! let digest = RequestDigest::of("POST", "/translate", "anonymous", body);
+//! # let preimage = [3; 32];
+//! # let payment_hash = { use sha2::Digest as _; sha2::Sha256::digest(preimage).into() };
+//! # let invoice = "lnbc210n1pexample".to_owned();
+//! # let mut payments = std::collections::HashMap::new();
+//! payments.insert(payment_hash, digest);
+//!
+//! // The answer is 402, with these headers `WWW-Authenticate`.
+//! let identifier = l402::Identifier { payment_hash, token_id: digest.to_bytes() };
+//! let token = l402::mint(&secret, "translate.example", &identifier)?.encode_standard();
+//! let [first, second] = l402::challenges(&token, &invoice)?;
+//! let key = ChallengeKey::derive(&secret);
+//! let amount = Sats::new(21)?;
+//! let (description, external_id, network) = (None, None, Some(Network::Mainnet));
+//! let request = ChargeRequest { amount, description, external_id, invoice: invoice.clone(), payment_hash, network };
+//! let challenge = key.issue(&NewChallenge {
+//!     realm: "translate.example".to_owned(),
+//!     request: Request::Charge(request),
+//!     expires: Some(now + Duration::from_mins(10)),
+//!     digest: Some(ContentDigest::of(body)),
+//!     opaque: [].into(),
+//!     description: Some("A translation".to_owned()),
+//! })?;
+//! let third = challenge.header()?;
+//! assert!(first.starts_with("L402 macaroon=") && second.starts_with("L402 version=") && third.starts_with("Payment id="));
+//!
+//! // The client pays, learns the preimage, and sends the request again with one of two headers `Authorization`.
+//! let authorization = format!("L402 {token}:{}", hex::encode(preimage));
+//! let credential = l402::Credential::parse(&authorization)?;
+//! let proof = credential.verify(&[RootKey::derive(&secret, credential.macaroon().identifier())])?;
+//! assert_eq!(payments.get(&proof.identifier.payment_hash), Some(&digest)); // In earnest: look it up, once only.
+//! assert!(!proof.verified.is_expired(now));
+//!
+//! let authorization = challenge.answer_charge(&preimage);
+//! let credential = payment::Credential::parse(&authorization)?;
+//! let proof = credential.verify_for_body(&[key], body)?;
+//! proof.check("translate.example", now, body)?;
+//! let Paid::Charge { request, .. } = proof.paid else { return Err("no charge".into()) };
+//! assert_eq!(payments.get(&request.payment_hash), Some(&digest));
+//!
+//! // The answer to a paid request has a receipt, the header `Payment-Receipt`.
+//! let (reference, challenge_id) = (request.payment_hash, Some(proof.challenge_id));
+//! let receipt = payment::Receipt { reference, settled_at: now, challenge_id, refund: None };
+//! assert_eq!(payment::Receipt::decode(&receipt.encode())?, receipt);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Features
 //!
 //! `serde` serializes everything that is stored. It is not on by default.
@@ -65,9 +130,14 @@ mod caveat;
 mod chain;
 mod format;
 mod key;
+pub mod l402;
 mod limit;
 mod macaroon;
+pub mod payment;
 mod period;
+mod preimage;
+mod quoted;
+mod request_digest;
 #[cfg(test)]
 mod testing;
 mod usage;
@@ -82,6 +152,7 @@ pub use key::{InvalidKeyId, Key, KeyId};
 pub use limit::Limit;
 pub use macaroon::{InvalidMacaroon, Macaroon, VerifyError};
 pub use period::{Period, UnknownPeriod};
+pub use request_digest::{InvalidRequestDigest, RequestDigest};
 pub use usage::KeyUsage;
 pub use usage_error::{LimitReached, UsageError};
 pub use verified::Verified;

@@ -4,7 +4,7 @@ use crate::chain::Signature;
 use crate::format::{self, FormatError, Parts};
 use crate::{Caveat, InvalidCaveat, KeyId, RootKey, Verified};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use std::fmt;
 use std::str::FromStr;
 
@@ -52,7 +52,7 @@ impl Macaroon {
         self.narrow_by_bytes(caveat.to_string().as_bytes())
     }
 
-    fn narrow_by_bytes(&self, caveat: &[u8]) -> Result<Self, InvalidMacaroon> {
+    pub(crate) fn narrow_by_bytes(&self, caveat: &[u8]) -> Result<Self, InvalidMacaroon> {
         let mut parts = self.0.clone();
         parts.signature = parts.signature.narrow(caveat);
         parts.caveats.push(caveat.to_vec());
@@ -95,6 +95,12 @@ impl Macaroon {
     #[must_use]
     pub fn encode(&self) -> String {
         URL_SAFE_NO_PAD.encode(format::encode(&self.0))
+    }
+
+    /// The text of the macaroon in base64's standard alphabet, with padding: what the clients of L402 expect.
+    #[must_use]
+    pub fn encode_standard(&self) -> String {
+        STANDARD.encode(format::encode(&self.0))
     }
 
     /// Where to present the macaroon: a hint, not covered by the signature; empty if there is none.
@@ -210,7 +216,7 @@ pub enum VerifyError {
 mod tests {
     use super::*;
     use crate::{Limit, testing};
-    use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+    use base64::engine::general_purpose::URL_SAFE;
     use proptest::prelude::*;
     use tithe_money::Msats;
 
@@ -258,6 +264,7 @@ mod tests {
             let text = engine.encode(&bytes);
             assert_eq!(Macaroon::parse(&text).unwrap().encode(), macaroon.encode(), "{text}");
         }
+        assert_eq!(macaroon.encode_standard(), STANDARD.encode(&bytes));
         let text = macaroon.encode();
         assert_eq!(text, URL_SAFE_NO_PAD.encode(&bytes));
         let mixed = text.replacen('-', "+", 1);

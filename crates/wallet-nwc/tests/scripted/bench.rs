@@ -46,12 +46,12 @@ pub(crate) fn start() -> Timestamp {
 }
 
 impl Bench {
-    pub async fn new(service: Arc<Service>) -> Self {
-        Self::with(service, |_| {}).await
+    pub fn new(service: Arc<Service>) -> Self {
+        Self::with(service, |_| {})
     }
 
-    pub async fn with(service: Arc<Service>, change: impl FnOnce(&mut NwcSettings)) -> Self {
-        let relay = Relay::start(&service).await;
+    pub fn with(service: Arc<Service>, change: impl FnOnce(&mut NwcSettings)) -> Self {
+        let relay = Relay::start(&service);
         let mut settings = settings(&service, &[relay.url()]);
         change(&mut settings);
         let clock = Arc::new(ManualClock::at(start()));

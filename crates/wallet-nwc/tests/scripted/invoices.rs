@@ -29,7 +29,7 @@ fn made(currency: Currency, amount: Option<u64>, expiry: Duration) -> Value {
 
 #[tokio::test]
 async fn an_invoice_is_made_as_requested() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     bench.service.on_result("make_invoice", made(Currency::Regtest, Some(21_000), TEN_MINUTES));
     let invoice = within(bench.wallet.invoice_create(&request())).await.unwrap();
     assert_eq!((invoice.amount(), invoice.payment_hash()), (Some(msats(21_000)), hash()));
@@ -39,7 +39,7 @@ async fn an_invoice_is_made_as_requested() {
 
 #[tokio::test]
 async fn an_invoice_that_was_not_requested_is_nonsense() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     let mut other_hash = made(Currency::Regtest, Some(21_000), TEN_MINUTES);
     other_hash["payment_hash"] = json!(PaymentHash::from_bytes([1; 32]).to_string());
     for wrong in [
@@ -63,7 +63,7 @@ async fn an_invoice_that_was_not_requested_is_nonsense() {
 
 #[tokio::test]
 async fn an_invoice_that_can_never_be_made_is_refused_without_a_request() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     for bad in [
         InvoiceRequest { amount: Sats::ZERO, ..request() },
         InvoiceRequest { description: "x".repeat(640), ..request() },
@@ -76,7 +76,7 @@ async fn an_invoice_that_can_never_be_made_is_refused_without_a_request() {
 
 #[tokio::test]
 async fn errors_of_making_an_invoice_are_told_apart() {
-    let bench = Bench::with(Service::new(), |settings| settings.timeout = Duration::from_secs(3)).await;
+    let bench = Bench::with(Service::new(), |settings| settings.timeout = Duration::from_secs(3));
     for code in ["RESTRICTED", "UNAUTHORIZED", "NOT_IMPLEMENTED"] {
         bench.service.on_error("make_invoice", code);
         assert!(is_refused(&within(bench.wallet.invoice_create(&request())).await), "{code}");
@@ -109,7 +109,7 @@ fn settled(seconds: i64) -> InvoiceStatus {
 
 #[tokio::test]
 async fn the_state_of_an_invoice_is_what_its_record_says() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     let status = || async { within(bench.wallet.invoice_status(hash())).await.unwrap() };
     assert_eq!(status().await, None);
     for (record, expected) in [
@@ -132,7 +132,7 @@ async fn the_state_of_an_invoice_is_what_its_record_says() {
 
 #[tokio::test]
 async fn an_invoice_that_the_wallet_itself_pays_is_found_in_the_list() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     let mut outgoing = incoming(json!({ "state": "settled", "settled_at": 1_700_000_100 }));
     outgoing["type"] = json!("outgoing");
     bench.service.on_result("lookup_invoice", outgoing);

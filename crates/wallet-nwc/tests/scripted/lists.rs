@@ -28,7 +28,7 @@ async fn all_pages_are_read_to_the_millisat() {
     for (count, limit) in
         [(0, 50), (1, 50), (5, 50), (19, 50), (20, 50), (21, 50), (45, 50), (45, 7), (45, 2)]
     {
-        let bench = Bench::new(Service::new()).await;
+        let bench = Bench::new(Service::new());
         let records: Vec<_> = (0..count).map(record).collect();
         bench.service.on("list_transactions", move |call| page(call, &records, limit));
         let since = start() - Duration::from_secs(30);
@@ -50,7 +50,7 @@ async fn all_pages_are_read_to_the_millisat() {
 
 #[tokio::test]
 async fn payments_that_arrive_while_the_list_is_read_do_not_hide_others() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     let records = Arc::new(Mutex::new((10..60).map(record).collect::<Vec<_>>()));
     bench.service.on("list_transactions", move |call| {
         let mut records = records.lock().unwrap();
@@ -69,29 +69,29 @@ async fn payments_that_arrive_while_the_list_is_read_do_not_hide_others() {
 async fn a_list_that_may_have_gaps_is_an_error() {
     let since = start() - Duration::from_hours(1);
     // Records disappear from the front, so that the next page skips some.
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     let records: Vec<_> = (0..50).map(record).collect();
     bench.service.on("list_transactions", move |call| page(call, &records[call.nth * 6..], 20));
     assert!(is_unavailable(&within(bench.wallet.payments_settled(since)).await));
 
     // A wallet that ignores the offset never shows more than the first page.
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     let records: Vec<_> = (0..20).map(record).collect();
     bench.service.on_result("list_transactions", json!({ "transactions": records }));
     assert!(is_unavailable(&within(bench.wallet.payments_settled(since)).await));
 
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     bench.service.on_error("list_transactions", "NOT_IMPLEMENTED");
     assert!(is_refused(&within(bench.wallet.payments_settled(since)).await));
 
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     let mut broken = record(1);
     broken["payment_hash"] = json!("x");
     bench.service.on_result("list_transactions", json!({ "transactions": [broken] }));
     assert!(is_nonsense(&within(bench.wallet.payments_settled(since)).await));
 
     // The second page fails.
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     let records: Vec<_> = (0..50).map(record).collect();
     bench.service.on("list_transactions", move |call| match call.nth {
         1 => Answer::Error("INTERNAL"),

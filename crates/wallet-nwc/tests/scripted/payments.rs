@@ -39,7 +39,7 @@ fn list(records: &[Value]) -> Value {
 
 #[tokio::test]
 async fn a_payment_succeeds_with_its_preimage_and_fee() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     bench.service.on_result("pay_invoice", json!({ "preimage": preimage().reveal(), "fees_paid": 345 }));
     assert_eq!(within(bench.wallet.payment_send(&order())).await.unwrap(), succeeded(345));
     let call = &bench.service.calls("pay_invoice")[0];
@@ -48,7 +48,7 @@ async fn a_payment_succeeds_with_its_preimage_and_fee() {
 
 #[tokio::test]
 async fn an_invoice_without_an_amount_is_paid_with_the_amount_of_the_order() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     bench.service.on_result("pay_invoice", json!({ "preimage": preimage().reveal(), "fees_paid": 0 }));
     let open = PaymentOrder { request: invoice(None), amount: Some(msats(5_001)), ..order() };
     assert_eq!(within(bench.wallet.payment_send(&open)).await.unwrap(), succeeded(0));
@@ -58,7 +58,7 @@ async fn an_invoice_without_an_amount_is_paid_with_the_amount_of_the_order() {
 
 #[tokio::test]
 async fn an_order_that_can_never_be_paid_is_refused_without_a_request() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     let elsewhere = invoice_with(Currency::Bitcoin, Some(1_000), hash(), Duration::from_hours(1));
     for bad in [
         PaymentOrder { amount: Some(msats(1)), ..order() },
@@ -75,7 +75,7 @@ async fn an_order_that_can_never_be_paid_is_refused_without_a_request() {
 
 #[tokio::test]
 async fn an_expired_invoice_is_not_sent() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     bench.clock.advance(Duration::from_hours(1));
     let result = within(bench.wallet.payment_send(&order())).await.unwrap();
     assert_eq!(result, Payment::Failed { reason: "the invoice has expired".to_owned() });
@@ -101,7 +101,7 @@ async fn the_fee_limit_is_kept_before_anything_is_sent() {
         (FeeLimit::ALBY_HUB, 9_999, false),
         (FeeLimit::MaxFee, 0, true),
     ] {
-        let bench = Bench::with(Service::new(), |settings| settings.fee_limit = fee_limit).await;
+        let bench = Bench::with(Service::new(), |settings| settings.fee_limit = fee_limit);
         bench.service.on_result("pay_invoice", json!({ "preimage": preimage().reveal(), "fees_paid": 0 }));
         let limited = PaymentOrder { max_fee: msats(max_fee), ..order() };
         let result = within(bench.wallet.payment_send(&limited)).await.unwrap();
@@ -117,7 +117,7 @@ async fn the_fee_limit_is_kept_before_anything_is_sent() {
 
 #[tokio::test]
 async fn without_a_stated_fee_limit_no_payment_is_made() {
-    let bench = Bench::with(Service::new(), |settings| settings.fee_limit = FeeLimit::default()).await;
+    let bench = Bench::with(Service::new(), |settings| settings.fee_limit = FeeLimit::default());
     let generous = PaymentOrder { max_fee: msats(21_000_000), ..order() };
     assert!(is_refused(&within(bench.wallet.payment_send(&generous)).await));
     assert!(bench.service.calls("pay_invoice").is_empty());
@@ -125,7 +125,7 @@ async fn without_a_stated_fee_limit_no_payment_is_made() {
 
 #[tokio::test]
 async fn a_wallet_on_another_network_is_refused() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     bench.service.on_result("get_info", json!({ "network": "bitcoin" }));
     bench.service.on_result("get_balance", json!({ "balance": 1 }));
     assert!(is_refused(&within(bench.wallet.payment_send(&order())).await));
@@ -142,19 +142,19 @@ async fn a_wallet_on_another_network_is_refused() {
 #[tokio::test]
 async fn what_the_wallet_refuses_was_not_paid() {
     for code in ["INSUFFICIENT_BALANCE", "QUOTA_EXCEEDED", "FEE_LIMIT_EXCEEDED"] {
-        let bench = Bench::new(Service::new()).await;
+        let bench = Bench::new(Service::new());
         bench.service.on_error("pay_invoice", code);
         let result = within(bench.wallet.payment_send(&order())).await.unwrap();
         assert_eq!(result, Payment::Failed { reason: format!("{code}: no") });
         assert_eq!(within(bench.wallet.payment_status(payment_id(), hash())).await.unwrap(), None);
     }
     for code in ["RESTRICTED", "UNAUTHORIZED", "NOT_IMPLEMENTED", "UNSUPPORTED_ENCRYPTION"] {
-        let bench = Bench::new(Service::new()).await;
+        let bench = Bench::new(Service::new());
         bench.service.on_error("pay_invoice", code);
         assert!(is_refused(&within(bench.wallet.payment_send(&order())).await), "{code}");
         assert_eq!(within(bench.wallet.payment_status(payment_id(), hash())).await.unwrap(), None);
     }
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     bench.service.on_error("pay_invoice", "RATE_LIMITED");
     assert!(is_unavailable(&within(bench.wallet.payment_send(&order())).await));
     assert_eq!(within(bench.wallet.payment_status(payment_id(), hash())).await.unwrap(), None);
@@ -171,7 +171,7 @@ async fn after_an_ambiguous_error_the_record_decides() {
             (Some("failed"), Some(Payment::Failed { reason: String::new() })),
             (None, None),
         ] {
-            let bench = Bench::new(Service::new()).await;
+            let bench = Bench::new(Service::new());
             bench.service.on_error("pay_invoice", code);
             bench.service.on("lookup_invoice", move |call| match state {
                 Some(state) if call.nth > 0 => Answer::Result(outgoing(state)),
@@ -198,7 +198,7 @@ async fn a_refusal_does_not_count_when_another_copy_of_the_request_may_have_been
     ] {
         let service = Service::new();
         service.recognises_copies.store(false, Ordering::Relaxed);
-        let relays = [Relay::start(&service).await, Relay::start(&service).await];
+        let relays = [Relay::start(&service), Relay::start(&service)];
         let wallet = wallet_at(&service, &[relays[0].url(), relays[1].url()], Duration::from_secs(20));
         // One request by both relays shows that both are connected.
         within(async {
@@ -230,7 +230,7 @@ async fn a_success_needs_the_preimage() {
     for wrong in
         [json!({}), json!({ "preimage": "" }), json!({ "preimage": "00".repeat(32), "fees_paid": 1 })]
     {
-        let bench = Bench::new(Service::new()).await;
+        let bench = Bench::new(Service::new());
         bench.service.on_result("pay_invoice", wrong.clone());
         assert!(is_unknown(&within(bench.wallet.payment_send(&order())).await), "{wrong}");
         bench.service.on_result("lookup_invoice", outgoing("settled"));
@@ -241,7 +241,7 @@ async fn a_success_needs_the_preimage() {
 
 #[tokio::test]
 async fn a_fee_that_the_response_leaves_out_is_looked_up() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     bench.service.on_result("pay_invoice", json!({ "preimage": preimage().reveal() }));
     bench.service.on("lookup_invoice", |call| match call.nth {
         0 => Answer::Error("NOT_FOUND"),
@@ -252,7 +252,7 @@ async fn a_fee_that_the_response_leaves_out_is_looked_up() {
 
 #[tokio::test]
 async fn a_payment_that_is_known_is_not_made_again() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     bench.service.on_result("pay_invoice", json!({ "preimage": preimage().reveal(), "fees_paid": 9 }));
     for (state, payment, sent) in [
         ("pending", Payment::InFlight, 0),
@@ -268,7 +268,7 @@ async fn a_payment_that_is_known_is_not_made_again() {
 
 #[tokio::test]
 async fn a_wallet_that_cannot_be_asked_about_payments_makes_none() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     bench.service.on_error("lookup_invoice", "NOT_IMPLEMENTED");
     assert!(is_refused(&within(bench.wallet.payment_send(&order())).await));
     bench.service.on_error("lookup_invoice", "INTERNAL");
@@ -278,7 +278,7 @@ async fn a_wallet_that_cannot_be_asked_about_payments_makes_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_callers_send_one_request() {
-    let bench = Bench::with(Service::new(), |settings| settings.timeout = Duration::from_secs(3)).await;
+    let bench = Bench::with(Service::new(), |settings| settings.timeout = Duration::from_secs(3));
     bench.service.on("pay_invoice", |_| Answer::Nothing);
     let (one, two) = (order(), order());
     let (one, two) =
@@ -291,7 +291,7 @@ async fn two_callers_send_one_request() {
 
 #[tokio::test]
 async fn a_lost_payment_is_in_flight_until_its_request_has_expired() {
-    let bench = Bench::with(Service::new(), |settings| settings.timeout = Duration::from_secs(3)).await;
+    let bench = Bench::with(Service::new(), |settings| settings.timeout = Duration::from_secs(3));
     bench.service.on("pay_invoice", |_| Answer::Nothing);
     assert!(is_unknown(&within(bench.wallet.payment_send(&order())).await));
     let status = || async { within(bench.wallet.payment_status(payment_id(), hash())).await.unwrap() };
@@ -313,7 +313,7 @@ async fn a_lost_payment_is_in_flight_until_its_request_has_expired() {
 
 #[tokio::test]
 async fn the_failure_of_an_earlier_attempt_does_not_end_a_lost_one() {
-    let bench = Bench::with(Service::new(), |settings| settings.timeout = Duration::from_secs(3)).await;
+    let bench = Bench::with(Service::new(), |settings| settings.timeout = Duration::from_secs(3));
     bench.service.on_result("lookup_invoice", outgoing("failed"));
     bench.service.on("pay_invoice", |_| Answer::Nothing);
     assert!(is_unknown(&within(bench.wallet.payment_send(&order())).await));
@@ -326,7 +326,7 @@ async fn the_failure_of_an_earlier_attempt_does_not_end_a_lost_one() {
 
 #[tokio::test]
 async fn the_incoming_record_of_the_same_hash_is_not_our_payment() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     let paid =
         record("incoming", json!({ "state": "settled", "preimage": preimage().reveal(), "settled_at": 5 }));
     bench.service.on_result("lookup_invoice", paid.clone());
@@ -347,7 +347,7 @@ async fn the_incoming_record_of_the_same_hash_is_not_our_payment() {
 
 #[tokio::test]
 async fn of_several_attempts_in_the_list_the_best_counts() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     for (states, expected) in
         [(vec!["failed", "pending"], Payment::InFlight), (vec!["failed", "settled", "pending"], succeeded(2))]
     {
@@ -360,7 +360,7 @@ async fn of_several_attempts_in_the_list_the_best_counts() {
 
 #[tokio::test]
 async fn a_payment_that_a_look_up_does_not_find_is_searched_in_the_list() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     // Look-ups find invoices only, so the whole list is searched: the payment is on the second page.
     let mut records: Vec<_> = (0..30)
         .map(|n| record("outgoing", json!({ "payment_hash": format!("{n:064x}"), "state": "settled" })))
@@ -389,7 +389,7 @@ async fn a_payment_that_a_look_up_does_not_find_is_searched_in_the_list() {
 
 #[tokio::test]
 async fn a_wallet_without_a_list_has_no_other_record() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     for code in ["NOT_IMPLEMENTED", "RESTRICTED"] {
         bench.service.on_error("list_transactions", code);
         let status = within(bench.wallet.payment_status(payment_id(), hash())).await;

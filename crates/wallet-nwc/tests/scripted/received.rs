@@ -31,7 +31,7 @@ fn notify(service: &Service, kind: &str, payment_hash: PaymentHash) {
 #[tokio::test]
 async fn a_notified_payment_is_looked_up_and_reported_once() {
     let service = paid_service();
-    let relays = [Relay::start(&service).await, Relay::start(&service).await];
+    let relays = [Relay::start(&service), Relay::start(&service)];
     let wallet = wallet_at(&service, &[relays[0].url(), relays[1].url()], Duration::from_secs(20));
     let mut received = within(wallet.payments_received()).await.unwrap();
     for relay in &relays {
@@ -53,7 +53,7 @@ async fn a_notified_payment_is_looked_up_and_reported_once() {
 
 #[tokio::test]
 async fn a_notification_that_the_wallet_does_not_confirm_is_not_reported() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     let good = PaymentHash::from_bytes([4; 32]);
     bench.service.on("lookup_invoice", move |call| match call.params["payment_hash"].as_str() {
         Some(text) if text == good.to_string() => Answer::Result(record(text, "settled")),
@@ -74,7 +74,7 @@ async fn a_wallet_of_the_old_encryption_notifies_too() {
     service.on("lookup_invoice", |call| {
         Answer::Result(record(call.params["payment_hash"].as_str().unwrap(), "settled"))
     });
-    let bench = Bench::new(service).await;
+    let bench = Bench::new(service);
     let mut received = within(bench.wallet.payments_received()).await.unwrap();
     notify(&bench.service, "payment_received", hash());
     assert_eq!(within(received.next()).await.unwrap().payment_hash, hash());
@@ -83,7 +83,7 @@ async fn a_wallet_of_the_old_encryption_notifies_too() {
 #[tokio::test]
 async fn the_stream_ends_when_the_last_relay_is_gone_and_not_before() {
     let service = paid_service();
-    let relays = [Relay::start(&service).await, Relay::start(&service).await];
+    let relays = [Relay::start(&service), Relay::start(&service)];
     let wallet = wallet_at(&service, &[relays[0].url(), relays[1].url()], Duration::from_secs(20));
     let mut received = within(wallet.payments_received()).await.unwrap();
     // Payments that both relays deliver show that both are connected.
@@ -107,7 +107,7 @@ async fn the_stream_ends_when_the_last_relay_is_gone_and_not_before() {
 
 #[tokio::test]
 async fn a_short_outage_ends_the_stream_too() {
-    let bench = Bench::new(paid_service()).await;
+    let bench = Bench::new(paid_service());
     let mut received = within(bench.wallet.payments_received()).await.unwrap();
     bench.relay.stop().await;
     bench.relay.restart();
@@ -118,7 +118,7 @@ async fn a_short_outage_ends_the_stream_too() {
 
 #[tokio::test]
 async fn without_a_relay_there_is_no_stream() {
-    let bench = Bench::with(paid_service(), |settings| settings.timeout = Duration::from_millis(500)).await;
+    let bench = Bench::with(paid_service(), |settings| settings.timeout = Duration::from_millis(500));
     bench.relay.stop().await;
     let result = within(bench.wallet.payments_received()).await.map(|_| ());
     assert!(is_unavailable(&result));
@@ -126,7 +126,7 @@ async fn without_a_relay_there_is_no_stream() {
 
 #[tokio::test]
 async fn a_relay_that_shows_no_sign_of_life_is_given_up_within_a_minute() {
-    let bench = Bench::new(paid_service()).await;
+    let bench = Bench::new(paid_service());
     let mut received = within(bench.wallet.payments_received()).await.unwrap();
     bench.relay.set(Mode::Frozen);
     // The clock advances whenever everybody waits.

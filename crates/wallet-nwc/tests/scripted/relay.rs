@@ -45,7 +45,7 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    pub async fn start(service: &Arc<Service>) -> Self {
+    pub fn start(service: &Arc<Service>) -> Self {
         let shared = Shared {
             service: Arc::clone(service),
             mode: watch::Sender::new(Mode::Works),

@@ -39,7 +39,7 @@ async fn without_any_relay_nothing_was_sent() {
 #[tokio::test]
 async fn one_relay_that_works_is_enough() {
     let service = service();
-    let (good, mute) = (Relay::start(&service).await, Relay::start(&service).await);
+    let (good, mute) = (Relay::start(&service), Relay::start(&service));
     mute.set(Mode::NeverReady);
     let wallet = wallet_at(&service, &[dead_url().await, mute.url(), good.url()], LONG);
     within(wallet.balance()).await.unwrap();
@@ -49,7 +49,7 @@ async fn one_relay_that_works_is_enough() {
 #[tokio::test]
 async fn several_relays_deliver_one_request() {
     let service = service();
-    let relays = [Relay::start(&service).await, Relay::start(&service).await];
+    let relays = [Relay::start(&service), Relay::start(&service)];
     let wallet = wallet_at(&service, &[relays[0].url(), relays[1].url()], LONG);
     within(wallet.balance()).await.unwrap();
     for relay in &relays {
@@ -61,7 +61,7 @@ async fn several_relays_deliver_one_request() {
 
 #[tokio::test]
 async fn a_relay_that_comes_back_is_used_again() {
-    let bench = Bench::with(service(), |settings| settings.timeout = LONG).await;
+    let bench = Bench::with(service(), |settings| settings.timeout = LONG);
     within(bench.wallet.balance()).await.unwrap();
     for _ in 0..3 {
         bench.relay.stop().await;
@@ -75,7 +75,7 @@ async fn a_relay_that_comes_back_is_used_again() {
 #[tokio::test]
 async fn a_relay_that_was_down_from_the_start_is_used_when_it_comes() {
     let service = service();
-    let relay = Relay::start(&service).await;
+    let relay = Relay::start(&service);
     relay.stop().await;
     let wallet = wallet_at(&service, &[relay.url()], SHORT);
     assert!(is_unavailable(&within(wallet.balance()).await));
@@ -90,7 +90,7 @@ async fn a_relay_that_was_down_from_the_start_is_used_when_it_comes() {
 
 #[tokio::test]
 async fn a_request_is_handed_over_again_when_the_connection_breaks() {
-    let bench = Bench::with(service(), |settings| settings.timeout = LONG).await;
+    let bench = Bench::with(service(), |settings| settings.timeout = LONG);
     within(bench.wallet.balance()).await.unwrap();
     bench.relay.set(Mode::Breaks);
     let wallet = bench.wallet.clone();
@@ -102,7 +102,7 @@ async fn a_request_is_handed_over_again_when_the_connection_breaks() {
 
 #[tokio::test]
 async fn a_payment_is_unknown_when_the_connection_breaks_for_good() {
-    let bench = Bench::with(service(), |settings| settings.timeout = Duration::from_secs(3)).await;
+    let bench = Bench::with(service(), |settings| settings.timeout = Duration::from_secs(3));
     within(bench.wallet.balance()).await.unwrap();
     // The look-up passes, the payment breaks the connection.
     let (relay, wallet) = (&bench.relay, bench.wallet.clone());
@@ -122,7 +122,7 @@ async fn a_payment_is_unknown_when_the_connection_breaks_for_good() {
 #[tokio::test]
 async fn a_relay_that_refuses_the_request_has_not_passed_it_on() {
     let service = service();
-    let relay = Relay::start(&service).await;
+    let relay = Relay::start(&service);
     let wallet = wallet_at(&service, &[relay.url()], LONG);
     relay.set(Mode::Rejects("blocked: you are not on the list"));
     let error = within(wallet.balance()).await.unwrap_err();
@@ -135,7 +135,7 @@ async fn a_relay_that_refuses_the_request_has_not_passed_it_on() {
 #[tokio::test]
 async fn a_payment_that_a_relay_refuses_was_not_made_unless_the_reason_leaves_a_doubt() {
     for (reason, sure) in [("rate-limited: slow down", true), ("error: disk full", false), ("hm", false)] {
-        let bench = Bench::with(service(), |settings| settings.timeout = Duration::from_secs(3)).await;
+        let bench = Bench::with(service(), |settings| settings.timeout = Duration::from_secs(3));
         within(bench.wallet.balance()).await.unwrap();
         let wallet = bench.wallet.clone();
         bench.service.on("list_transactions", |_| crate::service::Answer::Nothing);
@@ -159,7 +159,7 @@ async fn a_payment_that_a_relay_refuses_was_not_made_unless_the_reason_leaves_a_
 #[tokio::test]
 async fn a_relay_that_asks_who_we_are_is_told() {
     let service = service();
-    let relay = Relay::start(&service).await;
+    let relay = Relay::start(&service);
     relay.set(Mode::AsksWho);
     let wallet = wallet_at(&service, &[relay.url()], LONG);
     within(wallet.balance()).await.unwrap();

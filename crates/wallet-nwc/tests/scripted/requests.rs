@@ -24,7 +24,7 @@ fn invoice_request() -> InvoiceRequest {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wallet_that_offers_nip44_is_asked_in_it_and_told_when_the_request_expires() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     bench.service.on_result("get_balance", json!({ "balance": 1_234_567 }));
     assert_eq!(within(bench.wallet.balance()).await.unwrap().get(), 1_234_567);
     let calls = bench.service.calls("get_balance");
@@ -41,7 +41,7 @@ async fn a_wallet_that_offers_nip44_is_asked_in_it_and_told_when_the_request_exp
 #[tokio::test]
 async fn a_wallet_that_does_not_offer_nip44_is_asked_in_nip04() {
     for info in [None, Some(vec![]), Some(vec![("encryption", "nip04")])] {
-        let bench = Bench::new(Service::with_info(info)).await;
+        let bench = Bench::new(Service::with_info(info));
         bench.service.on_result("get_balance", json!({ "balance": 1 }));
         within(bench.wallet.balance()).await.unwrap();
         let call = &bench.service.calls("get_balance")[0];
@@ -52,7 +52,7 @@ async fn a_wallet_that_does_not_offer_nip44_is_asked_in_nip04() {
 #[tokio::test]
 async fn a_wallet_that_cannot_read_the_request_is_asked_in_the_other_encryption() {
     // Nothing announces NIP-44, but the wallet supports nothing else, and says so in NIP-44.
-    let bench = Bench::new(Service::with_info(None)).await;
+    let bench = Bench::new(Service::with_info(None));
     let keys = bench.service.keys.clone();
     bench.service.on("get_info", move |call| {
         if !call.nip04 {
@@ -73,7 +73,7 @@ async fn a_wallet_that_cannot_read_the_request_is_asked_in_the_other_encryption(
 
 #[tokio::test]
 async fn a_wallet_that_supports_neither_encryption_refuses() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     bench.service.on_error("get_info", "UNSUPPORTED_ENCRYPTION");
     assert!(is_refused(&within(bench.wallet.balance()).await));
     assert_eq!(bench.service.calls("get_info").len(), 2);
@@ -81,7 +81,7 @@ async fn a_wallet_that_supports_neither_encryption_refuses() {
 
 #[tokio::test]
 async fn only_the_response_of_the_wallet_to_this_request_counts() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     let keys = bench.service.keys.clone();
     bench.service.on("get_balance", move |call| {
         let text = |balance: u64| {
@@ -108,7 +108,7 @@ async fn only_the_response_of_the_wallet_to_this_request_counts() {
 
 #[tokio::test]
 async fn a_response_that_is_none_is_nonsense_for_a_read_and_unknown_for_a_payment() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     for text in ["[]", "{", r#"{"result_type":"get_info","result":{"balance":1,"preimage":"x"}}"#] {
         bench.service.on("get_balance", |_| Answer::Text(text.to_owned()));
         assert!(is_nonsense(&within(bench.wallet.balance()).await), "{text}");
@@ -119,7 +119,7 @@ async fn a_response_that_is_none_is_nonsense_for_a_read_and_unknown_for_a_paymen
 
 #[tokio::test]
 async fn a_lost_response_is_unavailable_for_a_read_and_unknown_for_what_changes_something() {
-    let bench = Bench::with(Service::new(), |settings| settings.timeout = Duration::from_secs(2)).await;
+    let bench = Bench::with(Service::new(), |settings| settings.timeout = Duration::from_secs(2));
     for method in ["get_balance", "make_invoice", "pay_invoice"] {
         bench.service.on(method, |_| Answer::Nothing);
     }
@@ -135,7 +135,7 @@ async fn a_lost_response_is_unavailable_for_a_read_and_unknown_for_what_changes_
 
 #[tokio::test]
 async fn responses_may_come_in_any_order() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     let service = &bench.service;
     service.on_result("get_balance", json!({ "balance": 1 }));
     within(bench.wallet.balance()).await.unwrap();
@@ -153,7 +153,7 @@ async fn responses_may_come_in_any_order() {
 
 #[tokio::test]
 async fn a_request_whose_caller_is_gone_is_not_sent_later() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     bench.service.on_result("get_balance", json!({ "balance": 1 }));
     bench.service.on_result("pay_invoice", json!({ "preimage": preimage().reveal() }));
     within(bench.wallet.balance()).await.unwrap();
@@ -173,7 +173,7 @@ async fn a_request_whose_caller_is_gone_is_not_sent_later() {
 
 #[tokio::test]
 async fn a_payment_whose_caller_is_gone_is_found_later() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     bench.service.on("pay_invoice", |_| Answer::Nothing);
     let sending = order();
     tokio::select! {
@@ -191,7 +191,7 @@ async fn a_payment_whose_caller_is_gone_is_found_later() {
 
 #[tokio::test]
 async fn a_dropped_wallet_leaves_no_connection_behind() {
-    let bench = Bench::new(Service::new()).await;
+    let bench = Bench::new(Service::new());
     bench.service.on_result("get_balance", json!({ "balance": 1 }));
     within(bench.wallet.balance()).await.unwrap();
     let Bench { wallet, relay, .. } = bench;
@@ -202,7 +202,7 @@ async fn a_dropped_wallet_leaves_no_connection_behind() {
 
 #[tokio::test]
 async fn no_error_shows_the_secret() {
-    let bench = Bench::with(Service::new(), |settings| settings.timeout = Duration::from_millis(300)).await;
+    let bench = Bench::with(Service::new(), |settings| settings.timeout = Duration::from_millis(300));
     let shown =
         format!("{:?} {:?}", bench.wallet, crate::bench::settings(&bench.service, &["ws://x".into()]));
     assert!(!shown.contains(SECRET));

@@ -16,7 +16,7 @@ use tithe_ledger::{AccountId, TransferKey, TransferKind};
 use tithe_lightning::{Invoice, InvoiceState, OwnerId, Preimage, Purpose, ReceivedPayment};
 use tithe_money::{Msats, Sats};
 use tithe_paywall::{Macaroon, RootKey};
-use tithe_sessions::{NewSession, Session, SessionId};
+use tithe_sessions::{NewSession, Session, SessionId, SessionKind};
 use tithe_store_postgres::{PostgresSettings, PostgresStore};
 use tithe_store_sqlite::{SqliteSettings, SqliteStore};
 use tithe_test_postgres::{Cluster, ClusterOptions};
@@ -208,6 +208,7 @@ pub(crate) async fn open_sessions(store: &dyn Store, sessions: u32, identities: 
         let identity = identities.then(|| identity(number));
         let session = Session::new(NewSession {
             id,
+            kind: SessionKind::Prepaid,
             deposit,
             identity,
             webhook: None,

@@ -11,7 +11,7 @@ use tithe_licences::InvalidLicence;
 use tithe_lightning::{Invoice, TestPaymentError};
 use tithe_money::{MoneyError, Msats, Sats};
 use tithe_payouts::PayoutError;
-use tithe_paywall::LimitReached;
+use tithe_paywall::{LimitReached, l402, payment};
 use tithe_pricing::{PriceError, QuoteError};
 use tithe_sessions::SessionError;
 use tithe_trust::{AuthError, InvalidToken};
@@ -193,6 +193,74 @@ pub enum InvalidCredential {
     Several,
 }
 
+/// Why something that was presented as the proof of a payment is none. `Display` may be shown to whoever presented it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidProof {
+    /// The header has no token and preimage.
+    #[error(transparent)]
+    Credential(l402::InvalidCredential),
+    /// The token is not one of ours, was altered, has an unknown caveat, or is that of another payment.
+    #[error(transparent)]
+    Token(l402::Refused),
+    /// The token has expired: its holder has limited its time.
+    #[error("the token has expired: the payment can be used or claimed with the token as it was offered")]
+    Expired,
+    /// The header has no credential of the scheme `Payment`.
+    #[error(transparent)]
+    PaymentCredential(payment::InvalidCredential),
+    /// The challenge is not one of ours, was altered, or is that of another payment.
+    #[error(transparent)]
+    Challenge(payment::Refused),
+    /// The token was narrowed: it can be used for the request, and not to claim the payment.
+    #[error("narrowed token: expected the token as it was offered, which alone can claim the payment")]
+    Narrowed,
+}
+
+/// Why a request that was paid for by itself is not done, or its payment not returned. `Display` may be shown to customers.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PaidRequestError {
+    /// The payment was made for another request. It can still be used for that one.
+    #[error(
+        "the proof is for another request: expected the same method, URL, payer and body as when the price was quoted"
+    )]
+    AnotherRequest,
+    /// The wallet has not reported the payment yet, or it was never made.
+    #[error("the payment has not arrived at the server's wallet yet; repeat the request shortly")]
+    NotArrived,
+    /// Less than the price was paid. Nothing was done; what was paid can be claimed.
+    #[error(
+        "paid too little: expected {price}, got {paid}, {missing} are missing; what was paid can be claimed back"
+    )]
+    Short {
+        /// The price.
+        price: Msats,
+        /// What was paid.
+        paid: Msats,
+        /// What is missing.
+        missing: Msats,
+    },
+    /// The request is being done at the moment.
+    #[error("the request that was paid for is being done; repeat it shortly for the answer")]
+    Running,
+    /// The payment has bought its answer, which is no longer stored.
+    #[error("the payment has bought its answer already, which is no longer stored; make a new payment")]
+    Used,
+    /// The payment was claimed back.
+    #[error("the payment was claimed back, so it buys nothing; make a new payment")]
+    Returned,
+    /// The payment was not used in time. It can be claimed back.
+    #[error("the payment was not used in time; it can be claimed back")]
+    Expired,
+    /// The request has failed too often. The payment can be claimed back.
+    #[error("the request has failed too often; the payment can be claimed back")]
+    Failing,
+    /// What was quoted cannot be done at its price any more. The payment can be claimed back.
+    #[error("the request cannot be done at its price any more; the payment can be claimed back")]
+    Outpriced,
+}
+
 /// Nobody pays for a plain request: what a program needs to know to pay for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PaymentNeeded {
@@ -268,6 +336,12 @@ pub enum EngineError {
     /// The session is in a state that does not allow this.
     #[error(transparent)]
     SessionState(SessionError),
+    /// What was presented as the proof of a payment is none.
+    #[error(transparent)]
+    InvalidProof(#[from] InvalidProof),
+    /// A request that was paid for by itself is not done, or its payment not returned.
+    #[error(transparent)]
+    PaidRequest(#[from] PaidRequestError),
     /// A top-up of the session is unpaid.
     #[error("a top-up is waiting to be paid already: pay it, or wait until its invoice expires")]
     TopUpPending(Box<Invoice>),

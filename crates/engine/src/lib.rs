@@ -68,7 +68,9 @@ mod watched_wallet;
 pub use background::Running;
 pub use claim_token::ClaimTokens;
 pub use engine::Engine;
-pub use error::{EngineError, InvalidCredential, PaymentNeeded, RequestError};
+pub use error::{
+    EngineError, InvalidCredential, InvalidProof, PaidRequestError, PaymentNeeded, RequestError,
+};
 pub use ports::{Hardware, Ports};
 pub use readiness::Readiness;
 pub use settings::{CreditSettings, Settings, WhenClientLeaves};

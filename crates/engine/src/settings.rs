@@ -8,6 +8,7 @@ use tithe_ledger::credits::Plans;
 use tithe_licences::LicenceKeys;
 use tithe_money::{BasisPoints, Sats, UsdMicros};
 use tithe_payouts::FeePolicy;
+use tithe_sessions::SessionKindName;
 
 /// How many times less often expired invoices are looked up than pending ones.
 const LATE_POLL_FACTOR: u32 = 12;
@@ -89,6 +90,10 @@ pub struct Settings {
     pub session_minimum: Sats,
     /// How long a session may be unused before it ends and is refunded.
     pub session_idle: Duration,
+    /// How long a paid request may be unused before its payment is refunded. Until then the proof of the payment can be presented.
+    pub paid_request_idle: Duration,
+    /// The most output that a paid request is priced for, in tokens, if it says nothing itself; at most its model's.
+    pub paid_request_output_tokens: u64,
     /// The nodes that are sold, with their prices. Without any, none are.
     pub bootstrap_plans: Vec<BootstrapPlan>,
     /// How long after its payment a node must be ready. After that the customer is refunded, and the node is destroyed.
@@ -202,6 +207,8 @@ impl Default for Settings {
             session_payment_max: Sats::new(1_000_000).unwrap_or(Sats::ZERO),
             session_minimum: Sats::new(1).unwrap_or(Sats::ZERO),
             session_idle: Duration::from_hours(30 * 24),
+            paid_request_idle: Duration::from_hours(24),
+            paid_request_output_tokens: 4_096,
             bootstrap_plans: Vec::new(),
             provision_timeout: Duration::from_mins(30),
             provision_poll: Duration::from_secs(5),
@@ -226,6 +233,14 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// How long a session of this kind may be unused before it ends.
+    pub(crate) const fn idle_of(&self, kind: SessionKindName) -> Duration {
+        match kind {
+            SessionKindName::Prepaid => self.session_idle,
+            SessionKindName::OneRequest => self.paid_request_idle,
+        }
+    }
+
     /// How often late payments are looked for.
     pub(crate) fn late_poll_interval(&self) -> Duration {
         self.poll_interval * LATE_POLL_FACTOR

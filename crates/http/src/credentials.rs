@@ -3,9 +3,10 @@
 //! A client authenticates with a token (the `X-Nostr-Token` header, or `nostr_token` in the body or the query) or by
 //! signing the request (`Authorization: Nostr …`, NIP-98). A request without credentials is anonymous. A request with
 //! invalid credentials is rejected and never treated as anonymous. This module collects the credentials; the engine
-//! verifies them. An install presents its id (`X-Install-Id`) and perhaps a licence (`X-License`), a session its macaroon, and
-//! the operator a token.
+//! verifies them. An install presents its id (`X-Install-Id`) and perhaps a licence (`X-License`), a session its macaroon, a
+//! payment its proof ([`crate::payment_proof`]), and the operator a token.
 
+use crate::payment_proof;
 use crate::problem::{Code, Problem};
 use crate::query::{NotUtf8, Query};
 use crate::state::AppState;
@@ -14,7 +15,7 @@ use actix_web::http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
 use actix_web::http::uri::{Authority, PathAndQuery};
 use tithe_engine::credits::PresentedInstall;
 use tithe_engine::identities::{Credentials, Presented, RequestSignature, SignedCredential};
-use tithe_engine::sessions::SessionAccess;
+use tithe_engine::sessions::{PresentedProof, SessionAccess};
 use tithe_ledger::credits::InstallId;
 use tithe_lightning::Preimage;
 use tithe_trust::{HttpAuth, NostrPubkey};
@@ -55,6 +56,12 @@ impl From<Option<Presented>> for Caller {
 }
 
 impl Caller {
+    /// The identity, unless it has signed the request. The signature is in `Authorization`, where a client that pays puts its proof
+    /// instead: a payment cannot be bound to it.
+    pub(crate) fn identity_by_token(&self) -> Option<NostrPubkey> {
+        self.identity.filter(|_| self.signature.0.is_none())
+    }
+
     /// The scope of the caller's idempotency keys: keys of different callers never collide. `None` means that callers without
     /// credentials share one.
     pub(crate) fn scope(identity: Option<NostrPubkey>) -> Option<String> {
@@ -70,6 +77,7 @@ pub(crate) struct Incoming<'a> {
     body_token: Option<&'a str>,
     takes_bearer: bool,
     takes_api_key: bool,
+    takes_proofs: bool,
 }
 
 impl<'a> Incoming<'a> {
@@ -93,7 +101,20 @@ impl<'a> Incoming<'a> {
                 }
                 Some(name) => Problem::field(&name, "expected UTF-8"),
             })?;
-        Ok(Self { request, query, body, body_token, takes_bearer: false, takes_api_key: false })
+        Ok(Self {
+            request,
+            query,
+            body,
+            body_token,
+            takes_bearer: false,
+            takes_api_key: false,
+            takes_proofs: false,
+        })
+    }
+
+    /// The body.
+    pub(crate) const fn body(&self) -> &'a [u8] {
+        self.body
     }
 
     /// The parameters of the query.
@@ -141,8 +162,8 @@ impl<'a> Incoming<'a> {
     /// The macaroon of an `Authorization` header: `Bearer <macaroon>`, or `L402 <macaroon>:<preimage>`; `None` without one.
     pub(crate) fn macaroon(&self) -> Result<Option<&str>, Problem> {
         let values = self.request.headers().get_all(AUTHORIZATION);
-        let ours = values.filter(|value| is_macaroon_scheme(value.as_bytes()));
-        let Some(text) = only(ours, "a macaroon")? else { return self.api_key() };
+        let ours = values.filter(|value| is_macaroon_scheme(value.as_bytes()) && !self.is_proof(value));
+        let Some(text) = only(without_repetitions(ours), "a macaroon")? else { return self.api_key() };
         let (scheme, secret) = text.trim().split_once(' ').unwrap_or((text, ""));
         let secret = secret.trim();
         if scheme.eq_ignore_ascii_case("Bearer") {
@@ -172,6 +193,25 @@ impl<'a> Incoming<'a> {
     pub(crate) const fn with_api_key(mut self) -> Self {
         self.takes_api_key = true;
         self
+    }
+
+    /// Accepts proofs of payment too, for [`Self::proof`].
+    pub(crate) const fn with_proofs(mut self) -> Self {
+        self.takes_proofs = true;
+        self
+    }
+
+    /// The proof of payment in the `Authorization` headers; `None` without one. Several that say the same are one.
+    pub(crate) fn proof(&self) -> Result<Option<PresentedProof>, Problem> {
+        if !self.takes_proofs {
+            return Ok(None);
+        }
+        payment_proof::only(self.request.headers().get_all(AUTHORIZATION))
+    }
+
+    /// Whether a value of `Authorization` is a proof of payment that is accepted.
+    fn is_proof(&self, value: &HeaderValue) -> bool {
+        self.takes_proofs && payment_proof::is_meant(value)
     }
 
     /// What the macaroon of an `Authorization` header allows; `None` without one. Whether it was revoked is decided when it is used.
@@ -245,7 +285,8 @@ impl<'a> Incoming<'a> {
             let scheme = value.as_bytes().trim_ascii_start().split(u8::is_ascii_whitespace).next();
             let is_bearer = scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Bearer"));
             let is_macaroon = is_macaroon_scheme(value.as_bytes());
-            if HttpAuth::is_meant(value.as_bytes()) || ((is_bearer || is_macaroon) && self.takes_bearer) {
+            let is_macaroon = (is_bearer || is_macaroon) && self.takes_bearer;
+            if HttpAuth::is_meant(value.as_bytes()) || is_macaroon || self.is_proof(value) {
                 continue;
             }
             return Err(invalid(if is_bearer {
@@ -328,6 +369,22 @@ fn only<'a>(
     let text =
         value.to_str().map_err(|_| invalid(format!("invalid header: expected {name} in printable ASCII")));
     text.map(Some)
+}
+
+/// The values without those that say the same as one before, as clients of L402 send them that know its former name too.
+fn without_repetitions<'a>(
+    values: impl Iterator<Item = &'a HeaderValue>,
+) -> impl Iterator<Item = &'a HeaderValue> {
+    let mut seen: Vec<&[u8]> = Vec::new();
+    values.filter(move |value| {
+        let (scheme, secret) = payment_proof::split(value);
+        if !payment_proof::is_l402(scheme) {
+            return true;
+        }
+        let is_new = !seen.contains(&secret);
+        seen.push(secret);
+        is_new
+    })
 }
 
 /// Whether a header value uses a scheme that carries a macaroon.

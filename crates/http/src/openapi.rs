@@ -1,6 +1,7 @@
 //! The OpenAPI document.
 
 use crate::routes::{self, for_each_route};
+use crate::wire::{NoOfferBody, OfferBody};
 use utoipa::OpenApi;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::link::Link;
@@ -44,7 +45,9 @@ macro_rules! document {
             ),
             // An identity is optional unless a route specifies otherwise.
             security((), ("NostrToken" = []), ("NostrTokenInQuery" = []), ("NostrSignature" = [])),
-            paths($(routes::$module::$handler),*)
+            paths($(routes::$module::$handler),*),
+            // They are in extension fields of problems.
+            components(schemas(OfferBody, NoOfferBody))
         )]
         struct ApiDocument;
     };
@@ -127,6 +130,14 @@ pub(crate) fn document() -> utoipa::openapi::OpenApi {
             .to_owned(),
     );
     schemes.add_security_scheme("Macaroon", SecurityScheme::Http(macaroon));
+    schemes.add_security_scheme(
+        "PaymentProof",
+        SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
+            "Authorization",
+            "`L402 <token>:<preimage>` (or `LSAT`), or `Payment <base64url of a credential>`: the proof that the invoice of a 402 was paid \
+             for this request. It buys the request once; repeating it repeats the answer.",
+        ))),
+    );
     let mut admin = Http::new(HttpAuthScheme::Bearer);
     admin.description = Some(
         "`Bearer <token>`: the operator's token, which the server has as `TITHE_ADMIN_TOKEN`.".to_owned(),

@@ -4,45 +4,27 @@ use crate::answering::{AnswerFormat, Answering};
 use crate::credentials::{Caller, Incoming};
 use crate::idempotency::{self, Begun};
 use crate::limits::{Payer, UnpaidRequest};
-use crate::problem::{self, Problem};
+use crate::offers::{self, Offering};
+use crate::paid_request::{PaidBy, PaidFor};
+use crate::payment_proof;
+use crate::problem::{self, Code, Problem};
+use crate::receipts;
 use crate::state::AppState;
+use crate::wanted::Wanted;
 use crate::wire::CreditsBody;
 use actix_web::{HttpRequest, HttpResponse};
 use std::sync::Arc;
-use tithe_engine::asks::{NewAsk, RenderAsk};
+use tithe_engine::asks::NewAsk;
 use tithe_engine::credits::PresentedInstall;
 use tithe_engine::idempotency::KeyedResponse;
-use tithe_engine::jobs::Origin;
-use tithe_engine::metered::Prompt;
-use tithe_engine::sessions::{NewWork, RenderRequest, SessionAccess};
+use tithe_engine::sessions::{NewWork, PaidWork, PresentedProof, SessionAccess};
 use tithe_engine::{Engine, EngineError, PaymentNeeded};
 use tithe_ledger::credits::InstallId;
+use tithe_trust::NostrPubkey;
 use uuid::Uuid;
 
-/// A request that is to be done for whoever pays for it.
-pub(crate) struct Wanted<F> {
-    /// The id of the request; `None` lets the engine choose one.
-    pub(crate) id: Option<Uuid>,
-    /// What is asked of the model.
-    pub(crate) prompt: Prompt,
-    /// The model; `None` means the operator's choice.
-    pub(crate) model: Option<String>,
-    /// The most output wanted, in tokens.
-    pub(crate) max_output_tokens: Option<u64>,
-    /// Whether the answer is sent as it is generated.
-    pub(crate) is_stream: bool,
-    /// Renders what is stored of an answer that a session pays for.
-    pub(crate) of_session: Arc<dyn RenderRequest>,
-    /// Renders what is stored of an answer that an install's plan includes, or that the pool pays for.
-    pub(crate) of_others: Arc<dyn RenderAsk>,
-    /// What the responses look like.
-    pub(crate) format: F,
-    /// The problem for a failure of the engine.
-    pub(crate) problem: fn(EngineError) -> Problem,
-}
-
-/// Has a request done for the first of these who pays: a session, the plan of an install, the pool. Whatever credentials the request
-/// carries must all be valid.
+/// Has a request done for the first of these who pays: a session, a payment for this one request, the plan of an install, the pool.
+/// Whatever credentials the request carries must all be valid. If nobody pays, an invoice is offered.
 pub(crate) async fn have_done<F: AnswerFormat>(
     state: &AppState,
     request: &HttpRequest,
@@ -51,12 +33,21 @@ pub(crate) async fn have_done<F: AnswerFormat>(
     wanted: Wanted<F>,
 ) -> Result<HttpResponse, Problem> {
     let session = incoming.session(state)?;
+    let proof = incoming.proof()?;
     let install = incoming.install(state)?;
     if let Some(access) = session {
+        if proof.is_some() {
+            return Err(payment_proof::invalid(
+                "several payers: expected a session's macaroon or a proof of payment",
+            ));
+        }
         // Other credentials beside the macaroon must be valid.
         incoming.identify(state)?;
         check_licence(state, install).await?;
         return for_session(state, request, access, key, wanted).await;
+    }
+    if let Some(proof) = proof {
+        return for_payment(state, request, incoming, (proof, install), wanted).await;
     }
     let hash = wanted.prompt.hash();
     state.refuse_while_draining()?;
@@ -65,14 +56,14 @@ pub(crate) async fn have_done<F: AnswerFormat>(
         Begun::New(caller, key) => (caller, key),
         Begun::Answered(keyed) => return Ok(replayed(wanted, keyed)),
     };
+    let by = PaidBy { install: id, identity: caller.identity_by_token() };
     let Caller { identity, signature } = caller;
-    let payer = id.map(InstallId::uuid).or_else(|| {
-        // Half of a public key is as distinct as an id.
-        identity.and_then(|identity| Uuid::from_slice(identity.to_bytes().get(..16)?).ok())
-    });
+    let offering = Offering::new(state, request, &wanted, by.identity);
+    let paid_for = PaidFor::new(request, by, incoming.body());
+    let payer = id.map(InstallId::uuid).or_else(|| identity.and_then(distinct));
     let Wanted { id, prompt, model, max_output_tokens, is_stream, of_others, format, problem, .. } = wanted;
     let (answering, client) = Answering::new(state, request, payer, is_stream, F::is_sent)?;
-    let origin = state.limits.client(request).map(|client| Origin::new(client.to_string()));
+    let origin = offers::origin(state, request);
     let presented = install.clone();
     let new = NewAsk { id, install, identity, signature, origin, prompt, model, max_output_tokens, client };
     let engine = Arc::clone(&state.engine);
@@ -83,8 +74,62 @@ pub(crate) async fn have_done<F: AnswerFormat>(
         }
     };
     let payer = payer.map_or_else(|| Payer::Unknown(state.limits.client(request)), Payer::Known);
-    let answered = answering.with(state, format, work).await;
-    answered.map_err(|problem| problem.if_unpaid(UnpaidRequest { payer, hash }))
+    match answering.with(state, format, work).await {
+        Err(problem) if problem.status() == 402 => {
+            let offered = offering.add_to(problem, &paid_for, state).await;
+            Err(offered.if_unpaid(UnpaidRequest { payer, hash }))
+        }
+        answered => answered,
+    }
+}
+
+/// Has the request done that a payment was made for: once, whatever idempotency keys come with its proof.
+async fn for_payment<F: AnswerFormat>(
+    state: &AppState,
+    request: &HttpRequest,
+    incoming: &Incoming<'_>,
+    (proof, install): (PresentedProof, Option<PresentedInstall>),
+    wanted: Wanted<F>,
+) -> Result<HttpResponse, Problem> {
+    // Other credentials beside the proof must be valid.
+    let identity = incoming.identify(state)?.identity_by_token();
+    let paid = state.engine.sessions.proven(&proof)?;
+    let by = PaidBy { install: install.as_ref().map(|install| install.id), identity };
+    check_licence(state, install).await?;
+    state.refuse_while_draining()?;
+    let offering = Offering::new(state, request, &wanted, identity);
+    let paid_for = PaidFor::new(request, by, incoming.body());
+    let digest = paid_for.digest();
+    let unpaid = UnpaidRequest { payer: Payer::Known(paid.session.0), hash: wanted.prompt.hash() };
+    let Wanted { id, prompt, is_stream, of_session, format, problem, .. } = wanted;
+    let (answering, client) = Answering::new(state, request, Some(paid.session.0), is_stream, F::is_sent)?;
+    let work = PaidWork { id, digest, prompt, client };
+    let (sessions, redeemed) = (state.engine.sessions.clone(), paid.clone());
+    let work = async move { sessions.redeem(&redeemed, work, of_session).await.map_err(problem) };
+    match answering.with(state, format, work).await {
+        Ok(mut response) => {
+            if response.status().is_success() {
+                receipts::add(state, &paid, &mut response).await;
+            }
+            Ok(response)
+        }
+        // The proof is genuine and buys nothing here: clients of L402 send it with whatever they ask next.
+        Err(problem) if problem.status() == 402 => {
+            let problem = if problem.code() == Code::ProofForAnotherRequest {
+                let difference = paid_for.difference(|digest| paid.is_for(*digest));
+                problem.with_detail(format!("the proof is for another request: {difference}"))
+            } else {
+                problem
+            };
+            Err(offering.add_to(problem, &paid_for, state).await.if_unpaid(unpaid))
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+/// Half of a public key is as distinct as an id.
+fn distinct(identity: NostrPubkey) -> Option<Uuid> {
+    Uuid::from_slice(identity.to_bytes().get(..16)?).ok()
 }
 
 /// Has a request done and charges it to a session.

@@ -1,4 +1,4 @@
-//! The prepaid session: a balance that many requests draw on, as pure functions.
+//! The prepaid session: a balance that many requests draw on, or that pays for one request, as pure functions.
 //!
 //! `awaiting_payment → active ⇄ exhausted → closed | expired`. A [`Session`] says what its money is for: the deposit and the
 //! top-ups that were paid in, which invoice is unpaid, and what is refunded at its end. The balance is a guarded account of the
@@ -13,6 +13,7 @@
 //! `serde` serializes everything that is stored; `ports` has the repository port (`async-trait`). Neither is on by default.
 
 mod key;
+mod kind;
 #[cfg(feature = "ports")]
 mod repository;
 mod request;
@@ -20,6 +21,7 @@ mod session;
 mod warning;
 
 pub use key::{PresentedKey, SessionKey, SessionKeyId};
+pub use kind::{OneRequest, RequestTerms, SessionKind, SessionKindName, UnknownSessionKind};
 #[cfg(feature = "ports")]
 pub use repository::{RequestCursor, SessionRepository};
 pub use request::{

@@ -1,6 +1,6 @@
 //! The repository port for sessions.
 
-use crate::{RequestId, Session, SessionId, SessionKey, SessionRequest};
+use crate::{RequestId, Session, SessionId, SessionKey, SessionKindName, SessionRequest};
 use async_trait::async_trait;
 use tithe_clock::Timestamp;
 use tithe_paywall::KeyId;
@@ -58,6 +58,11 @@ pub trait SessionRepository: Send + Sync {
         limit: usize,
     ) -> Result<Vec<SessionKey>, Self::Error>;
 
-    /// Active sessions that were last used before `before`, at most `limit`.
-    async fn sessions_idle(&self, before: Timestamp, limit: usize) -> Result<Vec<SessionId>, Self::Error>;
+    /// Active sessions of this kind that were last used before `before`, at most `limit`.
+    async fn sessions_idle(
+        &self,
+        kind: SessionKindName,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<SessionId>, Self::Error>;
 }

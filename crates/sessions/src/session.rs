@@ -1,6 +1,6 @@
 //! The session.
 
-use crate::{UsageLevel, Warned, WebhookUrl};
+use crate::{SessionKind, UsageLevel, Warned, WebhookUrl};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use tithe_clock::Timestamp;
 use tithe_lightning::PaymentHash;
 use tithe_money::{MoneyError, Msats, Sats};
 use tithe_payouts::LightningAddress;
+use tithe_paywall::RequestDigest;
 use tithe_trust::NostrPubkey;
 use uuid::Uuid;
 
@@ -124,6 +125,17 @@ pub enum SessionError {
     /// The session was used, or paid, in the meantime.
     #[error("the session's time is not over")]
     NotOver,
+    /// The session pays for one request, and the step is one of prepaid sessions only.
+    #[error("wrong kind of session: expected a prepaid one, got one that pays for one request")]
+    OneRequestOnly,
+    /// The session is prepaid, and the step is one of sessions that pay for one request only.
+    #[error("wrong kind of session: expected one that pays for one request, got a prepaid one")]
+    Prepaid,
+    /// The session pays for one request, and this is another one.
+    #[error(
+        "the payment is for another request: expected the same method, URL, payer and body as when the price was quoted"
+    )]
+    AnotherRequest,
     /// An amount is too large to express.
     #[error(transparent)]
     Money(#[from] MoneyError),
@@ -134,7 +146,9 @@ pub enum SessionError {
 pub struct NewSession {
     /// The session's id.
     pub id: SessionId,
-    /// The deposit that is to be paid.
+    /// What the session pays for.
+    pub kind: SessionKind,
+    /// The deposit that is to be paid; for one request its price.
     pub deposit: Sats,
     /// The customer's identity; `None` means anonymous.
     pub identity: Option<NostrPubkey>,
@@ -146,15 +160,21 @@ pub struct NewSession {
     pub created_at: Timestamp,
 }
 
-/// A prepaid session. Its balance is the account `session:<id>` of the ledger.
+/// A session. Its balance is the account `session:<id>` of the ledger.
+///
+/// One that pays for one request ([`SessionKind::OneRequest`]) is like any other, but for this: it has no top-ups and no webhook, does
+/// no other request, and is closed by the answer; what the request has not cost is refunded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Session {
     /// The session's id.
     pub id: SessionId,
+    /// What the session pays for.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub kind: SessionKind,
     /// The customer's identity; `None` means anonymous.
     pub identity: Option<NostrPubkey>,
-    /// The deposit that was asked for.
+    /// The deposit that was asked for; for one request its price.
     pub deposit: Sats,
     /// The state.
     pub state: SessionState,
@@ -189,9 +209,10 @@ impl Session {
     /// A new session, without an invoice.
     #[must_use]
     pub fn new(new: NewSession) -> Self {
-        let NewSession { id, deposit, identity, webhook, return_to, created_at } = new;
+        let NewSession { id, kind, deposit, identity, webhook, return_to, created_at } = new;
         Self {
             id,
+            kind,
             identity,
             deposit,
             state: SessionState::AwaitingPayment,
@@ -280,7 +301,7 @@ impl Session {
     /// A top-up has its invoice. One may be unpaid at a time.
     ///
     /// # Errors
-    /// [`SessionError::NotActive`], [`SessionError::TopUpPending`].
+    /// As [`Session::check_top_up`].
     pub fn top_up_invoiced(&self, invoice: PaymentHash, now: Timestamp) -> Result<Self, SessionError> {
         self.check_top_up()?;
         let top_ups = self.top_ups.saturating_add(1);
@@ -294,11 +315,28 @@ impl Session {
         Self { pending_top_up, ..self.moved(now) }
     }
 
+    /// Checks that the session pays for this request: any request of a prepaid session (`None`), or the one of this digest.
+    ///
+    /// # Errors
+    /// [`SessionError::AnotherRequest`], [`SessionError::OneRequestOnly`], [`SessionError::Prepaid`].
+    pub fn check_request(&self, digest: Option<RequestDigest>) -> Result<(), SessionError> {
+        match (self.kind.one_request(), digest) {
+            (None, None) => Ok(()),
+            (Some(one), Some(digest)) if one.digest == digest => Ok(()),
+            (Some(_), Some(_)) => Err(SessionError::AnotherRequest),
+            (Some(_), None) => Err(SessionError::OneRequestOnly),
+            (None, Some(_)) => Err(SessionError::Prepaid),
+        }
+    }
+
     /// Checks that a top-up may be asked for.
     ///
     /// # Errors
-    /// [`SessionError::NotActive`], [`SessionError::TopUpPending`].
+    /// [`SessionError::OneRequestOnly`], [`SessionError::NotActive`], [`SessionError::TopUpPending`].
     pub fn check_top_up(&self) -> Result<(), SessionError> {
+        if self.kind.one_request().is_some() {
+            return Err(SessionError::OneRequestOnly);
+        }
         self.check_active()?;
         self.pending_top_up.map_or(Ok(()), |pending| Err(SessionError::TopUpPending(pending)))
     }
@@ -438,6 +476,9 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{OneRequest, RequestTerms};
+    use tithe_money::{BasisPoints, BtcPrice, UsdMicros};
+    use tithe_pricing::{BtcQuote, Terms};
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
     const IDLE: Duration = Duration::from_hours(1);
@@ -453,6 +494,7 @@ mod tests {
     fn new() -> Session {
         let new = NewSession {
             id: SessionId(Uuid::nil()),
+            kind: SessionKind::Prepaid,
             deposit: Sats::new(500).unwrap(),
             identity: None,
             webhook: None,
@@ -538,6 +580,31 @@ mod tests {
         );
         assert_eq!(closed.closed(NOW), Ok(closed.clone()), "closing again changes nothing");
         assert_eq!(new().closed(NOW), Err(SessionError::NotActive(StateName::AwaitingPayment)));
+    }
+
+    fn one_request(digest: u8) -> Session {
+        let btc = BtcQuote { price: BtcPrice::parse("100000").unwrap(), as_of: NOW };
+        let prices = Terms { margin: BasisPoints::ZERO, fixed_cost: UsdMicros::ZERO, btc };
+        let terms = RequestTerms { model: "sim-small".to_owned(), output_tokens: 9, prices };
+        let one = OneRequest { digest: RequestDigest::from_bytes([digest; 32]), terms };
+        Session { kind: SessionKind::OneRequest(Box::new(one)), ..active() }
+    }
+
+    #[test]
+    fn a_session_of_one_request_pays_for_no_other_and_a_prepaid_one_for_any() {
+        let digest = |n| Some(RequestDigest::from_bytes([n; 32]));
+        assert_eq!(one_request(1).check_request(digest(1)), Ok(()));
+        assert_eq!(one_request(1).check_request(digest(2)), Err(SessionError::AnotherRequest));
+        assert_eq!(one_request(1).check_request(None), Err(SessionError::OneRequestOnly));
+        assert_eq!(active().check_request(None), Ok(()));
+        assert_eq!(active().check_request(digest(1)), Err(SessionError::Prepaid));
+    }
+
+    #[test]
+    fn a_session_of_one_request_takes_no_top_up() {
+        let session = one_request(1);
+        assert_eq!(session.check_top_up(), Err(SessionError::OneRequestOnly));
+        assert_eq!(session.top_up_invoiced(hash(2), NOW), Err(SessionError::OneRequestOnly));
     }
 
     #[test]

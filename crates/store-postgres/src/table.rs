@@ -180,7 +180,10 @@ table! {
 table! {
     SessionRow in "sessions", locked by "sessions.id";
     key { id: text }
-    fixed { nostr_pubkey: text, deposit_msats: bigint, webhook_url: text, created_at: bigint }
+    fixed {
+        nostr_pubkey: text, deposit_msats: bigint, webhook_url: text, created_at: bigint, kind: text, request_digest: text,
+        request_terms: text
+    }
     changing {
         state: text, deposit_invoice: text, top_up_invoice: text, top_ups: bigint, paid_in_msats: bigint,
         topped_up_to_msats: bigint, refund_amount_msats: bigint, rounding_msats: bigint, warned_percent: bigint, notified_percent: bigint,

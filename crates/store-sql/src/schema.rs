@@ -92,6 +92,9 @@ diesel::table! {
         last_used_at -> BigInt,
         created_at -> BigInt,
         updated_at -> BigInt,
+        kind -> Text,
+        request_digest -> Nullable<Text>,
+        request_terms -> Nullable<Text>,
     }
 }
 

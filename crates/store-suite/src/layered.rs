@@ -23,7 +23,8 @@ use tithe_lightning::{ExpiryWindow, Invoice, InvoiceRepository, PaymentHash};
 use tithe_payouts::{Obligation, ObligationRepository, Payout};
 use tithe_paywall::KeyId;
 use tithe_sessions::{
-    RequestCursor, RequestId, Session, SessionId, SessionKey, SessionRepository, SessionRequest,
+    RequestCursor, RequestId, Session, SessionId, SessionKey, SessionKindName, SessionRepository,
+    SessionRequest,
 };
 use tithe_trust::NostrPubkey;
 use uuid::Uuid;
@@ -343,8 +344,13 @@ impl<L: StoreLayer> SessionRepository for Layered<L> {
         self.0.pass(self.0.inner().session_keys_to_warn(after, limit)).await
     }
 
-    async fn sessions_idle(&self, before: Timestamp, limit: usize) -> StoreResult<Vec<SessionId>> {
-        self.0.pass(self.0.inner().sessions_idle(before, limit)).await
+    async fn sessions_idle(
+        &self,
+        kind: SessionKindName,
+        before: Timestamp,
+        limit: usize,
+    ) -> StoreResult<Vec<SessionId>> {
+        self.0.pass(self.0.inner().sessions_idle(kind, before, limit)).await
     }
 }
 

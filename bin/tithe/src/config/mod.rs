@@ -283,6 +283,8 @@ fn engine_settings(
         session_payment_min: sessions.payment_min,
         session_payment_max: sessions.payment_max,
         session_idle: sessions.idle,
+        paid_request_idle: sessions.paid_request_idle,
+        paid_request_output_tokens: sessions.paid_request_output_tokens,
         session_requests: sessions.requests,
         session_evaluation: sessions.evaluation,
         bootstrap_plans: bootstrap.plans.clone(),

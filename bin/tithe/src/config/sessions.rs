@@ -30,6 +30,20 @@ pub(super) const SETTINGS: &[Setting] = &[
     )
     .same(),
     Setting::new(
+        "TITHE_PAID_REQUEST_IDLE_SECONDS",
+        "paid_request_idle_seconds",
+        "86400",
+        "How long the payment of one request can be used before it is refunded, in seconds",
+    )
+    .same(),
+    Setting::new(
+        "TITHE_PAID_REQUEST_OUTPUT_TOKENS",
+        "paid_request_output_tokens",
+        "4096",
+        "The most output that a request which is paid for by itself is priced for, in tokens, if it says nothing itself; at most its model's",
+    )
+    .same(),
+    Setting::new(
         "TITHE_SESSION_REQUESTS",
         "session_requests",
         "64",
@@ -56,6 +70,8 @@ pub(crate) struct Sessions {
     pub(super) payment_min: Sats,
     pub(super) payment_max: Sats,
     pub(super) idle: Duration,
+    pub(super) paid_request_idle: Duration,
+    pub(super) paid_request_output_tokens: u64,
     pub(super) requests: usize,
     pub(super) evaluation: bool,
     /// `None` means that no warnings are sent.
@@ -77,6 +93,10 @@ impl Sessions {
             payment_max,
             // Use is known to a minute.
             idle: values.number("TITHE_SESSION_IDLE_SECONDS", 120, 31_536_000).map(Duration::from_secs)?,
+            paid_request_idle: values
+                .number("TITHE_PAID_REQUEST_IDLE_SECONDS", 120, 31_536_000)
+                .map(Duration::from_secs)?,
+            paid_request_output_tokens: values.number("TITHE_PAID_REQUEST_OUTPUT_TOKENS", 1, 1_000_000)?,
             requests: values.count("TITHE_SESSION_REQUESTS", 10_000)?,
             webhooks: match values.one_of("TITHE_WEBHOOKS", &["none", "public", "any"])? {
                 "none" => None,

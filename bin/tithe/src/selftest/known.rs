@@ -37,6 +37,7 @@ pub(super) struct Known {
     pub(super) closed_refund: Option<u64>,
     pub(super) bootstrap: Option<Bootstrap>,
     pub(super) included: Option<IncludedRequest>,
+    pub(super) offer: Option<PaidOffer>,
     pub(super) ai: Option<AiCustomer>,
 }
 
@@ -150,6 +151,17 @@ pub(super) struct AiAsked {
     /// The id of its record.
     pub(super) id: String,
     pub(super) reply: Reply,
+}
+
+/// The offer of a request that is paid for by itself.
+#[derive(Clone)]
+pub(super) struct PaidOffer {
+    pub(super) bill: Bill,
+    /// The token of L402.
+    pub(super) token: String,
+    pub(super) body: Value,
+    /// The preimage of the payment, and the answer that it has bought.
+    pub(super) proof: Option<(String, super::answer::Answer)>,
 }
 
 /// Something that an earlier check has learned.

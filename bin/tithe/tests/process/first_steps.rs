@@ -6,10 +6,12 @@ use serde_json::{Value, json};
 use std::process::Command;
 
 const README: &str = include_str!("../../../../README.md");
+const PAYWALL: &str = include_str!("../../../../docs/paywall.md");
 
 on_both_stores! {
     the_readme_s_commands_buy_a_job_exactly_as_written,
     the_readme_s_commands_of_a_session_spend_and_refund_it,
+    the_commands_that_pay_for_one_request_buy_its_answer_once,
     the_readme_s_commands_buy_a_node,
     the_readme_s_commands_of_an_install_use_what_its_plan_includes,
     the_readme_s_commands_of_an_identity_are_served_from_the_pool,
@@ -55,6 +57,37 @@ fn the_readme_s_commands_of_a_session_spend_and_refund_it(env: &TestEnv) {
     assert_eq!(closed["refund"]["amountSats"], left / 1_000, "{closed}");
     let audit = env.audit();
     assert_eq!((&audit["sessions"], &audit["sessionsMsats"]), (&json!(1), &json!("0")), "{audit}");
+}
+
+fn the_commands_that_pay_for_one_request_buy_its_answer_once(env: &TestEnv) {
+    let server = env.start();
+    let run = |script: &str| {
+        let script = script.replace("127.0.0.1:8402", &server.address);
+        let ran = Command::new("bash").args(["-euo", "pipefail", "-c", &script]).output().unwrap();
+        let printed = text(&ran.stdout);
+        assert!(ran.status.success(), "{printed}\n{}", text(&ran.stderr));
+        printed
+    };
+    let printed = run(&readme_block("pay for one request"));
+    let lines: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [offer, reply, payment] = &lines[..] else { panic!("{printed}") };
+    assert_eq!(
+        (&offer["code"], &reply["state"]),
+        (&json!("payment_required"), &json!("complete")),
+        "{printed}"
+    );
+    assert_eq!(
+        (&payment["state"], &payment["chargedMsats"]),
+        (&json!("used"), &reply["costMsats"]),
+        "{printed}"
+    );
+    // The longer commands, which show the headers and repeat the proof.
+    let (_, page) = PAYWALL.split_once("<!-- pay for one request -->").unwrap();
+    let printed = run(page.split_once("```sh\n").unwrap().1.split_once("```").unwrap().0);
+    assert!(printed.to_lowercase().contains("payment-receipt: "), "{printed}");
+    let lines: Vec<&str> = printed.lines().filter(|line| line.contains("\"result\"")).collect();
+    assert!(lines.len() == 2 && lines[0] == lines[1], "{printed}");
+    assert_eq!(env.audit()["sessions"], 2);
 }
 
 fn the_readme_s_commands_buy_a_node(env: &TestEnv) {

@@ -70,6 +70,10 @@ fn a_server_with_default_settings_passes(env: &TestEnv) {
         "identity-login",
         "job-money",
         "macaroon-keys",
+        "offer-other-body",
+        "offer-refund",
+        "offer-replay",
+        "offer-wrong-proof",
         "refund-paid",
         "session-history",
         "session-refund-paid",
@@ -77,7 +81,7 @@ fn a_server_with_default_settings_passes(env: &TestEnv) {
     ] {
         assert!(passed.iter().any(|passed| passed == name), "{name} did not pass: {report:#}");
     }
-    assert!(passed.len() >= 124, "{passed:?}");
+    assert!(passed.len() >= 130, "{passed:?}");
     // A node costs more than the budget by default.
     let skipped =
         report["checks"].as_array().unwrap().iter().find(|check| check["name"] == "bootstrap-ready");
@@ -91,7 +95,7 @@ fn a_server_with_default_settings_passes(env: &TestEnv) {
 fn a_node_is_bought_within_the_budget_and_what_was_spent_is_what_the_server_received() {
     let env = TestEnv::sqlite();
     let mut server = env.start_with(&[("TITHE_BOOTSTRAP_PLANS", "small=100")]);
-    let skip = ["--skip", "refunds", "session-refund-paid"];
+    let skip = ["--skip", "refunds", "session-refund-paid", "offer-refund"];
     let (report, code) = report(&env, &server.url(""), &skip);
     assert_eq!((code, named(&report, "failed")), (0, Vec::<String>::new()), "{report:#}");
     assert!(named(&report, "ok").contains(&"bootstrap-credentials".to_owned()), "{report:#}");
@@ -159,7 +163,7 @@ fn the_list_names_every_check_that_the_document_has() {
 fn the_budget_is_kept() {
     let env = TestEnv::sqlite();
     let mut server = env.start();
-    let skip = ["--skip", "refunds", "session-refund-paid"];
+    let skip = ["--skip", "refunds", "session-refund-paid", "offer-refund"];
     let with_budget =
         |sats: &str| report(&env, &server.url(""), &[&skip[..], &["--budget-sats", sats]].concat());
     let (nothing, code) = with_budget("0");
@@ -530,6 +534,36 @@ const PLANTS: &[Plant] = &[
         tamper: |_, answered| {
             if answered.status == 402 {
                 answered.edit(|body| body["topUp"] = Value::Null);
+            }
+        },
+    },
+    Plant {
+        fault: "a wrong proof of payment is served",
+        only: "offer-wrong-proof",
+        found_by: &["offer-wrong-proof"],
+        tamper: |_, answered| {
+            if answered.has_code("invalid_payment_proof") {
+                answered.replace(200, &json!({ "result": "something" }));
+            }
+        },
+    },
+    Plant {
+        fault: "the proof of one request buys another",
+        only: "offer-other-body",
+        found_by: &["offer-other-body"],
+        tamper: |_, answered| {
+            if answered.has_code("proof_for_another_request") {
+                answered.replace(200, &json!({ "result": "something" }));
+            }
+        },
+    },
+    Plant {
+        fault: "the challenges are for another invoice than the body",
+        only: "offer",
+        found_by: &["offer"],
+        tamper: |_, answered| {
+            if answered.has_code("payment_required") {
+                answered.edit(|body| body["offer"]["authorization"] = json!("L402 AgEF:<preimage>"));
             }
         },
     },

@@ -35,6 +35,11 @@ impl Answered {
         self.headers.iter().any(|line| line.to_ascii_lowercase().starts_with(&format!("{name}:")))
     }
 
+    /// Whether this is a problem with this code.
+    pub(crate) fn has_code(&self, code: &str) -> bool {
+        serde_json::from_slice::<Value>(&self.body).is_ok_and(|body| body["code"] == code)
+    }
+
     /// Drops a header.
     pub(crate) fn drop_header(&mut self, name: &str) {
         self.headers.retain(|line| !line.to_ascii_lowercase().starts_with(&format!("{name}:")));

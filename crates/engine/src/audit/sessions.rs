@@ -21,12 +21,15 @@ struct SessionMoney {
 struct Requests {
     charged: i128,
     running: u64,
+    /// How many have an answer.
+    answered: u64,
 }
 
 /// What the audit keeps of a session.
 struct SessionFacts {
     id: Uuid,
     state: &'static str,
+    one_request: bool,
     ended: bool,
     paid_in: Msats,
     refund: Msats,
@@ -49,6 +52,7 @@ impl SessionAudit {
         self.sessions.push(SessionFacts {
             id: session.id.0,
             state: session.stored_state_name().as_str(),
+            one_request: session.kind.one_request().is_some(),
             ended: end.is_some(),
             paid_in: session.paid_in,
             refund: of_end.refund.to_msats(),
@@ -59,6 +63,7 @@ impl SessionAudit {
     pub(super) fn request(&mut self, request: &SessionRequest) {
         let requests = self.requests.entry(request.session.0).or_default();
         requests.running += u64::from(matches!(request.state, RequestState::Running));
+        requests.answered += u64::from(request.cost().is_some());
         let ended = request.cost().copied().unwrap_or_default();
         requests.charged += i128::from(ended.charged.get());
         self.absorbed.push((request.id.0, i128::from(ended.absorbed.get())));
@@ -116,6 +121,13 @@ impl SessionAudit {
                     ledger.find(Invariant::I8, subject.clone(), detail);
                 }
             }
+            // What was paid for one request buys one answer, and is refunded with it.
+            if session.one_request && (requests.answered > 1 || (requests.answered == 1 && !session.ended)) {
+                let answered = requests.answered;
+                let detail =
+                    format!("it pays for one request, has {answered} answers and is {}", session.state);
+                ledger.find(Invariant::I8, subject.clone(), detail);
+            }
             let left = money.paid - money.charged - money.refunded - money.rounding;
             if session.ended && requests.running == 0 && left != 0 {
                 let detail = format!("it is {}, and {left} msat are left over", session.state);
@@ -165,6 +177,30 @@ mod tests {
             let mut ledger = Auditor::default();
             assert_eq!(audit.check(&mut ledger, |_| granted), 0);
             assert_eq!(ledger.finish().len(), findings, "{granted}");
+        }
+    }
+
+    #[test]
+    fn a_payment_for_one_request_that_has_two_answers_or_goes_on_after_one_is_found() {
+        let id = Uuid::nil();
+        let facts = |ended| SessionFacts {
+            id,
+            state: "any",
+            one_request: true,
+            ended,
+            paid_in: Msats::ZERO,
+            refund: Msats::ZERO,
+            rounding: Msats::ZERO,
+        };
+        for (answered, ended, findings) in
+            [(0, false, 0), (0, true, 0), (1, true, 0), (1, false, 1), (2, true, 1)]
+        {
+            let mut audit = SessionAudit::default();
+            audit.sessions.push(facts(ended));
+            audit.requests.insert(id, Requests { answered, ..Requests::default() });
+            let mut ledger = Auditor::default();
+            audit.check(&mut ledger, |_| 0);
+            assert_eq!(ledger.finish().len(), findings, "{answered} {ended}");
         }
     }
 }

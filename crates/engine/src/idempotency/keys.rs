@@ -63,6 +63,13 @@ impl Books<'_> {
         self.rows.idempotency_keys.put(IdempotencyRecord { state, subject: Some(subject), ..stored })
     }
 
+    /// Keeps an unanswered key until `expires_at` at least.
+    pub(crate) fn key_keep(&mut self, id: &IdempotencyId, expires_at: Timestamp) -> Result<(), Refusal> {
+        let stored = self.rows.idempotency_keys.get(id)?.cloned();
+        let Some(record) = stored.filter(|record| record.expires_at < expires_at) else { return Ok(()) };
+        self.rows.idempotency_keys.put(IdempotencyRecord { expires_at, ..record })
+    }
+
     /// Stores the response to a keyed request. The first one stays: it is what the client was given.
     pub(crate) fn key_finish(
         &mut self,

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tithe_lightning::{Invoice, OwnerId, PaymentHash, Purpose};
 use tithe_money::Sats;
 use tithe_payouts::LightningAddress;
-use tithe_sessions::{NewSession, Session, SessionId, WebhookUrl};
+use tithe_sessions::{NewSession, Session, SessionId, SessionKind, WebhookUrl};
 use tithe_trust::{NostrPubkey, Tier};
 use uuid::Uuid;
 
@@ -83,6 +83,7 @@ impl Sessions {
         let NewSessionRequest { deposit, identity, webhook, return_to, signature, origin } = new;
         let session = Session::new(NewSession {
             id: SessionId(self.core.new_id()),
+            kind: SessionKind::Prepaid,
             deposit,
             identity,
             webhook,
@@ -148,7 +149,11 @@ impl Purchase for Session {
             nth: 0,
             amount: self.deposit,
             // Every node on the way of the payment can read it: no id of ours.
-            description: "Tithe: deposit of a session".to_owned(),
+            description: match self.kind {
+                SessionKind::Prepaid => "Tithe: deposit of a session",
+                SessionKind::OneRequest(_) => "Tithe: one request",
+            }
+            .to_owned(),
         }
     }
 

@@ -4,6 +4,7 @@ use super::service::Sessions;
 use crate::error::{EngineError, InvalidCredential};
 use std::collections::BTreeSet;
 use tithe_clock::Timestamp;
+use tithe_paywall::Verified;
 use tithe_sessions::{PresentedKey, SessionId};
 
 /// What a macaroon allows its holder.
@@ -62,23 +63,28 @@ impl Sessions {
         if verified.is_expired(self.core.now()) {
             return Err(InvalidCredential::Macaroon("the macaroon has expired".to_owned()).into());
         }
-        let caveats: Vec<String> = verified.caveats().iter().map(ToString::to_string).collect();
-        let (keys, last) = (verified.keys(), caveats.len());
-        let present = |n: usize| {
-            let key = keys.get(n)?;
-            let parent = n.checked_sub(1).filter(|parent| *parent > 0).and_then(|parent| keys.get(parent));
-            Some(PresentedKey {
-                id: key.id,
-                parent: parent.map(|parent| parent.id),
-                caveats: caveats.get(..n).unwrap_or_default().join("\n"),
-                limit: key.limit,
-            })
-        };
         Ok(SessionAccess {
             session,
-            keys: (1..=last).filter_map(present).collect(),
+            keys: presented_keys(&verified),
             expires_at: verified.expires_at(),
             models: verified.models().cloned(),
         })
     }
+}
+
+/// The keys of a macaroon: its own, and those that it was narrowed from, oldest first, without that of the macaroon that was minted.
+pub(super) fn presented_keys(verified: &Verified) -> Vec<PresentedKey> {
+    let caveats: Vec<String> = verified.caveats().iter().map(ToString::to_string).collect();
+    let (keys, last) = (verified.keys(), caveats.len());
+    let present = |n: usize| {
+        let key = keys.get(n)?;
+        let parent = n.checked_sub(1).filter(|parent| *parent > 0).and_then(|parent| keys.get(parent));
+        Some(PresentedKey {
+            id: key.id,
+            parent: parent.map(|parent| parent.id),
+            caveats: caveats.get(..n).unwrap_or_default().join("\n"),
+            limit: key.limit,
+        })
+    };
+    (1..=last).filter_map(present).collect()
 }

@@ -21,7 +21,17 @@ impl MacaroonKeys {
         Self { secrets, location: "tithe".to_owned() }
     }
 
-    fn root_keys<'a>(&'a self, identifier: &'a [u8]) -> impl Iterator<Item = RootKey> + 'a {
+    /// The secrets. New macaroons are made with the first.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &[u8]> {
+        self.secrets.iter().map(Vec::as_slice)
+    }
+
+    /// Where the macaroons say that they are to be presented.
+    pub(super) fn location(&self) -> &str {
+        &self.location
+    }
+
+    pub(super) fn root_keys<'a>(&'a self, identifier: &'a [u8]) -> impl Iterator<Item = RootKey> + 'a {
         self.secrets.iter().map(move |secret| RootKey::derive(secret, identifier))
     }
 

@@ -14,20 +14,30 @@
 //! A crash between 1 and 3 charges nothing: the lease runs out, and `SessionRequestAbandon` releases the hold. Nobody can be charged
 //! twice, because a request ends once. When a session ends while requests run, what is available is refunded at once, and what
 //! their holds leave when they end.
+//!
+//! A request can also be paid for by itself. An offer ([`Sessions::offer_request`]) is a session that pays for one request, with its
+//! price as the deposit; a proof of the payment ([`Sessions::proven`]) has that request done ([`Sessions::redeem`]), once: repeating it
+//! returns the same answer. The answer closes the session, and what the request has not cost is refunded, as is a payment that was
+//! never used: to whoever has its preimage ([`Sessions::refund_payment`]).
 
 mod close;
 mod create;
 mod key_revoke;
 mod keys;
 mod macaroons;
+mod offer_request;
 mod offers;
 mod owner;
+mod payment;
+mod proofs;
+mod redeem;
 mod request;
 mod request_abandon;
 mod request_begin;
 mod request_extend;
 mod request_finish;
 mod request_keep;
+mod request_offers;
 mod request_renew;
 mod service;
 mod session_abandon;
@@ -48,12 +58,17 @@ pub use create::{CreatedSession, NewSessionRequest, RenderSession};
 pub use key_revoke::SessionKeyRevoke;
 pub use keys::SessionAccess;
 pub(crate) use macaroons::MacaroonKeys;
+pub use offer_request::NewPaidRequest;
 pub use owner::{SessionOwner, SessionOwners};
+pub use payment::{PaymentState, PaymentView};
+pub use proofs::{PaidRequest, PresentedProof};
+pub use redeem::PaidWork;
 pub use request::NewWork;
 pub use request_abandon::SessionRequestAbandon;
 pub use request_begin::{SessionRequestBegin, SessionRequestBegun};
 pub use request_extend::SessionRequestExtend;
 pub use request_finish::{FinishedRequest, RenderRequest, RequestOutcome, SessionRequestFinish};
+pub use request_offers::OfferedRequest;
 pub use request_renew::SessionRequestRenew;
 pub use service::Sessions;
 pub use session_abandon::SessionAbandon;

@@ -13,13 +13,14 @@ use crate::idempotency::{Attached, KeyedResponse};
 use crate::inference::{Cover, OUTPUT_STEP};
 use crate::metered::{Client, Delivered, Done, Failure, MeteredQuotes, MeteredRequest, Prompt, Worked};
 use crate::records::{IdempotencyId, IdempotencyRequest, KeyOrigin};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tithe_ledger::LedgerError;
 use tithe_money::Msats;
 use tithe_paywall::{LimitReached, UsageError};
-use tithe_pricing::Model;
+use tithe_pricing::{Model, Terms};
 use tithe_sessions::{
     PresentedKey, RequestId, RequestResult, RequestState, Session, SessionError, SessionId, SessionRequest,
     StateName,
@@ -58,15 +59,18 @@ pub(super) struct Running {
     pub(super) request: SessionRequest,
     /// The keys of the macaroon that it was made with, oldest first.
     pub(super) keys: Vec<PresentedKey>,
-    session: Session,
-    prompt: Prompt,
+    /// The session, as the request began.
+    pub(super) session: Session,
+    /// What is asked of the model.
+    pub(super) prompt: Prompt,
     /// The prices.
     pub(super) quotes: MeteredQuotes,
     /// How much of the answer is paid for.
     pub(super) cover: Arc<Cover>,
     /// What is held for it, in msats, as far as is known.
     pub(super) held: AtomicU64,
-    client: Client,
+    /// Who waits for the answer.
+    pub(super) client: Client,
     /// The idempotency key.
     pub(super) key: Option<IdempotencyId>,
 }
@@ -95,6 +99,16 @@ impl Sessions {
             Begun::Running(running) => running,
             Begun::Replayed(response) => return Ok(response),
         };
+        self.run(&running, is_derived, render).await
+    }
+
+    /// Does a request that has begun, and commits its end. `is_derived` says that its idempotency key is not the client's own.
+    pub(super) async fn run(
+        &self,
+        running: &Running,
+        is_derived: bool,
+        render: Arc<dyn RenderRequest>,
+    ) -> Result<KeyedResponse, EngineError> {
         let key = running.key.clone();
         let span = info_span!(
             "session_request",
@@ -104,8 +118,8 @@ impl Sessions {
         let finish = key.clone().map(|key| (key, Arc::clone(&render)));
         let done = async {
             let worked = tokio::select! {
-                worked = self.work(&running) => worked,
-                () = self.keep(&running) => {
+                worked = self.work(running) => worked,
+                () = self.keep(running) => {
                     warn!("the hold of the request was lost");
                     return Err(EngineError::WorkFailed);
                 }
@@ -113,7 +127,7 @@ impl Sessions {
             // A client that tries again by itself did not get the answer, and half of one is no answer; nor is nothing at all.
             let is_none = |worked: &Worked| worked.is_abandoned() && (is_derived || worked.is_nothing());
             let is_answer = !worked.as_ref().is_ok_and(is_none);
-            let finished = self.finish(&running, worked, finish.filter(|_| is_answer)).await?;
+            let finished = self.finish(running, worked, finish.filter(|_| is_answer)).await?;
             Ok((KeyedResponse::new(render.render(&finished)), is_answer))
         };
         let done = done.instrument(span).await;
@@ -131,7 +145,9 @@ impl Sessions {
         mut idempotency: Option<IdempotencyRequest>,
     ) -> Result<Begun, EngineError> {
         let NewWork { id, access, prompt, model, max_output_tokens, client } = new;
-        let (model, quotes) = self.quotes_of(&access, &prompt, model.as_deref(), max_output_tokens).await?;
+        let terms = self.quotes.terms().await?;
+        let models = access.models.as_ref();
+        let (model, quotes) = self.quotes_of(models, &prompt, model.as_deref(), max_output_tokens, &terms)?;
         // Clients of the AI API say the most that they can use, not what they want.
         let fixed_output = max_output_tokens.filter(|_| prompt.as_text().is_some());
         // What cannot be counted while it is generated cannot be shared with other requests, either.
@@ -158,6 +174,7 @@ impl Sessions {
                 keys: access.keys.clone(),
                 lease: self.core.settings.lease,
                 idempotency: idempotency.clone(),
+                digest: None,
             };
             match self.core.committer.commit(begin).await {
                 Ok(SessionRequestBegun::New { session, left }) => {
@@ -227,19 +244,20 @@ impl Sessions {
         Err(refused)
     }
 
-    /// The model that a request runs on, and what it costs, if it can be sold and the caller's macaroon allows it.
-    async fn quotes_of(
+    /// The model that a request runs on, and what it costs, if it can be sold and is among the `models` that the caller's macaroon allows.
+    pub(super) fn quotes_of(
         &self,
-        access: &SessionAccess,
+        models: Option<&BTreeSet<String>>,
         prompt: &Prompt,
         model: Option<&str>,
         max_output_tokens: Option<u64>,
+        terms: &Terms,
     ) -> Result<(&Model, MeteredQuotes), EngineError> {
         if let Some(text) = prompt.as_text() {
             self.quotes.check_text(text)?;
         }
         let model = self.quotes.work_model(model)?;
-        if access.models.as_ref().is_some_and(|models| !models.contains(&model.name)) {
+        if models.is_some_and(|models| !models.contains(&model.name)) {
             return Err(EngineError::KeyModel { model: model.name.clone() });
         }
         let _understood = self.quotes.targets(&model.name, prompt.as_chat())?;
@@ -249,9 +267,8 @@ impl Sessions {
         } else {
             self.quotes.check_work_backend(&model.name)?;
         }
-        let terms = self.quotes.terms().await?;
-        let evaluation = evaluated.map(|text| self.quotes.evaluation(text, &terms)).transpose()?;
-        let work = self.quotes.metered(model, prompt, max_output_tokens, &terms)?;
+        let evaluation = evaluated.map(|text| self.quotes.evaluation(text, terms)).transpose()?;
+        let work = self.quotes.metered(model, prompt, max_output_tokens, terms)?;
         Ok((model, MeteredQuotes { evaluation, work }))
     }
 
@@ -371,13 +388,14 @@ impl Sessions {
         let Some(request) = request else { return Ok(None) };
         let account = store.account(account_of(session.id)).await?;
         let Some(account) = account else { return Ok(None) };
+        let end = store.session(session.id).await?.and_then(|session| session.end());
         let tier = self.identities.tier_of(session.identity).await?;
         let answer = match &command.outcome {
             RequestOutcome::Completed { answer, .. } => Some(answer.clone()),
             _ => None,
         };
         let (balance, held) = (account.balance(), account.held());
-        Ok(Some(FinishedRequest { request, answer, balance, held, tier }))
+        Ok(Some(FinishedRequest { request, answer, balance, held, end, tier }))
     }
 }
 

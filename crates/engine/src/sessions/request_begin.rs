@@ -8,11 +8,11 @@ use crate::records::{IdempotencyRequest, StoredResponse};
 use std::time::Duration;
 use tithe_ledger::{Hold, HoldId};
 use tithe_money::Msats;
-use tithe_paywall::KeyId;
+use tithe_paywall::{KeyId, RequestDigest};
 use tithe_sessions::{PresentedKey, Session, SessionKey, SessionRequest};
 
 /// Begins a request of a session: holds its limit, which may grow ([`SessionRequestExtend`](super::SessionRequestExtend)), records it, and
-/// begins its idempotency key.
+/// begins its idempotency key. A session that pays for one request begins no other, and does it once at a time.
 #[derive(Debug, Clone)]
 pub struct SessionRequestBegin {
     /// The request, running.
@@ -23,6 +23,8 @@ pub struct SessionRequestBegin {
     pub lease: Duration,
     /// The client's idempotency key, if it gave one.
     pub idempotency: Option<IdempotencyRequest>,
+    /// The digest of the request, if the session pays for one request; `None` if it is prepaid.
+    pub digest: Option<RequestDigest>,
 }
 
 /// How [`SessionRequestBegin`] ended.
@@ -53,6 +55,8 @@ impl Command for SessionRequestBegin {
 
     fn decide(&self, books: &mut Books<'_>) -> Result<SessionRequestBegun, Refusal> {
         let (request, now) = (self.request.as_ref(), books.now());
+        let session = books.session(request.session)?;
+        session.check_request(self.digest)?;
         if let Some(keyed) = &self.idempotency {
             match books.key_begin(keyed, Some(request.id.0), None)? {
                 // What an abandoned request holds is released by its lease. Should it go on after all, it finds the key taken, and
@@ -62,9 +66,15 @@ impl Command for SessionRequestBegin {
             }
             // It is renewed with the hold: whoever repeats the request waits no longer than what it held is held.
             books.key_hold(&keyed.id, request.id.0, now + self.lease)?;
+            if session.kind.one_request().is_some() {
+                // Earlier tries have failed. The answer is kept for as long as if there had been none.
+                books.key_keep(&keyed.id, now + keyed.keep)?;
+            }
         }
-        let session = books.session(request.session)?;
         session.check_active()?;
+        if session.kind.one_request().is_some() && !books.account(account_of(session.id))?.held().is_zero() {
+            return Err(Refusal::RequestInProgress);
+        }
         let hold = HoldId(request.id.0);
         if books.rows.session_requests.contains(&request.id)? || books.rows.holds.contains(&hold)? {
             return Err(Refusal::exists(SessionRequests::NAME, &request.id));

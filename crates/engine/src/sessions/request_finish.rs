@@ -12,7 +12,9 @@ use tithe_free_tier::RequestHash;
 use tithe_ledger::HoldId;
 use tithe_money::Msats;
 use tithe_paywall::KeyId;
-use tithe_sessions::{RequestEnded, RequestId, RequestResult, RequestState, SessionId, SessionRequest};
+use tithe_sessions::{
+    RequestEnded, RequestId, RequestResult, RequestState, SessionEnd, SessionId, SessionRequest,
+};
 use tithe_trust::{Interaction, NostrPubkey, Tier};
 
 /// The message for a customer whose request was begun anew under its idempotency key.
@@ -63,6 +65,8 @@ pub struct FinishedRequest {
     pub balance: Msats,
     /// What of it other requests hold.
     pub held: Msats,
+    /// How the session has ended, if it has: with what is refunded.
+    pub end: Option<SessionEnd>,
     /// The present tier of the session's identity.
     pub tier: Tier,
 }
@@ -73,8 +77,8 @@ pub trait RenderRequest: Debug + Send + Sync {
     fn render(&self, finished: &FinishedRequest) -> StoredResponse;
 }
 
-/// Ends a request of a session, once: its hold ends, what was done is settled, and the response is stored. Returns the request as it
-/// is now.
+/// Ends a request of a session, once: its hold ends, what was done is settled, and the response is stored. A session that pays for one
+/// request is closed by its answer, and what the request has not cost is refunded. Returns the request as it is now.
 #[derive(Debug, Clone)]
 pub struct SessionRequestFinish {
     /// The request.
@@ -147,7 +151,7 @@ impl Command for SessionRequestFinish {
     }
 
     fn decide(&self, books: &mut Books<'_>) -> Result<Box<FinishedRequest>, Refusal> {
-        let (session, now) = (books.session(self.session)?, books.now());
+        let (mut session, now) = (books.session(self.session)?, books.now());
         let request = books.session_request(self.request)?;
         // Another request has begun under its key since: that one is answered and charged.
         let taken = match &self.finish {
@@ -186,8 +190,13 @@ impl Command for SessionRequestFinish {
         let warns = session.webhook.is_some() && session.end().is_none();
         books.session_keys_end(&request, request.cost().map(|ended| ended.charged), warns)?;
         books.rows.session_requests.put(request.clone())?;
+        // The answer is what the payment was for.
+        let is_bought = session.kind.one_request().is_some() && request.cost().is_some();
+        if is_bought && session.end().is_none() {
+            session = session.closed(now)?;
+        }
         if session.end().is_some() {
-            books.session_refund(&session, &format!("request:{}", self.request))?;
+            session = books.session_refund(&session, &format!("request:{}", self.request))?;
         }
         let account = books.account(account_of(self.session))?;
         let observed = session.observed(account.balance());
@@ -199,8 +208,8 @@ impl Command for SessionRequestFinish {
             RequestOutcome::Completed { answer, .. } if !taken => Some(answer.clone()),
             _ => None,
         };
-        let (balance, held) = (account.balance(), account.held());
-        let finished = FinishedRequest { request, answer, balance, held, tier };
+        let (balance, held, end) = (account.balance(), account.held(), session.end());
+        let finished = FinishedRequest { request, answer, balance, held, end, tier };
         if let Some((key, render)) = self.finish.as_ref().filter(|_| !taken) {
             match self.outcome {
                 RequestOutcome::Failed { .. } => books.key_release(key)?,

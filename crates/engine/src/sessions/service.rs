@@ -2,6 +2,7 @@
 
 use super::macaroons::MacaroonKeys;
 use super::offers::Offers;
+use super::request_offers::RequestOffers;
 use super::undelivered::Undelivered;
 use super::webhook_secrets::WebhookSecrets;
 use crate::admission::Admission;
@@ -16,6 +17,7 @@ use crate::purchases::Purchases;
 use crate::quotes::Quotes;
 use crate::sales::SalesServices;
 use std::sync::Arc;
+use tithe_paywall::payment::ChallengeKey;
 
 /// The use cases of sessions.
 pub struct Sessions {
@@ -29,10 +31,13 @@ pub struct Sessions {
     pub(super) purchases: Arc<Purchases>,
     pub(super) admission: Arc<Admission>,
     pub(super) macaroons: MacaroonKeys,
+    /// The keys of challenges of the scheme `Payment`: the first issues them, all of them recognize them.
+    pub(super) challenges: Vec<ChallengeKey>,
     pub(super) webhook_secrets: WebhookSecrets,
     pub(super) undelivered: Undelivered,
     pub(super) slots: RequestSlots,
     pub(super) offers: Offers,
+    pub(super) request_offers: RequestOffers,
 }
 
 impl Sessions {
@@ -52,6 +57,7 @@ impl Sessions {
             backend,
             admission,
         } = services;
+        let challenges = macaroons.challenge_keys();
         let slots = RequestSlots::new(core.settings.session_requests);
         Self {
             core,
@@ -64,10 +70,12 @@ impl Sessions {
             purchases,
             admission,
             macaroons,
+            challenges,
             webhook_secrets,
             undelivered: Undelivered::default(),
             slots,
             offers: Offers::default(),
+            request_offers: RequestOffers::default(),
         }
     }
 }

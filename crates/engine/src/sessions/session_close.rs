@@ -19,7 +19,8 @@ pub struct ReturnTo {
 }
 
 /// Closes a session, and refunds what it has left. Requests that run are finished and charged; what their holds leave is refunded
-/// then. Closing again changes nothing but the destination of what is due. Returns the session as it is now.
+/// then. Closing again changes nothing but the destination of what is due. A session that pays for one request is not closed while that
+/// runs. Returns the session as it is now.
 #[derive(Debug, Clone)]
 pub struct SessionClose {
     /// The session.
@@ -41,6 +42,11 @@ impl Command for SessionClose {
 
     fn decide(&self, books: &mut Books<'_>) -> Result<Box<Session>, Refusal> {
         let mut session = books.session(self.session)?;
+        if session.kind.one_request().is_some() && !books.account(account_of(self.session))?.held().is_zero()
+        {
+            // It is about to be answered, and then closed.
+            return Err(Refusal::RequestInProgress);
+        }
         // What becomes due later, when requests that run have ended, is paid there too.
         if let Some(ReturnTo { destination: Destination::Address(address), .. }) = &self.return_to {
             let directed = session.returning_to(address.clone(), books.now());

@@ -11,7 +11,7 @@ use crate::error_chain::chain;
 use crate::store::StoreError;
 use async_trait::async_trait;
 use tithe_ledger::{AccountId, Hold};
-use tithe_sessions::{RequestId, SessionId};
+use tithe_sessions::{RequestId, SessionId, SessionKindName};
 use tracing::warn;
 
 impl Sessions {
@@ -26,9 +26,11 @@ impl Sessions {
         for session in store.sessions_never_invoiced(before, Core::SWEEP_LIMIT).await? {
             self.core.sweep(SessionAbandon { session }).await?;
         }
-        let idle = settings.session_idle;
-        for session in store.sessions_idle(now - idle, Core::SWEEP_LIMIT).await? {
-            self.core.sweep(SessionExpire { session, idle }).await?;
+        for kind in SessionKindName::ALL {
+            let idle = settings.idle_of(kind);
+            for session in store.sessions_idle(kind, now - idle, Core::SWEEP_LIMIT).await? {
+                self.core.sweep(SessionExpire { session, idle }).await?;
+            }
         }
         Ok(())
     }

@@ -68,7 +68,7 @@ impl Sessions {
         let state = session.state_name(balance.saturating_sub(held), minimum);
         let expires_at = match (state, &deposit_invoice) {
             (StateName::AwaitingPayment, Some(invoice)) => invoice.expires_at,
-            _ => session.expires_at(settings.session_idle),
+            _ => session.expires_at(settings.idle_of(session.kind.name())),
         };
         let tier = self.identities.tier_of(session.identity).await?;
         let accrued = session.end().unwrap_or_default().refund;

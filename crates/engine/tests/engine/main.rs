@@ -26,6 +26,8 @@ mod keys;
 mod lapses;
 mod life;
 mod outages;
+mod paid_requests;
+mod paid_requests_crashes;
 mod payouts;
 mod peers;
 mod prices;

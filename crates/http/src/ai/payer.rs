@@ -4,9 +4,10 @@ use super::answered::StoreAnswer;
 use super::wire::{AiAnswer, AnswerMeta, Wire};
 use crate::credentials::Incoming;
 use crate::idempotency;
-use crate::payers::{self, Wanted};
+use crate::payers::{self};
 use crate::problem::{self, Code, Problem};
 use crate::state::AppState;
+use crate::wanted::Wanted;
 use actix_web::{HttpRequest, HttpResponse};
 use std::sync::Arc;
 use tithe_chat::{Chat, EmbeddingTask};
@@ -90,7 +91,7 @@ async fn have_done(
 ) -> Result<HttpResponse, Problem> {
     let Work { model, prompt, max_output_tokens, is_stream, problem } = work;
     let key = idempotency::read_or_derive(request, body, state.engine.settings())?;
-    let incoming = Incoming::with_body(request, body, None)?.with_bearer().with_api_key();
+    let incoming = Incoming::with_body(request, body, None)?.with_bearer().with_api_key().with_proofs();
     let (id, created) = (state.engine.new_id(), state.engine.ports().clock.now().unix_micros() / 1_000_000);
     let store = Arc::new(StoreAnswer { created });
     let wanted = Wanted {

@@ -25,8 +25,14 @@ pub enum Code {
     InvalidLicence,
     /// The token of the admin API is missing or wrong.
     InvalidAdminToken,
+    /// The proof of a payment is malformed, forged or another server's, or its preimage is wrong.
+    InvalidPaymentProof,
     /// Nobody pays for the request.
     PaymentRequired,
+    /// The proof of payment is for another request.
+    ProofForAnotherRequest,
+    /// What the proof of payment paid for has ended: it was delivered and is no longer kept, was refunded, or has expired.
+    PaymentEnded,
     /// The install's plan includes no more requests.
     OutOfCredits,
     /// The install's plan includes no more requests in the cloud, and there is no hardware.
@@ -97,6 +103,8 @@ pub enum Code {
     NoPrice,
     /// The Lightning wallet is unavailable.
     NoWallet,
+    /// The wallet has not reported the payment yet.
+    PaymentPending,
     /// The provisioner of nodes is unavailable.
     NoProvisioner,
     /// The AI backend is unavailable.
@@ -113,7 +121,7 @@ pub enum Code {
 
 impl Code {
     /// All codes.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 57] = [
         Self::InvalidBody,
         Self::InvalidField,
         Self::InvalidIdempotencyKey,
@@ -125,7 +133,10 @@ impl Code {
         Self::MacaroonRequired,
         Self::InvalidLicence,
         Self::InvalidAdminToken,
+        Self::InvalidPaymentProof,
         Self::PaymentRequired,
+        Self::ProofForAnotherRequest,
+        Self::PaymentEnded,
         Self::OutOfCredits,
         Self::CloudCapExceededNoHardware,
         Self::InsufficientBalance,
@@ -161,6 +172,7 @@ impl Code {
         Self::WorkFailed,
         Self::NoPrice,
         Self::NoWallet,
+        Self::PaymentPending,
         Self::NoProvisioner,
         Self::NoBackend,
         Self::HardwareUnavailable,
@@ -240,23 +252,46 @@ impl Code {
                 "Invalid admin token",
                 "Send the operator's token as Authorization: Bearer.",
             ),
+            Self::InvalidPaymentProof => (
+                "invalid_payment_proof",
+                401,
+                "Invalid proof of payment",
+                "Send the proof as the 402 described it: Authorization: L402 <token>:<preimage>, or Payment <credential>. See `detail` for \
+                 the part that is wrong. Nothing was charged; what was paid can be claimed with its preimage.",
+            ),
             Self::PaymentRequired => (
                 "payment_required",
                 402,
                 "Payment required",
-                "Open a session (topUp) and send its macaroon, or the id of an install that has credits. Nothing was charged.",
+                "Pay the invoice in offer and repeat the request with the proof; or open a session (topUp) and send its macaroon, or the \
+                 id of an install that has credits. Nothing was charged.",
+            ),
+            Self::ProofForAnotherRequest => (
+                "proof_for_another_request",
+                402,
+                "Proof for another request",
+                "A proof pays for one request: the same method, path, payer and body. Send that request, or pay the invoice in offer for \
+                 this one. Nothing was charged.",
+            ),
+            Self::PaymentEnded => (
+                "payment_ended",
+                402,
+                "Payment ended",
+                "What was paid for was delivered, refunded or has expired. Pay the invoice in offer. Nothing was charged.",
             ),
             Self::OutOfCredits => (
                 "out_of_credits",
                 402,
                 "Out of credits",
-                "Open a session (topUp) and send its macaroon, use a larger plan, or wait until credits.renewsAt. Nothing was charged.",
+                "Pay the invoice in offer and repeat the request with the proof, open a session (topUp) and send its macaroon, use a larger \
+                 plan, or wait until credits.renewsAt. Nothing was charged.",
             ),
             Self::CloudCapExceededNoHardware => (
                 "cloud_cap_exceeded_no_hardware",
                 402,
                 "Cloud cap exceeded",
-                "Open a session (topUp) and send its macaroon, use a larger plan, or wait until credits.renewsAt. Nothing was charged.",
+                "Pay the invoice in offer and repeat the request with the proof, open a session (topUp) and send its macaroon, use a larger \
+                 plan, or wait until credits.renewsAt. Nothing was charged.",
             ),
             Self::InsufficientBalance => (
                 "insufficient_balance",
@@ -423,6 +458,12 @@ impl Code {
             Self::NoWallet => {
                 ("no_wallet", 503, "Wallet unavailable", "Try again after the time in Retry-After.")
             }
+            Self::PaymentPending => (
+                "payment_pending",
+                503,
+                "Payment not received yet",
+                "Repeat the request with the same proof after the time in Retry-After. Do not pay again.",
+            ),
             Self::NoProvisioner => {
                 ("no_provisioner", 503, "Provisioner unavailable", "Try again after the time in Retry-After.")
             }
@@ -466,7 +507,11 @@ impl Code {
             Self::TooManyUnpaid | Self::TooManyInstalls | Self::NoProvisioner => Some("60"),
             Self::NoBackend | Self::HardwareUnavailable => Some("30"),
             Self::NoPrice | Self::NoWallet | Self::ShuttingDown | Self::TooManyStreams => Some("10"),
-            Self::Busy | Self::OutcomeUnknown | Self::RequestInProgress | Self::RateLimited => Some("1"),
+            Self::Busy
+            | Self::OutcomeUnknown
+            | Self::PaymentPending
+            | Self::RequestInProgress
+            | Self::RateLimited => Some("1"),
             _ => None,
         }
     }

@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use std::fmt;
 use std::time::Duration;
 use tithe_anthropic_messages::{ErrorBody, encode_error};
-use tithe_engine::{EngineError, InvalidCredential, PaymentNeeded};
+use tithe_engine::{EngineError, InvalidCredential, PaidRequestError, PaymentNeeded};
 use tithe_ledger::credits::CreditRefusal;
 use tithe_lightning::{Invoice, TestPaymentError};
 use tithe_money::{Msats, Sats};
@@ -117,6 +117,26 @@ impl Problem {
     pub(crate) fn if_unpaid(mut self, request: UnpaidRequest) -> Self {
         self.unpaid = (self.status() == 402).then(|| Box::new(request));
         self
+    }
+
+    /// Says more precisely what is wrong.
+    #[must_use]
+    pub(crate) fn with_detail(self, detail: impl Into<String>) -> Self {
+        Self { detail: Self::new(self.code, detail).detail, ..self }
+    }
+
+    /// Whether an invoice for just this request can be offered: not for a session's, and not to somebody whose payment is in our way.
+    pub(crate) fn is_offerable(&self) -> bool {
+        let is_ours = self.extensions.get(REASON).is_some_and(|reason| reason == UNUSABLE);
+        !is_ours
+            && matches!(
+                self.code,
+                Code::PaymentRequired
+                    | Code::OutOfCredits
+                    | Code::CloudCapExceededNoHardware
+                    | Code::ProofForAnotherRequest
+                    | Code::PaymentEnded
+            )
     }
 
     /// Says which parameter of the AI API is wrong.
@@ -292,7 +312,13 @@ impl ResponseError for Problem {
             // The authentication scheme for signed requests (NIP-98) has no parameters.
             response.append_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Nostr")));
         }
-        if matches!(self.code, Code::InvalidMacaroon | Code::MacaroonRequired | Code::InvalidAdminToken) {
+        if matches!(
+            self.code,
+            Code::InvalidMacaroon
+                | Code::MacaroonRequired
+                | Code::InvalidAdminToken
+                | Code::InvalidPaymentProof
+        ) {
             response.append_header((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         }
         for (name, value) in &self.headers {
@@ -318,6 +344,8 @@ impl From<EngineError> for Problem {
                 return insufficient_balance(&failure, *required, *available);
             }
             EngineError::PaymentNeeded(needed) => return payment_needed(&failure, needed),
+            EngineError::InvalidProof(_) => Code::InvalidPaymentProof,
+            EngineError::PaidRequest(refused) => return paid_request(refused),
             EngineError::TooManyInstalls(limit) => {
                 return Self::new(Code::TooManyInstalls, failure.to_string())
                     .with_retry_after(limit.retry_after);
@@ -383,6 +411,27 @@ fn payment_needed(failure: &EngineError, needed: &PaymentNeeded) -> Problem {
         .with_extension("balanceSats", 0)
         .with_extension(TOP_UP, deposit(required))
 }
+
+/// Why a request that was paid for by itself is not done.
+fn paid_request(refused: &PaidRequestError) -> Problem {
+    let (code, reason) = match refused {
+        PaidRequestError::AnotherRequest => (Code::ProofForAnotherRequest, "another_request"),
+        PaidRequestError::Used => (Code::PaymentEnded, "used"),
+        PaidRequestError::Returned => (Code::PaymentEnded, "returned"),
+        PaidRequestError::Expired => (Code::PaymentEnded, "expired"),
+        PaidRequestError::Running => return Problem::new(Code::RequestInProgress, refused.to_string()),
+        PaidRequestError::NotArrived => return Problem::new(Code::PaymentPending, refused.to_string()),
+        // Whoever has paid is not asked to pay again for what is not their fault.
+        _ => (Code::PaymentEnded, UNUSABLE),
+    };
+    Problem::new(code, refused.to_string()).with_extension(REASON, reason).with_extension("balanceSats", 0)
+}
+
+/// The name of the field that says why nobody pays.
+const REASON: &str = "reason";
+
+/// The reason when a payment was made that can be claimed, but not used.
+const UNUSABLE: &str = "unusable";
 
 /// The name of the field that says how to pay.
 pub(crate) const TOP_UP: &str = "topUp";

@@ -17,7 +17,7 @@ use tithe_openai_chat::{ChatCompletionRequest, RequestError};
 #[utoipa::path(
     post, path = "/v1/chat/completions", tag = "AI API", operation_id = "createChatCompletion",
     security(
-        ("Macaroon" = []), ("ApiKey" = []), ("InstallId" = []), ("InstallId" = [], "Licence" = []), ("NostrToken" = []), ("NostrTokenInQuery" = []),
+        ("Macaroon" = []), ("PaymentProof" = []), ("ApiKey" = []), ("InstallId" = []), ("InstallId" = [], "Licence" = []), ("NostrToken" = []), ("NostrTokenInQuery" = []),
         ("NostrSignature" = []),
     ),
     params(
@@ -27,8 +27,11 @@ use tithe_openai_chat::{ChatCompletionRequest, RequestError};
     responses(
         (status = 200, description = "the answer, or a stream of `chat.completion.chunk`s"),
         (status = 400, description = "invalid body, or something that cannot be priced; `param` names the field"),
-        (status = 401, description = "an invalid key, licence or identity"),
-        (status = 402, description = "nobody pays for the request: `metadata` has `reason`, `requiredSats`, `balanceSats`, `topUp`; nothing was charged"),
+        (status = 401, description = "an invalid key, proof of payment, licence or identity"),
+        (
+            status = 402, description = "nobody pays for the request: `metadata` has `reason`, `requiredSats`, `balanceSats`, `topUp`, and `offer` (`OfferBody`), an invoice for this request; or the proof of payment is for another request, or buys nothing any more; nothing was charged",
+            headers(("WWW-Authenticate" = String, description = "how to pay for this request: two challenges of `L402`, and one of `Payment`")),
+        ),
         (status = 403, description = "the key is not for this model"),
         (status = 404, description = "unknown model"),
         (status = 409, description = "the session has ended; or the idempotency key was used with a different request, or its first request is still in progress"),

@@ -2,6 +2,7 @@
 
 use crate::ai::{Asked, MessagesWire, have_answered};
 use crate::body::{self, AI_LIMIT};
+use crate::paid_request::anthropic_headers;
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
 use actix_web::web::{Data, Payload};
@@ -19,7 +20,7 @@ use tithe_engine::EngineError;
 #[utoipa::path(
     post, path = "/v1/messages", tag = "AI API", operation_id = "createMessage",
     security(
-        ("Macaroon" = []), ("ApiKey" = []), ("InstallId" = []), ("InstallId" = [], "Licence" = []), ("NostrToken" = []), ("NostrTokenInQuery" = []),
+        ("Macaroon" = []), ("PaymentProof" = []), ("ApiKey" = []), ("InstallId" = []), ("InstallId" = [], "Licence" = []), ("NostrToken" = []), ("NostrTokenInQuery" = []),
         ("NostrSignature" = []),
     ),
     params(
@@ -29,8 +30,11 @@ use tithe_engine::EngineError;
     responses(
         (status = 200, description = "the message, or a stream of its events"),
         (status = 400, description = "invalid body, or something that cannot be priced; `param` names the field"),
-        (status = 401, description = "an invalid key, licence or identity"),
-        (status = 402, description = "nobody pays for the request: `metadata` has `reason`, `requiredSats`, `balanceSats`, `topUp`; nothing was charged"),
+        (status = 401, description = "an invalid key, proof of payment, licence or identity"),
+        (
+            status = 402, description = "nobody pays for the request: `metadata` has `reason`, `requiredSats`, `balanceSats`, `topUp`, and `offer` (`OfferBody`), an invoice for this request; or the proof of payment is for another request, or buys nothing any more; nothing was charged",
+            headers(("WWW-Authenticate" = String, description = "how to pay for this request: two challenges of `L402`, and one of `Payment`")),
+        ),
         (status = 403, description = "the key is not for this model"),
         (status = 404, description = "unknown model"),
         (status = 409, description = "the session has ended; or the idempotency key was used with a different request, or its first request is still in progress"),
@@ -96,9 +100,8 @@ async fn counted(state: &AppState, model: &str, chat: Chat) -> Result<(Chat, u64
 
 /// The headers that belong to the API.
 fn headers(request: &HttpRequest) -> Vec<(String, String)> {
-    let ours = request.headers().iter().filter(|(name, _)| name.as_str().starts_with("anthropic-"));
-    let texts =
-        ours.filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
+    let texts = anthropic_headers(request)
+        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
     texts.collect()
 }
 

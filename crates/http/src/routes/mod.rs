@@ -19,6 +19,7 @@ pub(crate) mod jobs;
 pub(crate) mod messages;
 pub(crate) mod metrics;
 pub(crate) mod models;
+pub(crate) mod payments;
 mod plain_answer;
 pub(crate) mod pool;
 pub(crate) mod problems;
@@ -73,6 +74,8 @@ macro_rules! for_each_route {
             written embeddings::create as __path_create,
             written messages::create as __path_create,
             written messages::count_tokens as __path_count_tokens,
+            read payments::read as __path_read,
+            written payments::refund as __path_refund,
             read credits::read as __path_read,
             read bootstraps::plans as __path_plans,
             written bootstraps::create as __path_create,

@@ -15,7 +15,7 @@ use tithe_openai_responses::{RequestError, ResponsesRequest};
 #[utoipa::path(
     post, path = "/v1/responses", tag = "AI API", operation_id = "createResponse",
     security(
-        ("Macaroon" = []), ("ApiKey" = []), ("InstallId" = []), ("InstallId" = [], "Licence" = []), ("NostrToken" = []), ("NostrTokenInQuery" = []),
+        ("Macaroon" = []), ("PaymentProof" = []), ("ApiKey" = []), ("InstallId" = []), ("InstallId" = [], "Licence" = []), ("NostrToken" = []), ("NostrTokenInQuery" = []),
         ("NostrSignature" = []),
     ),
     params(
@@ -25,8 +25,11 @@ use tithe_openai_responses::{RequestError, ResponsesRequest};
     responses(
         (status = 200, description = "the response, or a stream of its events"),
         (status = 400, description = "invalid body, or something that cannot be priced; `param` names the field"),
-        (status = 401, description = "an invalid key, licence or identity"),
-        (status = 402, description = "nobody pays for the request: `metadata` has `reason`, `requiredSats`, `balanceSats`, `topUp`; nothing was charged"),
+        (status = 401, description = "an invalid key, proof of payment, licence or identity"),
+        (
+            status = 402, description = "nobody pays for the request: `metadata` has `reason`, `requiredSats`, `balanceSats`, `topUp`, and `offer` (`OfferBody`), an invoice for this request; or the proof of payment is for another request, or buys nothing any more; nothing was charged",
+            headers(("WWW-Authenticate" = String, description = "how to pay for this request: two challenges of `L402`, and one of `Payment`")),
+        ),
         (status = 403, description = "the key is not for this model"),
         (status = 404, description = "unknown model"),
         (status = 409, description = "the session has ended; or the idempotency key was used with a different request, or its first request is still in progress"),

@@ -2,9 +2,10 @@
 
 use super::plain_answer::{PlainAnswer, PlainReply, wants_stream};
 use super::sessions::access;
-use crate::payers::{self, Wanted};
+use crate::payers::{self};
 use crate::problem::{Problem, ProblemBody};
 use crate::state::AppState;
+use crate::wanted::Wanted;
 use crate::wire::{SessionReplyBody, SessionWorkBody};
 use crate::{body, idempotency};
 use actix_web::web::{Data, Path, Payload};

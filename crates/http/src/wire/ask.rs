@@ -102,6 +102,6 @@ impl AskReplyBody {
 pub(crate) enum AnyReplyBody {
     /// An install's plan included it, or the pool paid.
     Free(AskReplyBody),
-    /// It was charged to a session.
+    /// It was charged to a session, or to the payment for this request.
     Session(SessionReplyBody),
 }

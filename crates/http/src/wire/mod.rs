@@ -9,6 +9,7 @@ mod identity;
 mod invoice;
 mod job;
 mod model;
+mod payment;
 mod pool;
 mod refund;
 mod session;
@@ -26,6 +27,7 @@ pub(crate) use job::{
     CreatedJobBody, DeltaBody, JobBody, JobEventBody, JobListBody, JobSummaryBody, NewJobBody,
 };
 pub(crate) use model::{ModelBody, ModelListBody};
+pub(crate) use payment::{NoOfferBody, OfferBody, PaymentBody};
 pub(crate) use pool::{PoolBody, PoolSummaryBody};
 pub(crate) use refund::{CloseSessionBody, DestinationBody, RefundBody, RefundRequestedBody};
 pub(crate) use session::{

@@ -90,6 +90,17 @@ pub(crate) struct DestinationBody {
 }
 
 impl DestinationBody {
+    /// The destination, or none if the body names none.
+    ///
+    /// # Errors
+    /// A problem that names the field.
+    pub(crate) fn read_optional(&self) -> Result<Option<Destination>, Problem> {
+        if self.invoice.is_none() && self.lightning_address.is_none() {
+            return Ok(None);
+        }
+        self.read().map(Some)
+    }
+
     /// The destination.
     ///
     /// # Errors

@@ -145,6 +145,18 @@ pub(crate) enum BackendName {
     Hardware,
 }
 
+/// The state of a payment for one request.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum PaymentStateName {
+    Pending,
+    Paid,
+    Running,
+    Used,
+    Returned,
+    Expired,
+}
+
 /// The stable code of a problem.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
@@ -160,7 +172,10 @@ pub(crate) enum ProblemCode {
     MacaroonRequired,
     InvalidLicence,
     InvalidAdminToken,
+    InvalidPaymentProof,
     PaymentRequired,
+    ProofForAnotherRequest,
+    PaymentEnded,
     OutOfCredits,
     CloudCapExceededNoHardware,
     InsufficientBalance,
@@ -196,6 +211,7 @@ pub(crate) enum ProblemCode {
     WorkFailed,
     NoPrice,
     NoWallet,
+    PaymentPending,
     NoProvisioner,
     NoBackend,
     HardwareUnavailable,
@@ -208,6 +224,7 @@ pub(crate) enum ProblemCode {
 mod tests {
     use super::*;
     use crate::Code;
+    use tithe_engine::sessions::PaymentState;
     use tithe_jobs::{FinishReason, StateName};
     use tithe_ledger::credits::{Backend, Counted, Plan};
     use tithe_lightning::Purpose;
@@ -242,6 +259,15 @@ mod tests {
         assert_eq!(names::<CappedName>(), [counted.as_slice(), &["none"]].concat());
         assert_eq!(names::<TierName>(), Tier::ALL.map(Tier::as_str));
         assert_eq!(names::<FinishReasonName>(), FinishReason::ALL.map(FinishReason::as_str));
+        let payments = [
+            PaymentState::Pending,
+            PaymentState::Paid,
+            PaymentState::Running,
+            PaymentState::Used,
+            PaymentState::Returned,
+            PaymentState::Expired,
+        ];
+        assert_eq!(names::<PaymentStateName>(), payments.map(PaymentState::as_str));
         assert_eq!(names::<ProblemCode>(), Code::ALL.map(Code::as_str));
     }
 }

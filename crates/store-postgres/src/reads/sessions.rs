@@ -10,7 +10,8 @@ use tithe_clock::Timestamp;
 use tithe_engine::store::StoreError;
 use tithe_paywall::KeyId;
 use tithe_sessions::{
-    RequestCursor, RequestId, Session, SessionId, SessionKey, SessionRepository, SessionRequest,
+    RequestCursor, RequestId, Session, SessionId, SessionKey, SessionKindName, SessionRepository,
+    SessionRequest,
 };
 use tithe_store_sql::rows::{Reader, SessionKeyRow, SessionRequestRow, SessionRow, limit_column, readable};
 use tithe_store_sql::schema::{session_keys, session_requests, sessions};
@@ -155,11 +156,17 @@ impl SessionRepository for PostgresStore {
         .await
     }
 
-    async fn sessions_idle(&self, before: Timestamp, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+    async fn sessions_idle(
+        &self,
+        kind: SessionKindName,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<SessionId>, StoreError> {
         self.statement("sessions_idle", |connection| {
             Box::pin(async move {
                 let ids: Vec<String> = sessions::table
                     .filter(sql::<Bool>("state = 'active'"))
+                    .filter(sessions::kind.eq(kind.as_str()))
                     .filter(sessions::last_used_at.lt(before.unix_micros()))
                     .order(sessions::last_used_at)
                     .limit(limit_column(limit))

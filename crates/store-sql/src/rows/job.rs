@@ -1,6 +1,6 @@
 //! Jobs.
 
-use super::{Reader, count_column, usage_buckets};
+use super::{Reader, count_column, json, usage_buckets};
 use crate::schema::jobs;
 use diesel::prelude::*;
 use tithe_engine::store::StoreError;
@@ -85,10 +85,6 @@ const fn state_column(state: &JobState) -> &'static str {
         JobState::Accepted { .. } => "accepted",
         _ => state.name().as_str(),
     }
-}
-
-fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|cause| StoreError::Failed(Box::new(cause)))
 }
 
 impl TryFrom<&Job> for JobRow {

@@ -106,3 +106,8 @@ impl Reader {
 pub fn count_column(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
+
+/// A value, as a column of JSON holds it.
+fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|cause| StoreError::Failed(Box::new(cause)))
+}

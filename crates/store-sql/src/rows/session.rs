@@ -1,6 +1,6 @@
 //! Sessions, their keys and their requests.
 
-use super::{Reader, count_column, usage_buckets};
+use super::{Reader, count_column, json, usage_buckets};
 use crate::schema::{session_keys, session_requests, sessions};
 use diesel::prelude::*;
 use tithe_engine::store::StoreError;
@@ -8,8 +8,8 @@ use tithe_money::Msats;
 use tithe_paywall::{KeyId, KeyUsage};
 use tithe_pricing::Usage;
 use tithe_sessions::{
-    RequestEnded, RequestId, RequestResult, RequestState, Session, SessionEnd, SessionId, SessionKey,
-    SessionRequest, SessionState, UsageLevel, Warned,
+    OneRequest, RequestEnded, RequestId, RequestResult, RequestState, Session, SessionEnd, SessionId,
+    SessionKey, SessionKind, SessionKindName, SessionRequest, SessionState, UsageLevel, Warned,
 };
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
@@ -34,12 +34,18 @@ pub struct SessionRow {
     pub last_used_at: i64,
     pub created_at: i64,
     pub updated_at: i64,
+    pub kind: String,
+    pub request_digest: Option<String>,
+    pub request_terms: Option<String>,
 }
 
-impl From<&Session> for SessionRow {
-    fn from(session: &Session) -> Self {
+impl TryFrom<&Session> for SessionRow {
+    type Error = StoreError;
+
+    fn try_from(session: &Session) -> Result<Self, StoreError> {
         let SessionEnd { refund, rounding } = session.end().unwrap_or_default();
-        Self {
+        let one = session.kind.one_request();
+        Ok(Self {
             id: session.id.to_string(),
             nostr_pubkey: session.identity.map(|pubkey| pubkey.to_string()),
             deposit_msats: session.deposit.to_msats().to_i64(),
@@ -58,7 +64,10 @@ impl From<&Session> for SessionRow {
             last_used_at: session.last_used_at.unix_micros(),
             created_at: session.created_at.unix_micros(),
             updated_at: session.updated_at.unix_micros(),
-        }
+            kind: session.kind.name().as_str().to_owned(),
+            request_digest: one.map(|one| one.digest.to_string()),
+            request_terms: one.map(|one| json(&one.terms)).transpose()?,
+        })
     }
 }
 
@@ -82,8 +91,20 @@ impl TryFrom<SessionRow> for Session {
             read.column(column, value.map(|hash| hash.parse()).transpose())
         };
         let pubkey = row.nostr_pubkey.map(|pubkey| read.pubkey("nostr_pubkey", &pubkey)).transpose()?;
+        let kind = match read.column("kind", row.kind.parse())? {
+            SessionKindName::Prepaid => SessionKind::Prepaid,
+            SessionKindName::OneRequest => {
+                let digest = read.present("request_digest", row.request_digest)?;
+                let terms = read.present("request_terms", row.request_terms)?;
+                SessionKind::OneRequest(Box::new(OneRequest {
+                    digest: read.column("request_digest", digest.parse())?,
+                    terms: read.column("request_terms", serde_json::from_str(&terms))?,
+                }))
+            }
+        };
         Ok(Self {
             id: SessionId(read.column("id", row.id.parse())?),
+            kind,
             identity: pubkey,
             deposit: read.msats("deposit_msats", row.deposit_msats)?.to_sats_rounding_down(),
             state,

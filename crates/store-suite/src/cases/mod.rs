@@ -16,6 +16,7 @@ pub mod keys;
 pub mod leases;
 pub mod ledger;
 pub mod measurements;
+pub mod one_request;
 mod owing;
 pub mod payout_audits;
 pub mod payout_servers;

@@ -22,7 +22,7 @@ use tithe_lightning::{
 };
 use tithe_money::{BasisPoints, Msats, Sats};
 use tithe_payouts::{Attempt, Deferral, Destination, FeePolicy, Obligation, Payout, PayoutState};
-use tithe_sessions::{NewSession, Session, SessionId};
+use tithe_sessions::{NewSession, Session, SessionId, SessionKind};
 use uuid::Uuid;
 
 pub(super) const DAY: Duration = Duration::from_hours(24);
@@ -80,6 +80,7 @@ pub(super) fn address() -> Destination {
 pub(super) fn session_create(n: u128, deposit: u64) -> SessionCreate {
     let session = Session::new(NewSession {
         id: session_id(n),
+        kind: SessionKind::Prepaid,
         deposit: sats(deposit),
         identity: None,
         webhook: None,

@@ -142,8 +142,13 @@ pub async fn refunds_that_accrue_while_a_payout_ends_stay_due(servers: Servers) 
             text_deleted_at: None,
         };
         let lease = Duration::from_secs(30);
-        let run =
-            SessionRequestBegin { request: Box::new(request), keys: Vec::new(), lease, idempotency: None };
+        let run = SessionRequestBegin {
+            request: Box::new(request),
+            keys: Vec::new(),
+            lease,
+            idempotency: None,
+            digest: None,
+        };
         one.commit(run).await.unwrap();
         one.commit(session_close(n)).await.unwrap();
         one.commit(direct(n, address())).await.unwrap();

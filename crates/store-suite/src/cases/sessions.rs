@@ -26,7 +26,7 @@ use tithe_paywall::{KeyId, Limit, Period};
 use tithe_pricing::{FinishReason, Usage};
 use tithe_sessions::{
     NewSession, PresentedKey, RequestCursor, RequestId, RequestResult, RequestState, Session, SessionError,
-    SessionId, SessionRequest, StateName, UsageLevel,
+    SessionId, SessionKind, SessionKindName, SessionRequest, StateName, UsageLevel,
 };
 use tithe_trust::NostrPubkey;
 use uuid::Uuid;
@@ -46,12 +46,13 @@ fn account(n: u128) -> AccountId {
     AccountId::Session(session_id(n).0)
 }
 
-fn new_session(n: u128, identity: Option<NostrPubkey>, now: Timestamp) -> Session {
+pub(super) fn new_session(n: u128, identity: Option<NostrPubkey>, now: Timestamp) -> Session {
     let deposit = Sats::new(500).unwrap();
     // Those of an identity are of an owner who wants warnings.
     let webhook = identity.map(|_| "https://example.com/hook".parse().unwrap());
     Session::new(NewSession {
         id: session_id(n),
+        kind: SessionKind::Prepaid,
         deposit,
         identity,
         webhook,
@@ -60,12 +61,12 @@ fn new_session(n: u128, identity: Option<NostrPubkey>, now: Timestamp) -> Sessio
     })
 }
 
-fn create(session: Session) -> SessionCreate {
+pub(super) fn create(session: Session) -> SessionCreate {
     let signature = RequestSignature(None);
     SessionCreate { session: Box::new(session), idempotency: None, signature, instead_of: None }
 }
 
-fn preimage(session: u128, nth: u8) -> Preimage {
+pub(super) fn preimage(session: u128, nth: u8) -> Preimage {
     let mut bytes = [nth; 32];
     bytes[..16].copy_from_slice(&session.to_be_bytes());
     Preimage::from_bytes(bytes)
@@ -85,15 +86,15 @@ fn invoice(session: u128, nth: u8, amount: u64, now: Timestamp) -> Invoice {
     }
 }
 
-fn owner(session: u128) -> Arc<SessionOwner> {
+pub(super) fn owner(session: u128) -> Arc<SessionOwner> {
     Arc::new(SessionOwner::new(session_id(session)))
 }
 
-fn issue(session: u128, nth: u8, amount: u64, now: Timestamp) -> InvoiceIssue {
+pub(super) fn issue(session: u128, nth: u8, amount: u64, now: Timestamp) -> InvoiceIssue {
     InvoiceIssue { owner: owner(session), invoice: invoice(session, nth, amount, now), finish: None }
 }
 
-fn pay(session: u128, nth: u8, amount: u64, now: Timestamp) -> PaymentCredit {
+pub(super) fn pay(session: u128, nth: u8, amount: u64, now: Timestamp) -> PaymentCredit {
     let preimage = preimage(session, nth);
     let payment = ReceivedPayment {
         payment_hash: preimage.payment_hash(),
@@ -121,7 +122,7 @@ fn request(session: u128, n: u128, limit: u64, now: Timestamp) -> SessionRequest
 
 pub(super) fn begin(session: u128, n: u128, limit: u64, keys: &[PresentedKey]) -> SessionRequestBegin {
     let request = Box::new(request(session, n, limit, START));
-    SessionRequestBegin { request, keys: keys.to_vec(), lease: LEASE, idempotency: None }
+    SessionRequestBegin { request, keys: keys.to_vec(), lease: LEASE, idempotency: None, digest: None }
 }
 
 pub(super) fn extend(session: u128, n: u128, limit: u64, keys: &[PresentedKey]) -> SessionRequestExtend {
@@ -166,7 +167,7 @@ pub(super) fn completed(cost: u64) -> RequestOutcome {
     RequestOutcome::Completed { answer: answer_of(&result), result, cost: msats(cost) }
 }
 
-fn failed() -> RequestOutcome {
+pub(super) fn failed() -> RequestOutcome {
     RequestOutcome::Failed { message: "no".to_owned() }
 }
 
@@ -186,7 +187,7 @@ fn key(n: u8, limit: Option<Limit>) -> PresentedKey {
     }
 }
 
-async fn balance(store: &FreshStore, session: u128) -> (u64, u64) {
+pub(super) async fn balance(store: &FreshStore, session: u128) -> (u64, u64) {
     let account = store.account(account(session)).await.unwrap().unwrap();
     (account.balance().get(), account.held().get())
 }
@@ -221,8 +222,8 @@ pub async fn sessions_come_back_as_they_were_written(store: FreshStore) {
     assert_eq!(store.session(new.id).await.unwrap(), Some(session.clone()));
     let another = committer.commit(issue(1, 2, 200_000, START)).await.unwrap();
     assert_eq!(another, Issued::AnotherExists);
-    assert_eq!(store.sessions_idle(START, 9).await.unwrap(), []);
-    assert_eq!(store.sessions_idle(later, 9).await.unwrap(), [new.id]);
+    assert_eq!(store.sessions_idle(SessionKindName::Prepaid, START, 9).await.unwrap(), []);
+    assert_eq!(store.sessions_idle(SessionKindName::Prepaid, later, 9).await.unwrap(), [new.id]);
 
     // One request ends in each way.
     let keys = [key(1, Some(Limit::Total(msats(400_000)))), key(2, None)];

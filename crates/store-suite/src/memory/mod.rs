@@ -30,8 +30,8 @@ use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository, Transfer,
 use tithe_lightning::{ExpiryWindow, Invoice, InvoiceRepository, InvoiceState, PaymentHash};
 use tithe_paywall::KeyId;
 use tithe_sessions::{
-    RequestCursor, RequestId, Session, SessionId, SessionKey, SessionRepository, SessionRequest,
-    SessionState, StateName,
+    RequestCursor, RequestId, Session, SessionId, SessionKey, SessionKindName, SessionRepository,
+    SessionRequest, SessionState, StateName,
 };
 use tithe_trust::NostrPubkey;
 use tokio::sync::broadcast;
@@ -608,10 +608,18 @@ impl SessionRepository for MemoryStore {
         Ok(due.into_iter().take(limit).cloned().collect())
     }
 
-    async fn sessions_idle(&self, before: Timestamp, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+    async fn sessions_idle(
+        &self,
+        kind: SessionKindName,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<SessionId>, StoreError> {
         let tables = self.tables();
-        let idle =
-            |session: &&Session| session.state == SessionState::Active && session.last_used_at < before;
+        let idle = |session: &&Session| {
+            session.state == SessionState::Active
+                && session.kind.name() == kind
+                && session.last_used_at < before
+        };
         let mut idle: Vec<&Session> = tables.sessions.values().filter(idle).collect();
         idle.sort_by_key(|session| session.last_used_at);
         Ok(idle.into_iter().take(limit).map(|session| session.id).collect())

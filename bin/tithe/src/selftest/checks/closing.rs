@@ -66,7 +66,8 @@ async fn refund_paid(run: &mut Run) -> Checked {
     let body = json!({ "returnTo": { "invoice": invoice.as_str() } });
     let answer = run.api.post(session.path("/close")).bearer(&session.macaroon).json(&body).send().await?;
     answer.status(202)?.is("/state", "closed")?;
-    refunds::until_paid(run, &session.path(""), Some(&session.macaroon), &invoice).await
+    let macaroon = format!("Bearer {}", session.macaroon);
+    refunds::until_paid(run, &session.path(""), Some(&macaroon), &invoice).await
 }
 
 async fn close(run: &mut Run) -> Checked {

@@ -17,6 +17,7 @@ mod invoices;
 mod jobs;
 mod macaroons;
 mod operations;
+mod paid_requests;
 mod prices;
 mod refunds;
 mod sessions;
@@ -43,6 +44,7 @@ pub(super) fn all() -> Vec<Area> {
         sessions::area(),
         spending::area(),
         asks::area(),
+        paid_requests::area(),
         macaroons::area(),
         ai_account::area(),
         ai_answers::area(),

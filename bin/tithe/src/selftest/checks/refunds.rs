@@ -95,11 +95,16 @@ pub(super) fn payable(answer: &Answer) -> Checked<Sats> {
 }
 
 /// Reads a path until its refund is paid, to this invoice.
-pub(super) async fn until_paid(run: &Run, path: &str, bearer: Option<&str>, invoice: &Bolt11) -> Checked {
+pub(super) async fn until_paid(
+    run: &Run,
+    path: &str,
+    authorization: Option<&str>,
+    invoice: &Bolt11,
+) -> Checked {
     loop {
         let call = run.api.get(path);
-        let call = match bearer {
-            Some(secret) => call.bearer(secret),
+        let call = match authorization {
+            Some(proof) => call.header("authorization", proof),
             None => call,
         };
         let answer = call.send().await?.status(200)?;

@@ -81,7 +81,10 @@ impl Answer {
         assert!(!text("title").is_empty());
         // What a program needs to know besides.
         let extends = ["balance", "cap", "no_payment"].map(Value::from).contains(&body["reason"])
-            || matches!(code, "top_up_pending" | "request_rejected");
+            || matches!(
+                code,
+                "top_up_pending" | "request_rejected" | "proof_for_another_request" | "payment_ended"
+            );
         assert!(extends || body.as_object().unwrap().len() == 7, "{body}");
         assert_eq!(!self.header("allow").is_empty(), self.status == 405, "{self:?}");
         assert!(!matches!(self.status, 429 | 503) || !self.header("retry-after").is_empty(), "{self:?}");

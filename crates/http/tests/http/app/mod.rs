@@ -8,6 +8,7 @@ mod identities;
 mod installs;
 mod jobs;
 mod long_answers;
+mod paid;
 mod prices;
 mod raw;
 mod scripted;
@@ -19,6 +20,7 @@ pub(crate) use events::{Event, Events, ids, text_of};
 pub(crate) use identities::{event, key, signature_of};
 pub(crate) use installs::{install, licence, licence_key};
 pub(crate) use long_answers::LONG;
+pub(crate) use paid::{Metered, Offer, Paid, receipt};
 pub(crate) use prices::SwitchedPrice;
 pub(crate) use scripted::{Ends, Gate, Script, Scripted};
 

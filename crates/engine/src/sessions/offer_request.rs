@@ -1,0 +1,134 @@
+//! Offering to do one request for one payment.
+
+use super::request_offers::{OfferedRequest, Slot};
+use super::service::Sessions;
+use crate::admission::Origin;
+use crate::error::EngineError;
+use crate::error_chain::chain;
+use crate::identities::RequestSignature;
+use crate::metered::Prompt;
+use crate::purchases::{Buyer, Purchased};
+use crate::quotes::Quotes;
+use crate::records::StoredResponse;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tithe_money::Sats;
+use tithe_paywall::RequestDigest;
+use tithe_sessions::{NewSession, OneRequest, RequestTerms, Session, SessionId, SessionKind, SessionState};
+use tithe_trust::NostrPubkey;
+use tracing::{error, info};
+
+/// How long a request that nobody pays for waits for the invoice that it is offered.
+const OFFER_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A request that nobody pays for yet.
+#[derive(Debug, Clone)]
+pub struct NewPaidRequest {
+    /// What is asked of the model.
+    pub prompt: Prompt,
+    /// The model; `None` means the operator's choice.
+    pub model: Option<String>,
+    /// The most output wanted, in tokens. Without it, the request is priced for
+    /// [`Settings::paid_request_output_tokens`](crate::Settings::paid_request_output_tokens).
+    pub max_output_tokens: Option<u64>,
+    /// The digest of the request: the payment buys this one.
+    pub digest: RequestDigest,
+    /// The customer's identity; `None` means anonymous.
+    pub identity: Option<NostrPubkey>,
+    /// Where the request comes from; `None` means that the limits of one origin do not apply.
+    pub origin: Option<Origin>,
+}
+
+impl Sessions {
+    /// Offers to do one request for one payment: prices it, and makes an invoice for the most that it can cost. Whoever asks for the same
+    /// again gets the same invoice, as long as it is unpaid and at least half of its life is left.
+    ///
+    /// # Errors
+    /// Those of the request itself, as when it is done: what cannot be done is not offered. [`EngineError::NoWallet`] when the wallet makes
+    /// no invoice, or takes too long; [`EngineError::TooManyUnpaid`], [`EngineError::TooManyUnpaidOfYours`]: there is no offer now.
+    pub async fn offer_request(self: &Arc<Self>, new: NewPaidRequest) -> Result<OfferedRequest, EngineError> {
+        let (terms, price) = self.price_request(&new).await?;
+        // Those whose origin is not known are not taken for one: each gets an invoice of its own.
+        let slot = match &new.origin {
+            Some(origin) => self.request_offers.slot(origin.clone(), new.digest),
+            None => Slot::default(),
+        };
+        let offering = async {
+            let mut slot = slot.lock_owned().await;
+            if let Some(offered) = slot.as_ref()
+                && self.is_unpaid(offered).await?
+            {
+                return Ok(offered.clone());
+            }
+            let sessions = Arc::clone(self);
+            // It is made also if nobody waits so long: the next one who asks finds it.
+            let making = tokio::spawn(async move {
+                let offered = sessions.make_offer(new, terms, price).await?;
+                *slot = Some(offered.clone());
+                Ok(offered)
+            });
+            making.await.unwrap_or_else(|failure| {
+                error!(error = chain(&failure), "the making of an offer has failed");
+                Err(EngineError::Internal)
+            })
+        };
+        match tokio::time::timeout(OFFER_PATIENCE, offering).await {
+            Ok(offered) => offered,
+            Err(_elapsed) => {
+                info!("no request is offered: the wallet is slow");
+                Err(EngineError::NoWallet)
+            }
+        }
+    }
+
+    /// What a request is done at, and the most that it can cost, rounded up to whole sats.
+    async fn price_request(&self, new: &NewPaidRequest) -> Result<(RequestTerms, Sats), EngineError> {
+        let NewPaidRequest { prompt, model, max_output_tokens, .. } = new;
+        let most = Quotes::output_limit(self.quotes.work_model(model.as_deref())?);
+        let wanted = max_output_tokens.unwrap_or(self.core.settings.paid_request_output_tokens.min(most));
+        let prices = self.quotes.terms().await?;
+        let (model, quotes) = self.quotes_of(None, prompt, model.as_deref(), Some(wanted), &prices)?;
+        let output_tokens = quotes.work.tokens.max_output;
+        let price = quotes.limit_of(output_tokens)?.to_sats_rounding_up()?;
+        Ok((RequestTerms { model: model.name.clone(), output_tokens, prices }, price))
+    }
+
+    /// Whether an offer can still be paid in peace, and nobody has paid it.
+    async fn is_unpaid(&self, offered: &OfferedRequest) -> Result<bool, EngineError> {
+        if !offered.is_fresh(self.core.now()) {
+            return Ok(false);
+        }
+        let stored = self.core.ports.store.session(offered.session).await?;
+        Ok(stored.is_some_and(|session| session.state == SessionState::AwaitingPayment))
+    }
+
+    async fn make_offer(
+        &self,
+        new: NewPaidRequest,
+        terms: RequestTerms,
+        price: Sats,
+    ) -> Result<OfferedRequest, EngineError> {
+        let NewPaidRequest { digest, identity, origin, .. } = new;
+        let session = Session::new(NewSession {
+            id: SessionId(self.core.new_id()),
+            kind: SessionKind::OneRequest(Box::new(OneRequest { digest, terms })),
+            deposit: price,
+            identity,
+            webhook: None,
+            return_to: None,
+            created_at: self.core.now(),
+        });
+        let id = session.id;
+        let made = OnceLock::new();
+        let keep = |purchased: Purchased<Session>| {
+            made.get_or_init(|| purchased.invoice);
+            // Nothing is stored without an idempotency key.
+            Ok(StoredResponse { status: 402, body: String::new() })
+        };
+        let buyer = Buyer { identity, signature: RequestSignature(None), origin, idempotency: None };
+        self.purchases.create(id.0, buyer, async { Ok(session) }, &keep).await?;
+        let invoice = made.into_inner().ok_or(EngineError::Internal)?;
+        info!(session_id = %id, amount_msats = price.to_msats().get(), "request offered");
+        Ok(OfferedRequest { session: id, price, invoice, digest })
+    }
+}

@@ -1,0 +1,105 @@
+//! The offers of paid requests that can still be paid, so that whoever asks again gets the same invoice.
+
+use crate::admission::Origin;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use tithe_clock::Timestamp;
+use tithe_lightning::Invoice;
+use tithe_money::Sats;
+use tithe_paywall::RequestDigest;
+use tithe_sessions::SessionId;
+
+/// How many offers are remembered. The oldest ones make way.
+const REMEMBERED_MAX: usize = 4_096;
+
+/// What one request costs, and how to pay for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferedRequest {
+    /// The session that pays for the request, once its invoice is paid.
+    pub session: SessionId,
+    /// The most that the request can cost. What it does not cost is refunded.
+    pub price: Sats,
+    /// The invoice, of that price.
+    pub invoice: Invoice,
+    /// The digest of the request.
+    pub digest: RequestDigest,
+}
+
+impl OfferedRequest {
+    /// Whether the invoice can be paid for at least half of its life.
+    pub(super) fn is_fresh(&self, now: Timestamp) -> bool {
+        let life = self.invoice.expires_at.since(self.invoice.created_at);
+        now + life / 2 <= self.invoice.expires_at
+    }
+}
+
+/// Who asks, and for what.
+type Asked = (Origin, RequestDigest);
+
+/// An offer, once there is one. Whoever has locked it makes it.
+pub(super) type Slot = Arc<tokio::sync::Mutex<Option<OfferedRequest>>>;
+
+/// The offers that this server has made.
+#[derive(Default)]
+pub(super) struct RequestOffers(Mutex<Remembered>);
+
+#[derive(Default)]
+struct Remembered {
+    slots: HashMap<Asked, Slot>,
+    /// The same, oldest first.
+    order: VecDeque<Asked>,
+}
+
+impl RequestOffers {
+    /// The offer of a request of this origin, which may still be to be made.
+    pub(super) fn slot(&self, origin: Origin, digest: RequestDigest) -> Slot {
+        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = (origin, digest);
+        if let Some(slot) = remembered.slots.get(&asked) {
+            return Arc::clone(slot);
+        }
+        while remembered.order.len() >= REMEMBERED_MAX {
+            let oldest = remembered.order.pop_front();
+            oldest.and_then(|oldest| remembered.slots.remove(&oldest));
+        }
+        let slot = Slot::default();
+        remembered.order.push_back(asked.clone());
+        remembered.slots.insert(asked, Arc::clone(&slot));
+        slot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(n: usize) -> RequestDigest {
+        RequestDigest::of("POST", &n.to_string(), "anonymous", b"")
+    }
+
+    #[test]
+    fn one_request_of_one_origin_has_one_slot() {
+        let offers = RequestOffers::default();
+        let here = || Origin::new("192.0.2.1");
+        let slot = offers.slot(here(), digest(1));
+        assert!(Arc::ptr_eq(&slot, &offers.slot(here(), digest(1))));
+        assert!(!Arc::ptr_eq(&slot, &offers.slot(here(), digest(2))));
+        assert!(!Arc::ptr_eq(&slot, &offers.slot(Origin::new("192.0.2.2"), digest(1))));
+    }
+
+    #[test]
+    fn only_so_many_are_remembered_and_the_oldest_make_way() {
+        let (offers, here) = (RequestOffers::default(), || Origin::new("192.0.2.1"));
+        let first = offers.slot(here(), digest(0));
+        for n in 1..REMEMBERED_MAX {
+            offers.slot(here(), digest(n));
+        }
+        assert!(Arc::ptr_eq(&first, &offers.slot(here(), digest(0))));
+        offers.slot(here(), digest(REMEMBERED_MAX));
+        let second = offers.slot(here(), digest(1));
+        assert!(!Arc::ptr_eq(&first, &offers.slot(here(), digest(0))));
+        assert!(!Arc::ptr_eq(&second, &offers.slot(here(), digest(2))));
+        let remembered = offers.0.lock().unwrap();
+        assert_eq!((remembered.slots.len(), remembered.order.len()), (REMEMBERED_MAX, REMEMBERED_MAX));
+    }
+}

@@ -1,0 +1,96 @@
+//! The request that a proof of payment is for.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::uri::PathAndQuery;
+use tithe_ledger::credits::InstallId;
+use tithe_paywall::RequestDigest;
+use tithe_trust::NostrPubkey;
+
+/// The paths of the requests that can be paid for one by one.
+const PATHS: [&str; 5] =
+    ["/api/ask", "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/embeddings"];
+
+/// Who a paid request is from. Everybody who pays for a request is named, so that nobody else's proof is good for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PaidBy {
+    /// The install, if the request names one.
+    pub(crate) install: Option<InstallId>,
+    /// The identity, if the request has one.
+    pub(crate) identity: Option<NostrPubkey>,
+}
+
+impl PaidBy {
+    /// The customer in the digest of a request.
+    fn name(self) -> String {
+        let install = self.install.map(|install| format!("install:{install}"));
+        let identity = self.identity.map(|pubkey| format!("nostr:{pubkey}"));
+        let names: Vec<String> = install.into_iter().chain(identity).collect();
+        if names.is_empty() { "anonymous".to_owned() } else { names.join(" ") }
+    }
+}
+
+/// What a payment for one request is bound to.
+#[derive(Debug, Clone)]
+pub(crate) struct PaidFor<'a> {
+    method: &'a str,
+    path: &'a str,
+    /// What else changes what is done: the headers that Anthropic's API has for that, in lines.
+    headers: String,
+    payer: PaidBy,
+    body: &'a [u8],
+}
+
+/// The headers that belong to Anthropic's API. They are passed on to its backends, and change what a request costs.
+pub(crate) fn anthropic_headers(request: &HttpRequest) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    request.headers().iter().filter(|(name, _)| name.as_str().starts_with("anthropic-"))
+}
+
+impl<'a> PaidFor<'a> {
+    pub(crate) fn new(request: &'a HttpRequest, payer: PaidBy, body: &'a [u8]) -> Self {
+        let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+        let mut headers: Vec<String> = anthropic_headers(request)
+            .map(|(name, value)| format!("\n{name}: {}", String::from_utf8_lossy(value.as_bytes())))
+            .collect();
+        headers.sort_unstable();
+        Self { method: request.method().as_str(), path, headers: headers.concat(), payer, body }
+    }
+
+    /// The digest of the request.
+    pub(crate) fn digest(&self) -> RequestDigest {
+        self.digest_with(self.path, self.payer)
+    }
+
+    fn digest_with(&self, path: &str, payer: PaidBy) -> RequestDigest {
+        // No path has a line break in it.
+        RequestDigest::of(self.method, &format!("{path}{}", self.headers), &payer.name(), self.body)
+    }
+
+    /// What differs from the request that was `paid` for, as far as that can be told: the other paths and customers that a client may have
+    /// meant are tried.
+    pub(crate) fn difference(&self, is_paid: impl Fn(&RequestDigest) -> bool) -> &'static str {
+        if is_paid(&self.digest()) {
+            // The proof does not say what it is for.
+            return "the method, the path, the payer or the body differs";
+        }
+        let PaidBy { install, identity } = self.payer;
+        let payers = [
+            PaidBy { install: None, identity: None },
+            PaidBy { install, identity: None },
+            PaidBy { install: None, identity },
+        ];
+        let other_payer = payers.iter().any(|payer| is_paid(&self.digest_with(self.path, *payer)));
+        let other_path = PATHS.iter().any(|path| is_paid(&self.digest_with(path, self.payer)));
+        let both =
+            PATHS.iter().any(|path| payers.iter().any(|payer| is_paid(&self.digest_with(path, *payer))));
+        if other_payer {
+            "the payer differs: the identity or the install"
+        } else if other_path {
+            "the path differs"
+        } else if both {
+            "the path and the payer differ: the identity or the install"
+        } else {
+            "the body differs, or an anthropic-* header, or another payer's identity or install was named then"
+        }
+    }
+}

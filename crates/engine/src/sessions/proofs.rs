@@ -95,7 +95,7 @@ impl Sessions {
             description: None,
         });
         challenge.and_then(|challenge| challenge.header()).map_err(|cause| {
-            error!(error = chain(&cause), realm, "there is no challenge");
+            error!(error = chain(&cause), "there is no challenge");
             EngineError::Internal
         })
     }

@@ -1,7 +1,7 @@
 //! A server that is killed in the middle of streams of the AI API: nothing was charged, nothing stays held, and a repetition is done anew.
 
 use crate::server::Server;
-use crate::test_env::{TestEnv, on_both_stores};
+use crate::test_env::{PAUSE, TestEnv, on_both_stores};
 use futures_util::future::join_all;
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -163,7 +163,7 @@ impl Customer {
             let (status, in_progress) = (response.status().as_u16(), way != Way::Retried);
             if status == 409 && in_progress {
                 // The lease of its key runs out.
-                tokio::task::yield_now().await;
+                tokio::time::sleep(PAUSE).await;
                 continue;
             }
             let id = response.headers().get("x-generation-id").map(|id| id.to_str().unwrap().to_owned());
@@ -220,6 +220,7 @@ async fn kill_before_the_first(customer: &Customer, server: &mut Server) {
     let killed = async {
         while customer.states().await != ["running"; 6] {
             assert!(began.elapsed() < PATIENCE);
+            tokio::time::sleep(PAUSE).await;
         }
         server.kill();
     };
@@ -239,6 +240,7 @@ async fn check_released(customer: &Customer) {
             break;
         }
         assert!(began.elapsed() < PATIENCE, "{session}");
+        tokio::time::sleep(PAUSE).await;
     }
     assert_eq!(customer.states().await, ["failed"; 6]);
 }

@@ -1,7 +1,7 @@
 //! A database that does not answer, and one that lets nobody in any more.
 
 use crate::server::Server;
-use crate::test_env::TestEnv;
+use crate::test_env::{TestEnv, pause};
 use reqwest::Client;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ fn until(what: &str, mut done: impl FnMut() -> bool) {
     let began = Instant::now();
     while !done() {
         assert!(began.elapsed() < PATIENCE, "{what}");
+        pause();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::fake_backend::{Asked, FakeBackend, Reply};
 use crate::server::Server;
-use crate::test_env::{TestEnv, on_both_stores};
+use crate::test_env::{PAUSE, TestEnv, on_both_stores, pause};
 use reqwest::Client;
 use serde_json::{Value, json};
 use std::cell::Cell;
@@ -74,6 +74,7 @@ impl<'a> Customer<'a> {
                 _ => return job,
             }
             assert!(began.elapsed() < PATIENCE, "{job}");
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
@@ -296,14 +297,14 @@ fn a_backend_that_cannot_work_takes_no_customers_money() {
                     let began = Instant::now();
                     while ready().await != false {
                         assert!(began.elapsed() < PATIENCE, "{name}");
-                        tokio::task::yield_now().await;
+                        tokio::time::sleep(PAUSE).await;
                     }
                     let (status, refused) = customer.post("/api/jobs", json!({ "request": "hello" })).await;
                     assert_eq!((status, &refused["code"]), (503, &json!("no_backend")), "{name}: {refused}");
                     backend.answer(works);
                     while ready().await != true {
                         assert!(began.elapsed() < PATIENCE, "{name}");
-                        tokio::task::yield_now().await;
+                        tokio::time::sleep(PAUSE).await;
                     }
                     assert_eq!(customer.buy("hello").await["state"], "complete", "{name}");
                 });
@@ -379,6 +380,7 @@ fn a_client_that_never_pays_keeps_nobody_out_and_leaves_nothing() {
     let began = Instant::now();
     while env.audit()["jobs"] != bought {
         assert!(began.elapsed() < PATIENCE, "{}", env.audit()["jobs"]);
+        pause();
     }
     drop(server);
     let before = env.file().metadata().unwrap().len();

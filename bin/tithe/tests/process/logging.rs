@@ -1,7 +1,7 @@
 //! The log in JSON: every line an object, with the fields that the operator's chapter lists, and without secrets.
 
 use crate::server::{Server, tithe};
-use crate::test_env::{TestEnv, on_both_stores};
+use crate::test_env::{TestEnv, on_both_stores, pause};
 use crate::{ask, text};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Map, Value, json};
@@ -154,6 +154,7 @@ fn sell(env: &TestEnv, server: &Server) -> Vec<String> {
             break read;
         }
         assert!(began.elapsed() < PATIENCE, "{read}");
+        pause();
     };
     let credentials = delivered["node"]["credentials"].as_object().unwrap();
     secrets.extend(

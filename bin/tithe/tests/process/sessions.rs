@@ -2,7 +2,7 @@
 
 use crate::fake_backend::{Asked, FakeBackend, Reply};
 use crate::server::Server;
-use crate::test_env::{TestEnv, on_both_stores};
+use crate::test_env::{TestEnv, on_both_stores, pause};
 use crate::text;
 use serde_json::{Value, json};
 use std::process::Output;
@@ -177,6 +177,7 @@ fn a_killed_servers_requests_are_released_and_not_charged(env: &TestEnv) {
     let began = Instant::now();
     while client.read("")["heldMsats"] == 0 {
         assert!(began.elapsed() < PATIENCE);
+        pause();
     }
     server.kill();
     assert!(asking.join().unwrap().is_err(), "the server is gone");
@@ -190,6 +191,7 @@ fn a_killed_servers_requests_are_released_and_not_charged(env: &TestEnv) {
             break;
         }
         assert!(began.elapsed() < PATIENCE, "{session}");
+        pause();
     }
     let history = client.read("/requests");
     assert_eq!(history["requests"][0]["state"], "failed", "{history}");

@@ -1,7 +1,7 @@
 //! Servers on one database that differ in what all of them must share say so.
 
 use crate::server::{Server, tithe};
-use crate::test_env::{TestEnv, on_both_stores};
+use crate::test_env::{TestEnv, on_both_stores, pause};
 use crate::text;
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ fn until_logged(env: &TestEnv, words: &[&str]) -> String {
             return line.to_owned();
         }
         assert!(began.elapsed() < PATIENCE, "{words:?} are in no line of\n{found}");
-        std::thread::yield_now();
+        pause();
     }
 }
 

@@ -6,6 +6,7 @@ use diesel::{Connection, SqliteConnection};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 use tempfile::TempDir;
 use tithe_test_postgres::TestDatabase;
 
@@ -23,6 +24,15 @@ macro_rules! on_both_stores {
     };
 }
 pub(crate) use on_both_stores;
+
+/// Lets others have the machine for a moment, between two looks at what is awaited.
+pub(crate) fn pause() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(tokio::time::sleep(PAUSE));
+}
+
+/// The time between two looks at what is awaited.
+pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 
 /// A folder, and perhaps a database elsewhere: empty at first, removed at the end.
 pub(crate) struct TestEnv {

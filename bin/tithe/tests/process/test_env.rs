@@ -28,7 +28,7 @@ pub(crate) use on_both_stores;
 /// Lets others have the machine for a moment, between two looks at what is awaited.
 pub(crate) fn pause() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    runtime.block_on(tokio::time::sleep(PAUSE));
+    runtime.block_on(async { tokio::time::sleep(PAUSE).await });
 }
 
 /// The time between two looks at what is awaited.

@@ -257,7 +257,7 @@ impl Code {
                 401,
                 "Invalid proof of payment",
                 "Send the proof as the 402 described it: Authorization: L402 <token>:<preimage>, or Payment <credential>. See `detail` for \
-                 the part that is wrong. Nothing was charged; what was paid can be claimed with its preimage.",
+                 the part that is wrong. Nothing was charged; what was paid can still be used, or claimed with the right proof.",
             ),
             Self::PaymentRequired => (
                 "payment_required",

@@ -31,7 +31,7 @@ pub(crate) struct OfferBody {
 pub(crate) struct OfferLinksBody {
     /// The documentation of the API.
     docs: &'static str,
-    /// What becomes of the payment (`GET`, with `Authorization: Bearer <preimage>`).
+    /// What becomes of the payment (`GET`, with the same `Authorization`).
     payment: String,
     /// Where what was not used can be claimed (`POST`, with the same header).
     refund: String,

@@ -31,6 +31,7 @@ mod owner;
 mod payment;
 mod proofs;
 mod redeem;
+mod redeem_waiters;
 mod request;
 mod request_abandon;
 mod request_begin;

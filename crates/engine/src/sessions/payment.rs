@@ -133,8 +133,11 @@ impl Sessions {
         let session = session.filter(|session| {
             session.kind.one_request().is_some() && session.deposit_invoice == Some(paid.payment_hash)
         });
-        let session = session.map(|session| session.id);
-        session.ok_or_else(|| EngineError::not_found("payment", &paid.payment_hash))
+        let session = session.ok_or_else(|| EngineError::not_found("payment", &paid.payment_hash))?;
+        if is_awaited(&session) {
+            self.payments.check_proven(paid.payment_hash).await?;
+        }
+        Ok(session.id)
     }
 
     /// The request that a payment has bought or is buying; otherwise the last one that was begun. Their ids are of several servers' clocks, so

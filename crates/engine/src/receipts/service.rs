@@ -25,12 +25,18 @@ pub struct ReceiptReader {
     /// The session whose macaroon was presented, or that a proof of payment has paid, and the key that it was narrowed to.
     pub(super) session: Option<(SessionId, Option<KeyId>)>,
     /// The identity.
-    pub identity: Option<NostrPubkey>,
+    pub(super) identity: Option<NostrPubkey>,
     /// The install.
-    pub install: Option<InstallId>,
+    pub(super) install: Option<InstallId>,
 }
 
 impl ReceiptReader {
+    /// A reader with these credentials, if there are any.
+    #[must_use]
+    pub const fn new(identity: Option<NostrPubkey>, install: Option<InstallId>) -> Self {
+        Self { session: None, identity, install }
+    }
+
     /// The same reader with a session's macaroon.
     #[must_use]
     pub fn with_session(self, access: &SessionAccess) -> Self {

@@ -83,9 +83,7 @@ pub(crate) fn nostr_key(
     match private::write_new(&data_dir.join(NOSTR_FILE), &key.nsec(), entropy) {
         Ok(()) => Ok(key),
         // Another server was faster.
-        Err(taken) if taken.kind() == ErrorKind::AlreadyExists => {
-            stored_nostr_key(data_dir)?.ok_or_else(|| taken)
-        }
+        Err(taken) if taken.kind() == ErrorKind::AlreadyExists => stored_nostr_key(data_dir)?.ok_or(taken),
         Err(other) => Err(other),
     }
 }

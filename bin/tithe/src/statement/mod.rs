@@ -8,9 +8,9 @@ use crate::ConfigArgs;
 use crate::config::Config;
 use crate::database::Database;
 use crate::failure::Failure;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use month::Month;
-use output::Writer;
+use output::{Format, Writer};
 use std::io::{BufWriter, Write, stdout};
 use std::process::ExitCode;
 use tithe_clock::{Clock, SystemClock};
@@ -20,17 +20,6 @@ use tithe_ledger::credits::InstallId;
 use tithe_sessions::SessionId;
 use tithe_trust::NostrPubkey;
 use totals::Totals;
-
-/// How a statement is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// For spreadsheets and programs (RFC 4180); the totals go to the standard error
-    Csv,
-    /// For the terminal
-    Text,
-    /// For a browser, and for printing
-    Html,
-}
 
 #[derive(Args)]
 pub(crate) struct StatementArgs {
@@ -76,7 +65,7 @@ pub(crate) fn run(config: &Config, args: &StatementArgs) -> Result<ExitCode, Fai
         let range = TimeRange { from, until: until.min(now).max(from) };
         let (mut all, mut shown) = (Totals::default(), Totals::default());
         let mut writer = Writer::new(args.format, BufWriter::new(stdout().lock()));
-        writer.begin(&args.month, range)?;
+        writer.begin(args.month, range)?;
         let mut statement = Statement::new(store.clone(), range);
         while let Some(lines) = statement.next().await? {
             for line in &lines {

@@ -1,11 +1,22 @@
 //! Statements as CSV, as text, and as HTML.
 
-use super::Format;
 use super::month::Month;
 use super::totals::Total;
+use clap::ValueEnum;
 use std::io::{self, Write};
 use tithe_engine::receipts::StatementLine;
 use tithe_engine::store::TimeRange;
+
+/// How a statement is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For spreadsheets and programs (RFC 4180); the totals go to the standard error
+    Csv,
+    /// For the terminal
+    Text,
+    /// For a browser, and for printing
+    Html,
+}
 
 const COLUMNS: [&str; 15] = [
     "time",
@@ -44,14 +55,13 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    pub(super) fn begin(&mut self, month: &Month, range: TimeRange) -> io::Result<()> {
+    pub(super) fn begin(&mut self, month: Month, range: TimeRange) -> io::Result<()> {
         let TimeRange { from, until } = range;
         match self {
             Self::Csv(csv) => csv.write_record(COLUMNS)?,
             Self::Text(out) => writeln!(out, "Statement of {month}: from {from}, before {until}\n")?,
             Self::Html(out) => {
-                let heads: String =
-                    COLUMNS.iter().map(|column| format!("<th>{}</th>", column.replace('_', " "))).collect();
+                let heads = COLUMNS.map(|column| format!("<th>{}</th>", column.replace('_', " "))).concat();
                 write!(
                     out,
                     "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>Statement of {month}</title>\n<style>{STYLE}</style>\n\
@@ -73,7 +83,7 @@ impl<W: Write> Writer<W> {
                 writeln!(out, "{time}  {kind:<15}  {id}  {}", parts.join(" "))?;
             }
             Self::Html(out) => {
-                let cells: String = cells.iter().map(|cell| format!("<td>{}</td>", escaped(cell))).collect();
+                let cells = cells.map(|cell| format!("<td>{}</td>", escaped(&cell))).concat();
                 writeln!(out, "<tr>{cells}</tr>")?;
             }
         }
@@ -90,7 +100,7 @@ impl<W: Write> Writer<W> {
                 for (name, amount) in totals {
                     eprintln!("{name}: {amount}");
                 }
-                let out = csv.into_inner().map_err(|failed| failed.into_error())?;
+                let out = csv.into_inner().map_err(csv::IntoInnerError::into_error)?;
                 Ok(Box::new(out))
             }
             Self::Text(mut out) => {
@@ -126,7 +136,7 @@ fn cells(line: &StatementLine) -> Result<[String; 15], tithe_money::MoneyError> 
         line.kind.as_str().to_owned(),
         line.id.to_string(),
         text(line.session.map(|session| session.to_string())),
-        text(line.identity.map(|identity| identity.npub())),
+        text(line.identity.map(tithe_trust::NostrPubkey::npub)),
         text(line.install.map(|install| install.to_string())),
         text(line.model.clone()),
         text(line.usage.map(|usage| usage.input_tokens.to_string())),

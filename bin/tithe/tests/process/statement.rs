@@ -44,7 +44,7 @@ fn the_statement_of_a_month_is_what_the_ledger_says(env: &TestEnv) {
     assert!(amount(work[8]) > 0 && amount(work[9]) > 0 && amount(evaluation[9]) > 0, "{records}");
     assert!(amount(refund[13]) > 0 && refund[9] == "0", "{records}");
     // A millionth of a dollar for a msat, at 100000 dollars for a bitcoin.
-    assert_eq!(work[14].parse::<f64>().unwrap(), f64::from(u32::try_from(amount(work[9])).unwrap()) / 1e6);
+    assert_eq!(tithe_money::UsdMicros::parse(work[14]).unwrap().get(), amount(work[9]));
     let charged: u64 = lines[1..].iter().map(|line| amount(line.split(',').nth(9).unwrap())).sum();
     let totals = text(&csv.stderr);
     assert!(totals.contains(&format!("charged to customers: {charged} msats")), "{totals}");

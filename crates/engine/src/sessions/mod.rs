@@ -61,6 +61,7 @@ pub use keys::SessionAccess;
 pub(crate) use macaroons::MacaroonKeys;
 pub use offer_request::NewPaidRequest;
 pub use owner::{SessionOwner, SessionOwners};
+pub(crate) use payment::TRIES_MAX;
 pub use payment::{PaymentState, PaymentView};
 pub use proofs::{PaidRequest, PresentedProof};
 pub use redeem::PaidWork;

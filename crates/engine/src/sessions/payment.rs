@@ -16,7 +16,7 @@ use tithe_payouts::Destination;
 use tithe_sessions::{RequestId, RequestState, Session, SessionId, SessionRequest, SessionState};
 
 /// How often a request is begun for one payment. Each try that fails is paid for by nobody.
-pub(super) const TRIES_MAX: usize = 20;
+pub(crate) const TRIES_MAX: usize = 20;
 
 /// What has become of a payment for one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -35,6 +35,7 @@ mod paid_refunds;
 mod paid_refused;
 mod paid_requests;
 mod raw_requests;
+mod receipts;
 mod refunds;
 mod refunds_of_sessions;
 mod refunds_refused;

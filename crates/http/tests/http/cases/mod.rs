@@ -16,6 +16,7 @@ mod bootstraps;
 mod client_gone;
 mod cors;
 mod credits;
+mod discovery;
 mod ends;
 mod events;
 mod faults;

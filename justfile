@@ -79,6 +79,10 @@ test-clients which="long" *args:
     @[[ "{{ which }}" =~ ^(long|short)$ ]] || { echo "test-clients is [long|short]" >&2; exit 2; }
     .ci/with-clients {{ which }} cargo test --package tithe --test clients {{ args }} -- --ignored {{ if which == "short" { "short::" } else { "" } }}
 
+# Serve the clients that pay for each request by themselves, unchanged (L402 and `Payment`). They are part of `just test-clients short`, too
+test-paywall *args:
+    .ci/with-clients short cargo test --package tithe --test clients {{ args }} -- --ignored pays_for_each_request
+
 # Log in and ask with events that other implementations of Nostr have signed: nostr-tools (npm) and nostr-sdk (PyPI)
 test-nostr:
     npm install --silent --no-audit --no-fund --prefix target/nostr nostr-tools@2

@@ -13,6 +13,7 @@
 mod agents;
 mod odd_streams;
 mod page;
+mod paywall;
 mod program;
 #[expect(dead_code, reason = "other tests use more of it")]
 #[path = "../server/mod.rs"]
@@ -96,6 +97,40 @@ mod short {
     #[ignore = "needs clients: `just test-clients`"]
     async fn codex_ends_for_lack_of_balance() {
         agents::codex_ends_for_lack_of_balance().await;
+    }
+
+    mod pays_for_each_request {
+        use super::*;
+
+        #[tokio::test]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn fetch_with_l402() {
+            paywall::is_served(paywall::of_javascript("fetchWithL402")).await;
+        }
+
+        #[tokio::test]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn fetch402() {
+            paywall::is_served(paywall::of_javascript("fetch402")).await;
+        }
+
+        #[tokio::test]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn l402_for_javascript() {
+            paywall::is_served(paywall::of_javascript("l402")).await;
+        }
+
+        #[tokio::test]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn mppx() {
+            paywall::is_served(paywall::of_javascript("mppx")).await;
+        }
+
+        #[tokio::test]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn l402_requests() {
+            paywall::is_served(paywall::of_python()).await;
+        }
     }
 }
 

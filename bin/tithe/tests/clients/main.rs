@@ -11,6 +11,9 @@
 )]
 
 mod agents;
+#[expect(dead_code, reason = "other tests use more of it")]
+#[path = "../lightning/merchant.rs"]
+mod merchant;
 mod odd_streams;
 mod page;
 mod paywall;
@@ -136,6 +139,40 @@ mod short {
 
 mod long {
     use super::*;
+
+    mod pays_for_each_request_over_a_channel {
+        use super::*;
+
+        #[tokio::test(flavor = "multi_thread")]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn fetch_with_l402() {
+            paywall::is_served_over_a_channel(paywall::of_javascript("fetchWithL402")).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn fetch402() {
+            paywall::is_served_over_a_channel(paywall::of_javascript("fetch402")).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn l402_for_javascript() {
+            paywall::is_served_over_a_channel(paywall::of_javascript("l402")).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn mppx() {
+            paywall::is_served_over_a_channel(paywall::of_javascript("mppx")).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn l402_requests() {
+            paywall::is_served_over_a_channel(paywall::of_python()).await;
+        }
+    }
 
     #[tokio::test]
     #[ignore = "needs clients: `just test-clients`"]

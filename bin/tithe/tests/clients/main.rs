@@ -107,6 +107,12 @@ mod short {
 
         #[tokio::test]
         #[ignore = "needs clients: `just test-paywall`"]
+        async fn tithe_pay() {
+            paywall::tithe_pays().await;
+        }
+
+        #[tokio::test]
+        #[ignore = "needs clients: `just test-paywall`"]
         async fn fetch_with_l402() {
             paywall::is_served(paywall::of_javascript("fetchWithL402")).await;
         }

@@ -44,3 +44,26 @@ pub(crate) fn of_javascript(client: &str) -> Command {
 pub(crate) fn of_python() -> Command {
     python("paywall_client.py")
 }
+
+/// `tithe pay` is served as those are, pays no more than it may, and sends a proof that it has kept instead of paying again.
+pub(crate) async fn tithe_pays() {
+    let shop = Shop::open(&[]).await;
+    let pay = |more: &[&str]| {
+        let mut command = crate::server::tithe(shop.folder.path());
+        let url = format!("{}/api/ask", shop.url());
+        command.args(["pay", &url, "-d", r#"{"request":"Why is the sky blue?","maxOutputTokens":200}"#]);
+        command.args(more).env_remove("XDG_DATA_HOME");
+        shop.try_run(command)
+    };
+    let kept = shop.folder.path().join(".local/share/tithe/payments");
+    let files = || std::fs::read_dir(&kept).unwrap().count();
+    let nobody = pay(&[]);
+    assert_eq!((nobody.status.code(), files()), (Some(1), 0), "{nobody:?}");
+    let dear = pay(&["--dev-pay", "--max-sats", "1", "-H", "X-Other: 1"]);
+    assert_eq!((dear.status.code(), files()), (Some(1), 0), "{dear:?}");
+    let served = pay(&["--dev-pay"]);
+    assert!(served.status.success(), "{served:?}");
+    assert!(String::from_utf8_lossy(&served.stdout).contains("\"result\""), "{served:?}");
+    assert_eq!(files(), 0, "a proof is kept that was used");
+    shop.audit();
+}

@@ -108,13 +108,11 @@ impl Purchase {
         }
         if let Some((id, offer)) = kept.begun()? {
             eprintln!("tithe: a payment for this request was begun before: looking it up");
-            return match self.payer.look_up(id, &offer.invoice).await? {
-                Some(preimage) => self.use_proof(&offer.authorization(&preimage), &kept).await,
-                None => {
-                    kept.forget()?;
-                    Err("the payment that was begun before has failed; run the command again to pay".into())
-                }
-            };
+            if let Some(preimage) = self.payer.look_up(id, &offer.invoice).await? {
+                return self.use_proof(&offer.authorization(&preimage), &kept).await;
+            }
+            kept.forget()?;
+            return Err("the payment that was begun before has failed; run the command again to pay".into());
         }
         let response = self.send(None).await?;
         if response.status() != StatusCode::PAYMENT_REQUIRED {

@@ -8,7 +8,7 @@ use tithe_money::Msats;
 use tithe_wallet_nwc::{FeeLimit, NwcConnection, NwcSettings, NwcWallet};
 
 /// How long a payment in flight is waited for, and the pause between two questions.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// The routing fee that is allowed: one hundredth of the amount, or this, in msats.

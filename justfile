@@ -79,6 +79,11 @@ test-clients which="long" *args:
     @[[ "{{ which }}" =~ ^(long|short)$ ]] || { echo "test-clients is [long|short]" >&2; exit 2; }
     .ci/with-clients {{ which }} cargo test --package tithe --test clients {{ args }} -- --ignored {{ if which == "short" { "short::" } else { "" } }}
 
+# Serve the clients that pay for each request by themselves, unchanged (L402 and `Payment`): `just test-paywall [long|short]`; `long` pays over a Lightning channel, too; CI runs the short ones in `just test-clients short`
+test-paywall which="long" *args:
+    @[[ "{{ which }}" =~ ^(long|short)$ ]] || { echo "test-paywall is [long|short]" >&2; exit 2; }
+    .ci/with-clients short cargo test --package tithe --test clients {{ args }} -- --ignored {{ if which == "short" { "short::pays_for_each_request" } else { "pays_for_each_request" } }}
+
 # Log in and ask with events that other implementations of Nostr have signed: nostr-tools (npm) and nostr-sdk (PyPI)
 test-nostr:
     npm install --silent --no-audit --no-fund --prefix target/nostr nostr-tools@2

@@ -23,6 +23,7 @@ mod metrics;
 mod migrate;
 mod models;
 mod operator;
+mod pay;
 mod payouts;
 mod peers;
 mod private;
@@ -126,6 +127,8 @@ enum Command {
     },
     /// Buy a piece of work from a running server, in the terminal
     Ask(ask::AskArgs),
+    /// Send a request to any server, as curl does, and pay if it answers with a 402 of L402 or `Payment`
+    Pay(pay::PayArgs),
     /// Show or claim the refund of a job
     Refund(ask::RefundArgs),
     /// Manage your identity: a Nostr key that earns trust when you pay for work, so that the pool pays for work later
@@ -234,6 +237,7 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
         Command::Ask(args) => ask::run(args),
+        Command::Pay(args) => pay::run(args),
         Command::Refund(args) => ask::refund(&args),
         Command::Session { command } => session::run(command),
         Command::Macaroon { command } => macaroon::run(command).map(|()| ExitCode::SUCCESS),

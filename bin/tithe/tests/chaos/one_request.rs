@@ -23,7 +23,7 @@ struct Payment {
     path: &'static str,
     body: Value,
     /// What it is read and claimed at.
-    payment: String,
+    at: String,
     proof: String,
     sats: u64,
 }
@@ -43,15 +43,12 @@ impl OneRequestPayer {
 
     /// Asks for something that nobody pays for, and pays for it. An invoice may expire before that.
     async fn paid(&self, text: &str) -> Payment {
-        let (path, body) = match self.asker.random(2) {
-            0 => ("/api/ask", json!({ "request": text, "maxOutputTokens": 60 })),
-            _ => {
-                let messages = json!([{ "role": "user", "content": text }]);
-                (
-                    "/v1/chat/completions",
-                    json!({ "model": "sim-large", "messages": messages, "max_tokens": 60 }),
-                )
-            }
+        let (path, body) = if self.asker.random(2) == 0 {
+            ("/api/ask", json!({ "request": text, "maxOutputTokens": 60 }))
+        } else {
+            let messages = json!([{ "role": "user", "content": text }]);
+            let body = json!({ "model": "sim-large", "messages": messages, "max_tokens": 60 });
+            ("/v1/chat/completions", body)
         };
         loop {
             let (status, unpaid) = self.asker.ask_proving(None, "POST", path, Some(&body)).await;
@@ -67,8 +64,8 @@ impl OneRequestPayer {
                         self.asker.tally.paid_sats.fetch_add(sats, Ordering::SeqCst);
                         let proof = offer["authorization"].as_str().unwrap();
                         let proof = proof.replace("<preimage>", &preimage.reveal());
-                        let payment = offer["links"]["payment"].as_str().unwrap().to_owned();
-                        return Payment { path, body, payment, proof, sats };
+                        let at = offer["links"]["payment"].as_str().unwrap().to_owned();
+                        return Payment { path, body, at, proof, sats };
                     }
                     Err(TestPaymentError::Expired(_)) => {}
                     Err(failure) => panic!("{failure:?}: {offer}"),
@@ -116,7 +113,7 @@ impl OneRequestPayer {
 
     /// Claims all of a payment that was not used. Then it buys nothing any more.
     async fn claim(&self, payment: &Payment) {
-        let Payment { path, body, proof, payment: at, .. } = payment;
+        let Payment { path, body, proof, at, .. } = payment;
         let refund = format!("{at}/refund");
         let (status, claimed) = self.asker.ask_proving(Some(proof), "POST", &refund, Some(&json!({}))).await;
         assert_eq!(status, StatusCode::ACCEPTED, "{claimed}");
@@ -128,7 +125,7 @@ impl OneRequestPayer {
     }
 
     async fn read(&self, payment: &Payment) -> Value {
-        let Payment { payment: at, proof, .. } = payment;
+        let Payment { at, proof, .. } = payment;
         let (status, read) = self.asker.ask_proving(Some(proof), "GET", at, None).await;
         assert_eq!(status, StatusCode::OK, "{read}");
         read

@@ -11,8 +11,12 @@
 )]
 
 mod agents;
+#[expect(dead_code, reason = "other tests use more of it")]
+#[path = "../lightning/merchant.rs"]
+mod merchant;
 mod odd_streams;
 mod page;
+mod paywall;
 mod program;
 #[expect(dead_code, reason = "other tests use more of it")]
 #[path = "../server/mod.rs"]
@@ -97,10 +101,84 @@ mod short {
     async fn codex_ends_for_lack_of_balance() {
         agents::codex_ends_for_lack_of_balance().await;
     }
+
+    mod pays_for_each_request {
+        use super::*;
+
+        #[tokio::test]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn tithe_pay() {
+            paywall::tithe_pays().await;
+        }
+
+        #[tokio::test]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn fetch_with_l402() {
+            paywall::is_served(paywall::of_javascript("fetchWithL402")).await;
+        }
+
+        #[tokio::test]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn fetch402() {
+            paywall::is_served(paywall::of_javascript("fetch402")).await;
+        }
+
+        #[tokio::test]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn l402_for_javascript() {
+            paywall::is_served(paywall::of_javascript("l402")).await;
+        }
+
+        #[tokio::test]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn mppx() {
+            paywall::is_served(paywall::of_javascript("mppx")).await;
+        }
+
+        #[tokio::test]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn l402_requests() {
+            paywall::is_served(paywall::of_python()).await;
+        }
+    }
 }
 
 mod long {
     use super::*;
+
+    mod pays_for_each_request_over_a_channel {
+        use super::*;
+
+        #[tokio::test(flavor = "multi_thread")]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn fetch_with_l402() {
+            paywall::is_served_over_a_channel(paywall::of_javascript("fetchWithL402")).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn fetch402() {
+            paywall::is_served_over_a_channel(paywall::of_javascript("fetch402")).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn l402_for_javascript() {
+            paywall::is_served_over_a_channel(paywall::of_javascript("l402")).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn mppx() {
+            paywall::is_served_over_a_channel(paywall::of_javascript("mppx")).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn l402_requests() {
+            paywall::is_served_over_a_channel(paywall::of_python()).await;
+        }
+    }
 
     #[tokio::test]
     #[ignore = "needs clients: `just test-clients`"]

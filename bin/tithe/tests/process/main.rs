@@ -36,6 +36,7 @@ mod mistakes;
 mod nostr;
 mod operating;
 mod passwords;
+mod pay;
 mod payouts;
 mod refunds;
 mod routes;

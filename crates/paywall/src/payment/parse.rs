@@ -1,6 +1,7 @@
 //! Challenges out of `WWW-Authenticate` headers, as clients read them.
 
-use super::Challenge;
+use super::fields::Fields;
+use super::{Challenge, ChargeRequest, base64url};
 
 impl Challenge {
     /// The challenges of the scheme `Payment` in the value of a `WWW-Authenticate` header, or in several values joined by
@@ -34,6 +35,14 @@ impl Challenge {
         challenges.extend(current);
         challenges.retain(Self::is_complete);
         challenges
+    }
+
+    /// What the challenge asks for, if it is a charge of the method `lightning` that names its payment hash.
+    #[must_use]
+    pub fn charge_request(&self) -> Option<ChargeRequest> {
+        let is_charge = self.method.eq_ignore_ascii_case("lightning") && self.intent == "charge";
+        let json = base64url::decode(&self.request).filter(|_| is_charge)?;
+        ChargeRequest::read(&Fields::parse(&json)?).ok()
     }
 
     fn set(&mut self, name: &str, value: String) {

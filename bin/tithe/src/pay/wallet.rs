@@ -1,0 +1,141 @@
+//! Who pays: a wallet, or play money.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tithe_clock::SystemClock;
+use tithe_lightning::{Bolt11, Payment, PaymentId, PaymentOrder, Preimage, Wallet, WalletError};
+use tithe_money::Msats;
+use tithe_wallet_nwc::{FeeLimit, NwcConnection, NwcSettings, NwcWallet};
+
+/// How long a payment in flight is waited for, and the pause between two questions.
+const PATIENCE: Duration = Duration::from_mins(1);
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The routing fee that is allowed: one hundredth of the amount, or this, in msats.
+const FEE_FLOOR_MSATS: u64 = 10_000;
+
+/// Why there is no preimage.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PayFailure {
+    #[error("not paid: {0}")]
+    NotPaid(String),
+    #[error(
+        "it is not known whether the payment was made: {0}. Run the same command again to look it up; nothing is paid twice"
+    )]
+    Unknown(String),
+}
+
+impl PayFailure {
+    /// Whether nothing was paid, and nothing will be.
+    pub(super) const fn is_final(&self) -> bool {
+        matches!(self, Self::NotPaid(_))
+    }
+}
+
+pub(super) enum Payer {
+    Nwc(Box<NwcConnection>),
+    /// The development route of the server of this URL.
+    Dev(reqwest::Url),
+    Nobody,
+}
+
+impl Payer {
+    pub(super) async fn pay(
+        &self,
+        http: &reqwest::Client,
+        id: PaymentId,
+        invoice: &str,
+    ) -> Result<Preimage, PayFailure> {
+        let request: Bolt11 = invoice.parse().map_err(|_| PayFailure::NotPaid("no invoice".to_owned()))?;
+        match self {
+            Self::Nobody => {
+                let reason = "no wallet to pay with: set the connection string with --nwc or TITHE_PAY_NWC";
+                Err(PayFailure::NotPaid(reason.to_owned()))
+            }
+            Self::Dev(url) => dev_pay(http, url, &request).await,
+            Self::Nwc(connection) => {
+                let wallet = open(connection, &request);
+                let share = request.amount().map_or(0, Msats::get).div_ceil(100);
+                let max_fee = Msats::new(share.max(FEE_FLOOR_MSATS)).unwrap_or(Msats::MAX);
+                let order = PaymentOrder { id, request: request.clone(), amount: None, max_fee };
+                match wallet.payment_send(&order).await {
+                    Ok(Payment::Succeeded { preimage, .. }) => proven(preimage, &request),
+                    Ok(Payment::Failed { reason }) | Err(WalletError::Refused(reason)) => {
+                        Err(PayFailure::NotPaid(reason))
+                    }
+                    Err(failure @ WalletError::Unavailable(_)) => {
+                        Err(PayFailure::NotPaid(failure.to_string()))
+                    }
+                    Ok(Payment::InFlight) | Err(_) => follow(&wallet, id, &request).await,
+                }
+            }
+        }
+    }
+
+    /// What became of a payment that was begun: its preimage, or `None` if it has failed.
+    pub(super) async fn look_up(&self, id: PaymentId, invoice: &str) -> Result<Option<Preimage>, PayFailure> {
+        let unknown = |reason: &str| PayFailure::Unknown(reason.to_owned());
+        let request: Bolt11 = invoice.parse().map_err(|_| unknown("the stored invoice is invalid"))?;
+        let Self::Nwc(connection) = self else {
+            return Err(unknown("only a wallet of Nostr Wallet Connect can look it up"));
+        };
+        match follow(&open(connection, &request), id, &request).await {
+            Ok(preimage) => Ok(Some(preimage)),
+            Err(PayFailure::NotPaid(_)) => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+fn open(connection: &NwcConnection, request: &Bolt11) -> NwcWallet {
+    let mut settings = NwcSettings::new(connection.clone(), request.network());
+    settings.fee_limit = FeeLimit::ALBY_HUB;
+    NwcWallet::new(settings, Arc::new(SystemClock))
+}
+
+/// A preimage that is one.
+fn proven(preimage: Preimage, request: &Bolt11) -> Result<Preimage, PayFailure> {
+    let is_proof = preimage.payment_hash() == request.payment_hash();
+    let wrong = || PayFailure::Unknown("the preimage does not hash to the payment hash".to_owned());
+    if is_proof { Ok(preimage) } else { Err(wrong()) }
+}
+
+async fn follow(wallet: &NwcWallet, id: PaymentId, request: &Bolt11) -> Result<Preimage, PayFailure> {
+    let began = Instant::now();
+    loop {
+        let last = match wallet.payment_status(id, request.payment_hash()).await {
+            Ok(Some(Payment::Succeeded { preimage, .. })) => return proven(preimage, request),
+            Ok(Some(Payment::Failed { reason })) => return Err(PayFailure::NotPaid(reason)),
+            Ok(Some(Payment::InFlight)) => "the payment is in flight".to_owned(),
+            Ok(None) => "the wallet does not know the payment".to_owned(),
+            Err(failure) => failure.to_string(),
+        };
+        if began.elapsed() >= PATIENCE {
+            return Err(PayFailure::Unknown(last));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn dev_pay(
+    http: &reqwest::Client,
+    url: &reqwest::Url,
+    request: &Bolt11,
+) -> Result<Preimage, PayFailure> {
+    let mut url = url.clone();
+    url.set_path(&format!("/dev/stub/pay/{}", request.payment_hash()));
+    url.set_query(None);
+    let unknown = |failure: reqwest::Error| PayFailure::Unknown(failure.without_url().to_string());
+    let answer = http.post(url).send().await.map_err(unknown)?;
+    if answer.status().is_server_error() {
+        return Err(PayFailure::Unknown(format!("the development route answered {}", answer.status())));
+    }
+    if !answer.status().is_success() {
+        return Err(PayFailure::NotPaid(format!("the development route answered {}", answer.status())));
+    }
+    let body: serde_json::Value = answer.json().await.map_err(unknown)?;
+    let preimage =
+        body.get("preimage").and_then(serde_json::Value::as_str).and_then(|text| text.parse().ok());
+    let preimage = preimage.ok_or_else(|| PayFailure::Unknown("no preimage in the response".to_owned()))?;
+    proven(preimage, request)
+}

@@ -257,7 +257,7 @@ fn write_number(field: &mut [u8], mut number: usize) {
 }
 
 /// Whether a response has arrived completely.
-fn is_whole(answer: &[u8]) -> bool {
+pub(crate) fn is_whole(answer: &[u8]) -> bool {
     const LENGTH: &[u8] = b"content-length:";
     let mut length = None;
     let mut line_at = 0;

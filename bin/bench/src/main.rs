@@ -28,6 +28,9 @@
 //!   an idle server costs, and how fast it starts, as jobs that nobody paid for pile up.
 //! - `api` measures `POST /v1/chat/completions` of the program `tithe` itself, against a mock upstream in the same run: whole
 //!   answers (hold, completion, settlement, committed), streams, and the memory of many open streams. The mock alone is the floor.
+//! - `paywall` measures requests that are paid for one by one, beside requests of sessions in the same rounds: offers (a 402 with an
+//!   invoice), redemptions of proofs (hold, work, settlement, close), and the same proofs again. The wallet alone is measured too: each
+//!   offer needs an invoice.
 //! - `rows` sells jobs, requests of sessions and plain requests over HTTP, and measures what each leaves in every table and index, how
 //!   its rows were updated, and how much it added to the WAL. The figures do not depend on the machine's speed.
 //! - `trivial` measures a trivial JSON response, and the refusal of an invalid credential.
@@ -63,6 +66,7 @@ mod floor;
 mod grants;
 mod growth;
 mod load;
+mod paywall;
 mod process;
 mod prompt;
 mod rows;
@@ -96,6 +100,8 @@ enum Measure {
     /// The cost of a debit as the tables grow to 10⁶ accounts and 10⁷ transfers, and of an idle server with 10⁶ expired jobs (takes
     /// some minutes and 8 GB)
     Growth(growth::Options),
+    /// Requests that are paid for one by one: offers, redemptions, repeated redemptions; beside requests of sessions
+    Paywall(paywall::Options),
     /// What a job, a request of a session and a plain request take on the disk and in the WAL, table by table
     Rows(rows::Options),
     /// Whole metered requests of sessions over HTTP: hold, work, settlement; against the floor of the database
@@ -108,6 +114,9 @@ enum Measure {
     /// The load generator
     #[command(hide = true)]
     LoadInternal(load::Options),
+    /// The customers of the paywall
+    #[command(hide = true)]
+    PaywallLoadInternal(paywall::CustomersOptions),
     /// The load generator of streams
     #[command(hide = true)]
     StreamLoadInternal(api::StreamLoad),
@@ -134,11 +143,13 @@ fn main() {
         Measure::Debit(options) => debit::run(&options),
         Measure::Grants(options) => grants::run(&options),
         Measure::Growth(options) => growth::run(&options),
+        Measure::Paywall(options) => paywall::run(&options),
         Measure::Rows(options) => rows::run(&options),
         Measure::Session(options) => session::run(&options),
         Measure::Trivial(options) => trivial::run(&options),
         Measure::ServeInternal(options) => server::run(&options),
         Measure::LoadInternal(options) => load::run(&options),
+        Measure::PaywallLoadInternal(options) => paywall::generate(&options),
         Measure::StreamLoadInternal(options) => api::generate_streams(&options),
         Measure::UpstreamInternal => api::serve_upstream(),
     }

@@ -123,6 +123,9 @@ async fn assemble(options: &Options, runtime: &Runtime) -> AppState {
         // A session's request is held, done and settled; nobody waits for another.
         session_evaluation: false,
         session_requests: 1_024,
+        // All customers are one address, and pay only in the end.
+        max_unpaid_invoices: u64::MAX,
+        max_unpaid_per_origin: usize::MAX,
         ..Settings::default()
     };
     if let Some(seconds) = options.poll_seconds {

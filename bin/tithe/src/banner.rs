@@ -5,14 +5,21 @@ use crate::log::Line;
 use crate::url::without_secrets;
 use tithe_engine::pool::PoolStatus;
 use tithe_free_tier::Budgets;
+use tithe_trust::NostrPubkey;
 use tracing::Level;
 
 /// The address that customers' commands use by default.
 const DEFAULT_ADDRESS: &str = "127.0.0.1:8402";
 
 /// What the server prints first: what is simulated, where the data is, what to try; with a log in JSON, the same as one line of it.
-pub(crate) fn banner(config: &Config, address: &str, pool: &PoolStatus) -> String {
-    let facts = facts(config, pool);
+pub(crate) fn banner(
+    config: &Config,
+    address: &str,
+    pool: &PoolStatus,
+    signer: Option<NostrPubkey>,
+) -> String {
+    let mut facts = facts(config, pool);
+    facts.extend(signer.map(|signer| fact("receipts", "receipts", format!("signed by {}", signer.npub()))));
     match config.log.format {
         LogFormat::Pretty => text(config, address, &facts),
         LogFormat::Json => {

@@ -34,6 +34,7 @@ mod selftest;
 mod serve;
 mod service_manager;
 mod session;
+mod statement;
 mod traces;
 mod url;
 mod wallets;
@@ -114,6 +115,8 @@ enum Command {
     },
     /// Delete the texts of one customer: an identity, a session, a job or an install. Amounts and the ledger stay
     Forget(forget::ForgetArgs),
+    /// Print the books of a month: every charge and refund, with totals that are compared with the ledger
+    Statement(statement::StatementArgs),
     /// Check whether the server of this configuration is ready, on its own machine. Exits with 0 if it is, and with 1 if not
     Healthcheck(ConfigArgs),
     /// Inspect the configuration
@@ -223,6 +226,7 @@ fn main() -> ExitCode {
         Command::Licence { command } => {
             load(command.config()).and_then(|config| licence::run(&config, command))
         }
+        Command::Statement(args) => load(&args.config).and_then(|config| statement::run(&config, &args)),
         Command::Forget(args) => load(&args.config).and_then(|config| forget::run(&config, &args)),
         Command::Config { command: ConfigCommand::Check(args) } => check::run(&args),
         Command::Config { command: ConfigCommand::Settings } => {

@@ -6,30 +6,47 @@ use crate::secret;
 use tithe_clock::Entropy;
 use tithe_engine::servers::SharedSettings;
 use tithe_licences::LicenceKeys;
-use tithe_trust::Secrets;
+use tithe_trust::{SecretKey, Secrets};
 
 /// The secrets of a server: of all tokens, and of claim tokens.
 pub(crate) struct ServerSecrets {
     pub(crate) tokens: Secrets,
     pub(crate) claims: Secrets,
+    /// The key that signs receipts; `None` until the first start has generated one.
+    pub(crate) nostr: Option<SecretKey>,
 }
 
 impl ServerSecrets {
-    /// The configured secrets, or those in the data directory, where one is generated if there is none.
+    /// The configured secrets, or those in the data directory, where they are generated if there are none.
     pub(crate) fn open(config: &Config, entropy: &dyn Entropy) -> Result<Self, Failure> {
+        let storage = &config.storage;
+        let nostr = secret::nostr_key(storage.nostr_key.as_ref(), &storage.data_dir, entropy)
+            .map_err(doing("cannot read or create the Nostr key"))?;
+        Ok(Self { nostr: Some(nostr), ..Self::open_tokens(config, entropy)? })
+    }
+
+    fn open_tokens(config: &Config, entropy: &dyn Entropy) -> Result<Self, Failure> {
         let (storage, data_dir) = (&config.storage, &config.storage.data_dir);
         let tokens = secret::secrets(storage.token_secret.as_deref(), data_dir, entropy)
             .map_err(doing("cannot read or create the token secret"))?;
         let claims = secret::claim_secrets(storage.claim_secret.as_deref(), &tokens, data_dir)
             .map_err(doing("cannot read the token secret"))?;
-        Ok(Self { tokens, claims })
+        Ok(Self { tokens, claims, nostr: None })
     }
 
     /// The secrets that there are; `None` if the first start of a server will generate one.
     pub(crate) fn existing(config: &Config) -> Result<Option<Self>, Failure> {
         let is_there =
             config.storage.token_secret.is_some() || secret::is_generated(&config.storage.data_dir);
-        if is_there { Self::open(config, &tithe_clock::SystemEntropy).map(Some) } else { Ok(None) }
+        if !is_there {
+            return Ok(None);
+        }
+        let stored = || secret::stored_nostr_key(&config.storage.data_dir);
+        let nostr = match &config.storage.nostr_key {
+            Some(given) => Some(given.clone()),
+            None => stored().map_err(doing("cannot read the Nostr key"))?,
+        };
+        Ok(Some(Self { nostr, ..Self::open_tokens(config, &tithe_clock::SystemEntropy)? }))
     }
 }
 
@@ -42,6 +59,10 @@ pub(crate) fn shared_settings(
     let tokens = "TITHE_TOKEN_SECRET";
     let shared = config.shared(SharedSettings::new(config.server.is_production()));
     let shared = shared.secrets(tokens, &secrets.tokens).secrets("TITHE_CLAIM_SECRET", &secrets.claims);
+    let shared = match &secrets.nostr {
+        Some(key) => shared.plain("TITHE_NOSTR_SECRET_KEY", &key.pubkey().to_string()),
+        None => shared,
+    };
     // Which key signs licences is nobody's business but that of whoever issues them; all of them verify.
     let mut keys: Vec<String> = licences.iter().map(|key| key.id().to_string()).collect();
     keys.sort_unstable();

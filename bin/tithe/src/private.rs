@@ -44,7 +44,7 @@ pub(crate) fn keep_new_files_private() {
 /// user.
 pub(crate) fn restrict(data_dir: &Path) -> std::io::Result<()> {
     let is_ours = |name: &str| {
-        ["tithe.db", "database.", "token.", "licence.", "wallet-sim"]
+        ["tithe.db", "database.", "token.", "licence.", "nostr.", "wallet-sim"]
             .iter()
             .any(|ours| name.starts_with(ours))
     };

@@ -4,9 +4,10 @@ use crate::private;
 use std::io::ErrorKind;
 use std::path::Path;
 use tithe_clock::Entropy;
-use tithe_trust::{Secret, Secrets};
+use tithe_trust::{Secret, SecretKey, Secrets};
 
 const FILE: &str = "token.secret";
+const NOSTR_FILE: &str = "nostr.secret";
 
 /// The configured secrets, or the one stored in the data directory.
 pub(crate) fn secrets(
@@ -66,6 +67,40 @@ pub(crate) fn claim_secrets(
     })
 }
 
+/// The configured Nostr key, or the one stored in the data directory, where one is generated if there is none.
+pub(crate) fn nostr_key(
+    given: Option<&SecretKey>,
+    data_dir: &Path,
+    entropy: &dyn Entropy,
+) -> std::io::Result<SecretKey> {
+    if let Some(given) = given {
+        return Ok(given.clone());
+    }
+    if let Some(stored) = stored_nostr_key(data_dir)? {
+        return Ok(stored);
+    }
+    let key = SecretKey::from_bytes(entropy.bytes()).map_err(std::io::Error::other)?;
+    match private::write_new(&data_dir.join(NOSTR_FILE), &key.nsec(), entropy) {
+        Ok(()) => Ok(key),
+        // Another server was faster.
+        Err(taken) if taken.kind() == ErrorKind::AlreadyExists => stored_nostr_key(data_dir)?.ok_or(taken),
+        Err(other) => Err(other),
+    }
+}
+
+/// The Nostr key in the data directory; `None` until the first start has generated one.
+pub(crate) fn stored_nostr_key(data_dir: &Path) -> std::io::Result<Option<SecretKey>> {
+    let path = data_dir.join(NOSTR_FILE);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => text.trim().parse().map(Some).map_err(|wrong| {
+            let problem = format!("cannot use {}: {wrong}", path.display());
+            std::io::Error::new(ErrorKind::InvalidData, problem)
+        }),
+        Err(missing) if missing.kind() == ErrorKind::NotFound => Ok(None),
+        Err(other) => Err(other),
+    }
+}
+
 /// Generates and stores a secret. If another server was faster, returns that server's secret.
 fn generate(path: &Path, entropy: &dyn Entropy) -> std::io::Result<String> {
     let secret = hex::encode(entropy.bytes::<32>());
@@ -73,5 +108,31 @@ fn generate(path: &Path, entropy: &dyn Entropy) -> std::io::Result<String> {
         Err(taken) if taken.kind() == ErrorKind::AlreadyExists => std::fs::read_to_string(path),
         Err(other) => Err(other),
         Ok(()) => Ok(secret),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tithe_clock::SystemEntropy;
+
+    #[test]
+    fn a_nostr_key_is_generated_once_and_a_configured_one_comes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(stored_nostr_key(folder.path()).unwrap(), None);
+        let generated = nostr_key(None, folder.path(), &SystemEntropy).unwrap();
+        assert_eq!(nostr_key(None, folder.path(), &SystemEntropy).unwrap(), generated);
+        assert_eq!(stored_nostr_key(folder.path()).unwrap(), Some(generated.clone()));
+        let given = SecretKey::from_bytes([7; 32]).unwrap();
+        assert_eq!(nostr_key(Some(&given), folder.path(), &SystemEntropy).unwrap(), given);
+        assert_eq!(stored_nostr_key(folder.path()).unwrap(), Some(generated));
+    }
+
+    #[test]
+    fn a_file_that_holds_no_key_is_named_and_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(NOSTR_FILE), "nsec1typo").unwrap();
+        let wrong = nostr_key(None, folder.path(), &SystemEntropy).unwrap_err().to_string();
+        assert!(wrong.contains(NOSTR_FILE) && !wrong.contains("typo"), "{wrong}");
     }
 }

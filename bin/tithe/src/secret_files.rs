@@ -6,9 +6,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The secrets that Tithe generates, and what is lost without them.
-const SECRETS: [(&str, &str); 2] = [
+const SECRETS: [(&str, &str); 3] = [
     ("token.secret", "claims of refunds, sessions' macaroons, the credentials of bought nodes"),
     ("licence.secret", "the licences that were issued"),
+    ("nostr.secret", "the key that signs receipts"),
 ];
 
 /// The secrets that are in a data directory: their paths, and what is lost without them.

@@ -63,7 +63,7 @@ pub(crate) fn run(config: &Config) -> Result<ExitCode, Failure> {
         told_to_stop()
     };
     let (listener, open_port) = port.open().map_err(doing(cannot_listen()))?;
-    println!("{}", banner(config, &address, &pool));
+    println!("{}", banner(config, &address, &pool, engine.receipts.pubkey()));
 
     let (leaving, draining, stopping) =
         (state.leaving.clone(), state.draining.clone(), state.stopping.clone());
@@ -188,7 +188,8 @@ async fn assemble(
     settings.credits.licence_keys = licence_keys(config, entropy.as_ref())?;
     settings.probe_backend |= routes::has_real(config)?;
     let shared = shared_settings(config, &secrets, &settings.credits.licence_keys);
-    let ServerSecrets { tokens, claims } = secrets;
+    let ServerSecrets { tokens, claims, nostr } = secrets;
+    settings.nostr_key = nostr;
     let engine =
         Arc::new(Engine::with_claim_secrets(ports, settings, &tokens, &claims).map_err(doing(MODELS))?);
     engine.servers.join(&server_name(address), env!("CARGO_PKG_VERSION"), shared).await?;

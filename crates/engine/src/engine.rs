@@ -23,6 +23,7 @@ use crate::ports::Ports;
 use crate::purchases::Purchases;
 use crate::quotes::{Quotes, UnknownModel};
 use crate::readiness::{LastReadiness, Readiness};
+use crate::receipts::Receipts;
 use crate::reconciliation::Reconciliation;
 use crate::retention::Retention;
 use crate::sales::SalesServices;
@@ -59,6 +60,8 @@ pub struct Engine {
     pub payments: Arc<Payments>,
     /// What is owed to customers, and its payment.
     pub payouts: Arc<Payouts>,
+    /// Receipts of work that was charged.
+    pub receipts: Arc<Receipts>,
     /// The ledger beside the wallet.
     pub reconciliation: Arc<Reconciliation>,
     /// Holds and the charging of finished work.
@@ -152,6 +155,7 @@ impl Engine {
         let jobs = Arc::new(Jobs::new(core.clone(), services, &steps, ClaimTokens::of_jobs(claims)));
         let (retention, measuring) = (Retention::new(core.clone()), Measuring::new(core.clone()));
         let texts = Texts::new(core.clone());
+        let receipts = Arc::new(Receipts::new(core.clone()));
         let reconciliation = Arc::new(Reconciliation::new(core.clone()));
         let servers = Arc::new(Servers::new(core.clone()));
         let readiness = LastReadiness::new(core.clone(), backend.clone());
@@ -164,6 +168,7 @@ impl Engine {
             bootstraps,
             payments,
             payouts,
+            receipts,
             reconciliation,
             charging,
             pool,

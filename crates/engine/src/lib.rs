@@ -53,6 +53,7 @@ mod ports;
 mod purchases;
 pub mod quotes;
 mod readiness;
+pub mod receipts;
 pub mod reconciliation;
 pub mod records;
 mod retention;

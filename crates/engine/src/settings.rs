@@ -9,6 +9,7 @@ use tithe_licences::LicenceKeys;
 use tithe_money::{BasisPoints, Sats, UsdMicros};
 use tithe_payouts::FeePolicy;
 use tithe_sessions::SessionKindName;
+use tithe_trust::SecretKey;
 
 /// How many times less often expired invoices are looked up than pending ones.
 const LATE_POLL_FACTOR: u32 = 12;
@@ -127,6 +128,8 @@ pub struct Settings {
     pub idempotency_lease: Duration,
     /// What installs may use without paying for it.
     pub credits: CreditSettings,
+    /// The key that signs receipts. Without one, they are not signed.
+    pub nostr_key: Option<SecretKey>,
 }
 
 /// What becomes of the work when the client of a stream leaves. The client is charged for what it got in either case; what the backend has
@@ -228,6 +231,7 @@ impl Default for Settings {
             idempotency_keep: Duration::from_hours(24),
             idempotency_lease: Duration::from_secs(30),
             credits: CreditSettings::default(),
+            nostr_key: None,
         }
     }
 }

@@ -11,7 +11,7 @@ use tithe_clock::Timestamp;
 use tithe_free_tier::{FreeTierRepository, Grant, Identity, PoolCounters, Reservation};
 use tithe_jobs::{Job, JobChange, JobId, JobRepository};
 use tithe_ledger::credits::{Credit, CreditRepository, Install};
-use tithe_ledger::{Account, AccountKind, Hold, LedgerRepository, Transfer, TransferKind};
+use tithe_ledger::{Account, AccountKind, Hold, LedgerRepository, Transfer, TransferKey, TransferKind};
 use tithe_licences::{LicenceId, Revocation};
 use tithe_lightning::{Invoice, InvoiceRepository, Purpose};
 use tithe_money::Msats;
@@ -389,6 +389,43 @@ pub trait MeasurementStore: Send + Sync {
     async fn transfer_sums(&self, after: u64, until: u64) -> Result<Vec<TransferSum>, StoreError>;
 }
 
+/// A period of time: from `from`, and before `until`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeRange {
+    /// The first moment of it.
+    pub from: Timestamp,
+    /// The first moment after it.
+    pub until: Timestamp,
+}
+
+/// A transfer with its number. Transfers have increasing numbers in the order in which they were written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NumberedTransfer {
+    /// The number.
+    pub number: u64,
+    /// The transfer.
+    pub transfer: Transfer,
+}
+
+/// Reads transfers: by their keys for receipts, and by their time for statements. There is no index by time, because every charge would
+/// have to write it: reading a period reads through the whole ledger, once.
+#[async_trait]
+pub trait TransferStore: Send + Sync {
+    /// The transfers with these keys, in any order. A key that no transfer has is skipped.
+    async fn transfers_with_keys(&self, keys: &[TransferKey]) -> Result<Vec<Transfer>, StoreError>;
+
+    /// The transfers of a period whose numbers are larger than `after`, in the order of their numbers, at most `limit`.
+    async fn transfers_made_in(
+        &self,
+        range: TimeRange,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<NumberedTransfer>, StoreError>;
+
+    /// What the transfers of a period have moved, in any order.
+    async fn transfer_sums_of(&self, range: TimeRange) -> Result<Vec<TransferSum>, StoreError>;
+}
+
 /// Reads the licences that were revoked. Only the engine's batches revoke them.
 #[async_trait]
 pub trait LicenceStore: Send + Sync {
@@ -432,6 +469,7 @@ pub trait Store:
     + LicenceStore
     + ReconciliationStore
     + MeasurementStore
+    + TransferStore
     + ServerStore
 {
 }
@@ -451,6 +489,7 @@ impl<T> Store for T where
         + LicenceStore
         + ReconciliationStore
         + MeasurementStore
+        + TransferStore
         + ServerStore
         + ?Sized
 {

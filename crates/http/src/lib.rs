@@ -11,6 +11,7 @@ mod answer_headers;
 mod answering;
 mod body;
 mod credentials;
+mod discovery;
 mod idempotency;
 mod limits;
 mod metrics_page;

@@ -1,5 +1,6 @@
 //! The OpenAPI document.
 
+use crate::discovery;
 use crate::routes::{self, for_each_route};
 use crate::wire::{NoOfferBody, OfferBody};
 use utoipa::OpenApi;
@@ -65,6 +66,7 @@ pub(crate) fn document() -> utoipa::openapi::OpenApi {
             link(operation);
         }
     }
+    discovery::extend(&mut document);
     let schemes = document.components.get_or_insert_default();
     for (name, scheme) in [
         (
@@ -263,6 +265,21 @@ fn problem(description: &str) -> Response {
         .description(description)
         .content("application/problem+json", ContentBuilder::new().schema(Some(body)).build())
         .build()
+}
+
+/// The OpenAPI document as it is served: JSON without line breaks, about half of what [`openapi_json`] takes.
+///
+/// # Panics
+/// Never: the document is fixed at compile time, and a test serializes it.
+#[expect(clippy::expect_used, reason = "the document is fixed at compile time, and a test serializes it")]
+pub(crate) fn served_json() -> String {
+    document().to_json().expect("the document is JSON")
+}
+
+/// The OpenAPI document of the operations that can be paid for by themselves, as it is served.
+pub(crate) fn payable_json() -> String {
+    let document = serde_json::from_str(&served_json()).unwrap_or_default();
+    discovery::payable(document).to_string()
 }
 
 /// The OpenAPI document as JSON, with a trailing newline.

@@ -8,7 +8,7 @@ use tithe_paywall::RequestDigest;
 use tithe_trust::NostrPubkey;
 
 /// The paths of the requests that can be paid for one by one.
-const PATHS: [&str; 5] =
+pub(crate) const PATHS: [&str; 5] =
     ["/api/ask", "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/embeddings"];
 
 /// Who a paid request is from. Everybody who pays for a request is named, so that nobody else's proof is good for it.

@@ -2,7 +2,7 @@
 
 use crate::state::AppState;
 use actix_web::HttpResponse;
-use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
+use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, LINK};
 use tithe_engine::sessions::PaidRequest;
 use tithe_lightning::InvoiceState;
 use tithe_paywall::payment::Receipt;
@@ -25,6 +25,10 @@ pub(crate) async fn add(state: &AppState, paid: &PaidRequest, response: &mut Htt
     if let Ok(value) = HeaderValue::try_from(receipt.encode()) {
         let headers = response.headers_mut();
         headers.insert(PAYMENT_RECEIPT.clone(), value);
+        // Where the receipt is a document (RFC 8288, with a relation of the IANA registry).
+        if let Ok(link) = HeaderValue::try_from(format!("</api/receipts/{hash}>; rel=\"describedby\"")) {
+            headers.append(LINK, link);
+        }
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     }
 }

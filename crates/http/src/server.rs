@@ -150,6 +150,7 @@ fn cors(origins: &[String]) -> Cors {
         .allow_any_header()
         .expose_headers([
             "Idempotency-Replayed",
+            "Link",
             "Location",
             "Payment-Receipt",
             "Preference-Applied",

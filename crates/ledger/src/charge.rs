@@ -28,6 +28,13 @@ impl TransferKeys {
         self.base.clone()
     }
 
+    /// The keys that transfers of these kinds can have in the settlement with this base key.
+    #[must_use]
+    pub fn possible(base: &TransferKey, kinds: &[TransferKind]) -> Vec<TransferKey> {
+        let later = kinds.iter().map(|kind| TransferKey::new(format!("{base}:{kind}")));
+        std::iter::once(base.clone()).chain(later).collect()
+    }
+
     /// Returns true if a transfer has been made.
     #[must_use]
     pub const fn is_used(&self) -> bool {

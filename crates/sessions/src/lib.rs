@@ -25,7 +25,7 @@ pub use kind::{OneRequest, RequestTerms, SessionKind, SessionKindName, UnknownSe
 #[cfg(feature = "ports")]
 pub use repository::{RequestCursor, SessionRepository};
 pub use request::{
-    RequestEnded, RequestId, RequestResult, RequestState, RequestStateName, SessionRequest,
+    ChargeBasis, RequestEnded, RequestId, RequestResult, RequestState, RequestStateName, SessionRequest,
     UnknownRequestState,
 };
 pub use session::{

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use tithe_clock::Timestamp;
-use tithe_money::Msats;
+use tithe_money::{BtcPrice, Msats};
 use tithe_paywall::KeyId;
 use tithe_pricing::{FinishReason, Usage};
 use uuid::Uuid;
@@ -38,6 +38,19 @@ pub struct RequestEnded {
     pub charged: Msats,
     /// What the pool paid.
     pub absorbed: Msats,
+    /// What a receipt says of it besides; `None` for what was charged before receipts existed.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub basis: Option<ChargeBasis>,
+}
+
+/// What was charged for, and the exchange rate that its price was computed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct ChargeBasis {
+    /// The SHA-256 of the request: of its body as it was sent to the AI API, otherwise of its text in UTF-8.
+    pub request_sha256: [u8; 32],
+    /// The BTC price at which the request was quoted.
+    pub btc_price: BtcPrice,
 }
 
 /// The answer to a request.

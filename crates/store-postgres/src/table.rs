@@ -242,6 +242,7 @@ table! {
     changing {
         limit_msats: bigint, state: text, cost_msats: bigint, charged_msats: bigint, absorbed_msats: bigint,
         actual_input_tokens: bigint, actual_cached_input_tokens: bigint, actual_output_tokens: bigint, actual_buckets: text, backend: text,
+        request_hash: text, btc_price_usd_micros: bigint,
         usage_estimated: boolean, finish_reason: text, reason: text, updated_at: bigint, result: text,
         text_deleted_at: bigint
     }

@@ -60,7 +60,12 @@ pub static IN_PROGRESS: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// What the transfers after number `$1` up to number `$2` have moved.
-pub static MOVED: LazyLock<String> = LazyLock::new(|| {
+pub static MOVED: LazyLock<String> = LazyLock::new(|| moved_where("seq > $1 AND seq <= $2"));
+
+/// What the transfers from time `$1` on and before time `$2` have moved.
+pub static MOVED_IN: LazyLock<String> = LazyLock::new(|| moved_where("created_at >= $1 AND created_at < $2"));
+
+fn moved_where(condition: &str) -> String {
     let kind = |account: &str| {
         format!(
             "CASE WHEN {account} LIKE 'job:%' THEN 'job' WHEN {account} LIKE 'session:%' THEN 'session' \
@@ -70,11 +75,11 @@ pub static MOVED: LazyLock<String> = LazyLock::new(|| {
     };
     format!(
         "SELECT kind, {} AS debited, {} AS credited, COUNT(*) AS items, CAST(SUM(amount_msats) AS TEXT) AS msats \
-         FROM transfers WHERE seq > $1 AND seq <= $2 GROUP BY 1, 2, 3",
+         FROM transfers WHERE {condition} GROUP BY 1, 2, 3",
         kind("debit"),
         kind("credit"),
     )
-});
+}
 
 /// A row of [`IN_PROGRESS`].
 #[derive(Debug, QueryableByName)]

@@ -198,6 +198,8 @@ diesel::table! {
         actual_output_tokens -> Nullable<BigInt>,
         actual_buckets -> Nullable<Text>,
         backend -> Nullable<Text>,
+        request_hash -> Nullable<Text>,
+        btc_price_usd_micros -> Nullable<BigInt>,
         usage_estimated -> Bool,
         finish_reason -> Nullable<Text>,
         reason -> Nullable<Text>,

@@ -10,14 +10,15 @@ use tithe_engine::records::{
 };
 use tithe_engine::store::{
     AuditRows, BatchStore, IdentitiesPurged, LedgerTotals, LicenceStore, MeasurementStore, Measurements,
-    PeerEvent, ReconciliationStore, RetentionStore, ServerStore, Store, StoreError, TextStore, TransferSum,
+    NumberedTransfer, PeerEvent, ReconciliationStore, RetentionStore, ServerStore, Store, StoreError,
+    TextStore, TimeRange, TransferStore, TransferSum,
 };
 use tithe_free_tier::{
     FreeTierRepository, Grant, GrantId, Identity, PoolCounters, Reservation, ReservationId,
 };
 use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, JobSummary, Lease};
 use tithe_ledger::credits::{Credit, CreditId, CreditRepository, Install, InstallId};
-use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository, Transfer};
+use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository, Transfer, TransferKey};
 use tithe_licences::{LicenceId, Revocation};
 use tithe_lightning::{ExpiryWindow, Invoice, InvoiceRepository, PaymentHash};
 use tithe_payouts::{Obligation, ObligationRepository, Payout};
@@ -459,6 +460,26 @@ impl<L: StoreLayer> MeasurementStore for Layered<L> {
 
     async fn transfer_sums(&self, after: u64, until: u64) -> StoreResult<Vec<TransferSum>> {
         self.0.pass(self.0.inner().transfer_sums(after, until)).await
+    }
+}
+
+#[async_trait]
+impl<L: StoreLayer> TransferStore for Layered<L> {
+    async fn transfers_with_keys(&self, keys: &[TransferKey]) -> StoreResult<Vec<Transfer>> {
+        self.0.pass(self.0.inner().transfers_with_keys(keys)).await
+    }
+
+    async fn transfers_made_in(
+        &self,
+        range: TimeRange,
+        after: u64,
+        limit: usize,
+    ) -> StoreResult<Vec<NumberedTransfer>> {
+        self.0.pass(self.0.inner().transfers_made_in(range, after, limit)).await
+    }
+
+    async fn transfer_sums_of(&self, range: TimeRange) -> StoreResult<Vec<TransferSum>> {
+        self.0.pass(self.0.inner().transfer_sums_of(range)).await
     }
 }
 

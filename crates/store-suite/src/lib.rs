@@ -103,6 +103,7 @@ macro_rules! store_suite {
             totals::the_ledgers_totals_are_its_sums,
             totals::totals_hold_all_the_money_there_is,
             totals::the_wallets_transfers_are_listed_since_a_time,
+            totals::transfers_are_read_by_key_and_by_time,
             measurements::jobs_and_invoices_in_progress_are_measured,
             measurements::what_is_set_aside_is_measured,
             measurements::refunds_and_payouts_in_progress_are_measured,

@@ -1,4 +1,4 @@
-//! Event signing, for command-line clients and for tests. The server itself signs nothing.
+//! Event signing, for command-line clients, for the receipts of servers, and for tests.
 
 use crate::http_auth::HTTP_AUTH;
 use crate::login::CLIENT_AUTH;

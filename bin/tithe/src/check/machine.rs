@@ -4,6 +4,7 @@ use super::probe::Probe;
 use crate::chain;
 use crate::config::Config;
 use crate::licence::existing_licence_keys;
+use crate::secret::stored_nostr_key;
 use reqwest::Client;
 use rustix::fs::{Access, access, statvfs};
 use std::io::ErrorKind;
@@ -19,7 +20,12 @@ const SPACE_MIN_MIB: u64 = 1_024;
 
 pub(super) fn probe(config: &Config) -> (&'static str, impl Future<Output = Vec<Probe>>) {
     ("machine", async move {
-        vec![data_directory(&config.storage.data_dir), licence_keys(config), port(config).await]
+        vec![
+            data_directory(&config.storage.data_dir),
+            licence_keys(config),
+            nostr_key(config),
+            port(config).await,
+        ]
     })
 }
 
@@ -80,7 +86,7 @@ fn missing_directory(folder: &Path) -> Probe {
 
 /// A file with a secret that others may read.
 fn open_secret(folder: &Path) -> Option<String> {
-    let files = ["token.secret", "licence.secret", "tithe.db"].map(|name| folder.join(name));
+    let files = ["token.secret", "licence.secret", "nostr.secret", "tithe.db"].map(|name| folder.join(name));
     let is_open = |file: &&std::path::PathBuf| {
         #[cfg(unix)]
         return std::fs::metadata(file)
@@ -104,6 +110,18 @@ fn licence_keys(config: &Config) -> Probe {
             let ids: Vec<String> = keys.iter().map(|key| key.id().to_string()).collect();
             Probe::ok("licences", format!("keys that verify: {}", ids.join(", ")))
         }
+    }
+}
+
+fn nostr_key(config: &Config) -> Probe {
+    let key = match &config.storage.nostr_key {
+        Some(given) => Ok(Some(given.clone())),
+        None => stored_nostr_key(&config.storage.data_dir),
+    };
+    match key {
+        Ok(Some(key)) => Probe::ok("receipts", format!("are signed by {}", key.pubkey().npub())),
+        Ok(None) => Probe::ok("receipts", "no key yet: the first start generates one"),
+        Err(wrong) => Probe::failed("receipts", format!("{}; check TITHE_NOSTR_SECRET_KEY", chain(&wrong))),
     }
 }
 

@@ -4,7 +4,7 @@ use super::error::ConfigError;
 use super::setting::Setting;
 use super::values::Values;
 use std::path::PathBuf;
-use tithe_trust::Secret;
+use tithe_trust::{Secret, SecretKey};
 
 pub(super) const SETTINGS: &[Setting] = &[
     Setting::new(
@@ -37,6 +37,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         "The secrets for claim tokens, which prove refunds, separated by commas: the first one makes them, all of them check them. Keep an old one for as long as its refunds may be claimed. Empty: those of TITHE_TOKEN_SECRET",
     )
     .same(),
+    Setting::secret(
+        "TITHE_NOSTR_SECRET_KEY",
+        "nostr_secret_key",
+        "The server's Nostr key, which signs receipts: nsec1… or 64 hex digits. Empty: a key is generated and kept in the data directory",
+    )
+    .same(),
 ];
 
 /// The data directory, the database, and the secrets that are kept.
@@ -47,6 +53,7 @@ pub(crate) struct Storage {
     pub(crate) database_connections: u32,
     pub(crate) token_secret: Option<Vec<String>>,
     pub(crate) claim_secret: Option<Vec<String>>,
+    pub(crate) nostr_key: Option<SecretKey>,
 }
 
 impl Storage {
@@ -67,6 +74,9 @@ impl Storage {
             database_connections: values.whole("TITHE_DATABASE_CONNECTIONS", 1_000)?,
             token_secret: secrets("TITHE_TOKEN_SECRET")?,
             claim_secret: secrets("TITHE_CLAIM_SECRET")?,
+            nostr_key: values.parse_secret("TITHE_NOSTR_SECRET_KEY", |text| {
+                if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
+            })?,
         })
     }
 

@@ -114,6 +114,33 @@ impl Asker {
         }
     }
 
+    /// Asks with a proof of payment, or without, until there is an answer. No key is needed: the payment is what is done once.
+    pub(crate) async fn ask_proving(
+        &self,
+        proof: Option<&str>,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> (StatusCode, Value) {
+        loop {
+            let mut request = self.http.request(method.parse().unwrap(), self.url(path));
+            if let Some(proof) = proof {
+                request = request.header("Authorization", proof);
+            }
+            if let Some(body) = body {
+                request = request.json(body);
+            }
+            match self.send(request).await {
+                Some((StatusCode::CONFLICT, answer)) if code(&answer) == "request_in_progress" => {
+                    self.tally.retries.add("409 request_in_progress");
+                }
+                Some(answered) => return answered,
+                None => {}
+            }
+            self.pause().await;
+        }
+    }
+
     /// A request to any of the servers, with what proves who asks. The body is still to be added.
     pub(crate) async fn request(
         &self,
@@ -237,7 +264,7 @@ impl Asker {
         }
         let seconds = wait.as_ref().and_then(|wait| wait.to_str().ok()?.parse::<u64>().ok());
         assert!(seconds.is_some(), "a 503 says when to try again: {wait:?} {body}");
-        self.tally.retries.add(&format!("503 {}", body["code"].as_str().unwrap()));
+        self.tally.retries.add(&format!("503 {}", code(&body)));
         None
     }
 
@@ -255,4 +282,10 @@ impl Asker {
         let entropy: &dyn Entropy = &self.entropy;
         entropy.bytes()
     }
+}
+
+/// The code of a problem, in the shape of either API.
+fn code(problem: &Value) -> &str {
+    let code = problem["code"].as_str().or_else(|| problem["error"]["metadata"]["code"].as_str());
+    code.unwrap_or_else(|| panic!("no code: {problem}"))
 }

@@ -2,6 +2,7 @@
 
 use crate::asker::{Asker, Proof, Who};
 use crate::customer::Customer;
+use crate::one_request::OneRequestPayer;
 use crate::server::Server;
 use crate::store::{POOL_SATS, Store, TIERS};
 use crate::tally::Tally;
@@ -11,8 +12,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use tithe_clock::{Entropy, SeededEntropy};
+use tithe_clock::{Entropy, SeededEntropy, SystemClock, SystemEntropy};
 use tithe_trust::{Score, SecretKey};
+use tithe_wallet_sim::SimWallet;
 use tokio::task::JoinSet;
 
 /// A number from `from` up to `to`.
@@ -57,8 +59,8 @@ impl Crowd<'_> {
         Asker::new(self.addresses.clone(), self.tally.clone(), SeededEntropy::new(self.seed ^ number), None)
     }
 
-    /// Customers who buy so many jobs each, sessions that are spent, as many that are spent at the AI API, and installs that are used
-    /// up, all at once.
+    /// Customers who buy so many jobs each, sessions that are spent, as many that are spent at the AI API, as many who pay for each request
+    /// by itself, and installs that are used up, all at once.
     pub(crate) async fn buy(
         &self,
         customers: u64,
@@ -68,6 +70,7 @@ impl Crowd<'_> {
     ) -> JoinSet<()> {
         let all = (1..=customers).map(|number| self.customer(number));
         let all = futures_util::future::join_all(all).await;
+        let wallet = Arc::new(self.wallet().await);
         let mut buyers = JoinSet::new();
         for customer in all {
             buyers.spawn(customer.buy_all(jobs_each));
@@ -75,12 +78,20 @@ impl Crowd<'_> {
         for number in 0..sessions {
             buyers.spawn(session::spend(self.anonymous(1_000 + number), number, jobs_each));
             buyers.spawn(ai_session::spend(self.anonymous(3_000 + number), number, jobs_each));
+            let payer = OneRequestPayer { asker: self.anonymous(4_000 + number), wallet: wallet.clone() };
+            buyers.spawn(payer.buy_all(number, jobs_each));
         }
         for number in 0..installs {
             let id = tithe_ledger::uuid::Uuid::from_u64_pair(self.seed, number).to_string();
             buyers.spawn(install::use_up(self.anonymous(2_000 + number).with_install(id), number));
         }
         buyers
+    }
+
+    /// A wallet in the servers' simulated network.
+    async fn wallet(&self) -> SimWallet {
+        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+        SimWallet::open(self.folder.join("tithe-data/wallet-sim"), clock, entropy).await.unwrap()
     }
 
     /// That nothing is lost or invented, by the audit and by what the customers have seen. The servers are stopped.

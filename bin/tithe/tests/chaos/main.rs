@@ -6,7 +6,8 @@
 //! with its refund due; nobody is charged twice; what the pool pays is in its books, to the last job, and nothing stays
 //! reserved; every request of a session is charged once, and what the session has left is due; every answer of the AI API
 //! is charged once, as it says, also to clients that leave and come back, and to SDKs that try again without a key; what nobody has
-//! seen whole is charged no more than it was delivered; every install is served exactly what its
+//! seen whole is charged no more than it was delivered; every payment for one request buys its answer once, however often its proof is sent,
+//! or is due again; every install is served exactly what its
 //! plan includes; every retry finds its answer; a customer sees nothing worse than "try again"; `tithe audit` finds nothing; and no
 //! server ends but by the killer's hand.
 
@@ -23,6 +24,7 @@ mod asker;
 mod crowd;
 mod customer;
 mod install;
+mod one_request;
 #[path = "../server/mod.rs"]
 mod server;
 mod session;

@@ -27,6 +27,8 @@ mod crowd;
 mod customer;
 #[path = "../chaos/install.rs"]
 mod install;
+#[path = "../chaos/one_request.rs"]
+mod one_request;
 #[path = "../process/operating.rs"]
 mod operating;
 mod pair;

@@ -281,6 +281,7 @@ fn in_production_no_key_is_generated() {
         ("TITHE_BTC_PRICE_USD", "50000"),
         ("TITHE_PROVISIONER", "none"),
         ("TITHE_TOKEN_SECRET", "0123456789abcdef"),
+        ("TITHE_NOSTR_SECRET_KEY", "67dea2ed018072d675f5415ecfaed7d2597555e202d85b3d65ea4e58d2d92ffa"),
     ];
     let arguments = ["issue", "--plan", "pro", "--install", INSTALL, "--until", "2999-12-31"];
     for arguments in [&arguments[..], &["rotate"]] {

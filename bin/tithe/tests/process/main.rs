@@ -47,6 +47,7 @@ mod sessions;
 mod several;
 mod shared_settings;
 mod signals;
+mod statement;
 mod tampering;
 mod test_env;
 #[cfg(feature = "otel")]

@@ -85,6 +85,7 @@ fn a_server_for_production_does_not_start_without_the_secret_of_the_others(env: 
         ("TITHE_WORK_MODEL", "sim-large"),
         ("TITHE_BTC_PRICE_USD", "100000"),
         ("TITHE_PROVISIONER", "none"),
+        ("TITHE_NOSTR_SECRET_KEY", "67dea2ed018072d675f5415ecfaed7d2597555e202d85b3d65ea4e58d2d92ffa"),
         ("TITHE_STOP_NOTICE_SECONDS", "0"),
     ];
     let with = |more: &[(&'static str, &'static str)]| [&production[..], more].concat();

@@ -9,4 +9,4 @@ mod service;
 
 pub use counts::Origin;
 pub(crate) use counts::UnpaidCounts;
-pub(crate) use service::Admission;
+pub(crate) use service::{Admission, Share};

@@ -15,6 +15,24 @@ const RESERVE_PARTS: u64 = 5;
 /// How many jobs, how many sessions, and how many bootstraps may wait for the wallet to make their first invoices.
 const UNINVOICED_MAX: usize = 1_000;
 
+/// How much of the room for unpaid invoices something may fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// All of it: somebody has asked for it.
+    All,
+    /// Half of it: it is offered to everybody who sends a request that nobody pays for, and must not take the room of what is asked for.
+    Offers,
+}
+
+impl Share {
+    const fn parts(self) -> u8 {
+        match self {
+            Self::All => 1,
+            Self::Offers => 2,
+        }
+    }
+}
+
 /// Admits what nobody has paid for yet.
 pub(crate) struct Admission {
     core: Arc<Core>,
@@ -36,15 +54,16 @@ impl Admission {
         item: Uuid,
         identity: Option<NostrPubkey>,
         origin: Option<Origin>,
+        share: Share,
     ) -> Result<(), EngineError> {
         let settings = &self.core.settings;
-        let trusted = self.check_all(identity).await?;
+        let trusted = self.check_share(identity, share).await?;
         let (asker, most) = match (identity.filter(|_| trusted), origin) {
             (Some(pubkey), _) => (Asker::Identity(pubkey), settings.max_unpaid_per_identity),
             (None, Some(origin)) => (Asker::Origin(origin), settings.max_unpaid_per_origin),
             (None, None) => return Ok(()),
         };
-        let now = self.core.now();
+        let (most, now) = (most.div_ceil(usize::from(share.parts())), self.core.now());
         let admitted = self.counts.admit(item, asker, most, now + settings.invoice_expiry, now);
         admitted.map_err(|retry_after| EngineError::TooManyUnpaidOfYours { most, retry_after })
     }
@@ -54,10 +73,15 @@ impl Admission {
     /// # Errors
     /// [`EngineError::TooManyUnpaid`].
     pub(crate) async fn check_all(&self, identity: Option<NostrPubkey>) -> Result<bool, EngineError> {
+        self.check_share(identity, Share::All).await
+    }
+
+    async fn check_share(&self, identity: Option<NostrPubkey>, share: Share) -> Result<bool, EngineError> {
         let trusted = self.identities.tier_of(identity).await? >= Tier::Established;
         let most = self.core.settings.max_unpaid_invoices;
         // Whoever has trust finds room even when strangers have taken all of theirs.
         let most = if trusted { most } else { most - most / RESERVE_PARTS };
+        let most = most.div_ceil(u64::from(share.parts()));
         let (store, now) = (&self.core.ports.store, self.core.now());
         let waits_for_wallet = store.jobs_never_invoiced(now, UNINVOICED_MAX).await?.len() >= UNINVOICED_MAX
             || store.sessions_never_invoiced(now, UNINVOICED_MAX).await?.len() >= UNINVOICED_MAX

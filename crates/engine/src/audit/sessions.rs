@@ -159,7 +159,7 @@ mod tests {
             finish: FinishReason::Stop,
             backend: None,
         };
-        let ended = RequestEnded { cost: absorbed, charged: Msats::ZERO, absorbed };
+        let ended = RequestEnded { cost: absorbed, charged: Msats::ZERO, absorbed, basis: None };
         let request = SessionRequest {
             id: RequestId(Uuid::nil()),
             session: SessionId(Uuid::nil()),

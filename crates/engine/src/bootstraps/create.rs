@@ -4,7 +4,7 @@ use super::bootstrap_create::BootstrapCreate;
 use super::owner::BootstrapOwner;
 use super::plan::BootstrapPlan;
 use super::service::Bootstraps;
-use crate::admission::Origin;
+use crate::admission::{Origin, Share};
 use crate::books::Refusal;
 use crate::books::rows::{self, RowKind};
 use crate::error::{EngineError, RequestError};
@@ -94,7 +94,7 @@ impl Bootstraps {
             let claim_token = self.tokens.token(bootstrap.id.0);
             Ok(render(&CreatedBootstrap { bootstrap, invoice, claim_token, tier }))
         };
-        let buyer = Buyer { identity, signature, origin, idempotency };
+        let buyer = Buyer { identity, signature, origin, idempotency, share: Share::All };
         self.purchases.create(id.0, buyer, making, &render).await
     }
 

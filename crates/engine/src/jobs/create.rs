@@ -3,7 +3,7 @@
 use super::job_create::JobCreate;
 use super::owner::JobOwner;
 use super::service::Jobs;
-use crate::admission::Origin;
+use crate::admission::{Origin, Share};
 use crate::books::Refusal;
 use crate::books::rows::{self, RowKind};
 use crate::error::EngineError;
@@ -79,6 +79,7 @@ impl Jobs {
             signature: new.signature,
             origin: new.origin.clone(),
             idempotency,
+            share: Share::All,
         };
         let render = |Purchased { item: job, invoice, tier }: Purchased<Job>| {
             Ok(render(&CreatedJob { claim_token: self.tokens.token(job.id.0), job, invoice, tier }))

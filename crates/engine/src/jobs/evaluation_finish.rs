@@ -78,6 +78,11 @@ fn reserve(books: &mut Books<'_>, job: &Job, work: &WorkTerms) -> Result<WorkTer
     Ok(work.clone().with_reserved(reserved.to_sats_rounding_down())?)
 }
 
+/// The key of the transfer that charges the evaluation of a job.
+pub(crate) fn evaluation_key(job: JobId) -> TransferKey {
+    TransferKey::new(format!("charge:{job}:eval"))
+}
+
 /// Earns the evaluation fee. It pays for work of ours, and is not tithed.
 fn earn_fee(books: &mut Books<'_>, job: &Job) -> Result<(), Refusal> {
     let amount = job.evaluation_fee().to_msats();
@@ -85,7 +90,7 @@ fn earn_fee(books: &mut Books<'_>, job: &Job) -> Result<(), Refusal> {
         return Ok(());
     }
     books.post(Posting {
-        key: TransferKey::new(format!("charge:{}:eval", job.id)),
+        key: evaluation_key(job.id),
         debit: AccountId::Job(job.id.0),
         credit: AccountId::Revenue,
         amount,

@@ -21,6 +21,7 @@ mod worker;
 
 pub use crate::admission::Origin;
 pub use create::{CreatedJob, NewJobRequest, RenderJob};
+pub(crate) use evaluation_finish::evaluation_key;
 pub use evaluation_finish::{EvaluationFinish, Verdict};
 pub use feed::JobFeed;
 pub use follow::{JobCursor, JobFollower, JobUpdate};

@@ -61,8 +61,22 @@ impl Payments {
             InvoiceState::Expired => invoice.expires_at >= self.core.now() - self.late_until(),
             InvoiceState::Paid { .. } => false,
         };
+        may_be_paid && self.check_in_background(invoice).await
+    }
+
+    /// Looks an invoice up whose preimage somebody has shown, however long ago it has expired.
+    pub(crate) async fn check_proven(self: &Arc<Self>, hash: PaymentHash) -> Result<(), EngineError> {
+        let invoice = self.stored(hash).await?;
+        if !matches!(invoice.state, InvoiceState::Paid { .. }) {
+            self.check_in_background(&invoice).await;
+        }
+        Ok(())
+    }
+
+    /// Looks an invoice up, at most once a second; returns whether anything has changed while the caller waited.
+    async fn check_in_background(self: &Arc<Self>, invoice: &Invoice) -> bool {
         let hash = invoice.payment_hash;
-        if !may_be_paid || !self.recently_checked.is_due(hash, self.core.now()) {
+        if !self.recently_checked.is_due(hash, self.core.now()) {
             return false;
         }
         let Ok(permit) = Arc::clone(&self.read_checks).try_acquire_owned() else { return false };

@@ -1,7 +1,7 @@
 //! The saga that creates a purchase.
 
 use super::record::NewPurchase;
-use crate::admission::{Admission, Origin};
+use crate::admission::{Admission, Origin, Share};
 use crate::books::{Command, Refusal};
 use crate::committer::CommitError;
 use crate::core::Core;
@@ -66,6 +66,8 @@ pub(crate) struct Buyer {
     pub(crate) origin: Option<Origin>,
     /// The client's idempotency key, if it gave one.
     pub(crate) idempotency: Option<IdempotencyRequest>,
+    /// How much of the room for unpaid invoices it may fill.
+    pub(crate) share: Share,
 }
 
 /// A purchase with its first invoice.
@@ -113,8 +115,8 @@ impl Purchases {
         new: impl Future<Output = Result<P, EngineError>>,
         render: Render<'_, P>,
     ) -> Result<KeyedResponse, EngineError> {
-        let Buyer { identity, signature, origin, idempotency } = buyer;
-        self.admission.admit(id, identity, origin).await?;
+        let Buyer { identity, signature, origin, idempotency, share } = buyer;
+        self.admission.admit(id, identity, origin, share).await?;
         // On the heap: it is large, and callers hold it in futures of their own.
         let creating =
             Box::pin(async { self.create_admitted(new.await?, signature, idempotency, render).await });

@@ -3,7 +3,7 @@
 use super::owner::SessionOwner;
 use super::service::Sessions;
 use super::session_create::SessionCreate;
-use crate::admission::Origin;
+use crate::admission::{Origin, Share};
 use crate::books::Refusal;
 use crate::books::rows::{self, RowKind};
 use crate::error::{EngineError, RequestError};
@@ -95,7 +95,7 @@ impl Sessions {
                 (self.macaroons.mint(session.id)?, self.webhook_secret(&session));
             Ok(render(&CreatedSession { session, invoice, webhook_secret, macaroon, tier }))
         };
-        let buyer = Buyer { identity, signature, origin, idempotency };
+        let buyer = Buyer { identity, signature, origin, idempotency, share: Share::All };
         self.purchases.create(session.id.0, buyer, async { Ok(session) }, &render).await
     }
 

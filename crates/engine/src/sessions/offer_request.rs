@@ -2,7 +2,7 @@
 
 use super::request_offers::{OfferedRequest, Slot};
 use super::service::Sessions;
-use crate::admission::Origin;
+use crate::admission::{Origin, Share};
 use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::identities::RequestSignature;
@@ -125,7 +125,8 @@ impl Sessions {
             // Nothing is stored without an idempotency key.
             Ok(StoredResponse { status: 402, body: String::new() })
         };
-        let buyer = Buyer { identity, signature: RequestSignature(None), origin, idempotency: None };
+        let (signature, share) = (RequestSignature(None), Share::Offers);
+        let buyer = Buyer { identity, signature, origin, idempotency: None, share };
         self.purchases.create(id.0, buyer, async { Ok(session) }, &keep).await?;
         let invoice = made.into_inner().ok_or(EngineError::Internal)?;
         info!(session_id = %id, amount_msats = price.to_msats().get(), "request offered");

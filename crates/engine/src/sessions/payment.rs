@@ -16,7 +16,7 @@ use tithe_payouts::Destination;
 use tithe_sessions::{RequestId, RequestState, Session, SessionId, SessionRequest, SessionState};
 
 /// How often a request is begun for one payment. Each try that fails is paid for by nobody.
-pub(super) const TRIES_MAX: usize = 20;
+pub(crate) const TRIES_MAX: usize = 20;
 
 /// What has become of a payment for one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,8 +133,11 @@ impl Sessions {
         let session = session.filter(|session| {
             session.kind.one_request().is_some() && session.deposit_invoice == Some(paid.payment_hash)
         });
-        let session = session.map(|session| session.id);
-        session.ok_or_else(|| EngineError::not_found("payment", &paid.payment_hash))
+        let session = session.ok_or_else(|| EngineError::not_found("payment", &paid.payment_hash))?;
+        if is_awaited(&session) {
+            self.payments.check_proven(paid.payment_hash).await?;
+        }
+        Ok(session.id)
     }
 
     /// The request that a payment has bought or is buying; otherwise the last one that was begun. Their ids are of several servers' clocks, so

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tithe_lightning::{Network, PaymentHash};
 use tithe_paywall::l402::{self, Credential, Identifier};
 use tithe_paywall::payment::{self, ChallengeKey, ChargeRequest, NewChallenge, Paid};
-use tithe_paywall::{RequestDigest, RootKey};
+use tithe_paywall::{KeyId, RequestDigest, RootKey};
 use tithe_sessions::{PresentedKey, SessionId};
 use tracing::error;
 use uuid::Uuid;
@@ -49,6 +49,12 @@ impl PaidRequest {
     #[must_use]
     pub fn is_for(&self, digest: RequestDigest) -> bool {
         self.digest.is_none_or(|start| start == start_of(digest))
+    }
+
+    /// The key of a token that was narrowed; `None` for the token of the offer itself, and for the scheme `Payment`.
+    #[must_use]
+    pub fn narrowed_to(&self) -> Option<KeyId> {
+        self.keys.last().map(|key| key.id)
     }
 
     /// The id of the challenge that the proof answers, if it is of the scheme `Payment`.

@@ -89,7 +89,7 @@ impl Sessions {
         };
         // What runs ends within this time; its server may die at the end of it.
         let until = Instant::now() + settings.work_timeout + settings.lease * 2;
-        let mut wait = ANSWER_INTERVAL;
+        let (mut wait, mut waiter) = (ANSWER_INTERVAL, None);
         loop {
             let begun = match self.idempotency.seen(&key).await {
                 Ok(Seen::Answered(response)) => return Ok(KeyedResponse::replay(response)),
@@ -113,8 +113,12 @@ impl Sessions {
                 Err(failure) => NotBegun::Failed(failure),
             };
             match begun {
-                NotBegun::Runs if Instant::now() < until => {}
-                NotBegun::Runs => return Err(PaidRequestError::Running.into()),
+                NotBegun::Runs => {
+                    waiter = waiter.or_else(|| self.redeem_waiters.join(paid.session));
+                    if waiter.is_none() || Instant::now() >= until {
+                        return Err(PaidRequestError::Running.into());
+                    }
+                }
                 NotBegun::Failed(EngineError::PaidRequest(
                     ended @ (PaidRequestError::Used | PaidRequestError::Returned),
                 )) => {
@@ -202,7 +206,9 @@ impl Sessions {
         let mut session = stored.ok_or_else(|| EngineError::not_found("payment", &paid.payment_hash))?;
         loop {
             if is_awaited(&session) {
-                // The wallet is asked for a payment that it has not reported, at most once a second.
+                // The wallet is asked for a payment that it has not reported, at most once a second; also long after its invoice has
+                // expired: the proof shows that somebody has paid.
+                self.payments.check_proven(paid.payment_hash).await?;
                 session = self.view(paid.session).await?.session;
             }
             match session.check_active() {

@@ -327,6 +327,7 @@ impl Sessions {
             identity: session.identity,
             keys: request.keys.clone(),
             request_hash: prompt.hash(),
+            btc_price: running.quotes.work.terms.btc.price,
             outcome,
             finish,
         };

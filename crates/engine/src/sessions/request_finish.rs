@@ -10,10 +10,10 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use tithe_free_tier::RequestHash;
 use tithe_ledger::HoldId;
-use tithe_money::Msats;
+use tithe_money::{BtcPrice, Msats};
 use tithe_paywall::KeyId;
 use tithe_sessions::{
-    RequestEnded, RequestId, RequestResult, RequestState, SessionEnd, SessionId, SessionRequest,
+    ChargeBasis, RequestEnded, RequestId, RequestResult, RequestState, SessionEnd, SessionId, SessionRequest,
 };
 use tithe_trust::{Interaction, NostrPubkey, Tier};
 
@@ -89,8 +89,10 @@ pub struct SessionRequestFinish {
     pub identity: Option<NostrPubkey>,
     /// The keys that the request counts against.
     pub keys: Vec<KeyId>,
-    /// The SHA-256 of the request's text, for the log of grants.
+    /// The SHA-256 of the request, for its receipt and for the log of grants.
     pub request_hash: RequestHash,
+    /// The BTC price at which it was quoted, for its receipt.
+    pub btc_price: BtcPrice,
     /// How it ends.
     pub outcome: RequestOutcome,
     /// The idempotency key of the request, and what renders the response to store for it.
@@ -130,7 +132,8 @@ impl SessionRequestFinish {
             payer: self.payer(),
             request_hash: self.request_hash,
         })?;
-        Ok(RequestEnded { cost, charged: shares.charged, absorbed: shares.absorbed })
+        let basis = ChargeBasis { request_sha256: self.request_hash.to_bytes(), btc_price: self.btc_price };
+        Ok(RequestEnded { cost, charged: shares.charged, absorbed: shares.absorbed, basis: Some(basis) })
     }
 }
 

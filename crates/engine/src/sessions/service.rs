@@ -2,6 +2,7 @@
 
 use super::macaroons::MacaroonKeys;
 use super::offers::Offers;
+use super::redeem_waiters::RedeemWaiters;
 use super::request_offers::RequestOffers;
 use super::undelivered::Undelivered;
 use super::webhook_secrets::WebhookSecrets;
@@ -38,6 +39,7 @@ pub struct Sessions {
     pub(super) slots: RequestSlots,
     pub(super) offers: Offers,
     pub(super) request_offers: RequestOffers,
+    pub(super) redeem_waiters: Arc<RedeemWaiters>,
 }
 
 impl Sessions {
@@ -76,6 +78,7 @@ impl Sessions {
             slots,
             offers: Offers::default(),
             request_offers: RequestOffers::default(),
+            redeem_waiters: Arc::default(),
         }
     }
 }

@@ -17,11 +17,11 @@ use utoipa_swagger_ui::Config;
 /// For how long a page need not be requested again, and that it must be looked at again then.
 const CACHED: &str = "public, max-age=300, must-revalidate";
 
-static DOCUMENT: LazyLock<(Vec<u8>, String)> = LazyLock::new(|| {
-    let text = openapi::openapi_json().into_bytes();
-    let tag = tag_of(&text);
-    (text, tag)
-});
+static DOCUMENT: LazyLock<(Vec<u8>, String)> = LazyLock::new(|| tagged(openapi::served_json()));
+
+/// The document of the payable operations alone, for registries that read no more than 64 KB (draft-payment-discovery-00, appendix
+/// "Registries").
+static PAYABLE: LazyLock<(Vec<u8>, String)> = LazyLock::new(|| tagged(openapi::payable_json()));
 
 static PAGES: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(Config::from("/openapi.json")));
 
@@ -33,6 +33,12 @@ pub(super) fn configure(config: &mut ServiceConfig) {
                 .wrap(Compress::default())
                 .wrap(from_fn(always_acceptable))
                 .route(reading().to(document)),
+        )
+        .service(
+            readable("/openapi-payable.json")
+                .wrap(Compress::default())
+                .wrap(from_fn(always_acceptable))
+                .route(reading().to(payable)),
         )
         .service(web::redirect("/docs", "/docs/"))
         .service(
@@ -72,6 +78,11 @@ async fn document(request: HttpRequest) -> HttpResponse {
     cached(&request, tag, "application/json", text.clone())
 }
 
+async fn payable(request: HttpRequest) -> HttpResponse {
+    let (text, tag) = &*PAYABLE;
+    cached(&request, tag, "application/json", text.clone())
+}
+
 async fn page(request: HttpRequest, file: Path<String>) -> Result<HttpResponse, Problem> {
     let found = utoipa_swagger_ui::serve(&file, Arc::clone(&PAGES)).ok().flatten();
     let found = found.ok_or_else(|| Problem::new(Code::NotFound, "unknown page of the documentation"))?;
@@ -87,6 +98,13 @@ async fn page(request: HttpRequest, file: Path<String>) -> Result<HttpResponse, 
             .insert(CONTENT_ENCODING, actix_web::http::header::HeaderValue::from_static("gzip"));
     }
     Ok(response)
+}
+
+/// A text with its tag.
+fn tagged(text: String) -> (Vec<u8>, String) {
+    let text = text.into_bytes();
+    let tag = tag_of(&text);
+    (text, tag)
 }
 
 fn tag_of(text: &[u8]) -> String {

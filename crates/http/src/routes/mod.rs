@@ -23,6 +23,7 @@ pub(crate) mod payments;
 mod plain_answer;
 pub(crate) mod pool;
 pub(crate) mod problems;
+pub(crate) mod receipts;
 pub(crate) mod refunds;
 pub(crate) mod responses;
 pub(crate) mod session_work;
@@ -76,6 +77,7 @@ macro_rules! for_each_route {
             written messages::count_tokens as __path_count_tokens,
             read payments::read as __path_read,
             written payments::refund as __path_refund,
+            read receipts::read as __path_read,
             read credits::read as __path_read,
             read bootstraps::plans as __path_plans,
             written bootstraps::create as __path_create,

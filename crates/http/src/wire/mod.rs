@@ -11,6 +11,7 @@ mod job;
 mod model;
 mod payment;
 mod pool;
+mod receipt;
 mod refund;
 mod session;
 mod solvency;
@@ -29,6 +30,7 @@ pub(crate) use job::{
 pub(crate) use model::{ModelBody, ModelListBody};
 pub(crate) use payment::{NoOfferBody, OfferBody, PaymentBody};
 pub(crate) use pool::{PoolBody, PoolSummaryBody};
+pub(crate) use receipt::{ReceiptBody, SignedReceiptBody};
 pub(crate) use refund::{CloseSessionBody, DestinationBody, RefundBody, RefundRequestedBody};
 pub(crate) use session::{
     AnswerDeltaBody, ClosedSessionBody, CreatedSessionBody, NewSessionBody, SessionBody, SessionKeyBody,

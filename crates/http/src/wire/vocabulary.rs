@@ -157,6 +157,34 @@ pub(crate) enum PaymentStateName {
     Expired,
 }
 
+/// The kind of work that a receipt is for.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum WorkKindName {
+    Job,
+    SessionRequest,
+    PaidRequest,
+    Ask,
+}
+
+/// How work ended that was charged: unless it is `complete`, only its evaluation was.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum ReceiptOutcomeName {
+    Complete,
+    Rejected,
+    Failed,
+    Expired,
+}
+
+/// What a charge was for.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum ChargedPartName {
+    Evaluation,
+    Work,
+}
+
 /// The stable code of a problem.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
@@ -224,6 +252,7 @@ pub(crate) enum ProblemCode {
 mod tests {
     use super::*;
     use crate::Code;
+    use tithe_engine::receipts::{Part, ReceiptOutcome, WorkKind};
     use tithe_engine::sessions::PaymentState;
     use tithe_jobs::{FinishReason, StateName};
     use tithe_ledger::credits::{Backend, Counted, Plan};
@@ -268,6 +297,9 @@ mod tests {
             PaymentState::Expired,
         ];
         assert_eq!(names::<PaymentStateName>(), payments.map(PaymentState::as_str));
+        assert_eq!(names::<WorkKindName>(), WorkKind::ALL.map(WorkKind::as_str));
+        assert_eq!(names::<ReceiptOutcomeName>(), ReceiptOutcome::ALL.map(ReceiptOutcome::as_str));
+        assert_eq!(names::<ChargedPartName>(), Part::ALL.map(Part::as_str));
         assert_eq!(names::<ProblemCode>(), Code::ALL.map(Code::as_str));
     }
 }

@@ -3,7 +3,7 @@
 use super::Reader;
 use crate::schema::{accounts, holds, transfers};
 use diesel::prelude::*;
-use tithe_engine::store::StoreError;
+use tithe_engine::store::{NumberedTransfer, StoreError};
 use tithe_ledger::{Account, Hold, HoldId, HoldState, Transfer, TransferKey};
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
@@ -72,6 +72,17 @@ impl<'a> From<&'a Transfer> for NewTransferRow<'a> {
             reference: transfer.reference.to_string(),
             created_at: transfer.created_at.unix_micros(),
         }
+    }
+}
+
+impl TransferRow {
+    /// The transfer with its number.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`].
+    pub fn numbered(self) -> Result<NumberedTransfer, StoreError> {
+        let number = Reader::new("transfer", &self.key).count("seq", self.seq)?;
+        Ok(NumberedTransfer { number, transfer: self.try_into()? })
     }
 }
 

@@ -4,12 +4,13 @@ use super::{Reader, count_column, json, usage_buckets};
 use crate::schema::{session_keys, session_requests, sessions};
 use diesel::prelude::*;
 use tithe_engine::store::StoreError;
-use tithe_money::Msats;
+use tithe_free_tier::RequestHash;
+use tithe_money::{BtcPrice, Msats, UsdMicros};
 use tithe_paywall::{KeyId, KeyUsage};
 use tithe_pricing::Usage;
 use tithe_sessions::{
-    OneRequest, RequestEnded, RequestId, RequestResult, RequestState, Session, SessionEnd, SessionId,
-    SessionKey, SessionKind, SessionKindName, SessionRequest, SessionState, UsageLevel, Warned,
+    ChargeBasis, OneRequest, RequestEnded, RequestId, RequestResult, RequestState, Session, SessionEnd,
+    SessionId, SessionKey, SessionKind, SessionKindName, SessionRequest, SessionState, UsageLevel, Warned,
 };
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
@@ -227,6 +228,8 @@ pub struct SessionRequestRow {
     pub actual_output_tokens: Option<i64>,
     pub actual_buckets: Option<String>,
     pub backend: Option<String>,
+    pub request_hash: Option<String>,
+    pub btc_price_usd_micros: Option<i64>,
     pub usage_estimated: bool,
     pub finish_reason: Option<String>,
     pub reason: Option<String>,
@@ -247,6 +250,7 @@ impl From<&SessionRequest> for SessionRequestRow {
         let ended = request.cost();
         let keys: Vec<String> = request.keys.iter().map(KeyId::to_string).collect();
         let usage = result.map(|result| result.usage);
+        let basis = ended.and_then(|ended| ended.basis);
         Self {
             id: request.id.to_string(),
             session_id: request.session.to_string(),
@@ -262,6 +266,8 @@ impl From<&SessionRequest> for SessionRequestRow {
             actual_output_tokens: usage.map(|usage| count_column(usage.output_tokens)),
             actual_buckets: usage.and_then(|usage| usage_buckets::column(&usage)),
             backend: result.and_then(|result| result.backend.as_deref()).map(str::to_owned),
+            request_hash: basis.map(|basis| RequestHash::from_bytes(basis.request_sha256).to_string()),
+            btc_price_usd_micros: basis.map(|basis| basis.btc_price.usd_micros().to_i64()),
             usage_estimated: result.is_some_and(|result| result.estimated),
             finish_reason: result.map(|result| result.finish.as_str().to_owned()),
             reason,
@@ -284,8 +290,18 @@ impl TryFrom<SessionRequestRow> for SessionRequest {
         let count = |column: &str, value: Option<i64>| -> Result<u64, StoreError> {
             read.count(column, read.present(column, value)?)
         };
+        let basis = || -> Result<Option<ChargeBasis>, StoreError> {
+            let (Some(hash), Some(price)) = (&row.request_hash, row.btc_price_usd_micros) else {
+                return Ok(None);
+            };
+            let hash: RequestHash = read.column("request_hash", hash.parse())?;
+            let price = UsdMicros::from_i64(price).and_then(BtcPrice::from_usd_micros);
+            let btc_price = read.column("btc_price_usd_micros", price)?;
+            Ok(Some(ChargeBasis { request_sha256: hash.to_bytes(), btc_price }))
+        };
         let ended = || -> Result<RequestEnded, StoreError> {
             Ok(RequestEnded {
+                basis: basis()?,
                 cost: msats("cost_msats", row.cost_msats)?,
                 charged: msats("charged_msats", row.charged_msats)?,
                 absorbed: msats("absorbed_msats", row.absorbed_msats)?,

@@ -6,6 +6,7 @@ mod measurements;
 mod payouts;
 mod servers;
 mod sessions;
+mod transfers;
 
 use crate::SqliteStore;
 use async_trait::async_trait;

@@ -14,6 +14,7 @@ use tithe_engine::committer::{CommitError, Committer};
 use tithe_engine::payouts::{OperatorSettlement, PayoutOutcome, PayoutSettle};
 use tithe_engine::sessions::{RequestOutcome, SessionRequestBegin, SessionRequestFinish};
 use tithe_free_tier::RequestHash;
+use tithe_money::BtcPrice;
 use tithe_money::Sats;
 use tithe_payouts::{PayoutError, PayoutState};
 use tithe_pricing::{FinishReason, Usage};
@@ -168,6 +169,7 @@ pub async fn refunds_that_accrue_while_a_payout_ends_stay_due(servers: Servers) 
             identity: None,
             keys: Vec::new(),
             request_hash: RequestHash::of("hello"),
+            btc_price: BtcPrice::try_from(50_000_000_000).unwrap(),
             outcome: RequestOutcome::Completed { answer: answer_of(&result), result, cost: msats(30_000) },
             finish: None,
         };

@@ -21,7 +21,7 @@ use tithe_engine::sessions::{
 use tithe_free_tier::RequestHash;
 use tithe_ledger::{AccountId, LedgerError};
 use tithe_lightning::{Invoice, InvoiceState, OwnerId, PaymentHash, Preimage, Purpose, ReceivedPayment};
-use tithe_money::{Msats, Sats};
+use tithe_money::{BtcPrice, Msats, Sats};
 use tithe_paywall::{KeyId, Limit, Period};
 use tithe_pricing::{FinishReason, Usage};
 use tithe_sessions::{
@@ -143,6 +143,7 @@ pub(super) fn finish(
         identity: None,
         keys: keys.iter().map(|key| key.id).collect(),
         request_hash: RequestHash::of("hello"),
+        btc_price: BtcPrice::try_from(98_765_432_100).unwrap(),
         outcome,
         finish: None,
     }

@@ -7,8 +7,8 @@ use crate::scene::{START, accepted, fund, msats};
 use std::time::Duration;
 use tithe_clock::Timestamp;
 use tithe_engine::books::{Post, Posting};
-use tithe_engine::store::LedgerTotals;
-use tithe_ledger::{AccountId, AccountName, Transfer, TransferKey, TransferKind};
+use tithe_engine::store::{LedgerTotals, NumberedTransfer, TimeRange};
+use tithe_ledger::{AccountId, AccountKind, AccountName, Transfer, TransferKey, TransferKind};
 use tithe_money::{Msats, Sats};
 use tithe_payouts::{Obligation, Payout, PayoutState};
 use uuid::Uuid;
@@ -133,4 +133,36 @@ pub async fn the_wallets_transfers_are_listed_since_a_time(store: FreshStore) {
     assert_eq!(since(4).await, Vec::<u64>::new());
     let [first] = &store.wallet_transfers(START + SECOND * 3).await.unwrap()[..] else { panic!("one") };
     assert_eq!((first.debit, first.credit, first.key.as_str()), (operator, wallet, "posting:2"));
+}
+
+/// By their keys, and by their time in the order of their numbers, whatever the servers' clocks say.
+pub async fn transfers_are_read_by_key_and_by_time(store: FreshStore) {
+    let (wallet, operator) = (AccountId::Wallet, AccountId::Operator);
+    for (n, secs) in [(1_u32, 1_u32), (2, 3), (3, 2), (4, 4), (5, 3)] {
+        post(&store, n, wallet, operator, msats(n.into()), START + SECOND * secs).await;
+    }
+    let keys = ["posting:4", "no such key", "posting:2"].map(TransferKey::new);
+    let mut found = store.transfers_with_keys(&keys).await.unwrap();
+    found.sort_by_key(|transfer| transfer.amount);
+    let found: Vec<&str> = found.iter().map(|transfer| transfer.key.as_str()).collect();
+    assert_eq!(found, ["posting:2", "posting:4"]);
+    assert_eq!(store.transfers_with_keys(&[]).await.unwrap(), []);
+
+    let range =
+        |from: u32, until: u32| TimeRange { from: START + SECOND * from, until: START + SECOND * until };
+    let amounts = |page: &[NumberedTransfer]| -> Vec<u64> {
+        page.iter().map(|numbered| numbered.transfer.amount.get()).collect()
+    };
+    assert_eq!(amounts(&store.transfers_made_in(range(0, 9), 0, 9).await.unwrap()), [1, 2, 3, 4, 5]);
+    assert_eq!(amounts(&store.transfers_made_in(range(2, 4), 0, 9).await.unwrap()), [2, 3, 5]);
+    let first = store.transfers_made_in(range(2, 4), 0, 2).await.unwrap();
+    assert_eq!(amounts(&first), [2, 3]);
+    let last = first.last().unwrap().number;
+    assert_eq!(amounts(&store.transfers_made_in(range(2, 4), last, 2).await.unwrap()), [5]);
+    assert_eq!(store.transfers_made_in(range(5, 9), 0, 9).await.unwrap(), []);
+
+    let [sum] = &store.transfer_sums_of(range(2, 4)).await.unwrap()[..] else { panic!("one kind") };
+    assert_eq!((sum.transfers, sum.msats), (3, 10));
+    assert_eq!((sum.kind, sum.debit), (TransferKind::Adjustment, Some(AccountKind::Wallet)));
+    assert_eq!(store.transfer_sums_of(range(5, 9)).await.unwrap(), []);
 }

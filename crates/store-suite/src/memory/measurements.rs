@@ -8,7 +8,7 @@ use tithe_clock::Timestamp;
 use tithe_engine::store::{Measured, MeasurementStore, Measurements, StoreError, Tally, TransferSum};
 use tithe_free_tier::GrantLease;
 use tithe_jobs::JobState;
-use tithe_ledger::{Account, AccountId};
+use tithe_ledger::{Account, AccountId, Transfer};
 use tithe_lightning::InvoiceState;
 use tithe_payouts::PayoutState;
 
@@ -94,20 +94,20 @@ impl MeasurementStore for MemoryStore {
         let tables = self.tables();
         let (first, last) = (usize::try_from(after).unwrap(), usize::try_from(until).unwrap());
         let last = last.min(tables.transfers.len());
-        let mut sums: BTreeMap<_, (u64, u128)> = BTreeMap::new();
-        for transfer in tables.transfers.get(first..last).unwrap_or_default() {
-            let debit = TransferSum::own(transfer.debit.kind());
-            let credit = TransferSum::own(transfer.credit.kind());
-            let sum = sums.entry((transfer.kind, debit, credit)).or_default();
-            *sum = (sum.0 + 1, sum.1 + u128::from(transfer.amount.get()));
-        }
-        let sum = |((kind, debit, credit), (transfers, msats))| TransferSum {
-            kind,
-            debit,
-            credit,
-            transfers,
-            msats,
-        };
-        Ok(sums.into_iter().map(sum).collect())
+        Ok(sums_of(tables.transfers.get(first..last).unwrap_or_default()))
     }
+}
+
+/// What these transfers have moved.
+pub(super) fn sums_of<'a>(transfers: impl IntoIterator<Item = &'a Transfer>) -> Vec<TransferSum> {
+    let mut sums: BTreeMap<_, (u64, u128)> = BTreeMap::new();
+    for transfer in transfers {
+        let debit = TransferSum::own(transfer.debit.kind());
+        let credit = TransferSum::own(transfer.credit.kind());
+        let sum = sums.entry((transfer.kind, debit, credit)).or_default();
+        *sum = (sum.0 + 1, sum.1 + u128::from(transfer.amount.get()));
+    }
+    let sum =
+        |((kind, debit, credit), (transfers, msats))| TransferSum { kind, debit, credit, transfers, msats };
+    sums.into_iter().map(sum).collect()
 }

@@ -5,6 +5,7 @@ mod measurements;
 mod payouts;
 mod servers;
 mod texts;
+mod transfers;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;

@@ -98,6 +98,7 @@ pub(crate) fn settings() -> Settings {
         readiness_interval: Duration::ZERO,
         max_unpaid_per_origin: 100_000,
         bootstrap_plans: plans(),
+        nostr_key: Some(key(0x4e)),
         ..Settings::default()
     }
 }

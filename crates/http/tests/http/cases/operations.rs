@@ -94,6 +94,7 @@ async fn every_documented_route_accepts_exactly_its_documented_methods() {
             .replace("{bootstrapJobId}", &uuid::Uuid::nil().to_string())
             .replace("{sessionId}", &uuid::Uuid::nil().to_string())
             .replace("{installId}", &uuid::Uuid::nil().to_string())
+            .replace("/receipts/{id}", &format!("/receipts/{}", uuid::Uuid::nil()))
             .replace("{keyId}", &"0".repeat(32))
             .replace("{paymentHash}", &"00".repeat(32))
             .replace("{model}", "vendor/sim-large")

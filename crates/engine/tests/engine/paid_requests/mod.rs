@@ -1,5 +1,8 @@
 //! Requests that are paid for by themselves.
 
+mod offers;
+mod proofs;
+
 use crate::scene::{Answer, Ends, Point, Scene, Server, poll_all};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -18,8 +21,7 @@ use tithe_ledger::{AccountId, LedgerRepository};
 use tithe_lightning::{Preimage, TestPayer};
 use tithe_money::Msats;
 use tithe_payouts::ObligationState;
-use tithe_paywall::payment::{Challenge, Refused};
-use tithe_paywall::{Caveat, Limit, Macaroon, RequestDigest};
+use tithe_paywall::RequestDigest;
 use tithe_pricing::{FinishReason, Usage};
 use tithe_sessions::{RequestState, Session, SessionRepository};
 use tithe_wallet_sim::{Fault, Operation};
@@ -319,6 +321,25 @@ async fn a_late_payment_is_used() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_proof_finds_a_payment_that_nobody_has_looked_for_in_a_long_time() {
+    for uses in [true, false] {
+        let scene = Scene::open().await;
+        let server = scene.server();
+        let paid = late(&scene, &server).await;
+        // The wallet was away all this time, and nobody asks it about such an old invoice any more.
+        scene.clock.advance(scene.settings.late_payment_window + Duration::from_hours(24 * 30));
+        poll_all(&server.engine).await;
+        if uses {
+            assert!(!paid.redeem(&server, "hello").await.unwrap().replayed);
+        } else {
+            assert_eq!(paid.claim(&server).await.unwrap().refund.accrued, paid.offered.price);
+        }
+        paid.assert_whole(&scene, &server).await;
+        scene.finish().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_late_payment_is_claimed() {
     let scene = Scene::open().await;
     let server = scene.server();
@@ -464,146 +485,6 @@ async fn an_answer_that_is_no_longer_stored_is_said_to_have_been_bought() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_asks_again_gets_the_same_offer_while_it_can_be_paid_in_peace() {
-    let scene = Scene::open().await;
-    let server = scene.server();
-    let here = |request: &str, address: &str| NewPaidRequest {
-        origin: Some(Origin::new(address)),
-        ..asked(request)
-    };
-    let offer = async |request: &str, address: &str| {
-        server.engine.sessions.offer_request(here(request, address)).await.unwrap()
-    };
-    let first = offer("hello", "192.0.2.1").await;
-    scene.clock.advance((scene.settings.invoice_expiry / 2).checked_sub(Duration::from_secs(1)).unwrap());
-    assert_eq!(offer("hello", "192.0.2.1").await, first);
-    assert_ne!(offer("hello!", "192.0.2.1").await.session, first.session);
-    assert_ne!(offer("hello", "192.0.2.2").await.session, first.session);
-    scene.clock.advance(Duration::from_secs(2));
-    let second = offer("hello", "192.0.2.1").await;
-    assert_ne!(second.session, first.session);
-    assert_eq!(offer("hello", "192.0.2.1").await, second);
-    scene.pay(second.invoice.payment_hash).await;
-    poll_all(&server.engine).await;
-    assert_ne!(offer("hello", "192.0.2.1").await.session, second.session, "it is paid");
-    scene.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn who_asks_often_at_once_gets_one_offer() {
-    let scene = Scene::open().await;
-    let server = Arc::new(scene.server());
-    let mut asking = JoinSet::new();
-    for _ in 0..32 {
-        let server = server.clone();
-        asking.spawn(async move {
-            server.engine.sessions.offer_request(asked_from("192.0.2.1", "hello")).await.unwrap()
-        });
-    }
-    let offers = asking.join_all().await;
-    assert!(offers.iter().all(|offered| *offered == offers[0]));
-    scene.finish().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn those_whose_origin_is_not_known_are_not_taken_for_one() {
-    let scene = Scene::open().await;
-    let server = scene.server();
-    let [one, another] = [
-        server.engine.sessions.offer_request(asked("hello")).await.unwrap(),
-        server.engine.sessions.offer_request(asked("hello")).await.unwrap(),
-    ];
-    assert_ne!(one.invoice.payment_hash, another.invoice.payment_hash);
-    scene.finish().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_cannot_be_done_is_not_offered_and_what_is_offered_is_limited() {
-    let mut scene = Scene::open().await;
-    scene.settings.max_unpaid_per_origin = 2;
-    let server = scene.server();
-    let offer = async |request: &str| {
-        let new = NewPaidRequest { origin: Some(Origin::new("192.0.2.1")), ..asked(request) };
-        server.engine.sessions.offer_request(new).await
-    };
-    let unknown = NewPaidRequest { model: Some("gpt-9".to_owned()), ..asked("hello") };
-    let refused = server.engine.sessions.offer_request(unknown).await;
-    assert!(matches!(refused, Err(EngineError::Request(_))), "{refused:?}");
-    let too_much = NewPaidRequest { max_output_tokens: Some(u64::MAX), ..asked("hello") };
-    let refused = server.engine.sessions.offer_request(too_much).await;
-    assert!(matches!(refused, Err(EngineError::Request(_))), "{refused:?}");
-    scene.prices.set(None);
-    assert!(matches!(offer("hello").await, Err(EngineError::NoPrice(_))));
-    scene.prices.set(Some("100000"));
-    let first = offer("1").await.unwrap();
-    offer("2").await.unwrap();
-    assert!(matches!(offer("3").await, Err(EngineError::TooManyUnpaidOfYours { most: 2, .. })));
-    assert_eq!(offer("1").await.unwrap(), first, "no other is made");
-    scene.pay(first.invoice.payment_hash).await;
-    poll_all(&server.engine).await;
-    offer("3").await.unwrap();
-    scene.finish().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_slow_wallet_makes_nobody_wait_and_its_offer_is_found_later() {
-    let scene = Scene::open().await;
-    let server = scene.server();
-    server.power.cut_at(crate::scene::Op::Mint, 1, crate::scene::When::Before);
-    let refused = server.engine.sessions.offer_request(asked_from("192.0.2.1", "hello")).await;
-    assert!(matches!(refused, Err(EngineError::NoWallet)), "{refused:?}");
-    server.power.mend();
-    let offered = server.engine.sessions.offer_request(asked_from("192.0.2.1", "hello")).await.unwrap();
-    assert_eq!(
-        server.engine.sessions.offer_request(asked_from("192.0.2.1", "hello")).await.unwrap(),
-        offered
-    );
-    scene.finish().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_proof_that_is_none_says_what_is_wrong() {
-    let scene = Scene::open().await;
-    let server = scene.server();
-    let (paid, other) =
-        (Payment::of(&scene, &server, "hello").await, Payment::of(&scene, &server, "something else").await);
-    let token = server.engine.sessions.l402_token(&paid.offered).unwrap();
-    let wrong = |token: &str, preimage: Preimage| invalid(proven(&server, token, preimage)).to_string();
-    assert_eq!(
-        wrong(&token, other.preimage),
-        "wrong preimage: expected the preimage of the invoice that came with the macaroon"
-    );
-    let mut forged = token.clone();
-    let last = if forged.pop() == Some('A') { 'B' } else { 'A' };
-    forged.push(last);
-    assert!(wrong(&forged, paid.preimage).contains("macaroon"), "{}", wrong(&forged, paid.preimage));
-    let malformed = PresentedProof::L402("L402 abc".to_owned());
-    assert!(matches!(invalid(server.engine.sessions.proven(&malformed)), InvalidProof::Credential(_)));
-    // A macaroon of a session is no token, and a token opens no session.
-    assert!(server.engine.sessions.access(&token).is_err());
-    scene.finish().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_narrowed_token_buys_the_request_and_claims_nothing() {
-    let scene = Scene::open().await;
-    let server = scene.server();
-    let paid = Payment::of(&scene, &server, "hello").await;
-    let token = server.engine.sessions.l402_token(&paid.offered).unwrap();
-    let later = tithe_clock::Clock::now(scene.clock.as_ref()) + Duration::from_hours(1);
-    let narrowed = Macaroon::parse(&token).unwrap().narrow(&Caveat::expires(later)).unwrap().encode();
-    let handed_on = proven(&server, &narrowed, paid.preimage).unwrap();
-    assert_eq!(invalid(server.engine.sessions.payment(&handed_on).await), InvalidProof::Narrowed);
-    let claimed = server.engine.sessions.refund_payment(&handed_on, None).await;
-    assert_eq!(invalid(claimed), InvalidProof::Narrowed);
-    let handed_on = Payment { proof: handed_on, ..paid.clone() };
-    handed_on.redeem(&server, "hello").await.unwrap();
-    assert_eq!(paid.view(&server).await.state, PaymentState::Used);
-    paid.assert_whole(&scene, &server).await;
-    scene.finish().await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_request_that_always_fails_is_not_tried_for_ever() {
     let scene = Scene::open().await;
     let server = scene.server();
@@ -617,92 +498,6 @@ async fn a_request_that_always_fails_is_not_tried_for_ever() {
     let claimed = paid.claim(&server).await.unwrap();
     assert_eq!((claimed.state, claimed.refund.accrued), (PaymentState::Returned, claimed.price));
     paid.assert_whole(&scene, &server).await;
-    scene.finish().await;
-}
-
-fn challenge(server: &Server, offered: &OfferedRequest) -> Challenge {
-    let header = server.engine.sessions.payment_challenge(offered, "api.example").unwrap();
-    Challenge::parse_all(&header).remove(0)
-}
-
-fn charged(server: &Server, challenge: &Challenge, preimage: Preimage) -> Result<PaidRequest, EngineError> {
-    let mut bytes = [0; 32];
-    hex_of(&preimage.reveal(), &mut bytes);
-    server.engine.sessions.proven(&PresentedProof::Payment(challenge.answer_charge(&bytes)))
-}
-
-fn hex_of(digits: &str, bytes: &mut [u8; 32]) {
-    for (n, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&digits[2 * n..2 * n + 2], 16).unwrap();
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn both_schemes_prove_one_payment_and_buy_one_answer() {
-    let scene = Scene::open().await;
-    let server = scene.server();
-    let paid = Payment::of(&scene, &server, "hello").await;
-    let full = challenge(&server, &paid.offered);
-    assert_eq!((full.intent.as_str(), full.realm.as_str()), ("charge", "api.example"));
-    // Alby's client sends only these back.
-    let Challenge { id, intent, method, realm, request, expires, .. } = full.clone();
-    let echoed = Challenge { id, intent, method, realm, request, expires, ..Challenge::default() };
-    let proof = charged(&server, &echoed, paid.preimage).unwrap();
-    assert_eq!(proof.challenge_id(), Some(full.id.as_str()));
-    assert_eq!((proof.session, proof.payment_hash), (paid.proof.session, paid.proof.payment_hash));
-    let by_charge = Payment { proof, ..paid.clone() };
-    assert_eq!(refused(by_charge.redeem(&server, "hello!").await), PaidRequestError::AnotherRequest);
-    let answer = by_charge.redeem(&server, "hello").await.unwrap();
-    let again = paid.redeem(&server, "hello").await.unwrap();
-    assert_eq!((again.response, again.replayed, scene.backend.works()), (answer.response, true, 1));
-    assert_eq!(refused(by_charge.redeem(&server, "hello!").await), PaidRequestError::AnotherRequest);
-    // The challenge has expired; the payment has not.
-    scene.clock.advance(scene.settings.invoice_expiry * 2);
-    let late = charged(&scene.server(), &full, paid.preimage).unwrap();
-    assert!(Payment { proof: late, ..paid }.redeem(&server, "hello").await.unwrap().replayed);
-    scene.finish().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_challenge_that_was_altered_or_not_paid_proves_nothing() {
-    let scene = Scene::open().await;
-    let server = scene.server();
-    let (paid, other) =
-        (Payment::of(&scene, &server, "hello").await, Payment::of(&scene, &server, "something else").await);
-    let issued = challenge(&server, &paid.offered);
-    let unpaid = invalid(charged(&server, &issued, other.preimage));
-    assert_eq!(unpaid, InvalidProof::Challenge(Refused::Preimage));
-    let swapped = Challenge { request: challenge(&server, &other.offered).request, ..issued.clone() };
-    let altered = Challenge { realm: "other.example".to_owned(), ..issued };
-    for (wrong, preimage) in [(swapped, other.preimage), (altered, paid.preimage)] {
-        let unknown = invalid(charged(&server, &wrong, preimage));
-        assert_eq!(unknown, InvalidProof::Challenge(Refused::UnknownChallenge));
-    }
-    let malformed = PresentedProof::Payment("Payment e30".to_owned());
-    assert!(matches!(invalid(server.engine.sessions.proven(&malformed)), InvalidProof::PaymentCredential(_)));
-    scene.finish().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_token_that_was_narrowed_allows_no_more_than_it_says() {
-    let scene = Scene::open().await;
-    let server = scene.server();
-    let paid = Payment::of(&scene, &server, "hello").await;
-    let token: Macaroon = server.engine.sessions.l402_token(&paid.offered).unwrap().parse().unwrap();
-    let narrowed = |caveat: Caveat| token.narrow(&caveat).unwrap().encode_standard();
-    let now = tithe_clock::Clock::now(scene.clock.as_ref());
-    let expired = proven(&server, &narrowed(Caveat::expires(now)), paid.preimage);
-    assert_eq!(invalid(expired), InvalidProof::Expired);
-    let redeem = async |token: &str| {
-        let proof = proven(&server, token, paid.preimage).unwrap();
-        Payment { proof, ..paid.clone() }.redeem(&server, "hello").await
-    };
-    let other_model = redeem(&narrowed(Caveat::models(["sim-small"]).unwrap())).await;
-    assert!(matches!(&other_model, Err(EngineError::KeyModel { .. })), "{other_model:?}");
-    let too_little = redeem(&narrowed(Limit::Total(Msats::new(1).unwrap()).into())).await;
-    assert!(matches!(&too_little, Err(EngineError::KeyLimit(_))), "{too_little:?}");
-    assert_eq!(scene.backend.works(), 0);
-    redeem(&narrowed(Caveat::expires(now + Duration::from_secs(9)))).await.unwrap();
     scene.finish().await;
 }
 

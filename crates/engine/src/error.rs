@@ -3,6 +3,7 @@
 use crate::books::Refusal;
 use crate::committer::CommitError;
 use crate::error_chain::chain;
+use crate::sessions::PaymentSessionError;
 use crate::store::StoreError;
 use std::fmt;
 use std::time::Duration;
@@ -342,6 +343,9 @@ pub enum EngineError {
     /// A request that was paid for by itself is not done, or its payment not returned.
     #[error(transparent)]
     PaidRequest(#[from] PaidRequestError),
+    /// A session of the scheme `Payment` is not opened, used, topped up or closed.
+    #[error(transparent)]
+    PaymentSession(#[from] PaymentSessionError),
     /// A top-up of the session is unpaid.
     #[error("a top-up is waiting to be paid already: pay it, or wait until its invoice expires")]
     TopUpPending(Box<Invoice>),

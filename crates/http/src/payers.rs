@@ -147,7 +147,7 @@ pub(crate) async fn for_session<F: AnswerFormat>(
     let session = access.session;
     let unpaid = UnpaidRequest { payer: Payer::Known(session.0), hash: prompt.hash() };
     let least = state.engine.settings().session_payment_min;
-    let new = NewWork { id, access, prompt, model, max_output_tokens, client };
+    let new = NewWork { id, access, prompt, model, max_output_tokens, client, replenish: None };
     let sessions = state.engine.sessions.clone();
     let work = async move {
         let failure = match sessions.request(new, key, of_session).await {

@@ -22,6 +22,7 @@
 
 mod close;
 mod create;
+mod deposits;
 mod key_revoke;
 mod keys;
 mod macaroons;
@@ -56,6 +57,10 @@ mod webhook_secrets;
 mod webhooks;
 
 pub use create::{CreatedSession, NewSessionRequest, RenderSession};
+pub use deposits::{
+    ClosedPaymentSession, NewDeposit, OfferedDeposit, PaymentSessionAccess, PaymentSessionError, Replenish,
+    SessionCredential, TopUpOutcome,
+};
 pub use key_revoke::SessionKeyRevoke;
 pub use keys::SessionAccess;
 pub(crate) use macaroons::MacaroonKeys;

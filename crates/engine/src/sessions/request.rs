@@ -1,5 +1,6 @@
 //! Doing a request of a session: hold, evaluate, work, settle.
 
+use super::deposits::Replenish;
 use super::keys::SessionAccess;
 use super::request_begin::{SessionRequestBegin, SessionRequestBegun};
 use super::request_finish::{FinishedRequest, RenderRequest, RequestOutcome, SessionRequestFinish};
@@ -51,6 +52,8 @@ pub struct NewWork {
     pub max_output_tokens: Option<u64>,
     /// Who waits for the answer.
     pub client: Client,
+    /// Is asked for more when the balance is used up before the answer is; without it, the answer ends there.
+    pub replenish: Option<Arc<dyn Replenish>>,
 }
 
 /// A request that has begun.
@@ -144,7 +147,7 @@ impl Sessions {
         new: NewWork,
         mut idempotency: Option<IdempotencyRequest>,
     ) -> Result<Begun, EngineError> {
-        let NewWork { id, access, prompt, model, max_output_tokens, client } = new;
+        let NewWork { id, access, prompt, model, max_output_tokens, client, replenish: _ } = new;
         let terms = self.quotes.terms().await?;
         let models = access.models.as_ref();
         let (model, quotes) = self.quotes_of(models, &prompt, model.as_deref(), max_output_tokens, &terms)?;

@@ -70,6 +70,7 @@ async fn ask(scene: &Scene, server: &Server, session: SessionId, leaves: Option<
             sent,
             backend: Arc::default(),
         },
+        replenish: None,
     };
     let _answered_or_failed = server.engine.sessions.request(new, None, Arc::new(Plainly)).await;
     ended(scene, session, id).await

@@ -33,6 +33,7 @@ async fn a_session_that_was_paid_a_moment_ago_is_looked_up_at_the_wallet() {
             model: None,
             max_output_tokens: None,
             client: new.client,
+            replenish: None,
         };
         server.engine.sessions.request(new, None, Arc::new(Plainly)).await
     };

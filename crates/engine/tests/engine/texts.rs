@@ -46,6 +46,7 @@ async fn ask_of_session(server: &Server, session: SessionId) -> Result<KeyedResp
         model: None,
         max_output_tokens: None,
         client: new.client,
+        replenish: None,
     };
     server.engine.sessions.request(new, Some(key), Arc::new(Plainly)).await
 }

@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 use std::fmt;
 use std::time::Duration;
 use tithe_anthropic_messages::{ErrorBody, encode_error};
+use tithe_engine::sessions::PaymentSessionError;
 use tithe_engine::{EngineError, InvalidCredential, PaidRequestError, PaymentNeeded};
 use tithe_ledger::credits::CreditRefusal;
 use tithe_lightning::{Invoice, TestPaymentError};
@@ -346,6 +347,8 @@ impl From<EngineError> for Problem {
             EngineError::PaymentNeeded(needed) => return payment_needed(&failure, needed),
             EngineError::InvalidProof(_) => Code::InvalidPaymentProof,
             EngineError::PaidRequest(refused) => return paid_request(refused),
+            EngineError::PaymentSession(PaymentSessionError::NotArrived) => Code::PaymentPending,
+            EngineError::PaymentSession(_) => Code::PaymentEnded,
             EngineError::TooManyInstalls(limit) => {
                 return Self::new(Code::TooManyInstalls, failure.to_string())
                     .with_retry_after(limit.retry_after);

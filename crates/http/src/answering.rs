@@ -15,6 +15,7 @@ use tithe_chat::Delta;
 use tithe_engine::EngineError;
 use tithe_engine::idempotency::KeyedResponse;
 use tithe_engine::metered::{Client, Listener};
+use tithe_money::Msats;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -58,6 +59,9 @@ pub(crate) trait AnswerFormat: Send + 'static {
     /// What a stream says when there is nothing new; empty if it stays silent.
     fn keep_alive(&self) -> &'static [u8];
 
+    /// What a session was charged for an answer; `None` if it is none, or none was.
+    fn charged(&self, keyed: &KeyedResponse) -> Option<Msats>;
+
     /// Writes the end of the answer.
     fn end(&mut self, ended: Result<KeyedResponse, Problem>, out: &mut Vec<u8>);
 }
@@ -70,9 +74,32 @@ pub(crate) enum Answering {
     Stream(Stream),
 }
 
+/// What is sent of a stream.
+enum Piece {
+    /// A piece of the answer.
+    Answer(Delta),
+    /// A whole event that is no part of the answer.
+    Event(Bytes),
+}
+
+/// Sends events that are no part of the answer, between its pieces.
+pub(crate) struct Notices(mpsc::WeakUnboundedSender<Piece>);
+
+impl Notices {
+    /// Sends an event after what was generated so far, as long as the answer is not complete.
+    pub(crate) fn send(&self, event: String) {
+        if let Some(sender) = self.0.upgrade() {
+            // Nobody listens any more.
+            let _gone = sender.send(Piece::Event(event.into()));
+        }
+    }
+}
+
 /// What an answer is streamed from.
 pub(crate) struct Stream {
-    pieces: mpsc::UnboundedReceiver<Delta>,
+    pieces: mpsc::UnboundedReceiver<Piece>,
+    /// Weak, so that the pieces end when the work does.
+    notices: mpsc::WeakUnboundedSender<Piece>,
     sent: Arc<AtomicUsize>,
     begun: CancellationToken,
     gone: CancellationToken,
@@ -101,14 +128,16 @@ impl Answering {
         }
         let slot = payer.map(|payer| state.limits.stream(request, payer)).transpose()?.flatten();
         let (sender, pieces) = mpsc::unbounded_channel();
+        let notices = sender.downgrade();
         let listener: Listener = Arc::new(move |piece: &Delta| {
             if is_sent(piece) {
                 // Nobody listens any more.
-                let _gone = sender.send(piece.clone());
+                let _gone = sender.send(Piece::Answer(piece.clone()));
             }
         });
         let stream = Stream {
             pieces,
+            notices,
             sent: Arc::clone(&sent),
             begun: begun.clone(),
             gone: gone.clone(),
@@ -116,6 +145,14 @@ impl Answering {
             slot,
         };
         Ok((Self::Stream(stream), Client { listener: Some(listener), begun, gone, sent, backend }))
+    }
+
+    /// A way to send events that are no part of the answer; `None` if it is not streamed.
+    pub(crate) fn notices(&self) -> Option<Notices> {
+        match self {
+            Self::Whole => None,
+            Self::Stream(stream) => Some(Notices(stream.notices.clone())),
+        }
     }
 
     /// Does the work, and answers. The work goes on, and is charged, without its client; the client of a stream is charged for what
@@ -145,8 +182,9 @@ struct NothingYet;
 struct Sending<F> {
     format: F,
     working: Working,
-    pieces: mpsc::UnboundedReceiver<Delta>,
-    first: Option<Delta>,
+    pieces: mpsc::UnboundedReceiver<Piece>,
+    /// What has been received, and is sent next.
+    received: Option<Piece>,
     sent: Arc<AtomicUsize>,
 }
 
@@ -155,8 +193,8 @@ impl<F: AnswerFormat> Sending<F> {
     async fn next(mut self) -> (Bytes, Option<Self>) {
         let mut out = Vec::with_capacity(PIECE_ON_WIRE);
         loop {
-            let next = match self.first.take() {
-                Some(first) => Some(first),
+            let next = match self.received.take() {
+                Some(received) => Some(received),
                 None => match tokio::time::timeout(KEEP_ALIVE, self.pieces.recv()).await {
                     Ok(next) => next,
                     Err(_nothing_new) if self.format.keep_alive().is_empty() => continue,
@@ -165,9 +203,13 @@ impl<F: AnswerFormat> Sending<F> {
                     }
                 },
             };
-            let Some(next) = next else {
-                self.format.end(ended(self.working.await), &mut out);
-                return (out.into(), None);
+            let next = match next {
+                Some(Piece::Answer(next)) => next,
+                Some(Piece::Event(event)) => return (event, Some(self)),
+                None => {
+                    self.format.end(ended(self.working.await), &mut out);
+                    return (out.into(), None);
+                }
             };
             // What has come meanwhile goes with it.
             let mut bytes = next.written().len();
@@ -175,8 +217,16 @@ impl<F: AnswerFormat> Sending<F> {
             while bytes < PIECE_BYTES_MAX
                 && let Ok(more) = self.pieces.try_recv()
             {
-                bytes = bytes.saturating_add(more.written().len());
-                pieces.push(more);
+                match more {
+                    Piece::Answer(more) => {
+                        bytes = bytes.saturating_add(more.written().len());
+                        pieces.push(more);
+                    }
+                    event @ Piece::Event(_) => {
+                        self.received = Some(event);
+                        break;
+                    }
+                }
             }
             self.sent.fetch_add(bytes, Ordering::AcqRel);
             self.format.pieces(&pieces, &mut out);
@@ -194,7 +244,7 @@ impl Stream {
         mut working: Working,
         mut format: impl AnswerFormat,
     ) -> Result<HttpResponse, Problem> {
-        let Self { mut pieces, sent, begun, gone, backend, slot } = self;
+        let Self { mut pieces, notices: _, sent, begun, gone, backend, slot } = self;
         // If the client leaves, this is dropped.
         let leaving = gone.drop_guard();
         // Until somebody pays, the response may still be a 402.
@@ -216,7 +266,7 @@ impl Stream {
         };
         let mut response = event_stream();
         format.begin(&mut response, backend.get().map(|backend| &**backend));
-        let sending = Sending { format, working, pieces, first, sent };
+        let sending = Sending { format, working, pieces, received: first, sent };
         let events =
             futures_util::stream::unfold(Some(sending), |sending| async move { Some(sending?.next().await) });
         let held = (leaving, slot);

@@ -7,6 +7,7 @@ use crate::problem::{Code, Problem};
 use actix_web::http::header::HeaderValue;
 use tithe_engine::sessions::PresentedProof;
 use tithe_paywall::Macaroon;
+use tithe_paywall::payment::{Credential, Intent};
 
 /// What the identifier of a session's macaroon begins with.
 const SESSION: &[u8] = b"session:";
@@ -69,6 +70,13 @@ fn read(value: &HeaderValue) -> Result<PresentedProof, Problem> {
     let rest =
         rest.ok_or_else(|| invalid("invalid proof: expected L402 <token>:<preimage of 64 hex digits>"))?;
     Ok(PresentedProof::L402(format!("L402 {rest}")))
+}
+
+/// The credential, if a proof is one of a session of the scheme `Payment`. What cannot be read is none.
+pub(crate) fn of_session(proof: &PresentedProof) -> Option<&str> {
+    let PresentedProof::Payment(authorization) = proof else { return None };
+    let credential = Credential::parse(authorization).ok()?;
+    (credential.challenge().intent == Intent::Session.as_str()).then_some(authorization.as_str())
 }
 
 /// The problem of a wrong proof.

@@ -10,6 +10,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use tithe_chat::Delta;
 use tithe_engine::EngineError;
 use tithe_engine::idempotency::KeyedResponse;
+use tithe_money::Msats;
 use uuid::Uuid;
 
 static X_GENERATION_ID: HeaderName = HeaderName::from_static("x-generation-id");
@@ -144,6 +145,10 @@ impl AnswerFormat for AiAnswer {
 
     fn keep_alive(&self) -> &'static [u8] {
         self.wire.keep_alive()
+    }
+
+    fn charged(&self, keyed: &KeyedResponse) -> Option<Msats> {
+        Answered::read(&keyed.response).map(|answered| answered.charged)
     }
 
     fn end(&mut self, ended: Result<KeyedResponse, Problem>, out: &mut Vec<u8>) {

@@ -14,6 +14,7 @@ use tithe_engine::asks::{FinishedAsk, RenderAsk};
 use tithe_engine::idempotency::KeyedResponse;
 use tithe_engine::records::StoredResponse;
 use tithe_engine::sessions::{FinishedRequest, RenderRequest};
+use tithe_money::Msats;
 use tithe_sessions::RequestState;
 
 /// The format of plain answers: text only.
@@ -64,6 +65,18 @@ impl AnswerFormat for PlainAnswer {
 
     fn keep_alive(&self) -> &'static [u8] {
         b": still here\n\n"
+    }
+
+    fn charged(&self, keyed: &KeyedResponse) -> Option<Msats> {
+        /// What a session's answer says of its price.
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Charged {
+            debited_msats: Option<Msats>,
+        }
+        let is_answer = keyed.response.status == 200;
+        let charged = is_answer.then(|| serde_json::from_str::<Charged>(&keyed.response.body).ok());
+        charged.flatten()?.debited_msats
     }
 
     fn end(&mut self, ended: Result<KeyedResponse, Problem>, out: &mut Vec<u8>) {

@@ -20,6 +20,7 @@ mod openapi;
 mod paid_request;
 mod payers;
 mod payment_proof;
+mod payment_sessions;
 mod port;
 mod problem;
 mod public_url;

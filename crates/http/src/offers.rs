@@ -11,8 +11,9 @@ use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use tithe_engine::EngineError;
 use tithe_engine::jobs::Origin;
 use tithe_engine::metered::Prompt;
-use tithe_engine::sessions::{NewPaidRequest, OfferedRequest, Sessions};
+use tithe_engine::sessions::{NewDeposit, NewPaidRequest, OfferedDeposit, OfferedRequest, Sessions};
 use tithe_paywall::l402;
+use tithe_paywall::payment::{AcceptPayment, Intent};
 use tithe_trust::NostrPubkey;
 use tracing::Instrument;
 
@@ -29,6 +30,8 @@ pub(crate) struct Offering {
     max_output_tokens: Option<u64>,
     identity: Option<NostrPubkey>,
     origin: Option<Origin>,
+    /// What the client accepts of the scheme `Payment`, in its order.
+    intents: Vec<Intent>,
 }
 
 /// Where a request comes from, for the limits of one customer.
@@ -50,6 +53,7 @@ impl Offering {
             max_output_tokens: wanted.max_output_tokens,
             identity,
             origin: origin(state, request),
+            intents: accepted(request),
         }
     }
 
@@ -58,15 +62,25 @@ impl Offering {
         if !problem.is_offerable() {
             return problem;
         }
-        let Self { prompt, model, max_output_tokens, identity, origin } = self;
+        let Self { prompt, model, max_output_tokens, identity, origin, intents } = self;
         let digest = paid_for.digest();
-        let new = NewPaidRequest { prompt, model, max_output_tokens, digest, identity, origin };
+        let new =
+            NewPaidRequest { prompt, model, max_output_tokens, digest, identity, origin: origin.clone() };
         let sessions = state.engine.sessions.clone();
         // It is made although the client may leave: the next request of the same finds it.
         let making = state.runtime.spawn(async move { sessions.offer_request(new).await }.in_current_span());
         let made = making.await.unwrap_or(Err(EngineError::Internal));
-        let realm = state.public_urls.first().map_or(REALM, PublicUrl::host);
-        let challenged = made.and_then(|offered| challenges(&state.engine.sessions, &offered, realm));
+        // A deposit that nobody would pay is not made.
+        let deposit = match &made {
+            Ok(offered) if intents.contains(&Intent::Session) => {
+                let new = NewDeposit { unit: offered.price, identity, origin, digest };
+                deposit(state, new).await.ok().map(|(challenge, _)| challenge)
+            }
+            _ => None,
+        };
+        let challenged = made.and_then(|offered| {
+            challenges(&state.engine.sessions, &offered, realm(state), (&intents, deposit))
+        });
         match challenged {
             Ok((values, body)) => {
                 let challenged = values
@@ -79,18 +93,58 @@ impl Offering {
     }
 }
 
-/// The values of the `WWW-Authenticate` headers, in the order that clients depend on, and the body of the offer.
+/// What the client accepts of the scheme `Payment` (`draft-httpauth-payment-00`, "Client Payment Preferences"). L402 has no such header.
+fn accepted(request: &HttpRequest) -> Vec<Intent> {
+    let lines = request.headers().get_all("Accept-Payment").filter_map(|line| line.to_str().ok());
+    let lines: Vec<&str> = lines.collect();
+    let accepted = AcceptPayment::parse(&lines.join(","));
+    accepted.map_or_else(|_| Intent::ALL.to_vec(), |accepted| accepted.select(&Intent::ALL))
+}
+
+fn realm(state: &AppState) -> &str {
+    state.public_urls.first().map_or(REALM, PublicUrl::host)
+}
+
+/// A deposit for a session of the scheme `Payment`, and its challenge.
+async fn deposit(state: &AppState, new: NewDeposit) -> Result<(HeaderValue, OfferedDeposit), EngineError> {
+    let sessions = state.engine.sessions.clone();
+    let making = async move { sessions.offer_deposit(new).await };
+    let made = state.runtime.spawn(making.in_current_span()).await.unwrap_or(Err(EngineError::Internal))?;
+    let challenge = state.engine.sessions.session_challenge(&made, realm(state))?;
+    Ok((HeaderValue::try_from(challenge).map_err(|_| EngineError::Internal)?, made))
+}
+
+/// Adds the challenge of a session alone to a 402, and its invoice; or says why there is none.
+pub(crate) async fn add_deposit(problem: Problem, new: NewDeposit, state: &AppState) -> Problem {
+    match deposit(state, new).await {
+        Ok((challenge, made)) => problem.with_header(WWW_AUTHENTICATE, challenge).offering(&made.invoice),
+        Err(failure) => unavailable(problem, &failure),
+    }
+}
+
+/// The values of the `WWW-Authenticate` headers, in the order that clients depend on, and the body of the offer. Of the scheme `Payment`, the
+/// challenges of the accepted intents.
 fn challenges(
     sessions: &Sessions,
     offered: &OfferedRequest,
     realm: &str,
+    (intents, deposit): (&[Intent], Option<HeaderValue>),
 ) -> Result<(Vec<HeaderValue>, OfferBody), EngineError> {
     let token = sessions.l402_token(offered)?;
     let l402 = l402::challenges(&token, &offered.invoice.payment_request);
     let l402 = l402.map_err(|_| EngineError::Internal)?;
-    let payment = sessions.payment_challenge(offered, realm)?;
-    let values = l402.into_iter().chain([payment]).map(HeaderValue::try_from);
-    let values = values.collect::<Result<_, _>>().map_err(|_| EngineError::Internal)?;
+    let charge = HeaderValue::try_from(sessions.payment_challenge(offered, realm)?);
+    let charge = charge.map_err(|_| EngineError::Internal)?;
+    let values = l402.into_iter().map(HeaderValue::try_from);
+    let mut values: Vec<_> = values.collect::<Result<_, _>>().map_err(|_| EngineError::Internal)?;
+    for intent in intents {
+        match intent {
+            Intent::Charge => values.push(charge.clone()),
+            // A 402 has at least one challenge of the scheme (`draft-httpauth-payment-00`, "Status Codes").
+            Intent::Session if intents.len() == 1 => values.push(deposit.clone().unwrap_or(charge.clone())),
+            Intent::Session => values.extend(deposit.clone()),
+        }
+    }
     Ok((values, OfferBody::new(&offered.invoice, &token)?))
 }
 

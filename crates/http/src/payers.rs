@@ -7,6 +7,7 @@ use crate::limits::{Payer, UnpaidRequest};
 use crate::offers::{self, Offering};
 use crate::paid_request::{PaidBy, PaidFor};
 use crate::payment_proof;
+use crate::payment_sessions;
 use crate::problem::{self, Code, Problem};
 use crate::receipts;
 use crate::state::AppState;
@@ -23,7 +24,7 @@ use tithe_ledger::credits::InstallId;
 use tithe_trust::NostrPubkey;
 use uuid::Uuid;
 
-/// Has a request done for the first of these who pays: a session, a payment for this one request, the plan of an install, the pool.
+/// Has a request done for the first of these who pays: a session, of macaroons or of the scheme `Payment`; a payment for this one request, the plan of an install, the pool.
 /// Whatever credentials the request carries must all be valid. If nobody pays, an invoice is offered.
 pub(crate) async fn have_done<F: AnswerFormat>(
     state: &AppState,
@@ -47,6 +48,10 @@ pub(crate) async fn have_done<F: AnswerFormat>(
         return for_session(state, request, access, key, wanted).await;
     }
     if let Some(proof) = proof {
+        if let Some(authorization) = payment_proof::of_session(&proof) {
+            let presented = (authorization, install);
+            return payment_sessions::have_done(state, request, incoming, presented, wanted).await;
+        }
         return for_payment(state, request, incoming, (proof, install), wanted).await;
     }
     let hash = wanted.prompt.hash();
@@ -170,7 +175,10 @@ fn replayed<F: AnswerFormat>(wanted: Wanted<F>, keyed: KeyedResponse) -> HttpRes
 }
 
 /// Refuses a licence that was revoked, for a request that somebody else pays for.
-async fn check_licence(state: &AppState, install: Option<PresentedInstall>) -> Result<(), Problem> {
+pub(crate) async fn check_licence(
+    state: &AppState,
+    install: Option<PresentedInstall>,
+) -> Result<(), Problem> {
     let Some(install) = install.filter(|install| install.licence.is_some()) else { return Ok(()) };
     let credits = state.engine.credits.clone();
     state.run(async move { credits.balance(&install).await }).await.map(|_valid| ())

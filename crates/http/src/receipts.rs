@@ -30,13 +30,7 @@ pub(crate) async fn add_of_session(
     refund: Option<Refund>,
     response: &mut HttpResponse,
 ) {
-    write(
-        state,
-        credential.payment_hash(),
-        (credential.challenge_id().to_owned(), refund),
-        response,
-    )
-    .await;
+    write(state, credential.payment_hash(), (credential.challenge_id().to_owned(), refund), response).await;
 }
 
 /// Writes the receipt of a payment, and returns whether there is one.

@@ -27,6 +27,7 @@ use tithe_money::{Msats, Sats};
 use tithe_openai_chat::{ApiError, kind_of_status};
 use tithe_payouts::PayoutError;
 use tithe_paywall::LimitReached;
+use tithe_paywall::payment;
 use tithe_sessions::{SessionError, SessionId, StateName};
 use utoipa::ToSchema;
 
@@ -118,6 +119,20 @@ impl Problem {
     pub(crate) fn if_unpaid(mut self, request: UnpaidRequest) -> Self {
         self.unpaid = (self.status() == 402).then(|| Box::new(request));
         self
+    }
+
+    /// What the request needs, in whole sats, if the problem says it.
+    pub(crate) fn required(&self) -> Option<Sats> {
+        let required = self.extensions.get("requiredSats").and_then(Value::as_u64)?;
+        Sats::new(required).ok().filter(|sats| *sats >= Sats::ONE)
+    }
+
+    /// Says how a session of the scheme `Payment` that lacks balance is topped up: on the path of the request.
+    pub(crate) fn about_payment_session(mut self, path: &str) -> Self {
+        let lacking = self.extensions.get(TOP_UP).and_then(|top_up| top_up.get("amountSats")).cloned();
+        let top_up = json!({ "method": "GET", "path": path, "amountSats": lacking });
+        self.extensions.insert(TOP_UP.to_owned(), top_up);
+        self.with_extension(DRAFT_PROBLEM, payment::Problem::InsufficientBalance.uri())
     }
 
     /// Says more precisely what is wrong.
@@ -347,8 +362,7 @@ impl From<EngineError> for Problem {
             EngineError::PaymentNeeded(needed) => return payment_needed(&failure, needed),
             EngineError::InvalidProof(_) => Code::InvalidPaymentProof,
             EngineError::PaidRequest(refused) => return paid_request(refused),
-            EngineError::PaymentSession(PaymentSessionError::NotArrived) => Code::PaymentPending,
-            EngineError::PaymentSession(_) => Code::PaymentEnded,
+            EngineError::PaymentSession(refused) => return payment_session(refused),
             EngineError::TooManyInstalls(limit) => {
                 return Self::new(Code::TooManyInstalls, failure.to_string())
                     .with_retry_after(limit.retry_after);
@@ -429,6 +443,32 @@ fn paid_request(refused: &PaidRequestError) -> Problem {
     };
     Problem::new(code, refused.to_string()).with_extension(REASON, reason).with_extension("balanceSats", 0)
 }
+
+/// Why a session of the scheme `Payment` is not opened, used, topped up or closed.
+fn payment_session(refused: &PaymentSessionError) -> Problem {
+    let reason = match refused {
+        PaymentSessionError::NotArrived => return Problem::new(Code::PaymentPending, refused.to_string()),
+        PaymentSessionError::NotOffered => return Problem::new(Code::NotOffered, refused.to_string()),
+        // The deposit was paid, and can still be opened: no other is offered.
+        PaymentSessionError::ReturnInvoice(_) => {
+            let uri = payment::Problem::InvalidReturnInvoice.uri();
+            return Problem::field("payload.returnInvoice", refused).with_extension(DRAFT_PROBLEM, uri);
+        }
+        PaymentSessionError::NotFound | PaymentSessionError::NotOpened => "session_not_found",
+        PaymentSessionError::ChallengeExpired => "expired",
+        PaymentSessionError::UsedForAnotherRequest => "another_request",
+        _ => "session_closed",
+    };
+    let problem = Problem::new(Code::PaymentEnded, refused.to_string()).with_extension(REASON, reason);
+    let problem = problem.with_extension("balanceSats", 0);
+    refused
+        .problem()
+        .iter()
+        .fold(problem, |problem, of_draft| problem.with_extension(DRAFT_PROBLEM, of_draft.uri()))
+}
+
+/// The name of the field with the problem type of the drafts of the scheme `Payment`, a URI. `type` is Tithe's own, or the API's.
+const DRAFT_PROBLEM: &str = "problem";
 
 /// The name of the field that says why nobody pays.
 const REASON: &str = "reason";

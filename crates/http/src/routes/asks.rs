@@ -3,6 +3,7 @@
 use super::plain_answer::{PlainAnswer, PlainReply, wants_stream};
 use crate::credentials::Incoming;
 use crate::payers::{self};
+use crate::payment_sessions;
 use crate::problem::{Problem, ProblemBody};
 use crate::state::AppState;
 use crate::wanted::Wanted;
@@ -70,6 +71,9 @@ pub(crate) async fn ask(
 }
 
 async fn answer(state: &AppState, request: &HttpRequest, payload: Payload) -> Result<HttpResponse, Problem> {
+    if let Some(response) = payment_sessions::managed(state, request).await? {
+        return Ok(response);
+    }
     let bytes = body::read(request, payload).await?;
     let AskBody { request: text, model, max_output_tokens, nostr_token } = body::json(&bytes)?;
     let key = idempotency::read(request, &bytes, state.engine.settings())?;

@@ -2,6 +2,7 @@
 
 use crate::ai::{EmbeddingsWire, have_embedded};
 use crate::body::{self, AI_LIMIT};
+use crate::payment_sessions;
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
 use actix_web::web::{Data, Payload};
@@ -47,6 +48,9 @@ pub(crate) async fn create(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
+    if let Some(response) = payment_sessions::managed(&state, &request).await? {
+        return Ok(response);
+    }
     let bytes = body::read_up_to(AI_LIMIT, &request, payload).await?;
     let EmbeddingsRequest { model, task, format } = EmbeddingsRequest::decode(&bytes).map_err(invalid)?;
     let wire = Box::new(EmbeddingsWire::new(model.clone(), format));

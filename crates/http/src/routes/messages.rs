@@ -3,6 +3,7 @@
 use crate::ai::{Asked, MessagesWire, have_answered};
 use crate::body::{self, AI_LIMIT};
 use crate::paid_request::anthropic_headers;
+use crate::payment_sessions;
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
 use actix_web::web::{Data, Payload};
@@ -50,6 +51,9 @@ pub(crate) async fn create(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
+    if let Some(response) = payment_sessions::managed(&state, &request).await? {
+        return Ok(response);
+    }
     let bytes = body::read_up_to(AI_LIMIT, &request, payload).await?;
     let MessagesRequest { model, chat, stream, .. } =
         MessagesRequest::decode(&bytes, headers(&request)).map_err(invalid)?;

@@ -30,9 +30,12 @@ pub(crate) mod session_work;
 pub(crate) mod sessions;
 pub(crate) mod solvency;
 
+use crate::paid_request;
+use crate::payment_sessions;
 use crate::problem::{Code, Problem};
+use crate::state::AppState;
 use crate::telemetry::RoutePattern;
-use actix_web::web::{self, ServiceConfig};
+use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder, Route, guard};
 use tithe_engine::EngineError;
 use tithe_engine::log::chain;
@@ -219,12 +222,21 @@ impl Resources {
 
     /// Requests with methods that a path does not have get a problem response.
     fn register(self, config: &mut ServiceConfig) {
-        for PathRoutes { resource, mut allowed, .. } in self.0 {
+        for PathRoutes { path, resource, mut allowed } in self.0 {
+            let is_metered = paid_request::PATHS.contains(&path.as_str());
+            if is_metered {
+                allowed.extend(["GET", "HEAD"]);
+            }
             allowed.sort_unstable();
             let allowed = allowed.join(", ");
-            let other = move |request: HttpRequest| {
-                let problem = Problem::method(request.method().as_str(), &allowed);
-                async move { Err::<HttpResponse, _>(problem) }
+            let other = move |state: Data<AppState>, request: HttpRequest| {
+                let allowed = allowed.clone();
+                async move {
+                    if is_metered {
+                        return payment_sessions::without_body(&state, &request, &allowed).await;
+                    }
+                    Err::<HttpResponse, _>(Problem::method(request.method().as_str(), &allowed))
+                }
             };
             config.service(resource.default_service(web::to(other)));
         }

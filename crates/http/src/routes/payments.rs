@@ -10,8 +10,9 @@ use crate::state::AppState;
 use crate::wire::{DestinationBody, PaymentBody};
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use tithe_engine::sessions::PaidRequest;
+use tithe_engine::sessions::{PaidRequest, SessionCredential};
 use tithe_lightning::PaymentHash;
+use tithe_paywall::payment::SessionAction;
 
 /// Read a payment for one request
 ///
@@ -36,7 +37,13 @@ pub(crate) async fn read(
     let hash = payment_hash(&hash)?;
     let paid = proven(&state, Incoming::without_body(&request)?, hash)?;
     let sessions = state.engine.sessions.clone();
-    let payment = state.run(async move { sessions.payment(&paid).await }).await?;
+    let reading = async move {
+        match paid {
+            Claim::Request(paid) => sessions.payment(&paid).await,
+            Claim::Deposit(credential) => sessions.deposit(&credential).await,
+        }
+    };
+    let payment = state.run(reading).await?;
     Ok(private(200, &PaymentBody::from(&payment)))
 }
 
@@ -70,22 +77,49 @@ pub(crate) async fn refund(
     let hash = payment_hash(&hash)?;
     let paid = proven(&state, Incoming::with_body(&request, &bytes, None)?, hash)?;
     let sessions = state.engine.sessions.clone();
-    let claiming = async move { sessions.refund_payment(&paid, destination).await };
+    let claiming = async move {
+        match paid {
+            Claim::Request(paid) => sessions.refund_payment(&paid, destination).await,
+            Claim::Deposit(credential) => sessions.refund_deposit(&credential, destination).await,
+        }
+    };
     Ok(private(202, &PaymentBody::from(&state.run_change(claiming).await?)))
 }
 
+/// What claims a payment: the challenge that it was paid for, which never travels over Lightning, with its preimage.
+enum Claim {
+    /// The payment was for one request.
+    Request(PaidRequest),
+    /// The payment was a deposit: the credential opens its session.
+    Deposit(SessionCredential),
+}
+
 /// The proof that a request presents, of the payment that its path names.
-fn proven(state: &AppState, incoming: Incoming<'_>, hash: PaymentHash) -> Result<PaidRequest, Problem> {
+fn proven(state: &AppState, incoming: Incoming<'_>, hash: PaymentHash) -> Result<Claim, Problem> {
     let incoming = incoming.with_proofs();
     // Other credentials beside it must be valid.
     incoming.identify(state)?;
     let missing = "missing proof: expected Authorization: L402 <token>:<preimage>, or Payment <credential>, as for the request itself";
     let proof = incoming.proof()?.ok_or_else(|| payment_proof::invalid(missing))?;
-    let paid = state.engine.sessions.proven(&proof)?;
-    if paid.payment_hash == hash {
-        return Ok(paid);
+    let (claim, of) = match payment_proof::of_session(&proof) {
+        Some(authorization) => {
+            let credential = state.engine.sessions.session_credential(authorization)?;
+            if !matches!(credential.action(), SessionAction::Open { .. }) {
+                let detail = "wrong credential: expected the one that opens the session of the deposit";
+                return Err(payment_proof::invalid(detail));
+            }
+            let of = credential.payment_hash();
+            (Claim::Deposit(credential), of)
+        }
+        None => {
+            let paid = state.engine.sessions.proven(&proof)?;
+            let of = paid.payment_hash;
+            (Claim::Request(paid), of)
+        }
+    };
+    if of == hash {
+        return Ok(claim);
     }
-    let detail =
-        format!("proof of another payment: expected {hash}, as in the path, got {}", paid.payment_hash);
+    let detail = format!("proof of another payment: expected {hash}, as in the path, got {of}");
     Err(payment_proof::invalid(detail))
 }

@@ -2,6 +2,7 @@
 
 use crate::ai::{Asked, ResponsesWire, have_answered};
 use crate::body::{self, AI_LIMIT};
+use crate::payment_sessions;
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
 use actix_web::web::{Data, Payload};
@@ -45,6 +46,9 @@ pub(crate) async fn create(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
+    if let Some(response) = payment_sessions::managed(&state, &request).await? {
+        return Ok(response);
+    }
     let bytes = body::read_up_to(AI_LIMIT, &request, payload).await?;
     let read = ResponsesRequest::decode(&bytes).map_err(invalid)?;
     let (model, chat, is_stream) = (read.model.clone(), read.chat.clone(), read.stream);

@@ -28,7 +28,7 @@ pub(crate) use job::{
     CreatedJobBody, DeltaBody, JobBody, JobEventBody, JobListBody, JobSummaryBody, NewJobBody,
 };
 pub(crate) use model::{ModelBody, ModelListBody};
-pub(crate) use payment::{NoOfferBody, OfferBody, PaymentBody};
+pub(crate) use payment::{NoOfferBody, OfferBody, PaymentBody, SessionClosedBody, SessionToppedUpBody};
 pub(crate) use pool::{PoolBody, PoolSummaryBody};
 pub(crate) use receipt::{ReceiptBody, SignedReceiptBody};
 pub(crate) use refund::{CloseSessionBody, DestinationBody, RefundBody, RefundRequestedBody};

@@ -4,7 +4,7 @@ use super::vocabulary::PaymentStateName;
 use super::{InvoiceBody, RefundBody};
 use serde::Serialize;
 use tithe_clock::Timestamp;
-use tithe_engine::sessions::{PaymentState, PaymentView};
+use tithe_engine::sessions::{ClosedPaymentSession, PaymentState, PaymentView};
 use tithe_lightning::{Invoice, PaymentHash};
 use tithe_money::MoneyError;
 use utoipa::ToSchema;
@@ -103,6 +103,41 @@ impl From<&PaymentView> for PaymentBody {
             request_id: payment.request.map(|request| request.to_string()),
             expires_at: is_open.then_some(payment.expires_at),
             refund: RefundBody::from(&payment.refund),
+        }
+    }
+}
+
+/// The response to a `topUp` of a session of the scheme `Payment` (`draft-lightning-session-00`, "Top-Up").
+#[derive(Debug, Serialize)]
+pub(crate) struct SessionToppedUpBody {
+    status: &'static str,
+}
+
+impl SessionToppedUpBody {
+    /// The only such response.
+    pub(crate) const OK: Self = Self { status: "ok" };
+}
+
+/// The response to the `close` of a session of the scheme `Payment` (`draft-lightning-session-00`, "Close").
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SessionClosedBody {
+    status: &'static str,
+    /// What was left, in sats.
+    refund_sats: u64,
+    refund_status: &'static str,
+    /// Whether it may still be paid, although it is called failed: the draft has no word for a payment in flight.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    refund_pending: bool,
+}
+
+impl From<&ClosedPaymentSession> for SessionClosedBody {
+    fn from(closed: &ClosedPaymentSession) -> Self {
+        Self {
+            status: "closed",
+            refund_sats: closed.refund.get(),
+            refund_status: closed.status.as_str(),
+            refund_pending: closed.is_pending,
         }
     }
 }

@@ -1,0 +1,38 @@
+//! `GET` and `HEAD` on the metered routes. Clients of sessions ask for a challenge this way, top up and close: they have no request to be done.
+
+use super::manage::{challenged, managed};
+use crate::credentials::Incoming;
+use crate::limits::{Payer, UnpaidRequest};
+use crate::problem::{Code, Problem};
+use crate::state::AppState;
+use actix_web::http::Method;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{HttpRequest, HttpResponse};
+use tithe_free_tier::RequestHash;
+
+/// Answers a request whose method is not that of the route, which has the `allowed` ones.
+pub(crate) async fn without_body(
+    state: &AppState,
+    request: &HttpRequest,
+    allowed: &str,
+) -> Result<HttpResponse, Problem> {
+    let wrong_method = || Problem::method(request.method().as_str(), allowed);
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Err(wrong_method());
+    }
+    if let Some(response) = managed(state, request).await? {
+        return Ok(response);
+    }
+    // Whoever pays has a request to be done.
+    if request.headers().contains_key(AUTHORIZATION) {
+        return Err(wrong_method());
+    }
+    Incoming::without_body(request)?.identify(state)?;
+    state.refuse_while_draining()?;
+    let detail =
+        "payment required: expected POST with a request, or a credential that tops a session up or closes it";
+    let offered = challenged(state, request, Problem::new(Code::PaymentRequired, detail)).await;
+    let payer = Payer::Unknown(state.limits.client(request));
+    let hash = RequestHash::of(&format!("{} {}", request.method(), request.uri()));
+    Err(offered.if_unpaid(UnpaidRequest { payer, hash }).private())
+}

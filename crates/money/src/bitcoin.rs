@@ -133,6 +133,8 @@ pub struct Sats(u64);
 impl Sats {
     /// No money.
     pub const ZERO: Self = Self(0);
+    /// The least that an invoice of whole sats can be for.
+    pub const ONE: Self = Self(1);
     /// All the bitcoin there can be: 21 million BTC.
     pub const MAX: Self = Self(Msats::MAX.0 / MSATS_PER_SAT);
 

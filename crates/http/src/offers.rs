@@ -106,7 +106,13 @@ fn realm(state: &AppState) -> &str {
 }
 
 /// A deposit for a session of the scheme `Payment`, and its challenge.
-async fn deposit(state: &AppState, new: NewDeposit) -> Result<(HeaderValue, OfferedDeposit), EngineError> {
+///
+/// # Errors
+/// [`EngineError::PaymentSession`] if the server has no such sessions; others: there is none now.
+pub(crate) async fn deposit(
+    state: &AppState,
+    new: NewDeposit,
+) -> Result<(HeaderValue, OfferedDeposit), EngineError> {
     let sessions = state.engine.sessions.clone();
     let making = async move { sessions.offer_deposit(new).await };
     let made = state.runtime.spawn(making.in_current_span()).await.unwrap_or(Err(EngineError::Internal))?;
@@ -116,7 +122,15 @@ async fn deposit(state: &AppState, new: NewDeposit) -> Result<(HeaderValue, Offe
 
 /// Adds the challenge of a session alone to a 402, and its invoice; or says why there is none.
 pub(crate) async fn add_deposit(problem: Problem, new: NewDeposit, state: &AppState) -> Problem {
-    match deposit(state, new).await {
+    with_deposit(problem, deposit(state, new).await)
+}
+
+/// As [`add_deposit`], with a deposit that was made, or not.
+pub(crate) fn with_deposit(
+    problem: Problem,
+    made: Result<(HeaderValue, OfferedDeposit), EngineError>,
+) -> Problem {
+    match made {
         Ok((challenge, made)) => problem.with_header(WWW_AUTHENTICATE, challenge).offering(&made.invoice),
         Err(failure) => unavailable(problem, &failure),
     }

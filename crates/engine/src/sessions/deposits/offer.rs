@@ -1,5 +1,6 @@
 //! Offering a session for a deposit.
 
+use super::PaymentSessionError;
 use crate::admission::Origin;
 use crate::error::EngineError;
 use crate::sessions::Sessions;
@@ -48,6 +49,6 @@ impl Sessions {
     /// invoice, or takes too long; [`EngineError::TooManyUnpaid`], [`EngineError::TooManyUnpaidOfYours`]: there is no offer now.
     pub async fn offer_deposit(self: &Arc<Self>, new: NewDeposit) -> Result<OfferedDeposit, EngineError> {
         let _new = new;
-        todo!()
+        Err(PaymentSessionError::NotOffered.into())
     }
 }

@@ -1,6 +1,6 @@
 //! Opening sessions of the scheme `Payment`, and requests that are paid from them.
 
-use super::SessionCredential;
+use super::{PaymentSessionError, SessionCredential};
 use crate::error::EngineError;
 use crate::records::{IdempotencyId, IdempotencyRequest, KeyOrigin};
 use crate::sessions::{SessionAccess, Sessions};
@@ -27,7 +27,7 @@ impl Sessions {
         credential: &SessionCredential,
     ) -> Result<PaymentSessionAccess, EngineError> {
         let _credential = credential;
-        todo!()
+        Err(PaymentSessionError::NotOffered.into())
     }
 
     /// The open session that a request is paid from. Whether it is active, and has enough, is decided when the request begins.
@@ -36,7 +36,7 @@ impl Sessions {
     /// [`EngineError::PaymentSession`].
     pub async fn bearer(&self, credential: &SessionCredential) -> Result<PaymentSessionAccess, EngineError> {
         let _credential = credential;
-        todo!()
+        Err(PaymentSessionError::NotOffered.into())
     }
 
     /// The idempotency key of the request that comes with a credential (`draft-lightning-session-00`, "Idempotency"): a challenge is used for

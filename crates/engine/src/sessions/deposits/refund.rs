@@ -1,6 +1,6 @@
 //! What became of a deposit, and how it is claimed: with the challenge that it was paid for, which never travels over Lightning.
 
-use super::SessionCredential;
+use super::{PaymentSessionError, SessionCredential};
 use crate::error::EngineError;
 use crate::sessions::{PaymentView, Sessions};
 use tithe_payouts::Destination;
@@ -13,7 +13,7 @@ impl Sessions {
     /// [`EngineError::NotFound`], [`EngineError::Busy`].
     pub async fn deposit(&self, credential: &SessionCredential) -> Result<PaymentView, EngineError> {
         let _credential = credential;
-        todo!()
+        Err(PaymentSessionError::NotOffered.into())
     }
 
     /// Claims what is left of a deposit: it is paid to this destination, unless a payment of it is in flight. A session that is open is
@@ -28,6 +28,6 @@ impl Sessions {
         destination: Option<Destination>,
     ) -> Result<PaymentView, EngineError> {
         let _claim = (credential, destination);
-        todo!()
+        Err(PaymentSessionError::NotOffered.into())
     }
 }

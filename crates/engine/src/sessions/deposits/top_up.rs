@@ -1,6 +1,6 @@
 //! Topping sessions of the scheme `Payment` up.
 
-use super::SessionCredential;
+use super::{PaymentSessionError, SessionCredential};
 use crate::error::EngineError;
 use crate::sessions::Sessions;
 
@@ -23,6 +23,6 @@ impl Sessions {
         credential: &SessionCredential,
     ) -> Result<TopUpOutcome, EngineError> {
         let _credential = credential;
-        todo!()
+        Err(PaymentSessionError::NotOffered.into())
     }
 }

@@ -91,8 +91,15 @@ pub struct Settings {
     pub session_minimum: Sats,
     /// How long a session may be unused before it ends and is refunded.
     pub session_idle: Duration,
-    /// How long a paid request may be unused before its payment is refunded. Until then the proof of the payment can be presented.
+    /// How long a paid request, or a deposit that is not opened, may be unused before its payment is refunded. Until then the proof of the
+    /// payment can be presented.
     pub paid_request_idle: Duration,
+    /// How long an open session of the scheme `Payment` may be unused before it ends and is refunded. Clients are told. A deposit that is not
+    /// opened can be for [`Settings::paid_request_idle`].
+    pub payment_session_idle: Duration,
+    /// The deposit of a session of the scheme `Payment`; zero means 20 times the price of the request that it is offered for. It is at least
+    /// [`Settings::session_payment_min`] and at most [`Settings::session_payment_max`].
+    pub payment_session_deposit: Sats,
     /// The most output that a paid request is priced for, in tokens, if it says nothing itself; at most its model's.
     pub paid_request_output_tokens: u64,
     /// The nodes that are sold, with their prices. Without any, none are.
@@ -211,6 +218,8 @@ impl Default for Settings {
             session_minimum: Sats::new(1).unwrap_or(Sats::ZERO),
             session_idle: Duration::from_hours(30 * 24),
             paid_request_idle: Duration::from_hours(24),
+            payment_session_idle: Duration::from_hours(1),
+            payment_session_deposit: Sats::ZERO,
             paid_request_output_tokens: 4_096,
             bootstrap_plans: Vec::new(),
             provision_timeout: Duration::from_mins(30),
@@ -241,7 +250,8 @@ impl Settings {
     pub(crate) const fn idle_of(&self, kind: SessionKindName) -> Duration {
         match kind {
             SessionKindName::Prepaid => self.session_idle,
-            SessionKindName::OneRequest => self.paid_request_idle,
+            SessionKindName::OneRequest | SessionKindName::Deposit => self.paid_request_idle,
+            SessionKindName::Payment => self.payment_session_idle,
         }
     }
 

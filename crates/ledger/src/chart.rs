@@ -117,6 +117,7 @@ impl Default for Chart {
             .allow_customer(AccountKind::Job)
             .allow(TransferKind::Deposit, AccountKind::Wallet, AccountKind::Session)
             .allow(TransferKind::TopUp, AccountKind::Wallet, AccountKind::Session)
+            .allow(TransferKind::DepositMoved, AccountKind::Session, AccountKind::Session)
             .allow_customer(AccountKind::Session)
             .allow(TransferKind::BootstrapPayment, AccountKind::Wallet, AccountKind::Bootstrap)
             .allow_customer(AccountKind::Bootstrap)

@@ -30,6 +30,7 @@ impl Vocabulary for KindNames {
         "job_payment",
         "deposit",
         "top_up",
+        "deposit_moved",
         "bootstrap_payment",
         "charge",
         "refund_accrued",

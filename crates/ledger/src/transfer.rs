@@ -19,6 +19,8 @@ pub enum TransferKind {
     Deposit,
     /// A customer paid a top-up of a session: `wallet → session`.
     TopUp,
+    /// A deposit that was paid for a session of its own tops another one up: `session → session`.
+    DepositMoved,
     /// A customer paid for a node: `wallet → bootstrap`.
     BootstrapPayment,
     /// Work was charged: from the customer's account to `revenue`, minus the pool's share.
@@ -59,10 +61,11 @@ pub enum TransferKind {
 
 impl TransferKind {
     /// The kinds that Tithe uses itself.
-    pub const BUILT_IN: [Self; 20] = [
+    pub const BUILT_IN: [Self; 21] = [
         Self::JobPayment,
         Self::Deposit,
         Self::TopUp,
+        Self::DepositMoved,
         Self::BootstrapPayment,
         Self::Charge,
         Self::RefundAccrued,
@@ -89,6 +92,7 @@ impl TransferKind {
             Self::JobPayment => "job_payment",
             Self::Deposit => "deposit",
             Self::TopUp => "top_up",
+            Self::DepositMoved => "deposit_moved",
             Self::BootstrapPayment => "bootstrap_payment",
             Self::Charge => "charge",
             Self::RefundAccrued => "refund_accrued",

@@ -143,7 +143,7 @@ impl Bolt11 {
         self.network
     }
 
-    /// The amount; `None` when the payer chooses.
+    /// The amount; `None` when the payer chooses, which some wallets write as an amount of 0.
     #[must_use]
     pub const fn amount(&self) -> Option<Msats> {
         self.amount
@@ -212,7 +212,8 @@ impl TryFrom<&Bolt11Invoice> for Bolt11 {
             .amount_milli_satoshis()
             .map(Msats::new)
             .transpose()
-            .map_err(|_| Bolt11Error::OutOfRange)?;
+            .map_err(|_| Bolt11Error::OutOfRange)?
+            .filter(|amount| !amount.is_zero());
         let time = |since_epoch: Duration| {
             i64::try_from(since_epoch.as_micros())
                 .ok()

@@ -194,6 +194,18 @@ impl Obligation {
         }
     }
 
+    /// What is due is paid to an invoice that the customer named in advance, which must have no amount. The same obligation if there is
+    /// another destination already, nothing is due, or the invoice was paid: it can be paid once. Whether it has expired is checked when
+    /// it is paid.
+    #[must_use]
+    pub fn direct_to_return_invoice(&self, request: Bolt11, now: Timestamp) -> Self {
+        let is_used = self.payment_hash() == Some(request.payment_hash());
+        if self.destination.is_some() || self.due.is_zero() || is_used || request.amount().is_some() {
+            return self.clone();
+        }
+        self.directed(Destination::Invoice(Box::new(request)), now)
+    }
+
     fn directed(&self, destination: Destination, now: Timestamp) -> Self {
         Self {
             destination: Some(destination),

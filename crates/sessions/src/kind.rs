@@ -1,5 +1,6 @@
 //! What a session pays for.
 
+use crate::SessionId;
 use std::fmt;
 use std::str::FromStr;
 use tithe_paywall::RequestDigest;
@@ -15,6 +16,19 @@ pub enum SessionKind {
     Prepaid,
     /// One request, of which the deposit is the price.
     OneRequest(Box<OneRequest>),
+    /// Requests of whoever knows the preimage of the deposit, once that is opened (`draft-lightning-session-00`).
+    Payment(Box<PaymentSession>),
+}
+
+/// A session of the scheme `Payment`: a deposit that somebody may open as a session, or top another one up with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct PaymentSession {
+    /// The invoice that what is left is paid to (BOLT11, without an amount), set once, by whoever opens the session. `None`: the deposit
+    /// is not opened, and pays for nothing.
+    pub return_invoice: Option<String>,
+    /// The session that the deposit was paid in for, instead of being opened: it has the balance, unless it had ended before.
+    pub topped_up: Option<SessionId>,
 }
 
 /// The request that a session of one request pays for, and what its price was computed from.
@@ -46,31 +60,52 @@ impl SessionKind {
         match self {
             Self::Prepaid => SessionKindName::Prepaid,
             Self::OneRequest(_) => SessionKindName::OneRequest,
+            Self::Payment(payment) if payment.return_invoice.is_none() => SessionKindName::Deposit,
+            Self::Payment(_) => SessionKindName::Payment,
         }
     }
 
-    /// The one request that is paid for; `None` if the session is prepaid.
+    /// The one request that is paid for; `None` if the session pays for many.
     #[must_use]
     pub fn one_request(&self) -> Option<&OneRequest> {
         match self {
-            Self::Prepaid => None,
+            Self::Prepaid | Self::Payment(_) => None,
             Self::OneRequest(one) => Some(one),
         }
     }
+
+    /// The session of the scheme `Payment`; `None` if it is of another kind.
+    #[must_use]
+    pub fn payment(&self) -> Option<&PaymentSession> {
+        match self {
+            Self::Prepaid | Self::OneRequest(_) => None,
+            Self::Payment(payment) => Some(payment),
+        }
+    }
+
+    /// The invoice that what is left is paid to, of an opened session of the scheme `Payment`.
+    #[must_use]
+    pub fn return_invoice(&self) -> Option<&str> {
+        self.payment()?.return_invoice.as_deref()
+    }
 }
 
-/// The name of a kind of sessions, as used by the stores.
+/// The name of a kind of sessions, as used by the stores. Each ends by itself after a time of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SessionKindName {
     /// Requests of the owner's choice.
     Prepaid,
     /// One request.
     OneRequest,
+    /// A deposit of the scheme `Payment` that is not opened.
+    Deposit,
+    /// An opened session of the scheme `Payment`.
+    Payment,
 }
 
 impl SessionKindName {
     /// All names.
-    pub const ALL: [Self; 2] = [Self::Prepaid, Self::OneRequest];
+    pub const ALL: [Self; 4] = [Self::Prepaid, Self::OneRequest, Self::Deposit, Self::Payment];
 
     /// The name as text.
     #[must_use]
@@ -78,6 +113,8 @@ impl SessionKindName {
         match self {
             Self::Prepaid => "prepaid",
             Self::OneRequest => "one_request",
+            Self::Deposit => "deposit",
+            Self::Payment => "payment",
         }
     }
 }

@@ -12,6 +12,7 @@
 //!
 //! `serde` serializes everything that is stored; `ports` has the repository port (`async-trait`). Neither is on by default.
 
+mod deposit;
 mod key;
 mod kind;
 #[cfg(feature = "ports")]
@@ -21,7 +22,7 @@ mod session;
 mod warning;
 
 pub use key::{PresentedKey, SessionKey, SessionKeyId};
-pub use kind::{OneRequest, RequestTerms, SessionKind, SessionKindName, UnknownSessionKind};
+pub use kind::{OneRequest, PaymentSession, RequestTerms, SessionKind, SessionKindName, UnknownSessionKind};
 #[cfg(feature = "ports")]
 pub use repository::{RequestCursor, SessionRepository};
 pub use request::{

@@ -128,9 +128,21 @@ pub enum SessionError {
     /// The session pays for one request, and the step is one of prepaid sessions only.
     #[error("wrong kind of session: expected a prepaid one, got one that pays for one request")]
     OneRequestOnly,
-    /// The session is prepaid, and the step is one of sessions that pay for one request only.
-    #[error("wrong kind of session: expected one that pays for one request, got a prepaid one")]
+    /// The session pays for many requests, and the step is one of sessions that pay for one request only.
+    #[error("wrong kind of session: expected one that pays for one request, got one that pays for many")]
     Prepaid,
+    /// The session is one of the scheme `Payment`, and the step is one of prepaid sessions only.
+    #[error("wrong kind of session: expected a prepaid one, got one of the scheme Payment")]
+    PaymentScheme,
+    /// The session is not one of the scheme `Payment`, and the step is one of those only.
+    #[error("wrong kind of session: expected one of the scheme Payment")]
+    NotPaymentScheme,
+    /// The deposit is not opened, so that nothing can be paid from it.
+    #[error("the deposit is not opened: expected an open session")]
+    NotOpened,
+    /// The deposit was opened before, with another return invoice; or it has topped a session up.
+    #[error("the deposit was used before: expected one that was not, or the same use again")]
+    DepositUsed,
     /// The session pays for one request, and this is another one.
     #[error(
         "the payment is for another request: expected the same method, URL, payer and body as when the price was quoted"
@@ -164,6 +176,9 @@ pub struct NewSession {
 ///
 /// One that pays for one request ([`SessionKind::OneRequest`]) is like any other, but for this: it has no top-ups and no webhook, does
 /// no other request, and is closed by the answer; what the request has not cost is refunded.
+///
+/// One of the scheme `Payment` ([`SessionKind::Payment`]) has no macaroon, no webhook and no top-up invoices. Its deposit pays for nothing
+/// until it is [opened](Session::opened), or [tops another session up](Session::topping_up).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Session {
@@ -315,27 +330,32 @@ impl Session {
         Self { pending_top_up, ..self.moved(now) }
     }
 
-    /// Checks that the session pays for this request: any request of a prepaid session (`None`), or the one of this digest.
+    /// Checks that the session pays for this request: any request (`None`), or only the one of this digest.
     ///
     /// # Errors
-    /// [`SessionError::AnotherRequest`], [`SessionError::OneRequestOnly`], [`SessionError::Prepaid`].
+    /// [`SessionError::AnotherRequest`], [`SessionError::OneRequestOnly`], [`SessionError::Prepaid`], [`SessionError::NotOpened`].
     pub fn check_request(&self, digest: Option<RequestDigest>) -> Result<(), SessionError> {
-        match (self.kind.one_request(), digest) {
-            (None, None) => Ok(()),
-            (Some(one), Some(digest)) if one.digest == digest => Ok(()),
-            (Some(_), Some(_)) => Err(SessionError::AnotherRequest),
-            (Some(_), None) => Err(SessionError::OneRequestOnly),
-            (None, Some(_)) => Err(SessionError::Prepaid),
+        match (&self.kind, digest) {
+            (SessionKind::Payment(payment), None) if payment.return_invoice.is_none() => {
+                Err(SessionError::NotOpened)
+            }
+            (SessionKind::Prepaid | SessionKind::Payment(_), None) => Ok(()),
+            (SessionKind::OneRequest(one), Some(digest)) if one.digest == digest => Ok(()),
+            (SessionKind::OneRequest(_), Some(_)) => Err(SessionError::AnotherRequest),
+            (SessionKind::OneRequest(_), None) => Err(SessionError::OneRequestOnly),
+            (SessionKind::Prepaid | SessionKind::Payment(_), Some(_)) => Err(SessionError::Prepaid),
         }
     }
 
     /// Checks that a top-up may be asked for.
     ///
     /// # Errors
-    /// [`SessionError::OneRequestOnly`], [`SessionError::NotActive`], [`SessionError::TopUpPending`].
+    /// [`SessionError::OneRequestOnly`], [`SessionError::PaymentScheme`], [`SessionError::NotActive`], [`SessionError::TopUpPending`].
     pub fn check_top_up(&self) -> Result<(), SessionError> {
-        if self.kind.one_request().is_some() {
-            return Err(SessionError::OneRequestOnly);
+        match self.kind {
+            SessionKind::Prepaid => {}
+            SessionKind::OneRequest(_) => return Err(SessionError::OneRequestOnly),
+            SessionKind::Payment(_) => return Err(SessionError::PaymentScheme),
         }
         self.check_active()?;
         self.pending_top_up.map_or(Ok(()), |pending| Err(SessionError::TopUpPending(pending)))

@@ -95,6 +95,8 @@ diesel::table! {
         kind -> Text,
         request_digest -> Nullable<Text>,
         request_terms -> Nullable<Text>,
+        return_invoice -> Nullable<Text>,
+        topped_up -> Nullable<Text>,
     }
 }
 

@@ -77,12 +77,16 @@ impl SessionAudit {
                 TransferKind::Charge | TransferKind::Tithe => money.charged += amount,
                 TransferKind::RefundAccrued => money.refunded += amount,
                 TransferKind::Rounding => money.rounding += amount,
+                // What a deposit has topped up was paid into the other session.
+                TransferKind::DepositMoved => money.paid -= amount,
                 // The chart of accounts says what may come from a session.
                 _ => {}
             }
         }
-        if let (AccountId::Session(session), TransferKind::Deposit | TransferKind::TopUp) =
-            (transfer.credit, transfer.kind)
+        if let (
+            AccountId::Session(session),
+            TransferKind::Deposit | TransferKind::TopUp | TransferKind::DepositMoved,
+        ) = (transfer.credit, transfer.kind)
         {
             self.money.entry(session).or_default().paid += amount;
         }

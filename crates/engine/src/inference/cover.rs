@@ -16,6 +16,8 @@ pub(crate) struct Cover {
     covered: watch::Sender<Covered>,
     /// The output that is needed, in tokens.
     needed: watch::Sender<u64>,
+    /// The output that was written and waits to be covered, in tokens.
+    waiting: watch::Sender<u64>,
     /// The most output that the model is asked for, in tokens.
     most: u64,
     /// Whether nothing is passed on beyond `most`, because nobody could pay for it.
@@ -41,6 +43,7 @@ impl Cover {
         let cover = Self {
             covered: watch::Sender::new(Covered::All),
             needed: watch::Sender::new(0),
+            waiting: watch::Sender::new(0),
             most,
             is_strict,
         };
@@ -73,6 +76,20 @@ impl Cover {
             }
             if needed.changed().await.is_err() {
                 // The sender lives as long as this.
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Waits until everything that is covered has been passed on, and more was written. Returns the output that waits, in tokens.
+    pub(crate) async fn starved(&self) -> u64 {
+        let mut waiting = self.waiting.subscribe();
+        loop {
+            let tokens = *waiting.borrow_and_update();
+            if matches!(*self.covered.borrow(), Covered::Growing(covered) if tokens > covered) {
+                return tokens;
+            }
+            if waiting.changed().await.is_err() {
                 return std::future::pending().await;
             }
         }
@@ -146,6 +163,7 @@ impl Cover {
             if let Some(is_admitted) = self.admit(tokens) {
                 return is_admitted;
             }
+            self.waiting.send_replace(tokens);
             if covered.changed().await.is_err() {
                 return false;
             }

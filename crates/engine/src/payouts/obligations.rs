@@ -2,10 +2,12 @@
 
 use crate::books::rows::{self, RowKind};
 use crate::books::{Books, Refusal, RowKeys};
+use crate::log;
 use tithe_ledger::AccountId;
-use tithe_lightning::PaymentHash;
+use tithe_lightning::{Bolt11, PaymentHash};
 use tithe_money::Sats;
 use tithe_payouts::{LightningAddress, Obligation, Payout};
+use tracing::error;
 
 impl RowKeys {
     /// Declares a customer's account, and what is owed to that customer.
@@ -55,5 +57,21 @@ impl Books<'_> {
         }
         let directed = owed.direct_in_advance(&address.clone().into(), self.now())?;
         self.rows.obligations.put(directed)
+    }
+
+    /// Sends what is owed to the customer of `account` to an invoice without an amount that the customer named in advance, unless there is
+    /// another destination already, or the invoice was paid.
+    pub(crate) fn obligation_invoice(&mut self, account: AccountId, invoice: &str) -> Result<(), Refusal> {
+        let Some(owed) = self.rows.obligations.get(&account)?.cloned() else { return Ok(()) };
+        let Ok(request) = invoice.parse::<Bolt11>() else {
+            let session_id = log::Owner::of_account(account).session();
+            error!(session_id, "the return invoice cannot be read");
+            return Ok(());
+        };
+        let directed = owed.direct_to_return_invoice(request, self.now());
+        if directed != owed {
+            self.rows.obligations.put(directed)?;
+        }
+        Ok(())
     }
 }

@@ -150,7 +150,7 @@ impl Purchase for Session {
             amount: self.deposit,
             // Every node on the way of the payment can read it: no id of ours.
             description: match self.kind {
-                SessionKind::Prepaid => "Tithe: deposit of a session",
+                SessionKind::Prepaid | SessionKind::Payment(_) => "Tithe: deposit of a session",
                 SessionKind::OneRequest(_) => "Tithe: one request",
             }
             .to_owned(),

@@ -33,6 +33,7 @@ mod payment;
 mod proofs;
 mod redeem;
 mod redeem_waiters;
+mod replenishing;
 mod request;
 mod request_abandon;
 mod request_begin;
@@ -59,7 +60,7 @@ mod webhooks;
 pub use create::{CreatedSession, NewSessionRequest, RenderSession};
 pub use deposits::{
     ClosedPaymentSession, NewDeposit, OfferedDeposit, PaymentSessionAccess, PaymentSessionError, Replenish,
-    SessionCredential, TopUpOutcome,
+    SessionCredential, SessionOpen, SessionTopUpMove, TopUpOutcome,
 };
 pub use key_revoke::SessionKeyRevoke;
 pub use keys::SessionAccess;

@@ -1,6 +1,6 @@
 //! Offering to do one request for one payment.
 
-use super::request_offers::{OfferedRequest, Slot};
+use super::request_offers::{Offer, OfferedRequest, RequestOffers};
 use super::service::Sessions;
 use crate::admission::{Origin, Share};
 use crate::error::EngineError;
@@ -12,6 +12,7 @@ use crate::quotes::Quotes;
 use crate::records::StoredResponse;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tithe_lightning::Invoice;
 use tithe_money::Sats;
 use tithe_paywall::RequestDigest;
 use tithe_sessions::{NewSession, OneRequest, RequestTerms, Session, SessionId, SessionKind, SessionState};
@@ -48,11 +49,21 @@ impl Sessions {
     /// no invoice, or takes too long; [`EngineError::TooManyUnpaid`], [`EngineError::TooManyUnpaidOfYours`]: there is no offer now.
     pub async fn offer_request(self: &Arc<Self>, new: NewPaidRequest) -> Result<OfferedRequest, EngineError> {
         let (terms, price) = self.price_request(&new).await?;
+        let (sessions, digest, origin) = (Arc::clone(self), new.digest, new.origin.clone());
+        let make = async move { sessions.make_offer(new, terms, price).await };
+        self.offered_once(&self.request_offers, origin, digest, make).await
+    }
+
+    /// The offer for a request of this digest: the one that was made before, if it can still be paid in peace, or else a new one.
+    pub(super) async fn offered_once<O: Offer>(
+        &self,
+        offers: &RequestOffers<O>,
+        origin: Option<Origin>,
+        digest: RequestDigest,
+        make: impl Future<Output = Result<O, EngineError>> + Send + 'static,
+    ) -> Result<O, EngineError> {
         // Those whose origin is not known are not taken for one: each gets an invoice of its own.
-        let slot = match &new.origin {
-            Some(origin) => self.request_offers.slot(origin.clone(), new.digest),
-            None => Slot::default(),
-        };
+        let slot = origin.map(|origin| offers.slot(origin, digest)).unwrap_or_default();
         let offering = async {
             let mut slot = slot.lock_owned().await;
             if let Some(offered) = slot.as_ref()
@@ -60,10 +71,9 @@ impl Sessions {
             {
                 return Ok(offered.clone());
             }
-            let sessions = Arc::clone(self);
             // It is made also if nobody waits so long: the next one who asks finds it.
             let making = tokio::spawn(async move {
-                let offered = sessions.make_offer(new, terms, price).await?;
+                let offered = make.await?;
                 *slot = Some(offered.clone());
                 Ok(offered)
             });
@@ -75,7 +85,7 @@ impl Sessions {
         match tokio::time::timeout(OFFER_PATIENCE, offering).await {
             Ok(offered) => offered,
             Err(_elapsed) => {
-                info!("no request is offered: the wallet is slow");
+                info!("nothing is offered: the wallet is slow");
                 Err(EngineError::NoWallet)
             }
         }
@@ -94,11 +104,11 @@ impl Sessions {
     }
 
     /// Whether an offer can still be paid in peace, and nobody has paid it.
-    async fn is_unpaid(&self, offered: &OfferedRequest) -> Result<bool, EngineError> {
+    async fn is_unpaid(&self, offered: &impl Offer) -> Result<bool, EngineError> {
         if !offered.is_fresh(self.core.now()) {
             return Ok(false);
         }
-        let stored = self.core.ports.store.session(offered.session).await?;
+        let stored = self.core.ports.store.session(offered.session()).await?;
         Ok(stored.is_some_and(|session| session.state == SessionState::AwaitingPayment))
     }
 
@@ -109,8 +119,9 @@ impl Sessions {
         price: Sats,
     ) -> Result<OfferedRequest, EngineError> {
         let NewPaidRequest { digest, identity, origin, .. } = new;
+        let id = SessionId(self.core.new_id());
         let session = Session::new(NewSession {
-            id: SessionId(self.core.new_id()),
+            id,
             kind: SessionKind::OneRequest(Box::new(OneRequest { digest, terms })),
             deposit: price,
             identity,
@@ -118,7 +129,18 @@ impl Sessions {
             return_to: None,
             created_at: self.core.now(),
         });
-        let id = session.id;
+        let invoice = self.offer_session(session, origin).await?;
+        Ok(OfferedRequest { session: id, price, invoice, digest })
+    }
+
+    /// Records a session that is offered, and makes the invoice of its deposit.
+    pub(super) async fn offer_session(
+        &self,
+        session: Session,
+        origin: Option<Origin>,
+    ) -> Result<Invoice, EngineError> {
+        let (id, identity, deposit) = (session.id, session.identity, session.deposit);
+        let kind = session.kind.name().as_str();
         let made = OnceLock::new();
         let keep = |purchased: Purchased<Session>| {
             made.get_or_init(|| purchased.invoice);
@@ -129,7 +151,7 @@ impl Sessions {
         let buyer = Buyer { identity, signature, origin, idempotency: None, share };
         self.purchases.create(id.0, buyer, async { Ok(session) }, &keep).await?;
         let invoice = made.into_inner().ok_or(EngineError::Internal)?;
-        info!(session_id = %id, amount_msats = price.to_msats().get(), "request offered");
-        Ok(OfferedRequest { session: id, price, invoice, digest })
+        info!(session_id = %id, kind, amount_msats = deposit.to_msats().get(), "offered");
+        Ok(invoice)
     }
 }

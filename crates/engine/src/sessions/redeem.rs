@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tithe_ledger::LedgerError;
+use tithe_lightning::PaymentHash;
 use tithe_money::Msats;
 use tithe_paywall::{RequestDigest, UsageError};
 use tithe_sessions::{
@@ -196,28 +197,44 @@ impl Sessions {
             // The customer has paid for the most that it can cost: it is finished also if nobody waits, and kept for them.
             client: Client { gone: CancellationToken::new(), ..work.client.clone() },
             key: Some(key.id.clone()),
+            replenish: None,
         })))
     }
 
     /// The session that a proof pays from, if its payment has arrived and can be used.
     async fn arrived(&self, paid: &PaidRequest) -> Result<Session, EngineError> {
-        let until = Instant::now() + ARRIVAL_PATIENCE;
         let stored = self.core.ports.store.session(paid.session).await?;
-        let mut session = stored.ok_or_else(|| EngineError::not_found("payment", &paid.payment_hash))?;
-        loop {
-            if is_awaited(&session) {
-                // The wallet is asked for a payment that it has not reported, at most once a second; also long after its invoice has
-                // expired: the proof shows that somebody has paid.
-                self.payments.check_proven(paid.payment_hash).await?;
-                session = self.view(paid.session).await?.session;
-            }
-            match session.check_active() {
-                Ok(()) => return Ok(session),
-                Err(_) if !is_awaited(&session) => return Err(self.ended(&session).await?.into()),
-                Err(_) if Instant::now() >= until => return Err(PaidRequestError::NotArrived.into()),
-                Err(_) => sleep(ARRIVAL_INTERVAL).await,
-            }
+        let session = stored.ok_or_else(|| EngineError::not_found("payment", &paid.payment_hash))?;
+        let Some(session) = self.reported(session, paid.payment_hash).await? else {
+            return Err(PaidRequestError::NotArrived.into());
+        };
+        match session.check_active() {
+            Ok(()) => Ok(session),
+            Err(_ended) => Err(self.ended(&session).await?.into()),
         }
+    }
+
+    /// A session, once the payment of its deposit is reported, whose preimage somebody has shown; `None` if it is not for a while.
+    pub(super) async fn reported(
+        &self,
+        mut session: Session,
+        deposit: PaymentHash,
+    ) -> Result<Option<Session>, EngineError> {
+        let until = Instant::now() + ARRIVAL_PATIENCE;
+        while is_awaited(&session) {
+            // The wallet is asked for a payment that it has not reported, at most once a second; also long after its invoice has
+            // expired: the proof shows that somebody has paid.
+            self.payments.check_proven(deposit).await?;
+            session = self.view(session.id).await?.session;
+            if !is_awaited(&session) {
+                break;
+            }
+            if Instant::now() >= until {
+                return Ok(None);
+            }
+            sleep(ARRIVAL_INTERVAL).await;
+        }
+        Ok(Some(session))
     }
 
     /// Why a payment that has arrived cannot be used any more.

@@ -76,6 +76,8 @@ pub(super) struct Running {
     pub(super) client: Client,
     /// The idempotency key.
     pub(super) key: Option<IdempotencyId>,
+    /// Is asked for more when the balance is used up.
+    pub(super) replenish: Option<Arc<dyn Replenish>>,
 }
 
 impl Sessions {
@@ -147,7 +149,7 @@ impl Sessions {
         new: NewWork,
         mut idempotency: Option<IdempotencyRequest>,
     ) -> Result<Begun, EngineError> {
-        let NewWork { id, access, prompt, model, max_output_tokens, client, replenish: _ } = new;
+        let NewWork { id, access, prompt, model, max_output_tokens, client, replenish } = new;
         let terms = self.quotes.terms().await?;
         let models = access.models.as_ref();
         let (model, quotes) = self.quotes_of(models, &prompt, model.as_deref(), max_output_tokens, &terms)?;
@@ -192,6 +194,8 @@ impl Sessions {
                     let key = idempotency.map(|request| request.id);
                     client.begun.cancel();
                     let request = SessionRequest { keys, ..request };
+                    // With top-ups, the answer may become as long as it was quoted.
+                    let left = if replenish.is_some() { Msats::MAX } else { left };
                     let cover = quotes.cover(limit, grows.then_some(left), model.tokenizer);
                     let (cover, keys, held) = (Arc::new(cover), access.keys, AtomicU64::new(limit.get()));
                     let running = Running {
@@ -204,6 +208,7 @@ impl Sessions {
                         held,
                         client,
                         key,
+                        replenish,
                     };
                     return Ok(Begun::Running(Box::new(running)));
                 }

@@ -55,16 +55,19 @@ impl Sessions {
         let limit = self.extend_to(running, wanted).await?;
         let covered = running.quotes.output_within(limit);
         debug!(held_msats = limit.get(), output_tokens = covered, "the hold of the request has grown");
-        if limit < wanted {
-            running.cover.end(covered);
-        } else {
-            running.cover.grow(covered);
+        match &running.replenish {
+            _ if limit >= wanted => running.cover.grow(covered),
+            Some(replenish) => {
+                running.cover.grow(covered);
+                return self.await_top_up(running, replenish.as_ref(), wanted, limit).await;
+            }
+            None => running.cover.end(covered),
         }
         Ok(())
     }
 
     /// Lets the request cost up to `wanted`, or what there is. Returns the most that it may cost now.
-    async fn extend_to(&self, running: &Running, wanted: Msats) -> Result<Msats, CommitError> {
+    pub(super) async fn extend_to(&self, running: &Running, wanted: Msats) -> Result<Msats, CommitError> {
         let renew = self.renewal(running);
         let extend = SessionRequestExtend { renew, keys: running.keys.clone(), limit: wanted };
         let limit = self.core.committer.commit(extend).await?;

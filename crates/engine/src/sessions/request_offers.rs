@@ -1,4 +1,4 @@
-//! The offers of paid requests that can still be paid, so that whoever asks again gets the same invoice.
+//! The offers that can still be paid, of requests and of deposits, so that whoever asks again gets the same invoice.
 
 use crate::admission::Origin;
 use std::collections::{HashMap, VecDeque};
@@ -25,11 +25,29 @@ pub struct OfferedRequest {
     pub digest: RequestDigest,
 }
 
-impl OfferedRequest {
+/// Something that is offered for a payment.
+pub(super) trait Offer: Clone + Send + 'static {
+    /// The session that the payment is for.
+    fn session(&self) -> SessionId;
+
+    /// The invoice.
+    fn invoice(&self) -> &Invoice;
+
     /// Whether the invoice can be paid for at least half of its life.
-    pub(super) fn is_fresh(&self, now: Timestamp) -> bool {
-        let life = self.invoice.expires_at.since(self.invoice.created_at);
-        now + life / 2 <= self.invoice.expires_at
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        let invoice = self.invoice();
+        let life = invoice.expires_at.since(invoice.created_at);
+        now + life / 2 <= invoice.expires_at
+    }
+}
+
+impl Offer for OfferedRequest {
+    fn session(&self) -> SessionId {
+        self.session
+    }
+
+    fn invoice(&self) -> &Invoice {
+        &self.invoice
     }
 }
 
@@ -37,22 +55,26 @@ impl OfferedRequest {
 type Asked = (Origin, RequestDigest);
 
 /// An offer, once there is one. Whoever has locked it makes it.
-pub(super) type Slot = Arc<tokio::sync::Mutex<Option<OfferedRequest>>>;
+pub(super) type Slot<O> = Arc<tokio::sync::Mutex<Option<O>>>;
 
 /// The offers that this server has made.
-#[derive(Default)]
-pub(super) struct RequestOffers(Mutex<Remembered>);
+pub(super) struct RequestOffers<O>(Mutex<Remembered<O>>);
 
-#[derive(Default)]
-struct Remembered {
-    slots: HashMap<Asked, Slot>,
+struct Remembered<O> {
+    slots: HashMap<Asked, Slot<O>>,
     /// The same, oldest first.
     order: VecDeque<Asked>,
 }
 
-impl RequestOffers {
-    /// The offer of a request of this origin, which may still be to be made.
-    pub(super) fn slot(&self, origin: Origin, digest: RequestDigest) -> Slot {
+impl<O> Default for RequestOffers<O> {
+    fn default() -> Self {
+        Self(Mutex::new(Remembered { slots: HashMap::new(), order: VecDeque::new() }))
+    }
+}
+
+impl<O> RequestOffers<O> {
+    /// The offer for a request of this origin, which may still be to be made.
+    pub(super) fn slot(&self, origin: Origin, digest: RequestDigest) -> Slot<O> {
         let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let asked = (origin, digest);
         if let Some(slot) = remembered.slots.get(&asked) {
@@ -62,7 +84,7 @@ impl RequestOffers {
             let oldest = remembered.order.pop_front();
             oldest.and_then(|oldest| remembered.slots.remove(&oldest));
         }
-        let slot = Slot::default();
+        let slot: Slot<O> = Arc::new(tokio::sync::Mutex::new(None));
         remembered.order.push_back(asked.clone());
         remembered.slots.insert(asked, Arc::clone(&slot));
         slot
@@ -79,7 +101,7 @@ mod tests {
 
     #[test]
     fn one_request_of_one_origin_has_one_slot() {
-        let offers = RequestOffers::default();
+        let offers = RequestOffers::<OfferedRequest>::default();
         let here = || Origin::new("192.0.2.1");
         let slot = offers.slot(here(), digest(1));
         assert!(Arc::ptr_eq(&slot, &offers.slot(here(), digest(1))));
@@ -89,7 +111,7 @@ mod tests {
 
     #[test]
     fn only_so_many_are_remembered_and_the_oldest_make_way() {
-        let (offers, here) = (RequestOffers::default(), || Origin::new("192.0.2.1"));
+        let (offers, here) = (RequestOffers::<OfferedRequest>::default(), || Origin::new("192.0.2.1"));
         let first = offers.slot(here(), digest(0));
         for n in 1..REMEMBERED_MAX {
             offers.slot(here(), digest(n));

@@ -1,9 +1,10 @@
 //! The use cases of sessions.
 
+use super::deposits::OfferedDeposit;
 use super::macaroons::MacaroonKeys;
 use super::offers::Offers;
 use super::redeem_waiters::RedeemWaiters;
-use super::request_offers::RequestOffers;
+use super::request_offers::{OfferedRequest, RequestOffers};
 use super::undelivered::Undelivered;
 use super::webhook_secrets::WebhookSecrets;
 use crate::admission::Admission;
@@ -38,7 +39,8 @@ pub struct Sessions {
     pub(super) undelivered: Undelivered,
     pub(super) slots: RequestSlots,
     pub(super) offers: Offers,
-    pub(super) request_offers: RequestOffers,
+    pub(super) request_offers: RequestOffers<OfferedRequest>,
+    pub(super) deposit_offers: RequestOffers<OfferedDeposit>,
     pub(super) redeem_waiters: Arc<RedeemWaiters>,
 }
 
@@ -78,6 +80,7 @@ impl Sessions {
             slots,
             offers: Offers::default(),
             request_offers: RequestOffers::default(),
+            deposit_offers: RequestOffers::default(),
             redeem_waiters: Arc::default(),
         }
     }

@@ -20,7 +20,7 @@ pub struct ReturnTo {
 
 /// Closes a session, and refunds what it has left. Requests that run are finished and charged; what their holds leave is refunded
 /// then. Closing again changes nothing but the destination of what is due. A session that pays for one request is not closed while that
-/// runs. Returns the session as it is now.
+/// runs, nor is one of the scheme `Payment` if a destination is named. Returns the session as it is now.
 #[derive(Debug, Clone)]
 pub struct SessionClose {
     /// The session.
@@ -42,9 +42,11 @@ impl Command for SessionClose {
 
     fn decide(&self, books: &mut Books<'_>) -> Result<Box<Session>, Refusal> {
         let mut session = books.session(self.session)?;
-        if session.kind.one_request().is_some() && !books.account(account_of(self.session))?.held().is_zero()
+        let (is_bought, returns) = (session.kind.one_request().is_some(), session.kind.payment().is_some());
+        if (is_bought || (returns && self.return_to.is_some()))
+            && !books.account(account_of(self.session))?.held().is_zero()
         {
-            // It is about to be answered, and then closed.
+            // It is about to be answered, and then closed; or all of what is left is refunded at once, when it is answered.
             return Err(Refusal::RequestInProgress);
         }
         // What becomes due later, when requests that run have ended, is paid there too.

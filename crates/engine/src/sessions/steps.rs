@@ -71,15 +71,24 @@ impl Books<'_> {
     }
 
     /// Refunds what an ended session has left and is not held, and writes the session. While something is held, a fraction of a sat
-    /// waits for it. `occasion` distinguishes several refunds of one session.
+    /// waits for it; of a session with a return invoice, which can be paid once, all of it does. `occasion` distinguishes several refunds of
+    /// one session.
     pub(super) fn session_refund(&mut self, session: &Session, occasion: &str) -> Result<Session, Refusal> {
         let account = account_of(session.id);
+        let return_invoice = session.kind.return_invoice();
+        if return_invoice.is_some() && !self.account(account)?.held().is_zero() {
+            self.rows.sessions.put(session.clone())?;
+            return Ok(session.clone());
+        }
         let before = self.account(account)?.balance();
         let refund = self.accrue_refund(account, session.id.0, occasion)?;
         let moved = before.checked_sub(self.account(account)?.balance())?;
         let rounding = moved.checked_sub(refund.to_msats())?;
         if let Some(address) = &session.return_to {
             self.obligation_address(account, address)?;
+        }
+        if let Some(invoice) = return_invoice {
+            self.obligation_invoice(account, invoice)?;
         }
         let refunded = if moved == Msats::ZERO {
             session.clone()

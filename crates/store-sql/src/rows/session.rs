@@ -9,8 +9,9 @@ use tithe_money::{BtcPrice, Msats, UsdMicros};
 use tithe_paywall::{KeyId, KeyUsage};
 use tithe_pricing::Usage;
 use tithe_sessions::{
-    ChargeBasis, OneRequest, RequestEnded, RequestId, RequestResult, RequestState, Session, SessionEnd,
-    SessionId, SessionKey, SessionKind, SessionKindName, SessionRequest, SessionState, UsageLevel, Warned,
+    ChargeBasis, OneRequest, PaymentSession, RequestEnded, RequestId, RequestResult, RequestState, Session,
+    SessionEnd, SessionId, SessionKey, SessionKind, SessionKindName, SessionRequest, SessionState,
+    UsageLevel, Warned,
 };
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
@@ -38,6 +39,8 @@ pub struct SessionRow {
     pub kind: String,
     pub request_digest: Option<String>,
     pub request_terms: Option<String>,
+    pub return_invoice: Option<String>,
+    pub topped_up: Option<String>,
 }
 
 impl TryFrom<&Session> for SessionRow {
@@ -45,7 +48,7 @@ impl TryFrom<&Session> for SessionRow {
 
     fn try_from(session: &Session) -> Result<Self, StoreError> {
         let SessionEnd { refund, rounding } = session.end().unwrap_or_default();
-        let one = session.kind.one_request();
+        let (one, payment) = (session.kind.one_request(), session.kind.payment());
         Ok(Self {
             id: session.id.to_string(),
             nostr_pubkey: session.identity.map(|pubkey| pubkey.to_string()),
@@ -68,6 +71,8 @@ impl TryFrom<&Session> for SessionRow {
             kind: session.kind.name().as_str().to_owned(),
             request_digest: one.map(|one| one.digest.to_string()),
             request_terms: one.map(|one| json(&one.terms)).transpose()?,
+            return_invoice: payment.and_then(|payment| payment.return_invoice.clone()),
+            topped_up: payment.and_then(|payment| payment.topped_up).map(|session| session.to_string()),
         })
     }
 }
@@ -101,6 +106,11 @@ impl TryFrom<SessionRow> for Session {
                     digest: read.column("request_digest", digest.parse())?,
                     terms: read.column("request_terms", serde_json::from_str(&terms))?,
                 }))
+            }
+            SessionKindName::Deposit | SessionKindName::Payment => {
+                let topped_up = read.column("topped_up", row.topped_up.map(|id| id.parse()).transpose())?;
+                let return_invoice = row.return_invoice;
+                SessionKind::Payment(Box::new(PaymentSession { return_invoice, topped_up }))
             }
         };
         Ok(Self {

@@ -1,12 +1,19 @@
 //! Challenges to pay a deposit, and what clients do with sessions. Checking a credential needs no look-up.
 
-use super::{OfferedDeposit, PaymentSessionError};
+use super::OfferedDeposit;
 use crate::error::{EngineError, InvalidProof};
-use crate::sessions::Sessions;
+use crate::error_chain::chain;
+use crate::records::IdempotencyId;
+use crate::sessions::{SessionAccess, Sessions};
+use std::collections::BTreeMap;
 use std::fmt;
 use tithe_clock::Timestamp;
 use tithe_lightning::PaymentHash;
-use tithe_paywall::payment::{Refused, SessionAction};
+use tithe_paywall::payment::{self, NewChallenge, Paid, SessionAction, SessionRequest};
+use tracing::error;
+
+/// The unit that challenges name the price of: what is really charged is what a request has used.
+const UNIT: &str = "request";
 
 /// A challenge of this server, and what a client does with it who holds the preimage that this needs. What has become of the payment is in the
 /// store.
@@ -39,6 +46,18 @@ impl SessionCredential {
     }
 }
 
+impl SessionCredential {
+    /// The idempotency key of the one request that the challenge is used for.
+    pub(super) fn key(&self, access: &SessionAccess) -> IdempotencyId {
+        IdempotencyId { scope: access.scope(), key: self.challenge_id.clone() }
+    }
+
+    /// Whether the challenge has expired.
+    pub(super) fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|expires| now >= expires)
+    }
+}
+
 impl fmt::Debug for SessionCredential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The id of a challenge is half of what claims its deposit.
@@ -56,8 +75,29 @@ impl Sessions {
     /// # Errors
     /// [`EngineError::Internal`] when the realm is empty or not plain ASCII.
     pub fn session_challenge(&self, offered: &OfferedDeposit, realm: &str) -> Result<String, EngineError> {
-        let _offered = (offered, realm);
-        Err(PaymentSessionError::NotOffered.into())
+        let key = self.challenges.first().ok_or(EngineError::Internal)?;
+        let OfferedDeposit { unit, deposit, invoice, idle, .. } = offered;
+        let request = SessionRequest {
+            amount: *unit,
+            description: None,
+            unit_type: Some(UNIT.to_owned()),
+            deposit_invoice: Some(invoice.payment_request.clone()),
+            payment_hash: *invoice.payment_hash.as_bytes(),
+            deposit_amount: Some(*deposit),
+            idle_timeout: Some(*idle),
+        };
+        let challenge = key.issue(&NewChallenge {
+            realm: realm.to_owned(),
+            request: payment::Request::Session(request),
+            expires: Some(invoice.expires_at),
+            digest: None,
+            opaque: BTreeMap::new(),
+            description: None,
+        });
+        challenge.and_then(|challenge| challenge.header()).map_err(|cause| {
+            error!(error = chain(&cause), "there is no challenge");
+            EngineError::Internal
+        })
     }
 
     /// Checks a credential of the intent `session` as far as that needs no look-up: that the challenge is one of ours and unaltered, and that
@@ -66,7 +106,17 @@ impl Sessions {
     /// # Errors
     /// [`EngineError::InvalidProof`].
     pub fn session_credential(&self, authorization: &str) -> Result<SessionCredential, EngineError> {
-        let _authorization = authorization;
-        Err(InvalidProof::Challenge(Refused::Intent).into())
+        let credential =
+            payment::Credential::parse(authorization).map_err(InvalidProof::PaymentCredential)?;
+        let proof = credential.verify(&self.challenges).map_err(InvalidProof::Challenge)?;
+        let Paid::Session { request, action } = proof.paid else {
+            return Err(InvalidProof::Challenge(payment::Refused::Intent).into());
+        };
+        Ok(SessionCredential {
+            challenge_id: proof.challenge_id,
+            deposit: PaymentHash::from_bytes(request.payment_hash),
+            expires: proof.expires,
+            action,
+        })
     }
 }

@@ -6,8 +6,9 @@ use tithe_paywall::payment::Problem;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PaymentSessionError {
-    /// The server's wallet cannot pay invoices without an amount, which clients of these sessions are refunded to.
-    #[error("no sessions of the scheme Payment: the server's wallet cannot pay invoices without an amount")]
+    /// The server's wallet cannot pay invoices without an amount, which clients of these sessions are refunded to; or a unit costs more than
+    /// the largest deposit.
+    #[error("no session of the scheme Payment is offered for this request")]
     NotOffered,
     /// There is no session of this id, or it is not one of the scheme `Payment`.
     #[error("session not found: expected the payment hash of a deposit that was paid and opened")]
@@ -18,6 +19,9 @@ pub enum PaymentSessionError {
     /// The session has ended: it was closed, or not used for too long. What was left is refunded to its return invoice.
     #[error("the session has ended; what was left is refunded to its return invoice")]
     Ended,
+    /// The deposit was claimed back, or not used in time, so that it opens and tops up no session. What was not claimed yet can be.
+    #[error("the deposit was claimed back, or was not used in time; what is left of it can be claimed")]
+    DepositEnded,
     /// The challenge of a request has expired. Nothing was paid for it.
     #[error("the challenge has expired: expected one that has not")]
     ChallengeExpired,
@@ -41,7 +45,7 @@ impl PaymentSessionError {
             Self::NotFound | Self::NotOpened => Some(Problem::SessionNotFound),
             Self::Ended => Some(Problem::SessionClosed),
             Self::ChallengeExpired => Some(Problem::ChallengeExpired),
-            Self::UsedForAnotherRequest => Some(Problem::UnknownChallenge),
+            Self::UsedForAnotherRequest | Self::DepositEnded => Some(Problem::UnknownChallenge),
             Self::ReturnInvoice(_) => Some(Problem::InvalidReturnInvoice),
         }
     }

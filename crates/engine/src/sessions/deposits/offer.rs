@@ -4,13 +4,17 @@ use super::PaymentSessionError;
 use crate::admission::Origin;
 use crate::error::EngineError;
 use crate::sessions::Sessions;
+use crate::sessions::request_offers::Offer;
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_lightning::Invoice;
 use tithe_money::Sats;
 use tithe_paywall::RequestDigest;
-use tithe_sessions::SessionId;
+use tithe_sessions::{NewSession, Session, SessionId, SessionKind};
 use tithe_trust::NostrPubkey;
+
+/// How many requests a deposit is for, unless the operator has set it (`draft-lightning-session-00`, "Deposit Amount").
+const UNITS: u64 = 20;
 
 /// A request that a session could pay for.
 #[derive(Debug, Clone)]
@@ -40,6 +44,16 @@ pub struct OfferedDeposit {
     pub idle: Duration,
 }
 
+impl Offer for OfferedDeposit {
+    fn session(&self) -> SessionId {
+        self.session
+    }
+
+    fn invoice(&self) -> &Invoice {
+        &self.invoice
+    }
+}
+
 impl Sessions {
     /// Offers a session for a deposit. Whoever asks for the same again gets the same invoice, as long as it is unpaid and at least half of
     /// its life is left.
@@ -48,7 +62,39 @@ impl Sessions {
     /// [`EngineError::PaymentSession`] when the wallet could not refund such sessions. [`EngineError::NoWallet`] when the wallet makes no
     /// invoice, or takes too long; [`EngineError::TooManyUnpaid`], [`EngineError::TooManyUnpaidOfYours`]: there is no offer now.
     pub async fn offer_deposit(self: &Arc<Self>, new: NewDeposit) -> Result<OfferedDeposit, EngineError> {
-        let _new = new;
-        Err(PaymentSessionError::NotOffered.into())
+        let deposit = self.deposit_for(new.unit)?;
+        let (sessions, digest, origin) = (Arc::clone(self), new.digest, new.origin.clone());
+        let make = async move { sessions.make_deposit(new, deposit).await };
+        self.offered_once(&self.deposit_offers, origin, digest, make).await
+    }
+
+    /// The deposit of a session that is offered for a request of this price.
+    fn deposit_for(&self, unit: Sats) -> Result<Sats, EngineError> {
+        let settings = &self.core.settings;
+        let (least, most) = (settings.session_payment_min, settings.session_payment_max);
+        let can_refund = self.core.ports.wallet.capabilities().amountless_invoices;
+        if unit.is_zero() || unit > most || !can_refund {
+            return Err(PaymentSessionError::NotOffered.into());
+        }
+        let set = Some(settings.payment_session_deposit).filter(|sats| !sats.is_zero());
+        let automatic = || Sats::new(unit.get().saturating_mul(UNITS)).unwrap_or(most);
+        Ok(set.unwrap_or_else(automatic).max(unit).clamp(least, most))
+    }
+
+    async fn make_deposit(&self, new: NewDeposit, deposit: Sats) -> Result<OfferedDeposit, EngineError> {
+        let NewDeposit { unit, identity, origin, digest: _ } = new;
+        let id = SessionId(self.core.new_id());
+        let session = Session::new(NewSession {
+            id,
+            kind: SessionKind::Payment(Box::default()),
+            deposit,
+            identity,
+            webhook: None,
+            return_to: None,
+            created_at: self.core.now(),
+        });
+        let invoice = self.offer_session(session, origin).await?;
+        let idle = self.core.settings.payment_session_idle;
+        Ok(OfferedDeposit { session: id, unit, deposit, invoice, idle })
     }
 }

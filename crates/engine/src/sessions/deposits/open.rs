@@ -1,11 +1,15 @@
 //! Opening sessions of the scheme `Payment`, and requests that are paid from them.
 
-use super::{PaymentSessionError, SessionCredential};
-use crate::error::EngineError;
-use crate::records::{IdempotencyId, IdempotencyRequest, KeyOrigin};
+use super::find::{access_to, refused};
+use super::return_invoice::is_same_invoice;
+use super::{PaymentSessionError, SessionCredential, SessionOpen};
+use crate::error::{EngineError, InvalidProof};
+use crate::records::{IdempotencyRequest, KeyOrigin};
 use crate::sessions::{SessionAccess, Sessions};
 use tithe_lightning::PaymentHash;
 use tithe_paywall::RequestDigest;
+use tithe_paywall::payment::{self, SessionAction};
+use tithe_sessions::Session;
 
 /// What a credential of an open session allows its holder: requests of any kind, as long as the balance lasts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +30,45 @@ impl Sessions {
         &self,
         credential: &SessionCredential,
     ) -> Result<PaymentSessionAccess, EngineError> {
-        let _credential = credential;
-        Err(PaymentSessionError::NotOffered.into())
+        let SessionAction::Open { return_invoice, .. } = &credential.action else {
+            return Err(InvalidProof::Challenge(payment::Refused::Intent).into());
+        };
+        let session = self.session_of_deposit(credential.deposit).await?;
+        let id = session.id;
+        let return_invoice = match session.kind.return_invoice() {
+            // It was checked then, and may have expired since.
+            Some(known) if is_same_invoice(known, return_invoice) => known.to_owned(),
+            _ => self.check_return_invoice(return_invoice).await?,
+        };
+        if self.reported(session, credential.deposit).await?.is_none() {
+            return Err(PaymentSessionError::NotArrived.into());
+        }
+        let open = SessionOpen { session: id, return_invoice };
+        let opened = *self.core.committer.commit(open).await.map_err(refused)?;
+        if opened.end().is_some() {
+            self.payouts.wake();
+        }
+        self.access_by_deposit(credential, &opened).await
+    }
+
+    /// Access to an opened session, if it is active, or if the response of a request is asked for again.
+    async fn access_by_deposit(
+        &self,
+        credential: &SessionCredential,
+        session: &Session,
+    ) -> Result<PaymentSessionAccess, EngineError> {
+        let is_over = match &credential.action {
+            SessionAction::Open { .. } => None,
+            _ if credential.is_expired(self.core.now()) => Some(PaymentSessionError::ChallengeExpired),
+            _ => None,
+        };
+        let is_over = is_over.or_else(|| session.end().map(|_| PaymentSessionError::Ended));
+        if let Some(is_over) = is_over
+            && !self.is_challenge_used(credential, session.id).await?
+        {
+            return Err(is_over.into());
+        }
+        Ok(PaymentSessionAccess { access: access_to(session.id), payment_hash: credential.payment_hash() })
     }
 
     /// The open session that a request is paid from. Whether it is active, and has enough, is decided when the request begins.
@@ -35,8 +76,8 @@ impl Sessions {
     /// # Errors
     /// [`EngineError::PaymentSession`].
     pub async fn bearer(&self, credential: &SessionCredential) -> Result<PaymentSessionAccess, EngineError> {
-        let _credential = credential;
-        Err(PaymentSessionError::NotOffered.into())
+        let session = self.opened_session(credential.payment_hash()).await?;
+        self.access_by_deposit(credential, &session).await
     }
 
     /// The idempotency key of the request that comes with a credential (`draft-lightning-session-00`, "Idempotency"): a challenge is used for
@@ -51,7 +92,7 @@ impl Sessions {
     ) -> IdempotencyRequest {
         let settings = &self.core.settings;
         IdempotencyRequest {
-            id: IdempotencyId { scope: opened.access.scope(), key: credential.challenge_id.clone() },
+            id: credential.key(&opened.access),
             fingerprint: digest.to_bytes(),
             keep: settings.idempotency_keep,
             lease: settings.lease,

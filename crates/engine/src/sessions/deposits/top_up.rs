@@ -1,8 +1,11 @@
 //! Topping sessions of the scheme `Payment` up.
 
-use super::{PaymentSessionError, SessionCredential};
-use crate::error::EngineError;
+use super::find::refused;
+use super::{PaymentSessionError, SessionCredential, SessionTopUpMove};
+use crate::error::{EngineError, InvalidProof};
 use crate::sessions::Sessions;
+use tithe_paywall::payment::{self, SessionAction};
+use tracing::info;
 
 /// What became of a top-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +14,17 @@ pub enum TopUpOutcome {
     Credited,
     /// The session has ended, and the top-up is refunded to its return invoice.
     Ended,
+}
+
+impl TopUpOutcome {
+    /// The name in the log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Credited => "credited",
+            Self::Ended => "ended",
+        }
+    }
 }
 
 impl Sessions {
@@ -22,7 +36,22 @@ impl Sessions {
         &self,
         credential: &SessionCredential,
     ) -> Result<TopUpOutcome, EngineError> {
-        let _credential = credential;
-        Err(PaymentSessionError::NotOffered.into())
+        let SessionAction::TopUp { .. } = &credential.action else {
+            return Err(InvalidProof::Challenge(payment::Refused::Intent).into());
+        };
+        let target = self.opened_session(credential.payment_hash()).await?.id;
+        let deposit = self.session_of_deposit(credential.deposit).await?;
+        let id = deposit.id;
+        if self.reported(deposit, credential.deposit).await?.is_none() {
+            return Err(PaymentSessionError::NotArrived.into());
+        }
+        let top_up = SessionTopUpMove { deposit: id, target };
+        let outcome = self.core.committer.commit(top_up).await.map_err(refused)?;
+        if outcome == TopUpOutcome::Ended {
+            self.payouts.wake();
+        }
+        let result = outcome.as_str();
+        info!(session_id = %target, result, "topped up by a deposit");
+        Ok(outcome)
     }
 }

@@ -1,0 +1,54 @@
+//! Moves a deposit to the session that it tops up.
+
+use super::TopUpOutcome;
+use crate::books::{Books, Command, Posting, Refusal, RowKeys};
+use crate::sessions::steps::account_of;
+use tithe_ledger::{TransferKey, TransferKind};
+use tithe_sessions::{SessionError, SessionId};
+
+/// Moves the whole balance of a deposit to an open session, and closes the deposit, once. If the session has ended, the deposit is refunded
+/// to the return invoice of that. Repeating it changes nothing, and returns the same.
+#[derive(Debug, Clone)]
+pub struct SessionTopUpMove {
+    /// The session of the deposit.
+    pub deposit: SessionId,
+    /// The session that is topped up.
+    pub target: SessionId,
+}
+
+impl Command for SessionTopUpMove {
+    type Reply = TopUpOutcome;
+    const NAME: &'static str = "session_top_up_move";
+
+    fn declare(&self, keys: &mut RowKeys) {
+        keys.declare_session_refund(self.deposit);
+        keys.declare_session(self.target);
+    }
+
+    fn decide(&self, books: &mut Books<'_>) -> Result<TopUpOutcome, Refusal> {
+        let (deposit, target) = (books.session(self.deposit)?, books.session(self.target)?);
+        let payment = deposit.kind.payment().ok_or(SessionError::NotPaymentScheme)?;
+        if payment.topped_up == Some(target.id) {
+            let is_refunded = payment.return_invoice.is_some();
+            return Ok(if is_refunded { TopUpOutcome::Ended } else { TopUpOutcome::Credited });
+        }
+        let (from, to) = (account_of(deposit.id), account_of(target.id));
+        let amount = books.account(from)?.balance();
+        let (deposit, topped_up) = deposit.topping_up(&target, amount, books.now())?;
+        let Some(topped_up) = topped_up else {
+            return books.session_refund(&deposit, "top_up").map(|_| TopUpOutcome::Ended);
+        };
+        books.post(Posting {
+            key: TransferKey::new(format!("deposit_moved:{}", deposit.id)),
+            debit: from,
+            credit: to,
+            amount,
+            kind: TransferKind::DepositMoved,
+            reference: target.id.0,
+        })?;
+        let balance = books.account(to)?.balance();
+        books.rows.sessions.put(deposit)?;
+        books.rows.sessions.put(topped_up.topped_up(balance))?;
+        Ok(TopUpOutcome::Credited)
+    }
+}

@@ -186,6 +186,6 @@ pub trait TestPayer: Send + Sync {
     /// Pays the invoice and returns the preimage.
     async fn pay(&self, invoice: &Bolt11) -> Result<Preimage, TestPaymentError>;
 
-    /// An invoice of the payer's own wallet, to which a refund can be paid.
+    /// An invoice of the payer's own wallet, to which a refund can be paid. Some wallets make one without an amount if that is zero.
     async fn invoice(&self, amount: Sats) -> Result<Bolt11, TestPaymentError>;
 }

@@ -21,6 +21,7 @@ const NEW_KEY_FILE: &str = "node.key.new";
 pub(crate) struct Terms {
     pub payment_hash: PaymentHash,
     pub payment_secret: [u8; 32],
+    /// Zero: the payer chooses.
     pub amount: Sats,
     pub description: String,
     /// Whole seconds since 1970.
@@ -67,16 +68,19 @@ impl Node {
 
     /// Creates a signed invoice.
     pub fn sign(&self, terms: Terms) -> Result<Bolt11Invoice, CreationError> {
-        InvoiceBuilder::new(Currency::Regtest)
+        let invoice = InvoiceBuilder::new(Currency::Regtest)
             .description(terms.description)
             .payment_hash(sha256::Hash::from_byte_array(*terms.payment_hash.as_bytes()))
             .payment_secret(PaymentSecret(terms.payment_secret))
             .duration_since_epoch(terms.created_at)
             .min_final_cltv_expiry_delta(MIN_FINAL_CLTV_DELTA)
             .expiry_time(terms.expiry)
-            .amount_milli_satoshis(terms.amount.to_msats().get())
-            .basic_mpp()
-            .build_signed(|message| self.secp.sign_ecdsa_recoverable(message, &self.key))
+            .basic_mpp();
+        let invoice = match terms.amount.to_msats().get() {
+            0 => invoice,
+            msats => invoice.amount_milli_satoshis(msats),
+        };
+        invoice.build_signed(|message| self.secp.sign_ecdsa_recoverable(message, &self.key))
     }
 }
 

@@ -290,6 +290,8 @@ fn engine_settings(
         session_idle: sessions.idle,
         paid_request_idle: sessions.paid_request_idle,
         paid_request_output_tokens: sessions.paid_request_output_tokens,
+        payment_session_deposit: sessions.payment_session_deposit,
+        payment_session_idle: sessions.payment_session_idle,
         session_requests: sessions.requests,
         session_evaluation: sessions.evaluation,
         bootstrap_plans: bootstrap.plans.clone(),

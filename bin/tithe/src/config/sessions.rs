@@ -33,7 +33,21 @@ pub(super) const SETTINGS: &[Setting] = &[
         "TITHE_PAID_REQUEST_IDLE_SECONDS",
         "paid_request_idle_seconds",
         "86400",
-        "How long the payment of one request can be used before it is refunded, in seconds",
+        "How long the payment of one request, or a deposit that was not opened, can be used before it is refunded, in seconds",
+    )
+    .same(),
+    Setting::new(
+        "TITHE_PAYMENT_SESSION_DEPOSIT_SATS",
+        "payment_session_deposit_sats",
+        "0",
+        "The deposit of a session of the scheme Payment, in sats; 0: 20 times the price of the request that it is offered for. At least TITHE_SESSION_MIN_SATS and at most TITHE_SESSION_MAX_SATS",
+    )
+    .same(),
+    Setting::new(
+        "TITHE_PAYMENT_SESSION_IDLE_SECONDS",
+        "payment_session_idle_seconds",
+        "3600",
+        "How long a session of the scheme Payment may be unused before it ends and is refunded, in seconds; its clients are told",
     )
     .same(),
     Setting::new(
@@ -72,6 +86,9 @@ pub(crate) struct Sessions {
     pub(super) idle: Duration,
     pub(super) paid_request_idle: Duration,
     pub(super) paid_request_output_tokens: u64,
+    /// Zero: 20 times the price of a request.
+    pub(super) payment_session_deposit: Sats,
+    pub(super) payment_session_idle: Duration,
     pub(super) requests: usize,
     pub(super) evaluation: bool,
     /// `None` means that no warnings are sent.
@@ -80,11 +97,11 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     pub(super) fn read(values: &Values) -> Result<Self, ConfigError> {
-        let sats = |name| {
-            let number = values.number(name, 1, Sats::MAX.get())?;
+        let sats = |name, least| {
+            let number = values.number(name, least, Sats::MAX.get())?;
             values.parse(name, |_| Sats::new(number).map_err(|wrong| wrong.to_string()))
         };
-        let (payment_min, payment_max) = (sats("TITHE_SESSION_MIN_SATS")?, sats("TITHE_SESSION_MAX_SATS")?);
+        let (payment_min, payment_max) = (sats("TITHE_SESSION_MIN_SATS", 1)?, sats("TITHE_SESSION_MAX_SATS", 1)?);
         values.parse("TITHE_SESSION_MAX_SATS", |_| {
             if payment_max < payment_min { Err("expected at least TITHE_SESSION_MIN_SATS") } else { Ok(()) }
         })?;
@@ -97,6 +114,10 @@ impl Sessions {
                 .number("TITHE_PAID_REQUEST_IDLE_SECONDS", 120, 31_536_000)
                 .map(Duration::from_secs)?,
             paid_request_output_tokens: values.number("TITHE_PAID_REQUEST_OUTPUT_TOKENS", 1, 1_000_000)?,
+            payment_session_deposit: sats("TITHE_PAYMENT_SESSION_DEPOSIT_SATS", 0)?,
+            payment_session_idle: values
+                .number("TITHE_PAYMENT_SESSION_IDLE_SECONDS", 120, 31_536_000)
+                .map(Duration::from_secs)?,
             requests: values.count("TITHE_SESSION_REQUESTS", 10_000)?,
             webhooks: match values.one_of("TITHE_WEBHOOKS", &["none", "public", "any"])? {
                 "none" => None,

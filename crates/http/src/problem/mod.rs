@@ -462,6 +462,7 @@ fn payment_session(refused: &PaymentSessionError) -> Problem {
             return Problem::field("payload.returnInvoice", refused).with_extension(DRAFT_PROBLEM, uri);
         }
         PaymentSessionError::NotFound | PaymentSessionError::NotOpened => "session_not_found",
+        PaymentSessionError::DepositEnded => "deposit_ended",
         PaymentSessionError::ChallengeExpired => "expired",
         PaymentSessionError::UsedForAnotherRequest => "another_request",
         _ => "session_closed",

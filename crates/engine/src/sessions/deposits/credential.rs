@@ -72,6 +72,9 @@ impl Sessions {
     /// The value of the `WWW-Authenticate` header that offers a session by the scheme `Payment`, intent `session`
     /// (`draft-lightning-session-00`). `realm` is what it protects, such as the host.
     ///
+    /// Each challenge has an id of its own, also for the same deposit: it is used for one request, and a client that asks for the same twice
+    /// wants two answers. What differs is in `request`, which every client sends back.
+    ///
     /// # Errors
     /// [`EngineError::Internal`] when the realm is empty or not plain ASCII.
     pub fn session_challenge(&self, offered: &OfferedDeposit, realm: &str) -> Result<String, EngineError> {
@@ -79,7 +82,7 @@ impl Sessions {
         let OfferedDeposit { unit, deposit, invoice, idle, .. } = offered;
         let request = SessionRequest {
             amount: *unit,
-            description: None,
+            description: Some(format!("a session, offer {}", self.core.new_id())),
             unit_type: Some(UNIT.to_owned()),
             deposit_invoice: Some(invoice.payment_request.clone()),
             payment_hash: *invoice.payment_hash.as_bytes(),

@@ -3,6 +3,7 @@
 mod ai;
 mod ai_reading;
 mod answer;
+mod deposits;
 mod events;
 mod identities;
 mod installs;
@@ -16,6 +17,7 @@ mod scripted;
 pub(crate) use ai::{AiSession, Moved, TOOL, Wire};
 pub(crate) use ai_reading::{Read, frames};
 pub(crate) use answer::Answer;
+pub(crate) use deposits::{Deposit, PaymentSession, return_invoice};
 pub(crate) use events::{Event, Events, ids, text_of};
 pub(crate) use identities::{event, key, signature_of};
 pub(crate) use installs::{install, licence, licence_key};

@@ -86,7 +86,8 @@ impl Offer {
         let body = route.facts(answer)["offer"].clone();
         let challenges = answer.headers.get_all("www-authenticate").iter();
         let challenges: Vec<&str> = challenges.map(|value| value.to_str().unwrap()).collect();
-        let [first, second, third] = challenges[..] else { panic!("{route:?}: {challenges:?}, {body}") };
+        let [first, second, third, ..] = challenges[..] else { panic!("{route:?}: {challenges:?}, {body}") };
+        assert!(challenges.len() <= 4, "{route:?}: {challenges:?}");
         let bolt11 = text(&body["invoice"]["paymentRequest"]);
         let token = first.strip_prefix("L402 macaroon=\"").and_then(|rest| rest.split('"').next()).unwrap();
         assert_eq!(first, format!("L402 macaroon=\"{token}\", invoice=\"{bolt11}\""));
@@ -109,7 +110,7 @@ impl Offer {
 
     /// The JSON object in the challenge of the scheme `Payment`.
     pub(crate) fn charge(&self) -> Value {
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text(&self.payment["request"])).unwrap()).unwrap()
+        decoded(&text(&self.payment["request"]))
     }
 
     /// Pays the invoice.
@@ -117,6 +118,11 @@ impl Offer {
         let paid = app.pay(&self.hash()).await;
         Paid { preimage: text(&paid["preimage"]), offer: self }
     }
+}
+
+/// A JSON object in base64url.
+pub(super) fn decoded(text: &str) -> Value {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()
 }
 
 /// The parameters of a challenge, all of which are quoted.

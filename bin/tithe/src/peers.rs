@@ -12,7 +12,7 @@ use tithe_trust::{SecretKey, Secrets};
 pub(crate) struct ServerSecrets {
     pub(crate) tokens: Secrets,
     pub(crate) claims: Secrets,
-    /// The key that signs receipts; `None` until the first start has generated one.
+    /// The key that signs receipts; `None` until the first start has generated one, and in production if none is configured.
     pub(crate) nostr: Option<SecretKey>,
 }
 
@@ -20,9 +20,13 @@ impl ServerSecrets {
     /// The configured secrets, or those in the data directory, where they are generated if there are none.
     pub(crate) fn open(config: &Config, entropy: &dyn Entropy) -> Result<Self, Failure> {
         let storage = &config.storage;
-        let nostr = secret::nostr_key(storage.nostr_key.as_ref(), &storage.data_dir, entropy)
-            .map_err(doing("cannot read or create the Nostr key"))?;
-        Ok(Self { nostr: Some(nostr), ..Self::open_tokens(config, entropy)? })
+        let nostr = if generates_nostr_key(config) {
+            let key = secret::nostr_key(storage.nostr_key.as_ref(), &storage.data_dir, entropy);
+            Some(key.map_err(doing("cannot read or create the Nostr key"))?)
+        } else {
+            storage.nostr_key.clone()
+        };
+        Ok(Self { nostr, ..Self::open_tokens(config, entropy)? })
     }
 
     fn open_tokens(config: &Config, entropy: &dyn Entropy) -> Result<Self, Failure> {
@@ -43,11 +47,16 @@ impl ServerSecrets {
         }
         let stored = || secret::stored_nostr_key(&config.storage.data_dir);
         let nostr = match &config.storage.nostr_key {
-            Some(given) => Some(given.clone()),
-            None => stored().map_err(doing("cannot read the Nostr key"))?,
+            None if generates_nostr_key(config) => stored().map_err(doing("cannot read the Nostr key"))?,
+            given => given.clone(),
         };
         Ok(Some(Self { nostr, ..Self::open_tokens(config, &tithe_clock::SystemEntropy)? }))
     }
+}
+
+/// Whether a Nostr key is generated if none is configured. In production it would be another one on each server.
+pub(crate) fn generates_nostr_key(config: &Config) -> bool {
+    !config.server.is_production()
 }
 
 /// What all servers on the database must share with this one.

@@ -16,6 +16,8 @@ use tithe_money::{Msats, Sats};
 const DESCRIPTION_BYTES_MAX: usize = 639;
 /// How long an invoice for tests can be paid.
 const OUTSIDE_EXPIRY: Duration = Duration::from_hours(1);
+/// The same of one without an amount, which is named long before it is paid.
+const RETURN_EXPIRY: Duration = Duration::from_hours(24 * 60);
 const EXPIRY_MAX: Duration = Duration::from_hours(366 * 24);
 
 type Decision<T, E> = (Option<Record>, Result<T, E>);
@@ -96,7 +98,7 @@ pub(crate) fn outside_invoice(
         id: InvoiceId(uuid::Builder::from_random_bytes(entropy.bytes()).into_uuid()),
         amount,
         description: "an invoice for tests".to_owned(),
-        expiry: OUTSIDE_EXPIRY,
+        expiry: if amount.is_zero() { RETURN_EXPIRY } else { OUTSIDE_EXPIRY },
     };
     if !amount.is_zero() {
         check_invoice_request(&request)?;

@@ -4,6 +4,7 @@ use super::probe::Probe;
 use crate::chain;
 use crate::config::Config;
 use crate::licence::existing_licence_keys;
+use crate::peers::generates_nostr_key;
 use crate::secret::stored_nostr_key;
 use reqwest::Client;
 use rustix::fs::{Access, access, statvfs};
@@ -115,8 +116,9 @@ fn licence_keys(config: &Config) -> Probe {
 
 fn nostr_key(config: &Config) -> Probe {
     let key = match &config.storage.nostr_key {
+        None if generates_nostr_key(config) => stored_nostr_key(&config.storage.data_dir),
+        None => return Probe::ok("receipts", "are not signed: set TITHE_NOSTR_SECRET_KEY"),
         Some(given) => Ok(Some(given.clone())),
-        None => stored_nostr_key(&config.storage.data_dir),
     };
     match key {
         Ok(Some(key)) => Probe::ok("receipts", format!("are signed by {}", key.pubkey().npub())),

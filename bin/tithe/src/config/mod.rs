@@ -218,11 +218,6 @@ impl Config {
                 "TITHE_TOKEN_SECRET",
                 "a generated secret: set TITHE_TOKEN_SECRET",
             ),
-            (
-                self.storage.nostr_key.is_none(),
-                "TITHE_NOSTR_SECRET_KEY",
-                "a generated Nostr key: set TITHE_NOSTR_SECRET_KEY",
-            ),
             (self.server.dev, "TITHE_DEV", "the development routes: unset TITHE_DEV"),
         ];
         let problems = problems.into_iter().filter(|(is_wrong, name, _)| *is_wrong && !reset.contains(name));

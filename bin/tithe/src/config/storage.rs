@@ -40,7 +40,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     Setting::secret(
         "TITHE_NOSTR_SECRET_KEY",
         "nostr_secret_key",
-        "The server's Nostr key, which signs receipts: nsec1… or 64 hex digits. Empty: a key is generated and kept in the data directory",
+        "The server's Nostr key, which signs receipts: nsec1… or 64 hex digits. Empty: a key is generated and kept in the data directory; in production, receipts are not signed then",
     )
     .same(),
 ];

@@ -77,14 +77,17 @@ impl Offer {
     pub(super) fn check(&self, max: Sats, now: Timestamp) -> Result<Sats, Box<dyn std::error::Error>> {
         let invoice: Bolt11 = self.invoice.parse()?;
         let amount = invoice.amount().ok_or("the invoice has no amount: expected a price")?;
-        if amount == Msats::ZERO || amount > max.to_msats() {
-            let (max, got) = (max.get(), amount.get());
-            return Err(format!("not paid: expected 1 to {max} sats (--max-sats), got {got} msats").into());
+        let price = amount.to_sats_rounding_up()?;
+        if amount == Msats::ZERO || price > max {
+            let (max, price) = (max.get(), price.get());
+            return Err(
+                format!("not paid: expected a price of 1 to {max} sats (--max-sats), got {price}").into()
+            );
         }
         if invoice.expires_at() <= now {
             return Err("not paid: the invoice has expired".into());
         }
-        Ok(amount.to_sats_rounding_up()?)
+        Ok(price)
     }
 
     /// The value of `Authorization` that proves a payment. It is a secret.

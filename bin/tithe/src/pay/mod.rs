@@ -132,8 +132,12 @@ impl Purchase {
             eprintln!("tithe: the 402 has no challenge of L402 or Payment that can be paid by Lightning");
             return code;
         };
-        let amount = offer.check(self.max, SystemClock.now())?;
-        eprintln!("tithe: paying {} sats", amount.get());
+        let price = offer.check(self.max, SystemClock.now())?;
+        if matches!(self.payer, Payer::Nobody) {
+            let price = price.get();
+            return Err(format!("not paid: the price is {price} sats, and there is no wallet to pay with: set the connection string with --nwc or TITHE_PAY_NWC").into());
+        }
+        eprintln!("tithe: paying {} sats", price.get());
         let id = PaymentId::random(&SystemEntropy);
         kept.begin(id, &offer)?;
         match self.payer.pay(&self.http, id, &offer.invoice).await {

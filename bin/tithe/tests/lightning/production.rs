@@ -51,10 +51,6 @@ fn settings(backend: &str) -> Vec<Setting> {
         ("TITHE_BTC_PRICE_USD", "500".to_owned()),
         ("TITHE_PROVISIONER", "none".to_owned()),
         ("TITHE_TOKEN_SECRET", "a-secret-of-mine-that-is-long-enough".to_owned()),
-        (
-            "TITHE_NOSTR_SECRET_KEY",
-            "67dea2ed018072d675f5415ecfaed7d2597555e202d85b3d65ea4e58d2d92ffa".to_owned(),
-        ),
     ]
 }
 
@@ -114,7 +110,6 @@ fn production_refuses_what_is_simulated_or_generated_and_names_the_setting() {
         (&["TITHE_INFERENCE"], &[], "the simulated inference: set TITHE_INFERENCE\n"),
         (&["TITHE_PROVISIONER"], &[], "the simulated provisioner: set TITHE_PROVISIONER\n"),
         (&["TITHE_TOKEN_SECRET"], &[], "a generated secret: set TITHE_TOKEN_SECRET\n"),
-        (&["TITHE_NOSTR_SECRET_KEY"], &[], "a generated Nostr key: set TITHE_NOSTR_SECRET_KEY\n"),
         (&[], &[("TITHE_DEV", "1")], "the development routes: unset TITHE_DEV\n"),
     ] {
         let said = refusal(&changed(&all, without, with));

@@ -208,7 +208,6 @@ fn production_with_play_money() {
         &[
             "TITHE_ENV=production does not run on the simulated wallet: set TITHE_WALLET",
             "nor on a generated secret: set TITHE_TOKEN_SECRET",
-            "nor on a generated Nostr key: set TITHE_NOSTR_SECRET_KEY",
             "nor on the development routes: unset TITHE_DEV",
         ],
     );

@@ -18,6 +18,7 @@ mod backend_health;
 mod bootstraps;
 mod costs;
 mod crashes;
+mod deposits;
 mod fencing;
 mod following;
 mod free_tier;

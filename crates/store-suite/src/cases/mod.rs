@@ -6,6 +6,7 @@ pub mod audits;
 pub mod bootstraps;
 pub mod credits;
 pub mod declarations;
+pub mod deposits;
 pub mod free_tier;
 pub mod growth;
 pub mod identities;

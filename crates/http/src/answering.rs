@@ -60,7 +60,9 @@ pub(crate) trait AnswerFormat: Send + 'static {
     fn keep_alive(&self) -> &'static [u8];
 
     /// What a session was charged for an answer; `None` if it is none, or none was.
-    fn charged(&self, keyed: &KeyedResponse) -> Option<Msats>;
+    fn charged(&self, _keyed: &KeyedResponse) -> Option<Msats> {
+        None
+    }
 
     /// Writes the end of the answer.
     fn end(&mut self, ended: Result<KeyedResponse, Problem>, out: &mut Vec<u8>);

@@ -24,7 +24,7 @@ pub(crate) fn extend(document: &mut OpenApi) {
     }
 }
 
-/// The offers of a payable operation. The schema of the draft permits no other fields. The 402 of a request says what that request costs.
+/// The offers of a payable operation: a payment for one request, and a deposit for many. The schema of the draft permits no other fields. The 402 of a request says what that request costs.
 fn offers() -> Value {
     json!([{
         "intent": "charge",
@@ -33,6 +33,12 @@ fn offers() -> Value {
         "amount": null,
         "currency": "sat",
         "description": "One request. Its 402 says the most that it can cost; what is not used is refunded.",
+    }, {
+        "intent": "session",
+        "method": "lightning",
+        "amount": null,
+        "currency": "sat",
+        "description": "A deposit for many requests. Each is charged what it uses; what is left is refunded.",
     }])
 }
 

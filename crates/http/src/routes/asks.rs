@@ -51,7 +51,7 @@ use tithe_engine::metered::Prompt;
         (
             status = 402, description = "nobody pays for the request: `reason`, `requiredSats`, `requiredMsats`, `balanceSats`, `topUp`, `credits` if an install has none left, and `offer` (`OfferBody`), an invoice for this request; or the proof of payment is for another request, or buys nothing any more; nothing was charged",
             body = ProblemBody, content_type = "application/problem+json",
-            headers(("WWW-Authenticate" = String, description = "how to pay for this request: two challenges of `L402`, and one of `Payment`")),
+            headers(("WWW-Authenticate" = String, description = "how to pay for this request: two challenges of `L402`, and those of `Payment`: a charge and a session")),
         ),
         (status = 403, description = "the macaroon is not for this model", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "session not found", body = ProblemBody, content_type = "application/problem+json"),

@@ -34,7 +34,7 @@ use tithe_engine::EngineError;
         (status = 401, description = "an invalid key, proof of payment, licence or identity"),
         (
             status = 402, description = "nobody pays for the request: `metadata` has `reason`, `requiredSats`, `balanceSats`, `topUp`, and `offer` (`OfferBody`), an invoice for this request; or the proof of payment is for another request, or buys nothing any more; nothing was charged",
-            headers(("WWW-Authenticate" = String, description = "how to pay for this request: two challenges of `L402`, and one of `Payment`")),
+            headers(("WWW-Authenticate" = String, description = "how to pay for this request: two challenges of `L402`, and those of `Payment`: a charge and a session")),
         ),
         (status = 403, description = "the key is not for this model"),
         (status = 404, description = "unknown model"),

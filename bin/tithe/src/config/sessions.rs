@@ -101,7 +101,8 @@ impl Sessions {
             let number = values.number(name, least, Sats::MAX.get())?;
             values.parse(name, |_| Sats::new(number).map_err(|wrong| wrong.to_string()))
         };
-        let (payment_min, payment_max) = (sats("TITHE_SESSION_MIN_SATS", 1)?, sats("TITHE_SESSION_MAX_SATS", 1)?);
+        let (payment_min, payment_max) =
+            (sats("TITHE_SESSION_MIN_SATS", 1)?, sats("TITHE_SESSION_MAX_SATS", 1)?);
         values.parse("TITHE_SESSION_MAX_SATS", |_| {
             if payment_max < payment_min { Err("expected at least TITHE_SESSION_MIN_SATS") } else { Ok(()) }
         })?;

@@ -76,7 +76,7 @@ impl Sessions {
                     }
                 }
             }
-            if is_over || (has_ended && waiting.is_some()) {
+            if is_over || has_ended {
                 break;
             }
         }
@@ -88,7 +88,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// Tells the client that the answer waits for `missing`, unless the balance cannot be read.
+    /// Tells the client that the answer waits for `missing`, unless the session has ended, or the balance cannot be read.
     async fn ask_for_top_up(
         &self,
         running: &Running,
@@ -104,6 +104,9 @@ impl Sessions {
                 return None;
             }
         };
+        if session.end().is_some() {
+            return None;
+        }
         let held = Msats::new(running.held.load(Ordering::Relaxed)).unwrap_or(Msats::ZERO);
         let spent = session.spent(account.balance()).checked_add(held).unwrap_or(Msats::MAX);
         let in_sats = |amount: Msats| amount.to_sats_rounding_up().unwrap_or(Sats::MAX);

@@ -26,7 +26,7 @@ pub struct OfferedRequest {
 }
 
 /// Something that is offered for a payment.
-pub(super) trait Offer: Clone + Send + 'static {
+pub(super) trait Offer: Clone + Send + Sync + 'static {
     /// The session that the payment is for.
     fn session(&self) -> SessionId;
 

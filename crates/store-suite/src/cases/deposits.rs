@@ -11,9 +11,7 @@ use tithe_clock::Timestamp;
 use tithe_engine::books::Refusal;
 use tithe_engine::committer::{CommitError, Committer};
 use tithe_engine::payments::InvoiceExpire;
-use tithe_engine::sessions::{
-    SessionClose, SessionExpire, SessionOpen, SessionTopUpMove, TopUpOutcome,
-};
+use tithe_engine::sessions::{SessionClose, SessionExpire, SessionOpen, SessionTopUpMove, TopUpOutcome};
 use tithe_ledger::AccountId;
 use tithe_money::Sats;
 use tithe_sessions::{PaymentSession, Session, SessionError, SessionKind, SessionKindName, StateName};
@@ -132,7 +130,10 @@ pub async fn a_deposit_is_moved_once(store: FreshStore) {
         assert_eq!(committer.commit(top_up(4, 1)).await.unwrap(), TopUpOutcome::Ended);
     }
     let ended = stored(&store, 4).await;
-    assert_eq!((ended.end().unwrap().refund, ended.kind.return_invoice()), (Sats::new(500).unwrap(), Some(INVOICE)));
+    assert_eq!(
+        (ended.end().unwrap().refund, ended.kind.return_invoice()),
+        (Sats::new(500).unwrap(), Some(INVOICE))
+    );
     for n in [1, 4] {
         let owed = store.obligation(AccountId::Session(session_id(n).0)).await.unwrap().unwrap();
         assert_eq!(owed.destination.map(String::from).as_deref(), Some(INVOICE));
@@ -157,7 +158,10 @@ pub async fn a_return_invoice_gets_all_that_is_left_at_once(store: FreshStore) {
     committer.commit(finish(1, 2, completed(50_500), &[])).await.unwrap();
     let owed = store.obligation(account).await.unwrap().unwrap();
     assert_eq!((owed.due.get(), owed.accrued.get()), (389, 389));
-    assert_eq!((stored(&store, 1).await.end().unwrap().rounding, balance(&store, 1).await), (msats(500), (0, 0)));
+    assert_eq!(
+        (stored(&store, 1).await.end().unwrap().rounding, balance(&store, 1).await),
+        (msats(500), (0, 0))
+    );
     assert_sound(&store).await;
 }
 

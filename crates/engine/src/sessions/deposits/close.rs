@@ -36,7 +36,8 @@ pub struct ClosedPaymentSession {
 /// What has become of a refund so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refunded {
-    Yet(Sats, RefundStatus),
+    /// It is known, and does not change by itself.
+    Known(Sats, RefundStatus),
     /// So much is to be paid.
     Pending(Sats),
 }
@@ -70,7 +71,7 @@ impl Sessions {
         let mut wait = REFUND_INTERVAL;
         loop {
             let (refund, status, is_pending) = match self.refunded(session.id).await? {
-                Refunded::Yet(refund, status) => (refund, status, false),
+                Refunded::Known(refund, status) => (refund, status, false),
                 // The draft has no word for it.
                 Refunded::Pending(refund) if Instant::now() >= until => (refund, RefundStatus::Failed, true),
                 Refunded::Pending(_) => {
@@ -93,13 +94,13 @@ impl Sessions {
         }
         let quote = view.refund.quote;
         Ok(match view.refund.state {
-            ObligationState::NotApplicable => Refunded::Yet(Sats::ZERO, RefundStatus::Skipped),
-            ObligationState::Paid => Refunded::Yet(self.paid_out(id).await?, RefundStatus::Succeeded),
+            ObligationState::NotApplicable => Refunded::Known(Sats::ZERO, RefundStatus::Skipped),
+            ObligationState::Paid => Refunded::Known(self.paid_out(id).await?, RefundStatus::Succeeded),
             ObligationState::Pending if quote.payable.is_zero() => {
-                Refunded::Yet(quote.due, RefundStatus::Skipped)
+                Refunded::Known(quote.due, RefundStatus::Skipped)
             }
             ObligationState::Pending if !view.refund.has_destination => {
-                Refunded::Yet(quote.payable, RefundStatus::Failed)
+                Refunded::Known(quote.payable, RefundStatus::Failed)
             }
             ObligationState::Pending | ObligationState::Paying => Refunded::Pending(quote.payable),
         })

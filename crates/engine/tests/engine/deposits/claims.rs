@@ -45,13 +45,10 @@ async fn a_node_on_the_way_spends_no_payment_of_one_request() {
     let scene = Scene::open().await;
     let server = scene.server();
     let paid = Payment::of(&scene, &server, "hello").await;
-    let preimage = hex::decode(paid.preimage.reveal().to_string()).unwrap().try_into().unwrap();
+    let preimage = hex::decode(paid.preimage.reveal()).unwrap().try_into().unwrap();
     let [bearer, close] = stolen(&server, *paid.offered.invoice.payment_hash.as_bytes(), preimage).await;
     assert_eq!(refused(request(&server, &bearer, "hello").await), PaymentSessionError::NotFound);
-    assert_eq!(
-        refused(server.engine.sessions.close_by_payment(&close).await),
-        PaymentSessionError::NotFound
-    );
+    assert_eq!(refused(server.engine.sessions.close_by_payment(&close).await), PaymentSessionError::NotFound);
     paid.redeem(&server, "hello").await.unwrap();
     scene.finish().await;
 }

@@ -51,8 +51,7 @@ async fn after_a_death_before_or_after_a_step_repeating_it_has_the_same_end() {
             assert!(done.is_some(), "{when:?} {what:?}");
             first.power.mend();
             assert_eq!(dying.await.unwrap(), done, "{when:?} {what:?}");
-            let both =
-                session.balance(&scene).await.checked_add(top_up.balance(&scene).await).unwrap();
+            let both = session.balance(&scene).await.checked_add(top_up.balance(&scene).await).unwrap();
             let left = if what == Step::Close { 200 } else { 400 };
             assert_eq!(both, sats(left).to_msats(), "{when:?} {what:?}");
             if what == Step::Close {
@@ -73,8 +72,9 @@ async fn a_payout_to_a_return_invoice_survives_a_death_at_any_step_and_is_made_o
             let deposit = Deposit::opened(&scene, &second).await;
             scene.clock.advance(scene.settings.payment_session_idle);
             second.engine.sessions.sweep().await.unwrap();
-            let first = scene.started();
+            let mut first = scene.server_elsewhere().await;
             first.power.cut_at(op, nth, when);
+            first.start();
             let died = tokio::time::timeout(Duration::from_mins(10), first.power.goes_off()).await;
             assert!(died.is_ok(), "never came to {when:?} {op:?} {nth}");
             let third = scene.started();
@@ -111,8 +111,7 @@ async fn a_commit_whose_outcome_is_lost_happens_once() {
             let again = step(&server, what, &session, &top_up).await;
             assert!(again.is_some(), "{command} {happens}");
             assert!(first.is_none() || first == again, "{command} {happens}");
-            let both =
-                session.balance(&scene).await.checked_add(top_up.balance(&scene).await).unwrap();
+            let both = session.balance(&scene).await.checked_add(top_up.balance(&scene).await).unwrap();
             let left = if what == Step::Close { 200 } else { 400 };
             assert_eq!(both, sats(left).to_msats(), "{command} {happens}");
             if what == Step::TopUp {

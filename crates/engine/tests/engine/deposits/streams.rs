@@ -61,15 +61,14 @@ impl Stream {
         let listener = move |delta: &Delta| drop(counted.fetch_add(delta.written().len(), Ordering::SeqCst));
         let access = server.engine.sessions.bearer(&deposit.bearing(server).await).await.unwrap();
         let new = NewWork {
-            max_output_tokens: None,
+            max_output_tokens: Some(4_096),
             client: Client { listener: Some(Arc::new(listener)), ..super::client() },
             replenish: Some(Arc::new(Told { events, come: Arc::clone(&come) })),
             ..work(&access, "hello")
         };
         let server = Arc::clone(server);
-        let answering = tokio::spawn(async move {
-            server.engine.sessions.request(new, None, Arc::new(Plainly)).await
-        });
+        let answering =
+            tokio::spawn(async move { server.engine.sessions.request(new, None, Arc::new(Plainly)).await });
         Self { answering, events: Mutex::new(told), come }
     }
 
@@ -203,7 +202,6 @@ async fn while_an_answer_waits_its_hold_and_its_lease_are_kept() {
     stream.next().await.unwrap();
     for _ in 0..25 {
         tokio::time::sleep(Duration::from_secs(2)).await;
-        scene.clock.advance(Duration::from_secs(2));
         server.engine.sweep().await.unwrap();
         assert_eq!(last_request(&scene, &deposit).await.state, RequestState::Running);
     }

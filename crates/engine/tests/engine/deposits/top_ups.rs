@@ -13,8 +13,7 @@ use tithe_paywall::payment::RefundStatus;
 async fn a_deposit_tops_a_session_up_once_whoever_pays_it() {
     let scene = Scene::open().await;
     let server = scene.server();
-    let (session, top_up) =
-        (Deposit::opened(&scene, &server).await, Deposit::paid(&scene, &server).await);
+    let (session, top_up) = (Deposit::opened(&scene, &server).await, Deposit::paid(&scene, &server).await);
     let other = Deposit::opened(&scene, &server).await;
     let credential = top_up.topping_up(&server, &session);
     for _ in 0..3 {
@@ -41,8 +40,7 @@ async fn a_deposit_tops_a_session_up_once_whoever_pays_it() {
 async fn a_top_up_needs_an_open_session_and_a_deposit_that_is_not_one() {
     let scene = Scene::open().await;
     let server = scene.server();
-    let (session, unopened) =
-        (Deposit::opened(&scene, &server).await, Deposit::paid(&scene, &server).await);
+    let (session, unopened) = (Deposit::opened(&scene, &server).await, Deposit::paid(&scene, &server).await);
     let top_up = async |deposit: &Deposit, session: &Deposit| {
         server.engine.sessions.top_up_by_payment(&deposit.topping_up(&server, session)).await
     };
@@ -105,8 +103,7 @@ async fn a_top_up_of_a_session_that_has_ended_is_refunded_or_stays_due_and_is_ne
 async fn a_session_without_enough_serves_again_after_a_top_up() {
     let scene = Scene::open().await;
     let server = scene.server();
-    let (session, top_up) =
-        (Deposit::opened(&scene, &server).await, Deposit::paid(&scene, &server).await);
+    let (session, top_up) = (Deposit::opened(&scene, &server).await, Deposit::paid(&scene, &server).await);
     // It is spent by requests until one is refused.
     let mut served = 0_u32;
     let refused = loop {

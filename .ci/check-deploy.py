@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -74,9 +75,19 @@ assert seconds(idle) < NOTICE, idle
 print("the files of deploy/ fit together")
 
 if len(sys.argv) > 1:
-    # The settings of the manifests are a configuration for production.
-    settings = manifests["ConfigMap"]["data"] | manifests["Secret"]["stringData"]
-    with tempfile.TemporaryDirectory() as folder:
-        checked = subprocess.run([sys.argv[1], "config", "check"], env=settings, cwd=folder, capture_output=True, text=True, check=False)
+    # With secrets of one's own, the settings of the manifests are a configuration for production; with the placeholders they are none.
+    examples = manifests["ConfigMap"]["data"] | manifests["Secret"]["stringData"]
+    placeholders = [name for name, value in examples.items() if value.startswith("REPLACE-WITH-64-")]
+    assert len(placeholders) == 3, placeholders
+    own = examples | {name: secrets.token_hex(32) for name in placeholders}
+
+    def check(settings):
+        with tempfile.TemporaryDirectory() as folder:
+            return subprocess.run([sys.argv[1], "config", "check"], env=settings, cwd=folder, capture_output=True, text=True, check=False)
+
+    checked = check(own)
     assert checked.returncode == 0, checked.stderr
+    for name in placeholders:
+        checked = check(own | {name: examples[name]})
+        assert checked.returncode != 0 and name in checked.stderr, (name, checked.stdout, checked.stderr)
     print("the settings of deploy/kubernetes are a configuration")

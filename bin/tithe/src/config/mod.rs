@@ -365,6 +365,10 @@ mod tests {
             (&[("TITHE_ENV", "production")], "TITHE_ENV=production does not run on the simulated wallet"),
             (&[("TITHE_TOKEN_SECRET", "short")], "at least 16 bytes, got one of 5"),
             (
+                &[("TITHE_CLAIM_SECRET", "REPLACE-WITH-64-HEX-DIGITS")],
+                "invalid TITHE_CLAIM_SECRET: expected secrets of your own, got the placeholder of an example",
+            ),
+            (
                 &[("TITHE_CLAIM_SECRET", "short")],
                 "invalid TITHE_CLAIM_SECRET: expected secrets of at least 16 bytes",
             ),

@@ -66,6 +66,12 @@ impl Storage {
                     "invalid {name}: expected secrets of at least {least} bytes, got one of {length}"
                 )));
             }
+            // The examples in deploy/ have it; whoever reads them could make tokens.
+            if secrets.iter().any(|secret| secret.starts_with("REPLACE")) {
+                return Err(ConfigError::Together(format!(
+                    "invalid {name}: expected secrets of your own, got the placeholder of an example"
+                )));
+            }
             Ok(Some(secrets).filter(|secrets| !secrets.is_empty()))
         };
         Ok(Self {

@@ -129,11 +129,13 @@ fn what_is_no_answer_is_an_error() {
         data(json!([{"embedding": "****"}])),
         data(json!([{"embedding": "AAAA"}])),
         data(json!([{"embedding": "AADAfw=="}])),
-        data(json!([{"embedding": [1e300]}])),
     ] {
         let error = decode_reply(body.as_bytes(), 1).unwrap_err();
         assert!(matches!(error, BackendError::Wrong(_)), "{body}: {error:?}");
     }
+    // serde_json refuses it by itself if a crate of the build has switched `float_roundtrip` on.
+    let error = decode_reply(br#"{"data":[{"embedding":[1e300]}]}"#, 1).unwrap_err();
+    assert!(matches!(error, BackendError::Wrong(_) | BackendError::Unreadable(_)), "{error:?}");
     let error = decode_reply(br#"{"error":{"message":"no"}}"#, 1).unwrap_err();
     assert!(matches!(error, BackendError::Reported(_)));
     let error = decode_reply(br#"{"data":[{"embedding":[null]}]}"#, 1).unwrap_err();

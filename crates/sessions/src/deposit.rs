@@ -165,7 +165,9 @@ mod tests {
         let ended = target.closed(NOW).unwrap();
         let (refunded, none) = deposit.topping_up(&ended, msats(500_000), NOW).unwrap();
         assert_eq!((refunded.paid_in, none), (msats(500_000), None));
-        assert_eq!(refunded.kind.return_invoice(), Some("lnbc2"));
+        let payment = refunded.kind.payment().unwrap();
+        assert_eq!((payment.return_invoice.as_deref(), payment.topped_up), (Some("lnbc2"), Some(ended.id)));
+        assert_eq!(refunded.kind.return_invoice(), None, "it is no session");
         assert_eq!(refunded.topping_up(&ended, msats(1), NOW), Err(SessionError::DepositUsed));
         assert_eq!(refunded.opened("lnbc2", NOW), Err(SessionError::DepositUsed));
         // Nothing else is a target, or a source.

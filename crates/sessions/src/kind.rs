@@ -27,7 +27,8 @@ pub struct PaymentSession {
     /// The invoice that what is left is paid to (BOLT11, without an amount), set once, by whoever opens the session. `None`: the deposit
     /// is not opened, and pays for nothing.
     pub return_invoice: Option<String>,
-    /// The session that the deposit was paid in for, instead of being opened: it has the balance, unless it had ended before.
+    /// The session that the deposit was paid in for, instead of being opened: it has the balance. It has not if it had ended before: then
+    /// this deposit has the return invoice of that session, and is refunded.
     pub topped_up: Option<SessionId>,
 }
 
@@ -86,7 +87,8 @@ impl SessionKind {
     /// The invoice that what is left is paid to, of an opened session of the scheme `Payment`.
     #[must_use]
     pub fn return_invoice(&self) -> Option<&str> {
-        self.payment()?.return_invoice.as_deref()
+        let opened = self.payment().filter(|payment| payment.topped_up.is_none());
+        opened?.return_invoice.as_deref()
     }
 }
 

@@ -27,11 +27,11 @@ impl Sessions {
     /// As [`Self::session_of_deposit`], of an opened session only.
     pub(super) async fn opened_session(&self, deposit: PaymentHash) -> Result<Session, EngineError> {
         let session = self.session_of_deposit(deposit).await?;
-        let is_opened = session.kind.payment().is_some_and(|payment| {
-            // A deposit for a session that had ended has its return invoice.
-            payment.return_invoice.is_some() && payment.topped_up.is_none()
-        });
-        if is_opened { Ok(session) } else { Err(PaymentSessionError::NotOpened.into()) }
+        if session.kind.return_invoice().is_some() {
+            Ok(session)
+        } else {
+            Err(PaymentSessionError::NotOpened.into())
+        }
     }
 
     /// Whether a request was begun with this challenge. Its response may be stored: then it is given again, whatever has become of the

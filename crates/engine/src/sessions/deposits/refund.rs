@@ -89,7 +89,10 @@ fn view_of(view: SessionView, payment_hash: PaymentHash) -> PaymentView {
 }
 
 fn state_of(session: &Session) -> PaymentState {
-    let is_used = session.kind.payment().is_some_and(|payment| payment.topped_up.is_some());
+    let is_used = session
+        .kind
+        .payment()
+        .is_some_and(|payment| payment.topped_up.is_some() && payment.return_invoice.is_none());
     match session.state {
         _ if is_awaited(session) => PaymentState::Pending,
         SessionState::AwaitingPayment | SessionState::Active => PaymentState::Paid,

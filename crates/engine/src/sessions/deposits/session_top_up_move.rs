@@ -6,8 +6,9 @@ use crate::sessions::steps::account_of;
 use tithe_ledger::{TransferKey, TransferKind};
 use tithe_sessions::{SessionError, SessionId};
 
-/// Moves the whole balance of a deposit to an open session, and closes the deposit, once. If the session has ended, the deposit is refunded
-/// to the return invoice of that. Repeating it changes nothing, and returns the same.
+/// Moves the whole balance of a deposit to an open session, and closes the deposit, once. If the session has ended, the deposit is refunded:
+/// to the return invoice of that, unless the session itself had something left, because an invoice can be paid once; then it is claimed.
+/// Repeating it changes nothing, and returns the same.
 #[derive(Debug, Clone)]
 pub struct SessionTopUpMove {
     /// The session of the deposit.
@@ -22,7 +23,7 @@ impl Command for SessionTopUpMove {
 
     fn declare(&self, keys: &mut RowKeys) {
         keys.declare_session_refund(self.deposit);
-        keys.declare_session(self.target);
+        keys.declare_session_refund(self.target);
     }
 
     fn decide(&self, books: &mut Books<'_>) -> Result<TopUpOutcome, Refusal> {
@@ -36,7 +37,13 @@ impl Command for SessionTopUpMove {
         let amount = books.account(from)?.balance();
         let (deposit, topped_up) = deposit.topping_up(&target, amount, books.now())?;
         let Some(topped_up) = topped_up else {
-            return books.session_refund(&deposit, "top_up").map(|_| TopUpOutcome::Ended);
+            books.session_refund(&deposit, "top_up")?;
+            if let Some(invoice) = target.kind.return_invoice()
+                && books.rows.obligations.get(&to)?.is_none()
+            {
+                books.obligation_invoice(from, invoice)?;
+            }
+            return Ok(TopUpOutcome::Ended);
         };
         books.post(Posting {
             key: TransferKey::new(format!("deposit_moved:{}", deposit.id)),

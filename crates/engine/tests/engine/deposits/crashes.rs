@@ -70,7 +70,7 @@ async fn a_payout_to_a_return_invoice_survives_a_death_at_any_step_and_is_made_o
             let scene = hasty().await;
             let second = scene.server();
             let deposit = Deposit::opened(&scene, &second).await;
-            scene.clock.advance(scene.settings.payment_session_idle);
+            scene.clock.advance(scene.settings.payment_session_idle + Duration::from_secs(1));
             second.engine.sessions.sweep().await.unwrap();
             let mut first = scene.server_elsewhere().await;
             first.power.cut_at(op, nth, when);

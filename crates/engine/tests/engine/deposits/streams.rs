@@ -58,7 +58,9 @@ impl Stream {
         let (events, told) = mpsc::unbounded_channel();
         let come = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&come);
-        let listener = move |delta: &Delta| drop(counted.fetch_add(delta.written().len(), Ordering::SeqCst));
+        let listener = move |delta: &Delta| {
+            counted.fetch_add(delta.written().len(), Ordering::SeqCst);
+        };
         let access = server.engine.sessions.bearer(&deposit.bearing(server).await).await.unwrap();
         let new = NewWork {
             max_output_tokens: Some(4_096),
@@ -119,7 +121,7 @@ async fn an_answer_waits_for_a_top_up_and_goes_on_to_its_end() {
     let ended = loop {
         tokio::select! {
             ended = &mut stream.answering => break ended.unwrap().unwrap(),
-            event = tokio::time::sleep(Duration::from_secs(1)) => drop(event),
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
         }
         if let Ok((Event::Needed(..), _)) = stream.events.get_mut().unwrap().try_recv() {
             needed += 1;

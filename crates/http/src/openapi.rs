@@ -1,8 +1,9 @@
 //! The OpenAPI document.
 
 use crate::discovery;
+use crate::payment_sessions;
 use crate::routes::{self, for_each_route};
-use crate::wire::{NoOfferBody, OfferBody};
+use crate::wire::{NoOfferBody, OfferBody, SessionClosedBody, SessionToppedUpBody};
 use utoipa::OpenApi;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::link::Link;
@@ -47,8 +48,8 @@ macro_rules! document {
             // An identity is optional unless a route specifies otherwise.
             security((), ("NostrToken" = []), ("NostrTokenInQuery" = []), ("NostrSignature" = [])),
             paths($(routes::$module::$handler),*),
-            // They are in extension fields of problems.
-            components(schemas(OfferBody, NoOfferBody))
+            // They are in extension fields of problems, and in operations that are added below.
+            components(schemas(OfferBody, NoOfferBody, SessionClosedBody, SessionToppedUpBody))
         )]
         struct ApiDocument;
     };
@@ -60,6 +61,7 @@ for_each_route!(document);
 pub(crate) fn document() -> utoipa::openapi::OpenApi {
     let mut document = ApiDocument::openapi();
     document.servers = Some(vec![Server::new("/")]);
+    payment_sessions::extend(&mut document);
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations_of(item) {
             complete(operation, path, &method);

@@ -181,13 +181,12 @@ table! {
     SessionRow in "sessions", locked by "sessions.id";
     key { id: text }
     fixed {
-        nostr_pubkey: text, deposit_msats: bigint, webhook_url: text, created_at: bigint, kind: text, request_digest: text,
-        request_terms: text
+        nostr_pubkey: text, deposit_msats: bigint, webhook_url: text, created_at: bigint, request_digest: text, request_terms: text
     }
     changing {
-        state: text, deposit_invoice: text, top_up_invoice: text, top_ups: bigint, paid_in_msats: bigint,
+        kind: text, state: text, deposit_invoice: text, top_up_invoice: text, top_ups: bigint, paid_in_msats: bigint,
         topped_up_to_msats: bigint, refund_amount_msats: bigint, rounding_msats: bigint, warned_percent: bigint, notified_percent: bigint,
-        last_used_at: bigint, return_to: text, updated_at: bigint
+        last_used_at: bigint, return_to: text, return_invoice: text, topped_up: text, updated_at: bigint
     }
 }
 

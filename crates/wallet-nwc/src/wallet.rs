@@ -307,7 +307,8 @@ impl Wallet for NwcWallet {
     }
 
     fn capabilities(&self) -> WalletCapabilities {
-        WalletCapabilities::default()
+        // The parameter `amount` of `pay_invoice` (NIP-47).
+        WalletCapabilities { amountless_invoices: true, ..WalletCapabilities::default() }
     }
 
     async fn invoice_create(&self, request: &InvoiceRequest) -> Result<Bolt11, WalletError> {

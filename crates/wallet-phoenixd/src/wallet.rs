@@ -152,7 +152,8 @@ impl Wallet for PhoenixdWallet {
     }
 
     fn capabilities(&self) -> WalletCapabilities {
-        WalletCapabilities::default()
+        // The field `amountSat` of `/payinvoice`, so that such payments are of whole sats.
+        WalletCapabilities { amountless_invoices: true, ..WalletCapabilities::default() }
     }
 
     /// Each call makes another invoice; the id is stored at phoenixd as `externalId`, for the operator.

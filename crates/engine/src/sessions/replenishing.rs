@@ -72,7 +72,7 @@ impl Sessions {
                     }
                     Err(refused @ CommitError::Refused(_)) => return Err(refused),
                     Err(failure) => {
-                        warn!(error = chain(&failure), "the hold could not grow; the answer waits")
+                        warn!(error = chain(&failure), "the hold could not grow; the answer waits");
                     }
                 }
             }

@@ -1,10 +1,12 @@
 //! Sessions of the scheme `Payment` (`draft-lightning-session-00`): a deposit that is opened, pays for requests, is topped up and closed,
 //! all on the metered routes themselves.
 
+mod document;
 mod events;
 mod manage;
 mod without_body;
 
+pub(crate) use document::extend;
 pub(crate) use manage::managed;
 pub(crate) use without_body::without_body;
 

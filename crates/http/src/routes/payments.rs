@@ -101,21 +101,18 @@ fn proven(state: &AppState, incoming: Incoming<'_>, hash: PaymentHash) -> Result
     incoming.identify(state)?;
     let missing = "missing proof: expected Authorization: L402 <token>:<preimage>, or Payment <credential>, as for the request itself";
     let proof = incoming.proof()?.ok_or_else(|| payment_proof::invalid(missing))?;
-    let (claim, of) = match payment_proof::of_session(&proof) {
-        Some(authorization) => {
-            let credential = state.engine.sessions.session_credential(authorization)?;
-            if !matches!(credential.action(), SessionAction::Open { .. }) {
-                let detail = "wrong credential: expected the one that opens the session of the deposit";
-                return Err(payment_proof::invalid(detail));
-            }
-            let of = credential.payment_hash();
-            (Claim::Deposit(credential), of)
+    let (claim, of) = if let Some(authorization) = payment_proof::of_session(&proof) {
+        let credential = state.engine.sessions.session_credential(authorization)?;
+        if !matches!(credential.action(), SessionAction::Open { .. }) {
+            let detail = "wrong credential: expected the one that opens the session of the deposit";
+            return Err(payment_proof::invalid(detail));
         }
-        None => {
-            let paid = state.engine.sessions.proven(&proof)?;
-            let of = paid.payment_hash;
-            (Claim::Request(paid), of)
-        }
+        let of = credential.payment_hash();
+        (Claim::Deposit(credential), of)
+    } else {
+        let paid = state.engine.sessions.proven(&proof)?;
+        let of = paid.payment_hash;
+        (Claim::Request(paid), of)
     };
     if of == hash {
         return Ok(claim);

@@ -108,8 +108,10 @@ impl From<&PaymentView> for PaymentBody {
 }
 
 /// The response to a `topUp` of a session of the scheme `Payment` (`draft-lightning-session-00`, "Top-Up").
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SessionToppedUpBody {
+    /// `ok`.
+    #[schema(value_type = String)]
     status: &'static str,
 }
 
@@ -119,12 +121,16 @@ impl SessionToppedUpBody {
 }
 
 /// The response to the `close` of a session of the scheme `Payment` (`draft-lightning-session-00`, "Close").
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SessionClosedBody {
+    /// `closed`.
+    #[schema(value_type = String)]
     status: &'static str,
     /// What was left, in sats.
     refund_sats: u64,
+    /// `succeeded`, `failed`, or `skipped` if there is nothing to pay.
+    #[schema(value_type = String)]
     refund_status: &'static str,
     /// Whether it may still be paid, although it is called failed: the draft has no word for a payment in flight.
     #[serde(skip_serializing_if = "std::ops::Not::not")]

@@ -6,17 +6,20 @@ use bitcoin::hashes::{Hash, sha256};
 use bitcoin::secp256k1::{Secp256k1, SecretKey};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tithe_lightning::lightning_invoice::{Currency, InvoiceBuilder, PaymentSecret};
 use tithe_paywall::payment::{Challenge, SessionAction};
-use uuid::Uuid;
 
-/// An invoice of another wallet.
+/// How many invoices there are, so that no two have one payment hash.
+static INVOICES: AtomicU64 = AtomicU64::new(0);
+
+/// An invoice of a wallet that nobody knows.
 pub(crate) fn return_invoice(currency: Currency, sats: Option<u64>, created: Duration) -> String {
     let (secp, key) = (Secp256k1::new(), SecretKey::from_slice(&[7; 32]).unwrap());
     let builder = InvoiceBuilder::new(currency)
         .description("what is left".to_owned())
-        .payment_hash(sha256::Hash::hash(Uuid::new_v4().as_bytes()))
+        .payment_hash(sha256::Hash::hash(&INVOICES.fetch_add(1, Ordering::Relaxed).to_be_bytes()))
         .payment_secret(PaymentSecret([9; 32]))
         .duration_since_epoch(Duration::from_secs(created.as_secs()))
         .min_final_cltv_expiry_delta(80)
@@ -114,16 +117,17 @@ impl TestApp {
     }
 
     /// A return invoice that is as good as they come.
-    pub(crate) fn good_return_invoice(&self) -> String {
-        let now = u64::try_from(self.now().unix_micros()).unwrap();
-        return_invoice(Currency::Regtest, None, Duration::from_micros(now))
+    pub(crate) async fn good_return_invoice(&self) -> String {
+        text(
+            &self.post("/dev/stub/invoice", r#"{"amountSats":0}"#.to_owned()).await.ok(201)["paymentRequest"],
+        )
     }
 
     /// A session whose deposit is paid, and which is not open yet.
     pub(crate) async fn payment_session(&self, route: Metered, body: &Value) -> PaymentSession {
         let deposit = self.deposit(route, body).await;
         let preimage = deposit.pay(self).await;
-        PaymentSession { deposit, preimage, return_invoice: self.good_return_invoice() }
+        PaymentSession { deposit, preimage, return_invoice: self.good_return_invoice().await }
     }
 
     /// A session that was opened with this request.

@@ -3,6 +3,7 @@
 use crate::app::{Deposit, Metered, Options, PaymentSession, TestApp, Wire, return_invoice};
 use std::time::Duration;
 use tithe_lightning::lightning_invoice::Currency;
+use tithe_money::Sats;
 use tithe_paywall::payment::SessionAction;
 
 const CHAT: Metered = Metered::Ai(Wire::Chat);
@@ -29,6 +30,7 @@ async fn forged_cut_and_swapped_credentials_are_refused_without_an_offer() {
         ("another preimage", wrong.bearer(&by)),
         ("another preimage of the deposit", wrong.open()),
         ("a top-up that was not paid", session.top_up(&other, session.preimage)),
+        ("no return invoice", PaymentSession { return_invoice: String::new(), ..session.clone() }.open()),
     ] {
         let refused = app.proving(CHAT, &body, &credential).await;
         CHAT.refused(&refused, 401, "invalid_payment_proof");
@@ -86,7 +88,6 @@ async fn a_return_invoice_that_cannot_be_paid_uses_nothing_up() {
         return_invoice(Currency::Bitcoin, None, now),
         return_invoice(Currency::Regtest, None, now.saturating_sub(Duration::from_hours(24 * 31))),
         "lnbc1".to_owned(),
-        String::new(),
         ours,
     ] {
         let opening = PaymentSession { return_invoice: wrong, ..session.clone() };
@@ -98,7 +99,7 @@ async fn a_return_invoice_that_cannot_be_paid_uses_nothing_up() {
     }
     assert_eq!(backend.asked(), 0);
     assert_eq!(app.proving(CHAT, &body, &session.open()).await.status, 200);
-    let other = PaymentSession { return_invoice: app.good_return_invoice(), ..session };
+    let other = PaymentSession { return_invoice: app.good_return_invoice().await, ..session };
     let refused = app.proving(CHAT, &body, &other.open()).await;
     CHAT.refused(&refused, 402, "payment_ended");
 }
@@ -134,7 +135,8 @@ async fn an_expired_challenge_is_no_key_to_a_session() {
 
 #[tokio::test]
 async fn a_session_that_lacks_balance_is_offered_a_deposit_alone() {
-    let app = TestApp::new();
+    let settings = tithe_engine::Settings { payment_session_deposit: Sats::ONE, ..crate::app::settings() };
+    let app = TestApp::with(Options { settings, ..Options::default() });
     let session = app.opened_session(CHAT, &CHAT.body("hello", false)).await;
     let dear = CHAT.body(&"word ".repeat(60_000), false);
     let by = app.deposit(CHAT, &dear).await;

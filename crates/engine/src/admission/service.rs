@@ -22,6 +22,8 @@ pub(crate) enum Share {
     All,
     /// Half of it: it is offered to everybody who sends a request that nobody pays for, and must not take the room of what is asked for.
     Offers,
+    /// A quarter of it: it is offered besides, and must not take the room of the offers of single requests.
+    Deposits,
 }
 
 impl Share {
@@ -29,6 +31,7 @@ impl Share {
         match self {
             Self::All => 1,
             Self::Offers => 2,
+            Self::Deposits => 4,
         }
     }
 }

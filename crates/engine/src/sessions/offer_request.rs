@@ -147,7 +147,8 @@ impl Sessions {
             // Nothing is stored without an idempotency key.
             Ok(StoredResponse { status: 402, body: String::new() })
         };
-        let (signature, share) = (RequestSignature(None), Share::Offers);
+        let share = if session.kind.one_request().is_some() { Share::Offers } else { Share::Deposits };
+        let signature = RequestSignature(None);
         let buyer = Buyer { identity, signature, origin, idempotency: None, share };
         self.purchases.create(id.0, buyer, async { Ok(session) }, &keep).await?;
         let invoice = made.into_inner().ok_or(EngineError::Internal)?;

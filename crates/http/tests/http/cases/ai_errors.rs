@@ -346,11 +346,13 @@ async fn paths_and_methods_that_do_not_exist_are_errors_of_the_api_that_is_spoke
     }
     Wire::Messages.refused(&get("/v1/messages/nothing").await, 404);
     for wire in Wire::ALL {
-        for method in [Method::GET, Method::PUT, Method::DELETE, Method::PATCH] {
+        for method in [Method::PUT, Method::DELETE, Method::PATCH] {
             let answer = app.ai_send(app.request(method, wire.path())).await;
             wire.refused(&answer, 405);
-            assert_eq!(answer.header("allow"), "POST");
+            assert_eq!(answer.header("allow"), "GET, HEAD, POST");
         }
+        // The challenge of a session.
+        wire.refused(&get(wire.path()).await, 402);
     }
     Wire::Chat.refused(&app.ai_send(app.request(Method::POST, "/v1/models").body("{}")).await, 405);
     for path in ["/v1/credits", "/v1/key", "/v1/generation?id=00000000-0000-0000-0000-000000000000"] {

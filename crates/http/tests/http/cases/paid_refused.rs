@@ -242,8 +242,8 @@ async fn a_proof_opens_nothing_else() {
 #[tokio::test]
 async fn too_many_unpaid_invoices_or_no_wallet_leave_a_402_that_says_why_there_is_no_offer() {
     let settings = Settings {
-        // Offers fill at most half of it.
-        max_unpaid_per_origin: 4,
+        // Offers fill at most half of it, and deposits a quarter.
+        max_unpaid_per_origin: 8,
         wallet_timeout: Duration::from_millis(30),
         ..crate::app::settings()
     };
@@ -260,13 +260,16 @@ async fn too_many_unpaid_invoices_or_no_wallet_leave_a_402_that_says_why_there_i
     let route = Metered::Ask;
     let offers =
         [app.offer(route, &route.body("1", false)).await, app.offer(route, &route.body("2", false)).await];
-    let refused = app.ai_send(app.metered(route, &route.body("3", false), false)).await;
+    let last = app.ai_send(app.metered(route, &route.body("3", false), false)).await;
+    // There is no room for a deposit any more.
+    assert_eq!(last.headers.get_all("www-authenticate").iter().count(), 3, "{last:?}");
+    let refused = app.ai_send(app.metered(route, &route.body("4", false), false)).await;
     let facts = route.refused(&refused, 402, "payment_required");
     assert!(facts["offer"]["unavailable"].as_str().unwrap().contains("too many unpaid"), "{facts}");
     // What is offered already is offered on.
     assert_eq!(app.offer(route, &route.body("2", false)).await.hash(), offers[1].hash());
     app.pay(&offers[0].hash()).await;
-    app.offer(route, &route.body("3", false)).await;
+    app.offer(route, &route.body("4", false)).await;
 }
 
 #[tokio::test]

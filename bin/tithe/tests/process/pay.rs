@@ -6,7 +6,7 @@ use std::process::Output;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-use tithe_clock::{SystemClock, SystemEntropy};
+use tithe_clock::{Clock as _, SystemClock, SystemEntropy, Timestamp};
 use tithe_ledger::uuid::Uuid;
 use tithe_lightning::{Bolt11, InvoiceId, InvoiceRequest, TestPayer, Wallet};
 use tithe_money::Sats;
@@ -84,6 +84,10 @@ fn l402(invoice: &Bolt11) -> String {
 
 /// A charge of the scheme `Payment` for this invoice, which says that it is so much.
 fn charge(invoice: &Bolt11, sats: u64) -> String {
+    charge_until(invoice, sats, None)
+}
+
+fn charge_until(invoice: &Bolt11, sats: u64, expires: Option<Timestamp>) -> String {
     let request = ChargeRequest {
         amount: Sats::new(sats).unwrap(),
         description: None,
@@ -95,7 +99,7 @@ fn charge(invoice: &Bolt11, sats: u64) -> String {
     let challenge = NewChallenge {
         realm: "stall".to_owned(),
         request: Request::Charge(request),
-        expires: None,
+        expires,
         digest: None,
         opaque: std::collections::BTreeMap::new(),
         description: None,
@@ -143,4 +147,19 @@ async fn what_costs_more_than_it_may_or_than_it_says_is_not_paid() {
     let liar = Stall::open(|invoice| charge(invoice, 1), 0).await;
     let refused = liar.pay(&[]);
     assert_eq!((refused.status.code(), liar.kept()), (Some(22), 0), "{refused:?}");
+    let past = SystemClock.now();
+    let late = Stall::open(|invoice| charge_until(invoice, 7, Some(past)), 0).await;
+    let refused = late.pay(&[]);
+    assert_eq!((refused.status.code(), late.kept()), (Some(1), 0), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("challenge has expired"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_leaves_out_the_commas_between_parameters_is_paid() {
+    let challenge =
+        |invoice: &Bolt11| format!(r#"L402 version="0" token="a.b", invoice="{}""#, invoice.as_str());
+    let stall = Stall::open(challenge, 1).await;
+    stall.answers_once("^L402 a\\.b:[0-9a-f]{64}$", ResponseTemplate::new(200)).await;
+    let served = stall.pay(&[]);
+    assert!(served.status.success(), "{served:?}");
 }

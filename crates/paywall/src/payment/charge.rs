@@ -74,6 +74,30 @@ impl fmt::Debug for ChargeRequest {
     }
 }
 
+/// What a client must know of a charge before it pays. Unlike in [`ChargeRequest`], which servers issue and read again, the payment hash
+/// is as optional as in the draft ("Method Details"), and the network is left to the invoice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChargeTerms {
+    /// The price. At least 1 sat.
+    pub amount: Sats,
+    /// The invoice, BOLT11, as the server sent it.
+    pub invoice: String,
+    /// What the server says is the invoice's payment hash.
+    pub payment_hash: Option<[u8; 32]>,
+}
+
+impl ChargeTerms {
+    pub(super) fn read(fields: &Fields) -> Result<Self, InvalidField> {
+        let details = fields.object("request.methodDetails")?;
+        let hash = "request.methodDetails.paymentHash";
+        Ok(Self {
+            amount: amount(fields)?,
+            invoice: details.text("request.methodDetails.invoice")?.to_owned(),
+            payment_hash: details.optional_text(hash)?.map(|_| hex_32(details, hash)).transpose()?,
+        })
+    }
+}
+
 /// The price of a request, with its currency.
 pub(super) fn amount(fields: &Fields) -> Result<Sats, InvalidField> {
     let amount = positive_sats("request.amount", fields.text("request.amount")?)?;

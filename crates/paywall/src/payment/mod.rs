@@ -34,7 +34,7 @@ pub use accept::{AcceptPayment, InvalidAcceptPayment};
 pub use action::SessionAction;
 pub use challenge::{Challenge, InvalidChallenge};
 pub use challenge_key::ChallengeKey;
-pub use charge::{ChargeRequest, Network};
+pub use charge::{ChargeRequest, ChargeTerms, Network};
 pub use content_digest::{ContentDigest, InvalidContentDigest};
 pub use credential::{Credential, InvalidCredential};
 pub use event::{NeedTopUp, StreamReceipt};

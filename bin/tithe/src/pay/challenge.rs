@@ -1,10 +1,20 @@
 //! The challenges of a 402, as servers of L402 and `Payment` write them.
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tithe_clock::Timestamp;
 use tithe_lightning::{Bolt11, Preimage};
 use tithe_money::{Msats, Sats};
 use tithe_paywall::payment::Challenge;
+
+/// A scheme to pay by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Scheme {
+    /// L402, or LSAT, as it was called before
+    L402,
+    /// `Payment`, with the method `lightning` and the intent `charge`
+    Payment,
+}
 
 /// What can be paid, and how it is proven.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,10 +29,15 @@ pub(super) struct Offer {
 }
 
 impl Offer {
-    /// The first challenge of L402 in the lines of `WWW-Authenticate`, or else the first charge of `Payment`.
-    pub(super) fn find(lines: &[&str]) -> Option<Self> {
+    /// The first challenge of L402 in the lines of `WWW-Authenticate`, or else the first charge of `Payment`; of one scheme only, if one is
+    /// wanted.
+    pub(super) fn find(lines: &[&str], scheme: Option<Scheme>) -> Option<Self> {
         let joined = lines.join(", ");
-        Self::l402(&joined).or_else(|| Self::charge(&joined))
+        match scheme {
+            Some(Scheme::L402) => Self::l402(&joined),
+            Some(Scheme::Payment) => Self::charge(&joined),
+            None => Self::l402(&joined).or_else(|| Self::charge(&joined)),
+        }
     }
 
     fn l402(joined: &str) -> Option<Self> {
@@ -168,7 +183,7 @@ mod tests {
             ],
             &[r#"Negotiate YWJjZA==, L402 macaroon = "abc=" , invoice = "lnbc1""#],
         ] {
-            let offer = Offer::find(lines).unwrap_or_else(|| panic!("{lines:?}"));
+            let offer = Offer::find(lines, None).unwrap_or_else(|| panic!("{lines:?}"));
             assert_eq!(
                 (&*offer.token, &*offer.invoice, &*offer.scheme),
                 ("abc=", "lnbc1", "L402"),
@@ -182,7 +197,24 @@ mod tests {
             &[r#"Payment description="L402 macaroon=a, invoice=b""#],
             &[r#"L402 macaroon="a""#, r#"Other invoice="b""#],
         ] {
-            assert_eq!(Offer::find(lines), None, "{lines:?}");
+            assert_eq!(Offer::find(lines, None), None, "{lines:?}");
+        }
+        let l402 = &[r#"L402 macaroon="abc=", invoice="lnbc1""#];
+        assert!(Offer::find(l402, Some(Scheme::L402)).is_some());
+        assert_eq!(Offer::find(l402, Some(Scheme::Payment)), None);
+    }
+
+    #[test]
+    fn the_proof_has_the_name_that_the_server_has_given_the_scheme() {
+        let preimage: Preimage = "07".repeat(32).parse().unwrap();
+        for (line, scheme) in [
+            (r#"LSAT macaroon="abc=", invoice="lnbc1""#, "LSAT"),
+            (r#"lsat macaroon="abc=", invoice="lnbc1""#, "LSAT"),
+            (r#"LSAT macaroon="abc=", invoice="lnbc1", L402 macaroon="d", invoice="lnbc2""#, "LSAT"),
+            (r#"L402 macaroon="abc=", invoice="lnbc1", LSAT macaroon="d", invoice="lnbc2""#, "L402"),
+        ] {
+            let proof = Offer::find(&[line], None).unwrap().authorization(&preimage);
+            assert_eq!(proof, format!("{scheme} abc=:{}", "07".repeat(32)), "{line}");
         }
     }
 }

@@ -11,8 +11,11 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::value::RawValue;
 use tithe_engine::EngineError;
+use tithe_engine::log::chain;
 use tithe_engine::receipts::{Receipt, ReceiptReader};
 use tithe_lightning::PaymentHash;
+use tithe_paywall::canonical_json;
+use tracing::error;
 use uuid::Uuid;
 
 /// Read a receipt
@@ -48,7 +51,10 @@ pub(crate) async fn read(
     let pubkey = receipts.pubkey().map(|pubkey| pubkey.to_string());
     let body = written(ReceiptBody::new(&receipt, url, pubkey))?;
     let failed = |_| Problem::from(EngineError::Internal);
-    let canonical = serde_json_canonicalizer::to_string(&body).map_err(failed)?;
+    let canonical = canonical_json(&body).map_err(|failure| {
+        error!(error = chain(&failure), "failed to build the receipt");
+        Problem::from(EngineError::Internal)
+    })?;
     let event = receipts.sign(&canonical, receipt.at, link.as_deref());
     let event = event.map(RawValue::from_string).transpose().map_err(failed)?;
     Ok(private(200, &SignedReceiptBody { receipt: &body, event }))

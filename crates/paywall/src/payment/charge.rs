@@ -1,7 +1,7 @@
 //! The request of a charge: one payment for one request.
 
-use super::canonical::Json;
 use super::fields::{Fields, InvalidField};
+use crate::canonical::Json;
 use crate::preimage::bytes_of_hex;
 use std::fmt;
 use tithe_money::Sats;

@@ -11,7 +11,6 @@ mod accept;
 mod action;
 mod answer;
 mod base64url;
-mod canonical;
 mod challenge;
 mod challenge_key;
 mod charge;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tithe_clock::{Clock, SystemClock, SystemEntropy, Timestamp};
 use tithe_ledger::uuid::Uuid;
-use tithe_lightning::{Bolt11, InvoiceId, InvoiceRequest, TestPayer, Wallet};
+use tithe_lightning::{Bolt11, InvoiceId, InvoiceRequest, PaymentHash, TestPayer, Wallet};
 use tithe_money::Sats;
 use tithe_paywall::payment::{ChallengeKey, ChargeRequest, NewChallenge, Request};
 use tithe_wallet_sim::SimWallet;
@@ -87,6 +87,11 @@ impl Stall {
 
     fn pay(&self, more: &[&str]) -> Output {
         self.command().arg("--dev-pay").args(more).output().unwrap()
+    }
+
+    /// The payment hash of what the server asks for.
+    pub(crate) fn hash(&self) -> PaymentHash {
+        self.invoice.payment_hash()
     }
 
     /// The files that are kept of payments.

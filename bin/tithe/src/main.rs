@@ -116,7 +116,8 @@ enum Command {
     },
     /// Delete the texts of one customer: an identity, a session, a job or an install. Amounts and the ledger stay
     Forget(forget::ForgetArgs),
-    /// Print the books of a month: every charge and refund, with totals that are compared with the ledger
+    /// Print the books of a month: every charge and refund, with totals that are compared with the ledger. With `--url`, a customer's
+    /// statement: what was charged to a session, by its receipts
     Statement(statement::StatementArgs),
     /// Check whether the server of this configuration is ready, on its own machine. Exits with 0 if it is, and with 1 if not
     Healthcheck(ConfigArgs),
@@ -229,6 +230,7 @@ fn main() -> ExitCode {
         Command::Licence { command } => {
             load(command.config()).and_then(|config| licence::run(&config, command))
         }
+        Command::Statement(args) if args.url.is_some() => statement::run_of_customer(&args),
         Command::Statement(args) => load(&args.config).and_then(|config| statement::run(&config, &args)),
         Command::Forget(args) => load(&args.config).and_then(|config| forget::run(&config, &args)),
         Command::Config { command: ConfigCommand::Check(args) } => check::run(&args),

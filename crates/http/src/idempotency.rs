@@ -1,6 +1,7 @@
 //! The `Idempotency-Key` header.
 
 use crate::credentials::{Caller, Incoming};
+use crate::paid_request::anthropic_headers;
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -124,7 +125,8 @@ async fn begin_keyed(
     }
 }
 
-/// Reads the idempotency key of the request, if it has one. The fingerprint covers method, path and body.
+/// Reads the idempotency key of the request, if it has one. The fingerprint covers method, path, body, and the headers of Anthropic's API
+/// that change the answer.
 pub(crate) fn read(request: &HttpRequest, body: &[u8], settings: &Settings) -> Result<Option<Key>, Problem> {
     let mut keys = request.headers().get_all(HEADER);
     let Some(key) = keys.next() else { return Ok(None) };
@@ -177,11 +179,26 @@ pub(crate) fn read_or_derive(
     }))
 }
 
+/// The version of Anthropic's API that a request without `anthropic-version` is done with.
+const ANTHROPIC_VERSION: &[u8] = b"2023-06-01";
+
+/// Without the headers that change an answer, this is what earlier versions have stored. No path and no header has a line break or a zero
+/// byte in it.
 fn fingerprint(request: &HttpRequest, body: &[u8]) -> [u8; 32] {
+    let mut headers: Vec<Vec<u8>> = anthropic_headers(request)
+        .filter(|(name, value)| match name.as_str() {
+            "anthropic-version" => value.as_bytes() != ANTHROPIC_VERSION,
+            "anthropic-beta" => !value.is_empty(),
+            _ => false,
+        })
+        .map(|(name, value)| [b"\n", name.as_str().as_bytes(), b": ", value.as_bytes()].concat())
+        .collect();
+    headers.sort_unstable();
     let hash = Sha256::new()
         .chain_update(request.method().as_str())
         .chain_update([0])
         .chain_update(request.path())
+        .chain_update(headers.concat())
         .chain_update([0])
         .chain_update(body);
     hash.finalize().into()
@@ -215,4 +232,46 @@ pub(crate) fn respond(keyed: KeyedResponse) -> HttpResponse {
         response.insert_header(REPLAYED);
     }
     response.body(keyed.response.body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    fn of(headers: &[(&str, &str)]) -> String {
+        let mut request = TestRequest::post().uri("/v1/messages?beta=true");
+        for header in headers {
+            request = request.append_header(*header);
+        }
+        hex::encode(fingerprint(&request.to_http_request(), b"{}"))
+    }
+
+    #[test]
+    fn a_request_that_asks_for_nothing_special_has_the_fingerprint_that_earlier_versions_have_stored() {
+        let before = hex::encode(Sha256::digest(b"POST\0/v1/messages\0{}"));
+        for headers in [
+            &[][..],
+            &[("anthropic-version", "2023-06-01")],
+            &[("anthropic-dangerous-direct-browser-access", "true"), ("anthropic-beta", "")],
+        ] {
+            assert_eq!(of(headers), before, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn headers_that_change_the_answer_change_the_fingerprint_in_whatever_order_they_come() {
+        let all = [
+            of(&[]),
+            of(&[("anthropic-version", "2023-01-01")]),
+            of(&[("anthropic-beta", "a-1")]),
+            of(&[("anthropic-beta", "b-1")]),
+            of(&[("anthropic-beta", "a-1"), ("anthropic-beta", "b-1")]),
+            of(&[("anthropic-beta", "a-1"), ("anthropic-version", "2023-01-01")]),
+        ];
+        let different: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(different.len(), all.len());
+        assert_eq!(of(&[("anthropic-beta", "b-1"), ("anthropic-beta", "a-1")]), all[4]);
+        assert_eq!(of(&[("anthropic-version", "2023-01-01"), ("Anthropic-Beta", "a-1")]), all[5]);
+    }
 }

@@ -126,6 +126,7 @@
 //!
 //! `serde` serializes everything that is stored. It is not on by default.
 
+mod canonical;
 mod caveat;
 mod chain;
 mod format;
@@ -146,6 +147,7 @@ mod usage_error;
 mod usage_model;
 mod verified;
 
+pub use canonical::{NotCanonical, canonical_json};
 pub use caveat::{Caveat, Expiry, InvalidCaveat, Models};
 pub use chain::RootKey;
 pub use key::{InvalidKeyId, Key, KeyId};

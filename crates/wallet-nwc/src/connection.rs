@@ -88,6 +88,13 @@ impl NwcConnection {
         self.lightning_address.as_deref()
     }
 
+    /// Names the connection without its secret: the public keys of the wallet service and of the client, in hex. A wallet service may
+    /// show each client its own payments only.
+    #[must_use]
+    pub fn public_name(&self) -> String {
+        format!("{}:{}", self.wallet.to_hex(), self.keys.public_key().to_hex())
+    }
+
     /// The public key that the wallet service signs with.
     pub(crate) const fn wallet(&self) -> PublicKey {
         self.wallet
@@ -169,6 +176,8 @@ mod tests {
         assert_eq!(connection.relays()[0].reveal(), "wss://relay.damus.io/");
         assert!(connection.relays()[0].is_secure());
         assert_eq!(connection.lightning_address(), None);
+        let name = connection.public_name();
+        assert!(name.starts_with(WALLET) && name.len() == 129 && !name.contains(SECRET), "{name}");
     }
 
     #[test]

@@ -217,6 +217,27 @@ pub(crate) struct ClosedSession {
     pub(crate) refund: Refund,
 }
 
+/// A page of a session's requests, newest first.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct History {
+    pub(crate) requests: Vec<HistoryRequest>,
+    pub(crate) next_cursor: Option<Line>,
+}
+
+/// A request of a session.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct HistoryRequest {
+    pub(crate) request_id: Line,
+    /// Missing while it runs, and if it has failed.
+    pub(crate) cost_msats: Option<u64>,
+    pub(crate) debited_msats: u64,
+    pub(crate) created_at: Line,
+    /// When it ended.
+    pub(crate) updated_at: Line,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SessionReply {

@@ -13,6 +13,8 @@ pub(crate) enum Failure {
     Problem { status: u16, code: Line, detail: Line },
     #[error("unexpected response from the server")]
     Nonsense(#[source] serde_json::Error),
+    #[error("invalid receipt of the request {id}: {problem}")]
+    Receipt { id: Line, problem: String },
     #[error("invalid challenge from the server: expected 64 lowercase hex digits")]
     NoNonce,
     #[error("cannot create an HTTP client")]

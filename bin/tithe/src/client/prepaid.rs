@@ -1,18 +1,35 @@
 //! Sessions with a prepaid balance.
 
-use super::bodies::{ClosedSession, OpenedSession, PrepaidSession, SessionKeys, ToppedUp};
+use super::bodies::{ClosedSession, History, OpenedSession, PrepaidSession, SessionKeys, ToppedUp};
 use super::failure::Failure;
 use super::refunds::destination_json;
 use super::requests::Client;
 use super::sse::Events;
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
+use std::error::Error;
 use tithe_payouts::{Destination, LightningAddress};
+use tithe_paywall::Macaroon;
+
+/// How many requests are read at once: the most that a server sends.
+const HISTORY_PAGE: &str = "20";
 
 /// A macaroon, and the session that it is for.
 pub(crate) struct SessionAccess {
     pub(crate) session: String,
     pub(crate) macaroon: String,
+}
+
+impl SessionAccess {
+    /// What opens the session that a macaroon is for.
+    pub(crate) fn of(macaroon: &str) -> Result<Self, Box<dyn Error>> {
+        let text = macaroon.trim();
+        let macaroon: Macaroon = text.parse()?;
+        let identifier = std::str::from_utf8(macaroon.identifier()).ok();
+        let session = identifier.and_then(|identifier| identifier.strip_prefix("session:"));
+        let session = session.ok_or("invalid macaroon: expected one of a session")?.to_owned();
+        Ok(Self { session, macaroon: text.to_owned() })
+    }
 }
 
 /// What a request of a session asks for.
@@ -65,6 +82,19 @@ impl Client {
             None => request,
         };
         self.read(request).await
+    }
+
+    /// A page of what was done and charged, newest first; the first one without a cursor.
+    pub(crate) async fn session_requests(
+        &self,
+        access: &SessionAccess,
+        cursor: Option<&str>,
+    ) -> Result<History, Failure> {
+        let mut url = self.url(&["api", "sessions", &access.session, "requests"]);
+        url.query_pairs_mut()
+            .append_pair("limit", HISTORY_PAGE)
+            .extend_pairs(cursor.map(|cursor| ("cursor", cursor)));
+        self.read_patiently(|| self.http.get(url.clone()).bearer_auth(&access.macaroon)).await
     }
 
     pub(crate) async fn session_keys(&self, access: &SessionAccess) -> Result<SessionKeys, Failure> {

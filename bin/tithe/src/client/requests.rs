@@ -148,6 +148,21 @@ impl Client {
         parse(&text)
     }
 
+    /// Like [`Client::read`], and tries again while the server is away for a moment.
+    pub(super) async fn read_patiently<T: DeserializeOwned>(
+        &self,
+        request: impl Fn() -> RequestBuilder,
+    ) -> Result<T, Failure> {
+        let mut tries = 1;
+        loop {
+            match self.read(request()).await {
+                Err(failure) if failure.may_pass() && tries < TRIES => tries += 1,
+                other => return other,
+            }
+            self.pause().await;
+        }
+    }
+
     pub(super) async fn answer(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let response = request.send().await.map_err(|source| self.unreachable(source))?;
         let status = response.status();

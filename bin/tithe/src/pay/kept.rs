@@ -17,9 +17,19 @@ pub(super) struct Kept {
 
 /// A payment that was begun.
 #[derive(Serialize, Deserialize)]
-struct Begun {
+struct Note {
     id: String,
     offer: Offer,
+    /// Missing in the notes of older versions.
+    payer: Option<String>,
+}
+
+/// A payment that was begun.
+pub(super) struct Begun {
+    pub(super) id: PaymentId,
+    pub(super) offer: Offer,
+    /// The name of who pays; `None` if it was not noted.
+    pub(super) payer: Option<String>,
 }
 
 impl Kept {
@@ -51,16 +61,17 @@ impl Kept {
         read(&self.proof)
     }
 
-    pub(super) fn begun(&self) -> Result<Option<(PaymentId, Offer)>, Box<dyn Error>> {
+    pub(super) fn begun(&self) -> Result<Option<Begun>, Box<dyn Error>> {
         let Some(text) = read(&self.begun)? else { return Ok(None) };
-        let Begun { id, offer } = serde_json::from_str(&text)?;
-        Ok(Some((id.parse().map(PaymentId)?, offer)))
+        let Note { id, offer, payer } = serde_json::from_str(&text)?;
+        Ok(Some(Begun { id: id.parse().map(PaymentId)?, offer, payer }))
     }
 
     /// Stores that a payment begins; fails if another process pays for the same request.
-    pub(super) fn begin(&self, id: PaymentId, offer: &Offer) -> Result<(), Box<dyn Error>> {
+    pub(super) fn begin(&self, begun: &Begun) -> Result<(), Box<dyn Error>> {
+        let Begun { id, offer, payer } = begun;
         let offer = serde_json::to_value(offer)?;
-        let text = serde_json::json!({ "id": id.to_string(), "offer": offer }).to_string();
+        let text = serde_json::json!({ "id": id.to_string(), "offer": offer, "payer": payer }).to_string();
         Ok(private::write_new(&self.begun, &text, &SystemEntropy)?)
     }
 

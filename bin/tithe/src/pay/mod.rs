@@ -4,9 +4,9 @@ mod challenge;
 mod kept;
 mod wallet;
 
-use challenge::Offer;
+use challenge::{Offer, Scheme};
 use clap::Args;
-use kept::Kept;
+use kept::{Begun, Kept};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, Response, StatusCode};
 use std::error::Error;
@@ -37,8 +37,14 @@ pub(crate) struct PayArgs {
     #[arg(short = 'X', long, value_name = "METHOD")]
     method: Option<Method>,
     /// A header, such as `Accept: text/plain`
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
-    headers: Vec<String>,
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// Print the status and the headers of the response before its body
+    #[arg(short, long)]
+    include: bool,
+    /// Pay by this scheme only (default: L402 if the server offers it, else `Payment`)
+    #[arg(long, value_enum)]
+    scheme: Option<Scheme>,
     /// The most that may be paid, in sats, without the routing fee
     #[arg(long, value_name = "SATS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=Sats::MAX.get()))]
     max_sats: u64,
@@ -65,6 +71,8 @@ struct Purchase {
     body: Vec<u8>,
     payer: Payer,
     max: Sats,
+    scheme: Option<Scheme>,
+    include: bool,
 }
 
 impl Purchase {
@@ -79,18 +87,19 @@ impl Purchase {
         if has_body {
             request.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
         }
-        for header in &args.headers {
-            let wrong = || format!("invalid header: expected `NAME: VALUE`, got {header:?}");
-            let (name, value) = header.split_once(':').ok_or_else(wrong)?;
-            let name: HeaderName = name.trim().parse().map_err(|_| wrong())?;
-            request.headers_mut().insert(name, value.trim().parse().map_err(|_| wrong())?);
+        for (name, _) in &args.headers {
+            request.headers_mut().remove(name);
+        }
+        for (name, value) in args.headers {
+            request.headers_mut().append(name, value);
         }
         let payer = match args.nwc.as_deref().map(str::trim).filter(|connection| !connection.is_empty()) {
             Some(connection) if !args.dev_pay => Payer::Nwc(Box::new(connection.parse()?)),
             _ if args.dev_pay => Payer::Dev(args.url),
             _ => Payer::Nobody,
         };
-        Ok(Self { http, request, body, payer, max: Sats::new(args.max_sats)? })
+        let (max, scheme, include) = (Sats::new(args.max_sats)?, args.scheme, args.include);
+        Ok(Self { http, request, body, payer, max, scheme, include })
     }
 
     async fn run(self) -> Result<ExitCode, Box<dyn Error>> {
@@ -106,30 +115,32 @@ impl Purchase {
             eprintln!("tithe: this request was paid for before: the same proof is sent again");
             return self.send_paid(&proof, &kept).await;
         }
-        if let Some((id, offer)) = kept.begun()? {
+        if let Some(begun) = kept.begun()? {
             eprintln!("tithe: a payment for this request was begun before: looking it up");
-            let found = self.payer.look_up(id, &offer.invoice).await;
-            if found.is_err() {
-                eprintln!(
-                    "tithe: the payment is noted in {}: if it was never made, delete that file to pay anew",
-                    kept.begun_place()
-                );
+            match self.payer.look_up(&self.http, &begun).await {
+                Ok(preimage) => return self.use_proof(&begun.offer.authorization(&preimage), &kept).await,
+                Err(failure) if failure.is_final() => {
+                    eprintln!("tithe: the payment that was begun before was {failure}");
+                    kept.forget()?;
+                }
+                Err(failure) => {
+                    eprintln!(
+                        "tithe: the payment is noted in {}: if it was never made, delete that file to pay anew",
+                        kept.begun_place()
+                    );
+                    return Err(failure.into());
+                }
             }
-            if let Some(preimage) = found? {
-                return self.use_proof(&offer.authorization(&preimage), &kept).await;
-            }
-            kept.forget()?;
-            return Err("the payment that was begun before has failed; run the command again to pay".into());
         }
         let response = self.send(None).await?;
         if response.status() != StatusCode::PAYMENT_REQUIRED {
-            return print(response).await;
+            return self.print(response).await;
         }
         let lines = response.headers().get_all(WWW_AUTHENTICATE).iter();
         let lines: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
-        let Some(offer) = Offer::find(&lines) else {
-            let code = print(response).await;
-            eprintln!("tithe: the 402 has no challenge of L402 or Payment that can be paid by Lightning");
+        let Some(offer) = Offer::find(&lines, self.scheme) else {
+            let code = self.print(response).await;
+            eprintln!("tithe: the 402 has no challenge of {} that can be paid by Lightning", self.schemes());
             return code;
         };
         let price = offer.check(self.max, SystemClock.now())?;
@@ -138,16 +149,24 @@ impl Purchase {
             return Err(format!("not paid: the price is {price} sats, and there is no wallet to pay with: set the connection string with --nwc or TITHE_PAY_NWC").into());
         }
         eprintln!("tithe: paying {} sats", price.get());
-        let id = PaymentId::random(&SystemEntropy);
-        kept.begin(id, &offer)?;
-        match self.payer.pay(&self.http, id, &offer.invoice).await {
-            Ok(preimage) => self.use_proof(&offer.authorization(&preimage), &kept).await,
+        let begun = Begun { id: PaymentId::random(&SystemEntropy), offer, payer: Some(self.payer.name()) };
+        kept.begin(&begun)?;
+        match self.payer.pay(&self.http, &begun).await {
+            Ok(preimage) => self.use_proof(&begun.offer.authorization(&preimage), &kept).await,
             Err(failure) => {
                 if failure.is_final() {
                     kept.forget()?;
                 }
                 Err(failure.into())
             }
+        }
+    }
+
+    const fn schemes(&self) -> &'static str {
+        match self.scheme {
+            Some(Scheme::L402) => "L402",
+            Some(Scheme::Payment) => "Payment",
+            None => "L402 or Payment",
         }
     }
 
@@ -160,7 +179,7 @@ impl Purchase {
     async fn send_paid(&self, proof: &str, kept: &Kept) -> Result<ExitCode, Box<dyn Error>> {
         let response = self.send(Some(proof)).await?;
         let is_served = response.status().is_success();
-        let code = print(response).await?;
+        let code = self.print(response).await?;
         if is_served {
             kept.forget()?;
         } else {
@@ -186,21 +205,41 @@ impl Purchase {
         }
         Ok(self.http.execute(request).await?)
     }
+
+    /// Prints a response as it arrives.
+    async fn print(&self, mut response: Response) -> Result<ExitCode, Box<dyn Error>> {
+        let status = response.status();
+        let mut out = std::io::stdout();
+        if self.include {
+            out.write_all(&head_of(&response))?;
+        }
+        while let Some(part) = response.chunk().await? {
+            out.write_all(&part)?;
+            out.flush()?;
+        }
+        if status.is_success() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        eprintln!("tithe: the server answered {status}");
+        Ok(ExitCode::from(HTTP_ERROR))
+    }
 }
 
-/// Prints a response as it arrives.
-async fn print(mut response: Response) -> Result<ExitCode, Box<dyn Error>> {
-    let status = response.status();
-    let mut out = std::io::stdout();
-    while let Some(part) = response.chunk().await? {
-        out.write_all(&part)?;
-        out.flush()?;
+/// The status line and the headers of a response, as HTTP/1.1 writes them, with the empty line at their end.
+fn head_of(response: &Response) -> Vec<u8> {
+    let mut head = format!("{:?} {}\r\n", response.version(), response.status()).into_bytes();
+    for (name, value) in response.headers() {
+        head.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
     }
-    if status.is_success() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    eprintln!("tithe: the server answered {status}");
-    Ok(ExitCode::from(HTTP_ERROR))
+    head.extend(b"\r\n");
+    head
+}
+
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
+    let parts = text
+        .split_once(':')
+        .and_then(|(name, value)| Some((name.trim().parse().ok()?, value.trim().parse().ok()?)));
+    parts.ok_or("expected `NAME: VALUE`")
 }
 
 fn body_of(data: &str) -> std::io::Result<Vec<u8>> {

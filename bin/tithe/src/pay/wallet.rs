@@ -1,8 +1,9 @@
 //! Who pays: a wallet, or play money.
 
+use super::kept::Begun;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tithe_clock::SystemClock;
+use tithe_clock::{Clock as _, SystemClock};
 use tithe_lightning::{Bolt11, Payment, PaymentId, PaymentOrder, Preimage, Wallet, WalletError};
 use tithe_money::Msats;
 use tithe_wallet_nwc::{FeeLimit, NwcConnection, NwcSettings, NwcWallet};
@@ -10,6 +11,13 @@ use tithe_wallet_nwc::{FeeLimit, NwcConnection, NwcSettings, NwcWallet};
 /// How long a payment in flight is waited for, and the pause between two questions.
 const PATIENCE: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// How long a payment of which the wallet has no record is waited for: it may be on its way to the wallet.
+const UNRECORDED_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A payment of which the wallet has no record was not made, and will not be, once its invoice has been expired for this long: the
+/// request to pay has expired, too, and the wallet's clock may differ.
+const EXPIRED_FOR: Duration = Duration::from_mins(5);
 
 /// The routing fee that is allowed: one hundredth of the amount, or this, in msats.
 const FEE_FLOOR_MSATS: u64 = 10_000;
@@ -40,12 +48,17 @@ pub(super) enum Payer {
 }
 
 impl Payer {
-    pub(super) async fn pay(
-        &self,
-        http: &reqwest::Client,
-        id: PaymentId,
-        invoice: &str,
-    ) -> Result<Preimage, PayFailure> {
+    /// Names who pays, without a secret.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Nwc(connection) => format!("nwc:{}", connection.public_name()),
+            Self::Dev(_) => "dev".to_owned(),
+            Self::Nobody => String::new(),
+        }
+    }
+
+    pub(super) async fn pay(&self, http: &reqwest::Client, begun: &Begun) -> Result<Preimage, PayFailure> {
+        let invoice = &begun.offer.invoice;
         let request: Bolt11 = invoice.parse().map_err(|_| PayFailure::NotPaid("no invoice".to_owned()))?;
         match self {
             Self::Nobody => {
@@ -57,7 +70,7 @@ impl Payer {
                 let wallet = open(connection, &request);
                 let share = request.amount().map_or(0, Msats::get).div_ceil(100);
                 let max_fee = Msats::new(share.max(FEE_FLOOR_MSATS)).unwrap_or(Msats::MAX);
-                let order = PaymentOrder { id, request: request.clone(), amount: None, max_fee };
+                let order = PaymentOrder { id: begun.id, request: request.clone(), amount: None, max_fee };
                 match wallet.payment_send(&order).await {
                     Ok(Payment::Succeeded { preimage, .. }) => proven(preimage, &request),
                     Ok(Payment::Failed { reason }) | Err(WalletError::Refused(reason)) => {
@@ -66,23 +79,34 @@ impl Payer {
                     Err(failure @ WalletError::Unavailable(_)) => {
                         Err(PayFailure::NotPaid(failure.to_string()))
                     }
-                    Ok(Payment::InFlight) | Err(_) => follow(&wallet, id, &request).await,
+                    Ok(Payment::InFlight) | Err(_) => follow(&wallet, begun.id, &request, true).await,
                 }
             }
         }
     }
 
-    /// What became of a payment that was begun: its preimage, or `None` if it has failed.
-    pub(super) async fn look_up(&self, id: PaymentId, invoice: &str) -> Result<Option<Preimage>, PayFailure> {
+    /// What became of a payment that was begun: its preimage, or [`PayFailure::NotPaid`] if it was not made and will not be.
+    pub(super) async fn look_up(
+        &self,
+        http: &reqwest::Client,
+        begun: &Begun,
+    ) -> Result<Preimage, PayFailure> {
         let unknown = |reason: &str| PayFailure::Unknown(reason.to_owned());
-        let request: Bolt11 = invoice.parse().map_err(|_| unknown("the stored invoice is invalid"))?;
-        let Self::Nwc(connection) = self else {
-            return Err(unknown("only a wallet of Nostr Wallet Connect can look it up"));
-        };
-        match follow(&open(connection, &request), id, &request).await {
-            Ok(preimage) => Ok(Some(preimage)),
-            Err(PayFailure::NotPaid(_)) => Ok(None),
-            Err(failure) => Err(failure),
+        let request = begun.offer.invoice.parse();
+        let request: Bolt11 = request.map_err(|_| unknown("the stored invoice is invalid"))?;
+        let is_same = begun.payer.as_ref() == Some(&self.name());
+        match self {
+            Self::Nwc(connection) => follow(&open(connection, &request), begun.id, &request, is_same).await,
+            // It pays once. What it refuses may have been paid.
+            Self::Dev(url) if is_same => {
+                dev_pay(http, url, &request).await.map_err(|failure| match failure {
+                    PayFailure::NotPaid(reason) => PayFailure::Unknown(reason),
+                    failure @ PayFailure::Unknown(_) => failure,
+                })
+            }
+            Self::Dev(_) | Self::Nobody => Err(unknown(
+                "it can be looked up with the wallet that it was begun with: --nwc or TITHE_PAY_NWC",
+            )),
         }
     }
 }
@@ -100,17 +124,36 @@ fn proven(preimage: Preimage, request: &Bolt11) -> Result<Preimage, PayFailure> 
     if is_proof { Ok(preimage) } else { Err(wrong()) }
 }
 
-async fn follow(wallet: &NwcWallet, id: PaymentId, request: &Bolt11) -> Result<Preimage, PayFailure> {
+/// Waits until a payment has ended. `is_payer`: the wallet is the one that was asked to pay, so that what it has no record of was not
+/// paid.
+async fn follow(
+    wallet: &NwcWallet,
+    id: PaymentId,
+    request: &Bolt11,
+    is_payer: bool,
+) -> Result<Preimage, PayFailure> {
     let began = Instant::now();
     loop {
-        let last = match wallet.payment_status(id, request.payment_hash()).await {
+        let (last, patience) = match wallet.payment_status(id, request.payment_hash()).await {
             Ok(Some(Payment::Succeeded { preimage, .. })) => return proven(preimage, request),
             Ok(Some(Payment::Failed { reason })) => return Err(PayFailure::NotPaid(reason)),
-            Ok(Some(Payment::InFlight)) => "the payment is in flight".to_owned(),
-            Ok(None) => "the wallet does not know the payment".to_owned(),
-            Err(failure) => failure.to_string(),
+            Ok(Some(Payment::InFlight)) => ("the payment is in flight".to_owned(), PATIENCE),
+            Ok(None) if is_payer => {
+                let certain_at = request.expires_at() + EXPIRED_FOR;
+                if SystemClock.now() >= certain_at {
+                    let reason = "the wallet has no record of it, and the invoice has expired";
+                    return Err(PayFailure::NotPaid(reason.to_owned()));
+                }
+                let reason =
+                    format!("the wallet has no record of it, which makes it certain from {certain_at} on");
+                (reason, UNRECORDED_PATIENCE)
+            }
+            Ok(None) => {
+                ("this wallet has no record of it; it was begun with another one".to_owned(), Duration::ZERO)
+            }
+            Err(failure) => (failure.to_string(), PATIENCE),
         };
-        if began.elapsed() >= PATIENCE {
+        if began.elapsed() >= patience {
             return Err(PayFailure::Unknown(last));
         }
         tokio::time::sleep(PAUSE).await;

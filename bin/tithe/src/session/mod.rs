@@ -12,7 +12,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use tithe_clock::{Entropy, SystemEntropy};
 use tithe_payouts::LightningAddress;
-use tithe_paywall::Macaroon;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -129,12 +128,8 @@ pub(crate) fn run(command: SessionCommand) -> Outcome<ExitCode> {
 impl SessionArgs {
     /// The client, and what opens the session: a macaroon says which session it is for.
     fn opened(&self) -> Outcome<(Client, SessionAccess)> {
-        let text = self.macaroon.trim();
-        let macaroon: Macaroon = text.parse()?;
-        let identifier = std::str::from_utf8(macaroon.identifier()).ok();
-        let session = identifier.and_then(|identifier| identifier.strip_prefix("session:"));
-        let session = session.ok_or("invalid macaroon: expected one of a session")?.to_owned();
-        Ok((Client::new(&self.server.server)?, SessionAccess { session, macaroon: text.to_owned() }))
+        let access = SessionAccess::of(&self.macaroon)?;
+        Ok((Client::new(&self.server.server)?, access))
     }
 }
 

@@ -1,5 +1,6 @@
-//! `tithe statement`: the operator's books of a month, from the database.
+//! `tithe statement`: the operator's books of a month, from the database; or a customer's, from the server.
 
+mod customer;
 mod month;
 mod output;
 mod totals;
@@ -9,9 +10,11 @@ use crate::config::Config;
 use crate::database::Database;
 use crate::failure::Failure;
 use clap::Args;
+pub(crate) use customer::run as run_of_customer;
 use month::Month;
 use output::{Format, Writer};
 use std::io::{BufWriter, Write, stdout};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use tithe_clock::{Clock, SystemClock};
 use tithe_engine::receipts::{Statement, StatementLine};
@@ -23,9 +26,9 @@ use totals::Totals;
 
 #[derive(Args)]
 pub(crate) struct StatementArgs {
-    /// The month, in UTC: 2026-11. The running month ends now
-    #[arg(long, value_name = "YYYY-MM")]
-    month: Month,
+    /// The month, in UTC: 2026-11. The running month ends now. Without it, a customer's statement is of all requests
+    #[arg(long, value_name = "YYYY-MM", required_unless_present = "url")]
+    month: Option<Month>,
     /// How to print it
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -38,6 +41,13 @@ pub(crate) struct StatementArgs {
     /// Only the lines of this install
     #[arg(long, value_name = "ID", group = "customer")]
     install: Option<InstallId>,
+    /// Print a customer's statement, which needs no database: what this server has charged to the session of a macaroon, newest first, by
+    /// its receipts
+    #[arg(long, value_name = "URL", conflicts_with = "customer")]
+    pub(crate) url: Option<String>,
+    /// The file with the session's macaroon, `-` for the standard input (default: the macaroon in `TITHE_MACAROON`)
+    #[arg(long, value_name = "FILE", requires = "url")]
+    macaroon_file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) config: ConfigArgs,
 }
@@ -61,11 +71,13 @@ pub(crate) fn run(config: &Config, args: &StatementArgs) -> Result<ExitCode, Fai
     runtime.block_on(async {
         let store = database.connect().await?;
         let now = SystemClock.now();
-        let TimeRange { from, until } = args.month.range()?;
+        let month = args.month.ok_or("missing --month")?;
+        let TimeRange { from, until } = month.range()?;
         let range = TimeRange { from, until: until.min(now).max(from) };
         let (mut all, mut shown) = (Totals::default(), Totals::default());
         let mut writer = Writer::new(args.format, BufWriter::new(stdout().lock()));
-        writer.begin(args.month, range)?;
+        let TimeRange { from, until } = range;
+        writer.begin(&month.to_string(), &format!("from {from}, before {until}"))?;
         let mut statement = Statement::new(store.clone(), range);
         while let Some(lines) = statement.next().await? {
             for line in &lines {

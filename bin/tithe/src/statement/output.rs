@@ -1,11 +1,9 @@
 //! Statements as CSV, as text, and as HTML.
 
-use super::month::Month;
 use super::totals::Total;
 use clap::ValueEnum;
 use std::io::{self, Write};
 use tithe_engine::receipts::StatementLine;
-use tithe_engine::store::TimeRange;
 
 /// How a statement is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -55,17 +53,18 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    pub(super) fn begin(&mut self, month: Month, range: TimeRange) -> io::Result<()> {
-        let TimeRange { from, until } = range;
+    /// Writes what comes before the lines: what the statement is of, and its period.
+    pub(super) fn begin(&mut self, of: &str, period: &str) -> io::Result<()> {
         match self {
             Self::Csv(csv) => csv.write_record(COLUMNS)?,
-            Self::Text(out) => writeln!(out, "Statement of {month}: from {from}, before {until}\n")?,
+            Self::Text(out) => writeln!(out, "Statement of {of}: {period}\n")?,
             Self::Html(out) => {
+                let (of, period) = (escaped(of), escaped(period));
                 let heads = COLUMNS.map(|column| format!("<th>{}</th>", column.replace('_', " "))).concat();
                 write!(
                     out,
-                    "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>Statement of {month}</title>\n<style>{STYLE}</style>\n\
-                     </head>\n<body>\n<h1>Statement of {month}</h1>\n<p>From {from}, before {until}.</p>\n<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n"
+                    "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>Statement of {of}</title>\n<style>{STYLE}</style>\n\
+                     </head>\n<body>\n<h1>Statement of {of}</h1>\n<p>Period: {period}.</p>\n<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n"
                 )?;
             }
         }

@@ -1,10 +1,13 @@
 //! What the lines of a statement come to, and whether that is what the ledger says.
 
+use crate::client::PrepaidSession;
 use crate::failure::Failure;
+use std::collections::BTreeSet;
 use tithe_engine::receipts::{ChargeAmounts, StatementLine};
 use tithe_engine::store::TransferSum;
 use tithe_ledger::TransferKind;
 use tithe_money::{MoneyError, Msats, UsdMicros};
+use tithe_trust::NostrPubkey;
 
 /// The sums of lines.
 #[derive(Debug, Clone, Copy, Default)]
@@ -66,18 +69,62 @@ impl Totals {
         Ok(())
     }
 
-    /// The totals as they are shown; with those of the ledger, if the lines are all there are.
-    pub(super) fn rows(&self, ledger: Option<&[TransferSum]>) -> Vec<Total> {
-        let msats = |amount: Msats| format!("{} msats", amount.get());
-        let amounts = &self.amounts;
-        let dollars = match self.without_usd {
+    /// Compares the lines of all requests of a session with what the session says that it has spent.
+    ///
+    /// # Errors
+    /// What differs.
+    pub(super) fn check_spent(&self, spent_msats: u64) -> Result<(), Failure> {
+        let charged = self.amounts.charged.get();
+        if charged == spent_msats {
+            return Ok(());
+        }
+        let problem = format!(
+            "the receipts are not what the session says: {charged} msats were charged, {spent_msats} msats are spent"
+        );
+        Err(problem.into())
+    }
+
+    fn dollars(&self) -> String {
+        match self.without_usd {
             0 => format!("{} USD", self.usd),
             some => format!("{} USD, and {some} charges whose price is not known", self.usd),
-        };
+        }
+    }
+
+    /// The totals of a customer's statement. `signers`: who has signed its receipts.
+    pub(super) fn rows_of_customer(
+        &self,
+        session: &PrepaidSession,
+        signers: &BTreeSet<Option<NostrPubkey>>,
+    ) -> Vec<Total> {
+        let signers: Vec<String> = signers
+            .iter()
+            .map(|signer| signer.map_or_else(|| "nobody".to_owned(), NostrPubkey::npub))
+            .collect();
+        let mut rows = vec![
+            ("lines".to_owned(), self.lines.to_string()),
+            ("charged to the session".to_owned(), msats(self.amounts.charged)),
+            ("charged to the session, in dollars at the prices of the quotes".to_owned(), self.dollars()),
+            ("paid by the pool".to_owned(), msats(self.amounts.absorbed)),
+            ("balance now".to_owned(), format!("{} msats", session.balance_msats)),
+        ];
+        if let Some(refund) = &session.refund {
+            let state = format!("{} sats, {}", refund.amount_sats, refund.state);
+            rows.push(("refund at the end of the session".to_owned(), state));
+        }
+        if !signers.is_empty() {
+            rows.push(("receipts signed by".to_owned(), signers.join(", ")));
+        }
+        rows
+    }
+
+    /// The totals as they are shown; with those of the ledger, if the lines are all there are.
+    pub(super) fn rows(&self, ledger: Option<&[TransferSum]>) -> Vec<Total> {
+        let amounts = &self.amounts;
         let mut rows = vec![
             ("lines".to_owned(), self.lines.to_string()),
             ("charged to customers".to_owned(), msats(amounts.charged)),
-            ("charged to customers, in dollars at the prices of the quotes".to_owned(), dollars),
+            ("charged to customers, in dollars at the prices of the quotes".to_owned(), self.dollars()),
             ("of it the tithe, for the pool".to_owned(), msats(amounts.tithe)),
             ("of it revenue".to_owned(), msats(amounts.charged.saturating_sub(amounts.tithe))),
             ("paid by the pool".to_owned(), msats(amounts.absorbed)),
@@ -101,4 +148,8 @@ impl Totals {
         }
         rows
     }
+}
+
+fn msats(amount: Msats) -> String {
+    format!("{} msats", amount.get())
 }

@@ -37,6 +37,7 @@ mod nostr;
 mod operating;
 mod passwords;
 mod pay;
+mod pay_by_nwc;
 mod payouts;
 mod refunds;
 mod routes;

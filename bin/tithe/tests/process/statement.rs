@@ -2,10 +2,12 @@
 
 use crate::test_env::{TestEnv, on_both_stores};
 use crate::{all_of, ask, text};
-use std::process::Output;
+use std::io::Write as _;
+use std::process::{Output, Stdio};
 
 on_both_stores! {
     the_statement_of_a_month_is_what_the_ledger_says,
+    a_customers_statement_is_that_of_the_operator,
 }
 
 fn printed(output: &Output) -> String {
@@ -71,4 +73,86 @@ fn the_statement_of_a_month_is_what_the_ledger_says(env: &TestEnv) {
     let wrong = server.run(&["statement", "--month", "2026-13"]);
     assert_eq!(wrong.status.code(), Some(2), "{}", all_of(&wrong));
     assert!(text(&wrong.stderr).contains("expected a year and a month, such as 2026-11"));
+}
+
+/// More than a page of the session's history.
+const ASKED: usize = 22;
+
+fn a_customers_statement_is_that_of_the_operator(env: &TestEnv) {
+    let server = env.start();
+    let url = server.url("");
+    let now = || tithe_clock::Clock::now(&tithe_clock::SystemClock).to_string();
+    let month = now()[..7].to_owned();
+    let session = |arguments: &[&str]| server.run(&[&["session"], arguments, &["--server", &url]].concat());
+    let opened = session(&["open", "5000", "--dev-pay", "--no-qr"]);
+    let macaroon = printed(&opened);
+    let id = text(&opened.stderr)
+        .lines()
+        .find_map(|line| line.strip_prefix("Session ").map(str::to_owned))
+        .unwrap();
+    let with = |arguments: &[&str]| session(&[arguments, &["--macaroon", macaroon.trim()]].concat());
+    for number in 0..ASKED {
+        printed(&with(&["ask", &number.to_string(), "--max-output-tokens", "20"]));
+    }
+    let rejected = with(&["ask", "[sim:reject] this", "--max-output-tokens", "20"]);
+    assert_eq!(rejected.status.code(), Some(3), "{}", all_of(&rejected));
+    printed(&with(&["close"]));
+    if now()[..7] != month {
+        return;
+    }
+
+    let file = env.path().join("macaroon");
+    std::fs::write(&file, &macaroon).unwrap();
+    let file = file.to_str().unwrap();
+    let mine = |arguments: &[&str]| server.run(&[&["statement", "--url", &url], arguments].concat());
+    let csv = mine(&["--macaroon-file", file, "--format", "csv"]);
+    let records = printed(&csv);
+    let mut lines: Vec<&str> = records.split_terminator("\r\n").collect();
+    let books = server.run(&["statement", "--month", &month, "--session", &id, "--format", "csv"]);
+    let books = printed(&books);
+    let mut expected: Vec<&str> = books.split_terminator("\r\n").collect();
+    assert_eq!(lines.remove(0), expected.remove(0), "the columns");
+    expected.retain(|line| line.split(',').nth(1) == Some("session request"));
+    expected.reverse();
+    assert_eq!((lines.len(), &lines), (ASKED + 1, &expected));
+    let charged: u64 = lines.iter().map(|line| line.split(',').nth(9).unwrap().parse::<u64>().unwrap()).sum();
+    let totals = text(&csv.stderr);
+    for total in [
+        &format!("charged to the session: {charged} msats"),
+        "balance now: 0 msats",
+        "refund at the end of the session: ",
+        "receipts signed by: npub1",
+    ] {
+        assert!(totals.contains(total), "{total}: {totals}");
+    }
+
+    // The same as text, of the month, and with the macaroon from the standard input.
+    let shown = printed(&mine(&["--macaroon-file", file, "--month", &month]));
+    assert!(shown.contains(&format!("charged to the session: {charged} msats")), "{shown}");
+    let before = printed(&mine(&["--macaroon-file", file, "--month", "2020-02"]));
+    assert!(before.contains("lines: 0\n"), "{before}");
+    let arguments = ["statement", "--url", &url, "--macaroon-file", "-", "--format", "html"];
+    let mut piped = crate::server::tithe(env.path());
+    let mut piped = piped.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    piped.stdin.take().unwrap().write_all(macaroon.as_bytes()).unwrap();
+    let page = printed(&piped.wait_with_output().unwrap());
+    assert!(page.contains(&format!("<h1>Statement of the session {id}</h1>")), "{page}");
+    assert!(page.contains(&format!("<td>{charged} msats</td>")), "{page}");
+
+    // A narrowed macaroon does not read what others have spent.
+    let narrow = server.run(&["macaroon", "narrow", macaroon.trim(), "--caveat", "max_requests=1"]);
+    std::fs::write(env.path().join("narrow"), printed(&narrow)).unwrap();
+    let refused = mine(&["--macaroon-file", env.path().join("narrow").to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1), "{}", all_of(&refused));
+    for (wrong, code, says) in [
+        (&["--macaroon-file", "nowhere"][..], 1, "cannot read the macaroon in nowhere"),
+        (&[], 1, "expected --macaroon-file"),
+        (&["--session", &id], 2, "cannot be used with"),
+    ] {
+        let refused = mine(wrong);
+        assert_eq!(refused.status.code(), Some(code), "{wrong:?}: {}", all_of(&refused));
+        assert!(text(&refused.stderr).contains(says), "{wrong:?}: {}", all_of(&refused));
+    }
+    let nothing = server.run(&["statement"]);
+    assert_eq!(nothing.status.code(), Some(2), "{}", all_of(&nothing));
 }

@@ -2,7 +2,7 @@
 
 use super::charges::{ChargeAmounts, booked, keys_of};
 use super::receipt::{ChargedPart, Part, Receipt, ReceiptOutcome, ReceiptPayment, WorkKind};
-use super::service::{ReceiptReader, Receipts};
+use super::service::{ReceiptPayer, ReceiptReader, Receipts};
 use crate::error::EngineError;
 use crate::jobs::evaluation_key;
 use crate::sessions::{PaidRequest, TRIES_MAX};
@@ -17,25 +17,15 @@ use tithe_sessions::{RequestId, RequestState, Session, SessionRequest};
 use uuid::Uuid;
 
 impl Receipts {
-    /// The receipt of a piece of work, if there is one that the reader may read.
-    pub(super) async fn find(
+    /// The receipt of a request, if there is one that the reader may read.
+    pub(super) async fn find_request(
         &self,
         id: Uuid,
         reader: &ReceiptReader,
     ) -> Result<Option<Receipt>, EngineError> {
         let store = &self.core.ports.store;
         if let Some(request) = store.session_request(RequestId(id)).await? {
-            let is_own = |(session, key): (_, Option<_>)| {
-                request.session == session && key.is_none_or(|key| request.keys.contains(&key))
-            };
-            return if reader.session.is_some_and(is_own) {
-                self.of_request(&request).await
-            } else {
-                Ok(None)
-            };
-        }
-        if let Some(job) = self.find_job(id).await? {
-            return Ok(Some(job));
+            return if reader.may_read(&request) { self.of_request(&request).await } else { Ok(None) };
         }
         self.find_ask(id, reader).await
     }
@@ -43,10 +33,11 @@ impl Receipts {
     /// The receipt of the request that a payment has bought, if it has bought one.
     pub(super) async fn find_bought(&self, paid: &PaidRequest) -> Result<Option<Receipt>, EngineError> {
         let requests = self.core.ports.store.session_requests(paid.session, None, TRIES_MAX + 1).await?;
-        let reader = ReceiptReader::default().with_proof(paid);
+        let reader =
+            ReceiptReader { payer: Some(ReceiptPayer::Payment(paid.clone())), ..ReceiptReader::default() };
         match requests.iter().find(|request| request.cost().is_some()) {
-            Some(bought) => self.find(bought.id.0, &reader).await,
-            None => Ok(None),
+            Some(bought) if reader.may_read(bought) => self.of_request(bought).await,
+            _ => Ok(None),
         }
     }
 

@@ -8,5 +8,5 @@ mod statement;
 
 pub use charges::ChargeAmounts;
 pub use receipt::{ChargedPart, Part, Receipt, ReceiptOutcome, ReceiptPayment, WorkKind};
-pub use service::{ReceiptReader, Receipts};
+pub use service::{ReceiptOf, ReceiptPayer, ReceiptReader, Receipts};
 pub use statement::{LineKind, Statement, StatementLine};

@@ -9,7 +9,7 @@ use tithe_clock::Timestamp;
 use tithe_ledger::credits::InstallId;
 use tithe_lightning::PaymentHash;
 use tithe_paywall::KeyId;
-use tithe_sessions::SessionId;
+use tithe_sessions::{SessionId, SessionRequest};
 use tithe_trust::NostrPubkey;
 use uuid::Uuid;
 
@@ -19,34 +19,49 @@ const RECEIPT_KIND: u16 = 78;
 /// The tag that all receipts of this kind have in common (NIP-78 asks for one).
 const RECEIPT_TAG: [&str; 2] = ["d", "tithe:receipt"];
 
+/// What a receipt is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReceiptOf {
+    /// The job or the request with this id.
+    Work(Uuid),
+    /// The request that the payment with this hash has bought.
+    Payment(PaymentHash),
+}
+
 /// Who reads a receipt. Whoever may read the work may read its receipt.
 #[derive(Debug, Clone, Default)]
 pub struct ReceiptReader {
-    /// The session whose macaroon was presented, or that a proof of payment has paid, and the key that it was narrowed to.
-    pub(super) session: Option<(SessionId, Option<KeyId>)>,
     /// The identity.
-    pub(super) identity: Option<NostrPubkey>,
+    pub identity: Option<NostrPubkey>,
     /// The install.
-    pub(super) install: Option<InstallId>,
+    pub install: Option<InstallId>,
+    /// The macaroon or the proof that the reader has presented.
+    pub payer: Option<ReceiptPayer>,
+}
+
+/// Who has paid for the work, as the reader says.
+#[derive(Debug, Clone)]
+pub enum ReceiptPayer {
+    /// The holder of a session's macaroon.
+    Session(SessionAccess),
+    /// Whoever has the proof of a payment.
+    Payment(PaidRequest),
 }
 
 impl ReceiptReader {
-    /// A reader with these credentials, if there are any.
-    #[must_use]
-    pub const fn new(identity: Option<NostrPubkey>, install: Option<InstallId>) -> Self {
-        Self { session: None, identity, install }
+    /// The session whose requests the reader may read, and the key that the macaroon or the token was narrowed to.
+    fn session(&self) -> Option<(SessionId, Option<KeyId>)> {
+        match self.payer.as_ref()? {
+            ReceiptPayer::Session(access) => Some((access.session, access.keys.last().map(|key| key.id))),
+            ReceiptPayer::Payment(paid) => Some((paid.session, paid.narrowed_to())),
+        }
     }
 
-    /// The same reader with a session's macaroon.
-    #[must_use]
-    pub fn with_session(self, access: &SessionAccess) -> Self {
-        Self { session: Some((access.session, access.keys.last().map(|key| key.id))), ..self }
-    }
-
-    /// The same reader with a proof of payment.
-    #[must_use]
-    pub fn with_proof(self, paid: &PaidRequest) -> Self {
-        Self { session: Some((paid.session, paid.narrowed_to())), ..self }
+    /// Whether the reader may read this request of a session.
+    pub(super) fn may_read(&self, request: &SessionRequest) -> bool {
+        self.session().is_some_and(|(session, key)| {
+            request.session == session && key.is_none_or(|key| request.keys.contains(&key))
+        })
     }
 }
 
@@ -60,29 +75,29 @@ impl Receipts {
         Self { core }
     }
 
-    /// The receipt of a job. Whoever knows the job's id may read the job.
+    /// A receipt that the reader may read. Whoever knows the id of a job may read that job's.
     ///
     /// # Errors
-    /// [`EngineError::NotFound`] when there is no such job, or nothing was charged for it yet; [`EngineError::Busy`].
-    pub async fn of_job(&self, id: Uuid) -> Result<Receipt, EngineError> {
-        self.find_job(id).await?.ok_or_else(|| missing(&id))
-    }
-
-    /// The receipt of a piece of work that the reader may read.
-    ///
-    /// # Errors
-    /// [`EngineError::NotFound`] when there is none, or it is not the reader's; [`EngineError::Busy`].
-    pub async fn of_work(&self, id: Uuid, reader: &ReceiptReader) -> Result<Receipt, EngineError> {
-        self.find(id, reader).await?.ok_or_else(|| missing(&id))
-    }
-
-    /// The receipt of the request that a payment has bought.
-    ///
-    /// # Errors
-    /// [`EngineError::NotFound`] when it has bought none yet; [`EngineError::Busy`].
-    pub async fn of_payment(&self, paid: &PaidRequest) -> Result<Receipt, EngineError> {
-        let found = self.find_bought(paid).await?;
-        found.ok_or_else(|| missing::<PaymentHash>(&paid.payment_hash))
+    /// [`EngineError::NotFound`] when there is no such work, it is not the reader's, or nothing was charged for it yet; for a payment, also
+    /// when the reader's proof is not of that payment. [`EngineError::InvalidIdentity`] when the reader's macaroon was revoked;
+    /// [`EngineError::Busy`].
+    pub async fn read(&self, of: ReceiptOf, reader: &ReceiptReader) -> Result<Receipt, EngineError> {
+        match (of, &reader.payer) {
+            (ReceiptOf::Work(id), payer) => {
+                if let Some(job) = self.find_job(id).await? {
+                    return Ok(job);
+                }
+                if let Some(ReceiptPayer::Session(access)) = payer {
+                    access.check_revoked(&self.core).await?;
+                }
+                self.find_request(id, reader).await?.ok_or_else(|| EngineError::not_found("receipt", &id))
+            }
+            (ReceiptOf::Payment(hash), Some(ReceiptPayer::Payment(paid))) if paid.payment_hash == hash => {
+                let bought = self.find_bought(paid).await?;
+                bought.ok_or_else(|| EngineError::not_found("receipt", &hash))
+            }
+            (ReceiptOf::Payment(hash), _) => Err(EngineError::not_found("receipt", &hash)),
+        }
     }
 
     /// The key that signs receipts; `None` if none is configured.
@@ -103,8 +118,4 @@ impl Receipts {
             std::iter::once(&RECEIPT_TAG[..]).chain(url.as_ref().map(|tag| &tag[..])).collect();
         Some(key.sign(RECEIPT_KIND, &tags, receipt, at, self.core.ports.entropy.bytes()))
     }
-}
-
-fn missing<K: ToString>(key: &K) -> EngineError {
-    EngineError::not_found("receipt", key)
 }

@@ -1,6 +1,7 @@
 //! What the holder of a macaroon may do.
 
 use super::service::Sessions;
+use crate::core::Core;
 use crate::error::{EngineError, InvalidCredential};
 use std::collections::BTreeSet;
 use tithe_clock::Timestamp;
@@ -35,6 +36,18 @@ impl SessionAccess {
             None => format!("session:{}", self.session),
         }
     }
+
+    /// Refuses a macaroon that was revoked, or was narrowed from one that was.
+    pub(crate) async fn check_revoked(&self, core: &Core) -> Result<(), EngineError> {
+        if self.is_owner() {
+            return Ok(());
+        }
+        let revoked = core.ports.store.session_keys_revoked(self.session).await?;
+        if self.keys.iter().any(|key| revoked.contains(&key.id)) {
+            return Err(InvalidCredential::Revoked.into());
+        }
+        Ok(())
+    }
 }
 
 impl Sessions {
@@ -43,14 +56,7 @@ impl Sessions {
     /// # Errors
     /// [`EngineError::InvalidIdentity`].
     pub async fn check_revoked(&self, access: &SessionAccess) -> Result<(), EngineError> {
-        if access.is_owner() {
-            return Ok(());
-        }
-        let revoked = self.core.ports.store.session_keys_revoked(access.session).await?;
-        if access.keys.iter().any(|key| revoked.contains(&key.id)) {
-            return Err(InvalidCredential::Revoked.into());
-        }
-        Ok(())
+        access.check_revoked(&self.core).await
     }
 
     /// Checks a macaroon: its signature, that its caveats are known, and its time. Whether it was revoked, and whether its limits

@@ -11,8 +11,11 @@ use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::value::RawValue;
 use tithe_engine::EngineError;
-use tithe_engine::receipts::{Receipt, ReceiptReader};
+use tithe_engine::log::chain;
+use tithe_engine::receipts::{Receipt, ReceiptOf, ReceiptPayer, ReceiptReader};
 use tithe_lightning::PaymentHash;
+use tithe_paywall::canonical_json;
+use tracing::error;
 use uuid::Uuid;
 
 /// Read a receipt
@@ -48,7 +51,10 @@ pub(crate) async fn read(
     let pubkey = receipts.pubkey().map(|pubkey| pubkey.to_string());
     let body = written(ReceiptBody::new(&receipt, url, pubkey))?;
     let failed = |_| Problem::from(EngineError::Internal);
-    let canonical = serde_json_canonicalizer::to_string(&body).map_err(failed)?;
+    let canonical = canonical_json(&body).map_err(|failure| {
+        error!(error = chain(&failure), "failed to build the receipt");
+        Problem::from(EngineError::Internal)
+    })?;
     let event = receipts.sign(&canonical, receipt.at, link.as_deref());
     let event = event.map(RawValue::from_string).transpose().map_err(failed)?;
     Ok(private(200, &SignedReceiptBody { receipt: &body, event }))
@@ -60,53 +66,38 @@ async fn find(state: &AppState, request: &HttpRequest, id: &str) -> Result<Recei
     // Credentials must be valid.
     let identity = incoming.identify(state)?.identity;
     let install = incoming.install(state)?.map(|install| install.id);
-    let receipts = state.engine.receipts.clone();
+    let of = read_id(id)?;
+    let proof = incoming.proof()?.map(|proof| state.engine.sessions.proven(&proof)).transpose()?;
+    let payer = match (proof, incoming.session(state)?) {
+        (Some(_), Some(_)) => {
+            let detail = "several payers: expected a session's macaroon or a proof of payment";
+            return Err(payment_proof::invalid(detail));
+        }
+        (proof, session) => proof.map(ReceiptPayer::Payment).or(session.map(ReceiptPayer::Session)),
+    };
+    if let ReceiptOf::Payment(hash) = of {
+        check_proof(hash, payer.as_ref())?;
+    }
+    let (receipts, reader) = (state.engine.receipts.clone(), ReceiptReader { identity, install, payer });
+    state.run(async move { receipts.read(of, &reader).await }).await
+}
+
+fn read_id(id: &str) -> Result<ReceiptOf, Problem> {
     let work = id.parse::<Uuid>().ok().filter(|work| work.to_string() == id.to_ascii_lowercase());
-    // Whoever knows the id of a job may read it, whatever else they present.
-    if let Some(work) = work {
-        let receipts = receipts.clone();
-        match state.run(async move { Ok(receipts.of_job(work).await) }).await? {
-            Ok(receipt) => return Ok(receipt),
-            Err(EngineError::NotFound { .. }) => {}
-            Err(failure) => return Err(failure.into()),
-        }
-    }
-    let paid = incoming.proof()?.map(|proof| state.engine.sessions.proven(&proof)).transpose()?;
-    let session = incoming.session(state)?;
-    if paid.is_some() && session.is_some() {
-        let detail = "several payers: expected a session's macaroon or a proof of payment";
-        return Err(payment_proof::invalid(detail));
-    }
-    if let Some(work) = work {
-        let mut reader = ReceiptReader::new(identity, install);
-        if let Some(paid) = &paid {
-            reader = reader.with_proof(paid);
-        }
-        if let Some(access) = &session {
-            reader = reader.with_session(access);
-        }
-        let sessions = state.engine.sessions.clone();
-        return state
-            .run(async move {
-                if let Some(access) = &session {
-                    sessions.check_revoked(access).await?;
-                }
-                receipts.of_work(work, &reader).await
-            })
-            .await;
-    }
-    let hash: PaymentHash = id.parse().map_err(|_| {
+    work.map(ReceiptOf::Work).or_else(|| id.parse().map(ReceiptOf::Payment).ok()).ok_or_else(|| {
         Problem::field("id", "expected the UUID of a job or a request, or a payment hash of 64 hex digits")
-    })?;
-    match paid {
-        Some(paid) if paid.payment_hash == hash => {
-            state.run(async move { receipts.of_payment(&paid).await }).await
-        }
-        Some(paid) => Err(payment_proof::invalid(format!(
+    })
+}
+
+/// Requires the proof of the payment that the path names.
+fn check_proof(hash: PaymentHash, payer: Option<&ReceiptPayer>) -> Result<(), Problem> {
+    match payer {
+        Some(ReceiptPayer::Payment(paid)) if paid.payment_hash == hash => Ok(()),
+        Some(ReceiptPayer::Payment(paid)) => Err(payment_proof::invalid(format!(
             "proof of another payment: expected {hash}, as in the path, got {}",
             paid.payment_hash
         ))),
-        None => {
+        _ => {
             let missing = "missing proof: expected Authorization: L402 <token>:<preimage>, or Payment <credential>, as for the request itself";
             Err(payment_proof::invalid(missing))
         }

@@ -1,7 +1,7 @@
 //! Credentials, as clients write them.
 
-use super::canonical::Json;
 use super::{Challenge, SessionAction, base64url};
+use crate::canonical::Json;
 
 impl Challenge {
     /// The value of the `Authorization` header with which a client answers the challenge of a charge that it paid.

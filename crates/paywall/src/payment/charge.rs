@@ -1,7 +1,7 @@
 //! The request of a charge: one payment for one request.
 
-use super::canonical::Json;
 use super::fields::{Fields, InvalidField};
+use crate::canonical::Json;
 use crate::preimage::bytes_of_hex;
 use std::fmt;
 use tithe_money::Sats;
@@ -71,6 +71,30 @@ impl fmt::Debug for ChargeRequest {
             .field("amount", &self.amount)
             .field("payment_hash", &hex::encode(self.payment_hash))
             .finish_non_exhaustive()
+    }
+}
+
+/// What a client must know of a charge before it pays. Unlike in [`ChargeRequest`], which servers issue and read again, the payment hash
+/// is as optional as in the draft ("Method Details"), and the network is left to the invoice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChargeTerms {
+    /// The price. At least 1 sat.
+    pub amount: Sats,
+    /// The invoice, BOLT11, as the server sent it.
+    pub invoice: String,
+    /// What the server says is the invoice's payment hash.
+    pub payment_hash: Option<[u8; 32]>,
+}
+
+impl ChargeTerms {
+    pub(super) fn read(fields: &Fields) -> Result<Self, InvalidField> {
+        let details = fields.object("request.methodDetails")?;
+        let hash = "request.methodDetails.paymentHash";
+        Ok(Self {
+            amount: amount(fields)?,
+            invoice: details.text("request.methodDetails.invoice")?.to_owned(),
+            payment_hash: details.optional_text(hash)?.map(|_| hex_32(details, hash)).transpose()?,
+        })
     }
 }
 

@@ -1,8 +1,8 @@
 //! Events in the streams of clients that pay from a session (`draft-lightning-session-00`).
 
 use super::METHOD;
-use super::canonical::Json;
 use super::challenge::to_seconds;
+use crate::canonical::Json;
 use tithe_clock::Timestamp;
 use tithe_money::Sats;
 

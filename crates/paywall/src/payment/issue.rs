@@ -1,12 +1,12 @@
 //! What the server asks for, and how that becomes a challenge.
 
-use super::canonical::Json;
 use super::challenge::to_seconds;
 use super::challenge_key::SEPARATOR;
 use super::{
     Challenge, ChallengeKey, ChargeRequest, ContentDigest, Intent, InvalidChallenge, METHOD, SessionRequest,
     base64url,
 };
+use crate::canonical::Json;
 use std::collections::BTreeMap;
 use tithe_clock::Timestamp;
 

@@ -1,7 +1,7 @@
 //! Challenges out of `WWW-Authenticate` headers, as clients read them.
 
 use super::fields::Fields;
-use super::{Challenge, ChargeRequest, base64url};
+use super::{Challenge, ChargeTerms, base64url};
 
 impl Challenge {
     /// The challenges of the scheme `Payment` in the value of a `WWW-Authenticate` header, or in several values joined by
@@ -37,12 +37,12 @@ impl Challenge {
         challenges
     }
 
-    /// What the challenge asks for, if it is a charge of the method `lightning` that names its payment hash.
+    /// What the challenge asks for, if it is a charge of the method `lightning`.
     #[must_use]
-    pub fn charge_request(&self) -> Option<ChargeRequest> {
+    pub fn charge_terms(&self) -> Option<ChargeTerms> {
         let is_charge = self.method.eq_ignore_ascii_case("lightning") && self.intent == "charge";
         let json = base64url::decode(&self.request).filter(|_| is_charge)?;
-        ChargeRequest::read(&Fields::parse(&json)?).ok()
+        ChargeTerms::read(&Fields::parse(&json)?).ok()
     }
 
     fn set(&mut self, name: &str, value: String) {
@@ -127,6 +127,26 @@ fn trim(text: &str) -> &str {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_charge_of_another_server_may_leave_out_what_the_draft_does_not_demand() {
+        let terms = |request: &str| {
+            let (method, intent) = ("lightning".to_owned(), "charge".to_owned());
+            let request = base64url::encode(request.as_bytes());
+            Challenge { method, intent, request, ..Challenge::default() }.charge_terms()
+        };
+        let spare = r#"{"amount":"7","currency":"sat","methodDetails":{"invoice":"lnbc1"}}"#;
+        let spare = terms(spare).unwrap();
+        assert_eq!((spare.amount.get(), &*spare.invoice, spare.payment_hash), (7, "lnbc1", None));
+        for wrong in [
+            r#"{"amount":"7","currency":"usd","methodDetails":{"invoice":"lnbc1"}}"#,
+            r#"{"amount":"0","currency":"sat","methodDetails":{"invoice":"lnbc1"}}"#,
+            r#"{"amount":"7","currency":"sat","methodDetails":{"invoice":"lnbc1","paymentHash":"00"}}"#,
+            r#"{"amount":"7","currency":"sat","methodDetails":{}}"#,
+        ] {
+            assert!(terms(wrong).is_none(), "{wrong}");
+        }
+    }
 
     fn challenge() -> impl Strategy<Value = Challenge> {
         let required = || "[ -~\té]{1,12}";

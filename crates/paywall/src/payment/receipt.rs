@@ -1,10 +1,10 @@
 //! Receipts: what a paid response says about its payment.
 
-use super::canonical::Json;
 use super::challenge::to_seconds;
 use super::charge::hex_32;
 use super::fields::{Fields, InvalidField};
 use super::{METHOD, base64url};
+use crate::canonical::Json;
 use tithe_clock::Timestamp;
 use tithe_money::Sats;
 

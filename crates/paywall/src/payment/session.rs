@@ -1,8 +1,8 @@
 //! The request of a session: a deposit, from which requests are paid.
 
-use super::canonical::Json;
 use super::charge::{amount, decimal, hex_32, positive_sats};
 use super::fields::{Fields, InvalidField};
+use crate::canonical::Json;
 use std::fmt;
 use std::time::Duration;
 use tithe_money::Sats;

@@ -4,9 +4,9 @@
 //! MIT licence, Copyright (c) 2019 Lightning Labs. Left out is what cannot occur here: floating-point numbers and numbers
 //! beyond 2⁵³ in canonical JSON, and receipts whose reference is no payment hash.
 
-use super::canonical::Json;
 use super::fields::{Field, Fields};
 use super::{Challenge, ChallengeKey, Credential, base64url};
+use crate::canonical::Json;
 use sha2::{Digest as _, Sha256};
 use tithe_money::Sats;
 

@@ -56,6 +56,25 @@ async fn the_same_request_with_the_same_key_gets_the_same_answer_and_is_charged_
 }
 
 #[tokio::test]
+async fn a_key_is_for_the_beta_features_that_it_was_used_with() {
+    let (app, backend) = TestApp::scripted(Options::default());
+    let session = app.ai_session(5_000).await;
+    backend.say(script());
+    let body = Wire::Messages.body_with_tool("Rome?", false);
+    let keyed = |betas: &str| {
+        let request = session.request(Wire::Messages, &body).header("Idempotency-Key", "once");
+        request.header("anthropic-version", "2023-06-01").header("anthropic-beta", betas)
+    };
+    let first = app.ai_send(keyed("context-1m-2025-08-07")).await;
+    assert_eq!((first.status, first.header("idempotency-replayed")), (200, ""));
+    let again = app.ai_send(keyed("context-1m-2025-08-07")).await;
+    assert_eq!((again.status, again.header("idempotency-replayed")), (200, "true"));
+    let refused = app.ai_send(keyed("interleaved-thinking-2025-05-14")).await;
+    assert_eq!(Wire::Messages.refused(&refused, 409)["metadata"]["code"], "idempotency_key_reused");
+    assert_eq!(backend.asked(), 1);
+}
+
+#[tokio::test]
 async fn a_repetition_while_the_first_runs_is_told_to_wait() {
     let (app, backend) = TestApp::scripted(Options::default());
     let session = app.ai_session(5_000).await;

@@ -65,7 +65,7 @@ fn asked(request: &str) -> NewPaidRequest {
     }
 }
 
-fn asked_from(origin: &str, request: &str) -> NewPaidRequest {
+pub fn asked_from(origin: &str, request: &str) -> NewPaidRequest {
     NewPaidRequest { origin: Some(Origin::new(origin)), ..asked(request) }
 }
 

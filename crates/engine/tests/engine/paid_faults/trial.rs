@@ -1,23 +1,26 @@
 //! One trial: a customer buys one request, one call of the server's goes wrong, and everything is put right again.
 
-use super::steps::{Flow, Step};
+use super::steps::{Flow, Step, Then};
 use super::stores::{Kept, StoreKind};
-use crate::paid_requests::{Payment, asked_from, proof};
+use crate::paid_requests::{Payment, Plainly, asked_from, proof, work};
 use crate::scene::{Answer, Call, CallFault, Ends, Scene, Server};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tithe_chat::{Chat, EmbeddingTask};
 use tithe_engine::idempotency::KeyedResponse;
+use tithe_engine::metered::Prompt;
 use tithe_engine::records::StoredResponse;
-use tithe_engine::sessions::{OfferedRequest, PaymentState, PaymentView};
+use tithe_engine::sessions::{NewPaidRequest, OfferedRequest, PaidWork, PaymentState, PaymentView};
 use tithe_engine::{EngineError, PaidRequestError};
 use tithe_ledger::AccountId;
-use tithe_lightning::{Direction, Wallet};
+use tithe_lightning::{Direction, TestPayer, Wallet};
+use tithe_money::UsdMicros;
 use tithe_payouts::{ObligationRepository, ObligationState};
 use tithe_pricing::Usage;
-use tithe_sessions::SessionRepository;
+use tithe_sessions::{SessionId, SessionRepository};
 use tokio::task::JoinHandle;
 
 const REQUEST: &str = "hello";
@@ -28,17 +31,14 @@ const OUTAGE: Duration = Duration::from_millis(300);
 /// How long the customer waits between two tries: on the scene's clock, and in the time of the runtime.
 const BETWEEN_TRIES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_millis(20));
 
-/// How often something is tried before it is taken to be lost.
-const TRIES: usize = 1_000;
+/// How often it is looked whether a payment has been credited by itself.
+const REPORT_TRIES: usize = 50;
 
-/// What the customer does once something has gone wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
-    /// Sends the same again.
-    Repeats,
-    /// Wants the money.
-    Claims,
-}
+/// How often something is tried before it is taken to be lost.
+const TRIES: usize = 2_500;
+
+/// A fixed cost of each request, so that the price of embeddings can be paid out, in millionths of a dollar.
+const FIXED_COST: u64 = 20_000;
 
 /// A fault of a step.
 #[derive(Clone, Copy)]
@@ -49,7 +49,7 @@ pub struct Case {
 }
 
 impl Case {
-    fn name(&self, kind: StoreKind) -> String {
+    pub fn name(&self, kind: StoreKind) -> String {
         let Step { what, flow, call, nth, after, .. } = self.step;
         let after = after.map(|after| format!(" after {after:?}")).unwrap_or_default();
         format!("{kind:?}: {what} ({flow:?}, {call:?} {nth}{after}): {:?}, then {:?}", self.fault, self.then)
@@ -64,8 +64,12 @@ pub struct Trial {
     name: String,
     flow: Flow,
     then: Then,
-    first: Arc<Server>,
-    second: Option<Arc<Server>>,
+    /// In the order of their deaths; the last one is alive.
+    servers: Vec<Arc<Server>>,
+    /// What goes wrong, by server.
+    plans: Vec<(usize, Call, u32, CallFault)>,
+    /// What puts right again what has gone wrong.
+    mending: Vec<JoinHandle<()>>,
     /// The requests with the proof that a dead server has not answered.
     unanswered: Vec<JoinHandle<Replied>>,
 }
@@ -81,7 +85,8 @@ impl Trial {
         let (mut scene, kept) = kind.scene().await;
         let settings = &mut scene.settings;
         settings.claim_interval = Duration::from_hours(1);
-        settings.poll_interval = Duration::from_hours(1);
+        let is_polled = flow == Flow::PaysLate;
+        settings.poll_interval = if is_polled { Duration::from_millis(100) } else { Duration::from_hours(1) };
         settings.reconcile_interval = Duration::ZERO;
         settings.sweep_interval = Duration::from_millis(100);
         settings.payout_interval = Duration::from_millis(50);
@@ -89,16 +94,16 @@ impl Trial {
         settings.payout_timeout = Duration::from_secs(1);
         settings.payout_doubt = Duration::from_secs(30);
         settings.work_timeout = Duration::from_secs(3);
+        settings.session_evaluation = true;
+        settings.fixed_cost = UsdMicros::new(FIXED_COST).unwrap();
         let usage = Usage { input_tokens: 10, output_tokens: 3, ..Usage::ZERO };
         for _ in 0..30 {
             let answer = Answer::of(&["one ", "two ", "three"], Ends::Finished(Some(usage)));
             scene.backend.say_to_work(answer);
         }
-        let is_reported = !matches!(flow, Flow::BuysUnreported | Flow::Claims);
-        scene.wallet.faults().silence_settlements(!is_reported);
-        let mut first = scene.server();
-        first.start();
-        Self { scene, _kept: kept, name, flow, then, first: Arc::new(first), second: None, unanswered: vec![] }
+        scene.wallet.faults().silence_settlements(!flow.is_reported());
+        let (servers, plans, mending, unanswered) = (vec![], vec![], vec![], vec![]);
+        Self { scene, _kept: kept, name, flow, then, servers, plans, mending, unanswered }
     }
 
     /// The calls of a flow in which nothing goes wrong.
@@ -106,49 +111,50 @@ impl Trial {
         let mut trial = Self::open(StoreKind::Memory, format!("{flow:?}"), flow, Then::Repeats).await;
         let got = trial.buy().await;
         trial.is_paid_out(&got).await;
-        let calls = trial.first.power.calls.seen();
+        let calls = trial.servers[0].power.calls.seen();
         trial.end(&got).await;
         calls
     }
 
-    /// Runs a case, and checks what has come of it.
-    pub async fn run(kind: StoreKind, case: Case) {
-        let name = case.name(kind);
-        let mut trial = Self::open(kind, name.clone(), case.step.flow, case.then).await;
-        let (power, database) = (&trial.first.power, &trial.scene.store_faults);
-        power.calls.plan(case.step.call, case.step.nth, case.fault, database.clone());
-        if let Some((call, fault)) = case.step.after {
-            power.calls.plan(call, 1, fault, database.clone());
-        }
-        let mending = tokio::spawn({
-            let (power, database) = (power.clone(), database.clone());
-            async move {
-                power.calls.strikes().await;
-                tokio::time::sleep(OUTAGE).await;
-                power.calls.mend();
-                database.mend();
-            }
-        });
+    /// Runs a case, and checks what has come of it. Returns all calls of all servers.
+    pub async fn run(kind: StoreKind, case: Case) -> BTreeSet<Call> {
+        let Case { step, fault, then } = case;
+        let mut trial = Self::open(kind, case.name(kind), step.flow, then).await;
+        trial.plans.push((step.server, step.call, step.nth, fault));
+        trial.plans.extend(step.after.map(|(call, fault)| (0, call, 1, fault)));
         let got = trial.buy().await;
         trial.is_paid_out(&got).await;
-        assert!(trial.first.power.calls.has_struck(), "{name}: it has not come about");
-        mending.await.unwrap();
+        let struck = trial.servers.get(step.server).is_some_and(|server| server.power.calls.has_struck());
+        assert!(struck, "{}: it has not come about", trial.name);
+        let calls = trial.servers.iter().flat_map(|server| server.power.calls.seen().into_keys()).collect();
         trial.end(&got).await;
+        calls
     }
 
-    /// The server that the customer reaches.
+    /// The server that the customer reaches: the one that lives, or a new one.
     fn server(&mut self) -> Arc<Server> {
-        if !self.first.power.is_off() {
-            return self.first.clone();
+        if let Some(server) = self.servers.last().filter(|server| !server.power.is_off()) {
+            return server.clone();
         }
-        let second = self.second.get_or_insert_with(|| {
+        if !self.servers.is_empty() {
             // The leases of the dead one run out.
             self.scene.clock.advance(self.scene.settings.lease + Duration::from_secs(1));
-            let mut second = self.scene.server();
-            second.start();
-            Arc::new(second)
-        });
-        second.clone()
+        }
+        let mut server = self.scene.server();
+        let (number, database) = (self.servers.len(), &self.scene.store_faults);
+        for (_, call, nth, fault) in self.plans.iter().filter(|(of, ..)| *of == number) {
+            server.power.calls.plan(*call, *nth, *fault, database.clone());
+        }
+        let (power, database) = (server.power.clone(), database.clone());
+        self.mending.push(tokio::spawn(async move {
+            power.calls.strikes().await;
+            tokio::time::sleep(OUTAGE).await;
+            power.calls.mend();
+            database.mend();
+        }));
+        server.start();
+        self.servers.push(Arc::new(server));
+        self.servers[number].clone()
     }
 
     /// Sends a request; `None` when the server dies before it answers.
@@ -192,57 +198,61 @@ impl Trial {
 
     /// The customer, from the offer to the end.
     async fn buy(&mut self) -> Got {
-        let offered = self.until_answered(|server| offer(server).boxed()).await;
-        let preimage = self.scene.pay(offered.invoice.payment_hash).await;
-        let payment = Payment { proof: proof(&self.first, &offered, preimage), offered, preimage };
-        match self.flow {
-            Flow::Buys | Flow::BuysUnreported => {
-                if self.flow == Flow::Buys {
-                    // It is credited by its event, if nothing goes wrong.
-                    self.credited(&payment).await;
-                }
-                let answer = self.redeem(&payment).await;
-                self.claim(&payment).await;
-                Got { payment, answer }
-            }
-            Flow::Claims => {
-                self.claim(&payment).await;
-                Got { payment, answer: None }
-            }
-            Flow::Leaves => {
-                self.credited(&payment).await;
-                self.scene.clock.advance(self.scene.settings.paid_request_idle + Duration::from_secs(1));
-                for _ in 0..100 {
-                    let session = self.scene.store.session(payment.offered.session).await.unwrap().unwrap();
-                    if session.end().is_some() {
-                        break;
-                    }
-                    // Its sweep may have died with it.
-                    self.server();
-                    self.wait().await;
-                }
-                self.claim(&payment).await;
-                Got { payment, answer: None }
-            }
+        let flow = self.flow;
+        let late = self.scene.wallet_whose_clock_stands().await;
+        let offered = self.until_answered(|server| offer(server, flow).boxed()).await;
+        let id = offered.session;
+        let invoice = offered.invoice.payment_request.parse().unwrap();
+        let preimage = if flow == Flow::PaysLate {
+            self.scene.clock.advance(self.scene.settings.invoice_expiry + Duration::from_secs(1));
+            self.ended(id).await;
+            late.pay(&invoice).await.unwrap()
+        } else {
+            self.scene.wallet.pay(&invoice).await.unwrap()
+        };
+        let payment = Payment { proof: proof(&self.server(), &offered, preimage), offered, preimage };
+        if flow.is_reported() {
+            self.credited(id).await;
         }
+        if flow == Flow::Leaves {
+            self.scene.clock.advance(self.scene.settings.paid_request_idle + Duration::from_secs(1));
+            self.ended(id).await;
+        }
+        let answer = if flow.is_sent() { self.redeem(&payment).await } else { None };
+        self.claim(&payment).await;
+        Got { payment, answer }
     }
 
-    /// Waits for a payment to be credited by itself, but not for ever.
-    async fn credited(&self, payment: &Payment) {
-        for _ in 0..100 {
-            let session = self.scene.store.session(payment.offered.session).await.unwrap().unwrap();
-            if !session.paid_in.is_zero() || self.first.power.calls.has_struck() {
+    /// Waits for the session to end by itself.
+    async fn ended(&mut self, id: SessionId) {
+        for _ in 0..TRIES {
+            let session = self.scene.store.session(id).await.unwrap().unwrap();
+            if session.end().is_some() {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            // The server that sweeps may have died.
+            self.server();
+            self.wait().await;
+        }
+        panic!("{}: it has not ended", self.name);
+    }
+
+    /// Waits for a payment to be credited by its event, but not for ever: a listener that was not there yet does not hear of it.
+    async fn credited(&mut self, id: SessionId) {
+        for _ in 0..REPORT_TRIES {
+            let session = self.scene.store.session(id).await.unwrap().unwrap();
+            if !session.paid_in.is_zero() || self.servers[0].power.calls.has_struck() {
+                return;
+            }
+            tokio::time::sleep(BETWEEN_TRIES.1).await;
         }
     }
 
     /// Sends the request with its proof: until there is an answer, or until something has gone wrong, as this customer does.
     async fn redeem(&mut self, payment: &Payment) -> Option<StoredResponse> {
         for _ in 0..TRIES {
-            let paid = payment.clone();
-            let redeem = |server: Arc<Server>| async move { paid.redeem(&server, REQUEST).await }.boxed();
+            let (paid, flow) = (payment.clone(), self.flow);
+            let redeem = |server: Arc<Server>| async move { redeem(&server, &paid, flow).await }.boxed();
             match self.send(redeem).await {
                 Ok(Ok(answer)) => return Some(answer.response),
                 Ok(Err(failure)) => assert!(may_be_repeated(&failure), "{}: {failure:?}", self.name),
@@ -259,6 +269,14 @@ impl Trial {
     /// Claims what is left, to a Lightning address.
     async fn claim(&mut self, payment: &Payment) -> PaymentView {
         let payment = payment.clone();
+        let view = self.until_answered(|server| {
+            let payment = payment.clone();
+            async move { server.engine.sessions.payment(&payment.proof).await }.boxed()
+        });
+        let view = view.await;
+        if view.state == PaymentState::Used && view.refund.accrued.get() == 0 {
+            return view;
+        }
         self.until_answered(|server| {
             let payment = payment.clone();
             async move { payment.claim(&server).await }.boxed()
@@ -272,7 +290,7 @@ impl Trial {
         let mut owed = None;
         for _ in 0..TRIES {
             owed = self.scene.store.obligation(account).await.unwrap();
-            let owed = owed.as_ref().unwrap();
+            let Some(owed) = &owed else { return };
             if owed.state() == ObligationState::Paid {
                 return;
             }
@@ -290,8 +308,13 @@ impl Trial {
     async fn end(mut self, got: &Got) {
         let (name, payment) = (self.name.clone(), &got.payment);
         let alive = self.server();
+        for mending in std::mem::take(&mut self.mending) {
+            mending.abort();
+        }
+        self.scene.store_faults.mend();
+        self.servers.iter().for_each(|server| server.power.calls.mend());
         let before = payment.view(&alive).await;
-        self.first.power.mend();
+        self.servers.iter().for_each(|server| server.power.mend());
         for late in std::mem::take(&mut self.unanswered) {
             let late = tokio::time::timeout(Duration::from_secs(30), late).await;
             let late = late.unwrap_or_else(|_| panic!("{name}: the late answer never comes")).unwrap();
@@ -309,7 +332,7 @@ impl Trial {
         assert_eq!(money(&after), money(&before), "{name}");
         self.check(got, &after).await;
         drop(alive);
-        for server in [Some(self.first), self.second].into_iter().flatten() {
+        for server in std::mem::take(&mut self.servers) {
             stop(server).await;
         }
         self.scene.finish().await;
@@ -318,7 +341,8 @@ impl Trial {
     async fn check(&self, got: &Got, view: &PaymentView) {
         let (name, payment, scene) = (&self.name, &got.payment, &self.scene);
         // What was paid is charged, refunded or rounded.
-        payment.assert_whole(scene, &self.first).await;
+        let server = &self.servers[0];
+        payment.assert_whole(scene, server).await;
         assert_eq!(view.paid, payment.offered.price.to_msats(), "{name}: {view:?}");
         let requests = scene.store.session_requests(payment.offered.session, None, 99).await.unwrap();
         let answered = requests.iter().filter(|request| request.cost().is_some()).count();
@@ -326,21 +350,27 @@ impl Trial {
         match &got.answer {
             Some(answer) => {
                 assert_eq!((answered, view.state), (1, PaymentState::Used), "{name}");
-                let again = payment.redeem(&self.first, REQUEST).await.unwrap();
+                let again = redeem(server, payment, self.flow).await.unwrap();
                 assert_eq!((&again.response, again.replayed), (answer, true), "{name}");
             }
             None if answered == 1 => assert_eq!(view.state, PaymentState::Used, "{name}"),
             None => {
-                assert!(matches!(view.state, PaymentState::Returned | PaymentState::Expired), "{name}: {view:?}");
+                assert!(
+                    matches!(view.state, PaymentState::Returned | PaymentState::Expired),
+                    "{name}: {view:?}"
+                );
                 assert_eq!((view.refund.accrued, view.charged.get()), (payment.offered.price, 0), "{name}");
             }
         }
-        assert_eq!(view.refund.state, ObligationState::Paid, "{name}: {view:?}");
+        // Embeddings cost what they are quoted at.
+        let is_payable = got.answer.is_none() || self.flow != Flow::BuysEmbeddings;
+        assert_eq!(view.refund.accrued.get() > 0, is_payable, "{name}: {view:?}");
+        assert_eq!(view.refund.state == ObligationState::Paid, is_payable, "{name}: {view:?}");
         // It was sent once, and the ledger says the same of it as the wallet.
         let listed = scene.wallet.payments_settled(tithe_clock::Timestamp::UNIX_EPOCH).await.unwrap();
         let outgoing = listed.iter().filter(|it| it.direction == Direction::Outgoing).count();
-        assert_eq!(outgoing, 1, "{name}: {listed:?}");
-        let report = self.first.engine.reconciliation.report().await.unwrap();
+        assert_eq!(outgoing, usize::from(is_payable), "{name}: {listed:?}");
+        let report = server.engine.reconciliation.report().await.unwrap();
         assert!(report.is_sound() && report.balances.surplus == 0, "{name}: {report:?}");
         assert_eq!(report.differences, [], "{name}");
     }
@@ -351,8 +381,26 @@ async fn stop(mut server: Arc<Server>) {
     Arc::get_mut(&mut server).unwrap().stop(Duration::ZERO).await;
 }
 
-async fn offer(server: Arc<Server>) -> Result<OfferedRequest, EngineError> {
-    server.engine.sessions.offer_request(asked_from("192.0.2.1", REQUEST)).await
+/// What is asked for.
+fn prompt(flow: Flow) -> Prompt {
+    match flow {
+        Flow::BuysText => Prompt::text(REQUEST.to_owned()),
+        Flow::BuysEmbeddings => {
+            Prompt::embeddings(EmbeddingTask::of(vec![REQUEST.to_owned()]), REQUEST.as_bytes())
+        }
+        _ => Prompt::chat(Chat::of(REQUEST), REQUEST.as_bytes()),
+    }
+}
+
+async fn offer(server: Arc<Server>, flow: Flow) -> Result<OfferedRequest, EngineError> {
+    let model = (flow == Flow::BuysEmbeddings).then(|| "sim-embedding".to_owned());
+    let new = NewPaidRequest { prompt: prompt(flow), model, ..asked_from("192.0.2.1", REQUEST) };
+    server.engine.sessions.offer_request(new).await
+}
+
+async fn redeem(server: &Server, payment: &Payment, flow: Flow) -> Replied {
+    let work = PaidWork { prompt: prompt(flow), ..work(REQUEST) };
+    server.engine.sessions.redeem(&payment.proof, work, Arc::new(Plainly)).await
 }
 
 /// Whether the same may be sent again, as a client understands it: the server, its wallet or its backend has failed, or is busy.

@@ -294,7 +294,7 @@ impl Inference for PoweredInference {
     }
 
     async fn embed(&self, request: &EmbeddingRequest) -> Result<Embeddings, InferenceError> {
-        self.power.through(Op::Work, self.inner.embed(request)).await
+        self.power.call(Op::Work, backend("embed"), identity, self.inner.embed(request)).await
     }
 }
 

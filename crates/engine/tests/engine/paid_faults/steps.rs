@@ -222,6 +222,19 @@ pub const STEPS: &[Step] = &[
         ..step("the failure of the work is recorded", Flow::Buys, database("session_request_finish"), COMMIT)
     },
     Step {
+        after: Some((backend("event"), Lost { happens: true })),
+        ..step("what the failed work has cost is recorded", Flow::Buys, database("post"), COMMIT)
+    },
+    Step {
+        after: Some((backend("event"), Lost { happens: true })),
+        ..step(
+            "the key of the failed request is released",
+            Flow::Buys,
+            database("idempotency_release"),
+            COMMIT,
+        )
+    },
+    Step {
         after: Some((address(), Away)),
         ..step("the refund is put off", Flow::Buys, database("payout_defer"), COMMIT)
     },

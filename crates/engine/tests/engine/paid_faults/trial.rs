@@ -1,7 +1,7 @@
 //! One trial: a customer buys one request, one call of the server's goes wrong, and everything is put right again.
 
 use super::steps::{Flow, Step, Then};
-use super::stores::{Kept, StoreKind};
+use super::stores::{Place, StoreKind};
 use crate::paid_requests::{Payment, Plainly, asked_from, proof, work};
 use crate::scene::{Answer, Call, CallFault, Ends, Scene, Server};
 use futures_util::FutureExt;
@@ -34,6 +34,9 @@ const BETWEEN_TRIES: (Duration, Duration) = (Duration::from_secs(2), Duration::f
 /// How often it is looked whether a payment has been credited by itself.
 const REPORT_TRIES: usize = 50;
 
+/// How long the scene's clock stands while a request is under way, and between its jumps after that.
+const LONG_REQUEST: Duration = Duration::from_millis(500);
+
 /// How often something is tried before it is taken to be lost.
 const TRIES: usize = 2_500;
 
@@ -60,7 +63,7 @@ type Replied = Result<KeyedResponse, EngineError>;
 
 pub struct Trial {
     scene: Scene,
-    _kept: Kept,
+    place: Place,
     name: String,
     flow: Flow,
     then: Then,
@@ -82,14 +85,14 @@ struct Got {
 
 impl Trial {
     async fn open(kind: StoreKind, name: String, flow: Flow, then: Then) -> Self {
-        let (mut scene, kept) = kind.scene().await;
+        let (mut scene, place) = (Scene::open().await, kind.place().await);
         let settings = &mut scene.settings;
         settings.claim_interval = Duration::from_hours(1);
         let is_polled = flow == Flow::PaysLate;
         settings.poll_interval = if is_polled { Duration::from_millis(100) } else { Duration::from_hours(1) };
         settings.reconcile_interval = Duration::ZERO;
-        settings.sweep_interval = Duration::from_millis(100);
-        settings.payout_interval = Duration::from_millis(50);
+        settings.sweep_interval = Duration::from_millis(200);
+        settings.payout_interval = Duration::from_millis(200);
         settings.wallet_timeout = Duration::from_secs(1);
         settings.payout_timeout = Duration::from_secs(1);
         settings.payout_doubt = Duration::from_secs(30);
@@ -103,7 +106,7 @@ impl Trial {
         }
         scene.wallet.faults().silence_settlements(!flow.is_reported());
         let (servers, plans, mending, unanswered) = (vec![], vec![], vec![], vec![]);
-        Self { scene, _kept: kept, name, flow, then, servers, plans, mending, unanswered }
+        Self { scene, place, name, flow, then, servers, plans, mending, unanswered }
     }
 
     /// The calls of a flow in which nothing goes wrong.
@@ -132,13 +135,16 @@ impl Trial {
     }
 
     /// The server that the customer reaches: the one that lives, or a new one.
-    fn server(&mut self) -> Arc<Server> {
+    async fn server(&mut self) -> Arc<Server> {
         if let Some(server) = self.servers.last().filter(|server| !server.power.is_off()) {
             return server.clone();
         }
         if !self.servers.is_empty() {
             // The leases of the dead one run out.
             self.scene.clock.advance(self.scene.settings.lease + Duration::from_secs(1));
+        }
+        if let Some(store) = self.place.store().await {
+            self.scene.set_store(store);
         }
         let mut server = self.scene.server();
         let (number, database) = (self.servers.len(), &self.scene.store_faults);
@@ -162,11 +168,15 @@ impl Trial {
         &mut self,
         request: impl FnOnce(Arc<Server>) -> BoxFuture<'static, T>,
     ) -> Result<T, JoinHandle<T>> {
-        let server = self.server();
+        let server = self.server().await;
         let mut sent = tokio::spawn(request(server.clone()));
-        tokio::select! {
-            answer = &mut sent => Ok(answer.unwrap()),
-            () = server.power.goes_off() => Err(sent),
+        loop {
+            tokio::select! {
+                answer = &mut sent => return Ok(answer.unwrap()),
+                () = server.power.goes_off() => return Err(sent),
+                // It may wait for the lease of another one.
+                () = tokio::time::sleep(LONG_REQUEST) => self.scene.clock.advance(BETWEEN_TRIES.0),
+            }
         }
     }
 
@@ -210,7 +220,8 @@ impl Trial {
         } else {
             self.scene.wallet.pay(&invoice).await.unwrap()
         };
-        let payment = Payment { proof: proof(&self.server(), &offered, preimage), offered, preimage };
+        let server = self.server().await;
+        let payment = Payment { proof: proof(&server, &offered, preimage), offered, preimage };
         if flow.is_reported() {
             self.credited(id).await;
         }
@@ -231,7 +242,7 @@ impl Trial {
                 return;
             }
             // The server that sweeps may have died.
-            self.server();
+            self.server().await;
             self.wait().await;
         }
         panic!("{}: it has not ended", self.name);
@@ -298,7 +309,7 @@ impl Trial {
                 // It was refused for good: the customer names one again.
                 self.claim(&got.payment).await;
             }
-            self.server();
+            self.server().await;
             self.wait().await;
         }
         panic!("{}: never paid: {owed:?}", self.name)
@@ -307,7 +318,7 @@ impl Trial {
     /// The dead live after all; nothing changes by that, and everything is checked.
     async fn end(mut self, got: &Got) {
         let (name, payment) = (self.name.clone(), &got.payment);
-        let alive = self.server();
+        let alive = self.server().await;
         for mending in std::mem::take(&mut self.mending) {
             mending.abort();
         }

@@ -112,11 +112,9 @@ impl Scene {
         Self::open_with("", options).await
     }
 
-    /// A scene on a store that keeps what it is given somewhere else than in memory.
-    pub async fn open_on(store: Arc<dyn Store>) -> Self {
-        let mut scene = Self::open().await;
-        scene.store = Arc::new(Layered(AnyStore(store)));
-        scene
+    /// From now on, new servers use this store.
+    pub fn set_store(&mut self, store: Arc<dyn Store>) {
+        self.store = Arc::new(Layered(AnyStore(store)));
     }
 
     async fn open_with(rates: &str, options: SimOptions) -> Self {

@@ -71,6 +71,8 @@ fn a_server_with_default_settings_passes(env: &TestEnv) {
         "job-money",
         "macaroon-keys",
         "offer-other-body",
+        "offer-payment-scheme",
+        "offer-receipt",
         "offer-refund",
         "offer-replay",
         "offer-wrong-proof",

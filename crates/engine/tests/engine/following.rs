@@ -177,15 +177,15 @@ async fn text_is_told_only_for_as_long_as_somebody_elsewhere_follows() {
     scene.pay_evaluation(id).await;
     scene.pay_work(id).await;
     scene.until_state(id, StateName::Executing).await;
-    assert_eq!(scene.store.texts_published(), 0);
+    assert_eq!(scene.memory.texts_published(), 0);
     let other = scene.started();
     let mut follower = other.engine.jobs.follow(id, JobCursor::default()).await.unwrap();
     while !matches!(follower.next().await.unwrap(), Some((_, JobUpdate::Text(_)))) {}
     drop(follower);
     tokio::time::sleep(Duration::from_secs(7)).await;
-    let told = scene.store.texts_published();
+    let told = scene.memory.texts_published();
     tokio::time::sleep(Duration::from_secs(7)).await;
-    assert_eq!(scene.store.texts_published(), told, "nobody listens any more");
+    assert_eq!(scene.memory.texts_published(), told, "nobody listens any more");
     scene.until_state(id, StateName::Complete).await;
     scene.finish().await;
 }
@@ -199,7 +199,7 @@ async fn a_follower_looks_when_something_may_have_been_missed() {
     follower.next().await.unwrap().unwrap();
     scene.pay_evaluation(id).await;
     server.engine.payments.poll().await.unwrap();
-    scene.store.lose_notifications();
+    scene.memory.lose_notifications();
     let looked = Instant::now();
     let Some((_, JobUpdate::Step { change, .. })) = follower.next().await.unwrap() else { panic!("no step") };
     assert_eq!(change.state, StateName::Evaluating);

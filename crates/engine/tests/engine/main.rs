@@ -27,6 +27,7 @@ mod keys;
 mod lapses;
 mod life;
 mod outages;
+mod paid_faults;
 mod paid_requests;
 mod paid_requests_crashes;
 mod payouts;

@@ -18,6 +18,7 @@ mod jobs;
 mod macaroons;
 mod operations;
 mod paid_requests;
+mod payment_scheme;
 mod prices;
 mod refunds;
 mod sessions;

@@ -1,6 +1,7 @@
 //! Requests that are paid for by themselves: an offer, a payment, a proof, an answer.
 
 use super::credits::ASK;
+use super::payment_scheme::{by_payment_scheme, receipt};
 use super::prices::{OUTPUT_TOKENS_MAX, REQUEST};
 use super::refunds::{payable, until_paid};
 use crate::selftest::answer::Answer;
@@ -49,6 +50,16 @@ pub(super) fn area() -> Area {
                 |run| other_body(run).boxed_local(),
             )
             .after(&["offer-paid"]),
+            Check::new("offer-receipt", "the receipt says what was paid and charged, and is signed", |run| {
+                receipt(run).boxed_local()
+            })
+            .after(&["offer-paid"]),
+            Check::new(
+                "offer-payment-scheme",
+                "a chat of the AI API is paid for by the scheme `Payment`, and the same proof repeats its answer",
+                |run| by_payment_scheme(run).boxed_local(),
+            )
+            .after(&["offer"]),
             Check::new(
                 "offer-refund",
                 "what the request did not use arrives at the invoice of whoever has the preimage",
@@ -158,7 +169,7 @@ async fn payment_of(run: &Run, offer: &PaidOffer, preimage: &str) -> Checked<Ans
 }
 
 /// The offer of this run with the preimage of its payment, and the answer that it has bought.
-fn bought(run: &Run) -> Checked<(PaidOffer, String, Answer)> {
+pub(super) fn bought(run: &Run) -> Checked<(PaidOffer, String, Answer)> {
     let offer = offered(run)?;
     let (preimage, reply) = learned(offer.proof.as_ref(), "an answer that was paid for")?;
     Ok((offer, preimage, reply))

@@ -31,7 +31,7 @@ use uuid::Uuid;
 
 /// Says which request it was and what comes back, so that a replay can be told from a new answer.
 #[derive(Debug)]
-struct Plainly;
+pub struct Plainly;
 
 impl RenderRequest for Plainly {
     fn render(&self, finished: &FinishedRequest) -> StoredResponse {
@@ -65,7 +65,7 @@ fn asked(request: &str) -> NewPaidRequest {
     }
 }
 
-fn asked_from(origin: &str, request: &str) -> NewPaidRequest {
+pub fn asked_from(origin: &str, request: &str) -> NewPaidRequest {
     NewPaidRequest { origin: Some(Origin::new(origin)), ..asked(request) }
 }
 
@@ -79,7 +79,7 @@ fn waiting() -> Client {
     }
 }
 
-fn work(request: &str) -> PaidWork {
+pub fn work(request: &str) -> PaidWork {
     PaidWork { id: None, digest: digest(request), prompt: chat(request), client: waiting() }
 }
 

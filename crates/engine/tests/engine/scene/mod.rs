@@ -2,6 +2,7 @@
 
 mod addresses;
 mod backend;
+mod calls;
 mod power;
 mod prices;
 mod provisioner;
@@ -11,10 +12,11 @@ mod time;
 
 pub use addresses::Addresses;
 pub use backend::{Answer, Backend, Ends, Gate, Point};
+pub use calls::{Call, CallFault, Port};
 pub use power::{Op, When};
 pub use prices::Prices;
 pub use server::{BoughtNode, KEY_LEASE, Server, job_of, keyed};
-pub use store::StoreFaults;
+pub use store::{AnyStore, StoreFaults};
 pub use time::SceneClock;
 
 use bitcoin::hashes::{Hash, sha256};
@@ -30,7 +32,7 @@ use tithe_engine::bootstraps::BootstrapPlan;
 use tithe_engine::identities::RequestSignature;
 use tithe_engine::inference::Route;
 use tithe_engine::jobs::NewJobRequest;
-use tithe_engine::store::{AuditRow, BatchStore};
+use tithe_engine::store::{AuditRow, BatchStore, Store};
 use tithe_engine::{Engine, Settings, audit};
 use tithe_jobs::{Job, JobId, JobRepository, JobState, StateName};
 use tithe_ledger::{AccountId, Transfer, TransferKind};
@@ -39,6 +41,7 @@ use tithe_lightning::{Bolt11, Invoice, InvoiceRepository, PaymentHash, PaymentOr
 use tithe_money::Sats;
 use tithe_provisioner::{SimOptions as SimProvisionerOptions, SimProvisioner};
 use tithe_store_suite::MemoryStore;
+use tithe_store_suite::layered::Layered;
 use tithe_trust::{NostrPubkey, SecretKey as IdentityKey};
 use tithe_wallet_sim::{SimOptions, SimWallet};
 
@@ -51,9 +54,14 @@ pub const NODE_SATS: u64 = 50_000;
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// The store of a scene.
+pub type SceneStore = Layered<AnyStore>;
+
 /// What servers share.
 pub struct Scene {
-    pub store: Arc<MemoryStore>,
+    pub store: Arc<SceneStore>,
+    /// The store of a scene on memory.
+    pub memory: Arc<MemoryStore>,
     pub store_faults: Arc<StoreFaults>,
     pub wallet: Arc<SimWallet>,
     pub addresses: Arc<Addresses>,
@@ -104,6 +112,11 @@ impl Scene {
         Self::open_with("", options).await
     }
 
+    /// From now on, new servers use this store.
+    pub fn set_store(&mut self, store: Arc<dyn Store>) {
+        self.store = Arc::new(Layered(AnyStore(store)));
+    }
+
     async fn open_with(rates: &str, options: SimOptions) -> Self {
         let clock = Arc::new(SceneClock::start());
         let entropy = Arc::new(SeededEntropy::new(7));
@@ -115,8 +128,10 @@ impl Scene {
         let provisioner = SimProvisioner::open(nodes, SimProvisionerOptions::default()).unwrap();
         let price = Sats::new(NODE_SATS).unwrap();
         let plans = vec![BootstrapPlan { name: "small".to_owned(), price }];
+        let memory = Arc::new(MemoryStore::new());
         Self {
-            store: Arc::new(MemoryStore::new()),
+            store: Arc::new(Layered(AnyStore(memory.clone()))),
+            memory,
             store_faults: Arc::default(),
             addresses: Arc::new(Addresses::new(wallet.clone())),
             wallet,

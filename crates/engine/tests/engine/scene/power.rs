@@ -1,6 +1,7 @@
 //! A server's power: cut at a chosen point, everything that the server does stops there, as in a crash. Given back, it
 //! goes on, as a process that was only thought dead.
 
+use super::calls::Calls;
 use std::collections::HashMap;
 use std::sync::Mutex;
 use tokio::sync::watch;
@@ -43,6 +44,8 @@ pub struct Power {
     stuck: watch::Sender<usize>,
     cut_at: Mutex<Option<(Op, u32, When)>>,
     counts: Mutex<HashMap<Op, u32>>,
+    /// What it calls, by name.
+    pub calls: Calls,
 }
 
 impl Default for Power {
@@ -52,6 +55,7 @@ impl Default for Power {
             stuck: watch::Sender::new(0),
             cut_at: Mutex::default(),
             counts: Mutex::default(),
+            calls: Calls::default(),
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use super::addresses::Addresses;
 use super::backend::Shared;
+use super::calls::{Call, Port};
 use super::power::{Op, Power};
 use super::provisioner::PoweredProvisioner;
 use super::store::{ServerLayer, key};
 use super::{Scene, asking};
 use async_trait::async_trait;
 use futures_util::StreamExt;
+use std::convert::identity;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -22,6 +24,7 @@ use tithe_engine::inference::{
 use tithe_engine::jobs::{CreatedJob, NewJobRequest};
 use tithe_engine::records::{IdempotencyRequest, KeyOrigin, StoredResponse};
 use tithe_engine::sessions::{CreatedSession, NewSessionRequest};
+use tithe_engine::store::Store;
 use tithe_engine::{Engine, EngineError, Hardware, Ports, Running};
 use tithe_jobs::JobId;
 use tithe_lightning::{
@@ -29,7 +32,7 @@ use tithe_lightning::{
     Preimage, ReceivedPayments, Wallet, WalletCapabilities, WalletError, WalletPayment,
 };
 use tithe_money::{Msats, Sats};
-use tithe_payouts::{AddressError, AddressResolver, LightningAddress, ObligationRepository};
+use tithe_payouts::{AddressError, AddressResolver, LightningAddress};
 use tithe_pricing::Catalogue;
 use tithe_sessions::SessionId;
 use tithe_store_suite::layered::Layered;
@@ -253,6 +256,16 @@ fn render(created: &CreatedJob) -> StoredResponse {
     StoredResponse { status: 201, body }
 }
 
+/// A call of the wallet.
+const fn wallet(name: &'static str) -> Call {
+    Call { port: Port::Wallet, name }
+}
+
+/// A call of a backend.
+const fn backend(name: &'static str) -> Call {
+    Call { port: Port::Backend, name }
+}
+
 struct PoweredInference {
     inner: Shared,
     power: Arc<Power>,
@@ -261,24 +274,27 @@ struct PoweredInference {
 #[async_trait]
 impl Inference for PoweredInference {
     async fn complete(&self, request: &ChatRequest) -> Result<Completion, InferenceError> {
-        self.power.through(Op::Evaluate, self.inner.complete(request)).await
+        self.power.call(Op::Evaluate, backend("complete"), identity, self.inner.complete(request)).await
     }
 
     async fn stream(&self, request: &ChatRequest) -> Result<ChatStream, InferenceError> {
-        let stream = self.power.through(Op::Work, self.inner.stream(request)).await?;
+        let work = self.inner.stream(request);
+        let stream = self.power.call(Op::Work, backend("stream"), identity, work).await?;
         let power = self.power.clone();
         Ok(futures_util::stream::unfold(stream, move |mut stream| {
             let power = power.clone();
             async move {
-                let event = power.through(Op::Delta, stream.next()).await?;
-                Some((event, stream))
+                let next = async { stream.next().await.transpose() };
+                // A lie is that the answer has ended.
+                let event = power.call(Op::Delta, backend("event"), |_| Ok(None), next).await;
+                Some((event.transpose()?, stream))
             }
         })
         .boxed())
     }
 
     async fn embed(&self, request: &EmbeddingRequest) -> Result<Embeddings, InferenceError> {
-        self.power.through(Op::Work, self.inner.embed(request)).await
+        self.power.call(Op::Work, backend("embed"), identity, self.inner.embed(request)).await
     }
 }
 
@@ -294,12 +310,13 @@ impl AddressResolver for PoweredAddresses {
     }
 
     async fn invoice(&self, address: &LightningAddress, amount: Sats) -> Result<Bolt11, AddressError> {
-        self.power.through(Op::Resolve, self.inner.invoice(address, amount)).await
+        let call = Call { port: Port::Address, name: "invoice" };
+        self.power.call(Op::Resolve, call, identity, self.inner.invoice(address, amount)).await
     }
 }
 
 struct PoweredWallet {
-    payouts: Arc<tithe_store_suite::MemoryStore>,
+    payouts: Arc<dyn Store>,
     lookups: Arc<AtomicU32>,
     by_hash: Arc<AtomicBool>,
     lies: Arc<AtomicBool>,
@@ -318,20 +335,26 @@ impl Wallet for PoweredWallet {
     }
 
     async fn invoice_create(&self, request: &InvoiceRequest) -> Result<Bolt11, WalletError> {
-        self.power.through(Op::Mint, self.inner.invoice_create(request)).await
+        let call = wallet("invoice_create");
+        self.power.call(Op::Mint, call, identity, self.inner.invoice_create(request)).await
     }
 
     async fn invoice_status(&self, payment_hash: PaymentHash) -> Result<Option<InvoiceStatus>, WalletError> {
         self.lookups.fetch_add(1, Ordering::SeqCst);
-        self.power.through(Op::Other, self.inner.invoice_status(payment_hash)).await
+        let call = wallet("invoice_status");
+        let unpaid = |_| Ok(Some(InvoiceStatus::Pending));
+        self.power.call(Op::Other, call, unpaid, self.inner.invoice_status(payment_hash)).await
     }
 
     async fn payments_received(&self) -> Result<ReceivedPayments, WalletError> {
-        self.power.through(Op::Other, self.inner.payments_received()).await
+        let call = wallet("payments_received");
+        self.power.call(Op::Other, call, identity, self.inner.payments_received()).await
     }
 
     async fn payment_send(&self, order: &PaymentOrder) -> Result<Payment, WalletError> {
-        let sent = self.power.through(Op::Send, self.inner.payment_send(order)).await?;
+        let failed = |_| Ok(Payment::Failed { reason: "says the wallet".to_owned() });
+        let call = wallet("payment_send");
+        let sent = self.power.call(Op::Send, call, failed, self.inner.payment_send(order)).await?;
         if self.lies.swap(false, Ordering::SeqCst) {
             return Ok(Payment::Failed { reason: "says the wallet".to_owned() });
         }
@@ -343,7 +366,9 @@ impl Wallet for PoweredWallet {
         id: PaymentId,
         payment_hash: PaymentHash,
     ) -> Result<Option<Payment>, WalletError> {
-        let known = self.power.through(Op::PaymentLook, self.inner.payment_status(id, payment_hash)).await?;
+        let call = wallet("payment_status");
+        let work = self.inner.payment_status(id, payment_hash);
+        let known = self.power.call(Op::PaymentLook, call, |_| Ok(None), work).await?;
         if known.is_some() || !self.by_hash.load(Ordering::SeqCst) {
             return Ok(known);
         }
@@ -363,7 +388,7 @@ impl Wallet for PoweredWallet {
     }
 
     async fn balance(&self) -> Result<Msats, WalletError> {
-        self.power.through(Op::Other, self.inner.balance()).await
+        self.power.call(Op::Other, wallet("balance"), identity, self.inner.balance()).await
     }
 
     async fn payments_settled(&self, since: Timestamp) -> Result<Vec<WalletPayment>, WalletError> {

@@ -1,5 +1,6 @@
 //! A server's store: the shared one, behind the server's power and what is made to go wrong with it.
 
+use super::calls::{Call, Port};
 use super::power::{Op, Power, When};
 use super::{Gate, backend::GateEnd};
 use std::collections::VecDeque;
@@ -7,9 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tithe_engine::books::{AnyCommand, Batch, Committed};
 use tithe_engine::records::IdempotencyId;
-use tithe_engine::store::{BatchStore, Store, StoreError};
+use tithe_engine::store::{Store, StoreError};
 use tithe_jobs::Job;
-use tithe_store_suite::MemoryStore;
 use tithe_store_suite::command::Command;
 use tithe_store_suite::layered::StoreLayer;
 
@@ -89,7 +89,7 @@ impl StoreFaults {
     }
 
     /// Commits with what is to go wrong.
-    async fn commit(&self, batch: &Batch, store: &MemoryStore) -> Result<Committed, StoreError> {
+    async fn commit(&self, batch: &Batch, store: &dyn Store) -> Result<Committed, StoreError> {
         self.check()?;
         let has = |name: &str| batch.commands().any(|command| name_of(command) == name);
         let gate = take(&mut self.gates.lock().unwrap(), has);
@@ -121,9 +121,18 @@ fn take<T>(queue: &mut VecDeque<(&'static str, T)>, has: impl Fn(&str) -> bool) 
     queue.remove(at).map(|(_, what)| what)
 }
 
+/// Any store.
+pub struct AnyStore(pub Arc<dyn Store>);
+
+impl StoreLayer for AnyStore {
+    fn inner(&self) -> &dyn Store {
+        self.0.as_ref()
+    }
+}
+
 /// What stands between a server and the shared store.
 pub struct ServerLayer {
-    pub inner: Arc<MemoryStore>,
+    pub inner: Arc<dyn Store>,
     pub faults: Arc<StoreFaults>,
     pub power: Arc<Power>,
 }
@@ -145,7 +154,10 @@ impl StoreLayer for ServerLayer {
     }
 
     async fn batch_commit(&self, batch: &Batch) -> Result<Committed, StoreError> {
-        self.power.through(Op::Commit, self.faults.commit(batch, &self.inner)).await
+        let named = |command| Call { port: Port::Database, name: name_of(command) };
+        let calls: Vec<Call> = batch.commands().map(named).collect();
+        let work = self.faults.commit(batch, self.inner.as_ref());
+        self.power.calls(Op::Commit, &calls, std::convert::identity, work).await
     }
 
     async fn after_job_changes(&self) {

@@ -1,0 +1,430 @@
+//! One trial: a customer buys one request, one call of the server's goes wrong, and everything is put right again.
+
+use super::steps::{Flow, Step, Then};
+use super::stores::{Place, StoreKind};
+use crate::paid_requests::{Payment, Plainly, asked_from, proof, work};
+use crate::scene::{Answer, Call, CallFault, Ends, Scene, Server};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tithe_chat::{Chat, EmbeddingTask};
+use tithe_engine::idempotency::KeyedResponse;
+use tithe_engine::metered::Prompt;
+use tithe_engine::records::StoredResponse;
+use tithe_engine::sessions::{NewPaidRequest, OfferedRequest, PaidWork, PaymentState, PaymentView};
+use tithe_engine::{EngineError, PaidRequestError};
+use tithe_ledger::AccountId;
+use tithe_lightning::{Direction, TestPayer, Wallet};
+use tithe_money::UsdMicros;
+use tithe_payouts::{ObligationRepository, ObligationState};
+use tithe_pricing::Usage;
+use tithe_sessions::{SessionId, SessionRepository};
+use tokio::task::JoinHandle;
+
+const REQUEST: &str = "hello";
+
+/// How long something that was away stays away.
+const OUTAGE: Duration = Duration::from_millis(300);
+
+/// How long the customer waits between two tries: on the scene's clock, and in the time of the runtime.
+const BETWEEN_TRIES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_millis(20));
+
+/// How often it is looked whether a payment has been credited by itself.
+const REPORT_TRIES: usize = 50;
+
+/// How long the scene's clock stands while a request is under way, and between its jumps after that.
+const LONG_REQUEST: Duration = Duration::from_millis(500);
+
+/// How often something is tried before it is taken to be lost.
+const TRIES: usize = 2_500;
+
+/// A fixed cost of each request, so that the price of embeddings can be paid out, in millionths of a dollar.
+const FIXED_COST: u64 = 20_000;
+
+/// A fault of a step.
+#[derive(Clone, Copy)]
+pub struct Case {
+    pub step: &'static Step,
+    pub fault: CallFault,
+    pub then: Then,
+}
+
+impl Case {
+    pub fn name(&self, kind: StoreKind) -> String {
+        let Step { what, flow, call, nth, after, .. } = self.step;
+        let after = after.map(|after| format!(" after {after:?}")).unwrap_or_default();
+        format!("{kind:?}: {what} ({flow:?}, {call:?} {nth}{after}): {:?}, then {:?}", self.fault, self.then)
+    }
+}
+
+type Replied = Result<KeyedResponse, EngineError>;
+
+pub struct Trial {
+    scene: Scene,
+    place: Place,
+    name: String,
+    flow: Flow,
+    then: Then,
+    /// In the order of their deaths; the last one is alive.
+    servers: Vec<Arc<Server>>,
+    /// What goes wrong, by server.
+    plans: Vec<(usize, Call, u32, CallFault)>,
+    /// What puts right again what has gone wrong.
+    mending: Vec<JoinHandle<()>>,
+    /// The requests with the proof that a dead server has not answered.
+    unanswered: Vec<JoinHandle<Replied>>,
+}
+
+/// What the customer got.
+struct Got {
+    payment: Payment,
+    answer: Option<StoredResponse>,
+}
+
+impl Trial {
+    async fn open(kind: StoreKind, name: String, flow: Flow, then: Then) -> Self {
+        let (mut scene, place) = (Scene::open().await, kind.place().await);
+        let settings = &mut scene.settings;
+        settings.claim_interval = Duration::from_hours(1);
+        let is_polled = flow == Flow::PaysLate;
+        settings.poll_interval = if is_polled { Duration::from_millis(100) } else { Duration::from_hours(1) };
+        settings.reconcile_interval = Duration::ZERO;
+        settings.sweep_interval = Duration::from_millis(200);
+        settings.payout_interval = Duration::from_millis(200);
+        settings.wallet_timeout = Duration::from_secs(1);
+        settings.payout_timeout = Duration::from_secs(1);
+        settings.payout_doubt = Duration::from_secs(30);
+        settings.work_timeout = Duration::from_secs(3);
+        settings.session_evaluation = true;
+        settings.fixed_cost = UsdMicros::new(FIXED_COST).unwrap();
+        let usage = Usage { input_tokens: 10, output_tokens: 3, ..Usage::ZERO };
+        for _ in 0..30 {
+            let answer = Answer::of(&["one ", "two ", "three"], Ends::Finished(Some(usage)));
+            scene.backend.say_to_work(answer);
+        }
+        scene.wallet.faults().silence_settlements(!flow.is_reported());
+        let (servers, plans, mending, unanswered) = (vec![], vec![], vec![], vec![]);
+        Self { scene, place, name, flow, then, servers, plans, mending, unanswered }
+    }
+
+    /// The calls of a flow in which nothing goes wrong.
+    pub async fn without_faults(flow: Flow) -> BTreeMap<Call, u32> {
+        let mut trial = Self::open(StoreKind::Memory, format!("{flow:?}"), flow, Then::Repeats).await;
+        let got = trial.buy().await;
+        trial.is_paid_out(&got).await;
+        let calls = trial.servers[0].power.calls.seen();
+        trial.end(&got).await;
+        calls
+    }
+
+    /// Runs a case, and checks what has come of it. Returns all calls of all servers.
+    pub async fn run(kind: StoreKind, case: Case) -> BTreeSet<Call> {
+        let Case { step, fault, then } = case;
+        let mut trial = Self::open(kind, case.name(kind), step.flow, then).await;
+        trial.plans.push((step.server, step.call, step.nth, fault));
+        trial.plans.extend(step.after.map(|(call, fault)| (0, call, 1, fault)));
+        let got = trial.buy().await;
+        trial.is_paid_out(&got).await;
+        let struck = trial.servers.get(step.server).is_some_and(|server| server.power.calls.has_struck());
+        assert!(struck, "{}: it has not come about", trial.name);
+        let calls = trial.servers.iter().flat_map(|server| server.power.calls.seen().into_keys()).collect();
+        trial.end(&got).await;
+        calls
+    }
+
+    /// The server that the customer reaches: the one that lives, or a new one.
+    async fn server(&mut self) -> Arc<Server> {
+        if let Some(server) = self.servers.last().filter(|server| !server.power.is_off()) {
+            return server.clone();
+        }
+        if !self.servers.is_empty() {
+            // The leases of the dead one run out.
+            self.scene.clock.advance(self.scene.settings.lease + Duration::from_secs(1));
+        }
+        if let Some(store) = self.place.store().await {
+            self.scene.set_store(store);
+        }
+        let mut server = self.scene.server();
+        let (number, database) = (self.servers.len(), &self.scene.store_faults);
+        for (_, call, nth, fault) in self.plans.iter().filter(|(of, ..)| *of == number) {
+            server.power.calls.plan(*call, *nth, *fault, database.clone());
+        }
+        let (power, database) = (server.power.clone(), database.clone());
+        self.mending.push(tokio::spawn(async move {
+            power.calls.strikes().await;
+            tokio::time::sleep(OUTAGE).await;
+            power.calls.mend();
+            database.mend();
+        }));
+        server.start();
+        self.servers.push(Arc::new(server));
+        self.servers[number].clone()
+    }
+
+    /// Sends a request; `None` when the server dies before it answers.
+    async fn send<T: Send + 'static>(
+        &mut self,
+        request: impl FnOnce(Arc<Server>) -> BoxFuture<'static, T>,
+    ) -> Result<T, JoinHandle<T>> {
+        let server = self.server().await;
+        let mut sent = tokio::spawn(request(server.clone()));
+        loop {
+            tokio::select! {
+                answer = &mut sent => return Ok(answer.unwrap()),
+                () = server.power.goes_off() => return Err(sent),
+                // It may wait for the lease of another one.
+                () = tokio::time::sleep(LONG_REQUEST) => self.scene.clock.advance(BETWEEN_TRIES.0),
+            }
+        }
+    }
+
+    /// Sends a request until it is answered.
+    async fn until_answered<T: Send + 'static>(
+        &mut self,
+        request: impl Fn(Arc<Server>) -> BoxFuture<'static, Result<T, EngineError>>,
+    ) -> T {
+        let mut last = None;
+        for _ in 0..TRIES {
+            match self.send(&request).await {
+                Ok(Ok(answer)) => return answer,
+                Ok(Err(failure)) => {
+                    assert!(may_be_repeated(&failure), "{}: {failure:?}", self.name);
+                    last = Some(failure);
+                }
+                Err(_dead) => {}
+            }
+            self.wait().await;
+        }
+        panic!("{}: never answered: {last:?}", self.name)
+    }
+
+    async fn wait(&self) {
+        let (advance, sleep) = BETWEEN_TRIES;
+        self.scene.clock.advance(advance);
+        tokio::time::sleep(sleep).await;
+    }
+
+    /// The customer, from the offer to the end.
+    async fn buy(&mut self) -> Got {
+        let flow = self.flow;
+        let late = self.scene.wallet_whose_clock_stands().await;
+        let offered = self.until_answered(|server| offer(server, flow).boxed()).await;
+        let id = offered.session;
+        let invoice = offered.invoice.payment_request.parse().unwrap();
+        let preimage = if flow == Flow::PaysLate {
+            self.scene.clock.advance(self.scene.settings.invoice_expiry + Duration::from_secs(1));
+            self.ended(id).await;
+            late.pay(&invoice).await.unwrap()
+        } else {
+            self.scene.wallet.pay(&invoice).await.unwrap()
+        };
+        let server = self.server().await;
+        let payment = Payment { proof: proof(&server, &offered, preimage), offered, preimage };
+        if flow.is_reported() {
+            self.credited(id).await;
+        }
+        if flow == Flow::Leaves {
+            self.scene.clock.advance(self.scene.settings.paid_request_idle + Duration::from_secs(1));
+            self.ended(id).await;
+        }
+        let answer = if flow.is_sent() { self.redeem(&payment).await } else { None };
+        self.claim(&payment).await;
+        Got { payment, answer }
+    }
+
+    /// Waits for the session to end by itself.
+    async fn ended(&mut self, id: SessionId) {
+        for _ in 0..TRIES {
+            let session = self.scene.store.session(id).await.unwrap().unwrap();
+            if session.end().is_some() {
+                return;
+            }
+            // The server that sweeps may have died.
+            self.server().await;
+            self.wait().await;
+        }
+        panic!("{}: it has not ended", self.name);
+    }
+
+    /// Waits for a payment to be credited by its event, but not for ever: a listener that was not there yet does not hear of it.
+    async fn credited(&mut self, id: SessionId) {
+        for _ in 0..REPORT_TRIES {
+            let session = self.scene.store.session(id).await.unwrap().unwrap();
+            if !session.paid_in.is_zero() || self.servers[0].power.calls.has_struck() {
+                return;
+            }
+            tokio::time::sleep(BETWEEN_TRIES.1).await;
+        }
+    }
+
+    /// Sends the request with its proof: until there is an answer, or until something has gone wrong, as this customer does.
+    async fn redeem(&mut self, payment: &Payment) -> Option<StoredResponse> {
+        for _ in 0..TRIES {
+            let (paid, flow) = (payment.clone(), self.flow);
+            let redeem = |server: Arc<Server>| async move { redeem(&server, &paid, flow).await }.boxed();
+            match self.send(redeem).await {
+                Ok(Ok(answer)) => return Some(answer.response),
+                Ok(Err(failure)) => assert!(may_be_repeated(&failure), "{}: {failure:?}", self.name),
+                Err(dead) => self.unanswered.push(dead),
+            }
+            if self.then == Then::Claims {
+                return None;
+            }
+            self.wait().await;
+        }
+        panic!("{}: never answered", self.name)
+    }
+
+    /// Claims what is left, to a Lightning address.
+    async fn claim(&mut self, payment: &Payment) -> PaymentView {
+        let payment = payment.clone();
+        let view = self.until_answered(|server| {
+            let payment = payment.clone();
+            async move { server.engine.sessions.payment(&payment.proof).await }.boxed()
+        });
+        let view = view.await;
+        if view.state == PaymentState::Used && view.refund.accrued.get() == 0 {
+            return view;
+        }
+        self.until_answered(|server| {
+            let payment = payment.clone();
+            async move { payment.claim(&server).await }.boxed()
+        })
+        .await
+    }
+
+    /// Waits until the customer's wallet has what is owed.
+    async fn is_paid_out(&mut self, got: &Got) {
+        let account = AccountId::Session(got.payment.offered.session.0);
+        let mut owed = None;
+        for _ in 0..TRIES {
+            owed = self.scene.store.obligation(account).await.unwrap();
+            let Some(owed) = &owed else { return };
+            if owed.state() == ObligationState::Paid {
+                return;
+            }
+            if owed.destination.is_none() {
+                // It was refused for good: the customer names one again.
+                self.claim(&got.payment).await;
+            }
+            self.server().await;
+            self.wait().await;
+        }
+        panic!("{}: never paid: {owed:?}", self.name)
+    }
+
+    /// The dead live after all; nothing changes by that, and everything is checked.
+    async fn end(mut self, got: &Got) {
+        let (name, payment) = (self.name.clone(), &got.payment);
+        let alive = self.server().await;
+        for mending in std::mem::take(&mut self.mending) {
+            mending.abort();
+        }
+        self.scene.store_faults.mend();
+        self.servers.iter().for_each(|server| server.power.calls.mend());
+        let before = payment.view(&alive).await;
+        self.servers.iter().for_each(|server| server.power.mend());
+        for late in std::mem::take(&mut self.unanswered) {
+            let late = tokio::time::timeout(Duration::from_secs(30), late).await;
+            let late = late.unwrap_or_else(|_| panic!("{name}: the late answer never comes")).unwrap();
+            match (late, &got.answer) {
+                (Ok(late), Some(answer)) => assert_eq!(late.response, *answer, "{name}"),
+                (Ok(_), None) => assert_eq!(before.state, PaymentState::Used, "{name}"),
+                (Err(_), _) => {}
+            }
+        }
+        for _ in 0..20 {
+            self.wait().await;
+        }
+        let after = payment.view(&alive).await;
+        let money = |view: &PaymentView| (view.state, view.paid, view.charged, view.refund.accrued);
+        assert_eq!(money(&after), money(&before), "{name}");
+        self.check(got, &after).await;
+        drop(alive);
+        for server in std::mem::take(&mut self.servers) {
+            stop(server).await;
+        }
+        self.scene.finish().await;
+    }
+
+    async fn check(&self, got: &Got, view: &PaymentView) {
+        let (name, payment, scene) = (&self.name, &got.payment, &self.scene);
+        // What was paid is charged, refunded or rounded.
+        let server = &self.servers[0];
+        payment.assert_whole(scene, server).await;
+        assert_eq!(view.paid, payment.offered.price.to_msats(), "{name}: {view:?}");
+        let requests = scene.store.session_requests(payment.offered.session, None, 99).await.unwrap();
+        let answered = requests.iter().filter(|request| request.cost().is_some()).count();
+        assert!(answered <= 1, "{name}: {requests:?}");
+        match &got.answer {
+            Some(answer) => {
+                assert_eq!((answered, view.state), (1, PaymentState::Used), "{name}");
+                let again = redeem(server, payment, self.flow).await.unwrap();
+                assert_eq!((&again.response, again.replayed), (answer, true), "{name}");
+            }
+            None if answered == 1 => assert_eq!(view.state, PaymentState::Used, "{name}"),
+            None => {
+                assert!(
+                    matches!(view.state, PaymentState::Returned | PaymentState::Expired),
+                    "{name}: {view:?}"
+                );
+                assert_eq!((view.refund.accrued, view.charged.get()), (payment.offered.price, 0), "{name}");
+            }
+        }
+        // Embeddings cost what they are quoted at.
+        let is_payable = got.answer.is_none() || self.flow != Flow::BuysEmbeddings;
+        assert_eq!(view.refund.accrued.get() > 0, is_payable, "{name}: {view:?}");
+        assert_eq!(view.refund.state == ObligationState::Paid, is_payable, "{name}: {view:?}");
+        // It was sent once, and the ledger says the same of it as the wallet.
+        let listed = scene.wallet.payments_settled(tithe_clock::Timestamp::UNIX_EPOCH).await.unwrap();
+        let outgoing = listed.iter().filter(|it| it.direction == Direction::Outgoing).count();
+        assert_eq!(outgoing, usize::from(is_payable), "{name}: {listed:?}");
+        let report = server.engine.reconciliation.report().await.unwrap();
+        assert!(report.is_sound() && report.balances.surplus == 0, "{name}: {report:?}");
+        assert_eq!(report.differences, [], "{name}");
+    }
+}
+
+/// Ends a server's background tasks.
+async fn stop(mut server: Arc<Server>) {
+    Arc::get_mut(&mut server).unwrap().stop(Duration::ZERO).await;
+}
+
+/// What is asked for.
+fn prompt(flow: Flow) -> Prompt {
+    match flow {
+        Flow::BuysText => Prompt::text(REQUEST.to_owned()),
+        Flow::BuysEmbeddings => {
+            Prompt::embeddings(EmbeddingTask::of(vec![REQUEST.to_owned()]), REQUEST.as_bytes())
+        }
+        _ => Prompt::chat(Chat::of(REQUEST), REQUEST.as_bytes()),
+    }
+}
+
+async fn offer(server: Arc<Server>, flow: Flow) -> Result<OfferedRequest, EngineError> {
+    let model = (flow == Flow::BuysEmbeddings).then(|| "sim-embedding".to_owned());
+    let new = NewPaidRequest { prompt: prompt(flow), model, ..asked_from("192.0.2.1", REQUEST) };
+    server.engine.sessions.offer_request(new).await
+}
+
+async fn redeem(server: &Server, payment: &Payment, flow: Flow) -> Replied {
+    let work = PaidWork { prompt: prompt(flow), ..work(REQUEST) };
+    server.engine.sessions.redeem(&payment.proof, work, Arc::new(Plainly)).await
+}
+
+/// Whether the same may be sent again, as a client understands it: the server, its wallet or its backend has failed, or is busy.
+const fn may_be_repeated(failure: &EngineError) -> bool {
+    matches!(
+        failure,
+        EngineError::RequestInProgress
+            | EngineError::PaidRequest(PaidRequestError::Running | PaidRequestError::NotArrived)
+            | EngineError::WorkFailed
+            | EngineError::NoBackend
+            | EngineError::NoWallet
+            | EngineError::Busy
+            | EngineError::OutcomeUnknown
+            | EngineError::Internal
+    )
+}

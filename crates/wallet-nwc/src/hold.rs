@@ -88,9 +88,8 @@ impl Inner {
 
     /// A payment whose deadline has come has gone back, whatever the record says.
     async fn at_height(&self, standing: Standing) -> Result<Standing, WalletError> {
-        let deadline = match standing {
-            Standing::Held(_, Some(deadline)) | Standing::Unclear(deadline) => deadline,
-            _ => return Ok(standing),
+        let (Standing::Held(_, Some(deadline)) | Standing::Unclear(deadline)) = standing else {
+            return Ok(standing);
         };
         let height = self.client.get_info().await.map_err(read_error)?.block_height;
         Ok(match (standing, height.filter(|height| *height > 0)) {

@@ -19,9 +19,10 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::cipher::{NwcEncryption, Scheme};
+use super::cipher::Scheme;
 use super::fault::{NwcFault, NwcFaults};
 use super::methods::{NwcError, carry_out, notified, offered};
+use super::options::NwcOptions;
 use super::transaction::Transaction;
 use crate::background::Background;
 use crate::patience::TIME_LIMIT;
@@ -34,19 +35,6 @@ const PAUSE: Duration = Duration::from_millis(25);
 const OUTBOX: usize = 1_024;
 
 const SUBSCRIPTION: &str = "requests";
-
-/// What a wallet service supports.
-#[derive(Debug, Clone, Default)]
-pub struct NwcOptions {
-    /// The encryption schemes.
-    pub encryption: NwcEncryption,
-    /// Whether the wallet sends no notifications, and announces none.
-    pub silent: bool,
-    /// Whether the wallet has no hold invoices.
-    pub without_hold_invoices: bool,
-    /// The Lightning address in the connection string.
-    pub lud16: Option<String>,
-}
 
 /// A wallet service of NIP-47 over a node, for one client.
 ///

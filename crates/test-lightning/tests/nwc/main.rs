@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "helpers of tests may panic as tests do; the exemption for tests does not reach them"
 )]
 
@@ -328,7 +327,8 @@ async fn hold_invoices_are_made_held_settled_and_cancelled() {
         let id = pair.customer().pay_start(&invoice, PayTerms::default()).unwrap();
         let held = loop {
             // Others are of the payment before.
-            let notified = Notification::from_event(&client.uri, &client.event().await).unwrap();
+            let event = client.event().await;
+            let notified = Notification::from_event(&client.uri, &event).unwrap();
             if let Ok(held) = notified.to_holdinvoice_accepted_notification()
                 && held.payment_hash == hash.to_string()
             {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tithe_clock::Timestamp;
 use tithe_lightning::{
-    Bolt11, InvoiceRequest, InvoiceStatus, Network, Payment, PaymentHash, PaymentId, PaymentOrder,
-    ReceivedPayments, Wallet, WalletCapabilities, WalletError, WalletPayment,
+    Bolt11, HeldPayments, InvoiceRequest, InvoiceStatus, Network, Payment, PaymentHash, PaymentId,
+    PaymentOrder, Preimage, ReceivedPayments, Wallet, WalletCapabilities, WalletError, WalletPayment,
 };
 use tithe_money::Msats;
 use tokio::time::Instant;
@@ -106,6 +106,26 @@ impl Wallet for WatchedWallet {
 
     async fn payments_settled(&self, since: Timestamp) -> Result<Vec<WalletPayment>, WalletError> {
         measured("payments_settled", WALLET_PAYMENT, self.0.payments_settled(since)).await
+    }
+
+    async fn hold_invoice_create(
+        &self,
+        request: &InvoiceRequest,
+        payment_hash: PaymentHash,
+    ) -> Result<Bolt11, WalletError> {
+        measured("hold_invoice_create", WALLET, self.0.hold_invoice_create(request, payment_hash)).await
+    }
+
+    async fn hold_invoice_settle(&self, preimage: Preimage) -> Result<(), WalletError> {
+        measured("hold_invoice_settle", WALLET, self.0.hold_invoice_settle(preimage)).await
+    }
+
+    async fn hold_invoice_cancel(&self, payment_hash: PaymentHash) -> Result<(), WalletError> {
+        measured("hold_invoice_cancel", WALLET, self.0.hold_invoice_cancel(payment_hash)).await
+    }
+
+    async fn payments_held(&self) -> Result<HeldPayments, WalletError> {
+        measured("payments_held", WALLET_PAYMENT, self.0.payments_held()).await
     }
 }
 

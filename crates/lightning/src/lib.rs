@@ -23,6 +23,7 @@
 
 mod bolt11;
 mod hash;
+mod held;
 mod ids;
 mod invoice;
 #[cfg(feature = "ports")]
@@ -34,6 +35,7 @@ mod wallet_payer;
 
 pub use bolt11::{Bolt11, Bolt11Error, Bolt11Mismatch, ExpectedInvoice, Network, UnknownNetwork};
 pub use hash::{HexError, PaymentHash, Preimage};
+pub use held::HeldPayment;
 pub use ids::{InvoiceId, PaymentId};
 pub use invoice::{
     Invoice, InvoiceChange, InvoiceError, InvoiceState, OwnerId, Purpose, PurposeName, PurposeNames,
@@ -43,8 +45,8 @@ pub use invoice::{
 pub use repository::{ExpiryWindow, InvoiceRepository};
 #[cfg(feature = "ports")]
 pub use wallet::{
-    Direction, InvoiceRequest, InvoiceStatus, Payment, PaymentOrder, ReceivedPayments, TestPayer,
-    TestPaymentError, Wallet, WalletCapabilities, WalletError, WalletPayment,
+    Direction, HeldPayments, InvoiceRequest, InvoiceStatus, Payment, PaymentOrder, ReceivedPayments,
+    TestPayer, TestPaymentError, Wallet, WalletCapabilities, WalletError, WalletPayment,
 };
 #[cfg(feature = "ports")]
 pub use wallet_payer::WalletPayer;

@@ -1,6 +1,6 @@
 //! The port to a Lightning wallet.
 
-use crate::{Bolt11, InvoiceId, Network, PaymentHash, PaymentId, Preimage, ReceivedPayment};
+use crate::{Bolt11, HeldPayment, InvoiceId, Network, PaymentHash, PaymentId, Preimage, ReceivedPayment};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use std::time::Duration;
@@ -25,9 +25,11 @@ pub struct InvoiceRequest {
 pub enum InvoiceStatus {
     /// The invoice can still be paid, or a payment may still be in flight.
     Pending,
+    /// A payment for this hold invoice has arrived and waits for our decision. Nothing has been received yet.
+    Held(HeldPayment),
     /// The invoice was paid.
     Settled(ReceivedPayment),
-    /// The invoice expired unpaid, and the wallet accepts no more payments for it.
+    /// The invoice expired unpaid or was cancelled, and the wallet accepts no more payments for it.
     Expired,
 }
 
@@ -85,7 +87,8 @@ pub enum WalletError {
 /// Optional wallet features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WalletCapabilities {
-    /// The wallet supports hold invoices (which we settle or cancel after the payment has arrived).
+    /// The wallet supports hold invoices (which we settle or cancel after the payment has arrived). A wallet that has to be
+    /// asked says no until it has answered.
     pub hold_invoices: bool,
     /// The wallet can pay invoices that leave the amount to the payer.
     pub amountless_invoices: bool,
@@ -124,7 +127,25 @@ pub struct WalletPayment {
 /// finds those.
 pub type ReceivedPayments = BoxStream<'static, ReceivedPayment>;
 
+/// The payments that are held for hold invoices, as the wallet reports them. The stream has the same gaps and repetitions as
+/// [`ReceivedPayments`]: polling finds what it misses.
+pub type HeldPayments = BoxStream<'static, HeldPayment>;
+
+fn no_hold_invoices<T>() -> Result<T, WalletError> {
+    Err(WalletError::Refused("the wallet has no hold invoices".to_owned()))
+}
+
 /// A Lightning wallet.
+///
+/// # Hold invoices
+///
+/// A wallet with [`WalletCapabilities::hold_invoices`] can make an invoice for a payment hash whose preimage only the caller
+/// knows. A payment for it is held ([`InvoiceStatus::Held`]): the payer's money is locked, and nobody has it, until
+/// [`Wallet::hold_invoice_settle`] takes it and gives the payer the preimage, or [`Wallet::hold_invoice_cancel`] gives it
+/// back. Without either, it goes back to the payer at [`HeldPayment::held_until`], and then it cannot be settled any more.
+///
+/// The preimage is the payer's proof of payment and anybody's means to take the money on its way: it must not leave the
+/// caller before it settles. A payment hash is used for one invoice only.
 #[async_trait]
 pub trait Wallet: Send + Sync {
     /// The network that the wallet is on.
@@ -161,6 +182,47 @@ pub trait Wallet: Send + Sync {
 
     /// The payments in both directions that were settled at `since` or later, in any order. The list is complete, or the call fails.
     async fn payments_settled(&self, since: Timestamp) -> Result<Vec<WalletPayment>, WalletError>;
+
+    /// Creates a hold invoice for `payment_hash`. A repeated call with the same hash, amount and description returns the same
+    /// invoice while it can be paid.
+    ///
+    /// # Errors
+    /// [`WalletError::Refused`] if the wallet has no hold invoices, or the hash was used before. After
+    /// [`WalletError::OutcomeUnknown`] the invoice may exist, and nobody has seen it.
+    async fn hold_invoice_create(
+        &self,
+        _request: &InvoiceRequest,
+        _payment_hash: PaymentHash,
+    ) -> Result<Bolt11, WalletError> {
+        no_hold_invoices()
+    }
+
+    /// Takes the payment that is held for the hold invoice of this preimage. Settling it again is not an error.
+    ///
+    /// # Errors
+    /// [`WalletError::Refused`] if nothing is held: the invoice is unknown, not paid yet, or cancelled, or the payment went
+    /// back when its time ran out. Nothing has been received, and the payer does not have the preimage.
+    /// After [`WalletError::OutcomeUnknown`] the payment may be settled: only [`Wallet::invoice_status`], or settling again,
+    /// tells.
+    async fn hold_invoice_settle(&self, _preimage: Preimage) -> Result<(), WalletError> {
+        no_hold_invoices()
+    }
+
+    /// Gives the payment that is held for a hold invoice back to the payer. Afterwards nothing can be settled for this hash.
+    /// Cancelling it again is not an error, nor is cancelling an invoice that can no longer be paid.
+    ///
+    /// # Errors
+    /// [`WalletError::Refused`] if the invoice is unknown or settled. [`WalletError::Unavailable`] if no payment is held yet and
+    /// the wallet can cancel only what is held: the invoice can still be paid. After [`WalletError::OutcomeUnknown`] it may be
+    /// cancelled: only [`Wallet::invoice_status`], or cancelling again, tells.
+    async fn hold_invoice_cancel(&self, _payment_hash: PaymentHash) -> Result<(), WalletError> {
+        no_hold_invoices()
+    }
+
+    /// Subscribes to payments that are held from now on.
+    async fn payments_held(&self) -> Result<HeldPayments, WalletError> {
+        no_hold_invoices()
+    }
 }
 
 /// The reason why a test payment failed.
@@ -175,6 +237,12 @@ pub enum TestPaymentError {
     /// The invoice has expired.
     #[error("invoice expired: {0}")]
     Expired(PaymentHash),
+    /// The payment of this hold invoice has arrived and is held. It may still succeed or fail.
+    #[error("payment held: {0}")]
+    Held(PaymentHash),
+    /// The payment of this hold invoice was held and came back.
+    #[error("payment returned: {0}")]
+    Returned(PaymentHash),
     /// The payer's side failed.
     #[error("test payment failed")]
     Wallet(#[from] WalletError),
@@ -184,6 +252,10 @@ pub enum TestPaymentError {
 #[async_trait]
 pub trait TestPayer: Send + Sync {
     /// Pays the invoice and returns the preimage.
+    ///
+    /// A payer that pays a hold invoice does not wait for its settlement: the error is [`TestPaymentError::Held`], or
+    /// [`WalletError::OutcomeUnknown`] from a real wallet, whose payment is in flight. Paying again pays nothing; a simulated
+    /// payer then returns the preimage once the payment is settled.
     async fn pay(&self, invoice: &Bolt11) -> Result<Preimage, TestPaymentError>;
 
     /// An invoice of the payer's own wallet, to which a refund can be paid. Some wallets make one without an amount if that is zero.

@@ -9,7 +9,8 @@ use tokio::sync::{broadcast, watch};
 use uuid::Uuid;
 
 use crate::{
-    FailureReason, IncomingPayment, OutgoingPayment, OutgoingState, PayError, PaymentEvent, Received,
+    FailureReason, Hold, HoldError, HoldState, IncomingPayment, OutgoingPayment, OutgoingState, PayError,
+    PaymentEvent, Received,
 };
 
 /// How many events a slow reader may be behind before it misses some.
@@ -143,6 +144,59 @@ impl Book {
         self.change(|pages| std::mem::take(&mut pages.held))
     }
 
+    /// The payment of an invoice has arrived: what becomes of it, if it is a hold invoice.
+    pub fn hold_arrive(&self, hash: PaymentHash, claim_deadline: Option<u32>) -> Option<HoldState> {
+        let state = self.change(|pages| {
+            let hold = pages.hold_of(hash)?;
+            if hold.state == HoldState::Open {
+                *hold = Hold { state: HoldState::Held, claim_deadline };
+            }
+            Some(hold.state)
+        });
+        if state == Some(HoldState::Held) {
+            let _ = self.events.send(PaymentEvent::Held(hash));
+        }
+        state
+    }
+
+    /// From now on the payment cannot be cancelled.
+    pub fn hold_settle(&self, preimage: Preimage) -> Result<(), HoldError> {
+        self.change(|pages| {
+            let payment = pages.incoming.iter_mut().find(|payment| payment.hash() == preimage.payment_hash());
+            let payment = payment.filter(|payment| payment.received.is_none()).ok_or(HoldError::NotHeld)?;
+            let hold = payment.hold.as_mut().ok_or(HoldError::NotHeld)?;
+            if !matches!(hold.state, HoldState::Held | HoldState::Settling) {
+                return Err(HoldError::NotHeld);
+            }
+            hold.state = HoldState::Settling;
+            payment.preimage = Some(preimage);
+            Ok(())
+        })
+    }
+
+    /// From now on the payment cannot be settled.
+    pub fn hold_cancel(&self, hash: PaymentHash) -> Result<(), HoldError> {
+        self.change(|pages| {
+            let hold = pages.hold_of(hash).ok_or(HoldError::NotHeld)?;
+            if !matches!(hold.state, HoldState::Held | HoldState::TimedOut) {
+                return Err(HoldError::NotHeld);
+            }
+            hold.state = HoldState::Cancelled;
+            Ok(())
+        })
+    }
+
+    /// A part of a payment went back. At its deadline, that is the whole payment.
+    pub fn hold_return(&self, hash: PaymentHash, height: u32) {
+        self.change(|pages| {
+            let Some(hold) = pages.hold_of(hash) else { return };
+            let is_over = hold.claim_deadline.is_some_and(|deadline| height >= deadline);
+            if is_over && matches!(hold.state, HoldState::Held | HoldState::Settling) {
+                hold.state = HoldState::TimedOut;
+            }
+        });
+    }
+
     fn conclude(&self, id: Uuid, state: OutgoingState, event: PaymentEvent) {
         let found = self.change(|pages| {
             let found = pages.outgoing.iter_mut().find(|payment| payment.id == id);
@@ -161,6 +215,14 @@ impl Book {
 
     fn pages(&self) -> MutexGuard<'_, Pages> {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pages {
+    /// The hold invoice with this hash, if it is not settled.
+    fn hold_of(&mut self, hash: PaymentHash) -> Option<&mut Hold> {
+        let payment = self.incoming.iter_mut().find(|payment| payment.hash() == hash);
+        payment.filter(|payment| payment.received.is_none())?.hold.as_mut()
     }
 }
 

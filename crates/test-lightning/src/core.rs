@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bitcoin::Amount;
-use lightning::events::{Event, EventHandler, EventsProvider, PaymentFailureReason, ReplayEvent};
+use lightning::events::{
+    Event, EventHandler, EventsProvider, HTLCHandlingFailureType, PaymentFailureReason, ReplayEvent,
+};
 use lightning::ln::channelmanager::PaymentId;
 use tithe_lightning::{PaymentHash, Preimage};
 use tithe_money::Msats;
@@ -18,7 +20,7 @@ use crate::chain::Chain;
 use crate::error::Doing;
 use crate::ldk::Parts;
 use crate::patience::eventually;
-use crate::{FailureReason, LightningError, RoutingFee};
+use crate::{FailureReason, HoldState, LightningError, RoutingFee};
 
 /// A running node.
 pub struct Core {
@@ -84,14 +86,22 @@ impl Core {
                     transaction,
                 );
             }
-            Event::PaymentClaimable { payment_hash, .. } => {
+            Event::PaymentClaimable { payment_hash, claim_deadline, .. } => {
                 let hash = PaymentHash::from_bytes(payment_hash.0);
-                if self.holding.load(Ordering::SeqCst) {
+                if let Some(state) = self.book.hold_arrive(hash, claim_deadline) {
+                    if state != HoldState::Held {
+                        self.reject(hash);
+                    }
+                } else if self.holding.load(Ordering::SeqCst) {
                     self.book.hold(hash);
                 } else {
                     self.accept(hash);
                 }
             }
+            Event::HTLCHandlingFailed {
+                failure_type: HTLCHandlingFailureType::Receive { payment_hash },
+                ..
+            } => self.book.hold_return(PaymentHash::from_bytes(payment_hash.0), self.chain.tip().height),
             Event::PaymentClaimed { payment_hash, amount_msat, .. } => {
                 let amount = Msats::new(amount_msat).unwrap_or(Msats::MAX);
                 self.book.receive(PaymentHash::from_bytes(payment_hash.0), amount);
@@ -109,11 +119,16 @@ impl Core {
 
     /// Accepts a payment that has arrived.
     pub fn accept(&self, hash: PaymentHash) {
-        match self.book.incoming(hash).and_then(|payment| preimage_bytes(&payment.preimage)) {
-            Some(preimage) => {
-                self.parts.manager.claim_funds(lightning::types::payment::PaymentPreimage(preimage));
-            }
+        match self.book.incoming(hash).and_then(|payment| payment.preimage) {
+            Some(preimage) => self.claim(&preimage),
             None => self.reject(hash),
+        }
+    }
+
+    /// Takes the payment of this preimage, if it has arrived.
+    pub fn claim(&self, preimage: &Preimage) {
+        if let Some(preimage) = preimage_bytes(preimage) {
+            self.parts.manager.claim_funds(lightning::types::payment::PaymentPreimage(preimage));
         }
     }
 

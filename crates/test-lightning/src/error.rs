@@ -66,6 +66,18 @@ pub enum PayError {
     StillInFlight,
 }
 
+/// The reason why a hold invoice was neither settled nor cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HoldError {
+    /// No payment is held.
+    #[error("no payment is held for this invoice")]
+    NotHeld,
+    /// The node has neither taken the payment nor given it back within the time limit.
+    #[error("timed out: the payment is neither settled nor returned")]
+    Undecided,
+}
+
 /// Adds the operation to a system error.
 pub(crate) trait Doing<T> {
     fn doing(self, what: &'static str) -> Result<T, LightningError>;

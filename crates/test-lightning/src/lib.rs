@@ -5,6 +5,8 @@
 //!   connections, on a regtest chain in memory. A pair is ready in a tenth of a second, so every test can have its own.
 //! - [`PhoenixdApi`] is the HTTP API of phoenixd over a node, and [`LnbitsServer`] a real LNbits over that.
 //! - [`NwcService`] is a wallet service of Nostr Wallet Connect over a node, and [`NostrRelay`] the relay for it.
+//! - Hold invoices are LDK's own: [`LightningNode::create_hold_invoice`]. Their payments are held until they are settled or
+//!   cancelled, or until so many blocks are mined that LDK gives them back.
 //! - Faults are switched on and off while a test runs: see [`FaultSwitch`], [`NwcFaults`] and [`LightningNode::hold`].
 //! - The program `lightning-lab` runs all of it for another process.
 //!
@@ -40,6 +42,7 @@ mod error;
 mod fault;
 mod fee;
 mod guardian;
+mod hold;
 mod http;
 mod ldk;
 mod lnbits;
@@ -52,12 +55,14 @@ mod payment;
 mod phoenixd;
 
 pub use chain::Chain;
-pub use error::{LightningError, PayError};
+pub use error::{HoldError, LightningError, PayError};
 pub use fault::{Fault, FaultSwitch, RequestKind};
 pub use fee::RoutingFee;
 pub use lnbits::{LnbitsError, LnbitsServer, LnbitsWallet};
 pub use network::{ChannelShares, LightningLine, LightningPair, total_balance};
 pub use node::{Channel, InvoiceDescription, LightningNode, PayTerms};
 pub use nwc::{NostrRelay, NwcEncryption, NwcFault, NwcFaults, NwcOptions, NwcService};
-pub use payment::{FailureReason, IncomingPayment, OutgoingPayment, OutgoingState, PaymentEvent, Received};
+pub use payment::{
+    FailureReason, Hold, HoldState, IncomingPayment, OutgoingPayment, OutgoingState, PaymentEvent, Received,
+};
 pub use phoenixd::{Keep, PhoenixdApi};

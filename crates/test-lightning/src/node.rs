@@ -23,7 +23,8 @@ use uuid::Uuid;
 use crate::core::{Core, payment_id};
 use crate::patience::{TIME_LIMIT, eventually};
 use crate::{
-    FailureReason, IncomingPayment, LightningError, OutgoingPayment, OutgoingState, PayError, PaymentEvent,
+    FailureReason, Hold, IncomingPayment, LightningError, OutgoingPayment, OutgoingState, PayError,
+    PaymentEvent,
 };
 
 /// The attempts of a payment, each on other routes than the ones before.
@@ -155,8 +156,22 @@ impl LightningNode {
         description: impl Into<InvoiceDescription>,
         expiry: Duration,
     ) -> Result<Bolt11, LightningError> {
-        let manager = &self.0.parts.manager;
-        let (text, description) = match description.into() {
+        let (text, invoice) = self.issue(amount, description.into(), expiry, None)?;
+        let hash = lightning::types::payment::PaymentHash(invoice.payment_hash().to_byte_array());
+        let preimage = self.0.parts.manager.get_payment_preimage(hash, *invoice.payment_secret());
+        let preimage = preimage.map_err(|error| refused("creating an invoice", &error))?;
+        self.register(&invoice, text, Some(Preimage::from_bytes(preimage.0)), None)
+    }
+
+    /// Signs an invoice; for a hash of the caller's with a delta of blocks for the last hop.
+    pub(crate) fn issue(
+        &self,
+        amount: Option<Msats>,
+        description: InvoiceDescription,
+        expiry: Duration,
+        hash: Option<(PaymentHash, u16)>,
+    ) -> Result<(Option<String>, Bolt11Invoice), LightningError> {
+        let (text, description) = match description {
             InvoiceDescription::Text(text) => {
                 let description = Description::new(text.clone());
                 let description = description.map_err(|_| LightningError::Options("description too long"))?;
@@ -167,24 +182,33 @@ impl LightningNode {
                 (None, Bolt11InvoiceDescription::Hash(hash))
             }
         };
-        let invoice = manager
-            .create_bolt11_invoice(Bolt11InvoiceParameters {
-                amount_msats: amount.map(Msats::get),
-                description,
-                invoice_expiry_delta_secs: Some(u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX)),
-                ..Bolt11InvoiceParameters::default()
-            })
-            .map_err(|error| refused("creating an invoice", &error))?;
-        let hash = lightning::types::payment::PaymentHash(invoice.payment_hash().to_byte_array());
-        let preimage = manager.get_payment_preimage(hash, *invoice.payment_secret());
-        let preimage = preimage.map_err(|error| refused("creating an invoice", &error))?;
-        let parsed = Bolt11::try_from(&invoice)?;
+        let (payment_hash, delta) = hash.unzip();
+        let invoice = self.0.parts.manager.create_bolt11_invoice(Bolt11InvoiceParameters {
+            amount_msats: amount.map(Msats::get),
+            description,
+            invoice_expiry_delta_secs: Some(u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX)),
+            payment_hash: payment_hash.map(|hash| lightning::types::payment::PaymentHash(*hash.as_bytes())),
+            min_final_cltv_expiry_delta: delta,
+        });
+        Ok((text, invoice.map_err(|error| refused("creating an invoice", &error))?))
+    }
+
+    /// Adds an invoice to the record.
+    pub(crate) fn register(
+        &self,
+        invoice: &Bolt11Invoice,
+        description: Option<String>,
+        preimage: Option<Preimage>,
+        hold: Option<Hold>,
+    ) -> Result<Bolt11, LightningError> {
+        let parsed = Bolt11::try_from(invoice)?;
         self.0.book.invoice_add(IncomingPayment {
             invoice: parsed.clone(),
-            description: text,
-            preimage: Preimage::from_bytes(preimage.0),
+            description,
+            preimage,
             created_at: SystemClock.now(),
             received: None,
+            hold,
         });
         Ok(parsed)
     }

@@ -12,12 +12,38 @@ pub struct IncomingPayment {
     pub invoice: Bolt11,
     /// The description in the invoice; `None` if the invoice has only its hash.
     pub description: Option<String>,
-    /// The preimage, which the payer gets when the payment is received.
-    pub preimage: Preimage,
+    /// The preimage, which the payer gets when the payment is received. That of a hold invoice is unknown until it is settled.
+    pub preimage: Option<Preimage>,
     /// When the invoice was made.
     pub created_at: Timestamp,
     /// What was received; `None` while the invoice is unpaid.
     pub received: Option<Received>,
+    /// What has become of a hold invoice; `None` for any other.
+    pub hold: Option<Hold>,
+}
+
+/// What has become of a hold invoice. One that is settled has [`IncomingPayment::received`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hold {
+    /// The state.
+    pub state: HoldState,
+    /// The height at which the payment goes back to its payer, once one has arrived.
+    pub claim_deadline: Option<u32>,
+}
+
+/// The state of a hold invoice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HoldState {
+    /// No payment has arrived.
+    Open,
+    /// A payment has arrived, and waits.
+    Held,
+    /// The payment is being settled, or was settled.
+    Settling,
+    /// The payment was given back.
+    Cancelled,
+    /// The payment went back because its time had run out.
+    TimedOut,
 }
 
 impl IncomingPayment {
@@ -115,6 +141,8 @@ pub enum FailureReason {
 pub enum PaymentEvent {
     /// The payment of this invoice was received.
     Received(PaymentHash),
+    /// The payment of this hold invoice has arrived.
+    Held(PaymentHash),
     /// The attempt with this id has succeeded.
     Sent(Uuid),
     /// The attempt with this id has failed.

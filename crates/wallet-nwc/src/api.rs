@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::time::Duration;
-use tithe_lightning::{Direction, PaymentHash, WalletError};
+use tithe_lightning::{Direction, PaymentHash, Preimage, WalletError};
 use tithe_money::Msats;
 
 /// The size of a page. NIP-47: more than 20 transactions per page may not fit into a message.
@@ -97,10 +97,38 @@ impl Client {
         Ok(balance.balance)
     }
 
-    /// The network that the wallet names, if it does.
-    pub async fn get_network(&self) -> Result<Option<String>, RequestError> {
-        let info: NodeInfo = read(self.request("get_info", &json!({})).await?)?;
-        Ok(info.network.filter(|network| !network.is_empty()))
+    /// What the wallet says about itself and the connection.
+    pub async fn get_info(&self) -> Result<NodeInfo, RequestError> {
+        read(self.request("get_info", &json!({})).await?)
+    }
+
+    /// `final_delta` is the number of blocks that the last hop must leave to claim the payment.
+    pub async fn make_hold_invoice(
+        &self,
+        amount: Msats,
+        description: &str,
+        expiry: Duration,
+        payment_hash: PaymentHash,
+        final_delta: u16,
+    ) -> Result<MadeInvoice, RequestError> {
+        let seconds = expiry.as_secs() + u64::from(expiry.subsec_nanos() > 0);
+        let params = json!({
+            "amount": amount.get(),
+            "description": description,
+            "expiry": seconds,
+            "payment_hash": payment_hash.to_string(),
+            "min_cltv_expiry_delta": final_delta,
+        });
+        read(self.request("make_hold_invoice", &params).await?)
+    }
+
+    pub async fn settle_hold_invoice(&self, preimage: Preimage) -> Result<(), RequestError> {
+        self.request("settle_hold_invoice", &json!({ "preimage": preimage.reveal() })).await.map(drop)
+    }
+
+    pub async fn cancel_hold_invoice(&self, payment_hash: PaymentHash) -> Result<(), RequestError> {
+        let params = json!({ "payment_hash": payment_hash.to_string() });
+        self.request("cancel_hold_invoice", &params).await.map(drop)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::NwcConnection;
 use crate::cipher::{Cipher, decrypt};
-use crate::message::received_payment_hash;
+use crate::message::{NoticeKind, read_notice};
 use nostr::event::{Event, EventId, Kind};
 use nostr::key::{Keys, PublicKey};
 use std::collections::{HashMap, VecDeque};
@@ -68,7 +68,7 @@ pub(crate) struct Exchange {
     info: Mutex<Option<Info>>,
     /// Set when the wallet did not support the encryption that its info event implies.
     cipher_override: Mutex<Option<Cipher>>,
-    notified: broadcast::Sender<PaymentHash>,
+    notified: broadcast::Sender<(NoticeKind, PaymentHash)>,
     seen: Mutex<VecDeque<EventId>>,
 }
 
@@ -130,8 +130,8 @@ impl Exchange {
         self.work.subscribe()
     }
 
-    /// The payment hashes in the wallet's notifications from now on.
-    pub fn notifications(&self) -> broadcast::Receiver<PaymentHash> {
+    /// The wallet's notifications from now on.
+    pub fn notifications(&self) -> broadcast::Receiver<(NoticeKind, PaymentHash)> {
         self.notified.subscribe()
     }
 
@@ -258,8 +258,9 @@ impl Exchange {
             tracing::warn!("ignored a notification of the wallet that cannot be decrypted");
             return;
         };
-        if let Some(payment_hash) = received_payment_hash(&text).and_then(|hash| hash.parse().ok()) {
-            let _ = self.notified.send(payment_hash);
+        let notice = read_notice(&text).and_then(|(kind, hash)| Some((kind, hash.parse().ok()?)));
+        if let Some(notice) = notice {
+            let _ = self.notified.send(notice);
         }
     }
 }

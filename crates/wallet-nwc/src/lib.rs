@@ -60,6 +60,19 @@
 //! the stream is then silent, and polling finds the payments. A fee in the record of a received payment is taken as
 //! what the wallet has kept for liquidity.
 //!
+//! # Hold invoices
+//!
+//! The wallet has them if `get_info` lists `make_hold_invoice`, `settle_hold_invoice` and `cancel_hold_invoice` (Alby Hub with the
+//! permission to make invoices, on LDK, LND, and Core Lightning with its plugin). It is asked with the first request, and again after a restart.
+//!
+//! Before a payment is settled or cancelled it is looked up, and after every response but success. The height at which a held
+//! payment goes back (`settle_deadline`, in the record as Alby Hub has it, though NIP-47 has it in the notification only) is compared with `get_info`:
+//! from that height on nothing is settled, because Alby Hub on LDK would say that it has. The time that is told for it
+//! ([`held_until`](tithe_lightning::HeldPayment::held_until)) counts two minutes for a block, and 15 blocks less.
+//!
+//! When the invoice has expired, Alby Hub calls a held payment `expired`, and a cancelled one as well: its state is then
+//! `Pending`, until the deadline. An invoice should therefore not expire before its payment is settled or cancelled.
+//!
 //! # Why not the crate `nwc`
 //!
 //! `nwc` 0.45 reports every failure to send as one kind of error, whether or not a relay may have got the request; it gives up
@@ -71,10 +84,12 @@
 
 mod api;
 mod attempts;
+mod blocks;
 mod cipher;
 mod client;
 mod connection;
 mod exchange;
+mod hold;
 mod message;
 mod received;
 mod records;

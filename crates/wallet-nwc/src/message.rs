@@ -162,6 +162,20 @@ pub(crate) struct Balance {
 pub(crate) struct NodeInfo {
     #[serde(default)]
     pub network: Option<String>,
+    #[serde(default)]
+    pub block_height: Option<u32>,
+    /// The methods that the connection may use.
+    #[serde(default)]
+    pub methods: Option<Vec<String>>,
+}
+
+impl NodeInfo {
+    /// Whether the connection may make, settle and cancel hold invoices.
+    pub fn has_hold_invoices(&self) -> bool {
+        let offered = self.methods.as_deref().unwrap_or_default();
+        let needed = ["make_hold_invoice", "settle_hold_invoice", "cancel_hold_invoice"];
+        needed.iter().all(|method| offered.iter().any(|offered| offered == method))
+    }
 }
 
 #[derive(Deserialize)]
@@ -175,10 +189,24 @@ struct NotifiedPayment {
     payment_hash: String,
 }
 
-/// The payment hash in a notification that a payment was received, as text; `None` for any other notification.
-pub(crate) fn received_payment_hash(json: &str) -> Option<String> {
+/// What a notification is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoticeKind {
+    /// A payment was received.
+    Received,
+    /// The payment of a hold invoice has arrived.
+    Held,
+}
+
+/// What a notification says, with the payment hash as text; `None` for kinds that are not used.
+pub(crate) fn read_notice(json: &str) -> Option<(NoticeKind, String)> {
     let parsed: Notification = serde_json::from_str(json).ok()?;
-    (parsed.notification_type == "payment_received").then_some(parsed.notification.payment_hash)
+    let kind = match parsed.notification_type.as_str() {
+        "payment_received" => NoticeKind::Received,
+        "hold_invoice_accepted" => NoticeKind::Held,
+        _ => return None,
+    };
+    Some((kind, parsed.notification.payment_hash))
 }
 
 #[cfg(test)]
@@ -227,13 +255,30 @@ mod tests {
     }
 
     #[test]
-    fn only_received_payments_are_taken_from_notifications() {
+    fn only_received_and_held_payments_are_taken_from_notifications() {
         let json = |kind: &str| {
             json!({ "notification_type": kind, "notification": { "payment_hash": "ab", "amount": 1 } })
                 .to_string()
         };
-        assert_eq!(received_payment_hash(&json("payment_received")).as_deref(), Some("ab"));
-        assert_eq!(received_payment_hash(&json("payment_sent")), None);
-        assert_eq!(received_payment_hash("[]"), None);
+        let notice = |kind| Some((kind, "ab".to_owned()));
+        assert_eq!(read_notice(&json("payment_received")), notice(NoticeKind::Received));
+        assert_eq!(read_notice(&json("hold_invoice_accepted")), notice(NoticeKind::Held));
+        assert_eq!(read_notice(&json("payment_sent")), None);
+        assert_eq!(read_notice("[]"), None);
+    }
+
+    #[test]
+    fn hold_invoices_need_all_three_methods() {
+        let has = |methods: Value| {
+            let info: NodeInfo = serde_json::from_value(json!({ "methods": methods })).unwrap();
+            info.has_hold_invoices()
+        };
+        let all = ["make_hold_invoice", "settle_hold_invoice", "cancel_hold_invoice", "get_info"];
+        assert!(has(json!(all)));
+        for missing in 0..3 {
+            let rest: Vec<_> = (0..4).filter(|index| *index != missing).map(|index| all[index]).collect();
+            assert!(!has(json!(rest)), "{rest:?}");
+        }
+        assert!(!has(Value::Null));
     }
 }

@@ -1,14 +1,16 @@
-//! The stream of received payments.
+//! The streams of received and of held payments.
 
 use crate::exchange::Links;
+use crate::message::NoticeKind;
 use futures_util::{Stream, stream};
 use tithe_lightning::PaymentHash;
 use tokio::sync::{broadcast, watch};
 
-/// The payment hashes in the wallet's notifications. The stream ends when no relay is connected any more, even if one is
+/// The payment hashes in the wallet's notifications of this kind. The stream ends when no relay is connected any more, even if one is
 /// connected again before the stream is polled.
 pub(crate) fn notified_hashes(
-    notified: broadcast::Receiver<PaymentHash>,
+    kind: NoticeKind,
+    notified: broadcast::Receiver<(NoticeKind, PaymentHash)>,
     mut links: watch::Receiver<Links>,
 ) -> impl Stream<Item = PaymentHash> + Send + 'static {
     let outages = links.borrow_and_update().outages;
@@ -21,9 +23,12 @@ pub(crate) fn notified_hashes(
                 _ = links.wait_for(|links| links.outages != outages) => return None,
             };
             match received {
-                Ok(payment_hash) => return Some((payment_hash, (notified, links))),
+                Ok((found, payment_hash)) if found == kind => {
+                    return Some((payment_hash, (notified, links)));
+                }
+                Ok(_) => {}
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
-                    tracing::warn!(missed, "missed notifications of received payments");
+                    tracing::warn!(missed, "missed notifications of payments");
                 }
                 Err(broadcast::error::RecvError::Closed) => return None,
             }

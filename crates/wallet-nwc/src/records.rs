@@ -6,7 +6,7 @@ use crate::transaction::{Identity, Transaction};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tithe_clock::Timestamp;
-use tithe_lightning::{Direction, InvoiceStatus, Payment, PaymentHash, WalletError, WalletPayment};
+use tithe_lightning::{Direction, Payment, PaymentHash, WalletError, WalletPayment};
 
 /// The number of records that are read again with the next page, to notice that the list has moved.
 const OVERLAP: usize = 5;
@@ -82,6 +82,14 @@ impl<'a> Listing<'a> {
     }
 }
 
+/// What was found of an invoice.
+pub(crate) enum Found {
+    /// Its record.
+    Invoice(Transaction),
+    /// Only the wallet's own payment of it: it is not known to be paid.
+    OwnPayment(Transaction),
+}
+
 /// Whether a look-up finds outgoing payments, as far as is known. NIP-47 implies it, but there are wallets that look at
 /// their invoices only.
 #[derive(Debug, Default)]
@@ -151,7 +159,7 @@ impl Records {
         }
     }
 
-    /// The state of the invoice of this hash.
+    /// The record of the invoice of this hash.
     ///
     /// If the wallet also pays the invoice itself, a look-up may find the outgoing payment; then the list of received
     /// payments decides.
@@ -159,13 +167,12 @@ impl Records {
         &self,
         client: &Client,
         payment_hash: PaymentHash,
-        now: Timestamp,
-    ) -> Result<Option<InvoiceStatus>, WalletError> {
+    ) -> Result<Option<Found>, WalletError> {
         let Some(found) = client.lookup_invoice(payment_hash).await.map_err(read_error)? else {
             return Ok(None);
         };
         match found.direction() {
-            Some(Direction::Incoming) => return found.as_invoice(payment_hash, now).map(Some),
+            Some(Direction::Incoming) => return Ok(Some(Found::Invoice(found))),
             Some(Direction::Outgoing) => {}
             None => return Err(WalletError::Nonsense("a record is neither incoming nor outgoing".into())),
         }
@@ -174,17 +181,17 @@ impl Records {
         loop {
             let page = match listing.next().await {
                 Ok(Some(page)) => page,
-                Ok(None) => return Ok(Some(found.as_unpaid(now))),
+                Ok(None) => return Ok(Some(Found::OwnPayment(found))),
                 Err(PageError::Request(error)) if is_unsupported(&error) => {
-                    return Ok(Some(found.as_unpaid(now)));
+                    return Ok(Some(Found::OwnPayment(found)));
                 }
                 Err(error) => return Err(error.into()),
             };
-            let ours = |record: &&Transaction| {
+            let ours = |record: &Transaction| {
                 record.direction() == Some(Direction::Incoming) && record.payment_hash() == Some(payment_hash)
             };
-            if let Some(record) = page.iter().find(ours) {
-                return record.as_invoice(payment_hash, now).map(Some);
+            if let Some(record) = page.into_iter().find(ours) {
+                return Ok(Some(Found::Invoice(record)));
             }
         }
     }

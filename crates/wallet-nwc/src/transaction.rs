@@ -3,7 +3,8 @@
 use serde::Deserialize;
 use tithe_clock::Timestamp;
 use tithe_lightning::{
-    Direction, InvoiceStatus, Payment, PaymentHash, Preimage, ReceivedPayment, WalletError, WalletPayment,
+    Direction, HeldPayment, InvoiceStatus, Payment, PaymentHash, Preimage, ReceivedPayment, WalletError,
+    WalletPayment,
 };
 use tithe_money::Msats;
 
@@ -30,6 +31,27 @@ pub(crate) struct Transaction {
     settled_at: Option<i64>,
     #[serde(default)]
     description: Option<String>,
+    #[serde(default)]
+    invoice: Option<String>,
+    /// The height at which a held payment goes back.
+    #[serde(default)]
+    settle_deadline: Option<u32>,
+}
+
+/// What a record says about a hold invoice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It can still be paid.
+    Open,
+    /// A payment is held, until this height if the wallet says.
+    Held(HeldPayment, Option<u32>),
+    /// A payment was held until this height. It may still be held, and it may have gone back: Alby Hub calls everything `expired`
+    /// that is not settled when the invoice expires.
+    Unclear(u32),
+    /// The payment was settled.
+    Settled,
+    /// Nothing can be settled: the invoice was cancelled, or has expired unpaid.
+    Gone,
 }
 
 /// See [`Transaction::identity`].
@@ -131,6 +153,39 @@ impl Transaction {
             Some(found) if found == payment_hash => Ok(()),
             _ => nonsense("the record has another payment hash than the one looked up"),
         }
+    }
+
+    /// The invoice itself.
+    pub fn invoice(&self) -> Option<&str> {
+        self.invoice.as_deref().filter(|invoice| !invoice.is_empty())
+    }
+
+    pub fn description(&self) -> Option<&str> {
+        self.description.as_deref()
+    }
+
+    /// The state of an incoming hold invoice.
+    pub fn as_hold(&self, payment_hash: PaymentHash, now: Timestamp) -> Result<Standing, WalletError> {
+        self.check_hash(payment_hash)?;
+        Ok(match (self.state(), self.settle_deadline) {
+            (State::Settled, _) => Standing::Settled,
+            (State::Unstated, _) if self.settled_at().is_some() => Standing::Settled,
+            (State::Accepted, deadline) => {
+                let held = HeldPayment { payment_hash, amount: self.amount()?, held_until: None };
+                Standing::Held(held, deadline)
+            }
+            (State::Expired, Some(deadline)) => Standing::Unclear(deadline),
+            (State::Expired, None) | (State::Failed, _) => Standing::Gone,
+            (State::Pending | State::Unstated, _) if self.as_unpaid(now) == InvoiceStatus::Expired => {
+                Standing::Gone
+            }
+            (State::Pending | State::Unstated, _) => Standing::Open,
+        })
+    }
+
+    /// Whether the record is that of a hold invoice whose payment has arrived, which is all that tells it from any other.
+    pub fn was_held(&self) -> bool {
+        self.settle_deadline.is_some() || self.state() == State::Accepted
     }
 
     /// The state of an outgoing payment.

@@ -3,18 +3,19 @@
 use crate::api::{is_unsupported, read_error};
 use crate::attempts::{Attempt, Attempts};
 use crate::client::{Client, RequestError};
-use crate::message::{ErrorCode, Fault, PaidInvoice, tidy};
+use crate::message::{ErrorCode, Fault, NoticeKind, PaidInvoice, tidy};
 use crate::received::notified_hashes;
 use crate::records::Records;
 use crate::{FeeLimit, NwcSettings};
 use async_trait::async_trait;
-use futures_util::StreamExt;
+use futures_util::stream::{BoxStream, StreamExt};
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_clock::{Clock, Timestamp};
 use tithe_lightning::{
-    Bolt11, ExpectedInvoice, InvoiceRequest, InvoiceStatus, Network, Payment, PaymentHash, PaymentId,
-    PaymentOrder, Preimage, ReceivedPayments, Wallet, WalletCapabilities, WalletError, WalletPayment,
+    Bolt11, ExpectedInvoice, HeldPayment, HeldPayments, InvoiceRequest, InvoiceStatus, Network, Payment,
+    PaymentHash, PaymentId, PaymentOrder, Preimage, ReceivedPayments, Wallet, WalletCapabilities,
+    WalletError, WalletPayment,
 };
 use tithe_money::Msats;
 use tokio::sync::OnceCell;
@@ -34,16 +35,22 @@ pub struct NwcWallet {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    client: Client,
-    clock: Arc<dyn Clock>,
-    network: Network,
+pub(crate) struct Inner {
+    pub(crate) client: Client,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) network: Network,
     fee_limit: FeeLimit,
     settlement_lag_max: Duration,
-    records: Records,
+    pub(crate) records: Records,
     attempts: Attempts,
     /// Set once the wallet's network is known to be the right one, or not to be known.
-    network_checked: OnceCell<()>,
+    facts: OnceCell<Facts>,
+}
+
+/// What the wallet has said about itself.
+#[derive(Debug, Clone, Copy, Default)]
+struct Facts {
+    hold_invoices: bool,
 }
 
 impl std::fmt::Debug for NwcWallet {
@@ -52,7 +59,7 @@ impl std::fmt::Debug for NwcWallet {
     }
 }
 
-fn refused<T>(why: impl Into<String>) -> Result<T, WalletError> {
+pub(crate) fn refused<T>(why: impl Into<String>) -> Result<T, WalletError> {
     Err(WalletError::Refused(why.into()))
 }
 
@@ -60,7 +67,7 @@ fn failed(reason: impl Into<String>) -> Payment {
     Payment::Failed { reason: reason.into() }
 }
 
-fn unknown(error: impl std::error::Error + Send + Sync + 'static) -> WalletError {
+pub(crate) fn unknown(error: impl std::error::Error + Send + Sync + 'static) -> WalletError {
     WalletError::OutcomeUnknown(Some(Box::new(error)))
 }
 
@@ -89,30 +96,57 @@ impl NwcWallet {
                 settlement_lag_max: settings.settlement_lag_max,
                 records: Records::default(),
                 attempts: Attempts::default(),
-                network_checked: OnceCell::new(),
+                facts: OnceCell::new(),
             }),
         }
+    }
+}
+
+impl NwcWallet {
+    /// The payments that notifications of this kind lead to, each looked up.
+    async fn notified<T, F>(
+        &self,
+        kind: NoticeKind,
+        look: impl Fn(Arc<Inner>, PaymentHash) -> F + Send + 'static,
+    ) -> Result<BoxStream<'static, T>, WalletError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Option<T>> + Send + 'static,
+    {
+        let exchange = self.inner.client.exchange();
+        let notified = exchange.notifications();
+        let links = self.inner.client.connected().await.map_err(read_error)?;
+        if exchange.notifies() != Some(true) {
+            tracing::info!(
+                "the wallet does not announce notifications of payments: they are found by polling"
+            );
+        }
+        let inner = Arc::clone(&self.inner);
+        let look = move |payment_hash| look(Arc::clone(&inner), payment_hash);
+        let hashes = notified_hashes(kind, notified, links);
+        Ok(hashes.map(look).buffer_unordered(LOOKUPS_MAX).filter_map(std::future::ready).boxed())
     }
 }
 
 impl Inner {
     /// Checks that the wallet is on the expected network, once. A wallet that does not say is believed: the network of each
     /// invoice is checked as well.
-    async fn check_network(&self) -> Result<(), WalletError> {
+    pub(crate) async fn check_network(&self) -> Result<(), WalletError> {
         let check = || async {
-            let name = match self.client.get_network().await {
-                Ok(Some(name)) => name,
-                Ok(None) => return Ok(()),
-                Err(error) if is_unsupported(&error) => return Ok(()),
+            let info = match self.client.get_info().await {
+                Ok(info) => info,
+                Err(error) if is_unsupported(&error) => return Ok(Facts::default()),
                 Err(error) => return Err(read_error(error)),
             };
+            let facts = Facts { hold_invoices: info.has_hold_invoices() };
+            let Some(name) = info.network.filter(|network| !network.is_empty()) else { return Ok(facts) };
             match network_named(&name) {
-                Some(found) if found == self.network => Ok(()),
+                Some(found) if found == self.network => Ok(facts),
                 Some(found) => refused(format!("wrong network: expected {}, got {found}", self.network)),
                 None => refused(format!("wrong network: expected {}, got {:?}", self.network, tidy(&name))),
             }
         };
-        self.network_checked.get_or_try_init(check).await.copied()
+        self.facts.get_or_try_init(check).await.map(drop)
     }
 
     /// The amount of an order, or the reason why it can never be paid.
@@ -261,9 +295,23 @@ impl Inner {
         }
     }
 
+    /// Looks up a held payment that the wallet has notified.
+    async fn held(&self, payment_hash: PaymentHash) -> Option<HeldPayment> {
+        match self.invoice_status(payment_hash).await {
+            Ok(Some(InvoiceStatus::Held(held))) => Some(held),
+            // It was settled or cancelled in the meantime.
+            Ok(_) => None,
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(%payment_hash, error, "a held payment cannot be looked up");
+                None
+            }
+        }
+    }
+
     /// Looks up a payment that the wallet has notified.
     async fn received(&self, payment_hash: PaymentHash) -> Option<tithe_lightning::ReceivedPayment> {
-        match self.records.invoice(&self.client, payment_hash, self.clock.now()).await {
+        match self.invoice_status(payment_hash).await {
             Ok(Some(InvoiceStatus::Settled(payment))) => Some(payment),
             Ok(_) => {
                 tracing::warn!(%payment_hash, "the wallet has notified a payment that it does not report as settled");
@@ -278,8 +326,22 @@ impl Inner {
     }
 }
 
+/// A request that an invoice can be made of.
+fn check_request(request: &InvoiceRequest) -> Result<(), WalletError> {
+    if request.amount.is_zero() {
+        return refused("an invoice must ask for more than nothing");
+    }
+    if request.description.len() > DESCRIPTION_BYTES_MAX {
+        return refused(format!("a description can have at most {DESCRIPTION_BYTES_MAX} bytes"));
+    }
+    if request.expiry.is_zero() {
+        return refused("an invoice must not expire at once");
+    }
+    Ok(())
+}
+
 /// The invoice that the wallet has made, checked.
-fn checked_invoice(
+pub(crate) fn checked_invoice(
     text: Option<&str>,
     payment_hash: Option<&str>,
     request: &InvoiceRequest,
@@ -307,20 +369,18 @@ impl Wallet for NwcWallet {
     }
 
     fn capabilities(&self) -> WalletCapabilities {
+        let facts = self.inner.facts.get().copied().unwrap_or_default();
         // The parameter `amount` of `pay_invoice` (NIP-47).
-        WalletCapabilities { amountless_invoices: true, ..WalletCapabilities::default() }
+        let amountless_invoices = true;
+        WalletCapabilities {
+            hold_invoices: facts.hold_invoices,
+            amountless_invoices,
+            ..WalletCapabilities::default()
+        }
     }
 
     async fn invoice_create(&self, request: &InvoiceRequest) -> Result<Bolt11, WalletError> {
-        if request.amount.is_zero() {
-            return refused("an invoice must ask for more than nothing");
-        }
-        if request.description.len() > DESCRIPTION_BYTES_MAX {
-            return refused(format!("a description can have at most {DESCRIPTION_BYTES_MAX} bytes"));
-        }
-        if request.expiry.is_zero() {
-            return refused("an invoice must not expire at once");
-        }
+        check_request(request)?;
         let inner = &self.inner;
         inner.check_network().await?;
         let asked_at = inner.clock.now();
@@ -336,26 +396,14 @@ impl Wallet for NwcWallet {
     }
 
     async fn invoice_status(&self, payment_hash: PaymentHash) -> Result<Option<InvoiceStatus>, WalletError> {
-        let now = self.inner.clock.now();
-        self.inner.records.invoice(&self.inner.client, payment_hash, now).await
+        self.inner.invoice_status(payment_hash).await
     }
 
     async fn payments_received(&self) -> Result<ReceivedPayments, WalletError> {
-        let exchange = self.inner.client.exchange();
-        let notified = exchange.notifications();
-        let links = self.inner.client.connected().await.map_err(read_error)?;
-        if exchange.notifies() != Some(true) {
-            tracing::info!(
-                "the wallet does not announce notifications of received payments: they are found by polling"
-            );
-        }
-        let inner = Arc::clone(&self.inner);
-        let lookup = move |payment_hash| {
-            let inner = Arc::clone(&inner);
-            async move { inner.received(payment_hash).await }
-        };
-        let hashes = notified_hashes(notified, links);
-        Ok(hashes.map(lookup).buffer_unordered(LOOKUPS_MAX).filter_map(std::future::ready).boxed())
+        self.notified(NoticeKind::Received, |inner, payment_hash| async move {
+            inner.received(payment_hash).await
+        })
+        .await
     }
 
     async fn payment_send(&self, order: &PaymentOrder) -> Result<Payment, WalletError> {
@@ -400,6 +448,28 @@ impl Wallet for NwcWallet {
     async fn payments_settled(&self, since: Timestamp) -> Result<Vec<WalletPayment>, WalletError> {
         self.inner.check_network().await?;
         Records::settled(&self.inner.client, since, since - self.inner.settlement_lag_max).await
+    }
+
+    async fn hold_invoice_create(
+        &self,
+        request: &InvoiceRequest,
+        payment_hash: PaymentHash,
+    ) -> Result<Bolt11, WalletError> {
+        check_request(request)?;
+        self.inner.hold_create(request, payment_hash).await
+    }
+
+    async fn hold_invoice_settle(&self, preimage: Preimage) -> Result<(), WalletError> {
+        self.inner.hold_settle(preimage).await
+    }
+
+    async fn hold_invoice_cancel(&self, payment_hash: PaymentHash) -> Result<(), WalletError> {
+        self.inner.hold_cancel(payment_hash).await
+    }
+
+    async fn payments_held(&self) -> Result<HeldPayments, WalletError> {
+        self.notified(NoticeKind::Held, |inner, payment_hash| async move { inner.held(payment_hash).await })
+            .await
     }
 }
 

@@ -20,9 +20,9 @@ const OUTSIDE_EXPIRY: Duration = Duration::from_hours(1);
 const RETURN_EXPIRY: Duration = Duration::from_hours(24 * 60);
 const EXPIRY_MAX: Duration = Duration::from_hours(366 * 24);
 
-type Decision<T, E> = (Option<Record>, Result<T, E>);
+pub(crate) type Decision<T, E> = (Option<Record>, Result<T, E>);
 
-fn refused<T>(why: impl Into<String>) -> Result<T, WalletError> {
+pub(crate) fn refused<T>(why: impl Into<String>) -> Result<T, WalletError> {
     Err(WalletError::Refused(why.into()))
 }
 
@@ -62,20 +62,28 @@ pub(crate) fn create_invoice(
         return (None, refused("the random bytes repeat"));
     };
     let preimage = preimage_of(&payment_secret);
-    match sign_invoice(node, now, request, payment_secret) {
+    match sign_invoice(node, now, request, preimage.payment_hash(), payment_secret) {
         Ok(bolt11) => {
-            let record = Record::Invoice(InvoiceRecord {
-                id: request.id.0,
-                payment_hash: bolt11.payment_hash(),
-                preimage,
-                amount: request.amount,
-                description: request.description.clone(),
-                bolt11: bolt11.as_str().to_owned(),
-                expires_at: bolt11.expires_at(),
-            });
+            let record = Record::Invoice(record_of(request, &bolt11, Some(preimage)));
             (Some(record), Ok(bolt11))
         }
         Err(error) => (None, Err(error)),
+    }
+}
+
+pub(crate) fn record_of(
+    request: &InvoiceRequest,
+    bolt11: &Bolt11,
+    preimage: Option<Preimage>,
+) -> InvoiceRecord {
+    InvoiceRecord {
+        id: request.id.0,
+        payment_hash: bolt11.payment_hash(),
+        preimage,
+        amount: request.amount,
+        description: request.description.clone(),
+        bolt11: bolt11.as_str().to_owned(),
+        expires_at: bolt11.expires_at(),
     }
 }
 
@@ -103,13 +111,16 @@ pub(crate) fn outside_invoice(
     if !amount.is_zero() {
         check_invoice_request(&request)?;
     }
-    sign_invoice(node, now, &request, entropy.bytes())
+    let payment_secret = entropy.bytes();
+    let payment_hash = preimage_of(&payment_secret).payment_hash();
+    sign_invoice(node, now, &request, payment_hash, payment_secret)
 }
 
-fn sign_invoice(
+pub(crate) fn sign_invoice(
     node: &Node,
     now: Timestamp,
     request: &InvoiceRequest,
+    payment_hash: PaymentHash,
     payment_secret: [u8; 32],
 ) -> Result<Bolt11, WalletError> {
     let Ok(since_epoch) = u64::try_from(now.unix_micros()).map(Duration::from_micros) else {
@@ -122,7 +133,7 @@ fn sign_invoice(
     let end_seconds = end.as_secs().saturating_add(u64::from(end.subsec_nanos() > 0));
     let invoice = node
         .sign(Terms {
-            payment_hash: preimage_of(&payment_secret).payment_hash(),
+            payment_hash,
             payment_secret,
             amount: request.amount,
             description: request.description.clone(),
@@ -146,15 +157,20 @@ pub(crate) fn test_pay(
     else {
         return (None, Err(TestPaymentError::Unknown(payment_hash)));
     };
+    let Some(preimage) = invoice.record.preimage else {
+        return (None, Err(TestPaymentError::Unknown(payment_hash)));
+    };
     match invoice.status(now) {
         InvoiceStatus::Settled(_) => (None, Err(TestPaymentError::AlreadyPaid(payment_hash))),
-        InvoiceStatus::Expired => (None, Err(TestPaymentError::Expired(payment_hash))),
+        InvoiceStatus::Expired | InvoiceStatus::Held(_) => {
+            (None, Err(TestPaymentError::Expired(payment_hash)))
+        }
         InvoiceStatus::Pending if !state.can_receive(invoice.record.amount.to_msats()) => {
             (None, refused("the wallet would hold more than can exist").map_err(TestPaymentError::from))
         }
         InvoiceStatus::Pending => {
             let liquidity_fee = liquidity_fee.min(invoice.record.amount.to_msats());
-            (Some(Record::Settled { payment_hash, at: now, liquidity_fee }), Ok(invoice.record.preimage))
+            (Some(Record::Settled { payment_hash, at: now, liquidity_fee }), Ok(preimage))
         }
     }
 }
@@ -164,6 +180,7 @@ pub(crate) fn expire(state: &State, now: Timestamp, payment_hash: PaymentHash) -
     match state.invoice(payment_hash).map(|invoice| invoice.status(now)) {
         None => (None, refused("no such invoice")),
         Some(InvoiceStatus::Settled(_)) => (None, refused("the invoice has been paid")),
+        Some(InvoiceStatus::Held(_)) => (None, refused("a payment of the invoice is held")),
         Some(InvoiceStatus::Expired) => (None, Ok(())),
         Some(InvoiceStatus::Pending) => (Some(Record::Expired { payment_hash, at: now }), Ok(())),
     }
@@ -254,8 +271,11 @@ fn obstacle(
 /// The reason why an invoice of this wallet cannot be paid.
 fn own_obstacle(state: &State, now: Timestamp, payment_hash: PaymentHash) -> Option<&'static str> {
     let own = state.invoice(payment_hash)?;
+    if own.is_hold {
+        return Some("the invoice is a hold invoice of the same wallet");
+    }
     match own.status(now) {
-        InvoiceStatus::Settled(_) => Some("the invoice has been paid"),
+        InvoiceStatus::Settled(_) | InvoiceStatus::Held(_) => Some("the invoice has been paid"),
         InvoiceStatus::Expired => Some("the invoice has expired"),
         InvoiceStatus::Pending if state.can_receive(own.record.amount.to_msats()) => None,
         InvoiceStatus::Pending => Some("the wallet would hold more than can exist"),
@@ -264,7 +284,7 @@ fn own_obstacle(state: &State, now: Timestamp, payment_hash: PaymentHash) -> Opt
 
 /// A successful payment. The preimage is the invoice's own.
 fn delivered(state: &State, payment: &PaymentRecord) -> Outcome {
-    let own = state.invoice(payment.payment_hash).map(|own| own.record.preimage);
+    let own = state.invoice(payment.payment_hash).and_then(|own| own.record.preimage);
     match own.or(payment.preimage) {
         Some(preimage) => Outcome::Succeeded { preimage },
         None => Outcome::Failed { reason: NO_ROUTE.to_owned() },

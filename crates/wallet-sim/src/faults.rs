@@ -28,6 +28,14 @@ pub enum Operation {
     Balance,
     /// [`tithe_lightning::Wallet::payments_settled`].
     PaymentsSettled,
+    /// [`tithe_lightning::Wallet::hold_invoice_create`].
+    HoldInvoiceCreate,
+    /// [`tithe_lightning::Wallet::hold_invoice_settle`].
+    HoldInvoiceSettle,
+    /// [`tithe_lightning::Wallet::hold_invoice_cancel`].
+    HoldInvoiceCancel,
+    /// [`tithe_lightning::Wallet::payments_held`].
+    PaymentsHeld,
     /// [`tithe_lightning::TestPayer::pay`]: it stands in for a different wallet, so [`FaultRates`] do not affect it.
     TestPay,
 }

@@ -8,6 +8,8 @@
 //!
 //! - Outgoing payments need a balance and cost a fee. Paying an invoice of the same wallet settles it. An invoice of another
 //!   simulated wallet is paid with its true preimage, and that wallet learns nothing of it. An invoice of a real wallet cannot be paid.
+//! - A payment of a hold invoice is held for [`SimOptions::hold_time`]. It cannot be paid by the same wallet, nor by another simulated one:
+//!   a [`TestPayer`](tithe_lightning::TestPayer) does, whose call returns at once.
 //! - The balance is what was settled less what was paid, fees included. What is under way is still in the balance,
 //!   and cannot be spent twice.
 //!
@@ -47,6 +49,7 @@
 mod decide;
 mod error;
 mod faults;
+mod hold;
 mod journal;
 mod network;
 mod node;

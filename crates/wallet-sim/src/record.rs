@@ -29,6 +29,37 @@ pub(crate) enum Record {
         /// When it expired.
         at: Timestamp,
     },
+    /// A hold invoice was created. Its preimage is the caller's secret.
+    HoldInvoice(InvoiceRecord),
+    /// The payment of a hold invoice by an external payer has arrived, and is held.
+    Held {
+        /// The invoice.
+        payment_hash: PaymentHash,
+        /// When it arrived.
+        at: Timestamp,
+        /// When it goes back to the payer by itself.
+        until: Timestamp,
+    },
+    /// A held payment was settled.
+    HoldSettled {
+        /// The invoice.
+        payment_hash: PaymentHash,
+        /// The preimage that the payer has received.
+        #[serde(with = "revealed")]
+        preimage: Preimage,
+        /// When it was settled.
+        at: Timestamp,
+        /// What the wallet kept.
+        #[serde(default)]
+        liquidity_fee: Msats,
+    },
+    /// A hold invoice was cancelled. If a payment was held, it went back to the payer.
+    HoldCancelled {
+        /// The invoice.
+        payment_hash: PaymentHash,
+        /// When it was cancelled.
+        at: Timestamp,
+    },
     /// An outgoing payment was attempted, or one in flight has ended. A successful payment of one of this wallet's own
     /// invoices also settles that invoice: one line records both, so neither is ever visible without the other.
     Payment(PaymentRecord),
@@ -41,9 +72,9 @@ pub(crate) struct InvoiceRecord {
     pub id: Uuid,
     /// The payment hash.
     pub payment_hash: PaymentHash,
-    /// The preimage that the payer will receive.
-    #[serde(with = "revealed")]
-    pub preimage: Preimage,
+    /// The preimage that the payer will receive; none for a hold invoice.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "revealed_if_known")]
+    pub preimage: Option<Preimage>,
     /// The amount due.
     pub amount: Sats,
     /// The description that the payer's wallet shows.

@@ -1,13 +1,12 @@
-//! Received payments: those of this process immediately, those of other processes by polling the journal.
+//! Received and held payments: those of this process immediately, those of other processes by polling the journal.
 
 use crate::Faults;
 use crate::SimError;
 use async_trait::async_trait;
-use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::stream::{self, BoxStream, StreamExt};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
-use tithe_lightning::{ReceivedPayment, ReceivedPayments};
+use tithe_lightning::{HeldPayment, HeldPayments, ReceivedPayment, ReceivedPayments};
 use tokio::sync::broadcast::{self, Receiver, Sender};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
@@ -18,16 +17,17 @@ const POLL_EVERY: Duration = Duration::from_millis(100);
 /// The number of payments that a listener may fall behind before its stream ends.
 const LAG_MAX: usize = 1_024;
 
-/// Announces received payments to listeners.
+/// Announces received and held payments to listeners.
 #[derive(Clone)]
 pub(crate) struct Announcer {
     sender: Sender<ReceivedPayment>,
+    held: Sender<HeldPayment>,
     faults: Arc<Faults>,
 }
 
 impl Announcer {
     pub fn new(faults: Arc<Faults>) -> Self {
-        Self { sender: Sender::new(LAG_MAX), faults }
+        Self { sender: Sender::new(LAG_MAX), held: Sender::new(LAG_MAX), faults }
     }
 
     pub fn announce(&self, settlement: ReceivedPayment) {
@@ -35,6 +35,16 @@ impl Announcer {
             // Having no listeners is not an error.
             let _listeners = self.sender.send(settlement);
         }
+    }
+
+    pub fn announce_held(&self, held: HeldPayment) {
+        if !self.faults.settlements_are_silent() {
+            let _listeners = self.held.send(held);
+        }
+    }
+
+    fn listeners(&self) -> usize {
+        self.sender.receiver_count().saturating_add(self.held.receiver_count())
     }
 }
 
@@ -62,8 +72,21 @@ impl Poller {
     /// A stream of the payments announced from now on. It ends when its reader falls too far behind, and when the
     /// wallet is dropped.
     pub fn listen<J: SharedJournal>(&self, shared: &Arc<J>) -> ReceivedPayments {
+        self.listen_to(&self.announcer.sender, shared)
+    }
+
+    /// As [`Poller::listen`], for held payments.
+    pub fn listen_held<J: SharedJournal>(&self, shared: &Arc<J>) -> HeldPayments {
+        self.listen_to(&self.announcer.held, shared)
+    }
+
+    fn listen_to<T: Clone + Send + 'static, J: SharedJournal>(
+        &self,
+        sender: &Sender<T>,
+        shared: &Arc<J>,
+    ) -> BoxStream<'static, T> {
         let mut task = self.task();
-        let receiver = self.announcer.sender.subscribe();
+        let receiver = sender.subscribe();
         // The task may also have ended with the runtime that it was spawned on.
         if task.as_ref().is_none_or(JoinHandle::is_finished) {
             *task = Some(tokio::spawn(poll(Arc::downgrade(shared))));
@@ -74,7 +97,7 @@ impl Poller {
     /// Returns true if there are no listeners. The polling task must then end: the next listener starts a new one.
     fn retire(&self) -> bool {
         let mut task = self.task();
-        let idle = self.announcer.sender.receiver_count() == 0;
+        let idle = self.announcer.listeners() == 0;
         if idle {
             *task = None;
         }
@@ -91,10 +114,10 @@ impl Poller {
     }
 }
 
-fn stream_of(receiver: Receiver<ReceivedPayment>) -> ReceivedPayments {
+fn stream_of<T: Clone + Send + 'static>(receiver: Receiver<T>) -> BoxStream<'static, T> {
     stream::unfold(receiver, |mut receiver| async {
         match receiver.recv().await {
-            Ok(settlement) => Some((settlement, receiver)),
+            Ok(payment) => Some((payment, receiver)),
             Err(broadcast::error::RecvError::Lagged(_) | broadcast::error::RecvError::Closed) => None,
         }
     })

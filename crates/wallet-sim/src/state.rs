@@ -7,7 +7,8 @@ use crate::settlements::Announcer;
 use std::collections::HashMap;
 use tithe_clock::Timestamp;
 use tithe_lightning::{
-    Direction, InvoiceId, InvoiceStatus, Payment, PaymentHash, PaymentId, ReceivedPayment, WalletPayment,
+    Direction, HeldPayment, InvoiceId, InvoiceStatus, Payment, PaymentHash, PaymentId, Preimage,
+    ReceivedPayment, WalletPayment,
 };
 use tithe_money::Msats;
 use uuid::Uuid;
@@ -15,13 +16,17 @@ use uuid::Uuid;
 /// An invoice of this wallet.
 pub(crate) struct SimInvoice {
     pub record: InvoiceRecord,
+    /// Whether a payment is held until the caller settles or cancels it.
+    pub is_hold: bool,
     progress: Progress,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Progress {
     Unpaid,
+    Held { until: Timestamp },
     Settled { at: Timestamp, liquidity_fee: Msats },
+    Cancelled { was_held: bool },
     MadeToExpire,
 }
 
@@ -32,11 +37,29 @@ impl SimInvoice {
                 payment_hash: self.record.payment_hash,
                 amount: self.record.amount.to_msats(),
                 liquidity_fee,
-                preimage: Some(self.record.preimage),
+                preimage: self.record.preimage,
                 received_at: at,
             }),
+            Progress::Held { until } if now < until => InvoiceStatus::Held(self.held_until(until)),
             Progress::Unpaid if now < self.record.expires_at => InvoiceStatus::Pending,
-            Progress::Unpaid | Progress::MadeToExpire => InvoiceStatus::Expired,
+            Progress::Unpaid
+            | Progress::Held { .. }
+            | Progress::Cancelled { .. }
+            | Progress::MadeToExpire => InvoiceStatus::Expired,
+        }
+    }
+
+    fn held_until(&self, until: Timestamp) -> HeldPayment {
+        let Self { record: InvoiceRecord { payment_hash, amount, .. }, .. } = self;
+        HeldPayment { payment_hash: *payment_hash, amount: amount.to_msats(), held_until: Some(until) }
+    }
+
+    /// Whether a payment was held and has gone back to the payer.
+    pub fn has_returned(&self, now: Timestamp) -> bool {
+        match self.progress {
+            Progress::Held { until } => now >= until,
+            Progress::Cancelled { was_held } => was_held,
+            Progress::Unpaid | Progress::Settled { .. } | Progress::MadeToExpire => false,
         }
     }
 }
@@ -109,7 +132,10 @@ impl State {
                 settled_at: at,
                 description: Some(invoice.record.description.clone()),
             }),
-            Progress::Unpaid | Progress::MadeToExpire => None,
+            Progress::Unpaid
+            | Progress::Held { .. }
+            | Progress::Cancelled { .. }
+            | Progress::MadeToExpire => None,
         });
         let succeeded = |payment: &&PaymentRecord| matches!(payment.outcome, Outcome::Succeeded { .. });
         let outgoing = self.payments.values().filter(succeeded).map(|payment| WalletPayment {
@@ -135,8 +161,11 @@ impl State {
 
     fn check_settled(&self, payment_hash: PaymentHash) -> Result<(), LineError> {
         let invoice = self.invoice(payment_hash).ok_or(NO_SUCH_INVOICE)?;
+        if invoice.is_hold {
+            return Err(LineError::Contradiction("a payment of a hold invoice is held first"));
+        }
         if invoice.progress != Progress::Unpaid {
-            return Err(LineError::Contradiction("the invoice was paid or made to expire before"));
+            return Err(NOT_UNPAID);
         }
         if !self.can_receive(invoice.record.amount.to_msats()) {
             return Err(LineError::Contradiction("more was received than can exist"));
@@ -163,12 +192,49 @@ impl State {
         if let Outcome::Succeeded { preimage } = payment.outcome
             && let Some(invoice) = self.invoice(payment.payment_hash)
         {
-            if preimage != invoice.record.preimage {
+            if Some(preimage) != invoice.record.preimage {
                 return Err(LineError::Contradiction("the preimage is not the invoice's"));
             }
             self.check_settled(payment.payment_hash)?;
         }
         Ok(())
+    }
+
+    /// The hold invoice with this hash.
+    fn hold_invoice(&self, payment_hash: PaymentHash) -> Result<&SimInvoice, LineError> {
+        let invoice = self.invoice(payment_hash).filter(|invoice| invoice.is_hold);
+        invoice.ok_or(LineError::Contradiction("no hold invoice has that payment hash"))
+    }
+
+    fn check_new_hash(&self, payment_hash: PaymentHash) -> Result<(), LineError> {
+        if self.invoices.contains_key(&payment_hash) {
+            return Err(LineError::Contradiction("an earlier invoice has that payment hash"));
+        }
+        Ok(())
+    }
+
+    fn check_hold_settled(
+        &self,
+        payment_hash: PaymentHash,
+        preimage: Preimage,
+        at: Timestamp,
+    ) -> Result<(), LineError> {
+        let invoice = self.hold_invoice(payment_hash)?;
+        if preimage.payment_hash() != payment_hash {
+            return Err(LineError::Contradiction("the preimage does not belong to the payment hash"));
+        }
+        if !matches!(invoice.progress, Progress::Held { until } if at < until) {
+            return Err(LineError::Contradiction("no payment was held"));
+        }
+        if !self.can_receive(invoice.record.amount.to_msats()) {
+            return Err(LineError::Contradiction("more was received than can exist"));
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, record: InvoiceRecord, is_hold: bool) {
+        let invoice = SimInvoice { record, is_hold, progress: Progress::Unpaid };
+        self.invoices.insert(invoice.record.payment_hash, invoice);
     }
 
     fn settle(&mut self, payment_hash: PaymentHash, at: Timestamp, liquidity_fee: Msats) {
@@ -207,26 +273,37 @@ impl State {
 }
 
 const NO_SUCH_INVOICE: LineError = LineError::Contradiction("no invoice has that payment hash");
+const NOT_UNPAID: LineError = LineError::Contradiction("the invoice was paid or made to expire before");
 
 impl Follower for State {
     fn check(&self, record: &Record) -> Result<(), LineError> {
         match record {
             Record::Invoice(invoice) => {
-                if invoice.preimage.payment_hash() != invoice.payment_hash {
+                if invoice.preimage.map(|preimage| preimage.payment_hash()) != Some(invoice.payment_hash) {
                     return Err(LineError::Contradiction("the preimage does not belong to the payment hash"));
                 }
-                if self.invoices.contains_key(&invoice.payment_hash) {
-                    return Err(LineError::Contradiction("an earlier invoice has that payment hash"));
-                }
-                Ok(())
+                self.check_new_hash(invoice.payment_hash)
             }
+            Record::HoldInvoice(invoice) if invoice.preimage.is_some() => {
+                Err(LineError::Contradiction("a hold invoice has a preimage before it is settled"))
+            }
+            Record::HoldInvoice(invoice) => self.check_new_hash(invoice.payment_hash),
+            Record::Held { payment_hash, .. } => match self.hold_invoice(*payment_hash)?.progress {
+                Progress::Unpaid => Ok(()),
+                _ => Err(NOT_UNPAID),
+            },
+            Record::HoldSettled { payment_hash, preimage, at, .. } => {
+                self.check_hold_settled(*payment_hash, *preimage, *at)
+            }
+            Record::HoldCancelled { payment_hash, .. } => match self.hold_invoice(*payment_hash)?.progress {
+                Progress::Unpaid | Progress::Held { .. } => Ok(()),
+                _ => Err(LineError::Contradiction("the hold invoice was settled or cancelled before")),
+            },
             Record::Settled { payment_hash, .. } => self.check_settled(*payment_hash),
             Record::Expired { payment_hash, .. } => {
                 match self.invoice(*payment_hash).ok_or(NO_SUCH_INVOICE)?.progress {
                     Progress::Unpaid => Ok(()),
-                    Progress::Settled { .. } | Progress::MadeToExpire => {
-                        Err(LineError::Contradiction("the invoice was paid or made to expire before"))
-                    }
+                    _ => Err(NOT_UNPAID),
                 }
             }
             Record::Payment(payment) => self.check_payment(payment),
@@ -237,8 +314,29 @@ impl Follower for State {
         match record {
             Record::Invoice(record) => {
                 self.invoice_ids.insert(record.id, record.payment_hash);
-                let invoice = SimInvoice { record, progress: Progress::Unpaid };
-                self.invoices.insert(invoice.record.payment_hash, invoice);
+                self.insert(record, false);
+            }
+            // Found by its hash only: the same id may have another kind of invoice.
+            Record::HoldInvoice(record) => self.insert(record, true),
+            Record::Held { payment_hash, at, until } => {
+                if let Some(invoice) = self.invoices.get_mut(&payment_hash) {
+                    invoice.progress = Progress::Held { until };
+                    if let InvoiceStatus::Held(held) = invoice.status(at) {
+                        self.announcer.announce_held(held);
+                    }
+                }
+            }
+            Record::HoldSettled { payment_hash, preimage, at, liquidity_fee } => {
+                if let Some(invoice) = self.invoices.get_mut(&payment_hash) {
+                    invoice.record.preimage = Some(preimage);
+                }
+                self.settle(payment_hash, at, liquidity_fee);
+            }
+            Record::HoldCancelled { payment_hash, .. } => {
+                if let Some(invoice) = self.invoices.get_mut(&payment_hash) {
+                    let was_held = matches!(invoice.progress, Progress::Held { .. });
+                    invoice.progress = Progress::Cancelled { was_held };
+                }
             }
             Record::Settled { payment_hash, at, liquidity_fee } => {
                 self.settle(payment_hash, at, liquidity_fee);

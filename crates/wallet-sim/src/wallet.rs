@@ -3,6 +3,7 @@
 use crate::SimError;
 use crate::decide::{self, PaymentEnd, Sending};
 use crate::faults::{FaultRates, Faults, Operation};
+use crate::hold;
 use crate::journal::Journal;
 use crate::node::Node;
 use crate::record::Record;
@@ -11,10 +12,12 @@ use crate::state::State;
 use async_trait::async_trait;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tithe_clock::{Clock, Entropy, Timestamp};
 use tithe_lightning::{
-    Bolt11, InvoiceRequest, InvoiceStatus, Network, Payment, PaymentHash, PaymentId, PaymentOrder, Preimage,
-    ReceivedPayments, TestPayer, TestPaymentError, Wallet, WalletCapabilities, WalletError, WalletPayment,
+    Bolt11, HeldPayments, InvoiceRequest, InvoiceStatus, Network, Payment, PaymentHash, PaymentId,
+    PaymentOrder, Preimage, ReceivedPayments, TestPayer, TestPaymentError, Wallet, WalletCapabilities,
+    WalletError, WalletPayment,
 };
 use tithe_money::{Msats, Sats};
 use tokio::task::spawn_blocking;
@@ -26,15 +29,25 @@ pub struct SimOptions {
     pub routing_fee: Sats,
     /// What the wallet keeps of every payment that it receives, but at most the payment. Nothing by default.
     pub liquidity_fee: Sats,
+    /// How long the payment of a hold invoice is held before it goes back to the payer. Two hours by default, which is less than
+    /// most payers accept.
+    pub hold_time: Duration,
     /// The rates of random faults. None by default.
     pub fault_rates: FaultRates,
 }
 
 impl Default for SimOptions {
     fn default() -> Self {
-        Self { routing_fee: ONE_SAT, liquidity_fee: Sats::ZERO, fault_rates: FaultRates::default() }
+        Self {
+            routing_fee: ONE_SAT,
+            liquidity_fee: Sats::ZERO,
+            hold_time: HOLD_TIME,
+            fault_rates: FaultRates::default(),
+        }
     }
 }
+
+const HOLD_TIME: Duration = Duration::from_hours(2);
 
 const ONE_SAT: Sats = match Sats::new(1) {
     Ok(sat) => sat,
@@ -212,7 +225,7 @@ impl Wallet for SimWallet {
     }
 
     fn capabilities(&self) -> WalletCapabilities {
-        WalletCapabilities { hold_invoices: false, amountless_invoices: true, simulated: true }
+        WalletCapabilities { hold_invoices: true, amountless_invoices: true, simulated: true }
     }
 
     async fn invoice_create(&self, request: &InvoiceRequest) -> Result<Bolt11, WalletError> {
@@ -284,6 +297,47 @@ impl Wallet for SimWallet {
         let look = move |state: &State| state.settled_since(since);
         self.with_faults(Operation::PaymentsSettled, async { Ok(self.shared.read(look).await?) }).await
     }
+
+    async fn hold_invoice_create(
+        &self,
+        request: &InvoiceRequest,
+        payment_hash: PaymentHash,
+    ) -> Result<Bolt11, WalletError> {
+        self.with_faults(Operation::HoldInvoiceCreate, async {
+            decide::check_invoice_request(request)?;
+            let request = request.clone();
+            let decide = move |shared: &Shared, state: &State, now| {
+                hold::create(state, &shared.node, &*shared.entropy, now, &request, payment_hash)
+            };
+            self.shared.write(decide).await?
+        })
+        .await
+    }
+
+    async fn hold_invoice_settle(&self, preimage: Preimage) -> Result<(), WalletError> {
+        self.with_faults(Operation::HoldInvoiceSettle, async {
+            let decide = move |shared: &Shared, state: &State, now| {
+                hold::settle(state, now, preimage, shared.options.liquidity_fee.to_msats())
+            };
+            self.shared.write(decide).await?
+        })
+        .await
+    }
+
+    async fn hold_invoice_cancel(&self, payment_hash: PaymentHash) -> Result<(), WalletError> {
+        self.with_faults(Operation::HoldInvoiceCancel, async {
+            self.shared.write(move |_, state, now| hold::cancel(state, now, payment_hash)).await?
+        })
+        .await
+    }
+
+    async fn payments_held(&self) -> Result<HeldPayments, WalletError> {
+        self.with_faults(Operation::PaymentsHeld, async {
+            self.shared.read(|_| ()).await?;
+            Ok(self.shared.poller.listen_held(&self.shared))
+        })
+        .await
+    }
 }
 
 #[async_trait]
@@ -293,7 +347,9 @@ impl TestPayer for SimWallet {
             let invoice = invoice.clone();
             self.shared
                 .write(move |shared, state, now| {
-                    decide::test_pay(state, now, &invoice, shared.options.liquidity_fee.to_msats())
+                    let SimOptions { liquidity_fee, hold_time, .. } = shared.options;
+                    hold::test_pay(state, now, &invoice, hold_time)
+                        .unwrap_or_else(|| decide::test_pay(state, now, &invoice, liquidity_fee.to_msats()))
                 })
                 .await
                 .map_err(WalletError::from)?

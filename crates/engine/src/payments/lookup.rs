@@ -125,8 +125,8 @@ impl Payments {
                 return Ok(Lookup::Changed);
             }
             Some(InvoiceStatus::Expired) => now >= invoice.expires_at,
-            // A payment may be in flight.
-            Some(InvoiceStatus::Pending) => expired_for >= in_flight_patience,
+            // A payment may be in flight; one that is held is.
+            Some(InvoiceStatus::Pending | InvoiceStatus::Held(_)) => expired_for >= in_flight_patience,
             // The wallet made it, so this is another wallet or an old backup. Whether the invoice was paid is unknown.
             None => {
                 warn!(payment_hash = %hash, "the wallet does not know one of our invoices");

@@ -411,9 +411,12 @@ impl From<EngineError> for Problem {
             EngineError::NoWallet | EngineError::TestPayment(TestPaymentError::Wallet(_)) => Code::NoWallet,
             EngineError::Busy => Code::Busy,
             EngineError::OutcomeUnknown => Code::OutcomeUnknown,
-            EngineError::TestPayment(TestPaymentError::AlreadyPaid(_) | TestPaymentError::Expired(_)) => {
-                Code::NotPayable
-            }
+            EngineError::TestPayment(
+                TestPaymentError::AlreadyPaid(_)
+                | TestPaymentError::Expired(_)
+                | TestPaymentError::Held(_)
+                | TestPaymentError::Returned(_),
+            ) => Code::NotPayable,
             EngineError::Internal => Code::Internal,
         };
         Self::new(code, failure.to_string())

@@ -9,15 +9,30 @@ use tithe_money::{Msats, Sats};
 
 use super::transaction::Transaction;
 use crate::{
-    FailureReason, InvoiceDescription, LightningNode, OutgoingPayment, OutgoingState, PayError, PayTerms,
+    FailureReason, InvoiceDescription, LightningNode, NwcOptions, OutgoingPayment, OutgoingState, PayError,
+    PayTerms,
 };
 
 /// The methods that the service supports.
-pub const METHODS: [&str; 6] =
-    ["pay_invoice", "get_balance", "get_info", "make_invoice", "lookup_invoice", "list_transactions"];
+const METHODS: [&str; 9] = [
+    "pay_invoice",
+    "get_balance",
+    "get_info",
+    "make_invoice",
+    "lookup_invoice",
+    "list_transactions",
+    "make_hold_invoice",
+    "settle_hold_invoice",
+    "cancel_hold_invoice",
+];
+
+/// Whether a method is one of hold invoices.
+fn is_of_holds(method: &str) -> bool {
+    method.ends_with("_hold_invoice")
+}
 
 /// The notifications that the service sends.
-pub const NOTIFICATIONS: [&str; 2] = ["payment_received", "payment_sent"];
+const NOTIFICATIONS: [&str; 3] = ["payment_received", "payment_sent", "hold_invoice_accepted"];
 
 /// The expiry of invoices whose maker did not choose one.
 const EXPIRY: Duration = Duration::from_hours(1);
@@ -36,19 +51,42 @@ impl NwcError {
 }
 
 /// Carries out a request.
-pub async fn carry_out(node: &LightningNode, method: &str, params: &Value) -> Result<Value, NwcError> {
+pub async fn carry_out(
+    node: &LightningNode,
+    options: &NwcOptions,
+    method: &str,
+    params: &Value,
+) -> Result<Value, NwcError> {
     match method {
+        method if is_of_holds(method) && options.without_hold_invoices => {
+            Err(NwcError::new("NOT_IMPLEMENTED", format!("unknown method: {method}")))
+        }
+        "make_hold_invoice" => make_hold_invoice(node, params),
+        "settle_hold_invoice" => settle_hold_invoice(node, params).await,
+        "cancel_hold_invoice" => cancel_hold_invoice(node, params),
         "pay_invoice" => pay(node, params).await,
         "make_invoice" => make_invoice(node, params),
         "lookup_invoice" => lookup(node, params),
         "list_transactions" => Ok(list(node, params)),
         "get_balance" => Ok(json!({ "balance": node.balance().get() })),
-        "get_info" => Ok(info(node)),
+        "get_info" => Ok(info(node, options)),
         other => Err(NwcError::new("NOT_IMPLEMENTED", format!("unknown method: {other}"))),
     }
 }
 
-fn info(node: &LightningNode) -> Value {
+/// The methods that the service offers with these options.
+pub fn offered(options: &NwcOptions) -> impl Iterator<Item = &'static str> {
+    let without = options.without_hold_invoices;
+    METHODS.into_iter().filter(move |method| !without || !is_of_holds(method))
+}
+
+/// The notifications that the service sends with these options.
+pub fn notified(options: &NwcOptions) -> impl Iterator<Item = &'static str> {
+    let without = options.without_hold_invoices;
+    NOTIFICATIONS.into_iter().filter(move |kind| !without || *kind != "hold_invoice_accepted")
+}
+
+fn info(node: &LightningNode, options: &NwcOptions) -> Value {
     json!({
         "alias": node.name(),
         "color": "#3399ff",
@@ -56,8 +94,8 @@ fn info(node: &LightningNode) -> Value {
         "network": "regtest",
         "block_height": node.block_height(),
         "block_hash": node.block_hash(),
-        "methods": METHODS,
-        "notifications": NOTIFICATIONS,
+        "methods": offered(options).collect::<Vec<_>>(),
+        "notifications": notified(options).collect::<Vec<_>>(),
     })
 }
 
@@ -100,6 +138,46 @@ fn fee_reserve(amount: Msats) -> Msats {
 }
 
 fn make_invoice(node: &LightningNode, params: &Value) -> Result<Value, NwcError> {
+    let (amount, description, expiry) = invoice_terms(params)?;
+    let invoice = node.create_invoice(amount, description, expiry);
+    let invoice = invoice.map_err(|error| NwcError::new("INTERNAL", error.to_string()))?;
+    find(node, invoice.payment_hash())
+}
+
+fn make_hold_invoice(node: &LightningNode, params: &Value) -> Result<Value, NwcError> {
+    let (amount, description, expiry) = invoice_terms(params)?;
+    let hash = hold_hash(params)?;
+    let delta = params.get("min_cltv_expiry_delta").and_then(Value::as_u64);
+    let delta = delta.and_then(|delta| u16::try_from(delta).ok());
+    let invoice = node.create_hold_invoice(amount, description, expiry, hash, delta);
+    invoice.map_err(|error| NwcError::new("INTERNAL", error.to_string()))?;
+    find(node, hash)
+}
+
+/// As Alby Hub, which finds no payment to settle after it has settled or cancelled it.
+async fn settle_hold_invoice(node: &LightningNode, params: &Value) -> Result<Value, NwcError> {
+    let preimage = text(params, "preimage").and_then(|text| text.parse().ok());
+    let preimage = preimage.ok_or_else(|| NwcError::new("INTERNAL", "invalid preimage format"))?;
+    let settled = node.settle_hold(preimage).await;
+    settled.map_err(|error| NwcError::new("INTERNAL", error.to_string()))?;
+    Ok(json!({}))
+}
+
+/// As Alby Hub, which cancels only what is held.
+fn cancel_hold_invoice(node: &LightningNode, params: &Value) -> Result<Value, NwcError> {
+    let cancelled = node.cancel_hold(hold_hash(params)?);
+    cancelled.map_err(|error| NwcError::new("NOT_FOUND", error.to_string()))?;
+    Ok(json!({}))
+}
+
+fn hold_hash(params: &Value) -> Result<PaymentHash, NwcError> {
+    let hash = text(params, "payment_hash").and_then(|hash| hash.parse().ok());
+    hash.ok_or_else(|| NwcError::new("BAD_REQUEST", "missing payment_hash"))
+}
+
+type InvoiceTerms = (Option<Msats>, InvoiceDescription, Duration);
+
+fn invoice_terms(params: &Value) -> Result<InvoiceTerms, NwcError> {
     let description = match text(params, "description_hash") {
         Some(hash) => {
             let hash: PaymentHash =
@@ -110,9 +188,7 @@ fn make_invoice(node: &LightningNode, params: &Value) -> Result<Value, NwcError>
     };
     let amount = msats(params, "amount")?.filter(|amount| !amount.is_zero());
     let expiry = params.get("expiry").and_then(Value::as_u64).map_or(EXPIRY, Duration::from_secs);
-    let invoice = node.create_invoice(amount, description, expiry);
-    let invoice = invoice.map_err(|error| NwcError::new("INTERNAL", error.to_string()))?;
-    find(node, invoice.payment_hash())
+    Ok((amount, description, expiry))
 }
 
 fn lookup(node: &LightningNode, params: &Value) -> Result<Value, NwcError> {

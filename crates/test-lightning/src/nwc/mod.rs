@@ -3,6 +3,7 @@
 mod cipher;
 mod fault;
 mod methods;
+mod options;
 mod relay;
 mod relay_state;
 mod service;
@@ -10,5 +11,6 @@ mod transaction;
 
 pub use cipher::NwcEncryption;
 pub use fault::{NwcFault, NwcFaults};
+pub use options::NwcOptions;
 pub use relay::NostrRelay;
-pub use service::{NwcOptions, NwcService};
+pub use service::NwcService;

@@ -19,9 +19,10 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::cipher::{NwcEncryption, Scheme};
+use super::cipher::Scheme;
 use super::fault::{NwcFault, NwcFaults};
-use super::methods::{METHODS, NOTIFICATIONS, NwcError, carry_out};
+use super::methods::{NwcError, carry_out, notified, offered};
+use super::options::NwcOptions;
 use super::transaction::Transaction;
 use crate::background::Background;
 use crate::patience::TIME_LIMIT;
@@ -34,17 +35,6 @@ const PAUSE: Duration = Duration::from_millis(25);
 const OUTBOX: usize = 1_024;
 
 const SUBSCRIPTION: &str = "requests";
-
-/// What a wallet service supports.
-#[derive(Debug, Clone, Default)]
-pub struct NwcOptions {
-    /// The encryption schemes.
-    pub encryption: NwcEncryption,
-    /// Whether the wallet sends no notifications, and announces none.
-    pub silent: bool,
-    /// The Lightning address in the connection string.
-    pub lud16: Option<String>,
-}
 
 /// A wallet service of NIP-47 over a node, for one client.
 ///
@@ -205,6 +195,9 @@ async fn follow_node(service: Arc<Service>) {
             Ok(PaymentEvent::Received(hash)) => {
                 ("payment_received", service.node.incoming(hash).map(Transaction::Incoming))
             }
+            Ok(PaymentEvent::Held(hash)) => {
+                ("hold_invoice_accepted", service.node.incoming(hash).map(Transaction::Incoming))
+            }
             Ok(PaymentEvent::Sent(id)) => {
                 ("payment_sent", service.node.outgoing(id).map(Transaction::Outgoing))
             }
@@ -239,7 +232,7 @@ async fn respond(service: Arc<Service>, request: Event) -> Option<()> {
     let fault = service.faults.draw(method);
     let result = match &fault {
         Some(fault) if !fault.carries_out() => Err(NwcError::new("INTERNAL", "")),
-        _ => carry_out(&service.node, method, params).await,
+        _ => carry_out(&service.node, &service.options, method, params).await,
     };
     let text = match fault {
         None => response(method, result).to_string(),
@@ -283,12 +276,15 @@ impl Service {
     /// The event that says what the wallet supports.
     fn info(&self) -> Option<Event> {
         let notifications = (!self.options.silent).then_some("notifications");
-        let content: Vec<&str> = METHODS.into_iter().chain(notifications).collect();
+        let content: Vec<&str> = offered(&self.options).chain(notifications).collect();
         let tag = |name: &str, value: String| Tag::parse([name.to_owned(), value]).ok();
         let encryption = self.options.encryption.tag();
         let builder = EventBuilder::new(Kind::WalletConnectInfo, content.join(" "))
             .tag_maybe(encryption.and_then(|schemes| tag("encryption", schemes.to_owned())))
-            .tag_maybe(notifications.and_then(|name| tag(name, NOTIFICATIONS.join(" "))));
+            .tag_maybe(
+                notifications
+                    .and_then(|name| tag(name, notified(&self.options).collect::<Vec<_>>().join(" "))),
+            );
         builder.finalize(&self.keys).ok()
     }
 

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use tithe_clock::{Clock, SystemClock, Timestamp};
 use tithe_money::Msats;
 
-use crate::{IncomingPayment, OutgoingPayment, OutgoingState};
+use crate::{Hold, HoldState, IncomingPayment, OutgoingPayment, OutgoingState};
 
 /// A payment in either direction.
 pub enum Transaction {
@@ -20,12 +20,17 @@ impl Transaction {
         }
     }
 
-    /// `pending`, `settled`, `expired` or `failed`.
+    /// `pending`, `accepted`, `settled`, `expired` or `failed`, as Alby Hub says it: whatever is not settled when the invoice expires
+    /// is `expired`, and a held payment that the node gave back because its time had run out is still `accepted`.
     pub fn state(&self) -> &'static str {
         match self {
             Self::Incoming(payment) if payment.received.is_some() => "settled",
             Self::Incoming(payment) if payment.invoice.expires_at() < SystemClock.now() => "expired",
-            Self::Incoming(_) => "pending",
+            Self::Incoming(payment) => match payment.hold.map(|hold| hold.state) {
+                None | Some(HoldState::Open) => "pending",
+                Some(HoldState::Held | HoldState::Settling | HoldState::TimedOut) => "accepted",
+                Some(HoldState::Cancelled) => "failed",
+            },
             Self::Outgoing(payment) => match payment.state {
                 OutgoingState::InFlight => "pending",
                 OutgoingState::Succeeded { .. } => "settled",
@@ -56,7 +61,7 @@ impl Transaction {
             Self::Incoming(payment) => {
                 let received = payment.received.map(|received| received.amount);
                 let amount = received.or(payment.invoice.amount()).unwrap_or(Msats::ZERO);
-                let preimage = received.map(|_| payment.preimage);
+                let preimage = received.and(payment.preimage);
                 (&payment.invoice, amount, Msats::ZERO, preimage, payment.description.clone())
             }
             Self::Outgoing(payment) => {
@@ -79,6 +84,12 @@ impl Transaction {
         }
         if let Some(preimage) = preimage {
             put("preimage", json!(preimage.reveal()));
+        }
+        if let Self::Incoming(IncomingPayment {
+            hold: Some(Hold { claim_deadline: Some(height), .. }), ..
+        }) = self
+        {
+            put("settle_deadline", json!(height));
         }
         if let Some(at) = self.settled_at() {
             put("settled_at", json!(at.unix_seconds()));

@@ -182,7 +182,7 @@ impl Incoming {
             r#type: "incoming_payment",
             sub_type: "lightning",
             payment_hash: payment.hash().to_string(),
-            preimage: payment.preimage.reveal(),
+            preimage: payment.preimage.map(|preimage| preimage.reveal()).unwrap_or_default(),
             external_id: wallet.external_id(payment.hash()),
             description: payment.description,
             invoice: payment.invoice.to_string(),

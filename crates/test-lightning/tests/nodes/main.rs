@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tithe_lightning::{Bolt11, ExpectedInvoice, Network};
+use tithe_lightning::{Bolt11, ExpectedInvoice, Network, Preimage};
 use tithe_money::{Msats, Sats};
 use tithe_test_lightning::{
-    ChannelShares, FailureReason, LightningLine, LightningNode, LightningPair, OutgoingState, PayError,
-    PayTerms, PaymentEvent, RoutingFee, total_balance,
+    ChannelShares, FailureReason, HoldError, HoldState, LightningLine, LightningNode, LightningPair,
+    OutgoingState, PayError, PayTerms, PaymentEvent, RoutingFee, total_balance,
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -29,7 +29,7 @@ async fn pay(from: &LightningNode, to: &LightningNode, amount: u64) -> Msats {
     let (preimage, fee) = paid.succeeded().unwrap();
     assert_eq!(preimage.payment_hash(), invoice.payment_hash());
     let received = to.received(invoice.payment_hash()).await.unwrap();
-    assert_eq!(received.preimage, preimage);
+    assert_eq!(received.preimage, Some(preimage));
     assert_eq!(received.received.unwrap().amount, msats(amount));
     fee
 }
@@ -74,7 +74,7 @@ async fn an_invoice_says_what_was_asked_for() {
     invoice.check(&expected).unwrap();
     let own = pair.merchant().incoming(invoice.payment_hash()).unwrap();
     assert_eq!(own.description.as_deref(), Some("a test"));
-    assert_eq!(own.preimage.payment_hash(), invoice.payment_hash());
+    assert_eq!(own.preimage.unwrap().payment_hash(), invoice.payment_hash());
     assert_eq!(own.received, None);
 }
 
@@ -249,4 +249,80 @@ async fn a_payment_never_costs_more_than_the_limit() {
     );
     let (_, fee) = line.customer().pay(&invoice, limited(1_000)).await.unwrap().succeeded().unwrap();
     assert_eq!(fee, msats(1_000));
+}
+
+fn hold_invoice(node: &LightningNode, preimage: Preimage, final_delta: Option<u16>) -> Bolt11 {
+    let hash = preimage.payment_hash();
+    node.create_hold_invoice(Some(msats(21_001)), "work", HOUR, hash, final_delta).unwrap()
+}
+
+#[tokio::test]
+async fn a_hold_invoice_is_settled_with_the_preimage_of_its_maker() {
+    let pair = LightningPair::start().await.unwrap();
+    let preimage = Preimage::from_bytes([7; 32]);
+    let hash = preimage.payment_hash();
+    let mut events = pair.merchant().events();
+    let invoice = hold_invoice(pair.merchant(), preimage, None);
+    assert_eq!(invoice.payment_hash(), hash);
+    assert_eq!(pair.merchant().settle_hold(preimage).await, Err(HoldError::NotHeld));
+    let id = pair.customer().pay_start(&invoice, PayTerms::default()).unwrap();
+    pair.merchant().arrived(hash).await.unwrap();
+    assert_eq!(events.recv().await.unwrap(), PaymentEvent::Held(hash));
+    let hold = pair.merchant().incoming(hash).unwrap().hold.unwrap();
+    assert_eq!(hold.state, HoldState::Held);
+    assert!(hold.claim_deadline.unwrap() > pair.merchant().block_height() + 30);
+    assert_eq!(pair.merchant().balance(), msats(4_000_000_000));
+    pair.merchant().settle_hold(preimage).await.unwrap();
+    assert_eq!(pair.merchant().settle_hold(preimage).await, Err(HoldError::NotHeld));
+    assert_eq!(pair.merchant().cancel_hold(hash), Err(HoldError::NotHeld));
+    let (proof, _) = pair.customer().paid(id).await.unwrap().succeeded().unwrap();
+    assert_eq!(proof, preimage);
+    pair.settle().await.unwrap();
+    assert_eq!(pair.merchant().balance(), msats(4_000_021_001));
+    assert_eq!(pair.customer().balance(), msats(5_999_978_999));
+}
+
+#[tokio::test]
+async fn a_cancelled_hold_invoice_cannot_be_paid_again() {
+    let pair = LightningPair::start().await.unwrap();
+    let preimage = Preimage::from_bytes([7; 32]);
+    let hash = preimage.payment_hash();
+    let invoice = hold_invoice(pair.merchant(), preimage, None);
+    let id = pair.customer().pay_start(&invoice, PayTerms::default()).unwrap();
+    pair.merchant().arrived(hash).await.unwrap();
+    pair.merchant().cancel_hold(hash).unwrap();
+    let first = pair.customer().paid(id).await.unwrap();
+    let again = pair.customer().pay(&invoice, PayTerms::default()).await.unwrap();
+    for failed in [first, again] {
+        assert!(
+            matches!(failed.state, OutgoingState::Failed { reason: FailureReason::Rejected, .. }),
+            "{failed:?}"
+        );
+    }
+    assert_eq!(pair.merchant().settle_hold(preimage).await, Err(HoldError::NotHeld));
+    pair.settle().await.unwrap();
+    assert_eq!(pair.customer().balance(), msats(6_000_000_000));
+}
+
+#[tokio::test]
+async fn a_held_payment_goes_back_at_its_deadline() {
+    let pair = LightningPair::start().await.unwrap();
+    let preimage = Preimage::from_bytes([7; 32]);
+    let hash = preimage.payment_hash();
+    let invoice = hold_invoice(pair.merchant(), preimage, Some(60));
+    let id = pair.customer().pay_start(&invoice, PayTerms::default()).unwrap();
+    pair.merchant().arrived(hash).await.unwrap();
+    let deadline = pair.merchant().incoming(hash).unwrap().hold.unwrap().claim_deadline.unwrap();
+    let left = usize::try_from(deadline - pair.merchant().block_height()).unwrap();
+    pair.chain().mine(left - 1);
+    assert_eq!(pair.customer().outgoing(id).unwrap().state, OutgoingState::InFlight);
+    assert_eq!(pair.merchant().incoming(hash).unwrap().hold.unwrap().state, HoldState::Held);
+    pair.chain().mine(1);
+    let failed = pair.customer().paid(id).await.unwrap();
+    assert!(matches!(failed.state, OutgoingState::Failed { .. }), "{failed:?}");
+    assert_eq!(pair.merchant().settle_hold(preimage).await, Err(HoldError::NotHeld));
+    pair.settle().await.unwrap();
+    assert_eq!(pair.customer().balance(), msats(6_000_000_000));
+    assert_eq!(pair.merchant().incoming(hash).unwrap().hold.unwrap().state, HoldState::TimedOut);
+    assert!(pair.customer().channels().iter().all(|channel| channel.usable), "no channel was closed");
 }

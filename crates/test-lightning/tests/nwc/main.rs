@@ -13,9 +13,10 @@ use nostr::filter::Filter;
 use nostr::key::Keys;
 use nostr::message::{ClientMessage, RelayMessage, SubscriptionId};
 use nostr::nips::nip47::{
-    ErrorCode, ListTransactionsRequest, LookupInvoiceRequest, MakeInvoiceRequest, Nip47Ciphers,
-    NostrWalletConnectUri, Notification, PayInvoiceRequest, Request, Response, TransactionState,
-    TransactionType,
+    CancelHoldInvoiceRequest, ErrorCode, ListTransactionsRequest, LookupInvoiceRequest,
+    MakeHoldInvoiceRequest, MakeInvoiceRequest, Method, Nip47Ciphers, NostrWalletConnectUri, Notification,
+    PayInvoiceRequest, Request, RequestParams, Response, ResponseResult, SettleHoldInvoiceRequest,
+    TransactionState, TransactionType,
 };
 use nostr::types::Timestamp;
 use serde_json::{Value, json};
@@ -275,20 +276,85 @@ async fn received_and_sent_payments_are_notified_in_both_schemes() {
 
 #[tokio::test]
 async fn the_info_event_states_what_the_wallet_supports() {
-    for (encryption, silent, tags) in [
-        (
-            NwcEncryption::Both,
-            false,
-            json!([["encryption", "nip44_v2 nip04"], ["notifications", "payment_received payment_sent"]]),
-        ),
-        (NwcEncryption::Untold, true, json!([])),
+    let notified = |kinds: &str| json!([["encryption", "nip44_v2 nip04"], ["notifications", kinds]]);
+    for (encryption, silent, without_hold_invoices, tags) in [
+        (NwcEncryption::Both, false, false, notified("payment_received payment_sent hold_invoice_accepted")),
+        (NwcEncryption::Both, false, true, notified("payment_received payment_sent")),
+        (NwcEncryption::Untold, true, false, json!([])),
     ] {
-        let (_pair, relay, _service) =
-            lab_with(NwcOptions { encryption, silent, ..NwcOptions::default() }).await;
+        let options = NwcOptions { encryption, silent, without_hold_invoices, ..NwcOptions::default() };
+        let (_pair, relay, _service) = lab_with(options).await;
         let info = relay.events().into_iter().find(|event| event.kind == Kind::WalletConnectInfo).unwrap();
         assert_eq!(serde_json::to_value(&info.tags).unwrap(), tags);
         assert!(info.content.starts_with("pay_invoice get_balance"));
         assert_eq!(info.content.ends_with(" notifications"), !silent);
+        assert_eq!(info.content.contains("hold_invoice"), !without_hold_invoices);
+    }
+}
+
+#[tokio::test]
+async fn hold_invoices_are_made_held_settled_and_cancelled() {
+    let (pair, _relay, service) = lab().await;
+    let mut client = Client::connect(&service, Nip47Ciphers::NIP44V2).await;
+    let request = |method, params| Request { method, params };
+    for cancels in [false, true] {
+        let preimage = Preimage::from_bytes([u8::from(cancels); 32]);
+        let hash = preimage.payment_hash();
+        let wanted = RequestParams::MakeHoldInvoice(MakeHoldInvoiceRequest {
+            amount: 21_001,
+            description: Some("work".to_owned()),
+            description_hash: None,
+            expiry: Some(600),
+            payment_hash: hash.to_string(),
+            min_cltv_expiry_delta: Some(80),
+        });
+        let made = client.call(request(Method::MakeHoldInvoice, wanted)).await;
+        let Some(ResponseResult::MakeHoldInvoice(made)) = made.result else { panic!("{made:?}") };
+        assert_eq!(made.payment_hash, hash.to_string());
+        let invoice: Bolt11 = made.invoice.unwrap().parse().unwrap();
+
+        let settle = || {
+            let params = SettleHoldInvoiceRequest { preimage: preimage.reveal() };
+            request(Method::SettleHoldInvoice, RequestParams::SettleHoldInvoice(params))
+        };
+        let cancel = || {
+            let params = CancelHoldInvoiceRequest { payment_hash: hash.to_string() };
+            request(Method::CancelHoldInvoice, RequestParams::CancelHoldInvoice(params))
+        };
+        // As Alby Hub: neither is possible before a payment is held, nor after the other, nor twice.
+        assert_eq!(client.error(settle()).await, ErrorCode::Internal);
+        assert_eq!(client.error(cancel()).await, ErrorCode::NotFound);
+        let id = pair.customer().pay_start(&invoice, PayTerms::default()).unwrap();
+        let held = loop {
+            // Others are of the payment before.
+            let event = client.event().await;
+            let notified = Notification::from_event(&client.uri, &event).unwrap();
+            if let Ok(held) = notified.to_holdinvoice_accepted_notification()
+                && held.payment_hash == hash.to_string()
+            {
+                break held;
+            }
+        };
+        assert_eq!(held.amount, 21_001);
+        assert!(held.settle_deadline > pair.merchant().block_height() + 30);
+        let look = || {
+            let payment_hash = Some(hash.to_string());
+            Request::lookup_invoice(LookupInvoiceRequest { payment_hash, invoice: None })
+        };
+        let record = client.call(look()).await.to_lookup_invoice().unwrap();
+        assert_eq!((record.state, record.preimage), (Some(TransactionState::Accepted), None));
+
+        let (decide, expected) = if cancels {
+            (cancel(), TransactionState::Failed)
+        } else {
+            (settle(), TransactionState::Settled)
+        };
+        assert_eq!(client.call(decide).await.error, None);
+        assert_eq!(pair.customer().paid(id).await.unwrap().succeeded().is_none(), cancels);
+        let record = client.call(look()).await.to_lookup_invoice().unwrap();
+        assert_eq!(record.state, Some(expected));
+        assert_eq!(client.error(settle()).await, ErrorCode::Internal);
+        assert_eq!(client.error(cancel()).await, ErrorCode::NotFound);
     }
 }
 

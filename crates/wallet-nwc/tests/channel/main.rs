@@ -8,4 +8,5 @@
 
 mod bench;
 mod faults;
+mod hold;
 mod money;

@@ -8,6 +8,7 @@
 )]
 
 mod bench;
+mod hold;
 mod invoices;
 mod lists;
 mod payments;

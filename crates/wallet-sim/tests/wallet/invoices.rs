@@ -36,7 +36,7 @@ fn it_says_that_it_is_a_simulation() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let wallet = runtime.block_on(Bench::new().try_open()).unwrap();
     assert_eq!(wallet.network(), Network::Regtest);
-    let expected = WalletCapabilities { hold_invoices: false, amountless_invoices: true, simulated: true };
+    let expected = WalletCapabilities { hold_invoices: true, amountless_invoices: true, simulated: true };
     assert_eq!(wallet.capabilities(), expected);
 }
 

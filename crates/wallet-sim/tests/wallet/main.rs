@@ -9,6 +9,7 @@
 
 mod bench;
 mod faults;
+mod hold;
 mod invoices;
 mod kill;
 mod model;

@@ -6,8 +6,8 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::time::Duration;
 use tithe_clock::{Clock, Timestamp};
-use tithe_lightning::{Bolt11, InvoiceStatus, Payment, TestPayer, TestPaymentError, Wallet};
-use tithe_wallet_sim::{Fault, Operation, PaymentEnd, SimWallet};
+use tithe_lightning::{Bolt11, InvoiceStatus, Payment, Preimage, TestPayer, TestPaymentError, Wallet};
+use tithe_wallet_sim::{Fault, Operation, PaymentEnd, SimOptions, SimWallet};
 
 const FEE: u64 = 1_000;
 
@@ -18,6 +18,10 @@ enum Step {
     Expire { invoice: usize },
     SendOwn { invoice: usize, in_flight: bool },
     SendForeign { sats: u64, in_flight: bool },
+    CreateHold { sats: u64 },
+    PayHold { invoice: usize },
+    SettleHold { invoice: usize },
+    CancelHold { invoice: usize },
     SendAgain { payment: usize },
     Finish { payment: usize, succeed: bool },
     Wait { seconds: u64 },
@@ -33,9 +37,14 @@ fn step() -> impl Strategy<Value = Step> {
         1 => index.clone().prop_map(|invoice| Step::Expire { invoice }),
         2 => (index.clone(), in_flight).prop_map(|(invoice, in_flight)| Step::SendOwn { invoice, in_flight }),
         3 => (1_u64..100, in_flight).prop_map(|(sats, in_flight)| Step::SendForeign { sats, in_flight }),
+        2 => (1_u64..200).prop_map(|sats| Step::CreateHold { sats }),
+        3 => index.clone().prop_map(|invoice| Step::PayHold { invoice }),
+        2 => index.clone().prop_map(|invoice| Step::SettleHold { invoice }),
+        1 => index.clone().prop_map(|invoice| Step::CancelHold { invoice }),
         1 => index.clone().prop_map(|payment| Step::SendAgain { payment }),
         2 => (index, any::<bool>()).prop_map(|(payment, succeed)| Step::Finish { payment, succeed }),
         1 => (1_u64..400).prop_map(|seconds| Step::Wait { seconds }),
+        1 => Just(Step::Wait { seconds: 7_000 }),
         2 => proptest::option::of("[ -~]{1,40}").prop_map(|torn| Step::Reopen { torn }),
         2 => Just(Step::OtherServer),
     ]
@@ -46,6 +55,20 @@ enum Stand {
     Unpaid,
     Paid,
     MadeToExpire,
+}
+
+/// Of a hold invoice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    Unpaid,
+    Held { until: Timestamp },
+    Settled,
+    Cancelled { was_held: bool },
+}
+
+/// The preimage of a hold invoice.
+fn preimage(invoice: usize) -> Preimage {
+    Preimage::from_bytes([u8::try_from(invoice).unwrap(); 32])
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +92,7 @@ struct Model {
     /// Two servers; the first is asked, until they change places.
     servers: [SimWallet; 2],
     invoices: Vec<(Bolt11, u64, Stand)>,
+    holds: Vec<(Bolt11, u64, Hold)>,
     payments: Vec<SentPayment>,
     received: u64,
 }
@@ -139,6 +163,52 @@ impl Model {
         self.payments[payment].sent = ended;
     }
 
+    /// What the wallet says of a hold invoice now.
+    fn hold_now(&self, invoice: usize) -> Hold {
+        match &self.holds[invoice] {
+            (bolt11, _, Hold::Unpaid) if self.now() >= bolt11.expires_at() => {
+                Hold::Cancelled { was_held: false }
+            }
+            (_, _, Hold::Held { until }) if self.now() >= *until => Hold::Cancelled { was_held: true },
+            (_, _, hold) => *hold,
+        }
+    }
+
+    async fn pay_hold(&mut self, invoice: usize) {
+        let answer = self.servers[0].pay(&self.holds[invoice].0).await;
+        match (self.hold_now(invoice), answer) {
+            (Hold::Unpaid, Err(TestPaymentError::Held(_))) => {
+                self.holds[invoice].2 = Hold::Held { until: self.now() + SimOptions::default().hold_time };
+            }
+            (Hold::Held { .. }, Err(TestPaymentError::Held(_)))
+            | (Hold::Cancelled { was_held: true }, Err(TestPaymentError::Returned(_)))
+            | (Hold::Cancelled { was_held: false }, Err(TestPaymentError::Expired(_))) => {}
+            (Hold::Settled, Ok(paid)) => assert_eq!(paid, preimage(invoice)),
+            (hold, answer) => panic!("{hold:?}: {answer:?}"),
+        }
+    }
+
+    async fn settle_hold(&mut self, invoice: usize) {
+        let answer = self.servers[0].hold_invoice_settle(preimage(invoice)).await;
+        let hold = self.hold_now(invoice);
+        assert_eq!(answer.is_ok(), matches!(hold, Hold::Held { .. } | Hold::Settled));
+        if let Hold::Held { .. } = hold {
+            self.holds[invoice].2 = Hold::Settled;
+            self.received += self.holds[invoice].1 * 1_000;
+        }
+    }
+
+    async fn cancel_hold(&mut self, invoice: usize) {
+        let hash = self.holds[invoice].0.payment_hash();
+        let answer = self.servers[0].hold_invoice_cancel(hash).await;
+        let hold = self.hold_now(invoice);
+        assert_eq!(answer.is_err(), hold == Hold::Settled);
+        if hold != Hold::Settled {
+            let was_held = matches!(hold, Hold::Held { .. } | Hold::Cancelled { was_held: true });
+            self.holds[invoice].2 = Hold::Cancelled { was_held };
+        }
+    }
+
     async fn take(&mut self, step: Step) {
         match step {
             Step::Create { sats } => {
@@ -178,6 +248,15 @@ impl Model {
                 let request = foreign_invoice(&self.bench, id, sats).await;
                 self.send(request, None, in_flight).await;
             }
+            Step::CreateHold { sats } => {
+                let (index, server) = (self.holds.len(), &self.servers[0]);
+                let (request, hash) = (request(0, sats), preimage(index).payment_hash());
+                let invoice = server.hold_invoice_create(&request, hash).await.unwrap();
+                self.holds.push((invoice, sats, Hold::Unpaid));
+            }
+            Step::PayHold { invoice } if invoice < self.holds.len() => self.pay_hold(invoice).await,
+            Step::SettleHold { invoice } if invoice < self.holds.len() => self.settle_hold(invoice).await,
+            Step::CancelHold { invoice } if invoice < self.holds.len() => self.cancel_hold(invoice).await,
             Step::SendAgain { payment } if payment < self.payments.len() => {
                 let SentPayment { id, request, sent, .. } = &self.payments[payment];
                 let answer = self.servers[0].payment_send(&order(*id, request)).await.unwrap();
@@ -199,6 +278,9 @@ impl Model {
             Step::Pay { .. }
             | Step::Expire { .. }
             | Step::SendOwn { .. }
+            | Step::PayHold { .. }
+            | Step::SettleHold { .. }
+            | Step::CancelHold { .. }
             | Step::SendAgain { .. }
             | Step::Finish { .. } => {}
         }
@@ -220,6 +302,15 @@ impl Model {
                     Stand::Paid => assert!(matches!(status, InvoiceStatus::Settled(_))),
                     _ if self.payable(index) => assert_eq!(status, InvoiceStatus::Pending),
                     _ => assert_eq!(status, InvoiceStatus::Expired),
+                }
+            }
+            for (index, (invoice, ..)) in self.holds.iter().enumerate() {
+                let status = server.invoice_status(invoice.payment_hash()).await.unwrap().unwrap();
+                match self.hold_now(index) {
+                    Hold::Unpaid => assert_eq!(status, InvoiceStatus::Pending),
+                    Hold::Held { .. } => assert!(matches!(status, InvoiceStatus::Held(_))),
+                    Hold::Settled => assert!(matches!(status, InvoiceStatus::Settled(_))),
+                    Hold::Cancelled { .. } => assert_eq!(status, InvoiceStatus::Expired),
                 }
             }
             for SentPayment { id, request, .. } in &self.payments {
@@ -250,7 +341,7 @@ proptest! {
         runtime.block_on(async {
             let bench = Bench::new();
             let servers = [bench.open().await, bench.open().await];
-            let mut model = Model { bench, servers, invoices: vec![], payments: vec![], received: 0 };
+            let mut model = Model { bench, servers, invoices: vec![], holds: vec![], payments: vec![], received: 0 };
             for step in steps {
                 model.take(step).await;
                 model.compare().await;

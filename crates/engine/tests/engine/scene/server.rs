@@ -28,8 +28,8 @@ use tithe_engine::store::Store;
 use tithe_engine::{Engine, EngineError, Hardware, Ports, Running};
 use tithe_jobs::JobId;
 use tithe_lightning::{
-    Bolt11, Direction, InvoiceRequest, InvoiceStatus, Network, Payment, PaymentHash, PaymentId, PaymentOrder,
-    Preimage, ReceivedPayments, Wallet, WalletCapabilities, WalletError, WalletPayment,
+    Bolt11, Direction, HeldPayments, InvoiceRequest, InvoiceStatus, Network, Payment, PaymentHash, PaymentId,
+    PaymentOrder, Preimage, ReceivedPayments, Wallet, WalletCapabilities, WalletError, WalletPayment,
 };
 use tithe_money::{Msats, Sats};
 use tithe_payouts::{AddressError, AddressResolver, LightningAddress};
@@ -393,5 +393,25 @@ impl Wallet for PoweredWallet {
 
     async fn payments_settled(&self, since: Timestamp) -> Result<Vec<WalletPayment>, WalletError> {
         self.power.through(Op::Other, self.inner.payments_settled(since)).await
+    }
+
+    async fn hold_invoice_create(
+        &self,
+        request: &InvoiceRequest,
+        payment_hash: PaymentHash,
+    ) -> Result<Bolt11, WalletError> {
+        self.power.through(Op::Mint, self.inner.hold_invoice_create(request, payment_hash)).await
+    }
+
+    async fn hold_invoice_settle(&self, preimage: Preimage) -> Result<(), WalletError> {
+        self.power.through(Op::Other, self.inner.hold_invoice_settle(preimage)).await
+    }
+
+    async fn hold_invoice_cancel(&self, payment_hash: PaymentHash) -> Result<(), WalletError> {
+        self.power.through(Op::Other, self.inner.hold_invoice_cancel(payment_hash)).await
+    }
+
+    async fn payments_held(&self) -> Result<HeldPayments, WalletError> {
+        self.power.through(Op::Other, self.inner.payments_held()).await
     }
 }

@@ -62,6 +62,7 @@ impl MeteredRequest<'_> {
             finish: FinishReason::Stop,
             usd: price.usd,
             backend: target.told(),
+            called: None,
         };
         Ok(Worked::completed(delivered, price.msats, run))
     }

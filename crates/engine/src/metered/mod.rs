@@ -2,6 +2,7 @@
 //!
 //! It is the same for every payer. Whoever pays sets something aside before, and settles what was done after it.
 
+mod call;
 mod embed;
 mod prompt;
 mod quotes;

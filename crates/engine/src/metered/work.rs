@@ -2,8 +2,10 @@
 
 use super::prompt::Prompt;
 use super::quotes::MeteredQuotes;
+use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::inference::{self, Answer, Attempts, BackendHealth, ChatRequest, Cover, InferenceError, Target};
+use crate::mounts::{Called, UpstreamError};
 use crate::quotes::evaluation::{Judgement, UNREADABLE};
 use crate::quotes::{Evaluated, Quotes, UnpaidRun, quote_at};
 use crate::settings::WhenClientLeaves;
@@ -74,6 +76,8 @@ pub struct Delivered {
     pub text: Arc<str>,
     /// The embeddings, if that was asked for.
     pub vectors: Option<Arc<Vectors>>,
+    /// The answer of the service behind a mounted route, if that was called.
+    pub called: Option<Arc<Called>>,
     /// The tokens of the work, without the evaluation.
     pub usage: Usage,
     /// Whether the tokens were counted here, because the backend reported none.
@@ -117,6 +121,8 @@ pub(crate) enum Failure {
     Backend(InferenceError),
     /// The answer has no text.
     Empty,
+    /// The service behind a mounted route.
+    Upstream(UpstreamError),
 }
 
 /// A target that has not answered.
@@ -137,6 +143,9 @@ impl MeteredRequest<'_> {
     pub(crate) async fn run(&self, quotes: &Arc<Quotes>) -> Result<Worked, Failure> {
         if let Some(task) = self.prompt.as_embeddings() {
             return self.embed(quotes, task).await;
+        }
+        if let Some((call, price)) = self.prompt.as_call().zip(self.quotes.call) {
+            return self.call(quotes, call, price).await;
         }
         let mut runs = Vec::new();
         let mut cost = Msats::ZERO;
@@ -241,7 +250,7 @@ impl MeteredRequest<'_> {
                     let is_over = self.client.gone.is_cancelled() || Instant::now() >= until;
                     attempts.failed(failure, is_begun || is_over).map_err(Failure::Backend)?;
                 }
-                Err(Unanswered { failure: Failure::Empty, .. }) => return Err(Failure::Empty),
+                Err(Unanswered { failure, .. }) => return Err(failure),
                 Ok(answered) => return Ok(answered),
             }
         }
@@ -288,6 +297,7 @@ impl MeteredRequest<'_> {
                     reply: Arc::new(reply),
                     text: text.into(),
                     vectors: None,
+                    called: None,
                     usage,
                     estimated: true,
                     finish: FinishReason::Interrupted,
@@ -320,8 +330,8 @@ impl MeteredRequest<'_> {
         let price = quote.price_or_max(&usage);
         let lost = quote.price_or_max(&generated).msats.saturating_sub(price.msats);
         let backend = target.told();
-        let (usd, vectors) = (price.usd, None);
-        Ok((Delivered { reply, text, vectors, usage, estimated, finish, usd, backend }, run, lost))
+        let (usd, vectors, called) = (price.usd, None, None);
+        Ok((Delivered { reply, text, vectors, called, usage, estimated, finish, usd, backend }, run, lost))
     }
 }
 
@@ -387,7 +397,7 @@ impl Delivered {
         let reply = Arc::new(Reply { parts: Vec::new(), finish: Finish::Other });
         let (text, finish) = ("".into(), FinishReason::Interrupted);
         let (usage, usd) = (Usage::ZERO, UsdMicros::ZERO);
-        Self { reply, text, vectors: None, usage, estimated: false, finish, usd, backend: None }
+        Self { reply, text, vectors: None, called: None, usage, estimated: false, finish, usd, backend: None }
     }
 }
 
@@ -398,6 +408,7 @@ impl Failure {
             Self::Backend(InferenceError::Refused(_)) => "The AI backend refused the request.",
             Self::Backend(_) => "The work could not be done.",
             Self::Empty => "The model gave no answer.",
+            Self::Upstream(failure) => return format!("{failure}. Nothing was charged."),
         };
         format!("{why} Nothing was charged.")
     }
@@ -407,12 +418,22 @@ impl Failure {
         match self {
             Self::Backend(failure) => chain(failure),
             Self::Empty => "the answer is empty".to_owned(),
+            Self::Upstream(failure) => chain(failure),
         }
     }
 
-    /// Whether the request itself is to blame.
-    pub(crate) const fn is_refusal(&self) -> bool {
-        matches!(self, Self::Backend(InferenceError::Refused(_)))
+    /// The error for the customer.
+    pub(crate) fn error(&self) -> EngineError {
+        match self {
+            Self::Backend(InferenceError::Refused(_)) => EngineError::WorkRefused,
+            Self::Backend(_) | Self::Empty => EngineError::WorkFailed,
+            Self::Upstream(failure) => EngineError::UpstreamFailed(failure.to_string()),
+        }
+    }
+
+    /// Whether the work may have been done, and must not be done again.
+    pub(crate) const fn is_lost(&self) -> bool {
+        matches!(self, Self::Upstream(failure) if failure.may_have_worked())
     }
 }
 

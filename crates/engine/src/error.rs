@@ -357,7 +357,7 @@ pub enum EngineError {
     #[error("the AI backend refused the request for its content or its length; nothing was charged")]
     WorkRefused,
     /// The service behind a mounted route gave no answer; nothing was charged.
-    #[error("{0}; nothing was charged")]
+    #[error("{0}")]
     UpstreamFailed(String),
     /// The request was begun before, its server is gone, and the service behind its mounted route may have done it; nothing was charged.
     #[error(

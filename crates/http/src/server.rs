@@ -3,7 +3,7 @@
 use crate::limits::RepeatedRefusals;
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
-use crate::{access_log, limits, routes, telemetry};
+use crate::{access_log, limits, mounted, routes, telemetry};
 use actix_cors::{Cors, CorsError};
 use actix_web::body::MessageBody;
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
@@ -92,6 +92,7 @@ pub fn serve_with(
             // Outermost, so that waiting is no part of how long the request took.
             .wrap(from_fn(limits::slow_down))
             .configure(more.clone())
+            .configure(mounted::configure(&state.mounts))
             .configure(routes::configure(optional))
     });
     Ok(server
@@ -145,7 +146,7 @@ async fn preflight_problems(
 
 fn cors(origins: &[String]) -> Cors {
     let cors = Cors::default()
-        .allowed_methods(["GET", "HEAD", "POST", "DELETE", "OPTIONS"])
+        .allowed_methods(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
         // Every SDK adds headers of its own.
         .allow_any_header()
         .expose_headers([

@@ -37,11 +37,10 @@ impl Prompt {
         Self { embeddings: Some(Arc::new(task)), ..Self::chat(Chat::default(), body) }
     }
 
-    /// A call of the service behind a mounted route.
+    /// A call of the service behind a mounted route. `hash` is that of the request.
     #[must_use]
-    pub fn call(call: MountedCall) -> Self {
-        let prompt = Self::chat(Chat::default(), &call.call.body);
-        Self { call: Some(Arc::new(call)), ..prompt }
+    pub fn call(call: MountedCall, hash: RequestHash) -> Self {
+        Self { call: Some(Arc::new(call)), hash, ..Self::chat(Chat::default(), b"") }
     }
 
     /// The call of a mounted route, if that is what is asked for.

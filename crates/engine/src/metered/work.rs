@@ -408,7 +408,10 @@ impl Failure {
             Self::Backend(InferenceError::Refused(_)) => "The AI backend refused the request.",
             Self::Backend(_) => "The work could not be done.",
             Self::Empty => "The model gave no answer.",
-            Self::Upstream(failure) => return format!("{failure}. Nothing was charged."),
+            Self::Upstream(failure) if failure.may_have_worked() => {
+                return format!("{failure}; it may have done the request, and is not called again; nothing was charged");
+            }
+            Self::Upstream(failure) => return format!("{failure}; nothing was charged"),
         };
         format!("{why} Nothing was charged.")
     }
@@ -427,7 +430,7 @@ impl Failure {
         match self {
             Self::Backend(InferenceError::Refused(_)) => EngineError::WorkRefused,
             Self::Backend(_) | Self::Empty => EngineError::WorkFailed,
-            Self::Upstream(failure) => EngineError::UpstreamFailed(failure.to_string()),
+            Self::Upstream(_) => EngineError::UpstreamFailed(self.message()),
         }
     }
 

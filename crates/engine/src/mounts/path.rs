@@ -24,7 +24,7 @@ pub struct InvalidMountPath {
 
 /// What is below a mounted route cannot be passed on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid path: expected segments that are not empty, without dots alone, encoded slashes or control characters")]
+#[error("invalid path: expected segments of a URL that are not empty, without dots alone, encoded slashes and control characters")]
 pub struct UnsafePath;
 
 impl FromStr for MountPath {
@@ -115,6 +115,9 @@ fn check_segment(segment: &str) -> Result<(), UnsafePath> {
             let value = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()).ok_or(UnsafePath)?;
             (after.get(2..).unwrap_or_default(), value)
         } else {
+            if !is_of_segments(first) {
+                return Err(UnsafePath);
+            }
             (after, first)
         };
         rest = left;
@@ -129,6 +132,15 @@ fn check_segment(segment: &str) -> Result<(), UnsafePath> {
         matches!(three, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
     });
     if is_dots || is_encoded_twice { Err(UnsafePath) } else { Ok(()) }
+}
+
+/// Whether a segment may have this byte as it is (RFC 3986, `pchar`).
+const fn is_of_segments(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@'
+        )
 }
 
 #[cfg(test)]
@@ -170,7 +182,7 @@ mod tests {
         }
         for unsafe_path in [
             "/..", "/../secret", "/a/../../b", "/.", "/a//b", "/a/", "/%2e%2e/x", "/.%2E/x", "/a%2fb", "/a%2F..", "/a%5cb", "/a\\b",
-            "/%00", "/a%0d%0ab", "/%zz", "/%2", "/%", "/%252e%252e/x", "/%+1",
+            "/%00", "/a%0d%0ab", "/%zz", "/%2", "/%", "/%252e%252e/x", "/%+1", "/a{b", "/a b", "/ä",
         ] {
             assert_eq!(tree.below(&format!("/paid/files{unsafe_path}")), Err(UnsafePath), "{unsafe_path}");
         }

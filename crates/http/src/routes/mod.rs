@@ -20,7 +20,7 @@ pub(crate) mod messages;
 pub(crate) mod metrics;
 pub(crate) mod models;
 pub(crate) mod payments;
-mod plain_answer;
+pub(crate) mod plain_answer;
 pub(crate) mod pool;
 pub(crate) mod problems;
 pub(crate) mod receipts;

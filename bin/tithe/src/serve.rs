@@ -199,7 +199,8 @@ async fn assemble(
     state.public_urls.clone_from(&config.server.public_urls);
     state.accepts_local_urls = !config.is_production();
     state.stopping = stopping;
-    state.mounts = config.mounts.iter().map(|config| mount(config).map(Arc::new)).collect::<Result<_, _>>()?;
+    state.mounts =
+        config.mounts.iter().map(|config| mount(config).map(Arc::new)).collect::<Result<_, _>>()?;
     Ok(state)
 }
 

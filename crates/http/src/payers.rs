@@ -169,14 +169,21 @@ fn replayed<F: AnswerFormat>(wanted: Wanted<F>, keyed: KeyedResponse) -> HttpRes
 }
 
 /// Refuses a licence that was revoked, for a request that somebody else pays for.
-pub(crate) async fn check_licence(state: &AppState, install: Option<PresentedInstall>) -> Result<(), Problem> {
+pub(crate) async fn check_licence(
+    state: &AppState,
+    install: Option<PresentedInstall>,
+) -> Result<(), Problem> {
     let Some(install) = install.filter(|install| install.licence.is_some()) else { return Ok(()) };
     let credits = state.engine.credits.clone();
     state.run(async move { credits.balance(&install).await }).await.map(|_valid| ())
 }
 
 /// The problem that nobody pays for a request, with what the install has left, if its plan is why.
-pub(crate) async fn unpaid(engine: &Engine, needed: PaymentNeeded, install: Option<PresentedInstall>) -> Problem {
+pub(crate) async fn unpaid(
+    engine: &Engine,
+    needed: PaymentNeeded,
+    install: Option<PresentedInstall>,
+) -> Problem {
     let least = engine.settings().session_payment_min.get();
     let required = needed.required.to_sats_rounding_up().map_or(u64::MAX, tithe_money::Sats::get);
     let unpaid = Problem::from(EngineError::PaymentNeeded(needed))

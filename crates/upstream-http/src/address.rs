@@ -29,7 +29,9 @@ impl FromStr for UpstreamUrl {
             return Err(wrong("a URL without a user name and a password: send them in a header"));
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(wrong("a URL without a query and a fragment: the query of each request is passed on"));
+            return Err(wrong(
+                "a URL without a query and a fragment: the query of each request is passed on",
+            ));
         }
         Ok(Self(url))
     }

@@ -6,8 +6,14 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use tithe_engine::mounts::{Called, Pieces, UpstreamError};
 
 /// The headers of an answer that are passed on, and stored with it.
-const PASSED_ON: [&str; 6] =
-    ["content-type", "content-encoding", "content-language", "content-disposition", "location", "retry-after"];
+const PASSED_ON: [&str; 6] = [
+    "content-type",
+    "content-encoding",
+    "content-language",
+    "content-disposition",
+    "location",
+    "retry-after",
+];
 
 /// The longest value of a header that is passed on, in bytes.
 const HEADER_BYTES_MAX: usize = 2048;
@@ -24,16 +30,18 @@ pub(crate) async fn read(
     }
     let headers = passed_on(response.headers());
     let is_event_stream = is_event_stream(response.headers());
-    let stated = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let stated =
+        response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if stated.is_some_and(|length| length > limit) {
         return Err(UpstreamError::TooLarge { limit });
     }
     let mut pieces = pieces.filter(|_| is_event_stream && status < 300).map(Characters::new);
     let mut body = Vec::new();
     loop {
-        let piece = response.chunk().await.map_err(|failure| {
-            UpstreamError::BrokenOff(Some(Box::new(failure.without_url())))
-        })?;
+        let piece = response
+            .chunk()
+            .await
+            .map_err(|failure| UpstreamError::BrokenOff(Some(Box::new(failure.without_url()))))?;
         let Some(piece) = piece else { break };
         if body.len().saturating_add(piece.len()) > limit {
             return Err(UpstreamError::TooLarge { limit });
@@ -53,7 +61,8 @@ pub(crate) async fn read(
 fn is_event_stream(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let is_encoded = headers.contains_key("content-encoding");
-    !is_encoded && kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream"))
+    !is_encoded
+        && kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
 fn passed_on(headers: &HeaderMap) -> Vec<(String, String)> {

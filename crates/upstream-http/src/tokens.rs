@@ -27,7 +27,14 @@ mod tests {
     fn an_object_says_its_total() {
         let tokens = |body: &str| reported(body.as_bytes(), false);
         assert_eq!(tokens(r#"{"id":"a","usage":{"prompt_tokens":3,"total_tokens":12}}"#), Some(12));
-        for other in ["", "[]", "{}", r#"{"usage":null}"#, r#"{"usage":{"total_tokens":-1}}"#, r#"{"usage":{"total_tokens":"12"}}"#] {
+        for other in [
+            "",
+            "[]",
+            "{}",
+            r#"{"usage":null}"#,
+            r#"{"usage":{"total_tokens":-1}}"#,
+            r#"{"usage":{"total_tokens":"12"}}"#,
+        ] {
             assert_eq!(tokens(other), None, "{other}");
         }
     }

@@ -103,11 +103,7 @@ const FIELDS: [&str; 10] = [
 ];
 
 impl<'a> Fields<'a> {
-    fn mount(
-        &self,
-        folder: &Path,
-        variable: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<MountConfig, String> {
+    fn mount(&self, folder: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Result<MountConfig, String> {
         if let Some(unknown) = self.0.keys().find(|key| !FIELDS.contains(&key.as_str())) {
             return Err(format!("{unknown}: expected one of {}", FIELDS.join(", ")));
         }
@@ -181,14 +177,13 @@ impl<'a> Fields<'a> {
             (None, Some(_), None) => {
                 Err("max_tokens: expected the most tokens that are invoiced, got none".to_owned())
             }
-            (_, _, Some(_)) => {
-                Err("max_tokens: expected it only with price_msats_per_token".to_owned())
-            }
+            (_, _, Some(_)) => Err("max_tokens: expected it only with price_msats_per_token".to_owned()),
             (Some(_), Some(_), None) => {
                 Err("price_sats: expected one price, got price_msats_per_token, too".to_owned())
             }
             (None, None, None) => {
-                Err("price_sats: expected a price (or price_msats_per_token and max_tokens), got none".to_owned())
+                Err("price_sats: expected a price (or price_msats_per_token and max_tokens), got none"
+                    .to_owned())
             }
         }
     }
@@ -304,9 +299,15 @@ mod tests {
         let (mounts, problems) = parse(&mount("price_sats = 7"));
         assert_eq!(problems, Vec::<String>::new());
         let [mount] = &mounts[..] else { panic!("{mounts:?}") };
-        assert_eq!((mount.path.to_string(), mount.methods.clone()), ("/paid/a".to_owned(), vec![Method::Post]));
+        assert_eq!(
+            (mount.path.to_string(), mount.methods.clone()),
+            ("/paid/a".to_owned(), vec![Method::Post])
+        );
         assert_eq!(mount.price, CallPrice::Fixed(Sats::new(7).unwrap()));
-        assert_eq!((mount.timeout.as_secs(), mount.request_bytes_max, mount.response_bytes_max), (60, 1 << 20, 1 << 20));
+        assert_eq!(
+            (mount.timeout.as_secs(), mount.request_bytes_max, mount.response_bytes_max),
+            (60, 1 << 20, 1 << 20)
+        );
     }
 
     #[test]
@@ -322,7 +323,10 @@ mod tests {
         assert!(!shown.contains("secret") && !json.contains("secret"), "{shown} {json}");
         let (again, problems) = parse(&shown);
         assert_eq!(problems, Vec::<String>::new());
-        assert_eq!((again[0].price, again[0].numbers(), &again[0].methods), (mounts[0].price, mounts[0].numbers(), &mounts[0].methods));
+        assert_eq!(
+            (again[0].price, again[0].numbers(), &again[0].methods),
+            (mounts[0].price, mounts[0].numbers(), &mounts[0].methods)
+        );
     }
 
     #[test]
@@ -330,28 +334,76 @@ mod tests {
         for (text, problem) in [
             (mount(""), "price_sats: expected a price (or price_msats_per_token and max_tokens), got none"),
             (mount("price_sats = 0"), "price_sats: expected a whole number from 1 to 100000000, got 0"),
-            (mount("price_sats = \"7\""), "price_sats: expected a whole number from 1 to 100000000, got \"7\""),
-            (mount("price_sats = 7\nprice_msats_per_token = 1"), "price_sats: expected one price, got price_msats_per_token, too"),
-            (mount("price_sats = 7\nmax_tokens = 1"), "max_tokens: expected it only with price_msats_per_token"),
-            (mount("price_msats_per_token = 7"), "max_tokens: expected the most tokens that are invoiced, got none"),
+            (
+                mount("price_sats = \"7\""),
+                "price_sats: expected a whole number from 1 to 100000000, got \"7\"",
+            ),
+            (
+                mount("price_sats = 7\nprice_msats_per_token = 1"),
+                "price_sats: expected one price, got price_msats_per_token, too",
+            ),
+            (
+                mount("price_sats = 7\nmax_tokens = 1"),
+                "max_tokens: expected it only with price_msats_per_token",
+            ),
+            (
+                mount("price_msats_per_token = 7"),
+                "max_tokens: expected the most tokens that are invoiced, got none",
+            ),
             (
                 mount("price_msats_per_token = 1000000\nmax_tokens = 1000000"),
                 "max_tokens: expected a price of at most 100000000 sats for all of them, got 1000000 tokens of 1000000 msats",
             ),
-            (mount("price_sats = 7\nmethods = [\"HEAD\"]"), "methods: expected a list of GET, POST, PUT, PATCH, DELETE, got [\"HEAD\"]"),
-            (mount("price_sats = 7\nmethods = []"), "methods: expected a list of GET, POST, PUT, PATCH, DELETE, got []"),
-            (mount("price_sats = 7\nmethods = [\"GET\", \"GET\"]"), "methods: expected each method once, got GET twice"),
+            (
+                mount("price_sats = 7\nmethods = [\"HEAD\"]"),
+                "methods: expected a list of GET, POST, PUT, PATCH, DELETE, got [\"HEAD\"]",
+            ),
+            (
+                mount("price_sats = 7\nmethods = []"),
+                "methods: expected a list of GET, POST, PUT, PATCH, DELETE, got []",
+            ),
+            (
+                mount("price_sats = 7\nmethods = [\"GET\", \"GET\"]"),
+                "methods: expected each method once, got GET twice",
+            ),
             (mount("price_sats = 7\nheaders = \"secret\""), "headers: expected a table of names and values"),
-            (mount("price_sats = 7\nheaders = { A = 7 }"), "headers.A: expected a text, { env = \"NAME\" } or { file = \"PATH\" }"),
-            (mount("price_sats = 7\nheaders = { A = \"secret\\u0000\" }"), "headers.A: invalid value of the header A: expected visible ASCII"),
-            (mount("price_sats = 7\nheaders = { Host = \"secret\" }"), "headers.Host: reserved header: Host is set by the server"),
-            (mount("price_sats = 7\nheaders = { A = { env = \"NOT_SET\" } }"), "headers.A: expected a variable that is set, got \"NOT_SET\""),
-            (mount("price_sats = 7\nheaders = { A = { env = \"TITHE_X\" } }"), "headers.A: expected a variable whose name no setting can have, got \"TITHE_X\""),
-            (mount("price_sats = 7\ntimeout_seconds = 601"), "timeout_seconds: expected a whole number from 1 to 600, got 601"),
+            (
+                mount("price_sats = 7\nheaders = { A = 7 }"),
+                "headers.A: expected a text, { env = \"NAME\" } or { file = \"PATH\" }",
+            ),
+            (
+                mount("price_sats = 7\nheaders = { A = \"secret\\u0000\" }"),
+                "headers.A: invalid value of the header A: expected visible ASCII",
+            ),
+            (
+                mount("price_sats = 7\nheaders = { Host = \"secret\" }"),
+                "headers.Host: reserved header: Host is set by the server",
+            ),
+            (
+                mount("price_sats = 7\nheaders = { A = { env = \"NOT_SET\" } }"),
+                "headers.A: expected a variable that is set, got \"NOT_SET\"",
+            ),
+            (
+                mount("price_sats = 7\nheaders = { A = { env = \"TITHE_X\" } }"),
+                "headers.A: expected a variable whose name no setting can have, got \"TITHE_X\"",
+            ),
+            (
+                mount("price_sats = 7\ntimeout_seconds = 601"),
+                "timeout_seconds: expected a whole number from 1 to 600, got 601",
+            ),
             (mount("price_sats = 7\nprize = \"secret\""), "prize: expected one of path, upstream, methods, "),
-            (mount("price_sats = 7").replace("http://127.0.0.1:9000", "http://u:secret@a"), "upstream: expected a URL without a user name and a password"),
-            (mount("price_sats = 7").replace("/paid/a", "/paid/../a"), "path: invalid path: expected no empty segments, no dots alone"),
-            (mount("price_sats = 7").replace("/paid/a", "/v1/a"), "path: expected another first segment than \"v1\""),
+            (
+                mount("price_sats = 7").replace("http://127.0.0.1:9000", "http://u:secret@a"),
+                "upstream: expected a URL without a user name and a password",
+            ),
+            (
+                mount("price_sats = 7").replace("/paid/a", "/paid/../a"),
+                "path: invalid path: expected no empty segments, no dots alone",
+            ),
+            (
+                mount("price_sats = 7").replace("/paid/a", "/v1/a"),
+                "path: expected another first segment than \"v1\"",
+            ),
         ] {
             let (_, problems) = parse(&text);
             let [found] = &problems[..] else { panic!("{text}: {problems:?}") };
@@ -365,7 +417,9 @@ mod tests {
         let twice = format!("{}{}", mount("price_sats = 7"), mount("price_sats = 7"));
         assert_eq!(
             parse(&twice).1,
-            ["invalid mount 2 (\"/paid/a\"): path: expected paths that do not overlap, got \"/paid/a\" and \"/paid/a\""]
+            [
+                "invalid mount 2 (\"/paid/a\"): path: expected paths that do not overlap, got \"/paid/a\" and \"/paid/a\""
+            ]
         );
         let table: Table = toml::from_str("mount = 7").unwrap();
         let (_, problems) = read_tables(&table["mount"], Path::new("."), &|_| None);

@@ -39,7 +39,8 @@ impl MeteredRequest<'_> {
             }
         };
         let most = quote.max.msats;
-        let cost = if called.is_refusal() { Msats::ZERO } else { price.of(called.tokens).unwrap_or(most).min(most) };
+        let cost =
+            if called.is_refusal() { Msats::ZERO } else { price.of(called.tokens).unwrap_or(most).min(most) };
         let usd = quote.terms.btc.price.value_rounding_up(cost).unwrap_or(quote.max.usd);
         let delivered = Delivered {
             reply: Arc::new(Reply { parts: Vec::new(), finish: Finish::Stop }),

@@ -409,7 +409,9 @@ impl Failure {
             Self::Backend(_) => "The work could not be done.",
             Self::Empty => "The model gave no answer.",
             Self::Upstream(failure) if failure.may_have_worked() => {
-                return format!("{failure}; it may have done the request, and is not called again; nothing was charged");
+                return format!(
+                    "{failure}; it may have done the request, and is not called again; nothing was charged"
+                );
             }
             Self::Upstream(failure) => return format!("{failure}; nothing was charged"),
         };

@@ -24,7 +24,9 @@ pub struct InvalidMountPath {
 
 /// What is below a mounted route cannot be passed on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid path: expected segments of a URL that are not empty, without dots alone, encoded slashes and control characters")]
+#[error(
+    "invalid path: expected segments of a URL that are not empty, without dots alone, encoded slashes and control characters"
+)]
 pub struct UnsafePath;
 
 impl FromStr for MountPath {
@@ -44,7 +46,9 @@ impl FromStr for MountPath {
                 return wrong("no empty segments, no dots alone and no slash at its end");
             }
             if !segment.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~')) {
-                return wrong("letters, digits, hyphens, underscores, dots and tildes between slashes, and * only as /* at its end");
+                return wrong(
+                    "letters, digits, hyphens, underscores, dots and tildes between slashes, and * only as /* at its end",
+                );
             }
         }
         Ok(Self { base: base.to_owned(), is_tree })
@@ -98,7 +102,9 @@ impl MountPath {
         if !self.is_tree {
             return Ok(below.is_empty().then_some(below));
         }
-        let Some(segments) = below.strip_prefix('/').filter(|segments| !segments.is_empty()) else { return Ok(None) };
+        let Some(segments) = below.strip_prefix('/').filter(|segments| !segments.is_empty()) else {
+            return Ok(None);
+        };
         segments.split('/').try_for_each(check_segment)?;
         Ok(Some(below))
     }
@@ -128,9 +134,9 @@ fn check_segment(segment: &str) -> Result<(), UnsafePath> {
     }
     let is_dots = decoded.iter().all(|byte| *byte == b'.');
     // What is encoded twice is decoded by a careless server.
-    let is_encoded_twice = decoded.windows(3).any(|three| {
-        matches!(three, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
-    });
+    let is_encoded_twice = decoded.windows(3).any(
+        |three| matches!(three, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()),
+    );
     if is_dots || is_encoded_twice { Err(UnsafePath) } else { Ok(()) }
 }
 
@@ -139,7 +145,22 @@ const fn is_of_segments(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@'
+            b'-' | b'.'
+                | b'_'
+                | b'~'
+                | b'!'
+                | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b';'
+                | b'='
+                | b':'
+                | b'@'
         )
 }
 
@@ -158,8 +179,22 @@ mod tests {
             assert_eq!(path(text).to_string(), text);
         }
         for wrong in [
-            "", "/", "/*", "paid", "/paid/", "//paid", "/paid//x", "/paid/../x", "/.", "/paid/*/x", "/paid/x*", "/paid/{id}",
-            "/paid/ä", "/paid?x", "/paid/%41", "/paid/a b",
+            "",
+            "/",
+            "/*",
+            "paid",
+            "/paid/",
+            "//paid",
+            "/paid//x",
+            "/paid/../x",
+            "/.",
+            "/paid/*/x",
+            "/paid/x*",
+            "/paid/{id}",
+            "/paid/ä",
+            "/paid?x",
+            "/paid/%41",
+            "/paid/a b",
         ] {
             assert!(wrong.parse::<MountPath>().is_err(), "{wrong}");
         }
@@ -181,8 +216,28 @@ mod tests {
             assert_eq!(tree.below(other), Ok(None), "{other}");
         }
         for unsafe_path in [
-            "/..", "/../secret", "/a/../../b", "/.", "/a//b", "/a/", "/%2e%2e/x", "/.%2E/x", "/a%2fb", "/a%2F..", "/a%5cb", "/a\\b",
-            "/%00", "/a%0d%0ab", "/%zz", "/%2", "/%", "/%252e%252e/x", "/%+1", "/a{b", "/a b", "/ä",
+            "/..",
+            "/../secret",
+            "/a/../../b",
+            "/.",
+            "/a//b",
+            "/a/",
+            "/%2e%2e/x",
+            "/.%2E/x",
+            "/a%2fb",
+            "/a%2F..",
+            "/a%5cb",
+            "/a\\b",
+            "/%00",
+            "/a%0d%0ab",
+            "/%zz",
+            "/%2",
+            "/%",
+            "/%252e%252e/x",
+            "/%+1",
+            "/a{b",
+            "/a b",
+            "/ä",
         ] {
             assert_eq!(tree.below(&format!("/paid/files{unsafe_path}")), Err(UnsafePath), "{unsafe_path}");
         }
@@ -190,10 +245,14 @@ mod tests {
 
     #[test]
     fn overlapping_paths_are_found() {
-        for (one, other) in [("/a/b", "/a/b"), ("/a/*", "/a/b"), ("/a/*", "/a/b/c/*"), ("/a/*", "/a/*"), ("/a/b/*", "/a/*")] {
+        for (one, other) in
+            [("/a/b", "/a/b"), ("/a/*", "/a/b"), ("/a/*", "/a/b/c/*"), ("/a/*", "/a/*"), ("/a/b/*", "/a/*")]
+        {
             assert!(path(one).overlaps(&path(other)) && path(other).overlaps(&path(one)), "{one} {other}");
         }
-        for (one, other) in [("/a/b", "/a/c"), ("/a/*", "/a"), ("/a/*", "/ab/c"), ("/a/b/*", "/a/c/*"), ("/a/b", "/a/b/*")] {
+        for (one, other) in
+            [("/a/b", "/a/c"), ("/a/*", "/a"), ("/a/*", "/ab/c"), ("/a/b/*", "/a/c/*"), ("/a/b", "/a/b/*")]
+        {
             assert!(!path(one).overlaps(&path(other)) && !path(other).overlaps(&path(one)), "{one} {other}");
         }
     }

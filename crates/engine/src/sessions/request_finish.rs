@@ -198,7 +198,8 @@ impl Command for SessionRequestFinish {
             }
             _ => {
                 books.session_hold_release(&request)?;
-                let (RequestOutcome::Failed { message } | RequestOutcome::Lost { message }) = &self.outcome else {
+                let (RequestOutcome::Failed { message } | RequestOutcome::Lost { message }) = &self.outcome
+                else {
                     return Err(lost());
                 };
                 RequestState::Failed { message: message.clone() }

@@ -12,7 +12,6 @@ use tithe_engine::EngineError;
 use tithe_engine::idempotency::KeyedResponse;
 use uuid::Uuid;
 
-
 /// What is known of an answer before it begins.
 #[derive(Debug, Clone)]
 pub(crate) struct AnswerMeta {

@@ -55,7 +55,8 @@ async fn answer(
         return Err(Problem::method(method, &allowed.join(", ")));
     };
     let below = mount.path.below(request.uri().path()).map_err(|wrong| Problem::field("path", wrong))?;
-    let below = below.ok_or_else(|| Problem::new(Code::NotFound, "unknown path: expected one below this route"))?;
+    let below =
+        below.ok_or_else(|| Problem::new(Code::NotFound, "unknown path: expected one below this route"))?;
     let bytes = body::read_as_sent(mount.request_bytes_max, request, payload).await?;
     let incoming = Incoming::with_body(request, &bytes, None)?.with_bearer().with_proofs();
     let key = idempotency::read(request, &bytes, state.engine.settings())?;

@@ -76,7 +76,17 @@ mod tests {
     #[test]
     fn no_route_of_the_servers_own_is_shadowed_and_none_of_another_mount() {
         assert_eq!(check(&["/paid/weather", "/paid/files/*", "/apis/x"]), Ok(()));
-        for own in ["/api/weather", "/v1/x/*", "/docs", "/healthz", "/metrics", "/problems/x", "/dev/*", "/openapi.json", "/mcp"] {
+        for own in [
+            "/api/weather",
+            "/v1/x/*",
+            "/docs",
+            "/healthz",
+            "/metrics",
+            "/problems/x",
+            "/dev/*",
+            "/openapi.json",
+            "/mcp",
+        ] {
             let wrong = check(&["/paid/weather", own]).unwrap_err();
             assert!(wrong.starts_with("1: path: expected another first segment than "), "{own}: {wrong}");
         }

@@ -128,8 +128,12 @@ pub(super) fn respond(keyed: KeyedResponse) -> HttpResponse {
         }
         None => Problem::new(Code::WorkFailed, keyed.response.body.clone()),
     };
-    let replayed = keyed.replayed.then_some((IDEMPOTENCY_REPLAYED, HeaderValue::from_static(idempotency::REPLAYED.1)));
-    replayed.into_iter().fold(problem, |problem, (name, value)| problem.with_header(name, value)).error_response()
+    let replayed =
+        keyed.replayed.then_some((IDEMPOTENCY_REPLAYED, HeaderValue::from_static(idempotency::REPLAYED.1)));
+    replayed
+        .into_iter()
+        .fold(problem, |problem, (name, value)| problem.with_header(name, value))
+        .error_response()
 }
 
 #[cfg(test)]

@@ -42,7 +42,8 @@ fn one_request(n: u128) -> Session {
     let btc = BtcQuote { price: BtcPrice::parse("123456.78").unwrap(), as_of: START };
     let margin = BasisPoints::from_percent(40).unwrap();
     let prices = Terms { margin, fixed_cost: UsdMicros::new(7).unwrap(), btc };
-    let terms = RequestTerms { model: "sim-large \u{2603}".to_owned(), output_tokens: 4_096, prices, call: None };
+    let terms =
+        RequestTerms { model: "sim-large \u{2603}".to_owned(), output_tokens: 4_096, prices, call: None };
     let kind = SessionKind::OneRequest(Box::new(OneRequest { digest: digest(1), terms }));
     Session { kind, ..new_session(n, None, START) }
 }

@@ -39,7 +39,8 @@ impl Says {
     /// An answer that says to be longer than it is.
     pub(crate) fn cut(body: &str) -> Self {
         Self::Bytes(
-            format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\n{body}").into_bytes(),
+            format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1000\r\n\r\n{body}")
+                .into_bytes(),
         )
     }
 }
@@ -112,7 +113,9 @@ impl TestUpstream {
             }
             let text = String::from_utf8_lossy(&request).into_owned();
             let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-            let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            let length = head
+                .lines()
+                .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
             if body.len() >= length.unwrap_or(0) {
                 self.calls.lock().unwrap().push(text);
                 break;

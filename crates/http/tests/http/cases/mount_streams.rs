@@ -27,7 +27,10 @@ async fn events_are_passed_on_while_they_arrive_and_repeated_as_a_whole() {
     let (app, upstream) = started(Says::Gated(pieces, gate.clone())).await;
     let paid = Offer::of(Metered::Ask, &app.send(request(&app)).await).paid(&app).await;
     let mut answer = request(&app).header("Authorization", paid.l402()).send().await.unwrap();
-    assert_eq!((answer.status().as_u16(), &answer.headers()["content-type"]), (200, &"text/event-stream".parse().unwrap()));
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["content-type"]),
+        (200, &"text/event-stream".parse().unwrap())
+    );
     let mut read = String::new();
     while read != FIRST {
         read.push_str(std::str::from_utf8(&answer.chunk().await.unwrap().unwrap()).unwrap());
@@ -39,10 +42,14 @@ async fn events_are_passed_on_while_they_arrive_and_repeated_as_a_whole() {
     }
     assert_eq!(read, format!("{FIRST}{REST}"));
     let again = app.ai_send(request(&app).header("Authorization", paid.l402())).await;
-    assert_eq!((again.text, again.header("content-type")), (read, "text/event-stream"));
+    assert_eq!((again.text.as_str(), again.header("content-type")), (read.as_str(), "text/event-stream"));
     assert_eq!(upstream.calls().len(), 1);
     let state = paid.state(&app).await;
-    assert_eq!((&state["chargedMsats"], &state["refund"]["amountSats"]), (&json!(5_000), &json!(15)), "{state}");
+    assert_eq!(
+        (&state["chargedMsats"], &state["refund"]["amountSats"]),
+        (&json!(5_000), &json!(15)),
+        "{state}"
+    );
 }
 
 #[tokio::test]

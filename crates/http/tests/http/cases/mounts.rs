@@ -45,7 +45,10 @@ async fn claimable(app: &TestApp, paid: &Paid) -> Value {
 async fn a_call_is_paid_for_by_one_invoice_and_the_proof_repeats_the_answer() {
     let binary = [0, 159, 146, 150, 10];
     for (headers, body) in [
-        (&[("Content-Type", "application/json"), ("Set-Cookie", "a=b"), ("X-Powered-By", "x")][..], &b"{\"sun\":true}"[..]),
+        (
+            &[("Content-Type", "application/json"), ("Set-Cookie", "a=b"), ("X-Powered-By", "x")][..],
+            &b"{\"sun\":true}"[..],
+        ),
         (&[("Content-Type", "image/png"), ("Content-Language", "de")], &binary),
         (&[("Content-Type", "text/plain; charset=utf-8")], b""),
     ] {
@@ -61,12 +64,17 @@ async fn a_call_is_paid_for_by_one_invoice_and_the_proof_repeats_the_answer() {
             let first = sent.send().await.unwrap();
             assert_eq!(first.status(), 201);
             assert_eq!(first.headers()["content-type"], headers[0].1);
-            assert!(first.headers().get("set-cookie").is_none() && first.headers().get("x-powered-by").is_none());
+            assert!(
+                first.headers().get("set-cookie").is_none() && first.headers().get("x-powered-by").is_none()
+            );
             assert_eq!(first.headers()["x-tithe-cost-msats"], "7000");
             assert_eq!(first.bytes().await.unwrap(), body);
             for proof in [&proof, &other] {
                 let again = request(&app, "{\"day\":1}").header("Authorization", proof).send().await.unwrap();
-                assert_eq!((again.status().as_u16(), &again.headers()["idempotency-replayed"]), (201, &"true".parse().unwrap()));
+                assert_eq!(
+                    (again.status().as_u16(), &again.headers()["idempotency-replayed"]),
+                    (201, &"true".parse().unwrap())
+                );
                 assert_eq!(again.headers()["content-type"], headers[0].1);
                 assert_eq!(again.bytes().await.unwrap(), body);
             }
@@ -129,17 +137,30 @@ async fn a_tree_passes_on_what_is_below_it_and_refuses_to_be_left() {
     for path in ["/paid/files/a/b.txt", "/paid/files/a%20b?x=%2e%2e"] {
         assert_eq!(get(path).await, 200, "{path}");
     }
-    for path in ["/paid/files/../weather", "/paid/files/%2e%2e/x", "/paid/files/a/%2E./x", "/paid/files/a%2fb", "/paid/files/a//b"] {
+    for path in [
+        "/paid/files/../weather",
+        "/paid/files/%2e%2e/x",
+        "/paid/files/a/%2E./x",
+        "/paid/files/a%2fb",
+        "/paid/files/a//b",
+    ] {
         assert_eq!(get(path).await, 400, "{path}");
     }
-    for path in ["/paid/files", "/paid/files/", "/paid/filesx", "/paid/weather/x", "/paid", "/paid/we%61ther/x"] {
+    for path in
+        ["/paid/files", "/paid/files/", "/paid/filesx", "/paid/weather/x", "/paid", "/paid/we%61ther/x"]
+    {
         assert_eq!(get(path).await, 404, "{path}");
     }
-    let firsts: Vec<String> = upstream.calls().iter().map(|call| call.lines().next().unwrap().to_owned()).collect();
+    let firsts: Vec<String> =
+        upstream.calls().iter().map(|call| call.lines().next().unwrap().to_owned()).collect();
     assert_eq!(firsts, ["GET /service/a/b.txt HTTP/1.1", "GET /service/a%20b?x=%2e%2e HTTP/1.1"]);
     for method in [Method::PUT, Method::HEAD, Method::DELETE] {
         let refused = app.request(method.clone(), "/paid/weather").send().await.unwrap();
-        assert_eq!((refused.status().as_u16(), &refused.headers()["allow"]), (405, &"POST, GET".parse().unwrap()), "{method}");
+        assert_eq!(
+            (refused.status().as_u16(), &refused.headers()["allow"]),
+            (405, &"POST, GET".parse().unwrap()),
+            "{method}"
+        );
     }
     let large = app.send(app.request(Method::POST, "/paid/weather").body("x".repeat(1001))).await;
     large.is_problem(413, "body_too_large");
@@ -217,7 +238,10 @@ async fn a_failure_of_the_service_is_not_charged_and_can_be_tried_again() {
     for _try in 0..2 {
         let failed = app.send(request(&app, "{}").header("Authorization", paid.l402())).await;
         failed.is_problem(502, "work_failed");
-        assert_eq!(failed.detail(), "the service behind this route has failed (HTTP 503); nothing was charged");
+        assert_eq!(
+            failed.detail(),
+            "the service behind this route has failed (HTTP 503); nothing was charged"
+        );
         assert_eq!(failed.header("payment-receipt"), "");
     }
     assert_eq!((upstream.calls().len(), claimable(&app, &paid).await), (2, Value::Null));
@@ -251,7 +275,11 @@ async fn what_may_have_been_done_is_not_done_again_and_is_refunded() {
         assert_eq!(upstream.calls().len(), 1, "{why}");
         assert_eq!(app.uncollected().await, 7_000, "{why}");
         let state = paid.state(&app).await;
-        assert_eq!((&state["chargedMsats"], &state["refund"]["amountSats"]), (&json!(0), &json!(7)), "{state}");
+        assert_eq!(
+            (&state["chargedMsats"], &state["refund"]["amountSats"]),
+            (&json!(0), &json!(7)),
+            "{state}"
+        );
         // A session pays nothing either, and its key does not call again.
         let session = app.ai_session(20).await;
         let keyed = || {
@@ -272,7 +300,10 @@ async fn what_the_service_refuses_is_passed_on_and_not_charged() {
     for replayed in ["", "true"] {
         let answer = prove(&app, "{}", &paid.l402()).await;
         assert_eq!((answer.status, answer.text.as_str()), (422, "{\"error\":\"no such city\"}"));
-        assert_eq!((answer.header("x-tithe-cost-msats"), answer.header("idempotency-replayed")), ("0", replayed));
+        assert_eq!(
+            (answer.header("x-tithe-cost-msats"), answer.header("idempotency-replayed")),
+            ("0", replayed)
+        );
         assert_eq!(answer.header("payment-receipt"), "");
     }
     let state = paid.state(&app).await;
@@ -284,10 +315,13 @@ async fn what_the_service_refuses_is_passed_on_and_not_charged() {
 
 #[tokio::test]
 async fn a_redirect_is_passed_on_and_not_followed() {
-    let (app, upstream) = started(Says::whole(302, &[("Location", "http://127.0.0.1:1/elsewhere")], b"")).await;
+    let (app, upstream) =
+        started(Says::whole(302, &[("Location", "http://127.0.0.1:1/elsewhere")], b"")).await;
     let paid = offer(&app, "{}").await.paid(&app).await;
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
-    let sent = client.post(app.url("/paid/weather?city=Rome")).body("{}").header("Authorization", paid.l402());
+    let client =
+        reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
+    let sent =
+        client.post(app.url("/paid/weather?city=Rome")).body("{}").header("Authorization", paid.l402());
     let answer = Answer::read(sent.send().await.unwrap()).await;
     assert_eq!((answer.status, answer.header("location")), (302, "http://127.0.0.1:1/elsewhere"));
     assert_eq!(receipt(&answer)["reference"], paid.offer.hash());
@@ -298,7 +332,12 @@ async fn a_redirect_is_passed_on_and_not_followed() {
 async fn a_proof_is_for_its_path_its_query_and_its_body() {
     let (app, upstream) = started(Says::json(200, "{}")).await;
     let paid = offer(&app, "{}").await.paid(&app).await;
-    for (path, body) in [("/paid/weather?city=Bern", "{}"), ("/paid/weather", "{}"), ("/paid/files/a", "{}"), ("/paid/weather?city=Rome", "[]")] {
+    for (path, body) in [
+        ("/paid/weather?city=Bern", "{}"),
+        ("/paid/weather", "{}"),
+        ("/paid/files/a", "{}"),
+        ("/paid/weather?city=Rome", "[]"),
+    ] {
         let other = app.request(Method::POST, path).body(body).header("Authorization", paid.l402());
         app.send(other).await.is_problem(402, "proof_for_another_request");
     }
@@ -333,7 +372,9 @@ async fn a_call_whose_server_has_died_is_not_made_again_and_is_refunded() {
         request.header("Idempotency-Key", "0123456789abcdef")
     };
     // The clients leave, and for the ledger so do the servers: their leases run out.
-    let calling = async { tokio::join!(request(&app, "{}").header("Authorization", paid.l402()).send(), keyed().send()) };
+    let calling = async {
+        tokio::join!(request(&app, "{}").header("Authorization", paid.l402()).send(), keyed().send())
+    };
     let two_calls = async {
         while upstream.calls().len() < 2 {
             tokio::task::yield_now().await;
@@ -374,7 +415,10 @@ async fn tokens_are_charged_as_the_service_reports_them() {
         assert_eq!(offered.sats(), 30);
         let paid = offered.paid(&app).await;
         let answer = prove(&app, body, &paid.l402()).await;
-        assert_eq!((answer.text.as_str(), answer.header("x-tithe-cost-msats")), (body, &*charged.to_string()));
+        assert_eq!(
+            (answer.text.as_str(), answer.header("x-tithe-cost-msats")),
+            (body, &*charged.to_string())
+        );
         let state = paid.state(&app).await;
         assert_eq!(state["chargedMsats"], charged, "{state}");
         assert_eq!(state["refund"]["amountSats"], 30 - charged / 1000, "{state}");

@@ -1,13 +1,19 @@
 //! Calling the service behind a mounted route.
 
-use super::work::{Delivered, Failure, MeteredRequest, Worked};
+use super::failure::Failure;
+use super::work::{Delivered, MeteredRequest, Worked};
+use crate::log::SlowCall;
 use crate::mounts::{MountedCall, UpstreamError};
 use crate::quotes::{Quotes, UnpaidRun};
 use std::sync::Arc;
+use std::time::Duration;
 use tithe_chat::{Delta, Finish, Reply};
 use tithe_money::Msats;
 use tithe_pricing::{CallPrice, FinishReason, Usage};
 use tokio::time::timeout;
+
+/// A customer waits for the answer.
+const SLOW: Duration = Duration::from_secs(20);
 
 impl MeteredRequest<'_> {
     /// Calls the service, once. What it may have done without an answer is booked as a loss.
@@ -20,6 +26,7 @@ impl MeteredRequest<'_> {
         let quote = &self.quotes.work;
         let run = UnpaidRun::of_call(quotes, quote, self.id);
         let upstream = call.mount.upstream.as_ref();
+        let slow = SlowCall::begin("upstream", "call", SLOW);
         let called = match &self.client.listener {
             None => timeout(self.patience, upstream.call(&call.call, None)).await,
             Some(listener) => {
@@ -27,6 +34,7 @@ impl MeteredRequest<'_> {
                 timeout(self.patience, upstream.call(&call.call, Some(&pieces))).await
             }
         };
+        drop(slow);
         let called = match called.unwrap_or(Err(UpstreamError::TimedOut)) {
             Ok(called) => called,
             Err(failure) => {

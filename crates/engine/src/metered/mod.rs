@@ -4,13 +4,15 @@
 
 mod call;
 mod embed;
+mod failure;
 mod prompt;
 mod quotes;
 mod slots;
 mod work;
 
 pub use prompt::Prompt;
+pub(crate) use failure::Failure;
 pub(crate) use quotes::MeteredQuotes;
 pub(crate) use slots::RequestSlots;
 pub use work::{Client, Delivered, Listener};
-pub(crate) use work::{Done, Failure, MeteredRequest, Worked};
+pub(crate) use work::{Done, MeteredRequest, Worked};

@@ -1,11 +1,10 @@
 //! Evaluating a request and doing its work.
 
+use super::failure::Failure;
 use super::prompt::Prompt;
 use super::quotes::MeteredQuotes;
-use crate::error::EngineError;
-use crate::error_chain::chain;
 use crate::inference::{self, Answer, Attempts, BackendHealth, ChatRequest, Cover, InferenceError, Target};
-use crate::mounts::{Called, UpstreamError};
+use crate::mounts::Called;
 use crate::quotes::evaluation::{Judgement, UNREADABLE};
 use crate::quotes::{Evaluated, Quotes, UnpaidRun, quote_at};
 use crate::settings::WhenClientLeaves;
@@ -112,17 +111,6 @@ pub(crate) struct Worked {
     /// What the customer did not get, and nobody pays for.
     lost: Msats,
     is_abandoned: bool,
-}
-
-/// Why a request has no answer.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// The backend, or its answer.
-    Backend(InferenceError),
-    /// The answer has no text.
-    Empty,
-    /// The service behind a mounted route.
-    Upstream(UpstreamError),
 }
 
 /// A target that has not answered.
@@ -398,47 +386,6 @@ impl Delivered {
         let (text, finish) = ("".into(), FinishReason::Interrupted);
         let (usage, usd) = (Usage::ZERO, UsdMicros::ZERO);
         Self { reply, text, vectors: None, called: None, usage, estimated: false, finish, usd, backend: None }
-    }
-}
-
-impl Failure {
-    /// The message for the customer.
-    pub(crate) fn message(&self) -> String {
-        let why = match self {
-            Self::Backend(InferenceError::Refused(_)) => "The AI backend refused the request.",
-            Self::Backend(_) => "The work could not be done.",
-            Self::Empty => "The model gave no answer.",
-            Self::Upstream(failure) if failure.may_have_worked() => {
-                return format!(
-                    "{failure}; it may have done the request, and is not called again; nothing was charged"
-                );
-            }
-            Self::Upstream(failure) => return format!("{failure}; nothing was charged"),
-        };
-        format!("{why} Nothing was charged.")
-    }
-
-    /// The cause, for the operator's log.
-    pub(crate) fn cause(&self) -> String {
-        match self {
-            Self::Backend(failure) => chain(failure),
-            Self::Empty => "the answer is empty".to_owned(),
-            Self::Upstream(failure) => chain(failure),
-        }
-    }
-
-    /// The error for the customer.
-    pub(crate) fn error(&self) -> EngineError {
-        match self {
-            Self::Backend(InferenceError::Refused(_)) => EngineError::WorkRefused,
-            Self::Backend(_) | Self::Empty => EngineError::WorkFailed,
-            Self::Upstream(_) => EngineError::UpstreamFailed(self.message()),
-        }
-    }
-
-    /// Whether the work may have been done, and must not be done again.
-    pub(crate) const fn is_lost(&self) -> bool {
-        matches!(self, Self::Upstream(failure) if failure.may_have_worked())
     }
 }
 

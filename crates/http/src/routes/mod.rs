@@ -8,7 +8,7 @@ pub(crate) mod bootstraps;
 pub(crate) mod chat_completions;
 pub(crate) mod credits;
 pub(crate) mod dev;
-mod docs;
+pub(crate) mod docs;
 pub(crate) mod embeddings;
 pub(crate) mod estimate;
 pub(crate) mod events;

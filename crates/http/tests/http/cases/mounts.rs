@@ -168,10 +168,12 @@ async fn a_tree_passes_on_what_is_below_it_and_refuses_to_be_left() {
 
 #[tokio::test]
 async fn a_session_pays_for_calls_and_one_without_balance_does_not() {
-    let (app, upstream) = started(Says::json(200, "{\"sun\":true}")).await;
-    let session = app.ai_session(16).await;
+    let upstream = TestUpstream::start(Says::json(200, "{\"sun\":true}")).await;
+    let mounts = [("/paid/weather", 45), ("/paid/files/*", 1)].map(|(path, n)| mount(path, upstream.address, sats(n)));
+    let app = TestApp::with(Options { mounts: mounts.into(), ..Options::default() });
+    let session = app.ai_session(100).await;
     let bearer = format!("Bearer {}", session.macaroon);
-    for left in [9_000, 2_000] {
+    for left in [55_000, 10_000] {
         let answer = prove(&app, "{}", &bearer).await;
         assert_eq!((answer.status, answer.text.as_str()), (200, "{\"sun\":true}"));
         assert_eq!(answer.header("x-tithe-balance-msats"), left.to_string());
@@ -180,7 +182,7 @@ async fn a_session_pays_for_calls_and_one_without_balance_does_not() {
     }
     let refused = app.send(request(&app, "{}").header("Authorization", &bearer)).await;
     refused.is_problem(402, "insufficient_balance");
-    assert_eq!(refused.json()["requiredSats"], 7, "{}", refused.text);
+    assert_eq!(refused.json()["requiredSats"], 45, "{}", refused.text);
     assert_eq!(upstream.calls().len(), 2);
     // The same key with the same query is one call; with another query it is refused.
     let keyed = |query: &str| {
@@ -190,7 +192,7 @@ async fn a_session_pays_for_calls_and_one_without_balance_does_not() {
     assert_eq!(app.ai_send(keyed("a=1")).await.status, 200);
     assert_eq!(app.ai_send(keyed("a=1")).await.header("idempotency-replayed"), "true");
     app.send(keyed("a=2")).await.is_problem(409, "idempotency_key_reused");
-    assert_eq!((upstream.calls().len(), session.balance().await), (3, 1_000));
+    assert_eq!((upstream.calls().len(), session.balance().await), (3, 9_000));
 }
 
 #[tokio::test]
@@ -281,7 +283,7 @@ async fn what_may_have_been_done_is_not_done_again_and_is_refunded() {
             "{state}"
         );
         // A session pays nothing either, and its key does not call again.
-        let session = app.ai_session(20).await;
+        let session = app.ai_session(100).await;
         let keyed = || {
             let request = request(&app, "{}").header("Authorization", format!("Bearer {}", session.macaroon));
             request.header("Idempotency-Key", "0123456789abcdef")
@@ -289,7 +291,7 @@ async fn what_may_have_been_done_is_not_done_again_and_is_refunded() {
         for _try in 0..2 {
             app.send(keyed()).await.is_problem(502, "work_failed");
         }
-        assert_eq!((session.balance().await, upstream.calls().len()), (20_000, 2), "{why}");
+        assert_eq!((session.balance().await, upstream.calls().len()), (100_000, 2), "{why}");
     }
 }
 
@@ -309,7 +311,7 @@ async fn what_the_service_refuses_is_passed_on_and_not_charged() {
     let state = paid.state(&app).await;
     assert_eq!((&state["chargedMsats"], &state["refund"]["amountSats"]), (&json!(0), &json!(7)), "{state}");
     assert_eq!((upstream.calls().len(), app.uncollected().await), (1, 0));
-    let claimed = app.payment_refund(&paid, &json!({})).await.ok(200);
+    let claimed = app.payment_refund(&paid, &json!({})).await.ok(202);
     assert_eq!(claimed["refund"]["amountSats"], 7, "{claimed}");
 }
 
@@ -342,7 +344,7 @@ async fn a_proof_is_for_its_path_its_query_and_its_body() {
         app.send(other).await.is_problem(402, "proof_for_another_request");
     }
     assert_eq!(upstream.calls().len(), 0);
-    let bearer = format!("Bearer {}", app.ai_session(10).await.macaroon);
+    let bearer = format!("Bearer {}", app.ai_session(100).await.macaroon);
     let both = request(&app, "{}").header("Authorization", paid.l402()).header("Authorization", bearer);
     app.send(both).await.is_problem(401, "invalid_payment_proof");
 }
@@ -366,7 +368,7 @@ async fn a_call_whose_server_has_died_is_not_made_again_and_is_refunded() {
     let upstream = TestUpstream::start(Says::Nothing).await;
     let app = app(upstream.address, Options { started: false, manual_clock: true, ..Options::default() });
     let paid = offer(&app, "{}").await.paid(&app).await;
-    let session = app.ai_session(20).await;
+    let session = app.ai_session(100).await;
     let keyed = || {
         let request = request(&app, "{}").header("Authorization", format!("Bearer {}", session.macaroon));
         request.header("Idempotency-Key", "0123456789abcdef")
@@ -394,7 +396,7 @@ async fn a_call_whose_server_has_died_is_not_made_again_and_is_refunded() {
     app.send(keyed()).await.is_problem(502, "work_failed");
     let state = paid.state(&app).await;
     assert_eq!((&state["chargedMsats"], &state["refund"]["amountSats"]), (&json!(0), &json!(7)), "{state}");
-    assert_eq!((upstream.calls().len(), session.balance().await), (2, 20_000));
+    assert_eq!((upstream.calls().len(), session.balance().await), (2, 100_000));
 }
 
 #[tokio::test]

@@ -52,9 +52,10 @@ pub(crate) fn announce(document: &mut Value, mounts: &[Arc<Mount>]) {
         } else {
             ("", json!([]))
         };
-        let operations = mount.methods.iter().map(|method| {
-            (method.as_str().to_ascii_lowercase(), called(*method, mount.price, &parameters))
-        });
+        let operations = mount
+            .methods
+            .iter()
+            .map(|method| (method.as_str().to_ascii_lowercase(), called(*method, mount.price, &parameters)));
         let operations: Map<String, Value> = operations.collect();
         paths.insert(format!("{}{below}", mount.path.base()), operations.into());
     }
@@ -64,9 +65,10 @@ pub(crate) fn announce(document: &mut Value, mounts: &[Arc<Mount>]) {
 fn called(method: Method, price: CallPrice, parameters: &Value) -> Value {
     let (amount, description) = match price {
         CallPrice::Fixed(price) => (json!(price.get().to_string()), "One request."),
-        CallPrice::PerToken { .. } => {
-            (Value::Null, "One request. Its 402 says the most that it can cost; what is not used is refunded.")
-        }
+        CallPrice::PerToken { .. } => (
+            Value::Null,
+            "One request. Its 402 says the most that it can cost; what is not used is refunded.",
+        ),
     };
     let offer = json!({
         "intent": "charge", "method": "lightning", "amount": amount, "currency": "sat", "description": description,

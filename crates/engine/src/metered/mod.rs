@@ -10,8 +10,8 @@ mod quotes;
 mod slots;
 mod work;
 
-pub use prompt::Prompt;
 pub(crate) use failure::Failure;
+pub use prompt::Prompt;
 pub(crate) use quotes::MeteredQuotes;
 pub(crate) use slots::RequestSlots;
 pub use work::{Client, Delivered, Listener};

@@ -8,6 +8,7 @@ use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::identities::RequestSignature;
 use crate::metered::Prompt;
+use crate::mounts::UpstreamError;
 use crate::purchases::{Buyer, Purchased};
 use crate::quotes::Quotes;
 use crate::records::StoredResponse;
@@ -86,6 +87,9 @@ impl Sessions {
     async fn price_request(&self, new: &NewPaidRequest) -> Result<(RequestTerms, Sats), EngineError> {
         let NewPaidRequest { prompt, model, max_output_tokens, .. } = new;
         if let Some(call) = prompt.as_call() {
+            if !call.mount.upstream.is_reachable().await {
+                return Err(EngineError::UpstreamFailed(UpstreamError::Unreachable(None).to_string()));
+            }
             let (prices, call) = (self.quotes.terms().await?, call.mount.price);
             let QuotedWork { model, quotes, .. } = self.quote_call(None, prompt, call, &prices)?;
             let price = quotes.limit()?.to_sats_rounding_up()?;

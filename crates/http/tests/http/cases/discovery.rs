@@ -119,7 +119,10 @@ async fn the_document_of_payable_operations_is_whole_and_small_enough_for_regist
 async fn mounted_routes_are_announced_with_their_price() {
     let address = TestUpstream::start(Says::Nothing).await.address;
     let price = CallPrice::PerToken { msats: Msats::new(1).unwrap(), tokens_max: 1 };
-    let mounts = vec![mount("/paid/weather", address, CallPrice::Fixed(Sats::new(7).unwrap())), mount("/paid/files/*", address, price)];
+    let mounts = vec![
+        mount("/paid/weather", address, CallPrice::Fixed(Sats::new(7).unwrap())),
+        mount("/paid/files/*", address, price),
+    ];
     let app = TestApp::with(Options { mounts, ..Options::default() });
     for document in DOCUMENTS {
         let served = app.get(document).await.ok(200);

@@ -169,7 +169,8 @@ async fn a_tree_passes_on_what_is_below_it_and_refuses_to_be_left() {
 #[tokio::test]
 async fn a_session_pays_for_calls_and_one_without_balance_does_not() {
     let upstream = TestUpstream::start(Says::json(200, "{\"sun\":true}")).await;
-    let mounts = [("/paid/weather", 45), ("/paid/files/*", 1)].map(|(path, n)| mount(path, upstream.address, sats(n)));
+    let mounts =
+        [("/paid/weather", 45), ("/paid/files/*", 1)].map(|(path, n)| mount(path, upstream.address, sats(n)));
     let app = TestApp::with(Options { mounts: mounts.into(), ..Options::default() });
     let session = app.ai_session(100).await;
     let bearer = format!("Bearer {}", session.macaroon);

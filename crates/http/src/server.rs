@@ -13,7 +13,9 @@ use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, Error, HttpServer, ResponseError};
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
+use tithe_engine::mounts::Mount;
 
 /// The settings of the HTTP server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +82,7 @@ pub fn serve_with(
                 Problem::new(Code::InvalidField, format!("invalid path: {wrong}")).into()
             }))
             .wrap(from_fn(limits::middleware))
-            .wrap(cors(&settings.cors_origins))
+            .wrap(cors(&settings.cors_origins, &state.mounts))
             .wrap(from_fn(preflight_problems))
             .wrap(
                 DefaultHeaders::new()
@@ -147,9 +149,12 @@ async fn preflight_problems(
     })
 }
 
-fn cors(origins: &[String]) -> Cors {
+/// Which origins may call from a browser, and with which methods: those of the server's own routes, and those of mounted ones.
+fn cors(origins: &[String], mounts: &[Arc<Mount>]) -> Cors {
+    let own = ["GET", "HEAD", "POST", "DELETE", "OPTIONS"];
+    let mounted = mounts.iter().flat_map(|mount| &mount.methods).map(|method| method.as_str());
     let cors = Cors::default()
-        .allowed_methods(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+        .allowed_methods(own.into_iter().chain(mounted))
         // Every SDK adds headers of its own.
         .allow_any_header()
         .expose_headers([

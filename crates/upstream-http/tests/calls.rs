@@ -29,7 +29,7 @@ fn call(method: Method, below: &str) -> UpstreamCall {
         below: below.to_owned(),
         query: Some("q=1%202".to_owned()),
         headers: vec![("x-key".to_owned(), b"customers".to_vec()), ("x-own".to_owned(), vec![0xe4])],
-        body: b"body".to_vec(),
+        body: b"body"[..].into(),
     }
 }
 

@@ -13,6 +13,6 @@ mod work;
 pub(crate) use failure::Failure;
 pub use prompt::Prompt;
 pub(crate) use quotes::MeteredQuotes;
-pub(crate) use slots::RequestSlots;
+pub(crate) use slots::{RequestSlots, WorkSlots};
 pub use work::{Client, Delivered, Listener};
 pub(crate) use work::{Done, MeteredRequest, Worked};

@@ -1,6 +1,7 @@
 //! The port to the services that an operator sells calls of.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use std::fmt;
 
 /// The methods that a mounted route can have.
@@ -59,7 +60,7 @@ pub struct UpstreamCall {
     /// The headers that are passed on: names in lower case, and values.
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body.
-    pub body: Vec<u8>,
+    pub body: Bytes,
 }
 
 impl fmt::Debug for UpstreamCall {

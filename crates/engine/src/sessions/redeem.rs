@@ -99,7 +99,7 @@ impl Sessions {
                     let begin = async {
                         // Nobody else waits for a slot while this one waits for its payment.
                         let session = self.arrived(paid).await?;
-                        let slot = self.slots.take().await?;
+                        let slot = self.slots.take_for(&work.prompt).await?;
                         Ok::<_, NotBegun>((slot, self.begin_paid(session, paid, &work, &key).await?))
                     };
                     match begin.await {

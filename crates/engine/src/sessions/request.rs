@@ -92,7 +92,7 @@ impl Sessions {
             Attached::Begin(idempotency) => idempotency,
             Attached::Answered(response) => return Ok(KeyedResponse::replay(response)),
         };
-        let _slot = self.slots.take().await?;
+        let _slot = self.slots.take_for(&new.prompt).await?;
         let is_derived = idempotency.as_ref().is_some_and(|request| request.origin != KeyOrigin::Client);
         let running = match self.begin(new, idempotency).await? {
             Begun::Running(running) => running,

@@ -122,9 +122,9 @@ impl SessionRequestFinish {
     }
 
     /// What the pool may pay: of work that was done, and never of a rejected request.
-    const fn absorb(&self) -> Absorb {
+    fn absorb(&self) -> Absorb {
         match (self.identity, &self.outcome) {
-            (Some(_), RequestOutcome::Completed { cost, .. }) => Absorb::UpTo(*cost),
+            (Some(_), RequestOutcome::Completed { cost, .. }) if self.is_work() => Absorb::UpTo(*cost),
             _ => Absorb::Nothing,
         }
     }

@@ -66,7 +66,7 @@ async fn answer(
         below: below.to_owned(),
         query: passed_on::query(request.query_string()),
         headers: passed_on::headers(request),
-        body: bytes.to_vec(),
+        body: bytes.clone(),
     };
     let store = Arc::new(StoreCalled);
     let id = state.engine.new_id();

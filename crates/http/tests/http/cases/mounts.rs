@@ -342,7 +342,13 @@ async fn a_proof_is_for_its_path_its_query_and_its_body() {
         ("/paid/weather?city=Rome", "[]"),
     ] {
         let other = app.request(Method::POST, path).body(body).header("Authorization", paid.l402());
-        app.send(other).await.is_problem(402, "proof_for_another_request");
+        let refused = app.send(other).await;
+        refused.is_problem(402, "proof_for_another_request");
+        assert!(
+            refused.detail().contains(": the path, its query, the method or the body differs"),
+            "{}",
+            refused.text
+        );
     }
     assert_eq!(upstream.calls().len(), 0);
     let bearer = format!("Bearer {}", app.ai_session(100).await.macaroon);

@@ -1,6 +1,6 @@
 //! Offering to do one request for one payment.
 
-use super::quoted_work::QuotedWork;
+use super::quoted_work::{QuotedWork, quote_call};
 use super::request_offers::{OfferedRequest, Slot};
 use super::service::Sessions;
 use crate::admission::{Origin, Share};
@@ -91,7 +91,7 @@ impl Sessions {
                 return Err(EngineError::UpstreamFailed(UpstreamError::Unreachable(None).to_string()));
             }
             let (prices, call) = (self.quotes.terms().await?, call.mount.price);
-            let QuotedWork { model, quotes, .. } = self.quote_call(None, prompt, call, &prices)?;
+            let QuotedWork { model, quotes, .. } = quote_call(None, prompt, call, &prices)?;
             let price = quotes.limit()?.to_sats_rounding_up()?;
             return Ok((RequestTerms { model, output_tokens: 0, prices, call: Some(call) }, price));
         }

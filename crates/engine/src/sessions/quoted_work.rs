@@ -29,7 +29,7 @@ impl Sessions {
         terms: &Terms,
     ) -> Result<QuotedWork, EngineError> {
         if let Some(call) = prompt.as_call() {
-            return self.quote_call(models, prompt, call.mount.price, terms);
+            return quote_call(models, prompt, call.mount.price, terms);
         }
         if let Some(text) = prompt.as_text() {
             self.quotes.check_text(text)?;
@@ -52,26 +52,25 @@ impl Sessions {
             quotes: MeteredQuotes { evaluation, work, call: None },
         })
     }
+}
 
-    /// The mounted route that a request calls, at this price, if the caller's macaroon allows it.
-    pub(super) fn quote_call(
-        &self,
-        models: Option<&BTreeSet<String>>,
-        prompt: &Prompt,
-        price: CallPrice,
-        terms: &Terms,
-    ) -> Result<QuotedWork, EngineError> {
-        let call = prompt.as_call().ok_or(EngineError::Internal)?;
-        let model = call.mount.path.to_string();
-        check_model(models, &model)?;
-        let work = price.quote(&model, terms)?;
-        Ok(QuotedWork {
-            model,
-            tokenizer: Tokenizer::Bytes,
-            is_countable: false,
-            quotes: MeteredQuotes { evaluation: None, work, call: Some(price) },
-        })
-    }
+/// The mounted route that a request calls, at this price, if the caller's macaroon allows it.
+pub(super) fn quote_call(
+    models: Option<&BTreeSet<String>>,
+    prompt: &Prompt,
+    price: CallPrice,
+    terms: &Terms,
+) -> Result<QuotedWork, EngineError> {
+    let call = prompt.as_call().ok_or(EngineError::Internal)?;
+    let model = call.mount.path.to_string();
+    check_model(models, &model)?;
+    let work = price.quote(&model, terms)?;
+    Ok(QuotedWork {
+        model,
+        tokenizer: Tokenizer::Bytes,
+        is_countable: false,
+        quotes: MeteredQuotes { evaluation: None, work, call: Some(price) },
+    })
 }
 
 /// Whether a caller's macaroon allows a model, or a mounted route by its path.

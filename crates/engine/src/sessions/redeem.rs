@@ -2,7 +2,7 @@
 
 use super::payment::{TRIES_MAX, is_awaited};
 use super::proofs::PaidRequest;
-use super::quoted_work::QuotedWork;
+use super::quoted_work::{QuotedWork, quote_call};
 use super::request::Running;
 use super::request_abandon::is_abandoned;
 use super::request_begin::{SessionRequestBegin, SessionRequestBegun};
@@ -156,7 +156,7 @@ impl Sessions {
         // The output of embeddings has no limit.
         let output = Some(terms.output_tokens).filter(|tokens| *tokens > 0);
         let quoted = match (terms.call, work.prompt.as_call()) {
-            (Some(price), Some(_)) => self.quote_call(models, &work.prompt, price, &terms.prices)?,
+            (Some(price), Some(_)) => quote_call(models, &work.prompt, price, &terms.prices)?,
             (None, None) => self.quotes_of(models, &work.prompt, model, output, &terms.prices)?,
             _ => return Err(PaidRequestError::AnotherRequest.into()),
         };

@@ -11,7 +11,7 @@ pub(crate) fn reported(body: &[u8], is_event_stream: bool) -> Option<u64> {
         return total(body);
     }
     let text = std::str::from_utf8(body).ok()?;
-    text.lines().rev().filter_map(|line| total(line.strip_prefix(DATA)?.trim().as_bytes())).next()
+    text.lines().rev().find_map(|line| total(line.strip_prefix(DATA)?.trim().as_bytes()))
 }
 
 fn total(json: &[u8]) -> Option<u64> {

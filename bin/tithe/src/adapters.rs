@@ -1,6 +1,6 @@
 //! Building the adapters that the configuration names.
 
-use crate::config::{Backend, BackendConnection, Config, PriceSource, Provisioning};
+use crate::config::{Backend, BackendConnection, Config, MountConfig, PriceSource, Provisioning};
 use crate::failure::{Failure, doing};
 use crate::url::without_secrets;
 use std::path::Path;
@@ -9,6 +9,7 @@ use tithe_bootstrap::{NoProvisioner, Provisioner};
 use tithe_clock::{Clock, Entropy};
 use tithe_engine::Hardware;
 use tithe_engine::inference::Inference;
+use tithe_engine::mounts::Mount;
 use tithe_engine::sessions::{NoWebhooks, Webhooks};
 use tithe_inference::{
     Anthropic, AnthropicSettings, ApiKey, GuardSettings, Guarded, OpenAiCompatible, OpenAiSettings,
@@ -19,6 +20,7 @@ use tithe_pricing::{Catalogue, PriceFeed};
 use tithe_provisioner::{
     CommandProvisioner, CommandSettings, DigitalOcean, DigitalOceanSettings, SimOptions, SimProvisioner,
 };
+use tithe_upstream_http::{HttpUpstream, UpstreamSettings};
 use tithe_webhook::WebhookSender;
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +48,23 @@ pub(crate) fn hardware(
         return Err(problem.into());
     }
     Ok(Some(Hardware { inference: backend(&hardware.connection, clock, entropy)?, model }))
+}
+
+/// A mounted route.
+pub(crate) fn mount(config: &MountConfig) -> Result<Mount, Failure> {
+    let upstream = HttpUpstream::new(UpstreamSettings {
+        url: config.upstream.clone(),
+        headers: config.headers.clone(),
+        timeout: config.timeout,
+        response_bytes_max: config.response_bytes_max,
+    })?;
+    Ok(Mount {
+        path: config.path.clone(),
+        methods: config.methods.clone(),
+        price: config.price,
+        request_bytes_max: config.request_bytes_max,
+        upstream: Arc::new(upstream),
+    })
 }
 
 /// A backend, by its connection.

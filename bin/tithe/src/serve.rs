@@ -1,6 +1,6 @@
 //! `tithe serve`.
 
-use crate::adapters::{catalogue, hardware, inference, prices, provisioner, webhooks};
+use crate::adapters::{catalogue, hardware, inference, mount, prices, provisioner, webhooks};
 use crate::banner::banner;
 use crate::config::{Config, Provisioning};
 use crate::database::Database;
@@ -199,6 +199,8 @@ async fn assemble(
     state.public_urls.clone_from(&config.server.public_urls);
     state.accepts_local_urls = !config.is_production();
     state.stopping = stopping;
+    state.mounts =
+        config.mounts.iter().map(|config| mount(config).map(Arc::new)).collect::<Result<_, _>>()?;
     Ok(state)
 }
 

@@ -257,6 +257,11 @@ pub enum PaidRequestError {
     /// The request has failed too often. The payment can be claimed back.
     #[error("the request has failed too often; the payment can be claimed back")]
     Failing,
+    /// The service behind a mounted route may have done the request, and its answer is lost. The payment can be claimed back.
+    #[error(
+        "the service behind this route may have done the request, and its answer is lost; it is not called again; the payment can be claimed back"
+    )]
+    Lost,
     /// What was quoted cannot be done at its price any more. The payment can be claimed back.
     #[error("the request cannot be done at its price any more; the payment can be claimed back")]
     Outpriced,
@@ -355,6 +360,14 @@ pub enum EngineError {
     /// The backend refused the request for its content or its length; nothing was charged.
     #[error("the AI backend refused the request for its content or its length; nothing was charged")]
     WorkRefused,
+    /// The service behind a mounted route gave no answer; nothing was charged.
+    #[error("{0}")]
+    UpstreamFailed(String),
+    /// The request was begun before, its server is gone, and the service behind its mounted route may have done it; nothing was charged.
+    #[error(
+        "the service behind this route may have done this request, and its answer is lost; it is not called again; nothing was charged"
+    )]
+    CallLost,
     /// What is owed cannot be paid like this.
     #[error(transparent)]
     Payout(PayoutError),
@@ -450,6 +463,7 @@ impl From<Refusal> for EngineError {
             Refusal::Session(refused) => Self::SessionState(refused),
             Refusal::Payout(refused) => Self::Payout(refused),
             Refusal::KeyRevoked(_) => InvalidCredential::Revoked.into(),
+            Refusal::CallLost => Self::CallLost,
             Refusal::LicenceRevoked(_) => InvalidCredential::LicenceRevoked.into(),
             Refusal::NewInstalls(limit) => Self::TooManyInstalls(limit),
             Refusal::NotFound { kind, key } => Self::NotFound { kind, key },

@@ -46,6 +46,7 @@ pub mod jobs;
 pub mod log;
 mod measuring;
 pub mod metered;
+pub mod mounts;
 pub mod payments;
 pub mod payouts;
 pub mod pool;

@@ -48,6 +48,11 @@ pub(crate) trait AnswerFormat: Send + 'static {
     /// several.
     fn begin(&self, _response: &mut HttpResponseBuilder, _backend: Option<&str>) {}
 
+    /// How long a stream waits for its first piece before it begins all the same, once somebody pays for it.
+    fn patience(&self) -> Duration {
+        FIRST_PIECE
+    }
+
     /// Writes pieces of the answer.
     fn pieces(&mut self, pieces: &[Delta], out: &mut Vec<u8>);
 
@@ -250,9 +255,10 @@ impl Stream {
         // If the client leaves, this is dropped.
         let leaving = gone.drop_guard();
         // Until somebody pays, the response may still be a 402.
+        let first_piece = format.patience();
         let patience = async {
             begun.cancelled().await;
-            tokio::time::sleep(FIRST_PIECE).await;
+            tokio::time::sleep(first_piece).await;
         };
         let first = tokio::select! {
             first = pieces.recv() => Ok(first),

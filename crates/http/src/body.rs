@@ -27,6 +27,15 @@ pub(crate) async fn read(request: &HttpRequest, payload: Payload) -> Result<Byte
     read_up_to(LIMIT, request, payload).await
 }
 
+/// Reads the whole body as it was sent, of whatever type and encoding.
+pub(crate) async fn read_as_sent(
+    limit: usize,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<Bytes, Problem> {
+    receive(limit, request, payload).await
+}
+
 /// As [`read`], with another limit.
 pub(crate) async fn read_up_to(
     limit: usize,
@@ -35,6 +44,11 @@ pub(crate) async fn read_up_to(
 ) -> Result<Bytes, Problem> {
     check_type(request)?;
     let is_gzip = is_gzip(request)?;
+    let bytes = receive(limit, request, payload).await?;
+    if is_gzip { decompressed(&bytes, limit) } else { Ok(bytes) }
+}
+
+async fn receive(limit: usize, request: &HttpRequest, payload: Payload) -> Result<Bytes, Problem> {
     let too_large =
         || Problem::new(Code::BodyTooLarge, format!("body too large: expected at most {limit} bytes"));
     let stated = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
@@ -43,7 +57,6 @@ pub(crate) async fn read_up_to(
     }
     let invalid = |detail| Err(Problem::new(Code::InvalidBody, detail));
     match tokio::time::timeout(PATIENCE, payload.to_bytes_limited(limit)).await {
-        Ok(Ok(Ok(bytes))) if is_gzip => decompressed(&bytes, limit),
         Ok(Ok(Ok(bytes))) => Ok(fitting(bytes)),
         Ok(Ok(Err(_broken))) => invalid("incomplete body: the connection closed early"),
         Ok(Err(_limit)) => Err(too_large()),

@@ -37,7 +37,7 @@ const X_LICENSE: &str = "X-License";
 
 /// The names of the token in queries and bodies: its own, and what it would be called like all other fields. Whoever writes that must
 /// not be served as anonymous.
-const NOSTR_TOKEN_NAMES: [&str; 2] = ["nostr_token", "nostrToken"];
+pub(crate) const NOSTR_TOKEN_NAMES: [&str; 2] = ["nostr_token", "nostrToken"];
 
 /// The sender of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

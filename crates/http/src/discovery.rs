@@ -4,6 +4,9 @@
 use crate::paid_request::PATHS;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use tithe_engine::mounts::{Method, Mount};
+use tithe_pricing::CallPrice;
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::extensions::Extensions;
 
@@ -40,6 +43,61 @@ fn offers() -> Value {
         "currency": "sat",
         "description": "A deposit for many requests. Each is charged what it uses; what is left is refunded.",
     }])
+}
+
+/// Adds mounted routes to a document.
+pub(crate) fn announce(document: &mut Value, mounts: &[Arc<Mount>]) {
+    let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) else { return };
+    for mount in mounts {
+        let (below, parameters) = if mount.path.is_tree() {
+            let parameter = json!({
+                "name": "below", "in": "path", "required": true, "schema": { "type": "string" },
+                "description": "what is wanted of the service; it may have slashes in it",
+            });
+            ("/{below}", json!([parameter]))
+        } else {
+            ("", json!([]))
+        };
+        let operations = mount
+            .methods
+            .iter()
+            .map(|method| (method.as_str().to_ascii_lowercase(), called(*method, mount.price, &parameters)));
+        let operations: Map<String, Value> = operations.collect();
+        paths.insert(format!("{}{below}", mount.path.base()), operations.into());
+    }
+}
+
+/// The operation that calls a service.
+fn called(method: Method, price: CallPrice, parameters: &Value) -> Value {
+    let (amount, description) = match price {
+        CallPrice::Fixed(price) => (json!(price.get().to_string()), "One request."),
+        CallPrice::PerToken { .. } => (
+            Value::Null,
+            "One request. Its 402 says the most that it can cost; what is not used is refunded.",
+        ),
+    };
+    let offer = json!({
+        "intent": "charge", "method": "lightning", "amount": amount, "currency": "sat", "description": description,
+    });
+    let mut operation = json!({
+        "tags": ["Requests"],
+        "summary": "Call a service of the operator",
+        "description": "The response is the service's own. A session pays for it, or a payment for just this request; repeating the \
+            proof repeats the response. Nothing is charged for a failure (5xx), or for what the service refuses (4xx).",
+        "parameters": parameters,
+        "security": [{ "Macaroon": [] }, { "PaymentProof": [] }],
+        "responses": {
+            "200": { "description": "what the service has answered" },
+            "402": { "description": "nobody pays for the request: `offer` has an invoice for it; or the proof of payment is for another request, or buys nothing any more" },
+            "502": { "description": "the service has failed; nothing was charged" },
+            "503": { "description": "the service cannot be reached; nothing was charged" },
+        },
+        "x-payment-info": { "offers": [offer] },
+    });
+    if let Some(operation) = operation.as_object_mut().filter(|_| method != Method::Get) {
+        operation.insert("requestBody".to_owned(), json!({ "content": { "*/*": {} } }));
+    }
+    operation
 }
 
 /// The document with the payable operations only, and the schemas that they use. Registries read no more than 64 KB of a document

@@ -50,6 +50,12 @@ impl Key {
         Ok(self.in_scope("anonymous".to_owned()))
     }
 
+    /// The same key, whose fingerprint covers this, too.
+    pub(crate) fn covering(self, more: &[u8]) -> Self {
+        let hash = Sha256::new().chain_update(self.fingerprint).chain_update(more);
+        Self { fingerprint: hash.finalize().into(), ..self }
+    }
+
     /// The keyed request of whoever is known by `scope`.
     pub(crate) fn in_scope(self, scope: String) -> IdempotencyRequest {
         let Self { text: key, fingerprint, keep, lease, origin } = self;

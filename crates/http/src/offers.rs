@@ -170,6 +170,7 @@ fn unavailable(problem: Problem, failure: &EngineError) -> Problem {
         | EngineError::NoWallet
         | EngineError::NoPrice(_)
         | EngineError::NoBackend
+        | EngineError::UpstreamFailed(_)
         | EngineError::Busy => failure.to_string(),
         // Agents would read what is wrong with the request as a reason to shorten it.
         _ => "no invoice can be made for this request now; open a session instead".to_owned(),

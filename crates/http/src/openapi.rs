@@ -278,10 +278,9 @@ pub(crate) fn served_json() -> String {
     document().to_json().expect("the document is JSON")
 }
 
-/// The OpenAPI document of the operations that can be paid for by themselves, as it is served.
-pub(crate) fn payable_json() -> String {
-    let document = serde_json::from_str(&served_json()).unwrap_or_default();
-    discovery::payable(document).to_string()
+/// The OpenAPI document of the operations that can be paid for by themselves, without mounted routes.
+pub(crate) fn payable() -> serde_json::Value {
+    discovery::payable(serde_json::from_str(&served_json()).unwrap_or_default())
 }
 
 /// The OpenAPI document as JSON, with a trailing newline.

@@ -89,6 +89,9 @@ impl<'a> PaidFor<'a> {
             "the path differs"
         } else if both {
             "the path and the payer differ: the identity or the install"
+        } else if self.path.split('?').next().is_some_and(|path| !PATHS.contains(&path)) {
+            // A mounted route.
+            "the path, its query, the method or the body differs, or another payer's identity or install was named then"
         } else {
             "the body differs, or an anthropic-* header, or another payer's identity or install was named then"
         }

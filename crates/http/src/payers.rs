@@ -38,9 +38,7 @@ pub(crate) async fn have_done<F: AnswerFormat>(
     let install = incoming.install(state)?;
     if let Some(access) = session {
         if proof.is_some() {
-            return Err(payment_proof::invalid(
-                "several payers: expected a session's macaroon or a proof of payment",
-            ));
+            return Err(payment_proof::several_payers());
         }
         // Other credentials beside the macaroon must be valid.
         incoming.identify(state)?;
@@ -89,7 +87,7 @@ pub(crate) async fn have_done<F: AnswerFormat>(
 }
 
 /// Has the request done that a payment was made for: once, whatever idempotency keys come with its proof.
-async fn for_payment<F: AnswerFormat>(
+pub(crate) async fn for_payment<F: AnswerFormat>(
     state: &AppState,
     request: &HttpRequest,
     incoming: &Incoming<'_>,
@@ -113,7 +111,8 @@ async fn for_payment<F: AnswerFormat>(
     let work = async move { sessions.redeem(&redeemed, work, of_session).await.map_err(problem) };
     match answering.with(state, format, work).await {
         Ok(mut response) => {
-            if response.status().is_success() {
+            // What was redirected is charged, too.
+            if response.status().is_success() || response.status().is_redirection() {
                 receipts::add(state, &paid, &mut response).await;
             }
             Ok(response)
@@ -185,7 +184,11 @@ pub(crate) async fn check_licence(
 }
 
 /// The problem that nobody pays for a request, with what the install has left, if its plan is why.
-async fn unpaid(engine: &Engine, needed: PaymentNeeded, install: Option<PresentedInstall>) -> Problem {
+pub(crate) async fn unpaid(
+    engine: &Engine,
+    needed: PaymentNeeded,
+    install: Option<PresentedInstall>,
+) -> Problem {
     let least = engine.settings().session_payment_min.get();
     let required = needed.required.to_sats_rounding_up().map_or(u64::MAX, tithe_money::Sats::get);
     let unpaid = Problem::from(EngineError::PaymentNeeded(needed))

@@ -84,6 +84,11 @@ pub(crate) fn invalid(detail: impl Into<String>) -> Problem {
     Problem::new(Code::InvalidPaymentProof, detail)
 }
 
+/// The problem of a request that a session and a payment are to pay for.
+pub(crate) fn several_payers() -> Problem {
+    invalid("several payers: expected a session's macaroon or a proof of payment")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,8 +2,9 @@
 
 use crate::limits::RepeatedRefusals;
 use crate::problem::{Code, Problem};
+use crate::routes::docs::Documents;
 use crate::state::AppState;
-use crate::{access_log, limits, routes, telemetry};
+use crate::{access_log, limits, mounted, routes, telemetry};
 use actix_cors::{Cors, CorsError};
 use actix_web::body::MessageBody;
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
@@ -12,7 +13,9 @@ use actix_web::middleware::{DefaultHeaders, Next, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, Error, HttpServer, ResponseError};
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
+use tithe_engine::mounts::Mount;
 
 /// The settings of the HTTP server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +66,7 @@ pub fn serve_with(
     limits.prepare(&listener)?;
     let connections = limits.connections_of_worker(workers);
     let refusals = Data::new(RepeatedRefusals::default());
+    let documents = Data::new(Documents::new(&state.mounts));
     let server = HttpServer::new(move || {
         let optional = routes::OptionalRoutes {
             dev: state.test_payer.is_some(),
@@ -73,11 +77,12 @@ pub fn serve_with(
             .app_data(Data::new(state.clone()))
             .app_data(Data::new(state.limits.clone()))
             .app_data(refusals.clone())
+            .app_data(documents.clone())
             .app_data(web::PathConfig::default().error_handler(|wrong, _| {
                 Problem::new(Code::InvalidField, format!("invalid path: {wrong}")).into()
             }))
             .wrap(from_fn(limits::middleware))
-            .wrap(cors(&settings.cors_origins))
+            .wrap(cors(&settings.cors_origins, &state.mounts))
             .wrap(from_fn(preflight_problems))
             .wrap(
                 DefaultHeaders::new()
@@ -92,6 +97,7 @@ pub fn serve_with(
             // Outermost, so that waiting is no part of how long the request took.
             .wrap(from_fn(limits::slow_down))
             .configure(more.clone())
+            .configure(mounted::configure(&state.mounts))
             .configure(routes::configure(optional))
     });
     Ok(server
@@ -143,9 +149,12 @@ async fn preflight_problems(
     })
 }
 
-fn cors(origins: &[String]) -> Cors {
+/// Which origins may call from a browser, and with which methods: those of the server's own routes, and those of mounted ones.
+fn cors(origins: &[String], mounts: &[Arc<Mount>]) -> Cors {
+    let own = ["GET", "HEAD", "POST", "DELETE", "OPTIONS"];
+    let mounted = mounts.iter().flat_map(|mount| &mount.methods).map(|method| method.as_str());
     let cors = Cors::default()
-        .allowed_methods(["GET", "HEAD", "POST", "DELETE", "OPTIONS"])
+        .allowed_methods(own.into_iter().chain(mounted))
         // Every SDK adds headers of its own.
         .allow_any_header()
         .expose_headers([

@@ -9,6 +9,7 @@ use crate::shared_text::SharedTexts;
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_engine::log::{chain, millis};
+use tithe_engine::mounts::Mount;
 use tithe_engine::{Engine, EngineError};
 use tithe_lightning::TestPayer;
 use tokio::runtime::Handle;
@@ -35,6 +36,8 @@ pub struct AppState {
     /// Whether clients on this machine may sign requests to this machine while there are no public URLs. A proxy that says nothing of
     /// itself cannot be told from such a client, so a production server does not accept them.
     pub accepts_local_urls: bool,
+    /// The mounted routes. [`crate::check_mounts`] checks them.
+    pub mounts: Vec<Arc<Mount>>,
     /// The limits of clients.
     pub(crate) limits: Limits,
     /// What is being sent to readers of ended jobs.
@@ -62,6 +65,7 @@ impl AppState {
             metrics: None,
             public_urls: Vec::new(),
             accepts_local_urls: true,
+            mounts: Vec::new(),
             limits: Limits::new(limits),
             shared: SharedTexts::default(),
             runtime,

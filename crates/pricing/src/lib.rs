@@ -41,6 +41,7 @@
 //! `ports`, the trait `PriceFeed`.
 
 mod btc;
+mod call_price;
 mod catalogue;
 #[cfg(feature = "toml")]
 mod catalogue_file;
@@ -61,6 +62,7 @@ mod units;
 mod usage;
 
 pub use btc::{BtcQuote, PriceError};
+pub use call_price::CallPrice;
 pub use catalogue::Catalogue;
 #[cfg(feature = "toml")]
 pub use catalogue_file::CatalogueError;

@@ -4,7 +4,7 @@ use crate::SessionId;
 use std::fmt;
 use std::str::FromStr;
 use tithe_paywall::RequestDigest;
-use tithe_pricing::Terms;
+use tithe_pricing::{CallPrice, Terms};
 
 /// What a session pays for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,12 +46,16 @@ pub struct OneRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RequestTerms {
-    /// The model that does the work.
+    /// The model that does the work, or the path of the mounted route.
     pub model: String,
     /// The most output of the work, in tokens; 0 for embeddings.
     pub output_tokens: u64,
     /// The margin, the fixed cost and the BTC price.
     pub prices: Terms,
+    /// The price of the call, if the work is a call of an operator's own service. Such a call is made at most once, unless it certainly
+    /// has not been made.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub call: Option<CallPrice>,
 }
 
 impl SessionKind {

@@ -605,7 +605,7 @@ mod tests {
     fn one_request(digest: u8) -> Session {
         let btc = BtcQuote { price: BtcPrice::parse("100000").unwrap(), as_of: NOW };
         let prices = Terms { margin: BasisPoints::ZERO, fixed_cost: UsdMicros::ZERO, btc };
-        let terms = RequestTerms { model: "sim-small".to_owned(), output_tokens: 9, prices };
+        let terms = RequestTerms { model: "sim-small".to_owned(), output_tokens: 9, prices, call: None };
         let one = OneRequest { digest: RequestDigest::from_bytes([digest; 32]), terms };
         Session { kind: SessionKind::OneRequest(Box::new(one)), ..active() }
     }

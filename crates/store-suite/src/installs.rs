@@ -124,6 +124,7 @@ pub fn answer(text: &str) -> Delivered {
         reply: Arc::new(Reply::of(text, Finish::Stop)),
         text: Arc::from(text),
         vectors: None,
+        called: None,
         usage: usage(50),
         estimated: false,
         finish,

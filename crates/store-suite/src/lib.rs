@@ -82,6 +82,8 @@ macro_rules! store_suite {
             one_request::the_answer_to_one_request_closes_its_session_and_refunds_the_rest,
             one_request::a_failed_request_leaves_its_payment_to_be_used_or_claimed,
             one_request::a_dead_server_leaves_a_payment_for_one_request_whole,
+            one_request::a_call_that_may_have_been_made_ends_its_payment_and_is_not_made_again,
+            one_request::a_key_is_not_continued_by_a_call_that_may_have_been_made,
             one_request::too_little_for_one_request_buys_nothing_and_is_refunded,
             one_request::a_late_payment_for_one_request_is_used_or_claimed,
             one_request::failed_tries_do_not_shorten_the_time_of_an_answer,

@@ -250,6 +250,6 @@ async fn claim_job(store: &dyn Store, id: JobId, now: Timestamp) -> Lease {
 pub(crate) fn answer_of(result: &RequestResult) -> Delivered {
     let RequestResult { text, usage, estimated, finish, backend } = result.clone();
     let reply = Arc::new(tithe_chat::Reply::of(&text, Finish::Stop));
-    let (vectors, usd) = (None, UsdMicros::ZERO);
-    Delivered { reply, text, vectors, usage, estimated, finish, usd, backend }
+    let (vectors, called, usd) = (None, None, UsdMicros::ZERO);
+    Delivered { reply, text, vectors, called, usage, estimated, finish, usd, backend }
 }

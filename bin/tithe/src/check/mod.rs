@@ -3,12 +3,13 @@
 mod backends;
 mod database;
 mod machine;
+mod mounts;
 mod probe;
 mod reach;
 mod wallet;
 
 use crate::ConfigArgs;
-use crate::config::Config;
+use crate::config::{Config, MountConfig};
 use crate::{chain, routes, serve};
 use clap::Args;
 use futures_util::FutureExt;
@@ -81,6 +82,7 @@ async fn probe_all(config: &Config) -> Vec<Probe> {
         probe::limited(database::probe(config)).boxed_local(),
         probe::limited(wallet::probe(config)).boxed_local(),
         probe::limited(backends::probe(config)).boxed_local(),
+        probe::limited(mounts::probe(config)).boxed_local(),
         probe::limited(reach::probe(config)).boxed_local(),
     ]);
     found.await.into_iter().flatten().collect()
@@ -131,6 +133,7 @@ impl Report {
             "warnings": self.warnings,
             "settings": self.config.as_ref().map(Config::to_json),
             "routes": self.routes.iter().map(|route| json!({ "model": route.model, "targets": targets(route) })).collect::<Vec<_>>(),
+            "mounts": self.config.iter().flat_map(|config| &config.mounts).map(MountConfig::to_json).collect::<Vec<_>>(),
             "probes": probes.collect::<Vec<_>>(),
         })
     }

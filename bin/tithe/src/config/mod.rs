@@ -11,6 +11,7 @@ mod jobs;
 mod licences;
 mod log;
 mod metrics;
+mod mounts;
 mod prices;
 mod server;
 mod sessions;
@@ -25,6 +26,7 @@ pub(crate) use bootstrap::Provisioning;
 pub(crate) use error::{ConfigError, ConfigErrors};
 pub(crate) use inference::{Backend, BackendConnection, Parameters};
 pub(crate) use log::LogFormat;
+pub(crate) use mounts::MountConfig;
 pub(crate) use prices::PriceSource;
 pub(crate) use shown::table;
 pub(crate) use storage::Storage;
@@ -77,6 +79,7 @@ pub(crate) struct Config {
     pub(crate) prices: Prices,
     pub(crate) bootstrap: Bootstrap,
     pub(crate) sessions: Sessions,
+    pub(crate) mounts: Vec<MountConfig>,
     pub(crate) engine: tithe_engine::Settings,
 }
 
@@ -92,10 +95,13 @@ impl Config {
 
     /// Reads all settings. Whenever some of them are wrong, they get their defaults, so that the others can be looked at.
     fn examine(values: Values, mut problems: Vec<ConfigError>) -> Result<Self, ConfigErrors> {
+        let (mounts, wrong) = mounts::read(&values);
+        problems.extend(wrong);
         let (mut working, mut reset) = (values, BTreeSet::new());
         loop {
             let problem = match Self::read(working.clone()) {
                 Ok(config) => {
+                    let config = Self { mounts, ..config };
                     problems.extend(config.check(&reset).err());
                     return if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) };
                 }
@@ -156,6 +162,7 @@ impl Config {
             prices,
             bootstrap,
             sessions,
+            mounts: Vec::new(),
             engine,
             values,
         })
@@ -175,6 +182,11 @@ impl Config {
         if self.server.dev && is_public && !self.inference.connection.is_simulated() {
             let problem = "TITHE_DEV=1 lets anybody pay with play money, so with a real AI backend it serves only on a loopback \
                            address (TITHE_LISTEN)";
+            return Err(ConfigError::Together(problem.to_owned()));
+        }
+        if self.server.dev && is_public && !self.mounts.is_empty() {
+            let problem = "TITHE_DEV=1 lets anybody pay with play money, so with mounted routes it serves only on a loopback address \
+                           (TITHE_LISTEN)";
             return Err(ConfigError::Together(problem.to_owned()));
         }
         Ok(())

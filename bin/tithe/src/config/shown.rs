@@ -2,7 +2,7 @@
 
 use super::setting::{Across, Setting};
 use super::values::{FROM_DEFAULT, FROM_ENVIRONMENT};
-use super::{Backend, Config, Connection, GROUPS, PriceSource};
+use super::{Backend, Config, Connection, GROUPS, MountConfig, PriceSource};
 use crate::url::without_secrets;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -26,6 +26,10 @@ impl Config {
                 self.in_force(name).map(|value| format!("\n# in force: {value}")).unwrap_or_default();
             let _infallible = write!(text, "\n# {help}\n# {name}, from {origin}\n{line}{in_force}\n");
         }
+        if !self.mounts.is_empty() {
+            text.push_str("\n# The mounted routes.\n");
+        }
+        text.extend(self.mounts.iter().map(MountConfig::describe));
         text
     }
 

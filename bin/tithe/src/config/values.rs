@@ -26,6 +26,9 @@ pub(super) const FROM_DEFAULT: &str = "the default";
 /// Where a value comes from that an environment variable has.
 pub(super) const FROM_ENVIRONMENT: &str = "the environment";
 
+/// The tables of the file that are no setting: mounted routes.
+const MOUNTS: &str = "mount";
+
 /// What is shown of a value that is secret, or may be.
 const HIDDEN: &str = "a hidden value";
 
@@ -39,6 +42,8 @@ pub(super) struct Values {
     by_name: HashMap<&'static str, (String, String)>,
     /// Variables that are no settings and look like one, with the setting.
     pub(super) lookalikes: Vec<(String, &'static str)>,
+    /// The tables of mounted routes, and the file that has them.
+    pub(super) mounts: Option<(toml::Value, String)>,
 }
 
 impl Values {
@@ -76,7 +81,7 @@ impl Values {
         let default =
             |setting: &Setting| (setting.name, (setting.default.to_owned(), FROM_DEFAULT.to_owned()));
         let by_name = groups.iter().copied().flatten().map(default).collect();
-        let mut gathered = Self { groups, by_name, lookalikes: Vec::new() };
+        let mut gathered = Self { groups, by_name, lookalikes: Vec::new(), mounts: None };
         let mut problems = Vec::new();
         if let Some((path, text)) = file {
             gathered.read_file(&path, &text, &mut problems);
@@ -97,6 +102,10 @@ impl Values {
             }
         };
         for (key, value) in table {
+            if key == MOUNTS {
+                self.mounts = Some((value, path.to_owned()));
+                continue;
+            }
             let Some(setting) = self.settings().find(|setting| setting.key == key) else {
                 let meant = meant(&key, &self.names());
                 let meant = meant.and_then(|name| Some(self.settings().find(|it| it.name == name)?.key));

@@ -33,6 +33,7 @@ mod memory;
 mod metrics;
 mod migrate;
 mod mistakes;
+mod mounts;
 mod nostr;
 mod operating;
 mod passwords;

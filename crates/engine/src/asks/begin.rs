@@ -94,7 +94,7 @@ impl Asks {
         let evaluated = new.prompt.as_text().filter(|_| self.core.settings.session_evaluation);
         let evaluation = evaluated.map(|text| self.quotes.evaluation(text, terms)).transpose()?;
         let work = self.quotes.metered(model, &new.prompt, new.max_output_tokens, terms)?;
-        Ok(MeteredQuotes { evaluation, work })
+        Ok(MeteredQuotes { evaluation, work, call: None })
     }
 
     async fn begin_with_credit(
@@ -139,7 +139,7 @@ impl Asks {
                 return Err(failure);
             }
         };
-        let quotes = MeteredQuotes { evaluation: None, work };
+        let quotes = MeteredQuotes { evaluation: None, work, call: None };
         let (limit, backend) = (quotes.limit()?, credit.backend);
         let begun = Running { id, payer: running, backend, quotes, limit };
         Ok(Ok(Begun::Running(Box::new(begun))))

@@ -68,6 +68,9 @@ pub enum Refusal {
     /// The first request with this idempotency key is still running.
     #[error("the first request with this Idempotency-Key is still running")]
     RequestInProgress,
+    /// An earlier try of the request was abandoned, and its call of a mounted route may have been made.
+    #[error("an earlier try of this request may have been done")]
+    CallLost,
     /// The pool does not pay for all of the work.
     #[error("the pool pays {} of the price, not all of it", .0.absorb)]
     NotFree(Decision),

@@ -84,6 +84,16 @@ impl Books<'_> {
         self.key_change(id, IdempotencyState::InProgress { lease_until: self.now() })
     }
 
+    /// As [`Self::key_release`], of a request that certainly has done nothing: what it has made is forgotten, so that it is told apart from
+    /// one that was abandoned.
+    pub(crate) fn key_free(&mut self, id: &IdempotencyId) -> Result<(), Refusal> {
+        self.key_release(id)?;
+        let stored = self.rows.idempotency_keys.get(id)?.cloned();
+        let unanswered = stored.filter(|record| matches!(record.state, IdempotencyState::InProgress { .. }));
+        let Some(record) = unanswered else { return Ok(()) };
+        self.rows.idempotency_keys.put(IdempotencyRecord { subject: None, ..record })
+    }
+
     fn key_change(&mut self, id: &IdempotencyId, state: IdempotencyState) -> Result<KeyChange, Refusal> {
         let stored = self.rows.idempotency_keys.get(id)?.cloned();
         let unanswered =

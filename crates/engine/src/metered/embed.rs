@@ -1,6 +1,7 @@
 //! Embedding the texts of a metered request.
 
-use super::work::{Delivered, Failure, MeteredRequest, Worked};
+use super::failure::Failure;
+use super::work::{Delivered, MeteredRequest, Worked};
 use crate::inference::{self, Attempts, Embedded, EmbeddingRequest, InferenceError};
 use crate::quotes::{Quotes, UnpaidRun, quote_at};
 use std::sync::Arc;
@@ -62,6 +63,7 @@ impl MeteredRequest<'_> {
             finish: FinishReason::Stop,
             usd: price.usd,
             backend: target.told(),
+            called: None,
         };
         Ok(Worked::completed(delivered, price.msats, run))
     }

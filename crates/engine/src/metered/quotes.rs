@@ -2,7 +2,7 @@
 
 use crate::inference::Cover;
 use tithe_money::{MoneyError, Msats};
-use tithe_pricing::{Priced, Quote, Tokenizer, Usage};
+use tithe_pricing::{CallPrice, Priced, Quote, Tokenizer, Usage};
 
 /// The prices of a metered request.
 #[derive(Debug, Clone)]
@@ -11,6 +11,8 @@ pub(crate) struct MeteredQuotes {
     pub(crate) evaluation: Option<Quote>,
     /// The price of its work.
     pub(crate) work: Quote,
+    /// What the call of a mounted route costs, if that is the work.
+    pub(crate) call: Option<CallPrice>,
 }
 
 impl MeteredQuotes {
@@ -91,7 +93,7 @@ mod tests {
             let model = catalogue.model(model).unwrap();
             let tokens = InputTokens::at_most(input, input + input / 5).with_cache_writes(writes);
             let most = output.min(model.max_output_tokens);
-            MeteredQuotes { evaluation: None, work: model.quote_tokens(tokens, Some(most), &terms).unwrap() }
+            MeteredQuotes { evaluation: None, call: None, work: model.quote_tokens(tokens, Some(most), &terms).unwrap() }
         }
     }
 

@@ -1,7 +1,10 @@
 //! How many metered requests this server works on at once.
 
+use super::prompt::Prompt;
 use crate::error::EngineError;
-use std::sync::Arc;
+use crate::mounts::MountPath;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -31,5 +34,35 @@ impl RequestSlots {
             Ok(Ok(slot)) => Ok(slot),
             Ok(Err(_)) | Err(_) => Err(EngineError::Busy),
         }
+    }
+}
+
+/// The slots of requests by what does their work: the models, and each mounted route for itself, so that a service that is slow keeps
+/// nobody from others.
+pub(crate) struct WorkSlots {
+    slots: usize,
+    models: RequestSlots,
+    routes: Mutex<HashMap<MountPath, Arc<RequestSlots>>>,
+}
+
+impl WorkSlots {
+    /// So many slots for each.
+    pub(crate) fn new(slots: usize) -> Self {
+        Self { slots, models: RequestSlots::new(slots), routes: Mutex::default() }
+    }
+
+    /// Takes a slot for this work.
+    ///
+    /// # Errors
+    /// As [`RequestSlots::take`].
+    pub(crate) async fn take_for(&self, prompt: &Prompt) -> Result<OwnedSemaphorePermit, EngineError> {
+        let Some(call) = prompt.as_call() else { return self.models.take().await };
+        let slots = {
+            let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+            // The configuration names all routes.
+            let slots = routes.entry(call.mount.path.clone());
+            Arc::clone(slots.or_insert_with(|| Arc::new(RequestSlots::new(self.slots))))
+        };
+        slots.take().await
     }
 }

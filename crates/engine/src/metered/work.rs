@@ -1,9 +1,10 @@
 //! Evaluating a request and doing its work.
 
+use super::failure::Failure;
 use super::prompt::Prompt;
 use super::quotes::MeteredQuotes;
-use crate::error_chain::chain;
 use crate::inference::{self, Answer, Attempts, BackendHealth, ChatRequest, Cover, InferenceError, Target};
+use crate::mounts::Called;
 use crate::quotes::evaluation::{Judgement, UNREADABLE};
 use crate::quotes::{Evaluated, Quotes, UnpaidRun, quote_at};
 use crate::settings::WhenClientLeaves;
@@ -74,6 +75,8 @@ pub struct Delivered {
     pub text: Arc<str>,
     /// The embeddings, if that was asked for.
     pub vectors: Option<Arc<Vectors>>,
+    /// The answer of the service behind a mounted route, if that was called.
+    pub called: Option<Arc<Called>>,
     /// The tokens of the work, without the evaluation.
     pub usage: Usage,
     /// Whether the tokens were counted here, because the backend reported none.
@@ -110,15 +113,6 @@ pub(crate) struct Worked {
     is_abandoned: bool,
 }
 
-/// Why a request has no answer.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// The backend, or its answer.
-    Backend(InferenceError),
-    /// The answer has no text.
-    Empty,
-}
-
 /// A target that has not answered.
 struct Unanswered {
     failure: Failure,
@@ -137,6 +131,9 @@ impl MeteredRequest<'_> {
     pub(crate) async fn run(&self, quotes: &Arc<Quotes>) -> Result<Worked, Failure> {
         if let Some(task) = self.prompt.as_embeddings() {
             return self.embed(quotes, task).await;
+        }
+        if let Some((call, price)) = self.prompt.as_call().zip(self.quotes.call) {
+            return self.call(quotes, call, price).await;
         }
         let mut runs = Vec::new();
         let mut cost = Msats::ZERO;
@@ -241,7 +238,7 @@ impl MeteredRequest<'_> {
                     let is_over = self.client.gone.is_cancelled() || Instant::now() >= until;
                     attempts.failed(failure, is_begun || is_over).map_err(Failure::Backend)?;
                 }
-                Err(Unanswered { failure: Failure::Empty, .. }) => return Err(Failure::Empty),
+                Err(Unanswered { failure, .. }) => return Err(failure),
                 Ok(answered) => return Ok(answered),
             }
         }
@@ -288,6 +285,7 @@ impl MeteredRequest<'_> {
                     reply: Arc::new(reply),
                     text: text.into(),
                     vectors: None,
+                    called: None,
                     usage,
                     estimated: true,
                     finish: FinishReason::Interrupted,
@@ -320,8 +318,8 @@ impl MeteredRequest<'_> {
         let price = quote.price_or_max(&usage);
         let lost = quote.price_or_max(&generated).msats.saturating_sub(price.msats);
         let backend = target.told();
-        let (usd, vectors) = (price.usd, None);
-        Ok((Delivered { reply, text, vectors, usage, estimated, finish, usd, backend }, run, lost))
+        let (usd, vectors, called) = (price.usd, None, None);
+        Ok((Delivered { reply, text, vectors, called, usage, estimated, finish, usd, backend }, run, lost))
     }
 }
 
@@ -387,32 +385,7 @@ impl Delivered {
         let reply = Arc::new(Reply { parts: Vec::new(), finish: Finish::Other });
         let (text, finish) = ("".into(), FinishReason::Interrupted);
         let (usage, usd) = (Usage::ZERO, UsdMicros::ZERO);
-        Self { reply, text, vectors: None, usage, estimated: false, finish, usd, backend: None }
-    }
-}
-
-impl Failure {
-    /// The message for the customer.
-    pub(crate) fn message(&self) -> String {
-        let why = match self {
-            Self::Backend(InferenceError::Refused(_)) => "The AI backend refused the request.",
-            Self::Backend(_) => "The work could not be done.",
-            Self::Empty => "The model gave no answer.",
-        };
-        format!("{why} Nothing was charged.")
-    }
-
-    /// The cause, for the operator's log.
-    pub(crate) fn cause(&self) -> String {
-        match self {
-            Self::Backend(failure) => chain(failure),
-            Self::Empty => "the answer is empty".to_owned(),
-        }
-    }
-
-    /// Whether the request itself is to blame.
-    pub(crate) const fn is_refusal(&self) -> bool {
-        matches!(self, Self::Backend(InferenceError::Refused(_)))
+        Self { reply, text, vectors: None, called: None, usage, estimated: false, finish, usd, backend: None }
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct UnpaidRun {
     request: ChatRequest,
     /// The tokens of the texts that are embedded, as counted; `None` for a chat.
     embedded: Option<Usage>,
+    /// The price of the call of a mounted route, if that is the run.
+    call: Option<Msats>,
     meter: Arc<Meter>,
     concerns: Uuid,
     occasion: String,
@@ -42,7 +44,7 @@ impl UnpaidRun {
         occasion: String,
     ) -> Self {
         let (quotes, quote, meter) = (Arc::clone(quotes), quote.clone(), Arc::default());
-        Self { quotes, quote, request, embedded: None, meter, concerns, occasion, open: true }
+        Self { quotes, quote, request, embedded: None, call: None, meter, concerns, occasion, open: true }
     }
 
     /// Begins a run that embeds texts, which count for `counted`.
@@ -57,6 +59,13 @@ impl UnpaidRun {
         let nothing = ChatRequest { model, chat, max_output_tokens: 0, deterministic: false };
         let mut run = Self::new(quotes, quote, nothing, concerns, occasion);
         run.embedded = Some(counted);
+        run
+    }
+
+    /// Begins the call of a mounted route, for the price of `quote`.
+    pub(crate) fn of_call(quotes: &Arc<Quotes>, quote: &Quote, concerns: Uuid) -> Self {
+        let mut run = Self::of_embeddings(quotes, quote, Usage::ZERO, concerns, "call".to_owned());
+        run.call = Some(quote.max.msats);
         run
     }
 
@@ -80,7 +89,7 @@ impl UnpaidRun {
 
     /// It has answered, and nobody pays for the answer.
     pub(crate) async fn unpaid(mut self, usage: &Usage) {
-        self.quotes.book_uncollected(&self.quote, usage, self.concerns, &self.occasion).await;
+        self.book(usage).await;
         // Only now: if this was cut short, it is booked when the run is dropped, under the same key.
         self.open = false;
     }
@@ -88,9 +97,14 @@ impl UnpaidRun {
     /// It has failed.
     pub(crate) async fn failed(mut self, failure: &InferenceError) {
         if let Some(usage) = self.lost(Some(failure)) {
-            self.quotes.book_uncollected(&self.quote, &usage, self.concerns, &self.occasion).await;
+            self.book(&usage).await;
         }
         self.open = false;
+    }
+
+    async fn book(&self, usage: &Usage) {
+        let Self { quotes, quote, call, concerns, occasion, .. } = self;
+        quotes.book_run(quote, *call, usage, *concerns, occasion).await;
     }
 
     fn lost(&self, failure: Option<&InferenceError>) -> Option<Usage> {
@@ -109,9 +123,9 @@ impl Drop for UnpaidRun {
         let (Some(usage), Ok(runtime)) = (self.lost(None), tokio::runtime::Handle::try_current()) else {
             return;
         };
-        let (quotes, quote) = (Arc::clone(&self.quotes), self.quote.clone());
+        let (quotes, quote, call) = (Arc::clone(&self.quotes), self.quote.clone(), self.call);
         let (concerns, occasion) = (self.concerns, std::mem::take(&mut self.occasion));
-        runtime.spawn(async move { quotes.book_uncollected(&quote, &usage, concerns, &occasion).await });
+        runtime.spawn(async move { quotes.book_run(&quote, call, &usage, concerns, &occasion).await });
     }
 }
 
@@ -127,6 +141,21 @@ impl Quotes {
     ) {
         let Ok(price) = quote.price(usage) else { return };
         self.book(price.msats, concerns, format!("uncollected:{concerns}:{occasion}")).await;
+    }
+
+    /// Books a run that nobody pays for: the price of a call, or of what a model has used.
+    async fn book_run(
+        &self,
+        quote: &Quote,
+        call: Option<Msats>,
+        usage: &Usage,
+        concerns: Uuid,
+        occasion: &str,
+    ) {
+        match call {
+            Some(price) => self.book(price, concerns, format!("uncollected:{concerns}:{occasion}")).await,
+            None => self.book_uncollected(quote, usage, concerns, occasion).await,
+        }
     }
 
     /// Books an amount that a request has cost beyond what its customer got.

@@ -31,6 +31,7 @@ mod offers;
 mod owner;
 mod payment;
 mod proofs;
+mod quoted_work;
 mod redeem;
 mod redeem_waiters;
 mod replenishing;

@@ -1,5 +1,6 @@
 //! Offering to do one request for one payment.
 
+use super::quoted_work::{QuotedWork, quote_call};
 use super::request_offers::{Offer, OfferedRequest, RequestOffers};
 use super::service::Sessions;
 use crate::admission::{Origin, Share};
@@ -7,6 +8,7 @@ use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::identities::RequestSignature;
 use crate::metered::Prompt;
+use crate::mounts::UpstreamError;
 use crate::purchases::{Buyer, Purchased};
 use crate::quotes::Quotes;
 use crate::records::StoredResponse;
@@ -94,13 +96,23 @@ impl Sessions {
     /// What a request is done at, and the most that it can cost, rounded up to whole sats.
     async fn price_request(&self, new: &NewPaidRequest) -> Result<(RequestTerms, Sats), EngineError> {
         let NewPaidRequest { prompt, model, max_output_tokens, .. } = new;
+        if let Some(call) = prompt.as_call() {
+            if !call.mount.upstream.is_reachable().await {
+                return Err(EngineError::UpstreamFailed(UpstreamError::Unreachable(None).to_string()));
+            }
+            let (prices, call) = (self.quotes.terms().await?, call.mount.price);
+            let QuotedWork { model, quotes, .. } = quote_call(None, prompt, call, &prices)?;
+            let price = quotes.limit()?.to_sats_rounding_up()?;
+            return Ok((RequestTerms { model, output_tokens: 0, prices, call: Some(call) }, price));
+        }
         let most = Quotes::output_limit(self.quotes.work_model(model.as_deref())?);
         let wanted = max_output_tokens.unwrap_or(self.core.settings.paid_request_output_tokens.min(most));
         let prices = self.quotes.terms().await?;
-        let (model, quotes) = self.quotes_of(None, prompt, model.as_deref(), Some(wanted), &prices)?;
+        let QuotedWork { model, quotes, .. } =
+            self.quotes_of(None, prompt, model.as_deref(), Some(wanted), &prices)?;
         let output_tokens = quotes.work.tokens.max_output;
         let price = quotes.limit_of(output_tokens)?.to_sats_rounding_up()?;
-        Ok((RequestTerms { model: model.name.clone(), output_tokens, prices }, price))
+        Ok((RequestTerms { model, output_tokens, prices, call: None }, price))
     }
 
     /// Whether an offer can still be paid in peace, and nobody has paid it.

@@ -2,7 +2,9 @@
 
 use super::payment::{TRIES_MAX, is_awaited};
 use super::proofs::PaidRequest;
+use super::quoted_work::{QuotedWork, quote_call};
 use super::request::Running;
+use super::request_abandon::is_abandoned;
 use super::request_begin::{SessionRequestBegin, SessionRequestBegun};
 use super::request_finish::RenderRequest;
 use super::service::Sessions;
@@ -98,7 +100,7 @@ impl Sessions {
                     let begin = async {
                         // Nobody else waits for a slot while this one waits for its payment.
                         let session = self.arrived(paid).await?;
-                        let slot = self.slots.take().await?;
+                        let slot = self.slots.take_for(&work.prompt).await?;
                         Ok::<_, NotBegun>((slot, self.begin_paid(session, paid, &work, &key).await?))
                     };
                     match begin.await {
@@ -121,7 +123,7 @@ impl Sessions {
                     }
                 }
                 NotBegun::Failed(EngineError::PaidRequest(
-                    ended @ (PaidRequestError::Used | PaidRequestError::Returned),
+                    ended @ (PaidRequestError::Used | PaidRequestError::Returned | PaidRequestError::Lost),
                 )) => {
                     // Its answer may have been stored a moment ago.
                     return match self.idempotency.stored(&key).await? {
@@ -154,14 +156,19 @@ impl Sessions {
         let (models, model) = (paid.models.as_ref(), Some(terms.model.as_str()));
         // The output of embeddings has no limit.
         let output = Some(terms.output_tokens).filter(|tokens| *tokens > 0);
-        let (model, quotes) = self.quotes_of(models, &work.prompt, model, output, &terms.prices)?;
+        let quoted = match (terms.call, work.prompt.as_call()) {
+            (Some(price), Some(_)) => quote_call(models, &work.prompt, price, &terms.prices)?,
+            (None, None) => self.quotes_of(models, &work.prompt, model, output, &terms.prices)?,
+            _ => return Err(PaidRequestError::AnotherRequest.into()),
+        };
+        let QuotedWork { model, tokenizer, quotes, .. } = quoted;
         let price = session.deposit.to_msats();
         let covered = covered(&quotes, price)?;
         let (id, now) = (RequestId(work.id.unwrap_or_else(|| self.core.new_id())), self.core.now());
         let request = SessionRequest {
             id,
             session: session.id,
-            model: model.name.clone(),
+            model: model.clone(),
             limit: price,
             keys: Vec::new(),
             state: RequestState::Running,
@@ -175,6 +182,7 @@ impl Sessions {
             lease: self.core.settings.lease,
             idempotency: Some(key.clone()),
             digest: Some(work.digest),
+            once: quotes.call.is_some(),
         };
         let session = match self.core.committer.commit(begin).await {
             Ok(SessionRequestBegun::New { session, .. }) => session,
@@ -183,9 +191,9 @@ impl Sessions {
             }
             Err(refused) => return Err(refusal(refused, &session)),
         };
-        info!(session_id = %session.id, session_request_id = %id, model = model.name, held_msats = price.get(), "paid request begun");
+        info!(session_id = %session.id, session_request_id = %id, model, held_msats = price.get(), "paid request begun");
         work.client.begun.cancel();
-        let cover = quotes.cover(covered, None, model.tokenizer);
+        let cover = quotes.cover(covered, None, tokenizer);
         Ok(BegunPaid::Running(Box::new(Running {
             request: SessionRequest { keys: paid.keys.iter().map(|key| key.id).collect(), ..request },
             keys: paid.keys.clone(),
@@ -243,8 +251,13 @@ impl Sessions {
             return Ok(PaidRequestError::Expired);
         }
         let request = self.request_of_payment(session.id).await?;
-        let is_answered = request.is_some_and(|request| request.cost().is_some());
-        Ok(if is_answered { PaidRequestError::Used } else { PaidRequestError::Returned })
+        let is_call = session.kind.one_request().is_some_and(|one| one.terms.call.is_some());
+        Ok(match request {
+            Some(request) if request.cost().is_some() => PaidRequestError::Used,
+            // Its server is gone.
+            Some(request) if is_call && is_abandoned(&request) => PaidRequestError::Lost,
+            _ => PaidRequestError::Returned,
+        })
     }
 }
 
@@ -267,6 +280,8 @@ fn refusal(refused: CommitError, session: &Session) -> NotBegun {
     let price = session.deposit.to_msats();
     match refused {
         CommitError::Refused(Refusal::RequestInProgress) => NotBegun::Runs,
+        // Its hold is swept soon, and then it is known that it has ended.
+        CommitError::Refused(Refusal::CallLost) => PaidRequestError::Lost.into(),
         // It has ended a moment ago: that is read anew.
         CommitError::Refused(Refusal::Session(SessionError::NotActive(_))) => NotBegun::Runs,
         CommitError::Refused(

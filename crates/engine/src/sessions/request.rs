@@ -2,6 +2,7 @@
 
 use super::deposits::Replenish;
 use super::keys::SessionAccess;
+use super::quoted_work::QuotedWork;
 use super::request_begin::{SessionRequestBegin, SessionRequestBegun};
 use super::request_finish::{FinishedRequest, RenderRequest, RequestOutcome, SessionRequestFinish};
 use super::service::Sessions;
@@ -14,14 +15,12 @@ use crate::idempotency::{Attached, KeyedResponse};
 use crate::inference::{Cover, OUTPUT_STEP};
 use crate::metered::{Client, Delivered, Done, Failure, MeteredQuotes, MeteredRequest, Prompt, Worked};
 use crate::records::{IdempotencyId, IdempotencyRequest, KeyOrigin};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tithe_ledger::LedgerError;
 use tithe_money::Msats;
 use tithe_paywall::{LimitReached, UsageError};
-use tithe_pricing::{Model, Terms};
 use tithe_sessions::{
     PresentedKey, RequestId, RequestResult, RequestState, Session, SessionError, SessionId, SessionRequest,
     StateName,
@@ -98,7 +97,7 @@ impl Sessions {
             Attached::Begin(idempotency) => idempotency,
             Attached::Answered(response) => return Ok(KeyedResponse::replay(response)),
         };
-        let _slot = self.slots.take().await?;
+        let _slot = self.slots.take_for(&new.prompt).await?;
         let is_derived = idempotency.as_ref().is_some_and(|request| request.origin != KeyOrigin::Client);
         let running = match self.begin(new, idempotency).await? {
             Begun::Running(running) => running,
@@ -152,11 +151,13 @@ impl Sessions {
         let NewWork { id, access, prompt, model, max_output_tokens, client, replenish } = new;
         let terms = self.quotes.terms().await?;
         let models = access.models.as_ref();
-        let (model, quotes) = self.quotes_of(models, &prompt, model.as_deref(), max_output_tokens, &terms)?;
+        let QuotedWork { model, tokenizer, is_countable, quotes } =
+            self.quotes_of(models, &prompt, model.as_deref(), max_output_tokens, &terms)?;
+        let once = prompt.as_call().is_some();
         // Clients of the AI API say the most that they can use, not what they want.
         let fixed_output = max_output_tokens.filter(|_| prompt.as_text().is_some());
         // What cannot be counted while it is generated cannot be shared with other requests, either.
-        let grows = fixed_output.is_none() && model.is_output_countable();
+        let grows = fixed_output.is_none() && is_countable;
         let most = quotes.work.tokens.max_output;
         let mut output = if grows { most.min(OUTPUT_STEP) } else { most };
         let (id, now) = (RequestId(id.unwrap_or_else(|| self.core.new_id())), self.core.now());
@@ -166,7 +167,7 @@ impl Sessions {
             let request = SessionRequest {
                 id,
                 session: access.session,
-                model: model.name.clone(),
+                model: model.clone(),
                 limit,
                 keys: Vec::new(),
                 state: RequestState::Running,
@@ -180,13 +181,14 @@ impl Sessions {
                 lease: self.core.settings.lease,
                 idempotency: idempotency.clone(),
                 digest: None,
+                once,
             };
             match self.core.committer.commit(begin).await {
                 Ok(SessionRequestBegun::New { session, left }) => {
                     info!(
                         session_id = %session.id,
                         session_request_id = %id,
-                        model = model.name,
+                        model,
                         held_msats = limit.get(),
                         "request begun"
                     );
@@ -196,7 +198,7 @@ impl Sessions {
                     let request = SessionRequest { keys, ..request };
                     // With top-ups, the answer may become as long as it was quoted.
                     let left = if replenish.is_some() { Msats::MAX } else { left };
-                    let cover = quotes.cover(limit, grows.then_some(left), model.tokenizer);
+                    let cover = quotes.cover(limit, grows.then_some(left), tokenizer);
                     let (cover, keys, held) = (Arc::new(cover), access.keys, AtomicU64::new(limit.get()));
                     let running = Running {
                         request,
@@ -252,34 +254,6 @@ impl Sessions {
         Err(refused)
     }
 
-    /// The model that a request runs on, and what it costs, if it can be sold and is among the `models` that the caller's macaroon allows.
-    pub(super) fn quotes_of(
-        &self,
-        models: Option<&BTreeSet<String>>,
-        prompt: &Prompt,
-        model: Option<&str>,
-        max_output_tokens: Option<u64>,
-        terms: &Terms,
-    ) -> Result<(&Model, MeteredQuotes), EngineError> {
-        if let Some(text) = prompt.as_text() {
-            self.quotes.check_text(text)?;
-        }
-        let model = self.quotes.work_model(model)?;
-        if models.is_some_and(|models| !models.contains(&model.name)) {
-            return Err(EngineError::KeyModel { model: model.name.clone() });
-        }
-        let _understood = self.quotes.targets(&model.name, prompt.as_chat())?;
-        let evaluated = prompt.as_text().filter(|_| self.core.settings.session_evaluation);
-        if evaluated.is_some() {
-            self.quotes.check_backend(&model.name)?;
-        } else {
-            self.quotes.check_work_backend(&model.name)?;
-        }
-        let evaluation = evaluated.map(|text| self.quotes.evaluation(text, terms)).transpose()?;
-        let work = self.quotes.metered(model, prompt, max_output_tokens, terms)?;
-        Ok((model, MeteredQuotes { evaluation, work }))
-    }
-
     /// Whether a session that was refused for its state is active after all: if its deposit was not paid as far as was known, the wallet is
     /// asked, because the customer may have paid a moment ago.
     async fn check_paid(&self, id: SessionId, refused: SessionError) -> Result<(), EngineError> {
@@ -291,7 +265,11 @@ impl Sessions {
 
     /// Evaluates the request and does the work.
     async fn work(&self, running: &Running) -> Result<Worked, Failure> {
-        let targets = self.quotes.targets(&running.quotes.work.model, running.prompt.as_chat());
+        // A call has no targets.
+        let targets = match running.prompt.as_call() {
+            Some(_) => Ok(Vec::new()),
+            None => self.quotes.targets(&running.quotes.work.model, running.prompt.as_chat()),
+        };
         let request = MeteredRequest {
             id: running.request.id.0,
             prompt: &running.prompt,
@@ -319,7 +297,12 @@ impl Sessions {
             Ok(worked) => outcome(worked),
             Err(failure) => {
                 warn!(error = failure.cause(), "the request failed");
-                RequestOutcome::Failed { message: failure.message() }
+                let message = failure.message();
+                if failure.is_lost() {
+                    RequestOutcome::Lost { message }
+                } else {
+                    RequestOutcome::Failed { message }
+                }
             }
         };
         if let Ok(worked) = &worked {
@@ -335,6 +318,7 @@ impl Sessions {
             btc_price: running.quotes.work.terms.btc.price,
             outcome,
             finish,
+            once: prompt.as_call().is_some(),
         };
         let committed = loop {
             match self.core.committer.commit(command.clone()).await {
@@ -374,7 +358,7 @@ impl Sessions {
             }
             (Ok(finished), Err(failure)) => {
                 info!(state = %finished.request.state_name(), "request finished");
-                Err(if failure.is_refusal() { EngineError::WorkRefused } else { EngineError::WorkFailed })
+                Err(failure.error())
             }
             (Err(failure), worked) => {
                 if let Ok(worked) = worked {

@@ -4,10 +4,15 @@ use super::steps::account_of;
 use crate::books::{Books, Command, Refusal, RowKeys};
 use tithe_ledger::HoldId;
 use tithe_paywall::KeyId;
-use tithe_sessions::{RequestId, RequestState, SessionId};
+use tithe_sessions::{RequestId, RequestState, SessionId, SessionRequest};
 
 /// The message for a customer whose request was abandoned.
 const ABANDONED: &str = "The work was interrupted. Nothing was charged.";
+
+/// Whether a request was ended because its server was gone.
+pub(super) fn is_abandoned(request: &SessionRequest) -> bool {
+    matches!(&request.state, RequestState::Failed { message } if message == ABANDONED)
+}
 
 /// Ends a request of a session whose hold's lease has run out: its server is gone, and nothing is charged.
 #[derive(Debug, Clone)]
@@ -42,7 +47,12 @@ impl Command for SessionRequestAbandon {
             books.session_keys_end(&failed, None, false)?;
             books.rows.session_requests.put(failed)?;
         }
-        let session = books.session(self.session)?;
+        let mut session = books.session(self.session)?;
+        // The call of a mounted route may have been made: it is not made again, and the payment is returned.
+        let is_call = session.kind.one_request().is_some_and(|one| one.terms.call.is_some());
+        if is_call && session.end().is_none() {
+            session = session.closed(books.now())?;
+        }
         if session.end().is_some() {
             books.session_refund(&session, &format!("request:{}", self.request))?;
         }

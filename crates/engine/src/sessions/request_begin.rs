@@ -25,6 +25,8 @@ pub struct SessionRequestBegin {
     pub idempotency: Option<IdempotencyRequest>,
     /// The digest of the request, if the session pays for one request; `None` if it is prepaid.
     pub digest: Option<RequestDigest>,
+    /// Whether the work is a call that must not be made again if an earlier try was abandoned.
+    pub once: bool,
 }
 
 /// How [`SessionRequestBegin`] ended.
@@ -61,6 +63,7 @@ impl Command for SessionRequestBegin {
             match books.key_begin(keyed, Some(request.id.0), None)? {
                 // What an abandoned request holds is released by its lease. Should it go on after all, it finds the key taken, and
                 // fails without being charged.
+                KeyBegun::Resumed { subject: Some(_) } if self.once => return Err(Refusal::CallLost),
                 KeyBegun::New | KeyBegun::Resumed { .. } => {}
                 KeyBegun::Replayed(response) => return Ok(SessionRequestBegun::Replayed(response)),
             }

@@ -52,6 +52,12 @@ pub enum RequestOutcome {
         /// The reason, in words that customers may see.
         message: String,
     },
+    /// The work may have been done, and there is no answer: nothing is charged, and it is not done again. The response says so, and is
+    /// stored; a session that pays for one request is closed.
+    Lost {
+        /// The reason, in words that customers may see.
+        message: String,
+    },
 }
 
 /// A request of a session that has ended, and what the session has left.
@@ -97,6 +103,8 @@ pub struct SessionRequestFinish {
     pub outcome: RequestOutcome,
     /// The idempotency key of the request, and what renders the response to store for it.
     pub finish: Option<(IdempotencyId, Arc<dyn RenderRequest>)>,
+    /// Whether the work is a call that must not be made again if a try of it was abandoned.
+    pub once: bool,
 }
 
 impl SessionRequestFinish {
@@ -109,23 +117,29 @@ impl SessionRequestFinish {
             RequestOutcome::Completed { cost, .. }
             | RequestOutcome::Rejected { cost, .. }
             | RequestOutcome::Unreadable { cost, .. } => Some(cost),
-            RequestOutcome::Failed { .. } => None,
+            RequestOutcome::Failed { .. } | RequestOutcome::Lost { .. } => None,
         }
     }
 
     /// What the pool may pay: of work that was done, and never of a rejected request.
-    const fn absorb(&self) -> Absorb {
+    fn absorb(&self) -> Absorb {
         match (self.identity, &self.outcome) {
-            (Some(_), RequestOutcome::Completed { cost, .. }) => Absorb::UpTo(*cost),
+            (Some(_), RequestOutcome::Completed { cost, .. }) if self.is_work() => Absorb::UpTo(*cost),
             _ => Absorb::Nothing,
         }
+    }
+
+    /// Whether work was finished. A refusal of the service behind a mounted route is an answer, and no work.
+    fn is_work(&self) -> bool {
+        let RequestOutcome::Completed { answer, .. } = &self.outcome else { return false };
+        answer.called.as_ref().is_none_or(|called| !called.is_refusal())
     }
 
     fn settle(&self, books: &mut Books<'_>, cost: Msats, limit: Msats) -> Result<RequestEnded, Refusal> {
         let shares = books.settle(&FinishedWork {
             id: self.request.0,
             // Only finished work earns trust.
-            identity: self.identity.filter(|_| matches!(self.outcome, RequestOutcome::Completed { .. })),
+            identity: self.identity.filter(|_| self.is_work()),
             cost,
             limit,
             absorb: self.absorb(),
@@ -184,7 +198,10 @@ impl Command for SessionRequestFinish {
             }
             _ => {
                 books.session_hold_release(&request)?;
-                let RequestOutcome::Failed { message } = &self.outcome else { return Err(lost()) };
+                let (RequestOutcome::Failed { message } | RequestOutcome::Lost { message }) = &self.outcome
+                else {
+                    return Err(lost());
+                };
                 RequestState::Failed { message: message.clone() }
             }
         };
@@ -194,7 +211,8 @@ impl Command for SessionRequestFinish {
         books.session_keys_end(&request, request.cost().map(|ended| ended.charged), warns)?;
         books.rows.session_requests.put(request.clone())?;
         // The answer is what the payment was for.
-        let is_bought = session.kind.one_request().is_some() && request.cost().is_some();
+        let is_lost = matches!(self.outcome, RequestOutcome::Lost { .. }) && !taken;
+        let is_bought = session.kind.one_request().is_some() && (request.cost().is_some() || is_lost);
         if is_bought && session.end().is_none() {
             session = session.closed(now)?;
         }
@@ -215,9 +233,10 @@ impl Command for SessionRequestFinish {
         let finished = FinishedRequest { request, answer, balance, held, end, tier };
         if let Some((key, render)) = self.finish.as_ref().filter(|_| !taken) {
             match self.outcome {
-                RequestOutcome::Failed { .. } => books.key_release(key)?,
-                _ => books.key_finish(key, &render.render(&finished))?,
-            };
+                RequestOutcome::Failed { .. } if self.once => books.key_free(key)?,
+                RequestOutcome::Failed { .. } => drop(books.key_release(key)?),
+                _ => drop(books.key_finish(key, &render.render(&finished))?),
+            }
         }
         Ok(Box::new(finished))
     }

@@ -12,7 +12,7 @@ use crate::core::Core;
 use crate::idempotency::Idempotency;
 use crate::identities::Identities;
 use crate::inference::BackendHealth;
-use crate::metered::RequestSlots;
+use crate::metered::WorkSlots;
 use crate::payments::Payments;
 use crate::payouts::Payouts;
 use crate::purchases::Purchases;
@@ -37,7 +37,7 @@ pub struct Sessions {
     pub(super) challenges: Vec<ChallengeKey>,
     pub(super) webhook_secrets: WebhookSecrets,
     pub(super) undelivered: Undelivered,
-    pub(super) slots: RequestSlots,
+    pub(super) slots: WorkSlots,
     pub(super) offers: Offers,
     pub(super) request_offers: RequestOffers<OfferedRequest>,
     pub(super) deposit_offers: RequestOffers<OfferedDeposit>,
@@ -62,7 +62,7 @@ impl Sessions {
             admission,
         } = services;
         let challenges = macaroons.challenge_keys();
-        let slots = RequestSlots::new(core.settings.session_requests);
+        let slots = WorkSlots::new(core.settings.session_requests);
         Self {
             core,
             idempotency,

@@ -1,19 +1,17 @@
 //! Answers in the words of one API.
 
 use super::answered::Answered;
-use crate::answer_headers::{X_TITHE_BACKEND, X_TITHE_BALANCE_MSATS, X_TITHE_COST_MSATS};
+use crate::answer_headers::{X_GENERATION_ID, X_TITHE_BACKEND, X_TITHE_BALANCE_MSATS, X_TITHE_COST_MSATS};
 use crate::answering::{AnswerFormat, event_stream};
 use crate::idempotency;
 use crate::problem::Problem;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use tithe_chat::Delta;
 use tithe_engine::EngineError;
 use tithe_engine::idempotency::KeyedResponse;
 use tithe_money::Msats;
 use uuid::Uuid;
-
-static X_GENERATION_ID: HeaderName = HeaderName::from_static("x-generation-id");
 
 /// What is known of an answer before it begins.
 #[derive(Debug, Clone)]

@@ -393,7 +393,9 @@ impl From<EngineError> for Problem {
                     .with_extension("pendingTopup", pending.unwrap_or_default());
             }
             EngineError::Payout(refused) => return payout(refused, &failure),
-            EngineError::WorkFailed => Code::WorkFailed,
+            EngineError::WorkFailed | EngineError::UpstreamFailed(_) | EngineError::CallLost => {
+                Code::WorkFailed
+            }
             EngineError::WorkRefused => Code::RequestRefused,
             EngineError::NotFound { .. } | EngineError::TestPayment(TestPaymentError::Unknown(_)) => {
                 Code::NotFound

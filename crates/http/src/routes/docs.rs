@@ -1,5 +1,6 @@
 //! The API's document, and its rendering.
 
+use crate::discovery;
 use crate::openapi;
 use crate::problem::{Code, Problem};
 use actix_web::body::MessageBody;
@@ -8,20 +9,36 @@ use actix_web::http::header::{
     ACCEPT_ENCODING, AcceptEncoding, CACHE_CONTROL, CONTENT_ENCODING, ETAG, Encoding, Header, IF_NONE_MATCH,
 };
 use actix_web::middleware::{Compress, Next, from_fn};
-use actix_web::web::{self, Path, ServiceConfig};
+use actix_web::web::{self, Data, Path, ServiceConfig};
 use actix_web::{Error, HttpRequest, HttpResponse, Resource, guard};
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, LazyLock};
+use tithe_engine::mounts::Mount;
 use utoipa_swagger_ui::Config;
 
 /// For how long a page need not be requested again, and that it must be looked at again then.
 const CACHED: &str = "public, max-age=300, must-revalidate";
 
-static DOCUMENT: LazyLock<(Vec<u8>, String)> = LazyLock::new(|| tagged(openapi::served_json()));
+/// The documents that a server has of itself.
+pub(crate) struct Documents {
+    whole: (Vec<u8>, String),
+    /// The payable operations alone, for registries that read no more than 64 KB (draft-payment-discovery-00, appendix "Registries").
+    payable: (Vec<u8>, String),
+}
 
-/// The document of the payable operations alone, for registries that read no more than 64 KB (draft-payment-discovery-00, appendix
-/// "Registries").
-static PAYABLE: LazyLock<(Vec<u8>, String)> = LazyLock::new(|| tagged(openapi::payable_json()));
+impl Documents {
+    /// The documents of a server with these mounted routes.
+    pub(crate) fn new(mounts: &[Arc<Mount>]) -> Self {
+        let (mut payable, mut whole) = (openapi::payable(), openapi::served_json());
+        if !mounts.is_empty() {
+            discovery::announce(&mut payable, mounts);
+            let mut document = serde_json::from_str(&whole).unwrap_or_default();
+            discovery::announce(&mut document, mounts);
+            whole = document.to_string();
+        }
+        Self { whole: tagged(whole), payable: tagged(payable.to_string()) }
+    }
+}
 
 static PAGES: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(Config::from("/openapi.json")));
 
@@ -73,13 +90,13 @@ fn reading() -> actix_web::Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
-async fn document(request: HttpRequest) -> HttpResponse {
-    let (text, tag) = &*DOCUMENT;
+async fn document(request: HttpRequest, documents: Data<Documents>) -> HttpResponse {
+    let (text, tag) = &documents.whole;
     cached(&request, tag, "application/json", text.clone())
 }
 
-async fn payable(request: HttpRequest) -> HttpResponse {
-    let (text, tag) = &*PAYABLE;
+async fn payable(request: HttpRequest, documents: Data<Documents>) -> HttpResponse {
+    let (text, tag) = &documents.payable;
     cached(&request, tag, "application/json", text.clone())
 }
 

@@ -21,7 +21,7 @@ use tithe_sessions::RequestState;
 pub(super) struct PlainAnswer;
 
 /// Whether the client prefers events.
-pub(super) fn wants_stream(request: &HttpRequest) -> bool {
+pub(crate) fn wants_stream(request: &HttpRequest) -> bool {
     let accepted = request.headers().get_all(ACCEPT).filter_map(|value| value.to_str().ok());
     accepted.flat_map(|line| line.split(',')).any(|kind| {
         let kind = kind.split(';').next().unwrap_or_default().trim();

@@ -15,14 +15,14 @@ use tithe_engine::committer::{CommitError, Committer};
 use tithe_engine::payments::InvoiceExpire;
 use tithe_engine::records::{IdempotencyId, IdempotencyRequest, KeyOrigin, StoredResponse};
 use tithe_engine::sessions::{
-    FinishedRequest, RenderRequest, SessionClose, SessionExpire, SessionRequestAbandon, SessionRequestBegin,
-    SessionRequestBegun, SessionRequestFinish,
+    FinishedRequest, RenderRequest, RequestOutcome, SessionClose, SessionExpire, SessionRequestAbandon,
+    SessionRequestBegin, SessionRequestBegun, SessionRequestFinish,
 };
 use tithe_ledger::LedgerError;
 use tithe_lightning::Purpose;
-use tithe_money::{BasisPoints, BtcPrice, Msats, UsdMicros};
+use tithe_money::{BasisPoints, BtcPrice, Msats, Sats, UsdMicros};
 use tithe_paywall::RequestDigest;
-use tithe_pricing::{BtcQuote, Terms};
+use tithe_pricing::{BtcQuote, CallPrice, Terms};
 use tithe_sessions::{
     OneRequest, RequestTerms, Session, SessionError, SessionKind, SessionKindName, StateName,
 };
@@ -42,7 +42,8 @@ fn one_request(n: u128) -> Session {
     let btc = BtcQuote { price: BtcPrice::parse("123456.78").unwrap(), as_of: START };
     let margin = BasisPoints::from_percent(40).unwrap();
     let prices = Terms { margin, fixed_cost: UsdMicros::new(7).unwrap(), btc };
-    let terms = RequestTerms { model: "sim-large \u{2603}".to_owned(), output_tokens: 4_096, prices };
+    let terms =
+        RequestTerms { model: "sim-large \u{2603}".to_owned(), output_tokens: 4_096, prices, call: None };
     let kind = SessionKind::OneRequest(Box::new(OneRequest { digest: digest(1), terms }));
     Session { kind, ..new_session(n, None, START) }
 }
@@ -196,6 +197,73 @@ pub async fn a_dead_server_leaves_a_payment_for_one_request_whole(store: FreshSt
     assert_sound(&store).await;
 }
 
+/// An offer of a call, for which its price was paid.
+async fn paid_call(committer: &Committer, n: u128) {
+    let mut offered = one_request(n);
+    if let SessionKind::OneRequest(one) = &mut offered.kind {
+        one.terms.call = Some(CallPrice::Fixed(Sats::new(500).unwrap()));
+    }
+    committer.commit(create(offered)).await.unwrap();
+    committer.commit(issue(n, 0, PRICE, START)).await.unwrap();
+    committer.commit(pay(n, 0, PRICE, START)).await.unwrap();
+}
+
+/// A call of a mounted route: what was certainly not done can be begun again; an answer that is lost, or a server that dies, ends the payment.
+pub async fn a_call_that_may_have_been_made_ends_its_payment_and_is_not_made_again(store: FreshStore) {
+    let (committer, later) = (committer_at(&store, START), committer_at(&store, at(31)));
+    let call = |session, n| SessionRequestBegin {
+        once: true,
+        idempotency: Some(keyed_of(session)),
+        ..begin_one(session, n, 1)
+    };
+    let ends = |session: u128, n, outcome| {
+        let render: Arc<dyn RenderRequest> = Arc::new(Plain);
+        let finish_key = Some((keyed_of(session).id, render));
+        SessionRequestFinish { once: true, finish: finish_key, ..finish(session, n, outcome, &[]) }
+    };
+    let lost = || RequestOutcome::Lost { message: "lost".to_owned() };
+    // Certainly not done, and then without an answer.
+    paid_call(&committer, 1).await;
+    committer.commit(call(1, 1)).await.unwrap();
+    committer.commit(ends(1, 1, failed())).await.unwrap();
+    assert_eq!(stored(&store, 1).await.stored_state_name(), StateName::Active);
+    committer.commit(call(1, 2)).await.unwrap();
+    committer.commit(ends(1, 2, lost())).await.unwrap();
+    assert_eq!(end(&store, 1).await, (500, 0));
+    let replayed = committer.commit(call(1, 3)).await.unwrap();
+    assert!(matches!(replayed, SessionRequestBegun::Replayed(_)), "{replayed:?}");
+    // The server dies.
+    paid_call(&committer, 2).await;
+    committer.commit(call(2, 4)).await.unwrap();
+    assert_eq!(refusal(later.commit(call(2, 5)).await), Refusal::CallLost);
+    let abandon = SessionRequestAbandon { request: request_id(4), session: session_id(2), keys: vec![] };
+    later.commit(abandon).await.unwrap();
+    assert_eq!(end(&store, 2).await, (500, 0));
+    assert_eq!(refusal(later.commit(call(2, 6)).await), Refusal::CallLost);
+    let late = refusal(later.commit(ends(2, 4, completed(PRICE))).await);
+    assert!(matches!(late, Refusal::LeaseLost { .. }), "{late:?}");
+    assert_sound(&store).await;
+}
+
+/// The same for a prepaid session: nothing is charged, and its key begins no other call.
+pub async fn a_key_is_not_continued_by_a_call_that_may_have_been_made(store: FreshStore) {
+    let (committer, later) = (committer_at(&store, START), committer_at(&store, at(31)));
+    committer.commit(create(new_session(1, None, START))).await.unwrap();
+    committer.commit(issue(1, 0, PRICE, START)).await.unwrap();
+    committer.commit(pay(1, 0, PRICE, START)).await.unwrap();
+    let call =
+        |n| SessionRequestBegin { once: true, idempotency: Some(keyed_of(1)), ..begin(1, n, 9_000, &[]) };
+    committer.commit(call(1)).await.unwrap();
+    let abandon = SessionRequestAbandon { request: request_id(1), session: session_id(1), keys: vec![] };
+    later.commit(abandon).await.unwrap();
+    assert_eq!(refusal(later.commit(call(2)).await), Refusal::CallLost);
+    let other = SessionRequestBegin { once: true, ..begin(1, 3, PRICE, &[]) };
+    later.commit(other).await.unwrap();
+    later.commit(finish(1, 3, completed(9_000), &[])).await.unwrap();
+    assert_eq!(stored(&store, 1).await.stored_state_name(), StateName::Active);
+    assert_sound(&store).await;
+}
+
 /// Less than the price buys nothing, and is refunded when it is claimed, or when its time is over.
 pub async fn too_little_for_one_request_buys_nothing_and_is_refunded(store: FreshStore) {
     let committer = committer_at(&store, START);
@@ -252,8 +320,15 @@ impl RenderRequest for Plain {
 }
 
 fn keyed() -> IdempotencyRequest {
+    keyed_of(1)
+}
+
+fn keyed_of(session: u128) -> IdempotencyRequest {
     IdempotencyRequest {
-        id: IdempotencyId { scope: format!("session:{}", session_id(1)), key: "paid request".to_owned() },
+        id: IdempotencyId {
+            scope: format!("session:{}", session_id(session)),
+            key: "paid request".to_owned(),
+        },
         fingerprint: digest(1).to_bytes(),
         keep: IDLE,
         lease: LEASE,

@@ -149,6 +149,7 @@ pub async fn refunds_that_accrue_while_a_payout_ends_stay_due(servers: Servers) 
             lease,
             idempotency: None,
             digest: None,
+            once: false,
         };
         one.commit(run).await.unwrap();
         one.commit(session_close(n)).await.unwrap();
@@ -172,6 +173,7 @@ pub async fn refunds_that_accrue_while_a_payout_ends_stay_due(servers: Servers) 
             btc_price: BtcPrice::try_from(50_000_000_000).unwrap(),
             outcome: RequestOutcome::Completed { answer: answer_of(&result), result, cost: msats(30_000) },
             finish: None,
+            once: false,
         };
         let (ended, credited, done) = tokio::join!(
             one.commit(end),

@@ -122,7 +122,14 @@ fn request(session: u128, n: u128, limit: u64, now: Timestamp) -> SessionRequest
 
 pub(super) fn begin(session: u128, n: u128, limit: u64, keys: &[PresentedKey]) -> SessionRequestBegin {
     let request = Box::new(request(session, n, limit, START));
-    SessionRequestBegin { request, keys: keys.to_vec(), lease: LEASE, idempotency: None, digest: None }
+    SessionRequestBegin {
+        request,
+        keys: keys.to_vec(),
+        lease: LEASE,
+        idempotency: None,
+        digest: None,
+        once: false,
+    }
 }
 
 pub(super) fn extend(session: u128, n: u128, limit: u64, keys: &[PresentedKey]) -> SessionRequestExtend {
@@ -146,6 +153,7 @@ pub(super) fn finish(
         btc_price: BtcPrice::try_from(98_765_432_100).unwrap(),
         outcome,
         finish: None,
+        once: false,
     }
 }
 

@@ -13,6 +13,7 @@ mod paid;
 mod prices;
 mod raw;
 mod scripted;
+mod upstream;
 
 pub(crate) use ai::{AiSession, Moved, TOOL, Wire};
 pub(crate) use ai_reading::{Read, frames};
@@ -25,6 +26,7 @@ pub(crate) use long_answers::LONG;
 pub(crate) use paid::{Metered, Offer, Paid, receipt};
 pub(crate) use prices::SwitchedPrice;
 pub(crate) use scripted::{Ends, Gate, Script, Scripted};
+pub(crate) use upstream::{Says, TestUpstream, chunk, mount, stream_head};
 
 use crate::store;
 use actix_web::dev::ServerHandle;
@@ -39,6 +41,7 @@ use tempfile::TempDir;
 use tithe_clock::{Clock, Entropy, ManualClock, SystemClock, SystemEntropy, Timestamp};
 use tithe_engine::bootstraps::BootstrapPlan;
 use tithe_engine::inference::Inference;
+use tithe_engine::mounts::Mount;
 use tithe_engine::{Engine, Hardware, Ports, Running, Settings};
 use tithe_http::{AdminToken, AppState, HttpSettings, LimitSettings, MetricsPage, PublicUrl};
 use tithe_lightning::{Network, TestPayer};
@@ -87,6 +90,8 @@ pub(crate) struct Options {
     pub(crate) hardware: Option<Hardware>,
     /// The token of the admin API and of the metrics; without one there are none.
     pub(crate) admin_token: Option<&'static str>,
+    /// The mounted routes.
+    pub(crate) mounts: Vec<Mount>,
 }
 
 /// No limit on the rate of requests: tests send many from one address.
@@ -136,6 +141,7 @@ impl Default for Options {
             routes: None,
             hardware: None,
             admin_token: Some(ADMIN_TOKEN),
+            mounts: Vec::new(),
         }
     }
 }
@@ -228,6 +234,7 @@ impl TestApp {
             .map(|token| (AdminToken::new(token), MetricsPage::new(|| "tithe_something 1\n".to_owned())));
         state.test_payer = options.dev.then(|| -> Arc<dyn TestPayer> { wallet.clone() });
         state.stopping = stopping.clone();
+        state.mounts = options.mounts.into_iter().map(Arc::new).collect();
         let running = options.started.then(|| runtime.block_on(async { engine.start() }));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

@@ -52,7 +52,7 @@ impl Gate {
         self.open.cancel();
     }
 
-    async fn pass(&self) {
+    pub(super) async fn pass(&self) {
         self.reached.cancel();
         self.open.cancelled().await;
     }

@@ -1,8 +1,10 @@
 //! Discovery of what can be paid for (draft-payment-discovery-00).
 
-use crate::app::{Metered, TestApp};
+use crate::app::{Metered, Options, Says, TestApp, TestUpstream, mount};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
+use tithe_money::{Msats, Sats};
+use tithe_pricing::CallPrice;
 
 const DOCUMENTS: [&str; 2] = ["/openapi.json", "/openapi-payable.json"];
 
@@ -111,4 +113,28 @@ async fn the_document_of_payable_operations_is_whole_and_small_enough_for_regist
         assert!(schemas.contains_key(*name), "{name}");
     }
     assert!(schemas.keys().all(|name| used.contains(name.as_str())), "unused schemas");
+}
+
+#[tokio::test]
+async fn mounted_routes_are_announced_with_their_price() {
+    let address = TestUpstream::start(Says::Nothing).await.address;
+    let price = CallPrice::PerToken { msats: Msats::new(1).unwrap(), tokens_max: 1 };
+    let mounts = vec![
+        mount("/paid/weather", address, CallPrice::Fixed(Sats::new(7).unwrap())),
+        mount("/paid/files/*", address, price),
+    ];
+    let app = TestApp::with(Options { mounts, ..Options::default() });
+    for document in DOCUMENTS {
+        let served = app.get(document).await.ok(200);
+        for (path, amount) in [("/paid/weather", Value::from("7")), ("/paid/files/{below}", Value::Null)] {
+            for method in ["get", "post"] {
+                let operation = &served["paths"][path][method];
+                check_offers(&operation["x-payment-info"]);
+                assert_eq!(operation["x-payment-info"]["offers"][0]["amount"], amount, "{document} {path}");
+                assert!(operation["responses"]["402"]["description"].is_string(), "{document} {path}");
+            }
+            assert!(served["paths"][path].get("put").is_none());
+        }
+        assert_eq!(payable(&served).len(), Metered::ALL.len() + 4, "{document}");
+    }
 }

@@ -29,6 +29,8 @@ mod idempotency;
 mod identity;
 mod invoices;
 mod limits;
+mod mount_streams;
+mod mounts;
 mod nip98;
 mod operations;
 mod paid_clients;

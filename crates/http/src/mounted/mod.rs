@@ -1,0 +1,127 @@
+//! Mounted routes: requests that a service of the operator's answers, for whoever pays for them.
+
+mod answer;
+mod passed_on;
+mod payer;
+mod reserved;
+mod stored;
+
+pub use reserved::{InvalidMounts, check_mounts};
+
+use crate::credentials::Incoming;
+use crate::problem::{Code, Problem};
+use crate::routes::plain_answer::wants_stream;
+use crate::state::AppState;
+use crate::telemetry::RoutePattern;
+use crate::wanted::Wanted;
+use crate::{body, idempotency};
+use actix_web::web::{self, Data, Payload, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use answer::MountedAnswer;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use stored::StoreCalled;
+use tithe_engine::metered::Prompt;
+use tithe_engine::mounts::{Method, Mount, MountedCall, UpstreamCall};
+use tithe_free_tier::RequestHash;
+
+/// Registers the mounted routes.
+pub(crate) fn configure(mounts: &[Arc<Mount>]) -> impl FnOnce(&mut ServiceConfig) + use<> {
+    let mounts = mounts.to_vec();
+    move |config| {
+        for mount in mounts {
+            let below = if mount.path.is_tree() { "/{below:.*}" } else { "" };
+            let pattern = format!("{}{below}", mount.path.base());
+            let resource = web::resource(pattern).app_data(RoutePattern::new(&mount.path.to_string()));
+            let handler = move |state: Data<AppState>, request: HttpRequest, payload: Payload| {
+                let mount = Arc::clone(&mount);
+                async move { answer(&state, &request, payload, mount).await.map_err(Problem::private) }
+            };
+            config.service(resource.default_service(web::to(handler)));
+        }
+    }
+}
+
+async fn answer(
+    state: &AppState,
+    request: &HttpRequest,
+    payload: Payload,
+    mount: Arc<Mount>,
+) -> Result<HttpResponse, Problem> {
+    let method = request.method().as_str();
+    let Some(method) = Method::named(method).filter(|method| mount.methods.contains(method)) else {
+        let allowed: Vec<&str> = mount.methods.iter().map(|method| method.as_str()).collect();
+        return Err(Problem::method(method, &allowed.join(", ")));
+    };
+    let below = mount.path.below(request.uri().path()).map_err(|wrong| Problem::field("path", wrong))?;
+    let below =
+        below.ok_or_else(|| Problem::new(Code::NotFound, "unknown path: expected one below this route"))?;
+    let bytes = body::read_as_sent(mount.request_bytes_max, request, payload).await?;
+    let incoming = Incoming::with_body(request, &bytes, None)?.with_bearer().with_proofs();
+    let key = idempotency::read(request, &bytes, state.engine.settings())?;
+    let key = key.map(|key| key.covering(request.query_string().as_bytes()));
+    let call = UpstreamCall {
+        method,
+        below: below.to_owned(),
+        query: passed_on::query(request.query_string()),
+        headers: passed_on::headers(request),
+        body: bytes.clone(),
+    };
+    let store = Arc::new(StoreCalled);
+    let id = state.engine.new_id();
+    let wanted = Wanted {
+        id: Some(id),
+        prompt: Prompt::call(MountedCall { mount: Arc::clone(&mount), call }, hash(request, &bytes)),
+        model: None,
+        max_output_tokens: None,
+        is_stream: wants_stream(request) || says_stream(&bytes),
+        of_session: Arc::<StoreCalled>::clone(&store),
+        of_others: store,
+        format: MountedAnswer::new(id),
+        problem: Problem::from,
+    };
+    payer::have_called(state, request, &incoming, key, wanted, &mount).await
+}
+
+/// The SHA-256 of a request: its method, a space, its path with the query, a line feed, and its body.
+fn hash(request: &HttpRequest, body: &[u8]) -> RequestHash {
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let hash = Sha256::new()
+        .chain_update(request.method().as_str())
+        .chain_update(b" ")
+        .chain_update(path)
+        .chain_update(b"\n")
+        .chain_update(body);
+    RequestHash::from_bytes(hash.finalize().into())
+}
+
+/// Whether a body asks for a stream as OpenAI's API does.
+fn says_stream(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Flags {
+        #[serde(default)]
+        stream: bool,
+    }
+    serde_json::from_slice(body).is_ok_and(|Flags { stream }| stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_asks_for_a_stream_with_a_flag() {
+        for (body, stream) in [
+            (r#"{"stream":true}"#, true),
+            (r#"{"a":1,"stream":true}"#, true),
+            (r#"{"stream":false}"#, false),
+            (r#"{"stream":"true"}"#, false),
+            ("{}", false),
+            ("", false),
+            ("[true]", false),
+        ] {
+            assert_eq!(says_stream(body.as_bytes()), stream, "{body}");
+        }
+    }
+}

@@ -227,10 +227,7 @@ impl Sessions {
                     output = shorter;
                 }
                 Err(CommitError::Refused(Refusal::KeyUsage(UsageError::Limit(reached)))) => {
-                    let left = match reached {
-                        LimitReached::Spend { left, .. } => left,
-                        _ => Msats::ZERO,
-                    };
+                    let left = left_of(&reached);
                     refused = EngineError::KeyLimit(reached);
                     let Some(shorter) = shortened(&quotes, output, fixed_output, left) else {
                         return Err(refused);
@@ -412,6 +409,14 @@ fn outcome(worked: &Worked) -> RequestOutcome {
         Done::NotAsked => completed(Delivered::nothing()),
         Done::Rejected(reason) => RequestOutcome::Rejected { reason, cost },
         Done::Unreadable(reason) => RequestOutcome::Unreadable { reason, cost },
+    }
+}
+
+/// What a key may still spend after it has reached this limit.
+const fn left_of(reached: &LimitReached) -> Msats {
+    match reached {
+        LimitReached::Spend { left, .. } => *left,
+        _ => Msats::ZERO,
     }
 }
 

@@ -21,7 +21,7 @@ fn challenge(answer: &Answer, bill: &Bill) -> Checked<Challenge> {
     let lines = answer.headers.get_all("www-authenticate").iter().filter_map(|line| line.to_str().ok());
     let mut challenges = lines.flat_map(Challenge::parse_all);
     let asks = |challenge: &Challenge| {
-        challenge.charge_request().is_some_and(|request| request.invoice == bill.bolt11.as_str())
+        challenge.charge_terms().is_some_and(|terms| terms.invoice == bill.bolt11.as_str())
     };
     challenges
         .find(asks)

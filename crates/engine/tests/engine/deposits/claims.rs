@@ -10,8 +10,8 @@ use tithe_money::Msats;
 use tithe_payouts::ObligationState;
 use tithe_paywall::payment::{RefundStatus, SessionAction};
 
-fn address() -> Option<tithe_payouts::Destination> {
-    Some("alice@example.com".parse().unwrap())
+fn address() -> tithe_payouts::Destination {
+    "alice@example.com".parse().unwrap()
 }
 
 /// All that a node can make of a hash and a preimage, with challenges that it asks for itself.
@@ -61,7 +61,7 @@ async fn a_node_on_the_way_gets_no_money_of_an_open_session() {
     let stolen = stolen(&server, *deposit.hash().as_bytes(), deposit.secret()).await;
     for credential in &stolen {
         for claim in [
-            server.engine.sessions.refund_deposit(credential, address()).await,
+            server.engine.sessions.refund_deposit(credential, Some(address())).await,
             server.engine.sessions.deposit(credential).await,
         ] {
             assert!(matches!(claim, Err(EngineError::InvalidProof(InvalidProof::Challenge(_)))), "{claim:?}");
@@ -83,7 +83,7 @@ async fn a_deposit_is_claimed_with_its_challenge_and_then_opens_nothing() {
     let opening = deposit.opening(&server, deposit.return_invoice.as_str());
     let view = server.engine.sessions.deposit(&opening).await.unwrap();
     assert_eq!((view.state, view.payment_hash), (PaymentState::Paid, deposit.hash()));
-    let claimed = server.engine.sessions.refund_deposit(&opening, address()).await.unwrap();
+    let claimed = server.engine.sessions.refund_deposit(&opening, Some(address())).await.unwrap();
     assert_eq!((claimed.state, claimed.refund.accrued), (PaymentState::Returned, deposit.offered.deposit));
     assert_eq!(refused(deposit.open(&server).await), PaymentSessionError::DepositEnded);
     let top_up = deposit.topping_up(&server, &Deposit::opened(&scene, &server).await);
@@ -129,7 +129,7 @@ async fn what_cannot_be_paid_to_the_return_invoice_is_claimed_with_the_challenge
     let opening = deposit.opening(&server, deposit.return_invoice.as_str());
     let view = server.engine.sessions.deposit(&opening).await.unwrap();
     assert!(view.refund.problem.is_some(), "{view:?}");
-    server.engine.sessions.refund_deposit(&opening, address()).await.unwrap();
+    server.engine.sessions.refund_deposit(&opening, Some(address())).await.unwrap();
     let paying = async {
         while server.engine.sessions.deposit(&opening).await.unwrap().refund.state != ObligationState::Paid {
             tokio::time::sleep(Duration::from_secs(1)).await;

@@ -99,14 +99,14 @@ async fn a_session_without_enough_serves_again_after_a_top_up() {
     let server = scene.server();
     let (session, top_up) = (Deposit::opened(&scene, &server).await, Deposit::paid(&scene, &server).await);
     // It is spent by requests until one is refused.
-    let mut served = 0_u32;
+    let mut answers = 0_u32;
     let refused = loop {
         super::say(&scene, 200);
         match request(&server, &session.bearing(&server).await, "hello").await {
-            Ok(_) => served += 1,
+            Ok(_) => answers += 1,
             Err(refused) => break refused,
         }
-        assert!(served < 1_000);
+        assert!(answers < 1_000);
     };
     assert!(matches!(refused, tithe_engine::EngineError::InsufficientBalance { .. }), "{refused:?}");
     let credential = top_up.topping_up(&server, &session);

@@ -235,7 +235,11 @@ impl Power {
             };
         };
         let work = self.through(op, work);
-        let strike = || drop(is_last.then(|| self.calls.struck.send_replace(true)));
+        let strike = || {
+            if is_last {
+                self.calls.struck.send_replace(true);
+            }
+        };
         if fault != CallFault::Goes(When::After) {
             strike();
         }

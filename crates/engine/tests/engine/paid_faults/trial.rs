@@ -95,7 +95,6 @@ impl Trial {
         settings.payout_interval = Duration::from_millis(200);
         settings.wallet_timeout = Duration::from_secs(2);
         settings.payout_timeout = Duration::from_secs(2);
-        settings.payout_doubt = Duration::from_secs(30);
         settings.work_timeout = Duration::from_secs(5);
         settings.session_evaluation = true;
         settings.fixed_cost = UsdMicros::new(FIXED_COST).unwrap();

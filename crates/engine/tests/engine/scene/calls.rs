@@ -71,6 +71,14 @@ struct Planned {
     left: bool,
 }
 
+/// A fault that comes about.
+struct Struck {
+    fault: CallFault,
+    database: Arc<StoreFaults>,
+    /// Whether no other is still to come.
+    is_last: bool,
+}
+
 /// An error that a call can be made to fail with.
 pub trait CallError {
     fn away() -> Self;
@@ -170,7 +178,7 @@ impl Calls {
     }
 
     /// Counts a call; returns what goes wrong with it.
-    fn made(&self, call: Call) -> Option<(CallFault, Arc<StoreFaults>)> {
+    fn made(&self, call: Call) -> Option<Struck> {
         let mut inner = self.inner();
         let seen = inner.seen.entry(call).or_default();
         *seen += 1;
@@ -180,13 +188,9 @@ impl Calls {
             planned.call == call && (planned.nth..=last).contains(&nth)
         })?;
         planned.left = false;
-        let fault = (planned.fault, planned.database.clone());
+        let (fault, database) = (planned.fault, planned.database.clone());
         let is_last = inner.planned.iter().all(|planned| !planned.left);
-        drop(inner);
-        if is_last {
-            self.struck.send_replace(true);
-        }
-        Some(fault)
+        Some(Struck { fault, database, is_last })
     }
 
     fn is_away(&self, port: Port) -> bool {
@@ -223,7 +227,7 @@ impl Power {
     ) -> Result<T, E> {
         let made: Vec<_> = calls.iter().map(|call| (*call, self.calls.made(*call))).collect();
         let fault = made.into_iter().find_map(|(call, fault)| fault.map(|fault| (call.port, fault)));
-        let Some((port, (fault, database))) = fault else {
+        let Some((port, Struck { fault, database, is_last })) = fault else {
             return if calls.iter().any(|call| self.calls.is_away(call.port)) {
                 Err(E::away())
             } else {
@@ -231,6 +235,14 @@ impl Power {
             };
         };
         let work = self.through(op, work);
+        let strike = || {
+            if is_last {
+                self.calls.struck.send_replace(true);
+            }
+        };
+        if fault != CallFault::Goes(When::After) {
+            strike();
+        }
         match fault {
             CallFault::Dies(When::Before) => {
                 self.cut();
@@ -263,6 +275,8 @@ impl Power {
             CallFault::Goes(When::After) => {
                 let done = work.await;
                 self.calls.take_away(port, &database);
+                // Not before: it would be mended too early.
+                strike();
                 done
             }
             CallFault::Lies => lie(work.await),

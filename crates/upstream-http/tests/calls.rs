@@ -1,6 +1,6 @@
 //! Calls over real connections.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::sync::Mutex;
 use std::time::Duration;

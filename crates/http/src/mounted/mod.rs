@@ -103,7 +103,9 @@ fn says_stream(body: &[u8]) -> bool {
         #[serde(default)]
         stream: bool,
     }
-    serde_json::from_slice(body).is_ok_and(|Flags { stream }| stream)
+    // serde reads a list as the fields in their order.
+    let is_object = body.trim_ascii_start().starts_with(b"{");
+    is_object && serde_json::from_slice(body).is_ok_and(|Flags { stream }| stream)
 }
 
 #[cfg(test)]

@@ -24,12 +24,14 @@ pub(crate) enum Says {
 impl Says {
     /// A whole answer.
     pub(crate) fn whole(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Self {
-        let mut answer = format!("HTTP/1.1 {status} Something\r\nContent-Length: {}\r\n", body.len());
-        for (name, value) in headers {
-            answer.push_str(&format!("{name}: {value}\r\n"));
-        }
-        answer.push_str("\r\n");
-        Self::Bytes([answer.as_bytes(), body].concat())
+        let headers: Vec<String> =
+            headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let head = format!(
+            "HTTP/1.1 {status} Something\r\nContent-Length: {}\r\n{}\r\n",
+            body.len(),
+            headers.concat()
+        );
+        Self::Bytes([head.as_bytes(), body].concat())
     }
 
     pub(crate) fn json(status: u16, body: &str) -> Self {

@@ -3,6 +3,7 @@
 use crate::app::{Answer, Metered, Offer, Options, Paid, Says, TestApp, TestUpstream, mount, receipt};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use std::net::SocketAddr;
 use tithe_money::{Msats, Sats};
 use tithe_pricing::CallPrice;
@@ -365,7 +366,6 @@ async fn a_receipt_names_the_route_and_the_request() {
     let receipt = app.send(request.header("Authorization", paid.l402())).await.ok(200);
     assert_eq!(receipt["model"], "/paid/weather", "{receipt}");
     assert_eq!(receipt["chargedMsats"], 7000, "{receipt}");
-    use sha2::{Digest as _, Sha256};
     let hash = hex::encode(Sha256::digest(b"POST /paid/weather?city=Rome\n{}"));
     assert_eq!(receipt["requestSha256"], hash, "{receipt}");
 }

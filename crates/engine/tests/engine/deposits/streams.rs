@@ -52,7 +52,8 @@ struct Stream {
 impl Stream {
     /// Has an answer of so many pieces streamed.
     async fn of(scene: &Scene, server: &Arc<Server>, deposit: &Deposit, pieces: usize) -> Self {
-        let usage = Usage { input_tokens: 8, output_tokens: u64::try_from(pieces * PIECE).unwrap(), ..Usage::ZERO };
+        let usage =
+            Usage { input_tokens: 8, output_tokens: u64::try_from(pieces * PIECE).unwrap(), ..Usage::ZERO };
         let deltas = vec![" alpha".repeat(PIECE); pieces];
         scene.backend.say_to_work(Answer { deltas, ends: Ends::Finished(Some(usage)) });
         let (events, told) = mpsc::unbounded_channel();

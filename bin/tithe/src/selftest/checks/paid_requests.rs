@@ -1,14 +1,14 @@
 //! Requests that are paid for by themselves: an offer, a payment, a proof, an answer.
 
 use super::credits::ASK;
-use super::payment_scheme::{by_payment_scheme, receipt};
+use super::payment_scheme::{bought, by_payment_scheme, offered, receipt};
 use super::prices::{OUTPUT_TOKENS_MAX, REQUEST};
 use super::refunds::{payable, until_paid};
 use crate::selftest::answer::Answer;
 use crate::selftest::api::random_text;
 use crate::selftest::bill::Bill;
 use crate::selftest::check::{Area, Check};
-use crate::selftest::known::{PaidOffer, learned};
+use crate::selftest::known::PaidOffer;
 use crate::selftest::outcome::{Checked, Stop};
 use crate::selftest::run::Run;
 use futures_util::FutureExt;
@@ -68,10 +68,6 @@ pub(super) fn area() -> Area {
             .after(&["offer-replay", "offer-other-body"]),
         ],
     }
-}
-
-fn offered(run: &Run) -> Checked<PaidOffer> {
-    learned(run.known.offer.as_ref(), "an offer")
 }
 
 /// The invoice of the offer in a 402, whose challenges must be for it too; and the token of L402.
@@ -166,13 +162,6 @@ async fn payment_of(run: &Run, offer: &PaidOffer, preimage: &str) -> Checked<Ans
     alone.holds(alone.status == 401, "401 for the preimage alone", alone.status)?;
     let proof = format!("L402 {}:{preimage}", offer.token);
     run.api.get(&path).header("authorization", &proof).send().await?.status(200)
-}
-
-/// The offer of this run with the preimage of its payment, and the answer that it has bought.
-pub(super) fn bought(run: &Run) -> Checked<(PaidOffer, String, Answer)> {
-    let offer = offered(run)?;
-    let (preimage, reply) = learned(offer.proof.as_ref(), "an answer that was paid for")?;
-    Ok((offer, preimage, reply))
 }
 
 async fn replay(run: &mut Run) -> Checked {

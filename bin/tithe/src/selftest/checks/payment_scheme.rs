@@ -1,12 +1,12 @@
 //! A request that is paid for by the scheme `Payment`, and the receipt of one.
 
 use super::ai_account::default_model;
-use super::paid_requests::bought;
 use super::prices::{OUTPUT_TOKENS_MAX, REQUEST};
 use crate::selftest::ai::Wire;
 use crate::selftest::answer::Answer;
 use crate::selftest::api::random_text;
 use crate::selftest::bill::Bill;
+use crate::selftest::known::{PaidOffer, learned};
 use crate::selftest::outcome::{Checked, Stop};
 use crate::selftest::run::Run;
 use serde_json::Value;
@@ -15,6 +15,18 @@ use tithe_trust::VerifiedEvent;
 
 /// The route, as the server's OpenAPI document writes it.
 const RECEIPTS: &str = "/api/receipts/{id}";
+
+/// The offer of this run.
+pub(super) fn offered(run: &Run) -> Checked<PaidOffer> {
+    learned(run.known.offer.as_ref(), "an offer")
+}
+
+/// The offer of this run with the preimage of its payment, and the answer that it has bought.
+pub(super) fn bought(run: &Run) -> Checked<(PaidOffer, String, Answer)> {
+    let offer = offered(run)?;
+    let (preimage, reply) = learned(offer.proof.as_ref(), "an answer that was paid for")?;
+    Ok((offer, preimage, reply))
+}
 
 /// The challenge of the scheme `Payment` that asks for this invoice.
 fn challenge(answer: &Answer, bill: &Bill) -> Checked<Challenge> {

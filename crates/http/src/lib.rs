@@ -13,6 +13,7 @@ mod body;
 mod credentials;
 mod discovery;
 mod idempotency;
+mod licence;
 mod limits;
 mod metrics_page;
 mod mounted;

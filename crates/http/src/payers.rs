@@ -3,6 +3,7 @@
 use crate::answering::{AnswerFormat, Answering};
 use crate::credentials::{Caller, Incoming};
 use crate::idempotency::{self, Begun};
+use crate::licence::check_licence;
 use crate::limits::{Payer, UnpaidRequest};
 use crate::offers::{self, Offering};
 use crate::paid_request::{PaidBy, PaidFor};
@@ -171,16 +172,6 @@ pub(crate) async fn for_session<F: AnswerFormat>(
 fn replayed<F: AnswerFormat>(wanted: Wanted<F>, keyed: KeyedResponse) -> HttpResponse {
     let mut format = wanted.format;
     if wanted.is_stream { format.at_once(keyed) } else { format.whole(keyed) }
-}
-
-/// Refuses a licence that was revoked, for a request that somebody else pays for.
-pub(crate) async fn check_licence(
-    state: &AppState,
-    install: Option<PresentedInstall>,
-) -> Result<(), Problem> {
-    let Some(install) = install.filter(|install| install.licence.is_some()) else { return Ok(()) };
-    let credits = state.engine.credits.clone();
-    state.run(async move { credits.balance(&install).await }).await.map(|_valid| ())
 }
 
 /// The problem that nobody pays for a request, with what the install has left, if its plan is why.

@@ -13,6 +13,7 @@
 //! `serde` serializes everything that is stored; `ports` has the repository port (`async-trait`). Neither is on by default.
 
 mod deposit;
+mod id;
 mod key;
 mod kind;
 #[cfg(feature = "ports")]
@@ -21,6 +22,7 @@ mod request;
 mod session;
 mod warning;
 
+pub use id::SessionId;
 pub use key::{PresentedKey, SessionKey, SessionKeyId};
 pub use kind::{OneRequest, PaymentSession, RequestTerms, SessionKind, SessionKindName, UnknownSessionKind};
 #[cfg(feature = "ports")]
@@ -29,9 +31,7 @@ pub use request::{
     ChargeBasis, RequestEnded, RequestId, RequestResult, RequestState, RequestStateName, SessionRequest,
     UnknownRequestState,
 };
-pub use session::{
-    NewSession, Session, SessionEnd, SessionError, SessionId, SessionState, StateName, UnknownState,
-};
+pub use session::{NewSession, Session, SessionEnd, SessionError, SessionState, StateName, UnknownState};
 pub use warning::{InvalidWebhookUrl, UsageLevel, Warned, WebhookUrl};
 
 pub use tithe_clock;

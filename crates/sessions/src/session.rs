@@ -1,6 +1,6 @@
 //! The session.
 
-use crate::{SessionKind, UsageLevel, Warned, WebhookUrl};
+use crate::{SessionId, SessionKind, UsageLevel, Warned, WebhookUrl};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,25 +10,6 @@ use tithe_money::{MoneyError, Msats, Sats};
 use tithe_payouts::LightningAddress;
 use tithe_paywall::RequestDigest;
 use tithe_trust::NostrPubkey;
-use uuid::Uuid;
-
-/// The id of a session. Knowing it opens nothing: a session's macaroon does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct SessionId(pub Uuid);
-
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl FromStr for SessionId {
-    type Err = uuid::Error;
-    fn from_str(text: &str) -> Result<Self, uuid::Error> {
-        text.parse().map(Self)
-    }
-}
 
 /// Why a session ended, and what of its balance is owed to the customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -499,6 +480,7 @@ mod tests {
     use crate::{OneRequest, RequestTerms};
     use tithe_money::{BasisPoints, BtcPrice, UsdMicros};
     use tithe_pricing::{BtcQuote, Terms};
+    use uuid::Uuid;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
     const IDLE: Duration = Duration::from_hours(1);

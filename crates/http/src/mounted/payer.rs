@@ -3,10 +3,11 @@
 use super::answer::MountedAnswer;
 use crate::credentials::Incoming;
 use crate::idempotency;
+use crate::licence::check_licence;
 use crate::limits::{Payer, UnpaidRequest};
 use crate::offers::Offering;
 use crate::paid_request::{PaidBy, PaidFor};
-use crate::payers::{check_licence, for_payment, for_session, unpaid};
+use crate::payers::{for_payment, for_session, unpaid};
 use crate::payment_proof;
 use crate::problem::{Code, Problem};
 use crate::state::AppState;

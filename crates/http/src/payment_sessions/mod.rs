@@ -12,10 +12,10 @@ pub(crate) use without_body::without_body;
 
 use crate::answering::{AnswerFormat, Answering};
 use crate::credentials::Incoming;
+use crate::licence::check_licence;
 use crate::limits::{Payer, UnpaidRequest};
 use crate::offers::{self, Offering};
 use crate::paid_request::{PaidBy, PaidFor};
-use crate::payers::check_licence;
 use crate::problem::{Code, Problem};
 use crate::receipts;
 use crate::state::AppState;

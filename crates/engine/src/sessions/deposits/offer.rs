@@ -1,13 +1,11 @@
 //! Offering a session for a deposit.
 
 use super::PaymentSessionError;
+use super::offered::OfferedDeposit;
 use crate::admission::Origin;
 use crate::error::EngineError;
 use crate::sessions::Sessions;
-use crate::sessions::request_offers::Offer;
 use std::sync::Arc;
-use std::time::Duration;
-use tithe_lightning::Invoice;
 use tithe_money::Sats;
 use tithe_paywall::RequestDigest;
 use tithe_sessions::{NewSession, Session, SessionId, SessionKind};
@@ -27,31 +25,6 @@ pub struct NewDeposit {
     pub origin: Option<Origin>,
     /// The digest of the request. The deposit is not for it alone: whoever asks for the same again is offered the same.
     pub digest: RequestDigest,
-}
-
-/// A session, for a deposit that is to be paid.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OfferedDeposit {
-    /// The session, once its invoice is paid and it is opened.
-    pub session: SessionId,
-    /// The price of a unit.
-    pub unit: Sats,
-    /// The deposit.
-    pub deposit: Sats,
-    /// The invoice, of that deposit.
-    pub invoice: Invoice,
-    /// How long the session may be unused before it ends and is refunded.
-    pub idle: Duration,
-}
-
-impl Offer for OfferedDeposit {
-    fn session(&self) -> SessionId {
-        self.session
-    }
-
-    fn invoice(&self) -> &Invoice {
-        &self.invoice
-    }
 }
 
 impl Sessions {

@@ -1,10 +1,29 @@
 //! Moves a deposit to the session that it tops up.
 
-use super::TopUpOutcome;
 use crate::books::{Books, Command, Posting, Refusal, RowKeys};
 use crate::sessions::steps::account_of;
 use tithe_ledger::{TransferKey, TransferKind};
 use tithe_sessions::{SessionError, SessionId};
+
+/// What became of a top-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TopUpOutcome {
+    /// The session has it.
+    Credited,
+    /// The session has ended, and the top-up is refunded to its return invoice.
+    Ended,
+}
+
+impl TopUpOutcome {
+    /// The name in the log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Credited => "credited",
+            Self::Ended => "ended",
+        }
+    }
+}
 
 /// Moves the whole balance of a deposit to an open session, and closes the deposit, once. If the session has ended, the deposit is refunded:
 /// to the return invoice of that, unless the session itself had something left, because an invoice can be paid once; then it is claimed.

@@ -1,31 +1,11 @@
 //! Topping sessions of the scheme `Payment` up.
 
 use super::find::refused;
-use super::{PaymentSessionError, SessionCredential, SessionTopUpMove};
+use super::{PaymentSessionError, SessionCredential, SessionTopUpMove, TopUpOutcome};
 use crate::error::{EngineError, InvalidProof};
 use crate::sessions::Sessions;
 use tithe_paywall::payment::{self, SessionAction};
 use tracing::info;
-
-/// What became of a top-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TopUpOutcome {
-    /// The session has it.
-    Credited,
-    /// The session has ended, and the top-up is refunded to its return invoice.
-    Ended,
-}
-
-impl TopUpOutcome {
-    /// The name in the log.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Credited => "credited",
-            Self::Ended => "ended",
-        }
-    }
-}
 
 impl Sessions {
     /// Adds the challenge's deposit to the session that the client names, once; repeating it is safe. Anybody may pay into a session.

@@ -69,6 +69,10 @@ diesel::table! {
         nostr_pubkey -> Nullable<Text>,
         usage_estimated -> Bool,
         text_deleted_at -> Nullable<BigInt>,
+        work_payment -> Text,
+        held_step -> Nullable<Text>,
+        held_until -> Nullable<BigInt>,
+        held_price -> Nullable<Text>,
     }
 }
 

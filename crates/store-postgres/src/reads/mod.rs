@@ -40,6 +40,9 @@ use tithe_trust::NostrPubkey;
 /// The states whose jobs have something to do.
 const RUNNABLE: &str = "state IN ('evaluating', 'accepted', 'executing')";
 
+/// Jobs with a hold invoice that can still be paid, or whose payment is held.
+const ON_HOLD: &str = "work_payment = 'held' AND state IN ('awaiting_work_payment', 'executing')";
+
 #[async_trait]
 impl JobRepository for PostgresStore {
     type Error = StoreError;
@@ -154,6 +157,17 @@ impl JobRepository for PostgresStore {
                     .await?;
                 let read = |id: String| Reader::new("job", &id).column("id", id.parse()).map(JobId);
                 Ok(ids.into_iter().map(read).collect::<Result<_, _>>()?)
+            })
+        })
+        .await
+    }
+
+    async fn jobs_on_hold(&self) -> Result<u64, StoreError> {
+        self.statement("jobs_on_hold", |connection| {
+            Box::pin(async move {
+                let found: i64 =
+                    jobs::table.filter(sql::<Bool>(ON_HOLD)).count().get_result(connection).await?;
+                Ok(u64::try_from(found).unwrap_or_default())
             })
         })
         .await

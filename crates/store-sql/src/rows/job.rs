@@ -3,10 +3,11 @@
 use super::{Reader, count_column, json, usage_buckets};
 use crate::schema::jobs;
 use diesel::prelude::*;
+use std::sync::Arc;
 use tithe_engine::store::StoreError;
 use tithe_jobs::{
-    Completion, Evaluation, FinishReason, Job, JobId, JobState, JobSummary, Lease, LeaseOwner, Refund,
-    StateName, WorkTerms,
+    Completion, Evaluation, FinishReason, HeldAnswer, Job, JobId, JobState, JobSummary, Lease, LeaseOwner,
+    Refund, StateName, WorkTerms,
 };
 use tithe_lightning::PaymentHash;
 use tithe_money::Sats;
@@ -47,6 +48,10 @@ pub struct JobRow {
     pub nostr_pubkey: Option<String>,
     pub usage_estimated: bool,
     pub text_deleted_at: Option<i64>,
+    pub work_payment: String,
+    pub held_step: Option<String>,
+    pub held_until: Option<i64>,
+    pub held_price: Option<String>,
 }
 
 /// A job without its texts.
@@ -87,15 +92,54 @@ const fn state_column(state: &JobState) -> &'static str {
     }
 }
 
+/// The step of a job whose payment is held.
+const fn held_step_column(state: &JobState) -> Option<&'static str> {
+    match state {
+        JobState::Held { .. } => Some("held"),
+        JobState::Settling { .. } => Some("settling"),
+        JobState::Cancelling { .. } => Some("cancelling"),
+        _ => None,
+    }
+}
+
+/// What is stored of the result of work, whether its payment is settled or not.
+struct ResultColumns<'a> {
+    text: &'a str,
+    usage: Usage,
+    estimated: bool,
+    finish: FinishReason,
+}
+
+impl<'a> ResultColumns<'a> {
+    fn of(state: &'a JobState) -> Option<Self> {
+        match state {
+            JobState::Complete { completion: Completion { text, usage, estimated, finish, .. }, .. }
+            | JobState::Settling { answer: HeldAnswer { text, usage, estimated, finish, .. }, .. } => {
+                Some(Self { text, usage: *usage, estimated: *estimated, finish: *finish })
+            }
+            _ => None,
+        }
+    }
+}
+
 impl TryFrom<&Job> for JobRow {
     type Error = StoreError;
 
     fn try_from(job: &Job) -> Result<Self, StoreError> {
-        let completion = match &job.state {
-            JobState::Complete { completion, .. } => Some(completion),
+        let settlement = match &job.state {
+            JobState::Complete { completion, .. } => Some(&completion.settlement),
             _ => None,
         };
-        let usage = completion.map(|completion| completion.usage);
+        let held_price = match &job.state {
+            JobState::Settling { answer, .. } => Some(&answer.price),
+            _ => None,
+        };
+        let held_until = match &job.state {
+            JobState::Held { until, .. } => Some(until.unix_micros()),
+            _ => None,
+        };
+        let result = ResultColumns::of(&job.state);
+        let usage = result.as_ref().map(|result| result.usage);
         Ok(Self {
             id: job.id.to_string(),
             request: job.request.to_string(),
@@ -113,16 +157,18 @@ impl TryFrom<&Job> for JobRow {
                 _ => None,
             },
             error_message: match &job.state {
-                JobState::Failed { message, .. } => Some(message.clone()),
+                JobState::Failed { message, .. } | JobState::Cancelling { message, .. } => {
+                    Some(message.clone())
+                }
                 _ => None,
             },
-            result: completion.map(|completion| completion.text.to_string()),
+            result: result.as_ref().map(|result| result.text.to_owned()),
             actual_input_tokens: usage.map(|usage| count_column(usage.input_tokens)),
             actual_cached_input_tokens: usage.map(|usage| count_column(usage.cached_input_tokens)),
             actual_output_tokens: usage.map(|usage| count_column(usage.output_tokens)),
             actual_buckets: usage.and_then(|usage| usage_buckets::column(&usage)),
-            finish_reason: completion.map(|completion| completion.finish.as_str().to_owned()),
-            settlement: completion.map(|completion| json(&completion.settlement)).transpose()?,
+            finish_reason: result.as_ref().map(|result| result.finish.as_str().to_owned()),
+            settlement: settlement.map(json).transpose()?,
             refund_state: job.refund.as_str().to_owned(),
             refund_amount_msats: job.refund.amount().to_msats().to_i64(),
             revision: job.revision.into(),
@@ -133,8 +179,12 @@ impl TryFrom<&Job> for JobRow {
             created_at: job.created_at.unix_micros(),
             updated_at: job.updated_at.unix_micros(),
             nostr_pubkey: job.identity.map(|pubkey| pubkey.to_string()),
-            usage_estimated: completion.is_some_and(|completion| completion.estimated),
+            usage_estimated: result.is_some_and(|result| result.estimated),
             text_deleted_at: job.text_deleted_at.map(tithe_clock::Timestamp::unix_micros),
+            work_payment: job.work_payment.as_str().to_owned(),
+            held_step: held_step_column(&job.state).map(str::to_owned),
+            held_until,
+            held_price: held_price.map(json).transpose()?,
         })
     }
 }
@@ -158,6 +208,7 @@ impl TryFrom<JobRow> for Job {
                 .transpose()?,
             identity,
             evaluation: row.evaluation(&read)?,
+            work_payment: read.column("work_payment", row.work_payment.parse())?,
             state: row.state(&read)?,
             refund,
             lease: Lease {
@@ -199,7 +250,10 @@ impl JobRow {
             "awaiting_work_payment" => JobState::AwaitingWorkPayment { work: work(terms)?, invoice },
             "executing" => {
                 let work = work(terms)?;
-                JobState::Executing { invoice: paid_by(&work)?, work }
+                match self.held_step.as_deref() {
+                    None => JobState::Executing { invoice: paid_by(&work)?, work },
+                    Some(step) => self.state_held(read, step, work, asked_by(invoice)?)?,
+                }
             }
             "rejected" => JobState::Rejected {
                 reason: read.present("rejection_reason", self.rejection_reason.clone())?,
@@ -218,24 +272,61 @@ impl JobRow {
         })
     }
 
+    /// The state of a job whose payment is held.
+    fn state_held(
+        &self,
+        read: &Reader,
+        step: &str,
+        work: WorkTerms,
+        invoice: PaymentHash,
+    ) -> Result<JobState, StoreError> {
+        Ok(match step {
+            "held" => {
+                let until = read.present("held_until", self.held_until)?;
+                JobState::Held { work, invoice, until: read.time("held_until", until)? }
+            }
+            "settling" => {
+                let price = read.present("held_price", self.held_price.as_deref())?;
+                let price = read.column("held_price", serde_json::from_str(price))?;
+                let (text, usage, finish) = self.result(read)?;
+                let answer = HeldAnswer { text, usage, estimated: self.usage_estimated, finish, price };
+                JobState::Settling { work, invoice, answer }
+            }
+            "cancelling" => {
+                let message = read.present("error_message", self.error_message.clone())?;
+                JobState::Cancelling { work, invoice, message }
+            }
+            other => return Err(read.corrupt(format!("held_step is {other:?}"))),
+        })
+    }
+
     fn completion(&self, read: &Reader) -> Result<Completion, StoreError> {
-        let count = |column, value| read.present(column, value).and_then(|value| read.count(column, value));
         let settlement = read.present("settlement", self.settlement.as_deref())?;
+        let (text, usage, finish) = self.result(read)?;
         Ok(Completion {
-            text: read.present("result", self.result.as_deref())?.into(),
-            usage: Usage {
-                input_tokens: count("actual_input_tokens", self.actual_input_tokens)?,
-                cached_input_tokens: count("actual_cached_input_tokens", self.actual_cached_input_tokens)?,
-                output_tokens: count("actual_output_tokens", self.actual_output_tokens)?,
-                ..read.usage_buckets(self.actual_buckets.as_deref())?
-            },
+            text,
+            usage,
             estimated: self.usage_estimated,
-            finish: self
-                .finish_reason
-                .as_deref()
-                .map_or(Ok(FinishReason::Stop), |name| read.column("finish_reason", name.parse()))?,
+            finish,
             settlement: read.column("settlement", serde_json::from_str(settlement))?,
         })
+    }
+
+    /// The output, what it used, and why it ended.
+    fn result(&self, read: &Reader) -> Result<(Arc<str>, Usage, FinishReason), StoreError> {
+        let count = |column, value| read.present(column, value).and_then(|value| read.count(column, value));
+        let text = read.present("result", self.result.as_deref())?.into();
+        let usage = Usage {
+            input_tokens: count("actual_input_tokens", self.actual_input_tokens)?,
+            cached_input_tokens: count("actual_cached_input_tokens", self.actual_cached_input_tokens)?,
+            output_tokens: count("actual_output_tokens", self.actual_output_tokens)?,
+            ..read.usage_buckets(self.actual_buckets.as_deref())?
+        };
+        let finish = self
+            .finish_reason
+            .as_deref()
+            .map_or(Ok(FinishReason::Stop), |name| read.column("finish_reason", name.parse()))?;
+        Ok((text, usage, finish))
     }
 }
 

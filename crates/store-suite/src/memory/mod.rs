@@ -428,6 +428,15 @@ impl JobRepository for MemoryStore {
         let old = tables.jobs.values().filter(waits).filter(|job| job.created_at < before);
         Ok(old.take(limit).map(|job| job.id).collect())
     }
+
+    async fn jobs_on_hold(&self) -> Result<u64, StoreError> {
+        let is_on_hold = |job: &&Job| {
+            let state = job.state.name();
+            job.work_payment == WorkPayment::Held
+                && matches!(state, StateName::AwaitingWorkPayment | StateName::Executing)
+        };
+        Ok(self.tables().jobs.values().filter(is_on_hold).count().try_into().unwrap_or(u64::MAX))
+    }
 }
 
 #[async_trait]

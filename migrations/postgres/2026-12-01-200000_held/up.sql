@@ -10,4 +10,5 @@ ALTER TABLE jobs ADD COLUMN IF NOT EXISTS held_until BIGINT CHECK ((held_until I
 -- The price of the work that is done, as JSON, until its payment is settled.
 ALTER TABLE jobs ADD COLUMN IF NOT EXISTS held_price TEXT CHECK ((held_price IS NOT NULL) = (COALESCE(held_step, '') = 'settling'));
 -- The hold invoices that may be paid or are.
-CREATE INDEX IF NOT EXISTS jobs_held ON jobs (id) WHERE work_payment = 'held' AND state IN ('awaiting_work_payment', 'executing');
+CREATE INDEX IF NOT EXISTS jobs_held ON jobs (id)
+    WHERE work_payment = 'held' AND (state = 'awaiting_work_payment' OR held_step IS NOT NULL);

@@ -25,7 +25,9 @@ use tithe_free_tier::{
     BudgetWindow, FreeTierRepository, Grant, GrantId, GrantLease, Identity, PoolCounters, Reservation,
     ReservationId,
 };
-use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, JobState, JobSummary, Lease, Refund};
+use tithe_jobs::{
+    Job, JobChange, JobClaim, JobId, JobRepository, JobState, JobSummary, Lease, Refund, WorkPayment,
+};
 use tithe_ledger::credits::CreditState;
 use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository, Transfer, TransferKey};
 use tithe_lightning::{ExpiryWindow, Invoice, InvoiceRepository, InvoiceState, PaymentHash};
@@ -431,9 +433,14 @@ impl JobRepository for MemoryStore {
 
     async fn jobs_on_hold(&self) -> Result<u64, StoreError> {
         let is_on_hold = |job: &&Job| {
-            let state = job.state.name();
-            job.work_payment == WorkPayment::Held
-                && matches!(state, StateName::AwaitingWorkPayment | StateName::Executing)
+            let is_held = matches!(
+                job.state,
+                JobState::AwaitingWorkPayment { .. }
+                    | JobState::Held { .. }
+                    | JobState::Settling { .. }
+                    | JobState::Cancelling { .. }
+            );
+            job.work_payment == WorkPayment::Held && is_held
         };
         Ok(self.tables().jobs.values().filter(is_on_hold).count().try_into().unwrap_or(u64::MAX))
     }

@@ -1,0 +1,161 @@
+//! Payments that are held: they are noted, and taken or given back as their owner has decided.
+//!
+//! The decision is committed before the wallet is called, so any server carries it out, again and again, until the wallet's record
+//! says that it is done. A response alone is never believed: what is settled is credited, as every payment is.
+
+use super::lookup::Lookup;
+use super::owner::PaymentHeld;
+use super::payment_hold::PaymentHold;
+use super::service::Payments;
+use crate::error::EngineError;
+use crate::error_chain::chain;
+use futures_util::StreamExt;
+use std::time::Duration;
+use tithe_lightning::{HeldPayment, Invoice, InvoiceId, InvoiceStatus, PaymentHash, WalletError};
+use tracing::{debug, error, info, warn};
+
+/// How long a payment is held at most, from when it was seen.
+pub(crate) const HOLD_WINDOW: Duration = Duration::from_mins(10);
+
+/// What has become of a payment that was to be taken, or to be given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HoldOutcome {
+    /// It was taken, and is credited.
+    Credited,
+    /// Nothing is held, and nothing was received.
+    Gone,
+    /// It is still held, or the wallet does not say.
+    Open,
+}
+
+impl Payments {
+    /// Takes note of the payments that the wallet reports as held, until its stream of events ends. Returns at once if the wallet has
+    /// no hold invoices.
+    pub(crate) async fn listen_held(&self) {
+        let wallet = &self.core.ports.wallet;
+        if !wallet.capabilities().hold_invoices {
+            return;
+        }
+        let mut payments = match wallet.payments_held().await {
+            Ok(stream) => stream,
+            Err(failure) => {
+                warn!(
+                    error = chain(&failure),
+                    "the wallet's events of held payments are not available; they are found by polling"
+                );
+                return;
+            }
+        };
+        while let Some(payment) = payments.next().await {
+            let hash = payment.payment_hash;
+            match self.held(payment).await {
+                Ok(()) => {}
+                Err(EngineError::NotFound { .. }) => {
+                    debug!(payment_hash = %hash, "payment held for none of our invoices");
+                }
+                Err(failure) => {
+                    warn!(payment_hash = %hash, error = chain(&failure), "held payment not noted yet; polling will find it");
+                }
+            }
+        }
+    }
+
+    /// Takes note of a payment that the wallet reports as held, once, whoever else reports it too.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`] when the payment is for none of our invoices.
+    pub async fn held(&self, payment: HeldPayment) -> Result<(), EngineError> {
+        let invoice = self.stored(payment.payment_hash).await?;
+        self.note_held(&invoice, payment).await.map(drop)
+    }
+
+    pub(super) async fn note_held(
+        &self,
+        invoice: &Invoice,
+        payment: HeldPayment,
+    ) -> Result<Lookup, EngineError> {
+        let (hash, purpose) = (payment.payment_hash, invoice.purpose);
+        let owner = self.owner_of(invoice).await?;
+        match self.core.committer.commit(PaymentHold { owner, payment }).await? {
+            PaymentHeld::Noted => {
+                let amount_msats = payment.amount.get();
+                info!(payment_hash = %hash, %purpose, amount_msats, "payment held");
+                Ok(Lookup::Changed)
+            }
+            PaymentHeld::Known => Ok(Lookup::Unchanged),
+            PaymentHeld::Unwanted => {
+                info!(payment_hash = %hash, %purpose, "a held payment that nobody waits for is given back");
+                self.cancel_at_wallet(hash).await;
+                Ok(Lookup::Unchanged)
+            }
+        }
+    }
+
+    /// Takes the payment that is held for the hold invoice of this id and hash, and credits it. The intent must be committed.
+    ///
+    /// # Errors
+    /// [`EngineError::NoWallet`] when the wallet's record cannot be read, [`EngineError::Busy`]: ask again.
+    pub(crate) async fn settle_held(
+        &self,
+        id: InvoiceId,
+        hash: PaymentHash,
+    ) -> Result<HoldOutcome, EngineError> {
+        let is_refused = match self.hold_keys.preimage(id, hash) {
+            Some(preimage) => {
+                let settling = self.core.ports.wallet.hold_invoice_settle(preimage);
+                match self.in_time(settling).await {
+                    Ok(()) => false,
+                    Err(failure) => {
+                        warn!(payment_hash = %hash, error = chain(&failure), "the held payment was not settled");
+                        matches!(failure, WalletError::Refused(_))
+                    }
+                }
+            }
+            None => {
+                error!(
+                    payment_hash = %hash,
+                    "wrong claim secret: expected the one that the hold invoice was made with; its payment goes back"
+                );
+                true
+            }
+        };
+        self.outcome(hash, is_refused).await
+    }
+
+    /// Gives the payment that is held for a hold invoice back. The intent must be committed.
+    ///
+    /// # Errors
+    /// As [`Payments::settle_held`].
+    pub(crate) async fn cancel_held(&self, hash: PaymentHash) -> Result<HoldOutcome, EngineError> {
+        self.cancel_at_wallet(hash).await;
+        // Whatever the wallet has answered: if it does not hold anything, there is nothing to give back.
+        self.outcome(hash, true).await
+    }
+
+    async fn cancel_at_wallet(&self, hash: PaymentHash) {
+        let cancelling = self.core.ports.wallet.hold_invoice_cancel(hash);
+        if let Err(failure) = self.in_time(cancelling).await {
+            warn!(payment_hash = %hash, error = chain(&failure), "the held payment was not cancelled");
+        }
+    }
+
+    /// What the wallet's record says of a hold invoice. `is_over`: nothing can be held for it any more, unless the record says so.
+    async fn outcome(&self, hash: PaymentHash, is_over: bool) -> Result<HoldOutcome, EngineError> {
+        match self.status_at_wallet(hash).await? {
+            Some(InvoiceStatus::Settled(payment)) => {
+                self.credit(payment).await?;
+                Ok(HoldOutcome::Credited)
+            }
+            Some(InvoiceStatus::Held(_)) => Ok(HoldOutcome::Open),
+            Some(InvoiceStatus::Pending | InvoiceStatus::Expired) | None => {
+                Ok(if is_over { HoldOutcome::Gone } else { HoldOutcome::Open })
+            }
+        }
+    }
+
+    /// A call to the wallet, which is given up after a while.
+    async fn in_time<T>(&self, call: impl Future<Output = Result<T, WalletError>>) -> Result<T, WalletError> {
+        let answered = tokio::time::timeout(self.core.settings.wallet_timeout, call).await;
+        answered.unwrap_or(Err(WalletError::OutcomeUnknown(None)))
+    }
+}

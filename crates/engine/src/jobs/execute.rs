@@ -5,7 +5,7 @@ use super::step::{Step, commit_result};
 use super::work_finish::{Fault, WorkFinish, WorkOutcome};
 use super::worker::{work_failed, work_without_answer};
 use crate::error_chain::chain;
-use crate::inference::{self, Answer, Attempts, ChatRequest, InferenceError, Target};
+use crate::inference::{self, Answer, Attempts, ChatRequest, InferenceError, Listener, Target};
 use crate::quotes::{UnpaidRun, quote_at, rates_at};
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,7 +107,7 @@ impl Jobs {
             }
         };
         let (backend, catalogue) = (target.inference.as_ref(), &self.core.ports.catalogue);
-        let listen: Option<&Listener> = if is_shown(job) { Some(&listen) } else { None };
+        let listen: Option<Listener<'_>> = if is_shown(job) { Some(&listen) } else { None };
         inference::run(backend, catalogue, run.request(), patience, run.meter(), listen).await
     }
 

@@ -18,6 +18,14 @@ pub(crate) enum JobStateName {
     Expired,
 }
 
+/// How the work of a job is paid.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum WorkPaymentName {
+    Prepaid,
+    Held,
+}
+
 /// The state of an invoice.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]

@@ -23,6 +23,8 @@ mod fencing;
 mod following;
 mod free_tier;
 mod growth;
+mod held_jobs;
+mod held_jobs_crashes;
 mod keys;
 mod lapses;
 mod life;

@@ -66,8 +66,7 @@ pub(crate) async fn create(
     let origin = state.limits.client(&request).map(|client| Origin::new(client.to_string()));
     let Caller { identity, signature } = caller;
     let payment = payment.unwrap_or_default();
-    let new =
-        NewJobRequest { request: text, model, max_output_tokens, payment, identity, signature, origin };
+    let new = NewJobRequest { request: text, model, max_output_tokens, payment, identity, signature, origin };
     let jobs = state.engine.jobs.clone();
     let keyed = state.run_change(async move { jobs.create(new, key.map(|key| *key), &render).await }).await?;
     Ok(created(keyed))

@@ -416,6 +416,6 @@ impl Wallet for PoweredWallet {
     }
 
     async fn payments_held(&self) -> Result<HeldPayments, WalletError> {
-        self.power.call(Op::Other, wallet("payments_held"), identity, self.inner.payments_held()).await
+        self.power.through(Op::Other, self.inner.payments_held()).await
     }
 }

@@ -145,6 +145,8 @@ impl<Q: Priced> Job<Q> {
             (JobState::Evaluating, JobEvent::Accepted { work }) => {
                 lease = self.lease.carried_on();
                 if work.is_free() {
+                    // There is no invoice.
+                    work_payment = WorkPayment::Prepaid;
                     JobState::Executing { work, invoice: None }
                 } else {
                     JobState::Accepted { work }

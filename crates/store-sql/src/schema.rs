@@ -69,10 +69,7 @@ diesel::table! {
         nostr_pubkey -> Nullable<Text>,
         usage_estimated -> Bool,
         text_deleted_at -> Nullable<BigInt>,
-        work_payment -> Text,
-        held_step -> Nullable<Text>,
-        held_until -> Nullable<BigInt>,
-        held_price -> Nullable<Text>,
+        held_payment -> Nullable<Text>,
     }
 }
 

@@ -39,7 +39,7 @@ use tithe_trust::NostrPubkey;
 const RUNNABLE: &str = "state IN ('evaluating', 'accepted', 'executing')";
 
 /// Jobs with a hold invoice that can still be paid, or whose payment is held.
-const ON_HOLD: &str = "work_payment = 'held' AND (state = 'awaiting_work_payment' OR held_step IS NOT NULL)";
+const ON_HOLD: &str = "held_payment IS NOT NULL AND state IN ('awaiting_work_payment', 'executing')";
 
 #[async_trait]
 impl JobRepository for SqliteStore {

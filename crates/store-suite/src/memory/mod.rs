@@ -26,7 +26,8 @@ use tithe_free_tier::{
     ReservationId,
 };
 use tithe_jobs::{
-    Job, JobChange, JobClaim, JobId, JobRepository, JobState, JobSummary, Lease, Refund, WorkPayment,
+    Job, JobChange, JobClaim, JobId, JobRepository, JobState, JobSummary, Lease, Refund, StateName,
+    WorkPayment,
 };
 use tithe_ledger::credits::CreditState;
 use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository, Transfer, TransferKey};
@@ -433,14 +434,9 @@ impl JobRepository for MemoryStore {
 
     async fn jobs_on_hold(&self) -> Result<u64, StoreError> {
         let is_on_hold = |job: &&Job| {
-            let is_held = matches!(
-                job.state,
-                JobState::AwaitingWorkPayment { .. }
-                    | JobState::Held { .. }
-                    | JobState::Settling { .. }
-                    | JobState::Cancelling { .. }
-            );
-            job.work_payment == WorkPayment::Held && is_held
+            let state = job.state.name();
+            job.work_payment == WorkPayment::Held
+                && matches!(state, StateName::AwaitingWorkPayment | StateName::Executing)
         };
         Ok(self.tables().jobs.values().filter(is_on_hold).count().try_into().unwrap_or(u64::MAX))
     }

@@ -3,15 +3,16 @@
 use super::{Reader, count_column, json, usage_buckets};
 use crate::schema::jobs;
 use diesel::prelude::*;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tithe_engine::store::StoreError;
 use tithe_jobs::{
     Completion, Evaluation, FinishReason, HeldAnswer, Job, JobId, JobState, JobSummary, Lease, LeaseOwner,
-    Refund, StateName, WorkTerms,
+    Refund, StateName, WorkPayment, WorkTerms,
 };
 use tithe_lightning::PaymentHash;
 use tithe_money::Sats;
-use tithe_pricing::{Quote, Usage};
+use tithe_pricing::{Price, Quote, Usage};
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = jobs)]
@@ -48,10 +49,7 @@ pub struct JobRow {
     pub nostr_pubkey: Option<String>,
     pub usage_estimated: bool,
     pub text_deleted_at: Option<i64>,
-    pub work_payment: String,
-    pub held_step: Option<String>,
-    pub held_until: Option<i64>,
-    pub held_price: Option<String>,
+    pub held_payment: Option<String>,
 }
 
 /// A job without its texts.
@@ -92,13 +90,30 @@ const fn state_column(state: &JobState) -> &'static str {
     }
 }
 
-/// The step of a job whose payment is held.
-const fn held_step_column(state: &JobState) -> Option<&'static str> {
-    match state {
-        JobState::Held { .. } => Some("held"),
-        JobState::Settling { .. } => Some("settling"),
-        JobState::Cancelling { .. } => Some("cancelling"),
-        _ => None,
+/// What is stored of a job whose work is paid with a hold invoice.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+enum HeldPaymentColumn {
+    /// No payment is held, not yet or no longer.
+    Chosen,
+    Held {
+        until: i64,
+    },
+    Settling {
+        price: Price,
+    },
+    Cancelling,
+}
+
+impl HeldPaymentColumn {
+    fn of(job: &Job) -> Option<Self> {
+        Some(match &job.state {
+            JobState::Held { until, .. } => Self::Held { until: until.unix_micros() },
+            JobState::Settling { answer, .. } => Self::Settling { price: answer.price },
+            JobState::Cancelling { .. } => Self::Cancelling,
+            _ if job.work_payment == WorkPayment::Held => Self::Chosen,
+            _ => return None,
+        })
     }
 }
 
@@ -128,14 +143,6 @@ impl TryFrom<&Job> for JobRow {
     fn try_from(job: &Job) -> Result<Self, StoreError> {
         let settlement = match &job.state {
             JobState::Complete { completion, .. } => Some(&completion.settlement),
-            _ => None,
-        };
-        let held_price = match &job.state {
-            JobState::Settling { answer, .. } => Some(&answer.price),
-            _ => None,
-        };
-        let held_until = match &job.state {
-            JobState::Held { until, .. } => Some(until.unix_micros()),
             _ => None,
         };
         let result = ResultColumns::of(&job.state);
@@ -181,10 +188,7 @@ impl TryFrom<&Job> for JobRow {
             nostr_pubkey: job.identity.map(|pubkey| pubkey.to_string()),
             usage_estimated: result.is_some_and(|result| result.estimated),
             text_deleted_at: job.text_deleted_at.map(tithe_clock::Timestamp::unix_micros),
-            work_payment: job.work_payment.as_str().to_owned(),
-            held_step: held_step_column(&job.state).map(str::to_owned),
-            held_until,
-            held_price: held_price.map(json).transpose()?,
+            held_payment: HeldPaymentColumn::of(job).as_ref().map(json).transpose()?,
         })
     }
 }
@@ -208,7 +212,10 @@ impl TryFrom<JobRow> for Job {
                 .transpose()?,
             identity,
             evaluation: row.evaluation(&read)?,
-            work_payment: read.column("work_payment", row.work_payment.parse())?,
+            work_payment: match row.held_payment {
+                Some(_) => WorkPayment::Held,
+                None => WorkPayment::Prepaid,
+            },
             state: row.state(&read)?,
             refund,
             lease: Lease {
@@ -250,9 +257,12 @@ impl JobRow {
             "awaiting_work_payment" => JobState::AwaitingWorkPayment { work: work(terms)?, invoice },
             "executing" => {
                 let work = work(terms)?;
-                match self.held_step.as_deref() {
-                    None => JobState::Executing { invoice: paid_by(&work)?, work },
-                    Some(step) => self.state_held(read, step, work, asked_by(invoice)?)?,
+                let held = self.held_payment.as_deref().map(serde_json::from_str).transpose();
+                match read.column("held_payment", held)? {
+                    None | Some(HeldPaymentColumn::Chosen) => {
+                        JobState::Executing { invoice: paid_by(&work)?, work }
+                    }
+                    Some(held) => self.state_held(read, &held, work, asked_by(invoice)?)?,
                 }
             }
             "rejected" => JobState::Rejected {
@@ -276,27 +286,24 @@ impl JobRow {
     fn state_held(
         &self,
         read: &Reader,
-        step: &str,
+        held: &HeldPaymentColumn,
         work: WorkTerms,
         invoice: PaymentHash,
     ) -> Result<JobState, StoreError> {
-        Ok(match step {
-            "held" => {
-                let until = read.present("held_until", self.held_until)?;
-                JobState::Held { work, invoice, until: read.time("held_until", until)? }
+        Ok(match *held {
+            HeldPaymentColumn::Chosen => JobState::Executing { work, invoice: Some(invoice) },
+            HeldPaymentColumn::Held { until } => {
+                JobState::Held { work, invoice, until: read.time("held_payment", until)? }
             }
-            "settling" => {
-                let price = read.present("held_price", self.held_price.as_deref())?;
-                let price = read.column("held_price", serde_json::from_str(price))?;
+            HeldPaymentColumn::Settling { price } => {
                 let (text, usage, finish) = self.result(read)?;
                 let answer = HeldAnswer { text, usage, estimated: self.usage_estimated, finish, price };
                 JobState::Settling { work, invoice, answer }
             }
-            "cancelling" => {
+            HeldPaymentColumn::Cancelling => {
                 let message = read.present("error_message", self.error_message.clone())?;
                 JobState::Cancelling { work, invoice, message }
             }
-            other => return Err(read.corrupt(format!("held_step is {other:?}"))),
         })
     }
 

@@ -48,6 +48,7 @@
 //! `serde` serializes everything that is stored; `ports` has the repository port (`async-trait`). Neither is on by default.
 
 mod held;
+mod hold_transition;
 mod job;
 mod lease;
 #[cfg(feature = "ports")]

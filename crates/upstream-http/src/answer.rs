@@ -48,7 +48,11 @@ pub(crate) async fn read(
             over => {
                 let Some(pieces) = pieces.as_mut().filter(|_| !body.is_empty()) else {
                     let is_too_large = over.is_ok();
-                    return Err(if is_too_large { UpstreamError::TooLarge { limit } } else { UpstreamError::TimedOut });
+                    return Err(if is_too_large {
+                        UpstreamError::TooLarge { limit }
+                    } else {
+                        UpstreamError::TimedOut
+                    });
                 };
                 body.extend_from_slice(CUT);
                 pieces.send(CUT);

@@ -5,7 +5,7 @@ use crate::credentials::Incoming;
 use crate::idempotency::Begun;
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::state::AppState;
-use crate::wire::{TestInvoiceBody, TestPaymentBody, NewTestInvoiceBody};
+use crate::wire::{NewTestInvoiceBody, TestInvoiceBody, TestPaymentBody};
 use crate::{body, idempotency};
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};

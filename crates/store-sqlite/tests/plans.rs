@@ -53,6 +53,7 @@ async fn what_is_measured_is_found_by_indexes_that_hold_nothing_that_has_ended()
     let found = plan(&IN_PROGRESS);
     let expected = [
         "jobs_runnable",
+        "jobs_held",
         "holds_live",
         "free_tier_reservations_leased",
         "credits_held",

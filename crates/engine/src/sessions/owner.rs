@@ -45,7 +45,7 @@ impl PaymentOwner for SessionOwner {
     fn declare(&self, step: PaymentStep, keys: &mut RowKeys) {
         match step {
             PaymentStep::Issue | PaymentStep::Hold | PaymentStep::Expire => {
-                drop(keys.sessions.insert(self.session))
+                let _is_new = keys.sessions.insert(self.session);
             }
             PaymentStep::Credit => keys.declare_session_refund(self.session),
         }

@@ -63,6 +63,7 @@ pub struct JobSummaryRow {
     pub updated_at: i64,
     pub refund_state: String,
     pub refund_amount_msats: i64,
+    pub held_payment: Option<String>,
 }
 
 impl TryFrom<JobSummaryRow> for JobSummary {
@@ -70,11 +71,16 @@ impl TryFrom<JobSummaryRow> for JobSummary {
 
     fn try_from(row: JobSummaryRow) -> Result<Self, StoreError> {
         let read = Reader::new("job", &row.id);
-        // The step that is not seen from outside.
-        let state = if row.state == "accepted" { StateName::Evaluating.as_str() } else { row.state.as_str() };
+        let held = HeldPaymentColumn::read(&read, row.held_payment.as_deref())?;
+        // The steps that are not seen from outside.
+        let state = match row.state.as_str() {
+            "accepted" => StateName::Evaluating,
+            _ if held.is_some_and(|held| held.is_held()) => StateName::Executing,
+            state => read.column("state", state.parse())?,
+        };
         Ok(Self {
             id: JobId(read.column("id", row.id.parse())?),
-            state: read.column("state", state.parse())?,
+            state,
             model: row.model,
             created_at: read.time("created_at", row.created_at)?,
             updated_at: read.time("updated_at", row.updated_at)?,
@@ -86,6 +92,10 @@ impl TryFrom<JobSummaryRow> for JobSummary {
 const fn state_column(state: &JobState) -> &'static str {
     match state {
         JobState::Accepted { .. } => "accepted",
+        // Nobody has received a payment: see `waiting_jobs::HELD`.
+        JobState::Held { .. } | JobState::Settling { .. } | JobState::Cancelling { .. } => {
+            StateName::AwaitingWorkPayment.as_str()
+        }
         _ => state.name().as_str(),
     }
 }
@@ -114,6 +124,15 @@ impl HeldPaymentColumn {
             _ if job.work_payment == WorkPayment::Held => Self::Chosen,
             _ => return None,
         })
+    }
+
+    fn read(read: &Reader, column: Option<&str>) -> Result<Option<Self>, StoreError> {
+        read.column("held_payment", column.map(serde_json::from_str).transpose())
+    }
+
+    /// Whether a payment is held.
+    const fn is_held(&self) -> bool {
+        !matches!(self, Self::Chosen)
     }
 }
 
@@ -254,16 +273,29 @@ impl JobRow {
             "awaiting_eval_payment" => JobState::AwaitingEvalPayment,
             "evaluating" => JobState::Evaluating,
             "accepted" => JobState::Accepted { work: work(terms)? },
-            "awaiting_work_payment" => JobState::AwaitingWorkPayment { work: work(terms)?, invoice },
+            "awaiting_work_payment" => {
+                let work = work(terms)?;
+                match HeldPaymentColumn::read(read, self.held_payment.as_deref())? {
+                    None | Some(HeldPaymentColumn::Chosen) => JobState::AwaitingWorkPayment { work, invoice },
+                    Some(HeldPaymentColumn::Held { until }) => {
+                        let until = read.time("held_payment", until)?;
+                        JobState::Held { work, invoice: asked_by(invoice)?, until }
+                    }
+                    Some(HeldPaymentColumn::Settling { price }) => {
+                        let (text, usage, finish) = self.result(read)?;
+                        let answer =
+                            HeldAnswer { text, usage, estimated: self.usage_estimated, finish, price };
+                        JobState::Settling { work, invoice: asked_by(invoice)?, answer }
+                    }
+                    Some(HeldPaymentColumn::Cancelling) => {
+                        let message = read.present("error_message", self.error_message.clone())?;
+                        JobState::Cancelling { work, invoice: asked_by(invoice)?, message }
+                    }
+                }
+            }
             "executing" => {
                 let work = work(terms)?;
-                let held = self.held_payment.as_deref().map(serde_json::from_str).transpose();
-                match read.column("held_payment", held)? {
-                    None | Some(HeldPaymentColumn::Chosen) => {
-                        JobState::Executing { invoice: paid_by(&work)?, work }
-                    }
-                    Some(held) => self.state_held(read, &held, work, asked_by(invoice)?)?,
-                }
+                JobState::Executing { invoice: paid_by(&work)?, work }
             }
             "rejected" => JobState::Rejected {
                 reason: read.present("rejection_reason", self.rejection_reason.clone())?,
@@ -279,31 +311,6 @@ impl JobRow {
             },
             "expired" => JobState::Expired { work: terms, invoice },
             other => return Err(read.corrupt(format!("state is {other:?}"))),
-        })
-    }
-
-    /// The state of a job whose payment is held.
-    fn state_held(
-        &self,
-        read: &Reader,
-        held: &HeldPaymentColumn,
-        work: WorkTerms,
-        invoice: PaymentHash,
-    ) -> Result<JobState, StoreError> {
-        Ok(match *held {
-            HeldPaymentColumn::Chosen => JobState::Executing { work, invoice: Some(invoice) },
-            HeldPaymentColumn::Held { until } => {
-                JobState::Held { work, invoice, until: read.time("held_payment", until)? }
-            }
-            HeldPaymentColumn::Settling { price } => {
-                let (text, usage, finish) = self.result(read)?;
-                let answer = HeldAnswer { text, usage, estimated: self.usage_estimated, finish, price };
-                JobState::Settling { work, invoice, answer }
-            }
-            HeldPaymentColumn::Cancelling => {
-                let message = read.present("error_message", self.error_message.clone())?;
-                JobState::Cancelling { work, invoice, message }
-            }
         })
     }
 
@@ -359,5 +366,17 @@ impl Reader {
 
     fn hash(&self, column: &str, hash: Option<&str>) -> Result<Option<PaymentHash>, StoreError> {
         self.column(column, hash.map(str::parse).transpose())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::waiting_jobs::HELD;
+
+    #[test]
+    fn the_statements_know_how_a_choice_is_stored() {
+        let chosen = json(&HeldPaymentColumn::Chosen).unwrap();
+        assert!(HELD.ends_with(&format!("held_payment <> '{chosen}'")), "{chosen}");
     }
 }

@@ -26,8 +26,7 @@ use tithe_free_tier::{
     ReservationId,
 };
 use tithe_jobs::{
-    Job, JobChange, JobClaim, JobId, JobRepository, JobState, JobSummary, Lease, Refund, StateName,
-    WorkPayment,
+    Job, JobChange, JobClaim, JobId, JobRepository, JobState, JobSummary, Lease, Refund, WorkPayment,
 };
 use tithe_ledger::credits::CreditState;
 use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository, Transfer, TransferKey};
@@ -348,6 +347,11 @@ impl RetentionStore for MemoryStore {
     }
 }
 
+/// Whether the payment of a job is held.
+const fn is_held(job: &Job) -> bool {
+    matches!(job.state, JobState::Held { .. } | JobState::Settling { .. } | JobState::Cancelling { .. })
+}
+
 #[async_trait]
 impl JobRepository for MemoryStore {
     type Error = StoreError;
@@ -370,7 +374,7 @@ impl JobRepository for MemoryStore {
             .values_mut()
             .filter(|job| job.state.is_runnable() && job.lease.is_free(claim.now))
             .collect();
-        free.sort_by_key(|job| job.updated_at);
+        free.sort_by_key(|job| (!is_held(job), job.updated_at));
         Ok(free
             .into_iter()
             .take(claim.limit)
@@ -434,9 +438,8 @@ impl JobRepository for MemoryStore {
 
     async fn jobs_on_hold(&self) -> Result<u64, StoreError> {
         let is_on_hold = |job: &&Job| {
-            let state = job.state.name();
-            job.work_payment == WorkPayment::Held
-                && matches!(state, StateName::AwaitingWorkPayment | StateName::Executing)
+            let can_be_paid = matches!(job.state, JobState::AwaitingWorkPayment { .. });
+            is_held(job) || can_be_paid && job.work_payment == WorkPayment::Held
         };
         Ok(self.tables().jobs.values().filter(is_on_hold).count().try_into().unwrap_or(u64::MAX))
     }

@@ -12,7 +12,6 @@ use uuid::Uuid;
 
 /// A request as its client has sent it, without credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SentRequest {
     /// The HTTP method, in capitals.
     pub method: String,

@@ -376,7 +376,7 @@ async fn held(run: &mut Run) -> Checked {
         return Err(Stop::skip("the server has no hold invoices, or none left"));
     }
     answer.is("/payment", "held")?;
-    let bill = Bill::read(&answer, "/workInvoice")?;
+    let bill = Bill::read_held(&answer, "/workInvoice")?;
     // The payer has the preimage only when the work is done.
     run.pay("work that is done first", &bill).await?;
     let others = ["rejected", "failed", "expired"];

@@ -45,6 +45,7 @@ macro_rules! store_suite {
             held_jobs::a_held_payment_is_credited_together_with_the_charge,
             held_jobs::a_held_payment_that_goes_back_moves_no_money,
             held_jobs::jobs_on_hold_are_counted_and_claimed,
+            held_jobs::jobs_whose_payment_is_held_are_claimed_first,
             leases::a_lease_that_ran_out_is_taken_over,
             leases::only_its_holder_renews_or_hands_back_a_lease,
             leases::only_jobs_with_something_to_do_are_claimed,

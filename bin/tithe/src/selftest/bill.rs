@@ -28,6 +28,15 @@ impl Bill {
     /// The invoice at a JSON pointer. Its BOLT11 text must have a valid signature, and the amount, the payment hash and the expiry of
     /// the fields beside it.
     pub(super) fn read(answer: &Answer, pointer: &str) -> Checked<Self> {
+        Self::read_of(answer, pointer, false)
+    }
+
+    /// The hold invoice at a JSON pointer. Its wallet may take payments for longer than it is offered.
+    pub(super) fn read_held(answer: &Answer, pointer: &str) -> Checked<Self> {
+        Self::read_of(answer, pointer, true)
+    }
+
+    fn read_of(answer: &Answer, pointer: &str, is_held: bool) -> Checked<Self> {
         let at = |field: &str| format!("{pointer}/{field}");
         let text = answer.text_at(&at("paymentRequest"))?;
         let wrong = |expected: &str, got: String| answer.fault(format!("paymentRequest: {expected}"), got);
@@ -45,8 +54,9 @@ impl Bill {
         let hash = bolt11.payment_hash();
         answer.is(&at("paymentHash"), hash.to_string())?;
         let expires_at = answer.time(&at("expiresAt"))?;
-        let apart = expires_at.since(bolt11.expires_at()).max(bolt11.expires_at().since(expires_at));
-        if apart > SECOND {
+        let (too_early, too_late) =
+            (expires_at.since(bolt11.expires_at()), bolt11.expires_at().since(expires_at));
+        if too_early > SECOND || (too_late > SECOND && !is_held) {
             return Err(wrong(
                 &format!("an invoice that expires at expiresAt, {expires_at}"),
                 bolt11.expires_at().to_string(),

@@ -68,6 +68,7 @@ fn a_server_with_default_settings_passes(env: &TestEnv) {
         "credits-licence",
         "idempotency-replay",
         "identity-login",
+        "job-held",
         "job-money",
         "macaroon-keys",
         "offer-other-body",

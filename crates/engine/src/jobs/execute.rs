@@ -5,11 +5,11 @@ use super::step::{Step, commit_result};
 use super::work_finish::{Fault, WorkFinish, WorkOutcome};
 use super::worker::{work_failed, work_without_answer};
 use crate::error_chain::chain;
-use crate::inference::{self, Answer, Attempts, ChatRequest, InferenceError, Listener, Target};
+use crate::inference::{self, Answer, Attempts, ChatRequest, InferenceError, Target};
 use crate::quotes::{UnpaidRun, quote_at, rates_at};
 use std::sync::Arc;
 use std::time::Duration;
-use tithe_chat::{Chat, Delta};
+use tithe_chat::{Chat, Delta, Finish};
 use tithe_jobs::{Job, JobState, WorkTerms};
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -55,6 +55,12 @@ impl Jobs {
             let failure = match self.run_work(job, target, &run, patience).await {
                 Ok(answer) => {
                     attempts.answered();
+                    let is_cut = answer.reply.finish == Finish::Length && Instant::now() >= until;
+                    if is_cut && !is_shown(job) {
+                        // The time is ours, not the customer's: a payment is not taken for a part.
+                        run.unpaid(&answer.usage).await;
+                        return self.work_end(job, work_failed(job, Fault::Server)).await;
+                    }
                     return self.work_answered(job, work, target, answer, run).await;
                 }
                 Err(failure) => failure,
@@ -93,7 +99,7 @@ impl Jobs {
         }
     }
 
-    /// Runs the model of a target. What it writes goes to the job's followers.
+    /// Runs the model of a target. What it writes goes to the job's followers, if it is shown.
     async fn run_work(
         &self,
         job: &Job,
@@ -102,13 +108,14 @@ impl Jobs {
         patience: Duration,
     ) -> Result<Answer, InferenceError> {
         let listen = |delta: &Delta| {
-            if let Delta::Text(text) = delta {
+            if is_shown(job)
+                && let Delta::Text(text) = delta
+            {
                 self.feed.add_text(job.id, job.lease.claims, text);
             }
         };
         let (backend, catalogue) = (target.inference.as_ref(), &self.core.ports.catalogue);
-        let listen: Option<Listener<'_>> = if is_shown(job) { Some(&listen) } else { None };
-        inference::run(backend, catalogue, run.request(), patience, run.meter(), listen).await
+        inference::run(backend, catalogue, run.request(), patience, run.meter(), Some(&listen)).await
     }
 
     /// Ends the work with an answer. One without any text is none: it is not paid for, and not asked for again.

@@ -28,6 +28,17 @@ pub(crate) enum HoldOutcome {
     Open,
 }
 
+/// When a record that shows neither a held payment nor a receipt means that nothing is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum GoneIf {
+    /// Never: the wallet may be about to take the payment.
+    Settled,
+    /// Always: the wallet has refused to take it, or was to give it back.
+    NotHeld,
+    /// When its time is over. Another server may have been about to take it.
+    Expired,
+}
+
 impl Payments {
     /// Takes note of the payments that the wallet reports as held, until its stream of events ends. Returns at once if the wallet has
     /// no hold invoices.
@@ -100,14 +111,17 @@ impl Payments {
         id: InvoiceId,
         hash: PaymentHash,
     ) -> Result<HoldOutcome, EngineError> {
-        let is_refused = match self.hold_keys.preimage(id, hash) {
+        let gone_if = match self.hold_keys.preimage(id, hash) {
             Some(preimage) => {
                 let settling = self.core.ports.wallet.hold_invoice_settle(preimage);
                 match self.in_time(settling).await {
-                    Ok(()) => false,
+                    Ok(()) => GoneIf::Settled,
                     Err(failure) => {
                         warn!(payment_hash = %hash, error = chain(&failure), "the held payment was not settled");
-                        matches!(failure, WalletError::Refused(_))
+                        match failure {
+                            WalletError::Refused(_) => GoneIf::NotHeld,
+                            _ => GoneIf::Settled,
+                        }
                     }
                 }
             }
@@ -116,10 +130,10 @@ impl Payments {
                     payment_hash = %hash,
                     "wrong claim secret: expected the one that the hold invoice was made with; its payment goes back"
                 );
-                true
+                GoneIf::Expired
             }
         };
-        self.outcome(hash, is_refused).await
+        self.outcome(hash, gone_if).await
     }
 
     /// Gives the payment that is held for a hold invoice back. The intent must be committed.
@@ -129,7 +143,7 @@ impl Payments {
     pub(crate) async fn cancel_held(&self, hash: PaymentHash) -> Result<HoldOutcome, EngineError> {
         self.cancel_at_wallet(hash).await;
         // Whatever the wallet has answered: if it does not hold anything, there is nothing to give back.
-        self.outcome(hash, true).await
+        self.outcome(hash, GoneIf::NotHeld).await
     }
 
     async fn cancel_at_wallet(&self, hash: PaymentHash) {
@@ -139,16 +153,19 @@ impl Payments {
         }
     }
 
-    /// What the wallet's record says of a hold invoice. `is_over`: nothing can be held for it any more, unless the record says so.
-    async fn outcome(&self, hash: PaymentHash, is_over: bool) -> Result<HoldOutcome, EngineError> {
+    /// What the wallet's record says of a hold invoice.
+    async fn outcome(&self, hash: PaymentHash, gone_if: GoneIf) -> Result<HoldOutcome, EngineError> {
         match self.status_at_wallet(hash).await? {
             Some(InvoiceStatus::Settled(payment)) => {
                 self.credit(payment).await?;
                 Ok(HoldOutcome::Credited)
             }
             Some(InvoiceStatus::Held(_)) => Ok(HoldOutcome::Open),
-            Some(InvoiceStatus::Pending | InvoiceStatus::Expired) | None => {
-                Ok(if is_over { HoldOutcome::Gone } else { HoldOutcome::Open })
+            Some(InvoiceStatus::Pending) => {
+                Ok(if gone_if == GoneIf::NotHeld { HoldOutcome::Gone } else { HoldOutcome::Open })
+            }
+            Some(InvoiceStatus::Expired) | None => {
+                Ok(if gone_if == GoneIf::Settled { HoldOutcome::Open } else { HoldOutcome::Gone })
             }
         }
     }

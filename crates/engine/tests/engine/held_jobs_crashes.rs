@@ -36,7 +36,7 @@ async fn paid_transfers(scene: &Scene) -> Vec<Transfer> {
 }
 
 /// Never both, and never neither: the work is delivered and its payment taken, or it has failed and the payment went back.
-async fn assert_one_of_both(scene: &Scene, job: &Job, point: &str) {
+pub async fn assert_one_of_both(scene: &Scene, job: &Job, point: &str) {
     let hash = job.state.work_invoice().unwrap();
     let invoice = scene.invoice(hash).await;
     let payment = scene.wallet.pay(&invoice.payment_request.parse().unwrap()).await;

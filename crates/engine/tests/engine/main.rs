@@ -25,6 +25,7 @@ mod free_tier;
 mod growth;
 mod held_jobs;
 mod held_jobs_crashes;
+mod held_jobs_faults;
 mod keys;
 mod lapses;
 mod life;

@@ -87,6 +87,29 @@ async fn end(store: &FreshStore, held: &Job) -> Job {
     *committer(store).commit(end).await.unwrap()
 }
 
+/// What a server of an older release could write of a job, which it takes for one that waits for a payment: the payment is credited, or the
+/// job expires; and its columns as they were when it read them.
+pub const WRITTEN_BY_AN_OLDER_RELEASE: [&str; 3] =
+    ["state = 'executing'", "state = 'expired'", "state = 'complete'"];
+
+/// Jobs 1 to 4: a payment that is held, one that is being taken, one that is being given back, and one that may come.
+pub async fn a_job_of_each_step(store: &FreshStore) -> [Job; 4] {
+    for n in 1..=4 {
+        invoiced(store, n).await;
+    }
+    for n in 1..=3 {
+        hold(store, n).await;
+    }
+    store.jobs_claim(&claim(1, START, 100)).await.unwrap();
+    let fails = WorkOutcome::Failed { message: "broken".to_owned(), fault: Fault::Server };
+    for (n, outcome) in [(2, completed()), (3, fails)] {
+        let lease = job(store, n).await.lease;
+        let finish = WorkFinish { job: job_id(n), identity: None, lease, outcome };
+        committer(store).commit(finish).await.unwrap();
+    }
+    [job(store, 1).await, job(store, 2).await, job(store, 3).await, job(store, 4).await]
+}
+
 /// The payment is noted once; when it is settled, it is credited together with the charge, and the answer is there.
 pub async fn a_held_payment_is_credited_together_with_the_charge(store: FreshStore) {
     invoiced(&store, 1).await;
@@ -170,4 +193,21 @@ pub async fn jobs_on_hold_are_counted_and_claimed(store: FreshStore) {
     end(&store, &cancelling).await;
     assert_eq!(store.jobs_on_hold().await.unwrap(), 2);
     assert_sound(&store).await;
+}
+
+/// A payment is held for minutes: what is held comes before what has waited longer.
+pub async fn jobs_whose_payment_is_held_are_claimed_first(store: FreshStore) {
+    for n in [1, 2] {
+        invoiced(&store, n).await;
+    }
+    let payment = settlement(1, Purpose::JobWork, work().amount.to_msats(), START);
+    let ordinary = PaymentCredit { owner: owner(1, None), payment };
+    committer(&store).commit(ordinary).await.unwrap();
+    assert_eq!(job(&store, 1).await.state.name(), StateName::Executing);
+    hold(&store, 2).await;
+    for n in [2, 1] {
+        let claimed = store.jobs_claim(&claim(1, START, 1)).await.unwrap();
+        assert_eq!(claimed.iter().map(|job| job.id).collect::<Vec<_>>(), [job_id(n)]);
+    }
+    assert_eq!(store.jobs_on_hold().await.unwrap(), 1, "what is paid is not on hold any more");
 }

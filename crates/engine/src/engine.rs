@@ -117,7 +117,10 @@ impl Engine {
         let pool = Arc::new(Pool::new(core.clone()));
         let quotes = Arc::new(Quotes::new(core.clone(), pool.clone(), backend.clone())?);
         let job_owners = Arc::new(JobOwners::new(core.ports.store.clone()));
-        let session_owners = Arc::new(SessionOwners::new(core.ports.store.clone(), steps.unpaid.clone()));
+        let (kept_due, keep) = (Arc::new(Notify::new()), core.settings.idempotency_keep);
+        let session_owners =
+            SessionOwners::new(core.ports.store.clone(), steps.unpaid.clone(), kept_due.clone(), keep);
+        let session_owners = Arc::new(session_owners);
         let paid = Arc::new(Notify::new());
         let bootstrap_owners =
             Arc::new(BootstrapOwners::new(core.ports.store.clone(), steps.unpaid.clone(), paid.clone()));
@@ -147,6 +150,7 @@ impl Engine {
             services.clone(),
             MacaroonKeys::new(claims),
             WebhookSecrets::new(claims),
+            kept_due,
         ));
         let credits = Arc::new(Credits::new(core.clone()));
         let asks = Arc::new(Asks::new(core.clone(), credits.clone(), services.clone()));

@@ -117,6 +117,11 @@ impl<'a> Incoming<'a> {
         self.body
     }
 
+    /// Whether the body contains a token.
+    pub(crate) const fn has_body_token(&self) -> bool {
+        self.body_token.is_some()
+    }
+
     /// The parameters of the query.
     pub(crate) const fn query(&self) -> &Query {
         &self.query

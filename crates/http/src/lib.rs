@@ -30,6 +30,7 @@ mod query;
 mod receipts;
 mod request_id;
 mod routes;
+mod sent_request;
 mod server;
 mod shared_text;
 mod state;

@@ -63,7 +63,9 @@ impl Jobs {
         {
             return Ok(WorkPayment::Prepaid);
         }
-        let open = self.core.ports.store.jobs_on_hold().await?;
+        let store = &self.core.ports.store;
+        let requests = store.kept_requests_total().await?.requests;
+        let open = store.jobs_on_hold().await?.saturating_add(requests);
         if open < most {
             return Ok(WorkPayment::Held);
         }

@@ -380,6 +380,11 @@ impl Worked {
 }
 
 impl Delivered {
+    /// Whether work was finished. A refusal of the service behind a mounted route is an answer, and no work.
+    pub(crate) fn is_work(&self) -> bool {
+        self.called.as_ref().is_none_or(|called| !called.is_refusal())
+    }
+
     /// What a client gets who had gone before the backend was asked.
     pub(crate) fn nothing() -> Self {
         let reply = Arc::new(Reply { parts: Vec::new(), finish: Finish::Other });

@@ -4,6 +4,7 @@
 //! says that it is done. A response alone is never believed: what is settled is credited, as every payment is.
 
 use super::lookup::Lookup;
+use super::mint::NewInvoice;
 use super::owner::PaymentHeld;
 use super::payment_hold::PaymentHold;
 use super::service::Payments;
@@ -91,6 +92,9 @@ impl Payments {
             PaymentHeld::Noted => {
                 let amount_msats = payment.amount.get();
                 info!(payment_hash = %hash, %purpose, amount_msats, "payment held");
+                if let Some(lookup) = self.lookup_of(&purpose) {
+                    lookup.held(invoice.owner);
+                }
                 Ok(Lookup::Changed)
             }
             PaymentHeld::Known => Ok(Lookup::Unchanged),
@@ -100,6 +104,11 @@ impl Payments {
                 Ok(Lookup::Unchanged)
             }
         }
+    }
+
+    /// Whether an invoice of this hash is this hold invoice.
+    pub(crate) fn is_hold_invoice(&self, new: &NewInvoice, hash: PaymentHash) -> bool {
+        self.hold_keys.preimage(new.id(), hash).is_some()
     }
 
     /// Takes the payment that is held for the hold invoice of this id and hash, and credits it. The intent must be committed.

@@ -69,7 +69,7 @@ impl Payments {
                 "payment credited"
             );
             measure_credited(&purpose, amount, seconds_since(received_at, self.core.now()));
-            if let Some(lookup) = self.owners.iter().find(|lookup| lookup.purposes().contains(&purpose)) {
+            if let Some(lookup) = self.lookup_of(&purpose) {
                 lookup.credited(invoice.owner);
             }
         }
@@ -82,10 +82,14 @@ impl Payments {
         invoice.ok_or_else(|| EngineError::not_found(Invoices::NAME, &hash))
     }
 
+    /// What finds the owners of invoices of this purpose.
+    pub(super) fn lookup_of(&self, purpose: &Purpose) -> Option<&Arc<dyn OwnerLookup>> {
+        self.owners.iter().find(|lookup| lookup.purposes().contains(purpose))
+    }
+
     /// The owner of an invoice.
     pub(super) async fn owner_of(&self, invoice: &Invoice) -> Result<Arc<dyn PaymentOwner>, EngineError> {
-        let lookup = self.owners.iter().find(|lookup| lookup.purposes().contains(&invoice.purpose));
-        let owner = match lookup {
+        let owner = match self.lookup_of(&invoice.purpose) {
             Some(lookup) => lookup.owner(invoice.owner).await?,
             None => None,
         };

@@ -1,5 +1,6 @@
 //! Offering to do one request for one payment.
 
+use super::kept::OfferedSession;
 use super::quoted_work::{QuotedWork, quote_call};
 use super::request_offers::{Offer, OfferedRequest, Slot};
 use super::service::Sessions;
@@ -17,7 +18,10 @@ use std::time::Duration;
 use tithe_lightning::Invoice;
 use tithe_money::Sats;
 use tithe_paywall::RequestDigest;
-use tithe_sessions::{NewSession, OneRequest, RequestTerms, Session, SessionId, SessionKind, SessionState};
+use tithe_sessions::{
+    NewKeptRequest, NewSession, OneRequest, RequestTerms, SentRequest, Session, SessionId, SessionKind,
+    SessionState,
+};
 use tithe_trust::NostrPubkey;
 use tracing::{error, info};
 
@@ -40,6 +44,8 @@ pub struct NewPaidRequest {
     pub identity: Option<NostrPubkey>,
     /// Where the request comes from; `None` means that the limits of one origin do not apply.
     pub origin: Option<Origin>,
+    /// The request as it was sent, so that it can be done before its payment is taken; `None` if it must not be kept.
+    pub sent: Option<Arc<SentRequest>>,
 }
 
 impl Sessions {
@@ -128,8 +134,9 @@ impl Sessions {
         terms: RequestTerms,
         price: Sats,
     ) -> Result<OfferedRequest, EngineError> {
-        let NewPaidRequest { digest, identity, origin, .. } = new;
         let id = SessionId(self.core.new_id());
+        let keep = self.keep(id, &new, &terms.model).await?;
+        let NewPaidRequest { digest, identity, origin, .. } = new;
         let session = Session::new(NewSession {
             id,
             kind: SessionKind::OneRequest(Box::new(OneRequest { digest, terms })),
@@ -139,21 +146,24 @@ impl Sessions {
             return_to: None,
             created_at: self.core.now(),
         });
-        let invoice = self.offer_session(session, identity, origin).await?;
-        Ok(OfferedRequest { session: id, price, invoice, digest })
+        let invoice = self.offer_session(session.clone(), identity, origin, keep).await?;
+        let is_held = self.is_hold_invoice(&session, invoice.payment_hash);
+        Ok(OfferedRequest { session: id, price, invoice, digest, is_held })
     }
 
-    /// Records a session that is offered to this identity, or to nobody who is known, and makes the invoice of its deposit.
+    /// Records a session that is offered to this identity, or to nobody who is known, and makes the invoice of its deposit: a hold invoice if
+    /// its request can be kept, and the wallet makes one.
     pub(super) async fn offer_session(
         &self,
         session: Session,
         identity: Option<NostrPubkey>,
         origin: Option<Origin>,
+        keep_request: Option<Arc<NewKeptRequest>>,
     ) -> Result<Invoice, EngineError> {
         let (id, deposit) = (session.id, session.deposit);
         let kind = session.kind.name().as_str();
         let made = OnceLock::new();
-        let keep = |purchased: Purchased<Session>| {
+        let keep = |purchased: Purchased<OfferedSession>| {
             made.get_or_init(|| purchased.invoice);
             // Nothing is stored without an idempotency key.
             Ok(StoredResponse { status: 402, body: String::new() })
@@ -161,7 +171,8 @@ impl Sessions {
         let share = if session.kind.one_request().is_some() { Share::Offers } else { Share::Deposits };
         let signature = RequestSignature(None);
         let buyer = Buyer { identity, signature, origin, idempotency: None, share };
-        self.purchases.create(id.0, buyer, async { Ok(session) }, &keep).await?;
+        let offered = OfferedSession { session, keep: keep_request };
+        self.purchases.create(id.0, buyer, async { Ok(offered) }, &keep).await?;
         let invoice = made.into_inner().ok_or(EngineError::Internal)?;
         info!(session_id = %id, kind, amount_msats = deposit.to_msats().get(), "offered");
         Ok(invoice)

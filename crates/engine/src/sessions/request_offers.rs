@@ -23,6 +23,8 @@ pub struct OfferedRequest {
     pub invoice: Invoice,
     /// The digest of the request.
     pub digest: RequestDigest,
+    /// Whether the invoice is a hold invoice: the request is done when its payment is held, and the payment is taken afterwards.
+    pub is_held: bool,
 }
 
 /// Something that is offered for a payment.

@@ -1,5 +1,6 @@
 //! The use cases of sessions.
 
+use super::kept::{ReadSent, SlowModels};
 use super::macaroons::MacaroonKeys;
 use super::offers::Offers;
 use super::redeem_waiters::{RedeemWaiter, RedeemWaiters};
@@ -17,9 +18,11 @@ use crate::payouts::Payouts;
 use crate::purchases::Purchases;
 use crate::quotes::Quotes;
 use crate::sales::SalesServices;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tithe_paywall::payment::ChallengeKey;
 use tithe_sessions::SessionId;
+use tokio::sync::Notify;
+use uuid::Uuid;
 
 /// The use cases of sessions.
 pub struct Sessions {
@@ -41,6 +44,13 @@ pub struct Sessions {
     pub(super) offers: Offers,
     pub(super) request_offers: RequestOffers<OfferedRequest>,
     pub(super) redeem_waiters: Arc<RedeemWaiters>,
+    /// Reads kept requests.
+    pub(super) sent_reader: OnceLock<Arc<dyn ReadSent>>,
+    pub(super) slow_models: SlowModels,
+    /// Notified of payments that are held.
+    pub(super) kept_due: Arc<Notify>,
+    /// What this server works on kept requests as.
+    pub(super) worker: Uuid,
 }
 
 impl Sessions {
@@ -49,6 +59,7 @@ impl Sessions {
         services: SalesServices,
         macaroons: MacaroonKeys,
         webhook_secrets: WebhookSecrets,
+        kept_due: Arc<Notify>,
     ) -> Self {
         let SalesServices {
             idempotency,
@@ -62,6 +73,7 @@ impl Sessions {
         } = services;
         let challenges = macaroons.challenge_keys();
         let slots = WorkSlots::new(core.settings.session_requests);
+        let worker = core.new_id();
         Self {
             core,
             idempotency,
@@ -80,6 +92,10 @@ impl Sessions {
             offers: Offers::default(),
             request_offers: RequestOffers::default(),
             redeem_waiters: Arc::default(),
+            sent_reader: OnceLock::new(),
+            slow_models: SlowModels::default(),
+            kept_due,
+            worker,
         }
     }
 

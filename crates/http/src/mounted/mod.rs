@@ -6,6 +6,7 @@ mod payer;
 mod reserved;
 mod stored;
 
+pub(crate) use passed_on::{headers as headers_passed_on, query as query_passed_on};
 pub use reserved::{InvalidMounts, check_mounts};
 
 use crate::credentials::Incoming;
@@ -24,7 +25,9 @@ use std::sync::Arc;
 use stored::StoreCalled;
 use tithe_engine::metered::Prompt;
 use tithe_engine::mounts::{Method, Mount, MountedCall, UpstreamCall};
+use tithe_engine::sessions::RenderRequest;
 use tithe_free_tier::RequestHash;
+use tithe_sessions::SentRequest;
 
 /// Registers the mounted routes.
 pub(crate) fn configure(mounts: &[Arc<Mount>]) -> impl FnOnce(&mut ServiceConfig) + use<> {
@@ -72,7 +75,7 @@ async fn answer(
     let id = state.engine.new_id();
     let wanted = Wanted {
         id: Some(id),
-        prompt: Prompt::call(MountedCall { mount: Arc::clone(&mount), call }, hash(request, &bytes)),
+        prompt: Prompt::call(MountedCall { mount: Arc::clone(&mount), call }, hash_of(request, &bytes)),
         model: None,
         max_output_tokens: None,
         is_stream: wants_stream(request) || says_stream(&bytes),
@@ -84,11 +87,36 @@ async fn answer(
     payer::have_called(state, request, &incoming, key, wanted, &mount).await
 }
 
-/// The SHA-256 of a request: its method, a space, its path with the query, a line feed, and its body.
-fn hash(request: &HttpRequest, body: &[u8]) -> RequestHash {
+/// What is asked by a request that was kept, and what renders its stored answer; `None` if it is none of this route.
+pub(crate) fn read(mount: &Arc<Mount>, sent: &SentRequest) -> Option<(Prompt, Arc<dyn RenderRequest>)> {
+    let method = Method::named(&sent.method).filter(|method| mount.methods.contains(method))?;
+    let below = mount.path.below(&sent.path).ok()??;
+    let headers = sent.headers.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes()));
+    let call = UpstreamCall {
+        method,
+        below: below.to_owned(),
+        query: sent.query.clone(),
+        headers: headers.collect(),
+        body: sent.body.clone().into(),
+    };
+    let path = match &sent.query {
+        Some(query) => format!("{}?{query}", sent.path),
+        None => sent.path.clone(),
+    };
+    let hash = hash(&sent.method, &path, &sent.body);
+    let prompt = Prompt::call(MountedCall { mount: Arc::clone(mount), call }, hash);
+    Some((prompt, Arc::new(StoreCalled)))
+}
+
+fn hash_of(request: &HttpRequest, body: &[u8]) -> RequestHash {
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    hash(request.method().as_str(), path, body)
+}
+
+/// The SHA-256 of a request: its method, a space, its path with the query, a line feed, and its body.
+fn hash(method: &str, path: &str, body: &[u8]) -> RequestHash {
     let hash = Sha256::new()
-        .chain_update(request.method().as_str())
+        .chain_update(method)
         .chain_update(b" ")
         .chain_update(path)
         .chain_update(b"\n")

@@ -67,7 +67,7 @@ const KEPT_PREFIXES: [&str; 14] = [
 const KEPT_SUFFIX: &str = "client-ip";
 
 /// The headers of a request that are passed on.
-pub(super) fn headers(request: &HttpRequest) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn headers(request: &HttpRequest) -> Vec<(String, Vec<u8>)> {
     passed_on(request.headers())
 }
 
@@ -88,7 +88,7 @@ fn passed_on(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
 }
 
 /// The query, without tokens of identities; `None` if nothing is left.
-pub(super) fn query(text: &str) -> Option<String> {
+pub(crate) fn query(text: &str) -> Option<String> {
     let is_token = |part: &str| {
         let query = Query::parse(part);
         query.is_ok_and(|query| NOSTR_TOKEN_NAMES.iter().any(|name| query.get(name).is_some()))

@@ -131,13 +131,13 @@ fn respond(keyed: KeyedResponse) -> HttpResponse {
 
 /// Renders what is stored of an answer: the body of the response.
 #[derive(Debug)]
-pub(super) struct PlainReply {
+pub(crate) struct PlainReply {
     http_request_id: String,
 }
 
 impl PlainReply {
     /// Renders the response to the current request.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { http_request_id: request_id::current() }
     }
 }

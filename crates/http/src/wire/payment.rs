@@ -18,6 +18,10 @@ pub(crate) struct OfferBody {
     amount_sats: u64,
     /// The invoice.
     invoice: InvoiceBody,
+    /// `held` if the invoice is a hold invoice: the request is done while its payment is held, the payment is taken when it is done, and
+    /// goes back if it fails. `prepaid` if the request is done when it comes with the proof.
+    #[schema(value_type = WorkPaymentName)]
+    payment: &'static str,
     /// What to send as `Authorization` with the same request once the invoice is paid, with the preimage in the place of `<preimage>`.
     /// The `WWW-Authenticate` headers have the same token.
     #[schema(example = "L402 AgEFdGl0aGU…:<preimage>")]
@@ -38,12 +42,14 @@ pub(crate) struct OfferLinksBody {
 }
 
 impl OfferBody {
-    /// The offer of this invoice, whose payment is proved with this token.
-    pub(crate) fn new(invoice: &Invoice, token: &str) -> Result<Self, MoneyError> {
+    /// An offer, whose payment is proved with this token.
+    pub(crate) fn new(offered: &OfferedRequest, token: &str) -> Result<Self, MoneyError> {
+        let invoice = &offered.invoice;
         let payment = payment_path(&invoice.payment_hash);
         Ok(Self {
             amount_sats: invoice.amount.to_sats_rounding_up()?.get(),
             invoice: InvoiceBody::try_from(invoice)?,
+            payment: if offered.is_held { WorkPayment::Held } else { WorkPayment::Prepaid }.as_str(),
             authorization: format!("L402 {token}:<preimage>"),
             links: OfferLinksBody { docs: "/docs", refund: format!("{payment}/refund"), payment },
         })

@@ -1,0 +1,132 @@
+//! Offering a request for a payment that is held until it is done.
+
+use super::super::owner::SessionOwner;
+use super::super::service::Sessions;
+use super::super::session_create::SessionCreate;
+use super::super::offer_request::NewPaidRequest;
+use super::{ALL_BYTES_MAX, SENT_BYTES_MAX};
+use crate::books::Refusal;
+use crate::books::rows::{self, RowKind};
+use crate::error::EngineError;
+use crate::payments::{NewInvoice, PaymentOwner};
+use crate::purchases::{NewPurchase, Purchase};
+use crate::store::{Store, StoreError};
+use std::sync::Arc;
+use tithe_lightning::PaymentHash;
+use tithe_sessions::{NewKeptRequest, RequestId, Session, SessionId};
+use tithe_trust::NostrPubkey;
+use tracing::info;
+use uuid::Uuid;
+
+/// A session that is offered, with the request that is kept if its invoice becomes a hold invoice.
+#[derive(Debug, Clone)]
+pub(in super::super) struct OfferedSession {
+    pub(in super::super) session: Session,
+    pub(in super::super) keep: Option<Arc<NewKeptRequest>>,
+}
+
+impl OfferedSession {
+    /// The hold invoice of a session's deposit. It has another id at the wallet than the ordinary one: only the one that is stored is ever
+    /// shown, whichever was made before.
+    pub(super) fn hold_invoice_of(session: &Session) -> NewInvoice {
+        NewInvoice { nth: 1, ..Purchase::invoice(session) }
+    }
+}
+
+impl Purchase for OfferedSession {
+    type Create = SessionCreate;
+    const NAME: &'static str = rows::Sessions::NAME;
+
+    fn id(&self) -> Uuid {
+        self.session.id.0
+    }
+
+    fn identity(&self) -> Option<NostrPubkey> {
+        self.session.identity
+    }
+
+    fn first_invoice(&self) -> Option<PaymentHash> {
+        self.session.first_invoice()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.session.has_ended()
+    }
+
+    fn create(&self, new: &NewPurchase<'_>) -> SessionCreate {
+        self.session.create(new)
+    }
+
+    fn owner(&self) -> Arc<dyn PaymentOwner> {
+        self.session.owner()
+    }
+
+    fn invoice(&self) -> NewInvoice {
+        self.session.invoice()
+    }
+
+    fn hold_invoice(&self) -> Option<(NewInvoice, Arc<dyn PaymentOwner>)> {
+        let keep = Some(Arc::clone(self.keep.as_ref()?));
+        let owner = SessionOwner { keep, ..SessionOwner::new(self.session.id) };
+        Some((Self::hold_invoice_of(&self.session), Arc::new(owner)))
+    }
+
+    fn was_abandoned(refusal: &Refusal) -> bool {
+        Session::was_abandoned(refusal)
+    }
+
+    async fn stored(store: &dyn Store, id: Uuid) -> Result<Option<Self>, StoreError> {
+        let session = store.session(SessionId(id)).await?;
+        Ok(session.map(|session| Self { session, keep: None }))
+    }
+}
+
+impl Sessions {
+    /// Reads kept requests with this. Before it is set, no offer has a hold invoice.
+    pub fn read_sent_with(&self, reader: Arc<dyn super::ReadSent>) {
+        let _reader = self.sent_reader.get_or_init(|| reader);
+    }
+
+    /// Whether a request of so many bytes may be kept with its offer, as far as its size and the settings say.
+    #[must_use]
+    pub fn may_keep(&self, bytes: usize) -> bool {
+        self.core.settings.hold_requests && bytes <= SENT_BYTES_MAX
+    }
+
+    /// What is to be kept with the offer of a request in a session, so that it can have a hold invoice; `None` if it gets an ordinary one:
+    /// the operator has not switched that on, the wallet has none, the request is too large or its model too slow, or too much is kept
+    /// already.
+    pub(in super::super) async fn keep(
+        &self,
+        session: SessionId,
+        new: &NewPaidRequest,
+        model: &str,
+    ) -> Result<Option<Arc<NewKeptRequest>>, EngineError> {
+        let most = self.core.settings.held_payments_max;
+        let Some(sent) = &new.sent else { return Ok(None) };
+        if !self.may_keep(sent.bytes())
+            || most == 0
+            || self.sent_reader.get().is_none()
+            || !self.core.ports.wallet.capabilities().hold_invoices
+            || self.slow_models.is_slow(model)
+        {
+            return Ok(None);
+        }
+        let store = &self.core.ports.store;
+        let (kept, jobs) = (store.kept_requests_total().await?, store.jobs_on_hold().await?);
+        let bytes = kept.bytes.saturating_add(u64::try_from(sent.bytes()).unwrap_or(u64::MAX));
+        let open = kept.requests.saturating_add(jobs);
+        // Whoever only asks what something costs leaves half of the room to jobs.
+        if kept.requests >= most.div_ceil(2) || open >= most || bytes > ALL_BYTES_MAX {
+            info!(open, "too many payments may be held; the request gets an ordinary invoice");
+            return Ok(None);
+        }
+        let (request, identity, sent) = (RequestId(self.core.new_id()), new.identity, Arc::clone(sent));
+        Ok(Some(Arc::new(NewKeptRequest { session, request, identity, sent })))
+    }
+
+    /// Whether the invoice of a session's deposit is a hold invoice.
+    pub(in super::super) fn is_hold_invoice(&self, session: &Session, hash: PaymentHash) -> bool {
+        self.payments.is_hold_invoice(&OfferedSession::hold_invoice_of(session), hash)
+    }
+}

@@ -26,6 +26,8 @@ mod growth;
 mod held_jobs;
 mod held_jobs_crashes;
 mod held_jobs_faults;
+mod held_requests;
+mod held_requests_crashes;
 mod keys;
 mod lapses;
 mod life;

@@ -1,11 +1,12 @@
 //! The bodies of paid requests: what a 402 offers, and what became of a payment.
 
-use super::vocabulary::PaymentStateName;
+use super::vocabulary::{PaymentStateName, WorkPaymentName};
 use super::{InvoiceBody, RefundBody};
 use serde::Serialize;
 use tithe_clock::Timestamp;
-use tithe_engine::sessions::{ClosedPaymentSession, PaymentState, PaymentView};
-use tithe_lightning::{Invoice, PaymentHash};
+use tithe_engine::sessions::{ClosedPaymentSession, OfferedRequest, PaymentState, PaymentView};
+use tithe_jobs::WorkPayment;
+use tithe_lightning::PaymentHash;
 use tithe_money::MoneyError;
 use utoipa::ToSchema;
 

@@ -80,8 +80,7 @@ impl Offering {
         let Self { prompt, model, max_output_tokens, identity, origin, sent, intents } = self;
         let digest = paid_for.digest();
         let of = origin.clone();
-        let new =
-            NewPaidRequest { prompt, model, max_output_tokens, digest, identity, origin: of, sent };
+        let new = NewPaidRequest { prompt, model, max_output_tokens, digest, identity, origin: of, sent };
         let sessions = state.engine.sessions.clone();
         // It is made although the client may leave: the next request of the same finds it.
         let making = state.runtime.spawn(async move { sessions.offer_request(new).await }.in_current_span());

@@ -188,7 +188,12 @@ pub struct KeptRequest {
 impl KeptRequest {
     /// A request that is offered for a hold invoice, which can be paid until `expires_at`.
     #[must_use]
-    pub fn offered(new: &NewKeptRequest, invoice: PaymentHash, expires_at: Timestamp, now: Timestamp) -> Self {
+    pub fn offered(
+        new: &NewKeptRequest,
+        invoice: PaymentHash,
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Self {
         Self {
             session: new.session,
             request: new.request,

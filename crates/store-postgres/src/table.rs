@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 use tithe_store_sql::rows::{
     AccountRow, AuthNonceRow, BootstrapRow, CreditRow, HoldRow, IdempotencyRow, IdentityRow,
-    InstallOriginRow, InstallRow, InvoiceRow, JobRow, KeptRequestRow, ObligationRow, PayoutRow, PoolCountersRow,
-    ReservationRow, RevocationRow, SessionKeyRow, SessionRequestRow, SessionRow,
+    InstallOriginRow, InstallRow, InvoiceRow, JobRow, KeptRequestRow, ObligationRow, PayoutRow,
+    PoolCountersRow, ReservationRow, RevocationRow, SessionKeyRow, SessionRequestRow, SessionRow,
 };
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, Statement};

@@ -5,5 +5,4 @@
 pub const DUE: &str = "state <> 'ended' AND state <> 'offered'";
 
 /// What those that have not ended come to.
-pub const TOTAL: &str =
-    "SELECT count(*) AS requests, CAST(coalesce(sum(bytes), 0) AS BIGINT) AS bytes FROM kept_requests WHERE state <> 'ended'";
+pub const TOTAL: &str = "SELECT count(*) AS requests, CAST(coalesce(sum(bytes), 0) AS BIGINT) AS bytes FROM kept_requests WHERE state <> 'ended'";

@@ -2,15 +2,15 @@
 
 use crate::rows::{
     AccountRow, AuthNonceRow, BootstrapRow, CreditRow, HoldRow, IdempotencyRow, IdentityRow,
-    InstallOriginRow, InstallRow, InvoiceRow, JobRow, KeptRequestRow, ObligationRow, POOL_COUNTERS, PayoutRow,
-    PoolCountersRow, ReservationRow, RevocationRow, SessionKeyRow, SessionRequestRow, SessionRow,
+    InstallOriginRow, InstallRow, InvoiceRow, JobRow, KeptRequestRow, ObligationRow, POOL_COUNTERS,
+    PayoutRow, PoolCountersRow, ReservationRow, RevocationRow, SessionKeyRow, SessionRequestRow, SessionRow,
     auth_nonce_column,
 };
 use tithe_engine::books::RowKind;
 use tithe_engine::books::rows::{
     Accounts, AuthNonces, Bootstraps, Counters, Credits, Holds, IdempotencyKeys, Identities, InstallOrigins,
-    Installs, Invoices, Jobs, KeptRequests, LicenceRevocations, Obligations, Payouts, Reservations, SessionKeys,
-    SessionRequests, Sessions,
+    Installs, Invoices, Jobs, KeptRequests, LicenceRevocations, Obligations, Payouts, Reservations,
+    SessionKeys, SessionRequests, Sessions,
 };
 use tithe_engine::store::StoreError;
 

@@ -24,8 +24,8 @@ use tithe_lightning::{ExpiryWindow, Invoice, InvoiceRepository, PaymentHash};
 use tithe_payouts::{Obligation, ObligationRepository, Payout};
 use tithe_paywall::KeyId;
 use tithe_sessions::{
-    KeptRequest, KeptTotals, RequestCursor, RequestId, Session, SessionId, SessionKey, SessionKindName, SessionRepository,
-    SessionRequest,
+    KeptRequest, KeptTotals, RequestCursor, RequestId, Session, SessionId, SessionKey, SessionKindName,
+    SessionRepository, SessionRequest,
 };
 use tithe_trust::NostrPubkey;
 use uuid::Uuid;

@@ -15,9 +15,7 @@ use tithe_ledger::{Account, AccountId, Hold, HoldId, Transfer, TransferKey};
 use tithe_licences::{LicenceId, Revocation};
 use tithe_lightning::{Invoice, PaymentHash};
 use tithe_payouts::{Obligation, Payout};
-use tithe_sessions::{
-    KeptRequest, RequestId, Session, SessionId, SessionKey, SessionKeyId, SessionRequest,
-};
+use tithe_sessions::{KeptRequest, RequestId, Session, SessionId, SessionKey, SessionKeyId, SessionRequest};
 use tithe_trust::NostrPubkey;
 
 /// Calls a macro with every kind of row, as `field: Kind` pairs, in the order in which stores lock them.

@@ -24,8 +24,8 @@
 mod close;
 mod create;
 mod deposits;
-mod key_revoke;
 mod kept;
+mod key_revoke;
 mod keys;
 mod macaroons;
 mod offer_request;
@@ -65,9 +65,7 @@ pub use deposits::{
     ClosedPaymentSession, NewDeposit, OfferedDeposit, PaymentSessionAccess, PaymentSessionError, Replenish,
     SessionCredential, SessionOpen, SessionTopUpMove, TopUpOutcome,
 };
-pub use kept::{
-    HeldDeposit, KeptClaim, KeptEnd, KeptFinish, KeptLeaseChange, ReadRequest, ReadSent,
-};
+pub use kept::{HeldDeposit, KeptClaim, KeptEnd, KeptFinish, KeptLeaseChange, ReadRequest, ReadSent};
 pub use key_revoke::SessionKeyRevoke;
 pub use keys::SessionAccess;
 pub(crate) use macaroons::MacaroonKeys;

@@ -135,7 +135,7 @@ impl Sessions {
         price: Sats,
     ) -> Result<OfferedRequest, EngineError> {
         let id = SessionId(self.core.new_id());
-        let keep = self.keep(id, &new, &terms.model).await?;
+        let keep = self.to_keep(id, &new, &terms.model).await?;
         let NewPaidRequest { digest, identity, origin, .. } = new;
         let session = Session::new(NewSession {
             id,

@@ -129,7 +129,12 @@ async fn uncollected(scene: &Scene) -> u64 {
     transfers.iter().filter(|it| it.kind == TransferKind::Uncollected).map(|it| it.amount.get()).sum()
 }
 
-async fn redeem(server: &Server, offered: &OfferedRequest, preimage: Preimage, request: &str) -> KeyedResponse {
+async fn redeem(
+    server: &Server,
+    offered: &OfferedRequest,
+    preimage: Preimage,
+    request: &str,
+) -> KeyedResponse {
     let paid = proof(server, offered, preimage);
     server.engine.sessions.redeem(&paid, work(request), Arc::new(Plainly)).await.unwrap()
 }
@@ -147,7 +152,11 @@ async fn a_request_is_done_before_its_payment_is_taken_and_its_proof_has_the_ans
     pay_held(&scene, &offered).await;
     gate.reached().await;
     assert!(matches!(until_kept(&scene, &offered, |_| true).await.state, KeptState::Held { .. }));
-    assert_eq!(session(&scene, &offered).await.state, SessionState::AwaitingPayment, "nobody has received it");
+    assert_eq!(
+        session(&scene, &offered).await.state,
+        SessionState::AwaitingPayment,
+        "nobody has received it"
+    );
     assert_eq!(server.wallet_balance().await, Msats::ZERO);
     gate.open();
     let preimage = taken(&scene, &offered).await;
@@ -303,10 +312,8 @@ async fn an_offer_gets_a_hold_invoice_only_if_everything_allows_it() {
 async fn whoever_asks_again_gets_the_same_hold_invoice_until_it_is_paid() {
     let scene = holding().await;
     let server = started(&scene);
-    let here = || NewPaidRequest {
-        origin: Some(tithe_engine::jobs::Origin::new("192.0.2.1")),
-        ..keepable("hello")
-    };
+    let here =
+        || NewPaidRequest { origin: Some(tithe_engine::jobs::Origin::new("192.0.2.1")), ..keepable("hello") };
     let first = server.engine.sessions.offer_request(here()).await.unwrap();
     assert_eq!(server.engine.sessions.offer_request(here()).await.unwrap(), first);
     pay_held(&scene, &first).await;

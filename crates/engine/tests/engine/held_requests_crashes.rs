@@ -77,7 +77,9 @@ async fn dies_at(op: Op, nth: u32, when: When, fails: bool) {
             let again = second.engine.sessions.redeem(&paid, work("hello"), Arc::new(Plainly)).await;
             assert_eq!(again.unwrap().response, response, "{point}");
         }
-        _ => assert!(matches!(payment(&scene, &offered).await, Err(TestPaymentError::Returned(_))), "{point}"),
+        _ => {
+            assert!(matches!(payment(&scene, &offered).await, Err(TestPaymentError::Returned(_))), "{point}")
+        }
     }
     scene.finish().await;
 }

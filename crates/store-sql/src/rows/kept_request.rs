@@ -102,9 +102,7 @@ impl TryFrom<KeptRequestRow> for KeptRequest {
             }
             KeptStateName::Settling => {
                 let answer = read.present("answer", row.answer.as_deref())?;
-                KeptState::Settling {
-                    answer: Box::new(read.column("answer", serde_json::from_str(answer))?),
-                }
+                KeptState::Settling { answer: Box::new(read.column("answer", serde_json::from_str(answer))?) }
             }
             KeptStateName::Cancelling => KeptState::Cancelling,
             KeptStateName::Ended => KeptState::Ended,

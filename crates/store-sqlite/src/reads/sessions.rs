@@ -9,12 +9,13 @@ use tithe_clock::Timestamp;
 use tithe_engine::store::StoreError;
 use tithe_paywall::KeyId;
 use tithe_sessions::{
-    KeptRequest, KeptTotals, RequestCursor, RequestId, Session, SessionId, SessionKey, SessionKindName, SessionRepository,
-    SessionRequest,
+    KeptRequest, KeptTotals, RequestCursor, RequestId, Session, SessionId, SessionKey, SessionKindName,
+    SessionRepository, SessionRequest,
 };
 use tithe_store_sql::kept_requests::{DUE, TOTAL};
 use tithe_store_sql::rows::{
-    KeptRequestRow, KeptTotalsRow, Reader, SessionKeyRow, SessionRequestRow, SessionRow, limit_column, readable,
+    KeptRequestRow, KeptTotalsRow, Reader, SessionKeyRow, SessionRequestRow, SessionRow, limit_column,
+    readable,
 };
 use tithe_store_sql::schema::{kept_requests, session_keys, session_requests, sessions};
 

@@ -11,11 +11,11 @@ use std::time::Duration;
 use tithe_clock::Timestamp;
 use tithe_engine::books::{Books, Command, Refusal, RowKeys};
 use tithe_engine::committer::{CommitError, Committer};
-use tithe_engine::payments::{Credited, InvoiceExpire, InvoiceIssue, PaymentCredit, PaymentHeld, PaymentHold};
-use tithe_engine::records::{IdempotencyId, IdempotencyState, StoredResponse, TextOwner, TextsFound};
-use tithe_engine::sessions::{
-    HeldDeposit, KeptClaim, KeptEnd, KeptFinish, KeptLeaseChange, SessionOwner,
+use tithe_engine::payments::{
+    Credited, InvoiceExpire, InvoiceIssue, PaymentCredit, PaymentHeld, PaymentHold,
 };
+use tithe_engine::records::{IdempotencyId, IdempotencyState, StoredResponse, TextOwner, TextsFound};
+use tithe_engine::sessions::{HeldDeposit, KeptClaim, KeptEnd, KeptFinish, KeptLeaseChange, SessionOwner};
 use tithe_engine::store::{NumberedTransfer, TimeRange};
 use tithe_ledger::{AccountId, TransferKind};
 use tithe_lightning::{HeldPayment, InvoiceChange};
@@ -208,8 +208,16 @@ pub async fn a_held_request_is_charged_when_its_payment_is_credited(store: Fresh
         assert_eq!(until, START + Duration::from_secs(45));
         let settling = finish(&committer, &claimed, Some(answer())).await;
         assert_eq!(kept(&store, n).await.as_ref(), Some(&settling));
-        assert!(is_lost(committer.commit(KeptFinish { session: claimed.session, lease: claimed.lease, answer: None }).await));
-        assert_eq!(session(&store, n).await.state, SessionState::AwaitingPayment, "nothing has been received");
+        assert!(is_lost(
+            committer
+                .commit(KeptFinish { session: claimed.session, lease: claimed.lease, answer: None })
+                .await
+        ));
+        assert_eq!(
+            session(&store, n).await.state,
+            SessionState::AwaitingPayment,
+            "nothing has been received"
+        );
         assert_eq!(committer.commit(credit(n)).await.unwrap(), Credited::Now(InvoiceChange::Paid));
         assert_eq!(committer.commit(credit(n)).await.unwrap(), Credited::Before);
         assert!(is_lost(committer.commit(end(n, settling.lease)).await));
@@ -217,7 +225,8 @@ pub async fn a_held_request_is_charged_when_its_payment_is_credited(store: Fresh
         assert_eq!(request.state, answer().state);
         let end = session(&store, n).await.end().unwrap();
         assert_eq!((end.refund.get(), end.rounding), (376, msats(544)));
-        let id = IdempotencyId { scope: format!("session:{}", session_id(n)), key: "paid request".to_owned() };
+        let id =
+            IdempotencyId { scope: format!("session:{}", session_id(n)), key: "paid request".to_owned() };
         let record = store.idempotency(&id).await.unwrap().unwrap();
         let response = StoredResponse { status: 200, body: answer().body };
         assert_eq!((record.state, record.expires_at), (IdempotencyState::Done(response), START + KEEP));
@@ -253,12 +262,17 @@ pub async fn a_held_request_whose_payment_goes_back_moves_no_money(store: FreshS
 }
 
 /// A payment that somebody else has taken can be used as that of an ordinary invoice; if its request was done, it is charged after all.
-pub async fn a_held_payment_that_was_credited_without_its_charge_is_charged_or_can_be_used(store: FreshStore) {
+pub async fn a_held_payment_that_was_credited_without_its_charge_is_charged_or_can_be_used(
+    store: FreshStore,
+) {
     let committer = committer_at(&store, START);
     // It was still to be done.
     let held = claimed(&committer, 1).await;
     committer.commit(credit(1)).await.unwrap();
-    assert_eq!((session(&store, 1).await.state, balance(&store, 1).await), (SessionState::Active, (PRICE, 0)));
+    assert_eq!(
+        (session(&store, 1).await.state, balance(&store, 1).await),
+        (SessionState::Active, (PRICE, 0))
+    );
     let too_late = KeptFinish { session: held.session, lease: held.lease, answer: Some(answer()) };
     assert!(is_lost(committer.commit(too_late).await));
     // It was done, and a server that knows nothing of kept requests has credited it.

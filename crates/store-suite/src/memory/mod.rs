@@ -33,8 +33,8 @@ use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository, Transfer,
 use tithe_lightning::{ExpiryWindow, Invoice, InvoiceRepository, InvoiceState, PaymentHash};
 use tithe_paywall::KeyId;
 use tithe_sessions::{
-    KeptRequest, KeptState, KeptTotals, RequestCursor, RequestId, Session, SessionId, SessionKey, SessionKindName, SessionRepository,
-    SessionRequest, SessionState, StateName,
+    KeptRequest, KeptState, KeptTotals, RequestCursor, RequestId, Session, SessionId, SessionKey,
+    SessionKindName, SessionRepository, SessionRequest, SessionState, StateName,
 };
 use tithe_trust::NostrPubkey;
 use tokio::sync::broadcast;

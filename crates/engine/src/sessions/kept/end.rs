@@ -34,8 +34,7 @@ impl Command for KeptEnd {
     }
 
     fn decide(&self, books: &mut Books<'_>) -> Result<(), Refusal> {
-        let (kept, session) =
-            (books.kept_leased(self.session, &self.lease)?, books.session(self.session)?);
+        let (kept, session) = (books.kept_leased(self.session, &self.lease)?, books.session(self.session)?);
         let invoice = books.rows.invoices.get(&self.invoice)?;
         let is_paid = invoice.is_some_and(|invoice| matches!(invoice.state, InvoiceState::Paid { .. }));
         match &kept.state {

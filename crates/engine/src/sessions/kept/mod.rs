@@ -34,7 +34,6 @@ pub(super) use slow_models::SlowModels;
 
 use std::time::Duration;
 
-
 /// How long a request may take whose payment is held. Clients wait about a minute for a payment.
 pub(super) const WORK_WINDOW: Duration = Duration::from_secs(45);
 

@@ -1,9 +1,9 @@
 //! Offering a request for a payment that is held until it is done.
 
+use super::super::offer_request::NewPaidRequest;
 use super::super::owner::SessionOwner;
 use super::super::service::Sessions;
 use super::super::session_create::SessionCreate;
-use super::super::offer_request::NewPaidRequest;
 use super::{ALL_BYTES_MAX, SENT_BYTES_MAX};
 use crate::books::Refusal;
 use crate::books::rows::{self, RowKind};
@@ -96,7 +96,7 @@ impl Sessions {
     /// What is to be kept with the offer of a request in a session, so that it can have a hold invoice; `None` if it gets an ordinary one:
     /// the operator has not switched that on, the wallet has none, the request is too large or its model too slow, or too much is kept
     /// already.
-    pub(in super::super) async fn keep(
+    pub(in super::super) async fn to_keep(
         &self,
         session: SessionId,
         new: &NewPaidRequest,

@@ -23,8 +23,8 @@ use std::time::Duration;
 use tithe_clock::Timestamp;
 use tithe_money::Msats;
 use tithe_sessions::{
-    ChargeBasis, KeptAnswer, KeptRequest, KeptState, RequestEnded, RequestState, Session, SessionEnd,
-    SessionRequest,
+    ChargeBasis, KeptAnswer, KeptRequest, KeptState, RequestEnded, RequestId, RequestState, Session,
+    SessionEnd, SessionRequest,
 };
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,9 @@ const LEFT_MIN: Duration = Duration::from_secs(10);
 /// How long a request rests whose session could not be read, and one whose payment the wallet could neither take nor give back.
 const READ_REST: Duration = Duration::from_secs(1);
 const HOLD_REST: Duration = Duration::from_secs(2);
+
+/// How often the database may refuse a result itself.
+const COMMIT_FAILURES_MAX: u32 = 10;
 
 /// How many kept requests are claimed at once.
 const CLAIMED_AT_ONCE: usize = 64;
@@ -129,7 +132,10 @@ impl Sessions {
                     match self.core.committer.commit(change).await {
                         Ok(()) => info!(wait_ms = millis(rest), "request handed back"),
                         Err(failure) => {
-                            warn!(error = chain(&failure), "the request could not be handed back; its lease runs out");
+                            warn!(
+                                error = chain(&failure),
+                                "the request could not be handed back; its lease runs out"
+                            );
                         }
                     }
                     return;
@@ -214,8 +220,11 @@ impl Sessions {
             return Err(failed("another route answers the kept request"));
         }
         let price = session.deposit.to_msats();
+        // What a run has used that nobody pays for is booked by its own id.
+        let is_first = kept.lease.claims <= 1;
+        let id = if is_first { kept.request } else { RequestId(self.core.new_id()) };
         let request = SessionRequest {
-            id: kept.request,
+            id,
             session: session.id,
             model,
             limit: price,
@@ -258,7 +267,8 @@ impl Sessions {
                 return Err(NotDone::Failed(chain(&failure)));
             }
         };
-        let Some(answer) = answered(&running, outcome(&worked), tier, render.as_ref()) else {
+        let answer = answered(kept.request, &running, outcome(&worked), tier, render.as_ref());
+        let Some(answer) = answer else {
             worked.unpaid(&self.quotes, kept.request.0).await;
             return Err(failed("it has no answer"));
         };
@@ -319,26 +329,36 @@ impl Sessions {
     /// until another worker has the request.
     async fn kept_commit(&self, finish: KeptFinish, kept: &KeptRequest) -> Step {
         let wants_answer = finish.answer.is_some();
+        let mut failures = 0;
         loop {
             match self.core.committer.commit(finish.clone()).await {
                 Ok(next) => return Step::Next(next),
-                Err(CommitError::Refused(refusal)) => match self.core.ports.store.kept_request(kept.session).await {
-                    // An earlier try was committed although its outcome was not known.
-                    Ok(Some(next))
-                        if next.lease.is_held_as(&kept.lease)
-                            && matches!(next.state, KeptState::Settling { .. }) == wants_answer
-                            && next.is_due()
-                            && !matches!(next.state, KeptState::Held { .. }) =>
-                    {
-                        return Step::Next(Box::new(next));
+                Err(CommitError::Refused(refusal)) => {
+                    match self.core.ports.store.kept_request(kept.session).await {
+                        // An earlier try was committed although its outcome was not known.
+                        Ok(Some(next))
+                            if next.lease.is_held_as(&kept.lease)
+                                && matches!(next.state, KeptState::Settling { .. }) == wants_answer
+                                && next.is_due()
+                                && !matches!(next.state, KeptState::Held { .. }) =>
+                        {
+                            return Step::Next(Box::new(next));
+                        }
+                        Ok(_) => {
+                            warn!(%refusal, "the result of the request was refused");
+                            return Step::Lost;
+                        }
+                        Err(failure) => warn!(error = chain(&failure), "the kept request cannot be read yet"),
                     }
-                    Ok(_) => {
-                        warn!(%refusal, "the result of the request was refused");
-                        return Step::Lost;
-                    }
-                    Err(failure) => warn!(error = chain(&failure), "the kept request cannot be read yet"),
-                },
-                Err(failure) => warn!(error = chain(&failure), "the result of the request is not committed yet"),
+                }
+                Err(CommitError::Failed) if failures >= COMMIT_FAILURES_MAX => {
+                    warn!(attempt = failures, "the result of the request cannot be committed");
+                    return Step::Lost;
+                }
+                Err(failure) => {
+                    failures += u32::from(matches!(failure, CommitError::Failed));
+                    warn!(error = chain(&failure), "the result of the request is not committed yet");
+                }
             }
             sleep(COMMIT_RETRY_INTERVAL).await;
         }
@@ -354,6 +374,7 @@ fn nobody() -> Client {
 /// The answer as it is stored until the payment is taken; `None` if there is nothing to pay for. What will be charged is known by now: no
 /// more than the price, of which the pool pays nothing.
 fn answered(
+    id: RequestId,
     running: &Running,
     outcome: RequestOutcome,
     tier: tithe_trust::Tier,
@@ -387,7 +408,7 @@ fn answered(
     };
     let is_work = answer.as_ref().is_some_and(|answer| answer.is_work());
     let finished = FinishedRequest {
-        request: SessionRequest { state: state.clone(), ..request.clone() },
+        request: SessionRequest { id, state: state.clone(), ..request.clone() },
         answer,
         // What is left is refunded.
         balance: Msats::ZERO,

@@ -24,7 +24,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "TITHE_HOLD_REQUESTS",
         "hold_requests",
         "0",
-        "1: a request that is paid for by itself gets a hold invoice, where the wallet has them: its text is kept from the offer on, and it is done before its payment is taken. Set it once no server runs an older release",
+        "Whether requests that are paid for by themselves get hold invoices, where the wallet has them: 1, or 0. With 1, the text of such a request is kept from its offer on, and it is done before its payment is taken. Switch it on once no server runs an older release",
     )
     .same(),
     Setting::new(

@@ -1,0 +1,118 @@
+//! Requests that are done before their payment is taken.
+
+use crate::app::{Metered, Offer, Options, Paid, Says, TestApp, TestUpstream, mount, settings};
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tithe_engine::Settings;
+use tithe_money::Sats;
+use tithe_pricing::CallPrice;
+
+/// A server whose operator wants requests to be held.
+fn holding(options: Options) -> TestApp {
+    let settings = Settings { hold_requests: true, ..options.settings };
+    TestApp::with(Options { settings, ..options })
+}
+
+/// The payer's wallet, which waits until its payment has been taken, or has come back: then `None`.
+async fn pay(app: &TestApp, offer: &Offer) -> Option<Paid> {
+    let hash = offer.hash();
+    loop {
+        let answer = app.try_pay(&hash).await;
+        if answer.status == 200 {
+            let preimage = app.pay(&hash).await["preimage"].as_str().unwrap().to_owned();
+            return Some(Paid { offer: offer.clone(), preimage });
+        }
+        answer.is_problem(409, "not_payable");
+        if !answer.json()["detail"].as_str().unwrap().contains("payment held") {
+            return None;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn every_route_is_done_before_its_payment_is_taken_and_the_proof_replays_the_answer() {
+    let app = holding(Options::default());
+    for route in Metered::ALL {
+        for stream in [false, true].into_iter().filter(|stream| !stream || route.streams()) {
+            let body = route.body("Why is the sky blue?", stream);
+            let refused = app.ai_send(app.metered(route, &body, stream)).await;
+            let offer = Offer::of(route, &refused);
+            assert_eq!(offer.body["payment"], "held", "{route:?}");
+            let paid = pay(&app, &offer).await.unwrap();
+            for proof in [paid.l402(), paid.payment()] {
+                let answer =
+                    app.ai_send(app.metered(route, &body, stream).header("Authorization", &proof)).await;
+                assert_eq!(answer.status, 200, "{route:?}: {}", answer.text);
+                assert_eq!(answer.header("idempotency-replayed"), "true", "{route:?} {stream}");
+                assert_ne!(answer.header("payment-receipt"), "", "{route:?} {stream}");
+                assert_eq!(
+                    answer.header("content-type").starts_with("text/event-stream"),
+                    stream,
+                    "{route:?}"
+                );
+            }
+            let state = paid.state(&app).await;
+            assert_eq!(state["state"], "used", "{state}");
+            assert!(state["chargedMsats"].as_u64().unwrap() > 0, "{state}");
+            // It buys nothing else.
+            let other = route.body("Why is the sea blue?", stream);
+            let refused = app.proving(route, &other, &paid.l402()).await;
+            assert_eq!(route.facts(&refused)["code"], "proof_for_another_request");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_fails_costs_nothing_and_may_be_asked_again() {
+    let app = holding(Options::default());
+    let body = json!({"request": "[sim:refuse]", "maxOutputTokens": 400});
+    let offer = app.offer(Metered::Ask, &body).await;
+    assert!(pay(&app, &offer).await.is_none());
+    let again = app.offer(Metered::Ask, &body).await;
+    assert_ne!(again.hash(), offer.hash());
+    assert_eq!(again.body["payment"], "held");
+}
+
+#[tokio::test]
+async fn a_mounted_route_is_called_once_and_its_answer_replayed() {
+    let upstream =
+        TestUpstream::start(Says::whole(201, &[("Content-Type", "image/png")], &[0, 159, 146, 150])).await;
+    let price = CallPrice::Fixed(Sats::new(7).unwrap());
+    let mounts = vec![mount("/paid/weather", upstream.address, price)];
+    let app = holding(Options { mounts, ..Options::default() });
+    let request = || {
+        let request = app.request(Method::POST, "/paid/weather?city=Rome").body("{\"day\":1}");
+        request.header("Accept-Language", "de")
+    };
+    let offer = Offer::of(Metered::Ask, &app.send(request()).await);
+    assert_eq!((&offer.body["payment"], upstream.calls().len()), (&json!("held"), 0));
+    let paid = pay(&app, &offer).await.unwrap();
+    assert_eq!(upstream.calls().len(), 1);
+    for _ in 0..2 {
+        let answer = request().header("Authorization", paid.l402()).send().await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["content-type"]),
+            (201, &"image/png".parse().unwrap())
+        );
+        assert_eq!(answer.headers()["idempotency-replayed"], "true");
+        assert_eq!(&answer.bytes().await.unwrap()[..], [0, 159, 146, 150]);
+    }
+    assert_eq!(upstream.calls().len(), 1);
+    assert_eq!(paid.state(&app).await["chargedMsats"], 7_000);
+}
+
+#[tokio::test]
+async fn what_must_not_be_kept_is_paid_for_beforehand() {
+    let large = json!({"request": "x".repeat(70_000), "maxOutputTokens": 400});
+    let small = json!({"request": "hello", "maxOutputTokens": 400});
+    let app = holding(Options::default());
+    let payment =
+        async |app: &TestApp, body: &Value| app.offer(Metered::Ask, body).await.body["payment"].clone();
+    assert_eq!(payment(&app, &small).await, "held");
+    assert_eq!(payment(&app, &large).await, "prepaid");
+    drop(app);
+    let off = TestApp::with(Options { settings: settings(), ..Options::default() });
+    assert_eq!(payment(&off, &small).await, "prepaid");
+}

@@ -343,7 +343,7 @@ pub struct Tally {
 
 impl Tally {
     /// Adds what there is of the same kind.
-    pub fn add(&mut self, more: &Self) {
+    pub fn merge(&mut self, more: &Self) {
         self.count = self.count.saturating_add(more.count);
         self.leased = self.leased.saturating_add(more.leased);
         self.expired = self.expired.saturating_add(more.expired);

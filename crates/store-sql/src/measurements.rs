@@ -158,7 +158,7 @@ pub fn measurements(rows: Vec<InProgressRow>) -> Result<Measurements, StoreError
             oldest: row.oldest.map(|oldest| read.time("oldest", oldest)).transpose()?,
         };
         if tally.count > 0 {
-            found.tallies.entry(measured).and_modify(|it| it.add(&tally)).or_insert(tally);
+            found.tallies.entry(measured).and_modify(|it| it.merge(&tally)).or_insert(tally);
         }
     }
     Ok(found)

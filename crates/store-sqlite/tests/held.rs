@@ -1,7 +1,5 @@
 //! A server of an older release beside jobs whose payment is held.
 
-#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
 use diesel::prelude::*;
 use std::sync::Arc;
 use tithe_engine::store::Store;
@@ -19,15 +17,15 @@ async fn a_server_of_an_older_release_can_neither_claim_nor_end_a_job_whose_paym
     let mut connection = SqliteConnection::establish(&path).unwrap();
     let claimable = diesel::sql_query(format!("UPDATE jobs SET claims = claims WHERE {RUNNABLE}"));
     assert_eq!(claimable.execute(&mut connection).unwrap(), 0);
-    let [held @ .., waiting] = &jobs;
+    let [held, settling, cancelling, waiting] = &jobs;
     for written in WRITTEN_BY_AN_OLDER_RELEASE {
-        for job in held {
+        for job in [held, settling, cancelling] {
             let update = format!("UPDATE jobs SET {written} WHERE id = '{}'", job.id);
             let refused = diesel::sql_query(update).execute(&mut connection).unwrap_err();
             assert!(refused.to_string().contains("CHECK constraint failed"), "{refused}");
         }
     }
-    let answer = format!("UPDATE jobs SET result = NULL WHERE id = '{}'", held[1].id);
+    let answer = format!("UPDATE jobs SET result = NULL WHERE id = '{}'", settling.id);
     assert!(diesel::sql_query(answer).execute(&mut connection).is_err());
     for job in &jobs {
         assert_eq!(store.job(job.id).await.unwrap().as_ref(), Some(job));

@@ -11,8 +11,10 @@ use tithe_jobs::{Job, WorkPayment, WorkTerms};
 use tithe_lightning::{Invoice, OwnerId, PaymentHash, Purpose};
 use tracing::{info, warn};
 
-/// How long a job rests whose held payment the wallet could neither settle nor give back, or which it says nothing of.
-const HOLD_REST: Duration = Duration::from_secs(2);
+/// How long a job rests, at least and at most, whose held payment the wallet could neither settle nor give back, or which it says nothing
+/// of: as long as it has waited, so that many such jobs leave room for others while the wallet is away.
+const HOLD_REST_MIN: Duration = Duration::from_secs(2);
+const HOLD_REST_MAX: Duration = Duration::from_mins(1);
 
 /// The invoice for the work of a job, of one kind or the other. They have different ids at the wallet: only the one that is stored is ever
 /// shown, whichever was made before.
@@ -93,6 +95,7 @@ impl Jobs {
     }
 
     async fn hold_step(&self, job: &Job, outcome: Result<HoldOutcome, EngineError>) -> Step {
+        let rest = self.core.now().since(job.updated_at).clamp(HOLD_REST_MIN, HOLD_REST_MAX);
         match outcome {
             // The job has ended with the credit.
             Ok(HoldOutcome::Credited) => Step::Over,
@@ -100,10 +103,10 @@ impl Jobs {
                 let end = HoldEnd { job: job.id, identity: job.identity, lease: job.lease };
                 commit_result(&self.core.committer, end, Step::Next).await
             }
-            Ok(HoldOutcome::Open) => Step::HandBack(HOLD_REST),
+            Ok(HoldOutcome::Open) => Step::HandBack(rest),
             Err(failure) => {
                 warn!(error = chain(&failure), "the held payment is looked at again later");
-                Step::HandBack(HOLD_REST)
+                Step::HandBack(rest)
             }
         }
     }

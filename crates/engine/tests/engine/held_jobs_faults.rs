@@ -102,8 +102,9 @@ const STEPS: &[Step] = &[
     failing("the job is ended", database("hold_end"), 1, COMMIT),
 ];
 
-/// The calls until the evaluation is over, which are those of every job.
-const EARLIER: [Call; 5] = [
+/// The calls until the evaluation is over, which are those of every job, and of every server.
+const EARLIER: [Call; 6] = [
+    wallet("balance"),
     wallet("payments_received"),
     wallet("invoice_create"),
     backend("complete"),

@@ -14,15 +14,15 @@ async fn a_server_of_an_older_release_can_neither_claim_nor_end_a_job_whose_paym
     let older = client(database.url()).await;
     let claimable = format!("SELECT id FROM jobs WHERE {RUNNABLE}");
     assert_eq!(older.query(&claimable, &[]).await.unwrap().len(), 0);
-    let [held @ .., waiting] = &jobs;
+    let [held, settling, cancelling, waiting] = &jobs;
     for written in WRITTEN_BY_AN_OLDER_RELEASE {
-        for job in held {
+        for job in [held, settling, cancelling] {
             let update = format!("UPDATE jobs SET {written} WHERE id = '{}'", job.id);
             let refused = older.batch_execute(&update).await.unwrap_err();
             assert_eq!(refused.code(), Some(&tokio_postgres::error::SqlState::CHECK_VIOLATION), "{refused}");
         }
     }
-    let answer = format!("UPDATE jobs SET result = NULL WHERE id = '{}'", held[1].id);
+    let answer = format!("UPDATE jobs SET result = NULL WHERE id = '{}'", settling.id);
     assert!(older.batch_execute(&answer).await.is_err());
     for job in &jobs {
         assert_eq!(store.job(job.id).await.unwrap().as_ref(), Some(job));

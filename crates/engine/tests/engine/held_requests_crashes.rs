@@ -110,3 +110,40 @@ async fn a_death_around_a_call_of_the_wallet_or_the_model_takes_or_gives_back() 
     dies_at(Op::HoldCancel, 1, When::Before, true).await;
     dies_at(Op::HoldCancel, 1, When::After, true).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_whose_outcome_is_lost_takes_the_payment_once_or_gives_it_back() {
+    for (command, fails) in [
+        ("payment_hold", false),
+        ("kept_claim", false),
+        ("kept_finish", false),
+        ("payment_credit", false),
+        ("kept_finish", true),
+        ("kept_end", true),
+    ] {
+        for happens in [true, false] {
+            let point = format!("{command}, happens: {happens}, fails: {fails}");
+            let scene = holding().await;
+            let mut server = reading(scene.server());
+            server.start();
+            let offered = offer(&server, "hello").await;
+            if fails {
+                scene.backend.say_to_work(Answer::of(&[], Ends::Refused));
+            }
+            scene.store_faults.commit_lost(command, happens);
+            assert!(matches!(payment(&scene, &offered).await, Err(TestPaymentError::Held(_))), "{point}");
+            let ended = tokio::time::timeout(Duration::from_mins(5), ends(&scene, &offered)).await;
+            let ended = ended.unwrap_or_else(|_| panic!("stuck after {point}"));
+            assert_eq!(ended.is_err(), fails, "{point}");
+            if let Ok(preimage) = ended {
+                let paid = proof(&server, &offered, preimage);
+                let answer = server.engine.sessions.redeem(&paid, work("hello"), Arc::new(Plainly)).await;
+                assert!(answer.unwrap().replayed, "{point}");
+            }
+            let requests = scene.store.session_requests(offered.session, None, 9).await.unwrap();
+            assert_eq!(requests.len(), usize::from(!fails), "{point}");
+            assert_eq!(scene.backend.works(), 1, "{point}");
+            scene.finish().await;
+        }
+    }
+}

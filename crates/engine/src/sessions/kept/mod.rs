@@ -15,6 +15,7 @@
 //! Nobody has the preimage before the wallet has taken the payment, so no proof can come earlier. The money of a payment that somebody
 //! else has taken (as after the restore of a backup) buys its request as that of an ordinary invoice does.
 
+mod answer;
 mod charge;
 mod claim;
 mod end;

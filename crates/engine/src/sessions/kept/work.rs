@@ -2,8 +2,9 @@
 
 use super::super::quoted_work::QuotedWork;
 use super::super::request::{COMMIT_RETRY_INTERVAL, Running, outcome};
-use super::super::request_finish::{FinishedRequest, RenderRequest, RequestOutcome};
+use super::super::request_finish::RenderRequest;
 use super::super::service::Sessions;
+use super::answer::answer_of;
 use super::claim::{KeptClaim, KeptLeaseChange};
 use super::end::KeptEnd;
 use super::finish::KeptFinish;
@@ -21,11 +22,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tithe_clock::Timestamp;
-use tithe_money::Msats;
-use tithe_sessions::{
-    ChargeBasis, KeptAnswer, KeptRequest, KeptState, RequestEnded, RequestId, RequestState, Session,
-    SessionEnd, SessionRequest,
-};
+use tithe_sessions::{KeptAnswer, KeptRequest, KeptState, RequestId, RequestState, SessionRequest};
+use tithe_trust::Tier;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span, warn};
@@ -70,6 +68,13 @@ impl From<EngineError> for NotDone {
             failure => Self::Failed(chain(&failure)),
         }
     }
+}
+
+/// A request that can be done.
+struct Prepared {
+    running: Running,
+    render: Arc<dyn RenderRequest>,
+    tier: Tier,
 }
 
 /// A request that was done.
@@ -200,6 +205,34 @@ impl Sessions {
 
     async fn kept_run(&self, kept: &KeptRequest, until: Timestamp) -> Result<DoneRequest, NotDone> {
         let failed = |why: &str| NotDone::Failed(why.to_owned());
+        let Prepared { running, render, tier } = self.kept_prepare(kept, until).await?;
+        let slot = self.slots.take_for(&running.prompt).await;
+        // A server that is too busy now will not be less so within seconds.
+        let _slot = slot.map_err(|busy| NotDone::Failed(chain(&busy)))?;
+        let left = self.kept_left(until)?.min(WORK_WINDOW);
+        // What has not ended by itself a moment later is dropped, and booked.
+        let worked = match timeout(left + COMMIT_RETRY_INTERVAL, self.work(&running, left)).await {
+            Ok(Ok(worked)) => worked,
+            Ok(Err(failure)) => return Err(NotDone::Failed(failure.cause())),
+            Err(_elapsed) => return Err(failed("it took too long")),
+        };
+        let answer = answer_of(kept.request, &running, outcome(&worked), tier, render.as_ref());
+        let Some(answer) = answer else {
+            worked.unpaid(&self.quotes, kept.request.0).await;
+            return Err(failed("it has no answer"));
+        };
+        Ok(DoneRequest { worked, answer })
+    }
+
+    /// How long the work may still take, if that is worth beginning.
+    fn kept_left(&self, until: Timestamp) -> Result<Duration, NotDone> {
+        let left = until.since(self.core.now());
+        if left < LEFT_MIN { Err(NotDone::Failed("too little time is left".to_owned())) } else { Ok(left) }
+    }
+
+    /// Reads a kept request, and prices it as it was offered.
+    async fn kept_prepare(&self, kept: &KeptRequest, until: Timestamp) -> Result<Prepared, NotDone> {
+        let failed = |why: &str| NotDone::Failed(why.to_owned());
         let stored = self.core.ports.store.session(kept.session).await.map_err(EngineError::from)?;
         let session = stored.ok_or_else(|| failed("its session does not exist"))?;
         let one = session.kind.one_request().ok_or_else(|| failed("its session pays for other requests"))?;
@@ -207,10 +240,8 @@ impl Sessions {
             // Whoever worked on it before may have made the call: it is not made again.
             return Err(failed("the call of the mounted route may have been made"));
         }
-        let left = until.since(self.core.now());
-        if left < LEFT_MIN {
-            return Err(failed("too little time is left"));
-        }
+        self.kept_left(until)?;
+        let tier = self.identities.tier_of(session.identity).await?;
         let reader = self.sent_reader.get().ok_or(NotDone::Later(READ_REST))?;
         let read = kept.sent.as_deref().and_then(|sent| reader.read(sent));
         let ReadRequest { prompt, render } = read.ok_or_else(|| failed("the kept request cannot be read"))?;
@@ -234,45 +265,19 @@ impl Sessions {
             updated_at: self.core.now(),
             text_deleted_at: None,
         };
-        let cover = Arc::new(quotes.cover(covered, None, tokenizer));
         let running = Running {
             request,
             keys: Vec::new(),
             session,
             prompt,
+            cover: Arc::new(quotes.cover(covered, None, tokenizer)),
             quotes,
-            cover,
             held: AtomicU64::new(price.get()),
             client: nobody(),
             key: None,
             replenish: None,
         };
-        let slot = self.slots.take_for(&running.prompt).await;
-        // A server that is too busy now will not be less so within seconds.
-        let _slot = slot.map_err(|busy| NotDone::Failed(chain(&busy)))?;
-        let left = until.since(self.core.now()).min(WORK_WINDOW);
-        if left < LEFT_MIN {
-            return Err(failed("too little time is left"));
-        }
-        // What has not ended by itself a moment later is dropped, and booked.
-        let worked = match timeout(left + COMMIT_RETRY_INTERVAL, self.work(&running, left)).await {
-            Ok(Ok(worked)) => worked,
-            Ok(Err(failure)) => return Err(NotDone::Failed(failure.cause())),
-            Err(_elapsed) => return Err(failed("it took too long")),
-        };
-        let tier = match self.identities.tier_of(running.session.identity).await {
-            Ok(tier) => tier,
-            Err(failure) => {
-                worked.unpaid(&self.quotes, kept.request.0).await;
-                return Err(NotDone::Failed(chain(&failure)));
-            }
-        };
-        let answer = answered(kept.request, &running, outcome(&worked), tier, render.as_ref());
-        let Some(answer) = answer else {
-            worked.unpaid(&self.quotes, kept.request.0).await;
-            return Err(failed("it has no answer"));
-        };
-        Ok(DoneRequest { worked, answer })
+        Ok(Prepared { running, render, tier })
     }
 
     /// Takes the payment of a request that is done. It is credited together with the charge.
@@ -369,60 +374,4 @@ impl Sessions {
 fn nobody() -> Client {
     let (begun, gone) = (CancellationToken::new(), CancellationToken::new());
     Client { listener: None, begun, gone, sent: Arc::default(), backend: Arc::default() }
-}
-
-/// The answer as it is stored until the payment is taken; `None` if there is nothing to pay for. What will be charged is known by now: no
-/// more than the price, of which the pool pays nothing.
-fn answered(
-    id: RequestId,
-    running: &Running,
-    outcome: RequestOutcome,
-    tier: tithe_trust::Tier,
-    render: &dyn RenderRequest,
-) -> Option<KeptAnswer> {
-    let (request, session) = (&running.request, &running.session);
-    let basis = ChargeBasis {
-        request_sha256: running.prompt.hash().to_bytes(),
-        btc_price: running.quotes.work.terms.btc.price,
-    };
-    let ended_with = |cost: Msats| RequestEnded {
-        cost,
-        charged: cost.min(request.limit),
-        absorbed: Msats::ZERO,
-        basis: Some(basis),
-    };
-    let (state, answer, is_fault, ended) = match outcome {
-        RequestOutcome::Completed { result, answer, cost } => {
-            let ended = ended_with(cost);
-            (RequestState::Complete { result, ended }, Some(answer), false, ended)
-        }
-        RequestOutcome::Rejected { reason, cost } => {
-            let ended = ended_with(cost);
-            (RequestState::Rejected { reason, ended }, None, true, ended)
-        }
-        RequestOutcome::Unreadable { reason, cost } => {
-            let ended = ended_with(cost);
-            (RequestState::Rejected { reason, ended }, None, false, ended)
-        }
-        RequestOutcome::Failed { .. } | RequestOutcome::Lost { .. } => return None,
-    };
-    let is_work = answer.as_ref().is_some_and(|answer| answer.is_work());
-    let finished = FinishedRequest {
-        request: SessionRequest { id, state: state.clone(), ..request.clone() },
-        answer,
-        // What is left is refunded.
-        balance: Msats::ZERO,
-        held: Msats::ZERO,
-        end: Some(end_of(session, ended.charged)),
-        tier,
-    };
-    let response = render.render(&finished);
-    Some(KeptAnswer { state, status: response.status, body: response.body, is_work, is_fault })
-}
-
-/// How a session of one request ends when so much of its price is charged.
-fn end_of(session: &Session, charged: Msats) -> SessionEnd {
-    let left = session.deposit.to_msats().saturating_sub(charged);
-    let refund = left.to_sats_rounding_down();
-    SessionEnd { refund, rounding: left.saturating_sub(refund.to_msats()) }
 }

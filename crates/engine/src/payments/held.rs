@@ -4,7 +4,6 @@
 //! says that it is done. A response alone is never believed: what is settled is credited, as every payment is.
 
 use super::lookup::Lookup;
-use super::mint::NewInvoice;
 use super::owner::PaymentHeld;
 use super::payment_hold::PaymentHold;
 use super::service::Payments;
@@ -104,11 +103,6 @@ impl Payments {
                 Ok(Lookup::Unchanged)
             }
         }
-    }
-
-    /// Whether an invoice of this hash is this hold invoice.
-    pub(crate) fn is_hold_invoice(&self, new: &NewInvoice, hash: PaymentHash) -> bool {
-        self.hold_keys.preimage(new.id(), hash).is_some()
     }
 
     /// Takes the payment that is held for the hold invoice of this id and hash, and credits it. The intent must be committed.

@@ -134,9 +134,8 @@ impl Sessions {
         terms: RequestTerms,
         price: Sats,
     ) -> Result<OfferedRequest, EngineError> {
-        let id = SessionId(self.core.new_id());
-        let keep = self.to_keep(id, &new, &terms.model).await?;
-        let NewPaidRequest { digest, identity, origin, .. } = new;
+        let NewPaidRequest { digest, identity, origin, sent, .. } = new;
+        let (id, model) = (SessionId(self.core.new_id()), terms.model.clone());
         let session = Session::new(NewSession {
             id,
             kind: SessionKind::OneRequest(Box::new(OneRequest { digest, terms })),
@@ -146,6 +145,7 @@ impl Sessions {
             return_to: None,
             created_at: self.core.now(),
         });
+        let keep = self.to_keep(&session, sent, &model).await?;
         let invoice = self.offer_session(session.clone(), identity, origin, keep).await?;
         let is_held = self.is_hold_invoice(&session, invoice.payment_hash);
         Ok(OfferedRequest { session: id, price, invoice, digest, is_held })

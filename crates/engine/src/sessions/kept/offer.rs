@@ -1,6 +1,5 @@
 //! Offering a request for a payment that is held until it is done.
 
-use super::super::offer_request::NewPaidRequest;
 use super::super::owner::SessionOwner;
 use super::super::service::Sessions;
 use super::super::session_create::SessionCreate;
@@ -13,7 +12,7 @@ use crate::purchases::{NewPurchase, Purchase};
 use crate::store::{Store, StoreError};
 use std::sync::Arc;
 use tithe_lightning::PaymentHash;
-use tithe_sessions::{NewKeptRequest, RequestId, Session, SessionId};
+use tithe_sessions::{NewKeptRequest, RequestId, SentRequest, Session, SessionId};
 use tithe_trust::NostrPubkey;
 use tracing::info;
 use uuid::Uuid;
@@ -93,17 +92,17 @@ impl Sessions {
         self.core.settings.hold_requests && bytes <= SENT_BYTES_MAX
     }
 
-    /// What is to be kept with the offer of a request in a session, so that it can have a hold invoice; `None` if it gets an ordinary one:
+    /// What is to be kept with the offer of a request, so that it can have a hold invoice; `None` if it gets an ordinary one:
     /// the operator has not switched that on, the wallet has none, the request is too large or its model too slow, or too much is kept
     /// already.
     pub(in super::super) async fn to_keep(
         &self,
-        session: SessionId,
-        new: &NewPaidRequest,
+        session: &Session,
+        sent: Option<Arc<SentRequest>>,
         model: &str,
     ) -> Result<Option<Arc<NewKeptRequest>>, EngineError> {
         let most = self.core.settings.held_payments_max;
-        let Some(sent) = &new.sent else { return Ok(None) };
+        let Some(sent) = sent else { return Ok(None) };
         if !self.may_keep(sent.bytes())
             || most == 0
             || self.sent_reader.get().is_none()
@@ -121,7 +120,8 @@ impl Sessions {
             info!(open, "too many payments may be held; the request gets an ordinary invoice");
             return Ok(None);
         }
-        let (request, identity, sent) = (RequestId(self.core.new_id()), new.identity, Arc::clone(sent));
+        let Session { id: session, identity, .. } = *session;
+        let request = RequestId(self.core.new_id());
         Ok(Some(Arc::new(NewKeptRequest { session, request, identity, sent })))
     }
 

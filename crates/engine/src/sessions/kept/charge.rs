@@ -9,6 +9,7 @@ use crate::idempotency::KeyBegun;
 use crate::records::{IdempotencyRequest, KeyOrigin, StoredResponse};
 use std::time::Duration;
 use tithe_free_tier::RequestHash;
+use tithe_ledger::{Hold, HoldId};
 use tithe_sessions::{
     KeptAnswer, KeptLease, KeptRequest, RequestEnded, RequestId, RequestState, Session, SessionId,
     SessionRequest,
@@ -39,9 +40,13 @@ impl RowKeys {
         self.session_requests.insert(held.request);
         self.idempotency_keys.insert(key_of(session));
         self.declare_session_refund(session);
-        let payer = Payer::Deposit(account_of(session));
-        self.declare_settlement(payer, Absorb::Nothing, held.identity);
+        self.declare_settlement(payer(session, held.request), Absorb::Nothing, held.identity);
     }
+}
+
+/// The hold that a request is charged from, as any request of a session is.
+const fn payer(session: SessionId, request: RequestId) -> Payer {
+    Payer::Hold { hold: HoldId(request.0), account: account_of(session) }
 }
 
 /// Somebody else works on a kept request, or it is not kept any more.
@@ -85,6 +90,11 @@ impl Books<'_> {
             text_deleted_at: None,
         };
         let quoted = request.cost().copied().ok_or_else(|| lost(kept.session))?;
+        let account = self.account(account_of(kept.session))?;
+        let (amount, hold) = (price.min(account.available()), HoldId(kept.request.0));
+        // It ends in the same commit.
+        let (hold, account) = Hold::place(&account, hold, amount, now, Duration::from_mins(1))?;
+        self.hold_write(hold, account)?;
         let hash = quoted.basis.map(|basis| RequestHash::from_bytes(basis.request_sha256));
         let shares = self.settle(&FinishedWork {
             id: kept.request.0,
@@ -94,7 +104,7 @@ impl Books<'_> {
             limit: price,
             // The answer says what was charged, and was stored before.
             absorb: Absorb::Nothing,
-            payer: Payer::Deposit(account_of(kept.session)),
+            payer: payer(kept.session, kept.request),
             request_hash: hash.unwrap_or_else(|| RequestHash::from_bytes([0; 32])),
         })?;
         if let Some(pubkey) = kept.identity.filter(|_| answer.is_fault) {

@@ -9,7 +9,7 @@ use crate::payments::{OwnerIssue, OwnerLookup, PaymentHeld, PaymentOwner, Paymen
 use crate::store::Store;
 use async_trait::async_trait;
 use std::sync::Arc;
-use tithe_jobs::{Job, JobEvent, JobId, JobState, Lease, WorkPayment};
+use tithe_jobs::{Completion, Job, JobEvent, JobId, JobState, Lease, WorkPayment};
 use tithe_ledger::{AccountId, TransferKind};
 use tithe_lightning::{HeldPayment, Invoice, InvoiceChange, OwnerId, PaymentHash, Purpose};
 use tithe_trust::NostrPubkey;
@@ -168,7 +168,7 @@ impl JobOwner {
         Ok(match &job.state {
             JobState::Settling { work, invoice, answer } if *invoice == hash => {
                 let settlement = books.work_settle(job, work, answer.price)?;
-                Some(JobEvent::Completed { completion: answer.clone().completed(settlement) })
+                Some(JobEvent::Completed { completion: Completion::of(answer.clone(), settlement) })
             }
             // Somebody else has settled it, as after the restore of a backup: it is paid for beforehand.
             JobState::Held { invoice, .. } if *invoice == hash => Some(JobEvent::WorkPaid),

@@ -1,10 +1,9 @@
 //! Work whose payment is held until it is done.
 
-use crate::Completion;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-use tithe_pricing::{CostSplit, FinishReason, Price, Priced, Quote};
+use tithe_pricing::{FinishReason, Price, Priced, Quote};
 
 /// How the work of a job is paid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -72,13 +71,4 @@ pub struct HeldAnswer<Q: Priced = Quote> {
     pub finish: FinishReason,
     /// The price of the usage, where the work ran. It may exceed what was quoted.
     pub price: Price,
-}
-
-impl<Q: Priced> HeldAnswer<Q> {
-    /// The completed work, with its price split.
-    #[must_use]
-    pub fn completed(self, settlement: CostSplit) -> Completion<Q> {
-        let Self { text, usage, estimated, finish, price: _ } = self;
-        Completion { text, usage, estimated, finish, settlement }
-    }
 }

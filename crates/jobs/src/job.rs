@@ -116,6 +116,15 @@ pub struct Completion<Q: Priced = Quote> {
     pub settlement: CostSplit,
 }
 
+impl<Q: Priced> Completion<Q> {
+    /// The completed work, with its price split.
+    #[must_use]
+    pub fn of(answer: HeldAnswer<Q>, settlement: CostSplit) -> Self {
+        let HeldAnswer { text, usage, estimated, finish, price: _ } = answer;
+        Self { text, usage, estimated, finish, settlement }
+    }
+}
+
 /// The refund owed to the customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

@@ -47,7 +47,7 @@ impl Jobs {
         if payment == WorkPayment::Held {
             match self.payments.mint_held(&work_invoice(job, work, payment)).await {
                 Err(MintError::Unfit) => {
-                    warn!("the wallet made no hold invoice; the work gets an ordinary one")
+                    warn!("the wallet made no hold invoice; the work gets an ordinary one");
                 }
                 minted => return minted.map(|invoice| (invoice, payment)),
             }

@@ -8,7 +8,7 @@ use crate::payments::{HeldWindow, OwnerIssue, OwnerLookup, PaymentHeld, PaymentO
 use crate::store::Store;
 use async_trait::async_trait;
 use std::sync::Arc;
-use tithe_jobs::{Job, JobEvent, JobId, JobState, Lease, WorkPayment};
+use tithe_jobs::{Completion, Job, JobEvent, JobId, JobState, Lease, WorkPayment};
 use tithe_ledger::{AccountId, TransferKind};
 use tithe_lightning::{HeldPayment, Invoice, InvoiceChange, OwnerId, PaymentHash, Purpose};
 use tithe_trust::NostrPubkey;
@@ -119,7 +119,7 @@ impl PaymentOwner for JobOwner {
     ) -> Result<(), Refusal> {
         let job = books.job(self.job)?;
         let occasion = format!("payment:{}", invoice.payment_hash);
-        if let Some(event) = self.credited_on_hold(books, &job, invoice.payment_hash)? {
+        if let Some(event) = credited_on_hold(books, &job, invoice.payment_hash)? {
             books.job_step(&job, event, &occasion)?;
             return Ok(());
         }
@@ -159,28 +159,25 @@ impl PaymentOwner for JobOwner {
     }
 }
 
-impl JobOwner {
-    /// What follows for a job whose payment was held, now that it is credited; `None` if it was not.
-    fn credited_on_hold(
-        &self,
-        books: &mut Books<'_>,
-        job: &Job,
-        hash: PaymentHash,
-    ) -> Result<Option<JobEvent>, Refusal> {
-        Ok(match &job.state {
-            JobState::Settling { work, invoice, answer } if *invoice == hash => {
-                let settlement = books.work_settle(job, work, answer.price)?;
-                Some(JobEvent::Completed { completion: answer.clone().completed(settlement) })
-            }
-            // Somebody else has settled it, as after the restore of a backup: it is paid for beforehand.
-            JobState::Held { invoice, .. } if *invoice == hash => Some(JobEvent::WorkPaid),
-            // What has arrived all the same is refunded.
-            JobState::Cancelling { invoice, message, .. } if *invoice == hash => {
-                Some(JobEvent::Failed { message: message.clone() })
-            }
-            _ => None,
-        })
-    }
+/// What follows for a job whose payment was held, now that it is credited; `None` if it was not.
+fn credited_on_hold(
+    books: &mut Books<'_>,
+    job: &Job,
+    hash: PaymentHash,
+) -> Result<Option<JobEvent>, Refusal> {
+    Ok(match &job.state {
+        JobState::Settling { work, invoice, answer } if *invoice == hash => {
+            let settlement = books.work_settle(job, work, answer.price)?;
+            Some(JobEvent::Completed { completion: Completion::of(answer.clone(), settlement) })
+        }
+        // Somebody else has settled it, as after the restore of a backup: it is paid for beforehand.
+        JobState::Held { invoice, .. } if *invoice == hash => Some(JobEvent::WorkPaid),
+        // What has arrived all the same is refunded.
+        JobState::Cancelling { invoice, message, .. } if *invoice == hash => {
+            Some(JobEvent::Failed { message: message.clone() })
+        }
+        _ => None,
+    })
 }
 
 /// Whether a job has a payment of this invoice held, about which it decides.

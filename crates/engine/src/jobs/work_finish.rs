@@ -5,7 +5,7 @@ use crate::books::{Books, Command, Refusal, RowKeys};
 use crate::charging::{Absorb, Payer};
 use std::sync::Arc;
 use tithe_jobs::{
-    FinishReason, HeldAnswer, InvalidTransition, Job, JobEvent, JobId, JobState, Lease, WorkTerms,
+    Completion, FinishReason, HeldAnswer, InvalidTransition, Job, JobEvent, JobId, JobState, Lease, WorkTerms,
 };
 use tithe_ledger::AccountId;
 use tithe_pricing::{ModelRates, Price, Priced, Usage};
@@ -95,7 +95,7 @@ impl Command for WorkFinish {
                     JobEvent::WorkDone { answer }
                 } else {
                     let settlement = books.work_settle(&job, work, price)?;
-                    JobEvent::Completed { completion: answer.completed(settlement) }
+                    JobEvent::Completed { completion: Completion::of(answer, settlement) }
                 }
             }
             WorkOutcome::Failed { message, fault } => {

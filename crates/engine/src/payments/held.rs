@@ -114,26 +114,19 @@ impl Payments {
         id: InvoiceId,
         hash: PaymentHash,
     ) -> Result<HoldOutcome, EngineError> {
-        let gone_if = match self.hold_keys.preimage(id, hash) {
-            Some(preimage) => {
-                let settling = self.core.ports.wallet.hold_invoice_settle(preimage);
-                match self.in_time(settling).await {
-                    Ok(()) => GoneIf::Settled,
-                    Err(failure) => {
-                        warn!(payment_hash = %hash, error = chain(&failure), "the held payment was not settled");
-                        match failure {
-                            WalletError::Refused(_) => GoneIf::NotHeld,
-                            _ => GoneIf::Settled,
-                        }
-                    }
-                }
-            }
-            None => {
-                error!(
-                    payment_hash = %hash,
-                    "wrong claim secret: expected the one that the hold invoice was made with; its payment goes back"
-                );
-                GoneIf::Expired
+        let Some(preimage) = self.hold_keys.preimage(id, hash) else {
+            error!(
+                payment_hash = %hash,
+                "wrong claim secret: expected the one that the hold invoice was made with; its payment goes back"
+            );
+            return self.outcome(hash, GoneIf::Expired).await;
+        };
+        let settling = self.core.ports.wallet.hold_invoice_settle(preimage);
+        let gone_if = match self.in_time(settling).await {
+            Ok(()) => GoneIf::Settled,
+            Err(failure) => {
+                warn!(payment_hash = %hash, error = chain(&failure), "the held payment was not settled");
+                if matches!(failure, WalletError::Refused(_)) { GoneIf::NotHeld } else { GoneIf::Settled }
             }
         };
         self.outcome(hash, gone_if).await

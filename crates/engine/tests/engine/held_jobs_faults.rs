@@ -114,8 +114,8 @@ const EARLIER: [Call; 6] = [
 
 async fn scene(fails: bool) -> Scene {
     let mut scene = Scene::open().await;
-    // Held payments are reported by their events.
-    scene.settings.poll_interval = Duration::from_hours(1);
+    // Held payments are reported by their events. What the database has missed is found later.
+    scene.settings.poll_interval = Duration::from_secs(30);
     scene.settings.wallet_timeout = Duration::from_secs(2);
     if fails {
         for _ in 0..30 {

@@ -327,7 +327,8 @@ async fn whoever_asks_again_gets_the_same_hold_invoice_until_it_is_paid() {
 async fn an_ordinary_invoice_is_made_if_the_wallet_makes_no_hold_invoice() {
     let scene = holding().await;
     let server = reading(scene.server());
-    server.wallet_faults().queue(Operation::HoldInvoiceCreate, Fault::Refuse);
+    let create = Call { port: Port::Wallet, name: "hold_invoice_create" };
+    server.power.calls.plan(create, 1, CallFault::Refused, scene.store_faults.clone());
     let offered = offer(&server, "hello").await;
     assert!(!offered.is_held);
     assert_eq!(kept(&scene, &offered).await, None);

@@ -10,7 +10,8 @@ use crate::wire::AskBody;
 use actix_web::HttpRequest;
 use std::sync::Arc;
 use tithe_anthropic_messages::MessagesRequest;
-use tithe_clock::Clock;
+use tithe_clock::{Clock, Entropy};
+use tithe_engine::Ports;
 use tithe_engine::metered::Prompt;
 use tithe_engine::mounts::Mount;
 use tithe_engine::sessions::{ReadRequest, ReadSent, RenderRequest};
@@ -48,13 +49,16 @@ pub(crate) fn sent(
 /// Reads kept requests as their routes do.
 pub(crate) struct SentReader {
     clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
     mounts: Vec<Arc<Mount>>,
 }
 
 impl SentReader {
     /// Reads the requests of a server.
     pub(crate) fn new(state: &AppState) -> Self {
-        Self { clock: Arc::clone(&state.engine.ports().clock), mounts: state.mounts.clone() }
+        // Not the engine, which has this.
+        let Ports { clock, entropy, .. } = state.engine.ports();
+        Self { clock: Arc::clone(clock), entropy: Arc::clone(entropy), mounts: state.mounts.clone() }
     }
 
     /// What a request to the AI API is answered with.
@@ -69,7 +73,9 @@ impl ReadSent for SentReader {
         match sent.path.as_str() {
             "/api/ask" => {
                 let AskBody { request, .. } = body::json(bytes).ok()?;
-                let render: Arc<dyn RenderRequest> = Arc::new(PlainReply::new());
+                // No request is being answered: a response that is a problem has an id of its own.
+                let id = uuid::Builder::from_random_bytes(self.entropy.bytes()).into_uuid();
+                let render: Arc<dyn RenderRequest> = Arc::new(PlainReply::to(id.to_string()));
                 Some(ReadRequest { prompt: Prompt::text(request), render })
             }
             "/v1/chat/completions" => {
@@ -101,7 +107,7 @@ impl ReadSent for SentReader {
 mod tests {
     use super::*;
     use crate::paid_request::PATHS;
-    use tithe_clock::SystemClock;
+    use tithe_clock::{SystemClock, SystemEntropy};
 
     fn sent(path: &str, body: &str) -> SentRequest {
         SentRequest {
@@ -115,7 +121,11 @@ mod tests {
 
     #[test]
     fn what_every_path_takes_is_read_again() {
-        let reader = SentReader { clock: Arc::new(SystemClock), mounts: Vec::new() };
+        let reader = SentReader {
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            mounts: Vec::new(),
+        };
         let bodies = [
             r#"{"request":"hello"}"#,
             r#"{"model":"sim-small","messages":[{"role":"user","content":"hello"}]}"#,

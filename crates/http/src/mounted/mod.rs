@@ -104,8 +104,8 @@ pub(crate) fn read(mount: &Arc<Mount>, sent: &SentRequest) -> Option<(Prompt, Ar
         None => sent.path.clone(),
     };
     let hash = hash(&sent.method, &path, &sent.body);
-    let prompt = Prompt::call(MountedCall { mount: Arc::clone(mount), call }, hash);
-    Some((prompt, Arc::new(StoreCalled)))
+    let render: Arc<dyn RenderRequest> = Arc::new(StoreCalled);
+    Some((Prompt::call(MountedCall { mount: Arc::clone(mount), call }, hash), render))
 }
 
 fn hash_of(request: &HttpRequest, body: &[u8]) -> RequestHash {

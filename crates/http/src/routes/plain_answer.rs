@@ -138,7 +138,12 @@ pub(crate) struct PlainReply {
 impl PlainReply {
     /// Renders the response to the current request.
     pub(crate) fn new() -> Self {
-        Self { http_request_id: request_id::current() }
+        Self::to(request_id::current())
+    }
+
+    /// Renders the response to the request of this id.
+    pub(crate) const fn to(http_request_id: String) -> Self {
+        Self { http_request_id }
     }
 }
 

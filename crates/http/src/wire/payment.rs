@@ -46,11 +46,12 @@ impl OfferBody {
     /// An offer, whose payment is proved with this token.
     pub(crate) fn new(offered: &OfferedRequest, token: &str) -> Result<Self, MoneyError> {
         let invoice = &offered.invoice;
+        let work_payment = if offered.is_held { WorkPayment::Held } else { WorkPayment::Prepaid };
         let payment = payment_path(&invoice.payment_hash);
         Ok(Self {
             amount_sats: invoice.amount.to_sats_rounding_up()?.get(),
             invoice: InvoiceBody::try_from(invoice)?,
-            payment: if offered.is_held { WorkPayment::Held } else { WorkPayment::Prepaid }.as_str(),
+            payment: work_payment.as_str(),
             authorization: format!("L402 {token}:<preimage>"),
             links: OfferLinksBody { docs: "/docs", refund: format!("{payment}/refund"), payment },
         })

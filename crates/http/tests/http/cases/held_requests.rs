@@ -2,16 +2,15 @@
 
 use crate::app::{Metered, Offer, Options, Paid, Says, TestApp, TestUpstream, mount, settings};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Duration;
 use tithe_engine::Settings;
 use tithe_money::Sats;
 use tithe_pricing::CallPrice;
 
-/// A server whose operator wants requests to be held.
-fn holding(options: Options) -> TestApp {
-    let settings = Settings { hold_requests: true, ..options.settings };
-    TestApp::with(Options { settings, ..options })
+/// The options of a server whose operator wants requests to be held.
+fn holding() -> Options {
+    Options { settings: Settings { hold_requests: true, ..settings() }, ..Options::default() }
 }
 
 /// The payer's wallet, which waits until its payment has been taken, or has come back: then `None`.
@@ -20,7 +19,7 @@ async fn pay(app: &TestApp, offer: &Offer) -> Option<Paid> {
     loop {
         let answer = app.try_pay(&hash).await;
         if answer.status == 200 {
-            let preimage = app.pay(&hash).await["preimage"].as_str().unwrap().to_owned();
+            let preimage = answer.json()["preimage"].as_str().unwrap().to_owned();
             return Some(Paid { offer: offer.clone(), preimage });
         }
         answer.is_problem(409, "not_payable");
@@ -33,7 +32,7 @@ async fn pay(app: &TestApp, offer: &Offer) -> Option<Paid> {
 
 #[tokio::test]
 async fn every_route_is_done_before_its_payment_is_taken_and_the_proof_replays_the_answer() {
-    let app = holding(Options::default());
+    let (app, backend) = TestApp::scripted(holding());
     for route in Metered::ALL {
         for stream in [false, true].into_iter().filter(|stream| !stream || route.streams()) {
             let body = route.body("Why is the sky blue?", stream);
@@ -41,6 +40,7 @@ async fn every_route_is_done_before_its_payment_is_taken_and_the_proof_replays_t
             let offer = Offer::of(route, &refused);
             assert_eq!(offer.body["payment"], "held", "{route:?}");
             let paid = pay(&app, &offer).await.unwrap();
+            let done = backend.asked();
             for proof in [paid.l402(), paid.payment()] {
                 let answer =
                     app.ai_send(app.metered(route, &body, stream).header("Authorization", &proof)).await;
@@ -53,6 +53,7 @@ async fn every_route_is_done_before_its_payment_is_taken_and_the_proof_replays_t
                     "{route:?}"
                 );
             }
+            assert_eq!(backend.asked(), done, "{route:?}: it was done once");
             let state = paid.state(&app).await;
             assert_eq!(state["state"], "used", "{state}");
             assert!(state["chargedMsats"].as_u64().unwrap() > 0, "{state}");
@@ -66,7 +67,7 @@ async fn every_route_is_done_before_its_payment_is_taken_and_the_proof_replays_t
 
 #[tokio::test]
 async fn a_request_that_fails_costs_nothing_and_may_be_asked_again() {
-    let app = holding(Options::default());
+    let app = TestApp::with(holding());
     let body = json!({"request": "[sim:refuse]", "maxOutputTokens": 400});
     let offer = app.offer(Metered::Ask, &body).await;
     assert!(pay(&app, &offer).await.is_none());
@@ -81,7 +82,7 @@ async fn a_mounted_route_is_called_once_and_its_answer_replayed() {
         TestUpstream::start(Says::whole(201, &[("Content-Type", "image/png")], &[0, 159, 146, 150])).await;
     let price = CallPrice::Fixed(Sats::new(7).unwrap());
     let mounts = vec![mount("/paid/weather", upstream.address, price)];
-    let app = holding(Options { mounts, ..Options::default() });
+    let app = TestApp::with(Options { mounts, ..holding() });
     let request = || {
         let request = app.request(Method::POST, "/paid/weather?city=Rome").body("{\"day\":1}");
         request.header("Accept-Language", "de")
@@ -105,14 +106,16 @@ async fn a_mounted_route_is_called_once_and_its_answer_replayed() {
 
 #[tokio::test]
 async fn what_must_not_be_kept_is_paid_for_beforehand() {
-    let large = json!({"request": "x".repeat(70_000), "maxOutputTokens": 400});
     let small = json!({"request": "hello", "maxOutputTokens": 400});
-    let app = holding(Options::default());
-    let payment =
-        async |app: &TestApp, body: &Value| app.offer(Metered::Ask, body).await.body["payment"].clone();
-    assert_eq!(payment(&app, &small).await, "held");
-    assert_eq!(payment(&app, &large).await, "prepaid");
+    let payment = async |app: &TestApp, body: String| {
+        let answer = app.post("/api/ask", body).await;
+        Offer::of(Metered::Ask, &answer).body["payment"].clone()
+    };
+    let app = TestApp::with(holding());
+    assert_eq!(payment(&app, small.to_string()).await, "held");
+    let large = format!("{small}{}", " ".repeat(64 * 1024));
+    assert_eq!(payment(&app, large).await, "prepaid");
     drop(app);
     let off = TestApp::with(Options { settings: settings(), ..Options::default() });
-    assert_eq!(payment(&off, &small).await, "prepaid");
+    assert_eq!(payment(&off, small.to_string()).await, "prepaid");
 }

@@ -301,7 +301,7 @@ async fn an_offer_gets_a_hold_invoice_only_if_everything_allows_it() {
         assert_eq!(offer(&server, &format!("hello {n}")).await.is_held, is_held, "{n}");
     }
     let total = scene.store.kept_requests_total().await.unwrap();
-    let bytes = 2 * sent("hello 1").bytes() as u64;
+    let bytes = u64::try_from(2 * sent("hello 1").bytes()).unwrap();
     assert_eq!(total, KeptTotals { requests: 2, bytes });
     scene.settings.hold_requests = false;
     assert!(!offer(&reading(scene.server()), "switched off").await.is_held);

@@ -22,8 +22,9 @@ const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 /// How often warnings are looked for that are due.
 const WARN_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How often requests are looked for whose payment is held, and that no server works on.
+/// How often requests are looked for whose payment is held, and that no server works on; and how often if the operator wants none.
 const KEPT_INTERVAL: Duration = Duration::from_secs(1);
+const KEPT_INTERVAL_WITHOUT: Duration = Duration::from_secs(30);
 
 /// How often bootstraps are looked for that are due.
 const PROVISION_INTERVAL: Duration = Duration::from_secs(2);
@@ -211,6 +212,7 @@ impl Engine {
     }
 
     async fn kept_loop(&self, stop: &CancellationToken, hand_back: &CancellationToken, tasks: &TaskTracker) {
+        let interval = if self.settings().hold_requests { KEPT_INTERVAL } else { KEPT_INTERVAL_WITHOUT };
         loop {
             let claimed = match self.sessions.claim_kept().await {
                 Ok(claimed) => claimed,
@@ -226,7 +228,7 @@ impl Engine {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.sessions.kept_due() => {}
-                () = tokio::time::sleep(KEPT_INTERVAL) => {}
+                () = tokio::time::sleep(interval) => {}
             }
         }
     }

@@ -121,11 +121,8 @@ mod tests {
 
     #[test]
     fn what_every_path_takes_is_read_again() {
-        let reader = SentReader {
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(SystemEntropy),
-            mounts: Vec::new(),
-        };
+        let reader =
+            SentReader { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), mounts: Vec::new() };
         let bodies = [
             r#"{"request":"hello"}"#,
             r#"{"model":"sim-small","messages":[{"role":"user","content":"hello"}]}"#,

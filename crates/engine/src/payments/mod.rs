@@ -22,7 +22,7 @@ mod recently_checked;
 mod schedule;
 mod service;
 
-pub(crate) use held::{HOLD_WINDOW, HoldOutcome};
+pub(crate) use held::{HELD_NTH, HOLD_WINDOW, HoldOutcome};
 pub(crate) use hold_keys::HoldKeys;
 pub use invoice_expire::{InvoiceExpire, InvoiceExpired};
 pub use invoice_issue::{InvoiceIssue, Issued};

@@ -95,7 +95,7 @@ impl Scene {
     }
 
     /// The work is delivered, and its payment was taken, once.
-    async fn is_delivered_and_paid(self, offer: &Offer) {
+    async fn ends_delivered_and_paid(self, offer: &Offer) {
         let done = self.ended(offer).await;
         assert_eq!((&done["state"], &done["payment"]), (&json!("complete"), &json!("held")), "{done}");
         assert!(done["result"].as_str().is_some_and(|text| !text.is_empty()), "{done}");
@@ -106,7 +106,7 @@ impl Scene {
     }
 
     /// The work is not delivered, and the customer has their payment.
-    async fn is_given_back(self, offer: &Offer) -> String {
+    async fn ends_given_back(self, offer: &Offer) -> String {
         let failed = self.ended(offer).await;
         assert_eq!(failed["state"], "failed", "{failed}");
         assert!(failed.get("result").is_none_or(Value::is_null), "{failed}");
@@ -124,7 +124,7 @@ async fn a_held_payment_that_arrives_while_the_server_is_dead_buys_the_work() {
     scene.shop.server.kill();
     scene.pay_held(&offer).await;
     scene.shop.server.restart().unwrap();
-    scene.is_delivered_and_paid(&offer).await;
+    scene.ends_delivered_and_paid(&offer).await;
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn a_server_that_is_killed_at_held_work_leaves_the_payment_held_and_the_wo
     scene.shop.server.kill();
     assert!(matches!(scene.payment(&offer), OutgoingState::InFlight));
     scene.shop.server.restart().unwrap();
-    scene.is_delivered_and_paid(&offer).await;
+    scene.ends_delivered_and_paid(&offer).await;
 }
 
 #[tokio::test]
@@ -153,7 +153,7 @@ async fn a_server_that_is_killed_before_a_held_payment_is_taken_takes_it_later()
     assert!(matches!(scene.payment(&offer), OutgoingState::InFlight));
     scene.wallet_faults().clear();
     scene.shop.server.restart().unwrap();
-    scene.is_delivered_and_paid(&offer).await;
+    scene.ends_delivered_and_paid(&offer).await;
 }
 
 #[tokio::test]
@@ -165,11 +165,11 @@ async fn a_held_payment_that_the_wallet_has_taken_when_the_server_is_killed_is_c
     // The customer has paid; the server may not know.
     assert!(scene.payment_ends(&offer).await);
     scene.killed_and_restarted();
-    scene.is_delivered_and_paid(&offer).await;
+    scene.ends_delivered_and_paid(&offer).await;
 }
 
 #[tokio::test]
-async fn a_server_that_is_killed_before_a_held_payment_is_given_back_gives_it_back_later() {
+async fn a_server_that_is_killed_before_a_held_payment_ends_given_back_gives_it_back_later() {
     let mut scene = scene().await;
     let offer = scene.offer("Why is the sky blue? [sim:refuse]").await;
     scene.wallet_faults().set("cancel_hold_invoice", NwcFault::Error("INTERNAL"));
@@ -179,7 +179,7 @@ async fn a_server_that_is_killed_before_a_held_payment_is_given_back_gives_it_ba
     assert!(matches!(scene.payment(&offer), OutgoingState::InFlight));
     scene.wallet_faults().clear();
     scene.shop.server.restart().unwrap();
-    let message = scene.is_given_back(&offer).await;
+    let message = scene.ends_given_back(&offer).await;
     assert!(message.ends_with("The payment for it was not taken."), "{message}");
 }
 
@@ -191,7 +191,7 @@ async fn a_held_payment_that_the_wallet_has_given_back_when_the_server_is_killed
     scene.pay_held(&offer).await;
     assert!(!scene.payment_ends(&offer).await);
     scene.killed_and_restarted();
-    scene.is_given_back(&offer).await;
+    scene.ends_given_back(&offer).await;
 }
 
 #[tokio::test]
@@ -208,6 +208,6 @@ async fn work_is_not_delivered_if_its_payment_goes_back_by_itself_while_the_serv
     assert!(!scene.payment_ends(&offer).await);
     scene.wallet_faults().clear();
     scene.shop.server.restart().unwrap();
-    let message = scene.is_given_back(&offer).await;
+    let message = scene.ends_given_back(&offer).await;
     assert!(message.contains("Nothing was paid"), "{message}");
 }

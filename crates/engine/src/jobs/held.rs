@@ -5,7 +5,7 @@ use super::service::Jobs;
 use super::step::{Step, commit_result};
 use crate::error::EngineError;
 use crate::error_chain::chain;
-use crate::payments::{HoldOutcome, MintError, NewInvoice};
+use crate::payments::{HELD_NTH, HoldOutcome, MintError, NewInvoice};
 use std::time::Duration;
 use tithe_jobs::{Job, WorkPayment, WorkTerms};
 use tithe_lightning::{Invoice, OwnerId, PaymentHash, Purpose};
@@ -24,7 +24,7 @@ pub(super) fn work_invoice(job: &Job, work: &WorkTerms, payment: WorkPayment) ->
         purpose: Purpose::JobWork,
         nth: match payment {
             WorkPayment::Prepaid => 0,
-            WorkPayment::Held => 1,
+            WorkPayment::Held => HELD_NTH,
         },
         amount: work.amount,
         // Every node on the way of the payment can read it: no id of ours.

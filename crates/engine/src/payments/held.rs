@@ -17,6 +17,9 @@ use tracing::{debug, error, info, warn};
 /// How long a payment is held at most, from when it was seen.
 pub(crate) const HOLD_WINDOW: Duration = Duration::from_mins(10);
 
+/// Which invoice of its owner and purpose a hold invoice is, by the id at the wallet.
+pub(crate) const HELD_NTH: u32 = 1;
+
 /// What has become of a payment that was to be taken, or to be given back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HoldOutcome {
@@ -164,6 +167,12 @@ impl Payments {
                 Ok(if gone_if == GoneIf::Settled { HoldOutcome::Open } else { HoldOutcome::Gone })
             }
         }
+    }
+
+    /// Whether an invoice is a hold invoice: its hash says so. What arrives for one is held, and received by nobody.
+    pub(crate) fn is_hold_invoice(&self, invoice: &Invoice) -> bool {
+        let id = InvoiceId::of(invoice.purpose, invoice.owner, HELD_NTH);
+        self.hold_keys.preimage(id, invoice.payment_hash).is_some()
     }
 
     /// A call to the wallet, which is given up after a while.

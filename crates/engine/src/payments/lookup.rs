@@ -119,6 +119,8 @@ impl Payments {
             }
             Some(InvoiceStatus::Expired) => now >= invoice.expires_at,
             Some(InvoiceStatus::Held(payment)) => return self.note_held(invoice, payment).await,
+            // What is in flight for a hold invoice is given back when it arrives. The wallet takes payments for longer.
+            Some(InvoiceStatus::Pending) if self.is_hold_invoice(invoice) => now >= invoice.expires_at,
             // A payment may be in flight.
             Some(InvoiceStatus::Pending) => expired_for >= in_flight_patience,
             // The wallet made it, so this is another wallet or an old backup. Whether the invoice was paid is unknown.

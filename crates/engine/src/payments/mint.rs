@@ -81,11 +81,6 @@ impl Payments {
         self.mint_checked(new, Some(hash)).instrument(span).await
     }
 
-    /// Whether an invoice of this hash is this hold invoice.
-    pub(crate) fn is_hold_invoice(&self, new: &NewInvoice, hash: PaymentHash) -> bool {
-        self.hold_keys.preimage(new.id(), hash).is_some()
-    }
-
     /// Has an invoice made; with a payment hash, a hold invoice.
     async fn mint_checked(&self, new: &NewInvoice, held: Option<PaymentHash>) -> Result<Invoice, MintError> {
         let NewInvoice { owner, purpose, amount, ref description, .. } = *new;

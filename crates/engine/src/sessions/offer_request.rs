@@ -146,8 +146,8 @@ impl Sessions {
             created_at: self.core.now(),
         });
         let keep = self.to_keep(&session, sent, &model).await?;
-        let invoice = self.offer_session(session.clone(), identity, origin, keep).await?;
-        let is_held = self.is_hold_invoice(&session, invoice.payment_hash);
+        let invoice = self.offer_session(session, identity, origin, keep).await?;
+        let is_held = self.payments.is_hold_invoice(&invoice);
         Ok(OfferedRequest { session: id, price, invoice, digest, is_held })
     }
 

@@ -7,7 +7,7 @@ use super::{ALL_BYTES_MAX, SENT_BYTES_MAX};
 use crate::books::Refusal;
 use crate::books::rows::{self, RowKind};
 use crate::error::EngineError;
-use crate::payments::{NewInvoice, PaymentOwner};
+use crate::payments::{HELD_NTH, NewInvoice, PaymentOwner};
 use crate::purchases::{NewPurchase, Purchase};
 use crate::store::{Store, StoreError};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ impl OfferedSession {
     /// The hold invoice of a session's deposit. It has another id at the wallet than the ordinary one: only the one that is stored is ever
     /// shown, whichever was made before.
     pub(super) fn hold_invoice_of(session: &Session) -> NewInvoice {
-        NewInvoice { nth: 1, ..Purchase::invoice(session) }
+        NewInvoice { nth: HELD_NTH, ..Purchase::invoice(session) }
     }
 }
 
@@ -123,10 +123,5 @@ impl Sessions {
         let Session { id: session, identity, .. } = *session;
         let request = RequestId(self.core.new_id());
         Ok(Some(Arc::new(NewKeptRequest { session, request, identity, sent })))
-    }
-
-    /// Whether the invoice of a session's deposit is a hold invoice.
-    pub(in super::super) fn is_hold_invoice(&self, session: &Session, hash: PaymentHash) -> bool {
-        self.payments.is_hold_invoice(&OfferedSession::hold_invoice_of(session), hash)
     }
 }

@@ -1,5 +1,6 @@
 //! The request that a proof of payment is for.
 
+use crate::decisive_headers::decisive_headers;
 use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::uri::PathAndQuery;
@@ -35,7 +36,7 @@ impl PaidBy {
 pub(crate) struct PaidFor<'a> {
     method: &'a str,
     path: &'a str,
-    /// What else changes what is done: the headers that Anthropic's API has for that, in lines.
+    /// What else changes what is done: headers, in lines.
     headers: String,
     payer: PaidBy,
     body: &'a [u8],
@@ -49,7 +50,7 @@ pub(crate) fn anthropic_headers(request: &HttpRequest) -> impl Iterator<Item = (
 impl<'a> PaidFor<'a> {
     pub(crate) fn new(request: &'a HttpRequest, payer: PaidBy, body: &'a [u8]) -> Self {
         let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
-        let mut headers: Vec<String> = anthropic_headers(request)
+        let mut headers: Vec<String> = decisive_headers(request)
             .map(|(name, value)| format!("\n{name}: {}", String::from_utf8_lossy(value.as_bytes())))
             .collect();
         headers.sort_unstable();
@@ -91,7 +92,7 @@ impl<'a> PaidFor<'a> {
             "the path and the payer differ: the identity or the install"
         } else if self.path.split('?').next().is_some_and(|path| !PATHS.contains(&path)) {
             // A mounted route.
-            "the path, its query, the method or the body differs, or another payer's identity or install was named then"
+            "the path, its query, the method, the body or a header that is passed on differs, or another payer's identity or install was named then"
         } else {
             "the body differs, or an anthropic-* header, or another payer's identity or install was named then"
         }

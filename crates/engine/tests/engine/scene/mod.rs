@@ -288,6 +288,7 @@ impl Scene {
                 | TransferKind::RoutingFee
                 | TransferKind::LiquidityFee
                 | TransferKind::RefundOverpaid
+                | TransferKind::RefundCredited
                 | TransferKind::RefundSettled
                 | TransferKind::RefundForfeited => {}
                 other => panic!("{other:?}"),

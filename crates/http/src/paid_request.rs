@@ -11,6 +11,9 @@ use tithe_trust::NostrPubkey;
 pub(crate) const PATHS: [&str; 5] =
     ["/api/ask", "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/embeddings"];
 
+/// The path of the server's MCP. A call of its tool can be paid for by itself, and is no operation of HTTP.
+pub(crate) const MCP_PATH: &str = "/mcp";
+
 /// Who a paid request is from. Everybody who pays for a request is named, so that nobody else's proof is good for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PaidBy {
@@ -89,6 +92,8 @@ impl<'a> PaidFor<'a> {
             "the path differs"
         } else if both {
             "the path and the payer differ: the identity or the install"
+        } else if self.path == MCP_PATH {
+            "the tool or its arguments differ, or another payer's identity or install was named then"
         } else if self.path.split('?').next().is_some_and(|path| !PATHS.contains(&path)) {
             // A mounted route.
             "the path, its query, the method or the body differs, or another payer's identity or install was named then"

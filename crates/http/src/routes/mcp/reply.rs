@@ -1,0 +1,23 @@
+//! Results of JSON-RPC.
+
+use super::message::Call;
+use super::revision::Revision;
+use actix_web::HttpResponse;
+use actix_web::http::header::CACHE_CONTROL;
+use serde_json::{Map, Value, json};
+
+/// The message with the result of a call.
+pub(super) fn message(call: &Call, revision: Revision, mut result: Map<String, Value>) -> String {
+    if revision == Revision::Stated {
+        result.insert("resultType".to_owned(), "complete".into());
+    }
+    json!({ "jsonrpc": "2.0", "id": call.id, "result": result }).to_string()
+}
+
+/// The response with the result of a call that costs nothing.
+pub(super) fn respond(call: &Call, revision: Revision, result: Map<String, Value>) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .body(message(call, revision, result))
+}

@@ -74,7 +74,11 @@ impl<'a> PaidFor<'a> {
     pub(crate) fn difference(&self, is_paid: impl Fn(&RequestDigest) -> bool) -> &'static str {
         if is_paid(&self.digest()) {
             // The proof does not say what it is for.
-            return "the method, the path, the payer or the body differs";
+            return if self.path == MCP_PATH {
+                "the arguments, the payer or the path differs"
+            } else {
+                "the method, the path, the payer or the body differs"
+            };
         }
         let PaidBy { install, identity } = self.payer;
         let payers = [

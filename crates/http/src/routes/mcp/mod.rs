@@ -83,8 +83,8 @@ async fn answer(
     let result = match call.method.as_str() {
         "tools/call" => return call::run(state, request, body, (call, revision)).await,
         "tools/list" => kept(json!({ "tools": [tool::definition()] })),
-        "server/discover" => kept(discovered()),
-        "initialize" => initialized(call),
+        "server/discover" => kept(discovered(state)),
+        "initialize" => initialized(state, call),
         "ping" => json!({}),
         unknown => {
             return Ok(
@@ -102,24 +102,24 @@ fn server_info() -> Value {
 }
 
 /// What the server can do. The set of its tools does not change.
-fn capabilities() -> Value {
-    json!({ "tools": {}, "experimental": { "payment": payment::capability() } })
+fn capabilities(state: &AppState) -> Value {
+    json!({ "tools": {}, "experimental": { "payment": payment::capability(state) } })
 }
 
-fn initialized(call: &Call) -> Value {
+fn initialized(state: &AppState, call: &Call) -> Value {
     json!({
         "protocolVersion": Revision::agreed(call),
-        "capabilities": capabilities(),
+        "capabilities": capabilities(state),
         "serverInfo": server_info(),
         "instructions": INSTRUCTIONS,
     })
 }
 
-fn discovered() -> Value {
+fn discovered(state: &AppState) -> Value {
     let supported: Vec<&str> = revision::supported().collect();
     json!({
         "supportedVersions": supported,
-        "capabilities": capabilities(),
+        "capabilities": capabilities(state),
         "instructions": INSTRUCTIONS,
         "_meta": { "io.modelcontextprotocol/serverInfo": server_info() },
     })

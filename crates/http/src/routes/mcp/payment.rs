@@ -2,6 +2,7 @@
 
 use super::error::RpcError;
 use super::message::Call;
+use crate::state::AppState;
 use actix_web::http::header::{HeaderMap, WWW_AUTHENTICATE};
 use serde_json::{Value, json};
 use tithe_engine::sessions::PresentedProof;
@@ -12,8 +13,10 @@ const CREDENTIAL: &str = "org.paymentauth/credential";
 pub(super) const RECEIPT: &str = "org.paymentauth/receipt";
 
 /// What a server says that it can be paid with (section "MCP Capability Advertisement").
-pub(super) fn capability() -> Value {
-    json!({ "methods": { METHOD: { "intents": Intent::ALL.map(Intent::as_str) } } })
+pub(super) fn capability(state: &AppState) -> Value {
+    let is_offered = |intent: &Intent| *intent != Intent::Session || state.engine.sessions.offers_deposits();
+    let intents: Vec<&str> = Intent::ALL.into_iter().filter(is_offered).map(Intent::as_str).collect();
+    json!({ "methods": { METHOD: { "intents": intents } } })
 }
 
 /// The proof of payment in a message, as it would be in a header; `None` without one.

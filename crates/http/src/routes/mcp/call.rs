@@ -3,7 +3,7 @@
 use super::super::plain_answer::{PlainAnswer, PlainReply};
 use super::error::RpcError;
 use super::message::Call;
-use super::payment;
+use super::payment::{self, RECEIPT};
 use super::reply;
 use super::revision::Revision;
 use super::tool::{Asked, InvalidCall};
@@ -181,7 +181,7 @@ fn succeeded(body: &str, fields: &Value, receipt: Option<Value>) -> Map<String, 
     let text = fields.get("result").and_then(Value::as_str).unwrap_or(body);
     let mut result = result(text, Some(fields), false);
     if let Some(receipt) = receipt {
-        result.insert("_meta".to_owned(), json!({ payment::RECEIPT: receipt }));
+        result.insert("_meta".to_owned(), json!({ RECEIPT: receipt }));
     }
     result
 }

@@ -55,17 +55,13 @@ pub(super) fn receipt(headers: &HeaderMap) -> Option<Value> {
 
 /// The error that asks for payment, with the problem that says why. `was_tried`: the call had a proof, which did not pay for it.
 pub(super) fn error(challenges: &[Value], problem: &Value, was_tried: bool) -> RpcError {
-    let field = |name: &str| problem.get(name).cloned().unwrap_or_default();
-    let failure = json!({
-        "reason": problem.get("reason").or_else(|| problem.get("code")).cloned().unwrap_or_default(),
-        "detail": field("detail"),
-    });
     let mut data = json!({ "httpStatus": 402, "challenges": challenges, "problem": problem });
     if !was_tried {
         return RpcError::payment_required(data);
     }
+    let reason = problem.get("reason").or_else(|| problem.get("code"));
     if let Value::Object(data) = &mut data {
-        data.insert("failure".to_owned(), failure);
+        data.insert("failure".to_owned(), json!({ "reason": reason, "detail": problem.get("detail") }));
     }
     RpcError::payment_failed(data)
 }

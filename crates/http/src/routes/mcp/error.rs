@@ -54,6 +54,12 @@ impl RpcError {
         error.with_data(json!({ "detail": detail }))
     }
 
+    /// A member of `_meta` is missing that every request must have.
+    pub(super) fn missing_meta(key: &str) -> Self {
+        let detail = format!("params._meta[{key:?}]: expected an object");
+        Self { status: StatusCode::BAD_REQUEST, ..Self::invalid_params(&detail) }
+    }
+
     /// A header differs from the body.
     pub(super) fn header_mismatch(detail: &str) -> Self {
         Self::new(-32_020, format!("Header mismatch: {detail}"), StatusCode::BAD_REQUEST)

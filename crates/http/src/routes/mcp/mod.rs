@@ -84,8 +84,9 @@ async fn answer(
         "tools/call" => return call::run(state, request, body, (call, revision)).await,
         "tools/list" => kept(json!({ "tools": [tool::definition()] })),
         "server/discover" => kept(discovered(state)),
-        "initialize" => initialized(state, call),
-        "ping" => json!({}),
+        // 2026-07-28 has neither.
+        "initialize" if revision == Revision::Initialized => initialized(state, call),
+        "ping" if revision == Revision::Initialized => json!({}),
         unknown => {
             return Ok(
                 RpcError::method_not_found(unknown, revision.status_of_unknown()).respond(Some(&call.id))
@@ -94,11 +95,6 @@ async fn answer(
     };
     let result = if let Value::Object(result) = result { result } else { Map::new() };
     Ok(reply::respond(call, revision, result))
-}
-
-/// The server, as `initialize` and `server/discover` name it.
-fn server_info() -> Value {
-    json!({ "name": "tithe", "title": "Tithe", "version": env!("CARGO_PKG_VERSION") })
 }
 
 /// What the server can do. The set of its tools does not change.
@@ -110,7 +106,7 @@ fn initialized(state: &AppState, call: &Call) -> Value {
     json!({
         "protocolVersion": Revision::agreed(call),
         "capabilities": capabilities(state),
-        "serverInfo": server_info(),
+        "serverInfo": reply::server_info(),
         "instructions": INSTRUCTIONS,
     })
 }
@@ -121,7 +117,6 @@ fn discovered(state: &AppState) -> Value {
         "supportedVersions": supported,
         "capabilities": capabilities(state),
         "instructions": INSTRUCTIONS,
-        "_meta": { "io.modelcontextprotocol/serverInfo": server_info() },
     })
 }
 

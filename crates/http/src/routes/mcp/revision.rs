@@ -18,6 +18,9 @@ const INITIALIZED: [&str; 3] = ["2025-11-25", "2025-06-18", "2025-03-26"];
 /// The key in `_meta` of what a request says its revision is.
 const META: &str = "io.modelcontextprotocol/protocolVersion";
 
+/// The key in `_meta` of what the client can do, which a request that says its revision must say, too (2026-07-28, "`_meta`").
+const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+
 /// The revisions that are spoken, the latest first.
 pub(super) fn supported() -> impl Iterator<Item = &'static str> {
     std::iter::once(STATED).chain(INITIALIZED)
@@ -36,7 +39,8 @@ impl Revision {
     /// The revision of a request, whose headers are those that it demands.
     ///
     /// # Errors
-    /// The error for a revision that is not spoken, or for headers that differ from the body (2026-07-28, "Server Validation").
+    /// The error for a revision that is not spoken, for headers that differ from the body (2026-07-28, "Server Validation"), or for a request
+    /// that does not say what its client can do.
     pub(super) fn of(headers: &HeaderMap, call: &Call) -> Result<Self, RpcError> {
         let header = only(headers, "MCP-Protocol-Version")?;
         match (call.meta(META).next(), header) {
@@ -58,6 +62,9 @@ impl Revision {
                     return Err(unsupported(stated));
                 }
                 check_repeated(headers, call)?;
+                if !call.meta(CAPABILITIES).any(Value::is_object) {
+                    return Err(RpcError::missing_meta(CAPABILITIES));
+                }
                 Ok(Self::Stated)
             }
         }
@@ -157,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_request_that_says_its_revision_repeats_it_in_headers() {
-        let params = json!({ "name": "ask", "_meta": { META: STATED } });
+        let params = json!({ "name": "ask", "_meta": { META: STATED, CAPABILITIES: {} } });
         let [version, method, name] =
             [("MCP-Protocol-Version", STATED), ("Mcp-Method", "tools/call"), ("Mcp-Name", "ask")];
         assert_eq!(revision(&[version, method, name], "tools/call", &params), Ok(Revision::Stated));
@@ -179,9 +186,13 @@ mod tests {
         assert_eq!(revision(&[("MCP-Protocol-Version", "2030-01-01")], "tools/list", &future), Err(-32_022));
         let list = [version, ("Mcp-Method", "tools/list")];
         assert_eq!(
-            revision(&list, "tools/list", &json!({ "_meta": { META: STATED } })),
+            revision(&list, "tools/list", &json!({ "_meta": { META: STATED, CAPABILITIES: {} } })),
             Ok(Revision::Stated)
         );
+        for capabilities in [json!(null), json!(5)] {
+            let params = json!({ "_meta": { META: STATED, CAPABILITIES: capabilities } });
+            assert_eq!(revision(&list, "tools/list", &params), Err(-32_602));
+        }
     }
 
     #[test]

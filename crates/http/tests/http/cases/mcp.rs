@@ -57,13 +57,23 @@ async fn a_client_of_the_latest_revision_needs_no_beginning() {
         (&json!("complete"), &json!(revision))
     );
     assert!(result["capabilities"]["experimental"]["payment"].is_object(), "{result}");
+    assert_eq!(result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "tithe");
     let listed = send("tools/list").await.ok(200);
     assert_eq!(listed["result"]["cacheScope"], "public");
-    let unknown = send("resources/list").await;
-    assert_eq!((unknown.status, &unknown.json()["error"]["code"]), (404, &json!(-32_601)));
+    for removed in ["resources/list", "initialize", "ping"] {
+        let unknown = send(removed).await;
+        assert_eq!((unknown.status, &unknown.json()["error"]["code"]), (404, &json!(-32_601)), "{removed}");
+    }
     // Clients of the others would take a 404 for the end of their session.
     let unknown = app.mcp_send(&message("resources/list", &json!({}))).await.ok(200);
     assert_eq!((&unknown["error"]["code"], &unknown["id"]), (&json!(-32_601), &json!("a-1")));
+
+    let silent = json!({ "_meta": { "io.modelcontextprotocol/protocolVersion": revision } });
+    let silent = app.mcp(&message("tools/list", &silent)).header("MCP-Protocol-Version", revision);
+    let silent = app.ai_send(silent.header("Mcp-Method", "tools/list")).await;
+    let error = &silent.json()["error"];
+    assert_eq!((silent.status, &error["code"]), (400, &json!(-32_602)), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("clientCapabilities"), "{error}");
 
     let mismatch = app.mcp(&message("tools/list", &params)).header("MCP-Protocol-Version", revision);
     let mismatch = app.ai_send(mismatch.header("Mcp-Method", "tools/call")).await;

@@ -75,6 +75,31 @@ async fn a_call_is_paid_for_by_one_invoice_and_the_credential_repeats_the_answer
     assert_eq!((&state["state"], &state["chargedMsats"]), (&json!("used"), &facts["costMsats"]));
 }
 
+/// The revision without a beginning differs in what is around a call, and not in how it is paid for.
+#[tokio::test]
+async fn a_call_of_the_latest_revision_is_paid_for_as_one_of_the_others() {
+    let app = TestApp::new();
+    let revision = "2026-07-28";
+    let send = async |mut message: Value| {
+        let meta = &mut message["params"]["_meta"];
+        meta["io.modelcontextprotocol/protocolVersion"] = revision.into();
+        meta["io.modelcontextprotocol/clientCapabilities"] = json!({});
+        let request = app.mcp(&message).header("MCP-Protocol-Version", revision);
+        app.ai_send(request.header("Mcp-Method", "tools/call").header("Mcp-Name", "ask")).await
+    };
+    let (_, challenge) = challenged(&send(tool_call(1, &arguments())).await, -32_042, "charge");
+    let paid = app.mcp_bought(&arguments()).await;
+    assert_eq!(challenge, paid.challenge);
+    let done = send(with_credential(tool_call(2, &arguments()), &paid.credential())).await;
+    let (text, facts) = called(&done);
+    assert_eq!(receipt(&done)["reference"], paid.hash());
+    let result = &done.json()["result"];
+    assert_eq!(result["resultType"], "complete");
+    assert_eq!(result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "tithe");
+    let earlier = app.mcp_send(&with_credential(tool_call(3, &arguments()), &paid.credential())).await;
+    assert_eq!(called(&earlier), (text, facts));
+}
+
 #[tokio::test]
 async fn sixteen_credentials_at_once_are_one_call() {
     let (app, backend) = TestApp::scripted(Options::default());

@@ -264,7 +264,7 @@ async fn a_session_that_has_too_little_is_told_how_to_top_up() {
     let created = app.post("/api/sessions", json!({ "amountSats": 100 }).to_string()).await.ok(201);
     app.pay(created["invoice"]["paymentHash"].as_str().unwrap()).await;
     let bearer = format!("Bearer {}", created["macaroon"].as_str().unwrap());
-    let large = json!({ "request": "hello", "maxOutputTokens": 100_000 });
+    let large = json!({ "request": "hello", "maxOutputTokens": 4_096, "model": "sim-large" });
     let answer = app.ai_send(app.mcp(&tool_call(1, &large)).header("Authorization", bearer)).await;
     call_failed(&answer);
     let problem = &answer.json()["result"]["structuredContent"];

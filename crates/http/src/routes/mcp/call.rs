@@ -24,9 +24,10 @@ use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, Header
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use tithe_engine::EngineError;
 use tithe_engine::metered::Prompt;
 use tithe_engine::sessions::PresentedProof;
+use tithe_engine::{EngineError, InvalidProof};
+use tithe_paywall::payment::Refused;
 
 /// Has a call done.
 ///
@@ -52,9 +53,13 @@ pub(super) async fn run(
         Ok(proof) => proof,
         Err(error) => return Ok(error.respond(Some(&call.id))),
     };
+    let unproven = proof.as_ref().and_then(|proof| unproven(state, proof));
+    if let Some(EngineError::InvalidProof(InvalidProof::Challenge(Refused::Payload(wrong)))) = &unproven {
+        return Ok(payment::malformed(wrong).respond(Some(&call.id)));
+    }
     let in_header = request.headers().get_all(AUTHORIZATION).any(payment_proof::is_meant);
     let was_tried = proof.is_some() || in_header;
-    match done(state, request, (body, canonical.as_bytes()), asked, proof).await {
+    match done(state, request, (body, canonical.as_bytes()), asked, (proof, unproven)).await {
         // What the headers say is wrong. Whoever sent it may have paid, and is offered nothing.
         Err(problem) if problem.status() == 401 => Err(problem),
         Err(problem) => wrapped(call, revision, was_tried, problem.error_response()).await,
@@ -62,16 +67,15 @@ pub(super) async fn run(
     }
 }
 
-/// Does what was asked, as the request of a whole answer.
+/// Does what was asked, as the request of a whole answer, unless the proof in the message proves nothing.
 async fn done(
     state: &AppState,
     request: &HttpRequest,
     (body, canonical): (&[u8], &[u8]),
     asked: Asked,
-    proof: Option<PresentedProof>,
+    (proof, unproven): (Option<PresentedProof>, Option<EngineError>),
 ) -> Result<HttpResponse, Problem> {
     let key = idempotency::read(request, canonical, state.engine.settings())?;
-    let unproven = proof.as_ref().and_then(|proof| unproven(state, proof));
     let incoming = Incoming::with_body(request, body, None)?.with_bearer().with_proofs();
     let incoming = incoming.with_call(canonical, proof);
     let wanted = wanted(asked);

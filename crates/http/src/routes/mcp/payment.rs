@@ -5,6 +5,7 @@ use super::message::Call;
 use crate::state::AppState;
 use actix_web::http::header::{HeaderMap, WWW_AUTHENTICATE};
 use serde_json::{Value, json};
+use std::fmt;
 use tithe_engine::sessions::PresentedProof;
 use tithe_paywall::payment::{Challenge, Credential, Intent, METHOD, Receipt};
 
@@ -26,14 +27,18 @@ pub(super) fn capability(state: &AppState) -> Value {
 pub(super) fn proof(call: &Call) -> Result<Option<PresentedProof>, RpcError> {
     let mut only = None;
     for object in call.meta(CREDENTIAL) {
-        let authorization = Credential::authorization_of(object)
-            .map_err(|wrong| RpcError::invalid_params(&format!("{CREDENTIAL}: {wrong}")))?;
+        let authorization = Credential::authorization_of(object).map_err(|wrong| malformed(&wrong))?;
         if only.as_ref().is_some_and(|earlier| *earlier != authorization) {
             return Err(RpcError::invalid_params(&format!("{CREDENTIAL}: expected one credential, got two")));
         }
         only = Some(authorization);
     }
     Ok(only.map(PresentedProof::Payment))
+}
+
+/// The error for a credential that lacks what it must have. It has no challenge, since the payment may have been made.
+pub(super) fn malformed(wrong: &impl fmt::Display) -> RpcError {
+    RpcError::invalid_params(&format!("{CREDENTIAL}: {wrong}"))
 }
 
 /// The challenges of a response that a message can have in it: those of the scheme `Payment`.

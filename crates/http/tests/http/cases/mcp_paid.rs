@@ -182,6 +182,9 @@ async fn a_credential_that_cannot_be_read_is_invalid() {
         (json!({}), "missing challenge"),
         (json!({ "challenge": paid.challenge }), "missing payload"),
         (json!({ "challenge": {}, "payload": {} }), "missing challenge.id"),
+        // Whoever sent these may have paid, and is offered nothing.
+        (json!({ "challenge": paid.challenge, "payload": {} }), "payload.preimage"),
+        (json!({ "challenge": paid.challenge, "payload": { "preimage": "abcd" } }), "payload.preimage"),
     ] {
         let answer = app.mcp_send(&with_credential(tool_call(2, &arguments()), &credential)).await.ok(200);
         assert_eq!(answer["error"]["code"], -32_602, "{credential}: {answer}");
@@ -317,4 +320,21 @@ async fn a_deposit_opens_a_session_that_pays_for_calls() {
     let refused = app.mcp_send(&with_credential(tool_call(5, &third), &bearer)).await;
     let (error, _) = challenged(&refused, -32_043, "session");
     assert_eq!(error["data"]["failure"]["reason"], "another_request", "{error}");
+
+    // A call closes it, whatever its arguments, and is not done.
+    let (_, fresh) = challenged(&app.mcp_send(&tool_call(6, &third)).await, -32_042, "session");
+    let close = json!({
+        "challenge": fresh, "payload": { "action": "close", "sessionId": hash, "preimage": preimage },
+    });
+    let closed = app.mcp_send(&with_credential(tool_call(7, &third), &close)).await;
+    let (_, facts) = called(&closed);
+    assert_eq!(facts["status"], "closed", "{facts}");
+    assert_eq!(receipt(&closed)["refundSats"], facts["refundSats"]);
+    let (_, fresh) = challenged(&app.mcp_send(&tool_call(8, &third)).await, -32_042, "session");
+    let late = json!({
+        "challenge": fresh, "payload": { "action": "bearer", "sessionId": hash, "preimage": preimage },
+    });
+    let refused = app.mcp_send(&with_credential(tool_call(9, &third), &late)).await;
+    let (error, _) = challenged(&refused, -32_043, "session");
+    assert_eq!(error["data"]["failure"]["reason"], "session_closed", "{error}");
 }

@@ -12,6 +12,9 @@ use tithe_trust::NostrPubkey;
 pub(crate) const PATHS: [&str; 5] =
     ["/api/ask", "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/embeddings"];
 
+/// The path of the server's MCP. A call of its tool can be paid for by itself, and is no operation of HTTP.
+pub(crate) const MCP_PATH: &str = "/mcp";
+
 /// Who a paid request is from. Everybody who pays for a request is named, so that nobody else's proof is good for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PaidBy {
@@ -72,7 +75,11 @@ impl<'a> PaidFor<'a> {
     pub(crate) fn difference(&self, is_paid: impl Fn(&RequestDigest) -> bool) -> &'static str {
         if is_paid(&self.digest()) {
             // The proof does not say what it is for.
-            return "the method, the path, the payer or the body differs";
+            return if self.path == MCP_PATH {
+                "the arguments, the payer or the path differs"
+            } else {
+                "the method, the path, the payer or the body differs"
+            };
         }
         let PaidBy { install, identity } = self.payer;
         let payers = [
@@ -90,6 +97,8 @@ impl<'a> PaidFor<'a> {
             "the path differs"
         } else if both {
             "the path and the payer differ: the identity or the install"
+        } else if self.path == MCP_PATH {
+            "the tool or its arguments differ, or another payer's identity or install was named then"
         } else if self.path.split('?').next().is_some_and(|path| !PATHS.contains(&path)) {
             // A mounted route.
             "the path, its query, the method, the body or a header that is passed on differs, or another payer's identity or install was named then"

@@ -30,6 +30,7 @@ mod identity;
 mod invoices;
 mod limits;
 mod mount_streams;
+mod mounted_payment_sessions;
 mod mounts;
 mod nip98;
 mod operations;

@@ -19,6 +19,7 @@ mod macaroons;
 mod operations;
 mod paid_requests;
 mod payment_scheme;
+mod payment_sessions;
 mod prices;
 mod refunds;
 mod sessions;
@@ -46,6 +47,7 @@ pub(super) fn all() -> Vec<Area> {
         spending::area(),
         asks::area(),
         paid_requests::area(),
+        payment_sessions::area(),
         macaroons::area(),
         ai_account::area(),
         ai_answers::area(),

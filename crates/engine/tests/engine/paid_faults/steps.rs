@@ -21,10 +21,12 @@ pub enum Flow {
     BuysText,
     /// Buys embeddings.
     BuysEmbeddings,
+    /// Buys a call of the service behind a mounted route. What the service may have done is not done again.
+    BuysCall,
 }
 
 impl Flow {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Buys,
         Self::BuysUnreported,
         Self::Claims,
@@ -32,6 +34,7 @@ impl Flow {
         Self::PaysLate,
         Self::BuysText,
         Self::BuysEmbeddings,
+        Self::BuysCall,
     ];
 
     /// Whether the customer sends the request, so that it can be sent again or claimed.
@@ -39,9 +42,14 @@ impl Flow {
         !matches!(self, Self::Claims | Self::Leaves)
     }
 
+    /// Whether the request costs what it was quoted at, so that nothing of it is refunded once it is answered.
+    pub const fn is_fixed_price(self) -> bool {
+        matches!(self, Self::BuysEmbeddings | Self::BuysCall)
+    }
+
     /// Whether the wallet reports the payment by itself.
     pub const fn is_reported(self) -> bool {
-        matches!(self, Self::Buys | Self::Leaves | Self::BuysText | Self::BuysEmbeddings)
+        matches!(self, Self::Buys | Self::Leaves | Self::BuysText | Self::BuysEmbeddings | Self::BuysCall)
     }
 }
 
@@ -81,6 +89,10 @@ const fn wallet(name: &'static str) -> Call {
 
 const fn backend(name: &'static str) -> Call {
     Call { port: Port::Backend, name }
+}
+
+const fn upstream(name: &'static str) -> Call {
+    Call { port: Port::Upstream, name }
 }
 
 const fn address() -> Call {
@@ -140,6 +152,9 @@ const DO_OR_LIE: &[CallFault] = &[
     Lies,
 ];
 
+/// Whether there is a connection. The port bounds the wait.
+const CONNECT: &[CallFault] = &[Dies(Before), Dies(After), Away, Goes(Before), Goes(After)];
+
 /// A part of an answer: the stream can break, stop, or end too early (the lie).
 const PART: &[CallFault] = &[
     Dies(Before),
@@ -179,6 +194,10 @@ pub const STEPS: &[Step] = &[
     step("a text is evaluated", Flow::BuysText, backend("complete"), DO),
     step("texts are embedded", Flow::BuysEmbeddings, backend("embed"), DO),
     step("the answer is charged and stored", Flow::Buys, database("session_request_finish"), COMMIT),
+    step("the service is connected to", Flow::BuysCall, upstream("is_reachable"), CONNECT),
+    step("the call begins", Flow::BuysCall, database("session_request_begin"), COMMIT),
+    step("the service is called", Flow::BuysCall, upstream("call"), DO),
+    step("the call is charged and stored", Flow::BuysCall, database("session_request_finish"), COMMIT),
     // The refund becomes due.
     step("the rest is claimed", Flow::Buys, database("session_close"), COMMIT),
     step("all of it is claimed", Flow::Claims, database("session_close"), COMMIT),
@@ -235,6 +254,28 @@ pub const STEPS: &[Step] = &[
         )
     },
     Step {
+        after: Some((upstream("call"), Lost { happens: true })),
+        ..step(
+            "that the outcome of a call is not known is recorded",
+            Flow::BuysCall,
+            database("session_request_finish"),
+            COMMIT,
+        )
+    },
+    Step {
+        after: Some((upstream("call"), Lost { happens: true })),
+        ..step("what the lost call may have cost is recorded", Flow::BuysCall, database("post"), COMMIT)
+    },
+    Step {
+        after: Some((upstream("call"), Refused)),
+        ..step(
+            "the key of the failed call is released",
+            Flow::BuysCall,
+            database("idempotency_release"),
+            COMMIT,
+        )
+    },
+    Step {
         after: Some((address(), Away)),
         ..step("the refund is put off", Flow::Buys, database("payout_defer"), COMMIT)
     },
@@ -245,6 +286,16 @@ pub const STEPS: &[Step] = &[
         ..step(
             "the request of a dead server is ended",
             Flow::Buys,
+            database("session_request_abandon"),
+            COMMIT,
+        )
+    },
+    Step {
+        server: 1,
+        after: Some((upstream("call"), Dies(After))),
+        ..step(
+            "the call of a dead server is ended",
+            Flow::BuysCall,
             database("session_request_abandon"),
             COMMIT,
         )

@@ -2,19 +2,24 @@
 
 use super::steps::{Flow, Step, Then};
 use super::stores::{Place, StoreKind};
-use crate::paid_requests::{Payment, Plainly, asked_from, proof, work};
+use crate::paid_requests::{Payment, asked_from, proof, work};
 use crate::scene::{Answer, Call, CallFault, Ends, Scene, Server};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tithe_chat::{Chat, EmbeddingTask};
 use tithe_engine::idempotency::KeyedResponse;
 use tithe_engine::metered::Prompt;
+use tithe_engine::mounts::{Method, MountedCall, UpstreamCall};
 use tithe_engine::records::StoredResponse;
-use tithe_engine::sessions::{NewPaidRequest, OfferedRequest, PaidWork, PaymentState, PaymentView};
+use tithe_engine::sessions::{
+    FinishedRequest, NewPaidRequest, OfferedRequest, PaidWork, PaymentState, PaymentView, RenderRequest,
+};
 use tithe_engine::{EngineError, PaidRequestError};
+use tithe_free_tier::RequestHash;
 use tithe_ledger::AccountId;
 use tithe_lightning::{Direction, TestPayer, Wallet};
 use tithe_money::UsdMicros;
@@ -265,7 +270,12 @@ impl Trial {
             let (paid, flow) = (payment.clone(), self.flow);
             let redeem = |server: Arc<Server>| async move { redeem(&server, &paid, flow).await }.boxed();
             match self.send(redeem).await {
+                Ok(Ok(answer)) if answer.response.status == FAILED => return None,
                 Ok(Ok(answer)) => return Some(answer.response),
+                // Its server was gone, and the service may have done it.
+                Ok(Err(EngineError::PaidRequest(PaidRequestError::Lost))) if flow == Flow::BuysCall => {
+                    return None;
+                }
                 Ok(Err(failure)) => assert!(may_be_repeated(&failure), "{}: {failure:?}", self.name),
                 Err(dead) => self.unanswered.push(dead),
             }
@@ -330,6 +340,7 @@ impl Trial {
             let late = tokio::time::timeout(Duration::from_secs(30), late).await;
             let late = late.unwrap_or_else(|_| panic!("{name}: the late answer never comes")).unwrap();
             match (late, &got.answer) {
+                (Ok(late), None) if late.response.status == FAILED => {}
                 (Ok(late), Some(answer)) => assert_eq!(late.response, *answer, "{name}"),
                 (Ok(_), None) => assert_eq!(before.state, PaymentState::Used, "{name}"),
                 (Err(_), _) => {}
@@ -373,8 +384,11 @@ impl Trial {
                 assert_eq!((view.refund.accrued, view.charged.get()), (payment.offered.price, 0), "{name}");
             }
         }
-        // Embeddings cost what they are quoted at.
-        let is_payable = got.answer.is_none() || self.flow != Flow::BuysEmbeddings;
+        if self.flow == Flow::BuysCall {
+            let done = scene.service.load(Ordering::SeqCst);
+            assert!(done <= 1 && usize::try_from(done).unwrap() >= answered, "{name}: {done} times");
+        }
+        let is_payable = answered == 0 || !self.flow.is_fixed_price();
         assert_eq!(view.refund.accrued.get() > 0, is_payable, "{name}: {view:?}");
         assert_eq!(view.refund.state == ObligationState::Paid, is_payable, "{name}: {view:?}");
         // It was sent once, and the ledger says the same of it as the wallet.
@@ -393,8 +407,19 @@ async fn stop(mut server: Arc<Server>) {
 }
 
 /// What is asked for.
-fn prompt(flow: Flow) -> Prompt {
+fn prompt(server: &Server, flow: Flow) -> Prompt {
     match flow {
+        Flow::BuysCall => {
+            let call = UpstreamCall {
+                method: Method::Post,
+                below: String::new(),
+                query: None,
+                headers: Vec::new(),
+                body: REQUEST.into(),
+            };
+            let call = MountedCall { mount: server.mount.clone(), call };
+            Prompt::call(call, RequestHash::of(REQUEST))
+        }
         Flow::BuysText => Prompt::text(REQUEST.to_owned()),
         Flow::BuysEmbeddings => {
             Prompt::embeddings(EmbeddingTask::of(vec![REQUEST.to_owned()]), REQUEST.as_bytes())
@@ -405,13 +430,29 @@ fn prompt(flow: Flow) -> Prompt {
 
 async fn offer(server: Arc<Server>, flow: Flow) -> Result<OfferedRequest, EngineError> {
     let model = (flow == Flow::BuysEmbeddings).then(|| "sim-embedding".to_owned());
-    let new = NewPaidRequest { prompt: prompt(flow), model, ..asked_from("192.0.2.1", REQUEST) };
+    let new = NewPaidRequest { prompt: prompt(&server, flow), model, ..asked_from("192.0.2.1", REQUEST) };
     server.engine.sessions.offer_request(new).await
 }
 
 async fn redeem(server: &Server, payment: &Payment, flow: Flow) -> Replied {
-    let work = PaidWork { prompt: prompt(flow), ..work(REQUEST) };
-    server.engine.sessions.redeem(&payment.proof, work, Arc::new(Plainly)).await
+    let work = PaidWork { prompt: prompt(server, flow), ..work(REQUEST) };
+    server.engine.sessions.redeem(&payment.proof, work, Arc::new(Rendered)).await
+}
+
+/// The status of a stored response that says that there is no answer.
+const FAILED: u16 = 502;
+
+/// Says which request it was and what came of it.
+#[derive(Debug)]
+struct Rendered;
+
+impl RenderRequest for Rendered {
+    fn render(&self, finished: &FinishedRequest) -> StoredResponse {
+        let refund = finished.end.map(|end| end.refund.get());
+        let body = format!("{} {} {refund:?}", finished.request.id, finished.request.state_name());
+        let status = if finished.request.cost().is_some() { 200 } else { FAILED };
+        StoredResponse { status, body }
+    }
 }
 
 /// Whether the same may be sent again, as a client understands it: the server, its wallet or its backend has failed, or is busy.
@@ -421,6 +462,7 @@ const fn may_be_repeated(failure: &EngineError) -> bool {
         EngineError::RequestInProgress
             | EngineError::PaidRequest(PaidRequestError::Running | PaidRequestError::NotArrived)
             | EngineError::WorkFailed
+            | EngineError::UpstreamFailed(_)
             | EngineError::NoBackend
             | EngineError::NoWallet
             | EngineError::Busy

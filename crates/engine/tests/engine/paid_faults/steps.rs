@@ -23,10 +23,13 @@ pub enum Flow {
     BuysEmbeddings,
     /// Buys a call of the service behind a mounted route. What the service may have done is not done again.
     BuysCall,
+    /// Pays a deposit of the scheme `Payment`, opens its session with a request, has another done, tops it up with a second deposit, and
+    /// closes it.
+    Spends,
 }
 
 impl Flow {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Buys,
         Self::BuysUnreported,
         Self::Claims,
@@ -35,6 +38,7 @@ impl Flow {
         Self::BuysText,
         Self::BuysEmbeddings,
         Self::BuysCall,
+        Self::Spends,
     ];
 
     /// Whether the customer sends the request, so that it can be sent again or claimed.
@@ -49,7 +53,7 @@ impl Flow {
 
     /// Whether the wallet reports the payment by itself.
     pub const fn is_reported(self) -> bool {
-        matches!(self, Self::Buys | Self::Leaves | Self::BuysText | Self::BuysEmbeddings | Self::BuysCall)
+        !matches!(self, Self::BuysUnreported | Self::Claims | Self::PaysLate)
     }
 }
 
@@ -198,6 +202,23 @@ pub const STEPS: &[Step] = &[
     step("the call begins", Flow::BuysCall, database("session_request_begin"), COMMIT),
     step("the service is called", Flow::BuysCall, upstream("call"), DO),
     step("the call is charged and stored", Flow::BuysCall, database("session_request_finish"), COMMIT),
+    // A session of the scheme `Payment`.
+    step("the session is opened", Flow::Spends, database("session_open"), COMMIT),
+    step("the request that opens it begins", Flow::Spends, database("session_request_begin"), COMMIT),
+    Step {
+        nth: 2,
+        ..step("the second request begins", Flow::Spends, database("session_request_begin"), COMMIT)
+    },
+    Step {
+        nth: 2,
+        ..step("the second answer is charged", Flow::Spends, database("session_request_finish"), COMMIT)
+    },
+    Step { nth: 2, ..step("the top-up is credited", Flow::Spends, database("payment_credit"), COMMIT) },
+    step("the top-up is moved to the session", Flow::Spends, database("session_top_up_move"), COMMIT),
+    step("the session is closed", Flow::Spends, database("session_close"), COMMIT),
+    step("the refund to the return invoice begins", Flow::Spends, database("payout_begin"), COMMIT),
+    step("the refund is sent to the return invoice", Flow::Spends, wallet("payment_send"), DO_OR_LIE),
+    step("the refund to the return invoice is booked", Flow::Spends, database("payout_finish"), COMMIT),
     // The refund becomes due.
     step("the rest is claimed", Flow::Buys, database("session_close"), COMMIT),
     step("all of it is claimed", Flow::Claims, database("session_close"), COMMIT),
@@ -288,6 +309,26 @@ pub const STEPS: &[Step] = &[
             Flow::Buys,
             database("session_request_abandon"),
             COMMIT,
+        )
+    },
+    Step {
+        server: 1,
+        after: Some((backend("event"), Dies(Before))),
+        ..step(
+            "the request of a session's dead server is ended",
+            Flow::Spends,
+            database("session_request_abandon"),
+            COMMIT,
+        )
+    },
+    Step {
+        server: 1,
+        after: Some((wallet("payment_send"), Dies(After))),
+        ..step(
+            "the refund that a dead server has sent to the return invoice is looked up",
+            Flow::Spends,
+            wallet("payment_status"),
+            LOOK_LATE,
         )
     },
     Step {

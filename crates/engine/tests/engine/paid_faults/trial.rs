@@ -1,4 +1,4 @@
-//! One trial: a customer buys one request, one call of the server's goes wrong, and everything is put right again.
+//! One trial: a customer buys one request, or spends a deposit; one call of the server's goes wrong, and everything is put right again.
 
 mod buying;
 mod spending;

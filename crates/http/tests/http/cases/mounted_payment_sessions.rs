@@ -18,6 +18,10 @@ const CHAT: Metered = Metered::Ai(Wire::Chat);
 /// A server that sells calls of the service for 100 sats at `/paid/weather` (GET and POST), at `/paid/orders` (POST), and for 10 sats a token
 /// at `/paid/chat` (POST).
 async fn started(says: Says) -> (TestApp, TestUpstream) {
+    started_with(says, Options::default()).await
+}
+
+async fn started_with(says: Says, options: Options) -> (TestApp, TestUpstream) {
     let upstream = TestUpstream::start(says).await;
     let fixed = CallPrice::Fixed(Sats::new(100).unwrap());
     let by_token = CallPrice::PerToken { msats: Msats::new(10_000).unwrap(), tokens_max: 10 };
@@ -27,7 +31,7 @@ async fn started(says: Says) -> (TestApp, TestUpstream) {
         Mount { methods: vec![Mounted::Post], ..mounted("/paid/orders", fixed) },
         Mount { methods: vec![Mounted::Post], ..mounted("/paid/chat", by_token) },
     ];
-    (TestApp::with(Options { mounts, ..Options::default() }), upstream)
+    (TestApp::with(Options { mounts, ..options }), upstream)
 }
 
 fn order(app: &TestApp, body: &str) -> RequestBuilder {
@@ -270,4 +274,30 @@ async fn forged_credentials_call_nothing_and_two_payers_are_refused() {
     let both = order(&app, "x").header("Authorization", format!("Bearer {macaroon}"));
     send(&app, both, &session.open()).await.is_problem(401, "invalid_payment_proof");
     assert_eq!(upstream.calls().len(), 0);
+}
+
+#[tokio::test]
+async fn a_call_whose_server_has_died_is_not_made_again_and_the_session_goes_on() {
+    let options = Options { started: false, manual_clock: true, ..Options::default() };
+    let (app, upstream) = started_with(Says::Nothing, options).await;
+    let session = paid(&app, order(&app, "x")).await;
+    // The client leaves, and for the ledger so does the server: its lease runs out.
+    let calling = order(&app, "x").header("Authorization", session.open()).send();
+    let called = async {
+        while upstream.calls().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! { _ = calling => panic!("nobody answers"), () = called => {} }
+    app.clock.advance(std::time::Duration::from_mins(5));
+    let engine = app.engine.clone();
+    app.on_runtime(async move { engine.sweep().await }).await.unwrap();
+    for _try in 0..2 {
+        send(&app, order(&app, "x"), &session.open()).await.is_problem(502, "work_failed");
+    }
+    assert_eq!((upstream.calls().len(), charged(&app, &session).await), (1, json!(0)));
+    upstream.say(Says::json(200, "{}"));
+    let by = deposit(&app, order(&app, "y")).await;
+    assert_eq!(send(&app, order(&app, "y"), &session.bearer(&by)).await.status, 200);
+    assert_eq!(upstream.calls().len(), 2);
 }

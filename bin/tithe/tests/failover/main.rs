@@ -29,11 +29,11 @@ mod customer;
 mod install;
 #[path = "../chaos/one_request.rs"]
 mod one_request;
-#[path = "../chaos/payment_session.rs"]
-mod payment_session;
 #[path = "../process/operating.rs"]
 mod operating;
 mod pair;
+#[path = "../chaos/payment_session.rs"]
+mod payment_session;
 #[path = "../server/mod.rs"]
 mod server;
 #[path = "../chaos/session.rs"]

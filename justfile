@@ -66,6 +66,10 @@ failover runs="20":
 test-pgbouncer:
     .ci/with-pgbouncer cargo test --package tithe-store-postgres --test servers poolers -- --ignored
 
+# Every fault between an offer and the end of its payment, on SQLite and PostgreSQL; the tests have one of each step
+test-faults:
+    TITHE_TEST_FAULTS=long cargo run --quiet --package tithe-test-postgres --bin with-postgres -- cargo test --package tithe-engine --test engine paid_faults -- --include-ignored
+
 # A client that never pays, at full speed for a minute, while others buy; the tests run it for a few seconds
 test-flood seconds="60":
     TITHE_TEST_FLOOD_SECONDS={{ seconds }} cargo test --package tithe --test process a_client_that_never_pays -- --nocapture

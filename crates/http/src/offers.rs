@@ -11,7 +11,9 @@ use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use tithe_engine::EngineError;
 use tithe_engine::jobs::Origin;
 use tithe_engine::metered::Prompt;
-use tithe_engine::sessions::{NewDeposit, NewPaidRequest, OfferedDeposit, OfferedRequest, Sessions};
+use tithe_engine::sessions::{
+    NewDeposit, NewPaidRequest, OfferedDeposit, OfferedRequest, PaymentSessionError, Sessions,
+};
 use tithe_paywall::l402;
 use tithe_paywall::payment::{AcceptPayment, Intent};
 use tithe_trust::NostrPubkey;
@@ -22,6 +24,9 @@ const OFFER: &str = "offer";
 
 /// The realm of challenges of a server without a public URL.
 const REALM: &str = "tithe";
+
+/// What is offered of the scheme `Payment` for calls of mounted routes, which take no sessions of it.
+const OF_CALLS: [Intent; 1] = [Intent::Charge];
 
 /// A request that can be paid for by itself.
 pub(crate) struct Offering {
@@ -53,7 +58,10 @@ impl Offering {
             max_output_tokens: wanted.max_output_tokens,
             identity,
             origin: origin(state, request),
-            intents: accepted(request),
+            intents: accepted(
+                request,
+                if wanted.prompt.as_call().is_some() { &OF_CALLS } else { &Intent::ALL },
+            ),
         }
     }
 
@@ -73,7 +81,7 @@ impl Offering {
         // A deposit that nobody would pay is not made.
         let deposit = match &made {
             Ok(offered) if intents.contains(&Intent::Session) => {
-                let new = NewDeposit { unit: offered.price, identity, origin, digest };
+                let new = NewDeposit { unit: offered.price, identity, origin };
                 deposit(state, new).await.ok().map(|(challenge, _)| challenge)
             }
             _ => None,
@@ -94,29 +102,35 @@ impl Offering {
 }
 
 /// What the client accepts of the scheme `Payment` (`draft-httpauth-payment-00`, "Client Payment Preferences"). L402 has no such header.
-fn accepted(request: &HttpRequest) -> Vec<Intent> {
+fn accepted(request: &HttpRequest, offered: &[Intent]) -> Vec<Intent> {
     let lines = request.headers().get_all("Accept-Payment").filter_map(|line| line.to_str().ok());
     let lines: Vec<&str> = lines.collect();
     let accepted = AcceptPayment::parse(&lines.join(","));
-    accepted.map_or_else(|_| Intent::ALL.to_vec(), |accepted| accepted.select(&Intent::ALL))
+    accepted.map_or_else(|_| offered.to_vec(), |accepted| accepted.select(offered))
 }
 
 fn realm(state: &AppState) -> &str {
     state.public_urls.first().map_or(REALM, PublicUrl::host)
 }
 
+/// A deposit for a session of the scheme `Payment`, or why there is none now; and its challenge, which is good for using and closing open sessions
+/// also without a deposit.
+type Deposit = (HeaderValue, Result<OfferedDeposit, EngineError>);
+
 /// A deposit for a session of the scheme `Payment`, and its challenge.
 ///
 /// # Errors
-/// [`EngineError::PaymentSession`] if the server has no such sessions; others: there is none now.
-pub(crate) async fn deposit(
-    state: &AppState,
-    new: NewDeposit,
-) -> Result<(HeaderValue, OfferedDeposit), EngineError> {
-    let sessions = state.engine.sessions.clone();
+/// [`EngineError::PaymentSession`] if the server has no such sessions.
+pub(crate) async fn deposit(state: &AppState, new: NewDeposit) -> Result<Deposit, EngineError> {
+    let (sessions, unit) = (state.engine.sessions.clone(), new.unit);
     let making = async move { sessions.offer_deposit(new).await };
-    let made = state.runtime.spawn(making.in_current_span()).await.unwrap_or(Err(EngineError::Internal))?;
-    let challenge = state.engine.sessions.session_challenge(&made, realm(state))?;
+    let made = state.runtime.spawn(making.in_current_span()).await.unwrap_or(Err(EngineError::Internal));
+    let sessions = &state.engine.sessions;
+    let challenge = match &made {
+        Ok(offered) => sessions.session_challenge(offered, realm(state))?,
+        Err(EngineError::PaymentSession(_)) => return Err(PaymentSessionError::NotOffered.into()),
+        Err(_) => sessions.session_challenge_without_deposit(unit, realm(state))?,
+    };
     Ok((HeaderValue::try_from(challenge).map_err(|_| EngineError::Internal)?, made))
 }
 
@@ -126,12 +140,15 @@ pub(crate) async fn add_deposit(problem: Problem, new: NewDeposit, state: &AppSt
 }
 
 /// As [`add_deposit`], with a deposit that was made, or not.
-pub(crate) fn with_deposit(
-    problem: Problem,
-    made: Result<(HeaderValue, OfferedDeposit), EngineError>,
-) -> Problem {
+pub(crate) fn with_deposit(problem: Problem, made: Result<Deposit, EngineError>) -> Problem {
     match made {
-        Ok((challenge, made)) => problem.with_header(WWW_AUTHENTICATE, challenge).offering(&made.invoice),
+        Ok((challenge, made)) => {
+            let problem = problem.with_header(WWW_AUTHENTICATE, challenge);
+            match made {
+                Ok(made) => problem.offering(&made.invoice),
+                Err(failure) => unavailable(problem, &failure),
+            }
+        }
         Err(failure) => unavailable(problem, &failure),
     }
 }

@@ -4,6 +4,7 @@ use crate::tokens;
 use reqwest::Response;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use tithe_engine::mounts::{Called, Pieces, UpstreamError};
+use tokio::time::{Instant, timeout_at};
 
 /// The headers of an answer that are passed on, and stored with it.
 const PASSED_ON: [&str; 6] = [
@@ -18,10 +19,12 @@ const PASSED_ON: [&str; 6] = [
 /// The longest value of a header that is passed on, in bytes.
 const HEADER_BYTES_MAX: usize = 2048;
 
-/// Reads an answer of at most `limit` bytes.
+/// Reads an answer of at most `limit` bytes, until then. A stream of which something was passed on is cut there, and is an answer all the same:
+/// what its customer has got is paid for.
 pub(crate) async fn read(
     mut response: Response,
     limit: usize,
+    until: Instant,
     pieces: Option<Pieces<'_>>,
 ) -> Result<Called, UpstreamError> {
     let status = response.status().as_u16();
@@ -38,14 +41,24 @@ pub(crate) async fn read(
     let mut pieces = pieces.filter(|_| is_event_stream && status < 300).map(Characters::new);
     let mut body = Vec::new();
     loop {
-        let piece = response
-            .chunk()
-            .await
-            .map_err(|failure| UpstreamError::BrokenOff(Some(Box::new(failure.without_url()))))?;
-        let Some(piece) = piece else { break };
-        if body.len().saturating_add(piece.len()) > limit {
-            return Err(UpstreamError::TooLarge { limit });
-        }
+        let piece = match timeout_at(until, response.chunk()).await {
+            Ok(Ok(None)) => break,
+            Ok(Ok(Some(piece))) if body.len().saturating_add(piece.len()) <= limit => piece,
+            Ok(Err(failure)) => return Err(UpstreamError::BrokenOff(Some(Box::new(failure.without_url())))),
+            over => {
+                let Some(pieces) = pieces.as_mut().filter(|_| !body.is_empty()) else {
+                    let is_too_large = over.is_ok();
+                    return Err(if is_too_large {
+                        UpstreamError::TooLarge { limit }
+                    } else {
+                        UpstreamError::TimedOut
+                    });
+                };
+                body.extend_from_slice(CUT);
+                pieces.send(CUT);
+                break;
+            }
+        };
         body.extend_from_slice(&piece);
         if let Some(pieces) = &mut pieces {
             pieces.send(&piece);
@@ -57,6 +70,9 @@ pub(crate) async fn read(
     let tokens = tokens::reported(&body, is_event_stream);
     Ok(Called { status, headers, body, tokens })
 }
+
+/// What a stream ends with that was cut.
+const CUT: &[u8] = b"\n\nevent: error\ndata: {\"error\":{\"message\":\"the answer was cut here: it took too long, or was too large\"}}\n\n";
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();

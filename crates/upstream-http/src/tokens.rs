@@ -1,6 +1,17 @@
 //! How many tokens an answer says that it has used, in the form of OpenAI's API: `usage.total_tokens`.
 
-use serde_json::Value;
+use serde::Deserialize;
+
+/// What is read of an answer.
+#[derive(Deserialize)]
+struct Answer {
+    usage: Option<Usage>,
+}
+
+#[derive(Deserialize)]
+struct Usage {
+    total_tokens: Option<u64>,
+}
 
 /// What the data of an event begins with.
 const DATA: &str = "data:";
@@ -15,8 +26,10 @@ pub(crate) fn reported(body: &[u8], is_event_stream: bool) -> Option<u64> {
 }
 
 fn total(json: &[u8]) -> Option<u64> {
-    let value: Value = serde_json::from_slice(json).ok()?;
-    value.get("usage")?.get("total_tokens")?.as_u64()
+    // An array would be read as the fields of an object.
+    let is_object = json.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+    let answer: Answer = serde_json::from_slice(json).ok().filter(|_| is_object)?;
+    answer.usage?.total_tokens
 }
 
 #[cfg(test)]

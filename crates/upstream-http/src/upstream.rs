@@ -94,7 +94,8 @@ impl Upstream for HttpUpstream {
             request = request.body(call.body.clone());
         }
         let answering = async {
-            let response = request.send().await.map_err(|failure| {
+            let sent = timeout_at(until, request.send()).await.map_err(|_elapsed| UpstreamError::TimedOut)?;
+            let response = sent.map_err(|failure| {
                 // The URL is the operator's business.
                 let failure = failure.without_url();
                 if failure.is_connect() {
@@ -105,8 +106,8 @@ impl Upstream for HttpUpstream {
                 }
             })?;
             self.reachable.note(true);
-            answer::read(response, *response_bytes_max, pieces).await
+            answer::read(response, *response_bytes_max, until, pieces).await
         };
-        timeout_at(until, answering).await.unwrap_or(Err(UpstreamError::TimedOut))
+        answering.await
     }
 }

@@ -79,15 +79,24 @@ impl Kept {
         private::write_new(&self.proof, proof, &SystemEntropy)
     }
 
-    /// The next request like this one is a new one.
-    pub(super) fn forget(&self) -> std::io::Result<()> {
-        for file in [&self.begun, &self.proof] {
-            match std::fs::remove_file(file) {
-                Err(failure) if failure.kind() != ErrorKind::NotFound => return Err(failure),
-                _ => {}
-            }
+    /// Forgets a payment that was not made. One that another process has begun since stays.
+    pub(super) fn forget_payment(&self, id: PaymentId) -> Result<(), Box<dyn Error>> {
+        if self.begun()?.is_some_and(|begun| begun.id == id) {
+            remove(&self.begun)?;
         }
         Ok(())
+    }
+
+    /// The next request like this one is a new one.
+    pub(super) fn forget(&self) -> std::io::Result<()> {
+        [&self.begun, &self.proof].into_iter().try_for_each(|file| remove(file))
+    }
+}
+
+fn remove(file: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(file) {
+        Err(failure) if failure.kind() != ErrorKind::NotFound => Err(failure),
+        _ => Ok(()),
     }
 }
 

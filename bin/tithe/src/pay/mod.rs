@@ -1,11 +1,13 @@
 //! `tithe pay`: sends a request to any server, and pays if it answers with a 402 of L402 or `Payment`.
 
 mod challenge;
+mod events;
 mod kept;
 mod wallet;
 
 use challenge::{Offer, Scheme};
 use clap::Args;
+use events::{EventStream, is_event_stream};
 use kept::{Begun, Kept};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, Response, StatusCode};
@@ -121,7 +123,7 @@ impl Purchase {
                 Ok(preimage) => return self.use_proof(&begun.offer.authorization(&preimage), &kept).await,
                 Err(failure) if failure.is_final() => {
                     eprintln!("tithe: the payment that was begun before was {failure}");
-                    kept.forget()?;
+                    kept.forget_payment(begun.id)?;
                 }
                 Err(failure) => {
                     eprintln!(
@@ -155,7 +157,7 @@ impl Purchase {
             Ok(preimage) => self.use_proof(&begun.offer.authorization(&preimage), &kept).await,
             Err(failure) => {
                 if failure.is_final() {
-                    kept.forget()?;
+                    kept.forget_payment(begun.id)?;
                 }
                 Err(failure.into())
             }
@@ -178,9 +180,8 @@ impl Purchase {
 
     async fn send_paid(&self, proof: &str, kept: &Kept) -> Result<ExitCode, Box<dyn Error>> {
         let response = self.send(Some(proof)).await?;
-        let is_served = response.status().is_success();
         let code = self.print(response).await?;
-        if is_served {
+        if code == ExitCode::SUCCESS {
             kept.forget()?;
         } else {
             eprintln!(
@@ -213,9 +214,17 @@ impl Purchase {
         if self.include {
             out.write_all(&head_of(&response))?;
         }
+        let mut stream = is_event_stream(&response).then(EventStream::default);
         while let Some(part) = response.chunk().await? {
             out.write_all(&part)?;
             out.flush()?;
+            if let Some(stream) = &mut stream {
+                stream.read(&part);
+            }
+        }
+        if stream.is_some_and(|stream| stream.has_failed) {
+            eprintln!("tithe: the server's stream ended with an error");
+            return Ok(ExitCode::from(HTTP_ERROR));
         }
         if status.is_success() {
             return Ok(ExitCode::SUCCESS);

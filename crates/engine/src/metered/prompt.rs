@@ -44,7 +44,8 @@ impl Prompt {
     }
 
     /// The call of a mounted route, if that is what is asked for.
-    pub(crate) const fn as_call(&self) -> Option<&Arc<MountedCall>> {
+    #[must_use]
+    pub const fn as_call(&self) -> Option<&Arc<MountedCall>> {
         self.call.as_ref()
     }
 

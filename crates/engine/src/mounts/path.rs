@@ -132,7 +132,9 @@ fn check_segment(segment: &str) -> Result<(), UnsafePath> {
         }
         decoded.push(byte);
     }
-    let is_dots = decoded.iter().all(|byte| *byte == b'.');
+    // Servers of Java take what follows a semicolon for parameters, and look at what is before it.
+    let name = decoded.split(|byte| *byte == b';').next().unwrap_or_default();
+    let is_dots = name.iter().all(|byte| *byte == b'.');
     // What is encoded twice is decoded by a careless server.
     let is_encoded_twice = decoded.windows(3).any(
         |three| matches!(three, [b'%', high, low] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit()),

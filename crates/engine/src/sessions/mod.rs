@@ -72,6 +72,7 @@ pub(crate) use payment::TRIES_MAX;
 pub use payment::{PaymentState, PaymentView};
 pub use proofs::{PaidRequest, PresentedProof};
 pub use redeem::PaidWork;
+pub use redeem_waiters::RedeemWaiter;
 pub use request::NewWork;
 pub use request_abandon::SessionRequestAbandon;
 pub use request_begin::{SessionRequestBegin, SessionRequestBegun};

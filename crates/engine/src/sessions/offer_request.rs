@@ -1,7 +1,7 @@
 //! Offering to do one request for one payment.
 
 use super::quoted_work::{QuotedWork, quote_call};
-use super::request_offers::{Offer, OfferedRequest, RequestOffers};
+use super::request_offers::{Offer, OfferedRequest, Slot};
 use super::service::Sessions;
 use crate::admission::{Origin, Share};
 use crate::error::EngineError;
@@ -53,19 +53,17 @@ impl Sessions {
         let (terms, price) = self.price_request(&new).await?;
         let (sessions, digest, origin) = (Arc::clone(self), new.digest, new.origin.clone());
         let make = async move { sessions.make_offer(new, terms, price).await };
-        self.offered_once(&self.request_offers, origin, digest, make).await
+        // Those whose origin is not known are not taken for one: each gets an invoice of its own.
+        let slot = origin.map(|origin| self.request_offers.slot(origin, digest)).unwrap_or_default();
+        self.offered_once(slot, make).await
     }
 
-    /// The offer for a request of this digest: the one that was made before, if it can still be paid in peace, or else a new one.
+    /// The offer in a slot: the one that was made before, if it can still be paid in peace, or else a new one.
     pub(super) async fn offered_once<O: Offer>(
         &self,
-        offers: &RequestOffers<O>,
-        origin: Option<Origin>,
-        digest: RequestDigest,
+        slot: Slot<O>,
         make: impl Future<Output = Result<O, EngineError>> + Send + 'static,
     ) -> Result<O, EngineError> {
-        // Those whose origin is not known are not taken for one: each gets an invoice of its own.
-        let slot = origin.map(|origin| offers.slot(origin, digest)).unwrap_or_default();
         let offering = async {
             let mut slot = slot.lock_owned().await;
             if let Some(offered) = slot.as_ref()
@@ -141,17 +139,18 @@ impl Sessions {
             return_to: None,
             created_at: self.core.now(),
         });
-        let invoice = self.offer_session(session, origin).await?;
+        let invoice = self.offer_session(session, identity, origin).await?;
         Ok(OfferedRequest { session: id, price, invoice, digest })
     }
 
-    /// Records a session that is offered, and makes the invoice of its deposit.
+    /// Records a session that is offered to this identity, or to nobody who is known, and makes the invoice of its deposit.
     pub(super) async fn offer_session(
         &self,
         session: Session,
+        identity: Option<NostrPubkey>,
         origin: Option<Origin>,
     ) -> Result<Invoice, EngineError> {
-        let (id, identity, deposit) = (session.id, session.identity, session.deposit);
+        let (id, deposit) = (session.id, session.deposit);
         let kind = session.kind.name().as_str();
         let made = OnceLock::new();
         let keep = |purchased: Purchased<Session>| {

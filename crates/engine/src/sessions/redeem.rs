@@ -117,7 +117,7 @@ impl Sessions {
             };
             match begun {
                 NotBegun::Runs => {
-                    waiter = waiter.or_else(|| self.redeem_waiters.join(paid.session));
+                    waiter = waiter.or_else(|| self.waiter(paid.session));
                     if waiter.is_none() || Instant::now() >= until {
                         return Err(PaidRequestError::Running.into());
                     }

@@ -14,7 +14,7 @@ pub(super) struct RedeemWaiters(Mutex<HashMap<SessionId, u32>>);
 
 /// One who waits. Dropping it makes room for another.
 #[derive(Debug)]
-pub(super) struct RedeemWaiter {
+pub struct RedeemWaiter {
     all: Arc<RedeemWaiters>,
     session: SessionId,
 }

@@ -1,9 +1,8 @@
 //! The use cases of sessions.
 
-use super::deposits::OfferedDeposit;
 use super::macaroons::MacaroonKeys;
 use super::offers::Offers;
-use super::redeem_waiters::RedeemWaiters;
+use super::redeem_waiters::{RedeemWaiter, RedeemWaiters};
 use super::request_offers::{OfferedRequest, RequestOffers};
 use super::undelivered::Undelivered;
 use super::webhook_secrets::WebhookSecrets;
@@ -20,6 +19,7 @@ use crate::quotes::Quotes;
 use crate::sales::SalesServices;
 use std::sync::Arc;
 use tithe_paywall::payment::ChallengeKey;
+use tithe_sessions::SessionId;
 
 /// The use cases of sessions.
 pub struct Sessions {
@@ -40,7 +40,6 @@ pub struct Sessions {
     pub(super) slots: WorkSlots,
     pub(super) offers: Offers,
     pub(super) request_offers: RequestOffers<OfferedRequest>,
-    pub(super) deposit_offers: RequestOffers<OfferedDeposit>,
     pub(super) redeem_waiters: Arc<RedeemWaiters>,
 }
 
@@ -80,8 +79,13 @@ impl Sessions {
             slots,
             offers: Offers::default(),
             request_offers: RequestOffers::default(),
-            deposit_offers: RequestOffers::default(),
             redeem_waiters: Arc::default(),
         }
+    }
+
+    /// Room to wait for an answer, or for a payout, of this session; `None` if too many wait already.
+    #[must_use]
+    pub fn waiter(&self, session: SessionId) -> Option<RedeemWaiter> {
+        self.redeem_waiters.join(session)
     }
 }

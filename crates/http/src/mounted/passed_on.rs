@@ -44,8 +44,27 @@ const KEPT: [&str; 34] = [
     "x-real-ip",
 ];
 
-/// What the names of other such headers begin with.
-const KEPT_PREFIXES: [&str; 5] = ["cf-", "sec-", "x-forwarded-", "x-nostr-", "x-tithe-"];
+/// What the names of other such headers begin with; among them those that a service might believe in place of the method, the path, or the address
+/// of the customer.
+const KEPT_PREFIXES: [&str; 14] = [
+    "cf-",
+    "remote-",
+    "sec-",
+    "x-envoy-",
+    "x-forwarded-",
+    "x-http-",
+    "x-method-",
+    "x-nostr-",
+    "x-original-",
+    "x-override-",
+    "x-remote-",
+    "x-rewrite-",
+    "x-tithe-",
+    "x-user-",
+];
+
+/// What their names end with.
+const KEPT_SUFFIX: &str = "client-ip";
 
 /// The headers of a request that are passed on.
 pub(super) fn headers(request: &HttpRequest) -> Vec<(String, Vec<u8>)> {
@@ -59,6 +78,9 @@ fn passed_on(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
     let is_passed_on = |name: &str| {
         !KEPT.contains(&name)
             && !KEPT_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+            && !name.ends_with(KEPT_SUFFIX)
+            // For many services, `x_api_key` is the same as `x-api-key`.
+            && !name.contains('_')
             && !named.iter().any(|named| named == name)
     };
     let passed_on = headers.iter().filter(|(name, _)| is_passed_on(name.as_str()));
@@ -101,6 +123,13 @@ mod tests {
             ("idempotency-key", "k"),
             ("range", "bytes=0-1"),
             ("host", "tithe"),
+            ("x-http-method-override", "DELETE"),
+            ("x-original-url", "/admin"),
+            ("x-rewrite-url", "/admin"),
+            ("true-client-ip", "192.0.2.1"),
+            ("x-client-ip", "192.0.2.1"),
+            ("x_api_key", "mine"),
+            ("x_forwarded_for", "127.0.0.1"),
         ] {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }

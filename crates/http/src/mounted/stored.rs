@@ -43,9 +43,11 @@ enum StoredBody {
 
 impl StoredBody {
     fn new(body: &[u8]) -> Self {
+        // JSON writes a control character as six.
+        let is_control = |c: char| c.is_ascii_control() && !matches!(c, '\t' | '\r' | '\n');
         match std::str::from_utf8(body) {
-            Ok(text) => Self::Text(text.to_owned()),
-            Err(_) => Self::Base64(STANDARD.encode(body)),
+            Ok(text) if !text.contains(is_control) => Self::Text(text.to_owned()),
+            _ => Self::Base64(STANDARD.encode(body)),
         }
     }
 

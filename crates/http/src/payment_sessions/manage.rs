@@ -2,7 +2,6 @@
 
 use crate::credentials::Incoming;
 use crate::offers;
-use crate::paid_request::{PaidBy, PaidFor};
 use crate::payment_proof;
 use crate::problem::Problem;
 use crate::receipts;
@@ -55,13 +54,7 @@ pub(super) async fn manage(
 
 /// The deposit of a session that is offered to a request whose body is not read.
 pub(super) fn new_deposit(state: &AppState, request: &HttpRequest) -> NewDeposit {
-    let nobody = PaidBy { install: None, identity: None };
-    NewDeposit {
-        unit: Sats::ONE,
-        identity: None,
-        origin: offers::origin(state, request),
-        digest: PaidFor::new(request, nobody, b"").digest(),
-    }
+    NewDeposit { unit: Sats::ONE, identity: None, origin: offers::origin(state, request) }
 }
 
 async fn top_up(state: &AppState, credential: &SessionCredential) -> Result<HttpResponse, Problem> {
@@ -75,7 +68,8 @@ async fn top_up(state: &AppState, credential: &SessionCredential) -> Result<Http
         TopUpOutcome::Ended => {
             let problem = Problem::from(EngineError::from(PaymentSessionError::Ended));
             Err(problem.with_detail(
-                "the session has ended; this top-up is refunded to the session's return invoice",
+                "the session has ended; this top-up is refunded to the session's return invoice, unless that is for what the session itself has \
+                 left: then claim it at /api/payments/{paymentHash}/refund, with `open`, its preimage, and this challenge",
             ))
         }
     }

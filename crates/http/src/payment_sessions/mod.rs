@@ -29,11 +29,12 @@ use tithe_engine::credits::PresentedInstall;
 use tithe_engine::idempotency::{Idempotency, KeyedResponse, Seen};
 use tithe_engine::records::IdempotencyRequest;
 use tithe_engine::sessions::{
-    NewDeposit, NewWork, PaymentSessionAccess, PaymentSessionError, Replenish, SessionCredential,
+    NewDeposit, NewWork, PaymentSessionAccess, PaymentSessionError, Replenish, SessionCredential, Sessions,
 };
 use tithe_money::Sats;
 use tithe_paywall::RequestDigest;
 use tithe_paywall::payment::SessionAction;
+use tithe_sessions::SessionId;
 use tokio::time::{Instant, sleep};
 
 /// How long a repetition waits before it looks again whether its request has been answered: this, doubled each time, up to the maximum.
@@ -85,7 +86,6 @@ pub(crate) async fn have_done<F: AnswerFormat>(
                     unit: problem.required().unwrap_or(Sats::ONE),
                     identity,
                     origin: offers::origin(state, request),
-                    digest: paid_for.digest(),
                 };
                 let path = request.uri().path();
                 offers::add_deposit(problem.about_payment_session(path), new, state).await
@@ -134,14 +134,15 @@ async fn charged<F: AnswerFormat>(
     let until = Instant::now() + settings.work_timeout + settings.lease * 2;
     let idempotency = state.engine.idempotency.clone();
     let work = async move {
-        let done = match answered(&idempotency, &key, until).await {
+        let waiting = (&*sessions, new.access.session);
+        let done = match answered(&idempotency, waiting, &key, until).await {
             Ok(Some(response)) => return Ok(response),
             Ok(None) => sessions.request(new, Some(key.clone()), of_session).await,
             Err(failure) => Err(failure),
         };
         let done = match done {
             // The same credential came at the same time, and was a little faster.
-            Err(EngineError::RequestInProgress) => match answered(&idempotency, &key, until).await {
+            Err(EngineError::RequestInProgress) => match answered(&idempotency, waiting, &key, until).await {
                 Ok(Some(response)) => Ok(response),
                 Ok(None) => Err(EngineError::RequestInProgress),
                 Err(failure) => Err(failure),
@@ -166,15 +167,22 @@ fn refused(error: PaymentSessionError) -> Problem {
 /// is to be done.
 async fn answered(
     idempotency: &Idempotency,
+    (sessions, session): (&Sessions, SessionId),
     key: &IdempotencyRequest,
     until: Instant,
 ) -> Result<Option<KeyedResponse>, EngineError> {
     let mut wait = ANSWER_INTERVAL;
+    let mut waiter = None;
     loop {
         match idempotency.seen(key).await {
             Ok(Seen::Answered(response)) => return Ok(Some(KeyedResponse::replay(response))),
             Ok(Seen::Never | Seen::Begun) => return Ok(None),
-            Err(EngineError::RequestInProgress) if Instant::now() < until => {}
+            Err(EngineError::RequestInProgress) if Instant::now() < until => {
+                waiter = waiter.or_else(|| sessions.waiter(session));
+                if waiter.is_none() {
+                    return Err(EngineError::RequestInProgress);
+                }
+            }
             Err(failure) => return Err(failure),
         }
         sleep(wait).await;

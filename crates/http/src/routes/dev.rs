@@ -5,7 +5,7 @@ use crate::credentials::Incoming;
 use crate::idempotency::Begun;
 use crate::problem::{Code, Problem, ProblemBody};
 use crate::state::AppState;
-use crate::wire::{TestInvoiceBody, TestPaymentBody, TopUpBody};
+use crate::wire::{NewTestInvoiceBody, TestInvoiceBody, TestPaymentBody};
 use crate::{body, idempotency};
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -68,7 +68,7 @@ pub(crate) async fn pay(
 /// with a mainnet wallet.
 #[utoipa::path(
     post, path = "/dev/stub/invoice", tag = "Development", operation_id = "invoiceForTest",
-    request_body = TopUpBody,
+    request_body = NewTestInvoiceBody,
     responses(
         (status = 201, description = "the invoice", body = TestInvoiceBody),
         (status = 400, description = "invalid amount", body = ProblemBody, content_type = "application/problem+json"),
@@ -84,7 +84,7 @@ pub(crate) async fn invoice(
     let bytes = body::read(&request, payload).await?;
     let payer =
         state.test_payer.clone().ok_or_else(|| Problem::new(Code::NotFound, "test payments are disabled"))?;
-    let wanted: TopUpBody = body::json(&bytes)?;
+    let wanted: NewTestInvoiceBody = body::json(&bytes)?;
     Incoming::with_body(&request, &bytes, None)?.identify(&state)?;
     let amount = Sats::new(wanted.amount_sats).map_err(|wrong| Problem::field("amountSats", wrong))?;
     let making = async move { payer.invoice(amount).await.map_err(EngineError::TestPayment) };

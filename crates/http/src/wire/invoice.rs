@@ -1,7 +1,7 @@
 //! The bodies of invoices and test payments.
 
 use super::vocabulary::{InvoiceStateName, PurposeName};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tithe_clock::Timestamp;
 use tithe_lightning::{Bolt11, Invoice, InvoiceState};
 use tithe_money::MoneyError;
@@ -110,6 +110,16 @@ pub(crate) struct TestInvoiceBody {
     /// The time at which the invoice expires.
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
+}
+
+/// A request for an invoice of the wallet that pays test invoices.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(example = json!({ "amountSats": 500 }))]
+pub(crate) struct NewTestInvoiceBody {
+    /// The amount, in sats. 0 makes an invoice without an amount.
+    #[serde(alias = "amount_sats")]
+    pub(crate) amount_sats: u64,
 }
 
 impl From<&Bolt11> for TestInvoiceBody {

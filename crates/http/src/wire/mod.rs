@@ -23,7 +23,9 @@ pub(crate) use bootstrap::{BootstrapBody, CreatedBootstrapBody, NewBootstrapBody
 pub(crate) use credit::{CreditsBody, InstallBody, InstallCreditsBody, InstallListBody};
 pub(crate) use estimate::EstimateBody;
 pub(crate) use identity::{ChallengeBody, MeBody, VerifiedBody, VerifyBody};
-pub(crate) use invoice::{InvoiceBody, InvoiceStateBody, TestInvoiceBody, TestPaymentBody};
+pub(crate) use invoice::{
+    InvoiceBody, InvoiceStateBody, NewTestInvoiceBody, TestInvoiceBody, TestPaymentBody,
+};
 pub(crate) use job::{
     CreatedJobBody, DeltaBody, JobBody, JobEventBody, JobListBody, JobSummaryBody, NewJobBody,
 };

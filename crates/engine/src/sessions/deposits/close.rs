@@ -69,11 +69,15 @@ impl Sessions {
         self.payouts.wake();
         let until = Instant::now() + REFUND_PATIENCE;
         let mut wait = REFUND_INTERVAL;
+        // Without room to wait, the answer is what is known now.
+        let waiter = self.waiter(session.id);
         loop {
             let (refund, status, is_pending) = match self.refunded(session.id).await? {
                 Refunded::Known(refund, status) => (refund, status, false),
                 // The draft has no word for it.
-                Refunded::Pending(refund) if Instant::now() >= until => (refund, RefundStatus::Failed, true),
+                Refunded::Pending(refund) if waiter.is_none() || Instant::now() >= until => {
+                    (refund, RefundStatus::Failed, true)
+                }
                 Refunded::Pending(_) => {
                     sleep(wait).await;
                     wait = wait.saturating_mul(2).min(REFUND_INTERVAL_MAX);

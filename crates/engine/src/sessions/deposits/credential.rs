@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use tithe_clock::Timestamp;
 use tithe_lightning::PaymentHash;
+use tithe_money::Sats;
 use tithe_paywall::payment::{self, NewChallenge, Paid, SessionAction, SessionRequest};
 use tracing::error;
 
@@ -78,21 +79,48 @@ impl Sessions {
     /// # Errors
     /// [`EngineError::Internal`] when the realm is empty or not plain ASCII.
     pub fn session_challenge(&self, offered: &OfferedDeposit, realm: &str) -> Result<String, EngineError> {
-        let key = self.challenges.first().ok_or(EngineError::Internal)?;
-        let OfferedDeposit { unit, deposit, invoice, idle, .. } = offered;
+        let OfferedDeposit { unit, deposit, invoice, .. } = offered;
         let request = SessionRequest {
-            amount: *unit,
+            deposit_invoice: Some(invoice.payment_request.clone()),
+            deposit_amount: Some(*deposit),
+            ..self.session_terms(*unit, *invoice.payment_hash.as_bytes())
+        };
+        self.issue_session_challenge(request, invoice.expires_at, realm)
+    }
+
+    /// As [`Self::session_challenge`], without a deposit: it opens and tops up nothing, and is good for using and closing a session that is open.
+    ///
+    /// # Errors
+    /// [`EngineError::Internal`] when the realm is empty or not plain ASCII.
+    pub fn session_challenge_without_deposit(&self, unit: Sats, realm: &str) -> Result<String, EngineError> {
+        // Nobody knows a preimage of it.
+        let request = self.session_terms(unit, self.core.ports.entropy.bytes());
+        self.issue_session_challenge(request, self.core.now() + self.core.settings.invoice_expiry, realm)
+    }
+
+    fn session_terms(&self, unit: Sats, payment_hash: [u8; 32]) -> SessionRequest {
+        SessionRequest {
+            amount: unit,
             description: Some(format!("a session, offer {}", self.core.new_id())),
             unit_type: Some(UNIT.to_owned()),
-            deposit_invoice: Some(invoice.payment_request.clone()),
-            payment_hash: *invoice.payment_hash.as_bytes(),
-            deposit_amount: Some(*deposit),
-            idle_timeout: Some(*idle),
-        };
+            deposit_invoice: None,
+            payment_hash,
+            deposit_amount: None,
+            idle_timeout: Some(self.core.settings.payment_session_idle),
+        }
+    }
+
+    fn issue_session_challenge(
+        &self,
+        request: SessionRequest,
+        expires: Timestamp,
+        realm: &str,
+    ) -> Result<String, EngineError> {
+        let key = self.challenges.first().ok_or(EngineError::Internal)?;
         let challenge = key.issue(&NewChallenge {
             realm: realm.to_owned(),
             request: payment::Request::Session(request),
-            expires: Some(invoice.expires_at),
+            expires: Some(expires),
             digest: None,
             opaque: BTreeMap::new(),
             description: None,

@@ -5,9 +5,9 @@ use super::offered::OfferedDeposit;
 use crate::admission::Origin;
 use crate::error::EngineError;
 use crate::sessions::Sessions;
+use crate::sessions::request_offers::Slot;
 use std::sync::Arc;
 use tithe_money::Sats;
-use tithe_paywall::RequestDigest;
 use tithe_sessions::{NewSession, Session, SessionId, SessionKind};
 use tithe_trust::NostrPubkey;
 
@@ -19,26 +19,25 @@ const UNITS: u64 = 20;
 pub struct NewDeposit {
     /// The price of a unit: the most that the request can cost. At least 1 sat.
     pub unit: Sats,
-    /// The customer's identity; `None` means anonymous.
+    /// The identity of whoever asks, for the limits of one customer; `None` means anonymous. The session is nobody's: whoever knows a preimage can
+    /// use it, and must not use an identity with it.
     pub identity: Option<NostrPubkey>,
     /// Where the request comes from; `None` means that the limits of one origin do not apply.
     pub origin: Option<Origin>,
-    /// The digest of the request. The deposit is not for it alone: whoever asks for the same again is offered the same.
-    pub digest: RequestDigest,
 }
 
 impl Sessions {
-    /// Offers a session for a deposit. Whoever asks for the same again gets the same invoice, as long as it is unpaid and at least half of
-    /// its life is left.
+    /// Offers a session for a deposit, with an invoice of its own each time: of two who are offered the same, each could open what the other
+    /// pays.
     ///
     /// # Errors
     /// [`EngineError::PaymentSession`] when the wallet could not refund such sessions. [`EngineError::NoWallet`] when the wallet makes no
     /// invoice, or takes too long; [`EngineError::TooManyUnpaid`], [`EngineError::TooManyUnpaidOfYours`]: there is no offer now.
     pub async fn offer_deposit(self: &Arc<Self>, new: NewDeposit) -> Result<OfferedDeposit, EngineError> {
         let deposit = self.deposit_for(new.unit)?;
-        let (sessions, digest, origin) = (Arc::clone(self), new.digest, new.origin.clone());
+        let sessions = Arc::clone(self);
         let make = async move { sessions.make_deposit(new, deposit).await };
-        self.offered_once(&self.deposit_offers, origin, digest, make).await
+        self.offered_once(Slot::default(), make).await
     }
 
     /// The deposit of a session that is offered for a request of this price.
@@ -55,18 +54,18 @@ impl Sessions {
     }
 
     async fn make_deposit(&self, new: NewDeposit, deposit: Sats) -> Result<OfferedDeposit, EngineError> {
-        let NewDeposit { unit, identity, origin, digest: _ } = new;
+        let NewDeposit { unit, identity, origin } = new;
         let id = SessionId(self.core.new_id());
         let session = Session::new(NewSession {
             id,
             kind: SessionKind::Payment(Box::default()),
             deposit,
-            identity,
+            identity: None,
             webhook: None,
             return_to: None,
             created_at: self.core.now(),
         });
-        let invoice = self.offer_session(session, origin).await?;
+        let invoice = self.offer_session(session, identity, origin).await?;
         let idle = self.core.settings.payment_session_idle;
         Ok(OfferedDeposit { session: id, unit, deposit, invoice, idle })
     }

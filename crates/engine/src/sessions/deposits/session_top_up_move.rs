@@ -10,7 +10,8 @@ use tithe_sessions::{SessionError, SessionId};
 pub enum TopUpOutcome {
     /// The session has it.
     Credited,
-    /// The session has ended, and the top-up is refunded to its return invoice.
+    /// The session has ended. The top-up is refunded to the session's return invoice if that is not for a rest of the session, and else stays due:
+    /// it is claimed with the challenge that it was paid for.
     Ended,
 }
 
@@ -59,6 +60,8 @@ impl Command for SessionTopUpMove {
             books.session_refund(&deposit, "top_up")?;
             if let Some(invoice) = target.kind.return_invoice()
                 && books.rows.obligations.get(&to)?.is_none()
+                // What a request that still runs leaves is paid to it.
+                && books.account(to)?.balance().is_zero()
             {
                 books.obligation_invoice(from, invoice)?;
             }

@@ -87,7 +87,7 @@ impl DepositPayer {
         ("/v1/chat/completions", json!({ "model": "sim-large", "messages": messages, "max_tokens": 60 }))
     }
 
-    /// A request that is not sent again. All customers share an address, and one that asks the same would be offered the same deposit.
+    /// A request that nobody else sends: all customers share an address, and whoever repeats one that nobody pays for is slowed down.
     fn unique(&self, what: &str) -> Value {
         let text = format!("{what} {:016x}", self.asker.random(u64::MAX));
         json!({ "request": text, "maxOutputTokens": 60 })
@@ -98,7 +98,12 @@ impl DepositPayer {
         loop {
             let challenge = self.asker.session_challenge(path, body).await;
             let terms = challenge.session_terms().unwrap();
-            let invoice: Bolt11 = terms.deposit_invoice.unwrap().parse().unwrap();
+            let Some(invoice) = terms.deposit_invoice else {
+                self.asker.tally.retries.add("402 without a deposit");
+                self.asker.pause().await;
+                continue;
+            };
+            let invoice: Bolt11 = invoice.parse().unwrap();
             match self.wallet.pay(&invoice).await {
                 Ok(preimage) => {
                     let (hash, sats) = (terms.payment_hash, terms.deposit_amount.unwrap().get());

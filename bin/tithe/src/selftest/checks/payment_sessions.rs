@@ -61,12 +61,12 @@ fn offered(answer: &Answer) -> Option<(Challenge, SessionRequest)> {
     challenges.find_map(|challenge| challenge.session_terms().map(|terms| (challenge, terms)))
 }
 
-/// The challenge of a session, as clients get it that have no request.
-async fn challenged(run: &Run) -> Checked<(Challenge, Bill)> {
+/// The challenge of a session, as clients get it that have no request; with a deposit, if there is room for one more.
+async fn challenged(run: &Run) -> Checked<(Challenge, Option<Bill>)> {
     let answer = run.api.get(ASK).send().await?.problem(402, "payment_required")?;
     let missing = || answer.fault("the challenge of a session (`Payment`, intent `session`)", "none");
     let (challenge, terms) = offered(&answer).ok_or_else(missing)?;
-    let deposit = Bill::of_deposit(&answer, &terms)?;
+    let deposit = terms.deposit_invoice.as_ref().map(|_| Bill::of_deposit(&answer, &terms)).transpose()?;
     answer.is_private()?;
     Ok((challenge, deposit))
 }
@@ -102,7 +102,8 @@ fn asking<'a>(run: &'a Run, credential: &str, body: &Value) -> Call<'a> {
 async fn opened(run: &mut Run) -> Checked {
     let body = request();
     let answer = run.api.post(ASK).json(&body).send().await?.problem(402, "payment_required")?;
-    let Some((challenge, terms)) = offered(&answer) else {
+    let with_deposit = offered(&answer).filter(|(_, terms)| terms.deposit_invoice.is_some());
+    let Some((challenge, terms)) = with_deposit else {
         return Err(Stop::skip("the server offers no session of the scheme `Payment` now"));
     };
     let deposit = Bill::of_deposit(&answer, &terms)?;
@@ -147,6 +148,7 @@ async fn used(run: &mut Run) -> Checked {
 async fn topped_up(run: &mut Run) -> Checked {
     let mut session = session(run)?;
     let (challenge, bill) = challenged(run).await?;
+    let bill = bill.ok_or_else(|| Stop::skip("the server offers no deposit now"))?;
     let payment = run.pay("the top-up of a session", &bill).await?;
     let top_up_preimage = bytes_of(&payment.preimage, &bill)?;
     let session_id = *session.deposit.hash.as_bytes();

@@ -176,3 +176,22 @@ async fn whether_it_can_be_reached_is_looked_at_once_in_a_while_and_by_one() {
     assert!(matches!(upstream.call(&call(Method::Post, ""), None).await, Err(UpstreamError::Unreachable(_))));
     assert!(!upstream.is_reachable().await);
 }
+
+#[tokio::test]
+async fn a_stream_over_the_limit_is_cut_and_what_was_passed_on_is_an_answer() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let first = "data: {\"usage\":{\"total_tokens\":3}}\n\n";
+    let (first_length, rest) = (first.len(), "x".repeat(101));
+    let begun = format!("{head}{first_length:x}\r\n{first}\r\n");
+    let large: &'static [u8] = format!("{begun}65\r\n{rest}\r\n0\r\n\r\n").into_bytes().leak();
+    let pieces = Mutex::new(String::new());
+    let listen = |piece: &str| pieces.lock().unwrap().push_str(piece);
+    let upstream = upstream(&raw(large).await);
+    let answer = upstream.call(&call(Method::Post, ""), Some(&listen)).await.unwrap();
+    let passed_on = pieces.into_inner().unwrap();
+    assert!(passed_on.starts_with(first) && passed_on.contains("\n\nevent: error\n"), "{passed_on}");
+    assert_eq!((answer.body.as_slice(), answer.tokens), (passed_on.as_bytes(), Some(3)));
+    // Of an answer that nobody has seen anything of, nothing is left.
+    let unseen = upstream.call(&call(Method::Post, ""), None).await;
+    assert!(matches!(unseen, Err(UpstreamError::TooLarge { limit: 100 })));
+}

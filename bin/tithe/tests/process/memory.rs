@@ -66,7 +66,7 @@ fn memory_is_small_and_what_followers_needed_serves_the_next_ones() {
     println!("private memory: {} MiB idle, {} MiB with a tokenizer", idle / MIB, counted / MIB);
     assert!(idle <= 20 * MIB, "{} MiB when idle", idle / MIB);
     assert!(
-        counted - idle <= 50 * MIB,
+        counted - idle <= 60 * MIB,
         "{} MiB more after the first token was counted",
         (counted - idle) / MIB
     );

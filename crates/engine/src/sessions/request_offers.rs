@@ -1,4 +1,4 @@
-//! The offers that can still be paid, of requests and of deposits, so that whoever asks again gets the same invoice.
+//! The offers of requests that can still be paid, so that whoever asks again gets the same invoice.
 
 use crate::admission::Origin;
 use std::collections::{HashMap, VecDeque};

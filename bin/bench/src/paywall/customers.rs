@@ -35,7 +35,12 @@ pub(crate) struct Round {
     pub(crate) repeated: Figures,
     /// The same requests, paid from an open session.
     pub(crate) bearers: Figures,
+    /// The offers whose challenge of a session came without a deposit, because the wallet took too long: they cost one invoice.
+    pub(crate) without_deposit: usize,
 }
+
+/// How often a customer asks for a deposit. The wallet may take too long for one.
+const DEPOSIT_TRIES: u32 = 5;
 
 /// Generates load and prints the results.
 pub(crate) fn run(options: &CustomersOptions) {
@@ -50,6 +55,8 @@ async fn generate(options: &CustomersOptions) -> Round {
         customers.push(Customer::new(options, number).await);
     }
     let (offers, customers) = all(customers, Step::Ask).await;
+    let asked = customers.iter().flat_map(|customer| &customer.requests);
+    let without_deposit = asked.filter(|asked| !asked.has_deposit()).count();
     let (_payments, customers) = all(customers, Step::Pay).await;
     let (redemptions, customers) = all(customers, Step::Prove).await;
     let (repeated, customers) = all(customers, Step::Prove).await;
@@ -58,7 +65,7 @@ async fn generate(options: &CustomersOptions) -> Round {
         opened.push(customer.opened().await);
     }
     let (bearers, _customers) = all(opened, Step::Bear).await;
-    Round { offers, redemptions, repeated, bearers }
+    Round { offers, redemptions, repeated, bearers, without_deposit }
 }
 
 /// What everybody does for each of their requests.
@@ -124,8 +131,17 @@ impl Customer {
     /// Opens a session, from which all requests are then paid.
     async fn opened(mut self) -> Self {
         let body = self.opening.clone();
-        let offered = self.post("/api/ask", "", &body, b"402").await;
-        let challenge = challenge_of(&offered).unwrap();
+        let mut challenge = None;
+        for _try in 0..DEPOSIT_TRIES {
+            let offered = self.post("/api/ask", "", &body, b"402").await;
+            challenge = challenge_of(&offered).filter(has_deposit);
+            if challenge.is_some() {
+                break;
+            }
+        }
+        let challenge = challenge.unwrap_or_else(|| {
+            panic!("no session: expected a challenge with a deposit, got none in {DEPOSIT_TRIES} tries: the wallet is too slow")
+        });
         let session_id = challenge.session_terms().unwrap().payment_hash;
         let hash = tithe_lightning::PaymentHash::from_bytes(session_id);
         let paid = body_of(&self.post(&format!("/dev/stub/pay/{hash}"), "", "{}", b"200").await);
@@ -135,7 +151,8 @@ impl Customer {
         let open = challenge.answer_session(&SessionAction::Open { preimage, return_invoice });
         self.post("/api/ask", &open, &body, b"200").await;
         for asked in &mut self.requests {
-            let challenge = asked.challenge.take().unwrap_or_else(|| panic!("no session: {}", asked.answer));
+            let missing = || panic!("no session: expected a challenge of one, got none: {}", asked.answer);
+            let challenge = asked.challenge.take().unwrap_or_else(missing);
             asked.bearer = challenge.answer_session(&SessionAction::Bearer { session_id, preimage });
         }
         self
@@ -167,6 +184,11 @@ impl Customer {
 }
 
 impl Asked {
+    /// Whether the offer came with the invoice of a deposit.
+    fn has_deposit(&self) -> bool {
+        self.challenge.as_ref().is_some_and(has_deposit)
+    }
+
     fn message(&self, step: Step) -> (String, &'static [u8]) {
         let Self { body, answer, proof, bearer, .. } = self;
         match step {
@@ -222,6 +244,11 @@ fn challenge_of(answer: &[u8]) -> Option<Challenge> {
         .filter(|(name, _)| name.eq_ignore_ascii_case("www-authenticate"))
         .flat_map(|(_, value)| Challenge::parse_all(value));
     challenges.find(|challenge| challenge.session_terms().is_some())
+}
+
+/// Whether a challenge of a session has the invoice of a deposit.
+fn has_deposit(challenge: &Challenge) -> bool {
+    challenge.session_terms().is_some_and(|terms| terms.deposit_invoice.is_some())
 }
 
 /// 32 bytes of hex digits.

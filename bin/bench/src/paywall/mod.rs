@@ -68,7 +68,7 @@ pub(crate) fn run(options: &Options) {
     let server = Server::start(["--database", &url, "--wallet", &path("wallet"), "--log", &options.log]);
     let Options { rounds, requests, seconds, sessions, .. } = *options;
     println!("medians of {rounds} rounds, of {requests} paid requests for each connection; ms");
-    let (mut table, mut redeemed, mut opened) = (Vec::new(), 0, 0);
+    let (mut table, mut redeemed, mut opened, mut lacking) = (Vec::new(), 0, 0, 0);
     for &connections in &options.connections {
         let mut measured: Vec<[Figures; SIDES.len()]> = Vec::new();
         // The first round warms up.
@@ -80,10 +80,11 @@ pub(crate) fn run(options: &Options) {
             let numbers = [("--connections", connections), ("--requests", requests)];
             let arguments = numbers.map(|(name, number)| [name.to_owned(), number.to_string()]).concat();
             let address = ["--address".to_owned(), server.address.clone()];
-            let Round { offers, redemptions, repeated, bearers } =
+            let Round { offers, redemptions, repeated, bearers, without_deposit } =
                 process::call("paywall-load-internal", address.into_iter().chain(arguments));
             redeemed += i64::from(connections * requests);
             opened += i64::from(connections);
+            lacking += without_deposit;
             let figures = [session, alone, offers, redemptions, repeated, bearers];
             eprintln!("{connections} connections, round {round}: {}", summary(&figures));
             if round > 0 {
@@ -94,6 +95,7 @@ pub(crate) fn run(options: &Options) {
     }
     server.stop();
     print_table(&["connections", "side", "per s", "p50", "p99", "× session requests"], &table);
+    println!("{lacking} of {redeemed} offers came without a deposit, because the wallet took too long: they cost one invoice");
     runtime.block_on(async {
         let used = "SELECT count(*) FROM sessions s JOIN session_requests r ON r.session_id = s.id \
                     WHERE s.kind = 'one_request' AND s.state = 'closed' AND r.state = 'complete'";

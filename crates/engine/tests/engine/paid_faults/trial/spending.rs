@@ -113,7 +113,7 @@ impl Trial {
     }
 
     async fn credential(&mut self, challenge: &Challenge, action: &SessionAction) -> SessionCredential {
-        credential(&self.server().await, challenge, action).unwrap()
+        credential(&*self.server().await, challenge, action).unwrap()
     }
 
     /// Sends a request: until there is an answer, or until something has gone wrong, as this customer does. Returns whether it was answered.

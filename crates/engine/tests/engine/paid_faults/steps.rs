@@ -313,7 +313,7 @@ pub const STEPS: &[Step] = &[
     },
     Step {
         server: 1,
-        after: Some((backend("event"), Dies(Before))),
+        after: Some((backend("complete"), Dies(Before))),
         ..step(
             "the request of a session's dead server is ended",
             Flow::Spends,

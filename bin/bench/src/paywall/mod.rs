@@ -95,7 +95,9 @@ pub(crate) fn run(options: &Options) {
     }
     server.stop();
     print_table(&["connections", "side", "per s", "p50", "p99", "× session requests"], &table);
-    println!("{lacking} of {redeemed} offers came without a deposit, because the wallet took too long: they cost one invoice");
+    println!(
+        "{lacking} of {redeemed} offers came without a deposit, because the wallet took too long: they cost one invoice"
+    );
     runtime.block_on(async {
         let used = "SELECT count(*) FROM sessions s JOIN session_requests r ON r.session_id = s.id \
                     WHERE s.kind = 'one_request' AND s.state = 'closed' AND r.state = 'complete'";

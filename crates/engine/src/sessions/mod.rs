@@ -20,6 +20,7 @@
 //! returns the same answer. The answer closes the session, and what the request has not cost is refunded, as is a payment that was
 //! never used: to whoever has its preimage ([`Sessions::refund_payment`]).
 
+mod claim;
 mod close;
 mod create;
 mod deposits;

@@ -11,6 +11,7 @@ pub use reserved::{InvalidMounts, check_mounts};
 
 use crate::credentials::Incoming;
 use crate::decisive_headers::DecisiveHeaders;
+use crate::payment_sessions::{managed, without_body};
 use crate::problem::{Code, Problem};
 use crate::routes::plain_answer::wants_stream;
 use crate::state::AppState;
@@ -22,6 +23,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use answer::MountedAnswer;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use stored::StoreCalled;
 use tithe_engine::metered::Prompt;
@@ -53,14 +55,16 @@ async fn answer(
     payload: Payload,
     mount: Arc<Mount>,
 ) -> Result<HttpResponse, Problem> {
-    let method = request.method().as_str();
-    let Some(method) = Method::named(method).filter(|method| mount.methods.contains(method)) else {
-        let allowed: Vec<&str> = mount.methods.iter().map(|method| method.as_str()).collect();
-        return Err(Problem::method(method, &allowed.join(", ")));
-    };
     let below = mount.path.below(request.uri().path()).map_err(|wrong| Problem::field("path", wrong))?;
     let below =
         below.ok_or_else(|| Problem::new(Code::NotFound, "unknown path: expected one below this route"))?;
+    let method = Method::named(request.method().as_str()).filter(|method| mount.methods.contains(method));
+    let Some(method) = method else {
+        return without_body(state, request, &allowed(&mount)).await;
+    };
+    if let Some(response) = managed(state, request).await? {
+        return Ok(response);
+    }
     let bytes = body::read_as_sent(mount.request_bytes_max, request, payload).await?;
     let incoming = Incoming::with_body(request, &bytes, None)?.with_bearer().with_proofs();
     let key = idempotency::read(request, &bytes, state.engine.settings())?;
@@ -86,6 +90,13 @@ async fn answer(
         problem: Problem::from,
     };
     payer::have_called(state, request, &incoming, key, wanted, &mount).await
+}
+
+/// The methods of a route: those of its service, and those with which clients of sessions of the scheme `Payment` come without a request.
+fn allowed(mount: &Mount) -> String {
+    let of_service = mount.methods.iter().map(|method| method.as_str());
+    let methods: BTreeSet<&str> = of_service.chain(["GET", "HEAD"]).collect();
+    methods.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// The SHA-256 of a request: its method, a space, its path with the query, a line feed, and its body.

@@ -1,5 +1,5 @@
 //! Sessions of the scheme `Payment` (`draft-lightning-session-00`): a deposit that is opened, pays for requests, is topped up and closed,
-//! all on the metered routes themselves.
+//! all on the metered and the mounted routes themselves.
 
 mod document;
 mod events;
@@ -73,7 +73,8 @@ pub(crate) async fn have_done<F: AnswerFormat>(
     let session = opened.access.session;
     match charged(state, request, (&credential, opened), paid_for.digest(), wanted).await {
         Ok(mut response) => {
-            if response.status().is_success() {
+            // What a mounted route redirects is charged, too.
+            if response.status().is_success() || response.status().is_redirection() {
                 receipts::add_of_session(state, &credential, None, &mut response).await;
             }
             Ok(response)

@@ -32,6 +32,7 @@ mod limits;
 mod mcp;
 mod mcp_paid;
 mod mount_streams;
+mod mounted_payment_sessions;
 mod mounts;
 mod nip98;
 mod operations;

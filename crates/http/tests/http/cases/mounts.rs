@@ -352,7 +352,9 @@ async fn a_proof_is_for_its_path_its_query_and_its_body() {
         let refused = app.send(other).await;
         refused.is_problem(402, "proof_for_another_request");
         assert!(
-            refused.detail().contains(": the path, its query, the method, the body or a header that is passed on differs"),
+            refused.detail().contains(
+                ": the path, its query, the method, the body or a header that is passed on differs"
+            ),
             "{}",
             refused.text
         );

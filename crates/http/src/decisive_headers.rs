@@ -8,13 +8,11 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 #[derive(Debug)]
 pub(crate) struct DecisiveHeaders(pub(crate) Vec<String>);
 
-/// The headers that change what a request does: those of Anthropic's API, and on a mounted route those that the operator has named.
-pub(crate) fn decisive_headers(request: &HttpRequest) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-    let named = request.app_data::<DecisiveHeaders>().map_or(&[][..], |named| &named.0[..]);
-    let is_named = move |name: &str| named.iter().any(|named| named == name);
-    let more = request.headers().iter().filter(move |(name, _)| {
-        // Those of Anthropic's API are there already.
-        is_named(name.as_str()) && !name.as_str().starts_with("anthropic-")
-    });
-    anthropic_headers(request).chain(more)
+/// The headers that change what a request does: on a mounted route those that the operator has named, and else those of Anthropic's API.
+pub(crate) fn decisive_headers(request: &HttpRequest) -> Vec<(&HeaderName, &HeaderValue)> {
+    let Some(named) = request.app_data::<DecisiveHeaders>() else {
+        return anthropic_headers(request).collect();
+    };
+    let is_named = |name: &HeaderName| named.0.iter().any(|named| named == name.as_str());
+    request.headers().iter().filter(|(name, _)| is_named(name)).collect()
 }

@@ -54,7 +54,11 @@ impl<'a> PaidFor<'a> {
     pub(crate) fn new(request: &'a HttpRequest, payer: PaidBy, body: &'a [u8]) -> Self {
         let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
         let mut headers: Vec<String> = decisive_headers(request)
-            .map(|(name, value)| format!("\n{name}: {}", String::from_utf8_lossy(value.as_bytes())))
+            .into_iter()
+            .map(|(name, value)| match std::str::from_utf8(value.as_bytes()) {
+                Ok(text) => format!("\n{name}: {text}"),
+                Err(_) => format!("\n{name}:hex:{}", hex::encode(value.as_bytes())),
+            })
             .collect();
         headers.sort_unstable();
         Self { method: request.method().as_str(), path, headers: headers.concat(), payer, body }

@@ -12,7 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const WAITING_MAX: usize = 512;
 const PATIENCE: Duration = Duration::from_secs(25);
 
-/// Of so many slots, one may be taken by an answer that waits for a top-up, and is not worked on: an eighth of them, at least one.
+/// Of so many slots, one may be taken by an answer that waits for a top-up, and is not worked on: an eighth of them, at least one, and none if
+/// there is only one slot.
 const DRY_SHARE: usize = 8;
 
 /// The slots of the requests that run. A request costs its customer little, and nothing if it fails: without a limit one customer
@@ -53,7 +54,8 @@ pub(crate) struct WorkSlots {
 impl WorkSlots {
     /// So many slots for each.
     pub(crate) fn new(slots: usize) -> Self {
-        let dry = Arc::new(Semaphore::new((slots / DRY_SHARE).max(1)));
+        let places = if slots < 2 { 0 } else { (slots / DRY_SHARE).max(1) };
+        let dry = Arc::new(Semaphore::new(places));
         Self { slots, models: RequestSlots::new(slots), dry, routes: Mutex::default() }
     }
 

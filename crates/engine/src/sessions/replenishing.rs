@@ -4,6 +4,7 @@ use super::deposits::Replenish;
 use super::request::Running;
 use super::service::Sessions;
 use super::steps::account_of;
+use super::waiters::Waiter;
 use crate::committer::CommitError;
 use crate::error_chain::chain;
 use crate::store::StoreError;
@@ -27,8 +28,8 @@ struct Waiting {
     output: u64,
     spent: Sats,
     required: Sats,
-    /// Its place among the answers that wait; without one, it does not wait.
-    _place: Option<OwnedSemaphorePermit>,
+    /// Its places among the answers of the session that wait, and among all; without them, it does not wait.
+    _place: Option<(Waiter, OwnedSemaphorePermit)>,
 }
 
 impl Sessions {
@@ -114,7 +115,7 @@ impl Sessions {
         let spent = session.spent(account.balance()).checked_add(held).unwrap_or(Msats::MAX);
         let in_sats = |amount: Msats| amount.to_sats_rounding_up().unwrap_or(Sats::MAX);
         let (spent, required) = (in_sats(spent), in_sats(missing).max(Sats::new(1).unwrap_or(Sats::ZERO)));
-        let place = self.slots.place_to_wait();
+        let place = self.dry.join(session.id).zip(self.slots.place_to_wait());
         let until = if place.is_some() {
             info!(held_msats = held.get(), output_tokens = output, "the answer waits for a top-up");
             replenish.needed(spent, required);

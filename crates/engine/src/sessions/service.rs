@@ -2,9 +2,9 @@
 
 use super::macaroons::MacaroonKeys;
 use super::offers::Offers;
-use super::redeem_waiters::{RedeemWaiter, RedeemWaiters};
 use super::request_offers::{OfferedRequest, RequestOffers};
 use super::undelivered::Undelivered;
+use super::waiters::{FOR_A_TOP_UP, FOR_AN_ANSWER, Waiter, Waiters};
 use super::webhook_secrets::WebhookSecrets;
 use crate::admission::Admission;
 use crate::core::Core;
@@ -40,7 +40,8 @@ pub struct Sessions {
     pub(super) slots: WorkSlots,
     pub(super) offers: Offers,
     pub(super) request_offers: RequestOffers<OfferedRequest>,
-    pub(super) redeem_waiters: Arc<RedeemWaiters>,
+    pub(super) waiters: Arc<Waiters>,
+    pub(super) dry: Arc<Waiters>,
 }
 
 impl Sessions {
@@ -79,13 +80,14 @@ impl Sessions {
             slots,
             offers: Offers::default(),
             request_offers: RequestOffers::default(),
-            redeem_waiters: Arc::default(),
+            waiters: Waiters::at_most(FOR_AN_ANSWER),
+            dry: Waiters::at_most(FOR_A_TOP_UP),
         }
     }
 
     /// Room to wait for an answer, or for a payout, of this session; `None` if too many wait already.
     #[must_use]
-    pub fn waiter(&self, session: SessionId) -> Option<RedeemWaiter> {
-        self.redeem_waiters.join(session)
+    pub fn waiter(&self, session: SessionId) -> Option<Waiter> {
+        self.waiters.join(session)
     }
 }

@@ -10,6 +10,7 @@ use tithe_ledger::{AccountId, LedgerRepository, TransferKind};
 use tithe_lightning::{Direction, Wallet};
 use tithe_money::{Msats, Sats};
 use tithe_payouts::{Destination, FeePolicy, Obligation, ObligationRepository, ObligationState, PayoutError};
+use tithe_paywall::payment::RefundStatus;
 use tithe_pricing::Usage;
 use tithe_sessions::{Session, SessionError, SessionId, SessionRepository, StateName};
 use uuid::Uuid;
@@ -250,6 +251,33 @@ async fn two_servers_credit_many_refunds_once_each() {
     }
     assert_eq!(balance(&scene, id).await.get(), DEPOSIT * 1_000 + refunds);
     assert_eq!(row(&scene, id).await.paid_in, balance(&scene, id).await);
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_session_of_the_scheme_payment_cannot_be_paid_is_credited_and_its_close_claims_no_payment() {
+    let scene = crate::deposits::hasty().await;
+    let server = scene.started();
+    let id = session(&scene, &server).await;
+    let deposit = crate::deposits::Deposit::opened(&scene, &server).await;
+    // The return invoice expires before the session ends.
+    scene.clock.advance(Duration::from_hours(24 * 61));
+    server.engine.sessions.sweep().await.unwrap();
+    assert_eq!(deposit.close(&server).await.unwrap().status, RefundStatus::Failed);
+    // The other session has ended meanwhile, too.
+    let opening = deposit.opening(&server, deposit.return_invoice.as_str());
+    let refused = server.engine.sessions.refund_deposit(&opening, Some(to(id))).await;
+    assert!(unsuitable(refused).contains("expired"));
+    let id = session(&scene, &server).await;
+    server.engine.sessions.refund_deposit(&opening, Some(to(id))).await.unwrap();
+    let credited = async || {
+        let view = server.engine.sessions.deposit(&opening).await.unwrap();
+        (view.refund.state == ObligationState::Paid).then_some(view.refund.accrued)
+    };
+    let refund = eventually("the refund is credited", credited).await;
+    assert_eq!(balance(&scene, id).await.get(), DEPOSIT * 1_000 + refund.to_msats().get());
+    let closed = deposit.close(&server).await.unwrap();
+    assert_eq!((closed.status, closed.refund), (RefundStatus::Skipped, Sats::ZERO));
     scene.finish().await;
 }
 

@@ -18,10 +18,10 @@ pub(crate) async fn without_body(
     request: &HttpRequest,
     allowed: &str,
 ) -> Result<HttpResponse, Problem> {
-    let wrong_method = || Problem::method(request.method().as_str(), allowed);
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Err(wrong_method());
+        return Err(Problem::method(request.method().as_str(), allowed));
     }
+    let wrong_method = || Problem::method_without_request(request.method().as_str(), allowed);
     if let Some(response) = managed(state, request).await? {
         return Ok(response);
     }

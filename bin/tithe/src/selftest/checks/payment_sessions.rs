@@ -43,7 +43,8 @@ pub(super) fn area() -> Area {
                 "closing the session pays what is left to its return invoice, and closing again says the same",
                 |run| closed(run).boxed_local(),
             )
-            .after(&["deposit-used", "deposit-topped-up"]),
+            // Also when something in between has failed: what was paid in is to come back.
+            .after(&["deposit-opened"]),
         ],
     }
 }
@@ -150,6 +151,8 @@ async fn topped_up(run: &mut Run) -> Checked {
     let (challenge, bill) = challenged(run).await?;
     let bill = bill.ok_or_else(|| Stop::skip("the server offers no deposit now"))?;
     let payment = run.pay("the top-up of a session", &bill).await?;
+    session.paid_sats = session.paid_sats.saturating_add(bill.amount.get());
+    run.known.payment_session = Some(session.clone());
     let top_up_preimage = bytes_of(&payment.preimage, &bill)?;
     let session_id = *session.deposit.hash.as_bytes();
     let top_up = challenge.answer_session(&SessionAction::TopUp { session_id, top_up_preimage });
@@ -158,8 +161,6 @@ async fn topped_up(run: &mut Run) -> Checked {
         answer.is("/status", "ok")?;
         receipt_of(&answer, &session.deposit)?;
     }
-    session.paid_sats = session.paid_sats.saturating_add(bill.amount.get());
-    run.known.payment_session = Some(session);
     Ok(())
 }
 

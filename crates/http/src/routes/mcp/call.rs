@@ -159,6 +159,10 @@ async fn wrapped(
     let fields: Value = serde_json::from_str(&text).unwrap_or_default();
     let status = response.status();
     let challenges = payment::challenges(response.headers());
+    if payment::is_of_credential(&fields) {
+        let detail = fields.get("detail").and_then(Value::as_str).unwrap_or(&text);
+        return Ok(payment::malformed(&detail).respond(Some(&call.id)));
+    }
     let (status, message) = if status == StatusCode::PAYMENT_REQUIRED && !challenges.is_empty() {
         payment::error(&challenges, &fields, was_tried).message(Some(&call.id))
     } else {

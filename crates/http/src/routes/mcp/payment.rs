@@ -2,6 +2,7 @@
 
 use super::error::RpcError;
 use super::message::Call;
+use crate::problem::DRAFT_PROBLEM;
 use crate::state::AppState;
 use actix_web::http::header::{HeaderMap, WWW_AUTHENTICATE};
 use serde_json::{Value, json};
@@ -39,6 +40,12 @@ pub(super) fn proof(call: &Call) -> Result<Option<PresentedProof>, RpcError> {
 /// The error for a credential that lacks what it must have. It has no challenge, since the payment may have been made.
 pub(super) fn malformed(wrong: &impl fmt::Display) -> RpcError {
     RpcError::invalid_params(&format!("{CREDENTIAL}: {wrong}"))
+}
+
+/// Whether a problem is one of what a credential says: it is for the client's wallet to mend, and not for its model.
+pub(super) fn is_of_credential(problem: &Value) -> bool {
+    let uri = tithe_paywall::payment::Problem::InvalidReturnInvoice.uri();
+    problem.get(DRAFT_PROBLEM).and_then(Value::as_str) == Some(uri)
 }
 
 /// The challenges of a response that a message can have in it: those of the scheme `Payment`.

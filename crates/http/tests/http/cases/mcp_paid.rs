@@ -290,6 +290,36 @@ async fn an_install_pays_with_its_plan() {
     assert_eq!(error["data"]["problem"]["code"], "out_of_credits", "{error}");
 }
 
+#[tokio::test]
+async fn a_call_that_the_evaluation_rejects_is_charged_the_evaluation_and_the_credential_repeats_that() {
+    let app = TestApp::new();
+    let arguments = json!({ "request": "[sim:reject]", "maxOutputTokens": 400 });
+    let paid = app.mcp_bought(&arguments).await;
+    let call = with_credential(tool_call(2, &arguments), &paid.credential());
+    let first = app.mcp_send(&call).await;
+    let text = call_failed(&first);
+    assert_eq!(call_failed(&app.mcp_send(&call).await), text);
+    let state = paid.state(&app).await;
+    assert_eq!(state["state"], "used", "{state}");
+    assert!(state["chargedMsats"].as_u64().unwrap() > 0 && state["refund"]["dueSats"].is_u64(), "{state}");
+}
+
+#[tokio::test]
+async fn a_return_invoice_that_is_wrong_is_the_wallets_to_mend_and_not_the_models() {
+    let app = TestApp::new();
+    let unpaid = app.mcp_send(&tool_call(1, &arguments())).await;
+    let (_, challenge) = challenged(&unpaid, -32_042, "session");
+    let preimage = app.pay(challenge["request"]["paymentHash"].as_str().unwrap()).await["preimage"].clone();
+    let open = |return_invoice: &str| {
+        let payload = json!({ "action": "open", "preimage": preimage, "returnInvoice": return_invoice });
+        with_credential(tool_call(2, &arguments()), &json!({ "challenge": challenge, "payload": payload }))
+    };
+    let refused = app.mcp_send(&open("lnbc1")).await.ok(200);
+    assert_eq!(refused["error"]["code"], -32_602, "{refused}");
+    assert!(refused["error"]["data"]["detail"].as_str().unwrap().contains("returnInvoice"), "{refused}");
+    called(&app.mcp_send(&open(&app.good_return_invoice().await)).await);
+}
+
 /// A session of the scheme is the same on every route.
 #[tokio::test]
 async fn a_deposit_opens_a_session_that_pays_for_calls() {

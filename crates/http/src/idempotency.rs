@@ -1,7 +1,7 @@
 //! The `Idempotency-Key` header.
 
 use crate::credentials::{Caller, Incoming};
-use crate::paid_request::anthropic_headers;
+use crate::decisive_headers::decisive_headers;
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -131,8 +131,8 @@ async fn begin_keyed(
     }
 }
 
-/// Reads the idempotency key of the request, if it has one. The fingerprint covers method, path, body, and the headers of Anthropic's API
-/// that change the answer.
+/// Reads the idempotency key of the request, if it has one. The fingerprint covers method, path, body, and the headers that change
+/// the answer.
 pub(crate) fn read(request: &HttpRequest, body: &[u8], settings: &Settings) -> Result<Option<Key>, Problem> {
     let mut keys = request.headers().get_all(HEADER);
     let Some(key) = keys.next() else { return Ok(None) };
@@ -191,11 +191,11 @@ const ANTHROPIC_VERSION: &[u8] = b"2023-06-01";
 /// Without the headers that change an answer, this is what earlier versions have stored. No path and no header has a line break or a zero
 /// byte in it.
 fn fingerprint(request: &HttpRequest, body: &[u8]) -> [u8; 32] {
-    let mut headers: Vec<Vec<u8>> = anthropic_headers(request)
+    let mut headers: Vec<Vec<u8>> = decisive_headers(request)
         .filter(|(name, value)| match name.as_str() {
             "anthropic-version" => value.as_bytes() != ANTHROPIC_VERSION,
             "anthropic-beta" => !value.is_empty(),
-            _ => false,
+            name => !name.starts_with("anthropic-"),
         })
         .map(|(name, value)| [b"\n", name.as_str().as_bytes(), b": ", value.as_bytes()].concat())
         .collect();

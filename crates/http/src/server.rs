@@ -3,6 +3,7 @@
 use crate::limits::RepeatedRefusals;
 use crate::problem::{Code, Problem};
 use crate::routes::docs::Documents;
+use crate::routes::mcp::AllowedOrigins;
 use crate::state::AppState;
 use crate::{access_log, limits, mounted, routes, telemetry};
 use actix_cors::{Cors, CorsError};
@@ -67,6 +68,7 @@ pub fn serve_with(
     let connections = limits.connections_of_worker(workers);
     let refusals = Data::new(RepeatedRefusals::default());
     let documents = Data::new(Documents::new(&state.mounts));
+    let origins = Data::new(AllowedOrigins::new(settings.cors_origins.clone()));
     let server = HttpServer::new(move || {
         let optional = routes::OptionalRoutes {
             dev: state.test_payer.is_some(),
@@ -78,6 +80,7 @@ pub fn serve_with(
             .app_data(Data::new(state.limits.clone()))
             .app_data(refusals.clone())
             .app_data(documents.clone())
+            .app_data(origins.clone())
             .app_data(web::PathConfig::default().error_handler(|wrong, _| {
                 Problem::new(Code::InvalidField, format!("invalid path: {wrong}")).into()
             }))

@@ -76,6 +76,7 @@ fn a_server_with_default_settings_passes(env: &TestEnv) {
         "macaroon-keys",
         "offer-other-body",
         "offer-payment-scheme",
+        "offer-mcp",
         "offer-receipt",
         "offer-refund",
         "offer-replay",

@@ -6,9 +6,11 @@ mod payer;
 mod reserved;
 mod stored;
 
+pub use passed_on::{InvalidPassedHeader, check_passed_header};
 pub use reserved::{InvalidMounts, check_mounts};
 
 use crate::credentials::Incoming;
+use crate::decisive_headers::DecisiveHeaders;
 use crate::payment_sessions::{managed, without_body};
 use crate::problem::{Code, Problem};
 use crate::routes::plain_answer::wants_stream;
@@ -35,7 +37,9 @@ pub(crate) fn configure(mounts: &[Arc<Mount>]) -> impl FnOnce(&mut ServiceConfig
         for mount in mounts {
             let below = if mount.path.is_tree() { "/{below:.*}" } else { "" };
             let pattern = format!("{}{below}", mount.path.base());
-            let resource = web::resource(pattern).app_data(RoutePattern::new(&mount.path.to_string()));
+            let resource = web::resource(pattern)
+                .app_data(RoutePattern::new(&mount.path.to_string()))
+                .app_data(DecisiveHeaders(mount.passed_headers.clone()));
             let handler = move |state: Data<AppState>, request: HttpRequest, payload: Payload| {
                 let mount = Arc::clone(&mount);
                 async move { answer(&state, &request, payload, mount).await.map_err(Problem::private) }
@@ -69,7 +73,7 @@ async fn answer(
         method,
         below: below.to_owned(),
         query: passed_on::query(request.query_string()),
-        headers: passed_on::headers(request),
+        headers: passed_on::headers(request, &mount.passed_headers),
         body: bytes.clone(),
     };
     let store = Arc::new(StoreCalled);

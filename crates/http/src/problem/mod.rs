@@ -524,6 +524,7 @@ fn payout(refused: &PayoutError, failure: &EngineError) -> Problem {
         PayoutError::Dust { .. } => Code::RefundTooSmall,
         PayoutError::InFlight(_) => Code::PayoutInFlight,
         PayoutError::Invoice(mismatch) => return Problem::field("invoice", mismatch),
+        PayoutError::Session(_) => return Problem::field("sessionId", refused),
         PayoutError::Used(_) | PayoutError::InAdvance => return Problem::field("invoice", refused),
         _ => return Problem::new(Code::Internal, EngineError::Internal.to_string()),
     };

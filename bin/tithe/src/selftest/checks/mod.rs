@@ -16,6 +16,7 @@ mod identity;
 mod invoices;
 mod jobs;
 mod macaroons;
+mod mcp;
 mod operations;
 mod paid_requests;
 mod payment_scheme;

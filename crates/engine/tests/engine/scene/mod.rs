@@ -292,6 +292,7 @@ impl Scene {
                 | TransferKind::RoutingFee
                 | TransferKind::LiquidityFee
                 | TransferKind::RefundOverpaid
+                | TransferKind::RefundCredited
                 | TransferKind::RefundSettled
                 | TransferKind::RefundForfeited => {}
                 other => panic!("{other:?}"),

@@ -41,6 +41,7 @@ impl PoweredUpstream {
             path: "/paid/service".parse().unwrap(),
             methods: vec![Method::Post],
             price: CallPrice::Fixed(Sats::new(PRICE_SATS).unwrap()),
+            passed_headers: Vec::new(),
             request_bytes_max: 1_000,
             upstream: Arc::new(Self { power, done }),
         }

@@ -29,6 +29,8 @@ mod idempotency;
 mod identity;
 mod invoices;
 mod limits;
+mod mcp;
+mod mcp_paid;
 mod mount_streams;
 mod mounted_payment_sessions;
 mod mounts;

@@ -89,11 +89,20 @@ impl Customer {
         }
     }
 
+    /// What has become of the payment. On a machine that has much to do, a database may be busy.
     async fn view(&self, server: &Server) -> PaymentView {
-        match self {
-            Self::OfRequest(got) => got.payment.view(server).await,
-            Self::OfSession(spent) => spent.view(server).await,
+        for _ in 0..TRIES {
+            let view = match self {
+                Self::OfRequest(got) => server.engine.sessions.payment(&got.payment.proof).await,
+                Self::OfSession(spent) => spent.view(server).await,
+            };
+            match view {
+                Ok(view) => return view,
+                Err(failure) => assert!(may_be_repeated(&failure), "{failure:?}"),
+            }
+            tokio::time::sleep(BETWEEN_TRIES.1).await;
         }
+        panic!("never answered")
     }
 
     /// Checks an answer that the customer has not waited for.

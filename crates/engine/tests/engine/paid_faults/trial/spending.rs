@@ -6,6 +6,7 @@ use crate::paid_faults::steps::Then;
 use crate::scene::Server;
 use futures_util::FutureExt;
 use std::sync::Arc;
+use tithe_engine::EngineError;
 use tithe_engine::records::StoredResponse;
 use tithe_engine::sessions::{OfferedDeposit, PaymentView, SessionCredential, TopUpOutcome};
 use tithe_ledger::{AccountId, LedgerRepository};
@@ -39,8 +40,8 @@ impl Spent {
         AccountId::Session(self.deposit.offered.session.0)
     }
 
-    pub(super) async fn view(&self, server: &Server) -> PaymentView {
-        server.engine.sessions.deposit(&self.open).await.unwrap()
+    pub(super) async fn view(&self, server: &Server) -> Result<PaymentView, EngineError> {
+        server.engine.sessions.deposit(&self.open).await
     }
 
     /// Checks the answer to a request that the customer has not waited for.

@@ -451,6 +451,10 @@ mod tests {
             assert!(found.starts_with("invalid mount 1 (\"/"), "{found}");
             assert!(!found.contains("secret"), "{found}");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_with_several_tables_is_named() {
         let (mounts, problems) = parse("[[mount]]\nprice_sats = 7\n[[mount]]\npath = \"/paid/a\"\n");
         assert_eq!(mounts.len(), 0);
         assert_eq!(problems.len(), 2, "{problems:?}");

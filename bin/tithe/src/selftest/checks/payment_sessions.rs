@@ -102,7 +102,8 @@ fn asking<'a>(run: &'a Run, credential: &str, body: &Value) -> Call<'a> {
 
 async fn opened(run: &mut Run) -> Checked {
     let body = request();
-    let answer = run.api.post(ASK).json(&body).send().await?.problem(402, "payment_required")?;
+    let asking_for_one = run.api.post(ASK).header("accept-payment", "lightning/session").json(&body);
+    let answer = asking_for_one.send().await?.problem(402, "payment_required")?;
     let with_deposit = offered(&answer).filter(|(_, terms)| terms.deposit_invoice.is_some());
     let Some((challenge, terms)) = with_deposit else {
         return Err(Stop::skip("the server offers no session of the scheme `Payment` now"));

@@ -105,6 +105,7 @@ async fn a_job_on_a_real_model_is_charged_exactly_its_priced_usage() {
         request,
         model: None,
         max_output_tokens: Some(48),
+        payment: tithe_jobs::WorkPayment::Prepaid,
         identity: None,
         signature: tithe_engine::identities::RequestSignature(None),
         origin: None,

@@ -43,6 +43,8 @@ enum Task {
     Work,
     /// Credits what the wallet reports.
     Listen,
+    /// Takes note of payments that the wallet reports as held.
+    ListenHeld,
     /// Takes in what other servers publish.
     PeerEvents,
     /// Probes the backend at the start, and while it fails.
@@ -111,7 +113,15 @@ impl Engine {
         let (stop, hand_back, tasks) =
             (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         let rounds = Round::ALL.map(Task::Rounds);
-        let others = [Task::Work, Task::Listen, Task::PeerEvents, Task::Probe, Task::Provision, Task::PayOut];
+        let others = [
+            Task::Work,
+            Task::Listen,
+            Task::ListenHeld,
+            Task::PeerEvents,
+            Task::Probe,
+            Task::Provision,
+            Task::PayOut,
+        ];
         for task in others.into_iter().chain(rounds) {
             let (engine, stop, hand_back) = (Arc::clone(self), stop.clone(), hand_back.clone());
             let workers = tasks.clone();
@@ -119,6 +129,7 @@ impl Engine {
                 match task {
                     Task::Work => engine.work_loop(&stop, &hand_back, &workers).await,
                     Task::Listen => engine.listen_loop(&stop).await,
+                    Task::ListenHeld => engine.listen_held_loop(&stop).await,
                     Task::PeerEvents => engine.peer_loop(&stop).await,
                     Task::Probe => engine.probe_loop(&stop).await,
                     Task::Provision => engine.provision_loop(&stop, &hand_back, &workers).await,
@@ -228,6 +239,19 @@ impl Engine {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.payments.listen() => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(RECONNECT_AFTER) => {}
+            }
+        }
+    }
+
+    async fn listen_held_loop(&self, stop: &CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.payments.listen_held() => {}
             }
             tokio::select! {
                 () = stop.cancelled() => return,

@@ -16,7 +16,7 @@ use crate::inference::{BackendHealth, ModelsInUse};
 use crate::jobs::{JobFeed, JobOwners, JobSteps, Jobs};
 use crate::log::{millis, watched};
 use crate::measuring::Measuring;
-use crate::payments::Payments;
+use crate::payments::{HoldKeys, OwnerLookup, Payments};
 use crate::payouts::Payouts;
 use crate::pool::Pool;
 use crate::ports::Ports;
@@ -121,8 +121,8 @@ impl Engine {
         let paid = Arc::new(Notify::new());
         let bootstrap_owners =
             Arc::new(BootstrapOwners::new(core.ports.store.clone(), steps.unpaid.clone(), paid.clone()));
-        let payments =
-            Arc::new(Payments::new(core.clone(), vec![job_owners, session_owners, bootstrap_owners]));
+        let owners: Vec<Arc<dyn OwnerLookup>> = vec![job_owners, session_owners, bootstrap_owners];
+        let payments = Arc::new(Payments::new(core.clone(), owners, HoldKeys::new(claims)));
         let admission = Arc::new(Admission::new(core.clone(), identities.clone(), steps.unpaid.clone()));
         let purchases = Arc::new(Purchases::new(
             core.clone(),

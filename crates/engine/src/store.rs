@@ -338,6 +338,17 @@ pub struct Tally {
     pub oldest: Option<Timestamp>,
 }
 
+impl Tally {
+    /// Adds what there is of the same kind.
+    pub fn merge(&mut self, more: &Self) {
+        self.count = self.count.saturating_add(more.count);
+        self.leased = self.leased.saturating_add(more.leased);
+        self.expired = self.expired.saturating_add(more.expired);
+        self.msats = self.msats.saturating_add(more.msats);
+        self.oldest = [self.oldest, more.oldest].into_iter().flatten().min();
+    }
+}
+
 /// What is in progress, as of one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Measurements {

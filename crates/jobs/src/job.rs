@@ -1,6 +1,6 @@
 //! The data of a job.
 
-use crate::Lease;
+use crate::{HeldAnswer, Lease, WorkPayment};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -116,6 +116,15 @@ pub struct Completion<Q: Priced = Quote> {
     pub settlement: CostSplit,
 }
 
+impl<Q: Priced> Completion<Q> {
+    /// The completed work, with its price split.
+    #[must_use]
+    pub fn of(answer: HeldAnswer<Q>, settlement: CostSplit) -> Self {
+        let HeldAnswer { text, usage, estimated, finish, price: _ } = answer;
+        Self { text, usage, estimated, finish, settlement }
+    }
+}
+
 /// The refund owed to the customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -185,6 +194,34 @@ pub enum JobState<Q: Priced = Quote> {
         work: WorkTerms<Q>,
         /// The payment hash of the work invoice; `None` if the pool pays everything.
         invoice: Option<PaymentHash>,
+    },
+    /// The payment of the work is held at the wallet, and the work is running. Nothing has been received. The API reports `executing`.
+    Held {
+        /// The terms of the work.
+        work: WorkTerms<Q>,
+        /// The payment hash of the hold invoice.
+        invoice: PaymentHash,
+        /// When the work must be done; after that the payment is given back.
+        until: Timestamp,
+    },
+    /// The work is done and the held payment is being taken. Nobody cancels it any more, and nobody is shown the result yet.
+    /// The API reports `executing`.
+    Settling {
+        /// The terms of the work.
+        work: WorkTerms<Q>,
+        /// The payment hash of the hold invoice.
+        invoice: PaymentHash,
+        /// The result.
+        answer: HeldAnswer<Q>,
+    },
+    /// The held payment is being given back. Nobody settles it any more. The API reports `executing`.
+    Cancelling {
+        /// The terms of the work.
+        work: WorkTerms<Q>,
+        /// The payment hash of the hold invoice.
+        invoice: PaymentHash,
+        /// Why, in words that customers may see.
+        message: String,
     },
     /// The evaluation rejected the request.
     Rejected {
@@ -303,7 +340,9 @@ impl<Q: Priced> JobState<Q> {
             Self::AwaitingEvalPayment => StateName::AwaitingEvalPayment,
             Self::Evaluating | Self::Accepted { .. } => StateName::Evaluating,
             Self::AwaitingWorkPayment { .. } => StateName::AwaitingWorkPayment,
-            Self::Executing { .. } => StateName::Executing,
+            Self::Executing { .. } | Self::Held { .. } | Self::Settling { .. } | Self::Cancelling { .. } => {
+                StateName::Executing
+            }
             Self::Rejected { .. } => StateName::Rejected,
             Self::Complete { .. } => StateName::Complete,
             Self::Failed { .. } => StateName::Failed,
@@ -314,7 +353,15 @@ impl<Q: Priced> JobState<Q> {
     /// Returns true if a worker has something to do for the job.
     #[must_use]
     pub const fn is_runnable(&self) -> bool {
-        matches!(self, Self::Evaluating | Self::Accepted { .. } | Self::Executing { .. })
+        matches!(
+            self,
+            Self::Evaluating
+                | Self::Accepted { .. }
+                | Self::Executing { .. }
+                | Self::Held { .. }
+                | Self::Settling { .. }
+                | Self::Cancelling { .. }
+        )
     }
 
     /// The terms of the work, once they are known.
@@ -324,6 +371,9 @@ impl<Q: Priced> JobState<Q> {
             Self::Accepted { work }
             | Self::AwaitingWorkPayment { work, .. }
             | Self::Executing { work, .. }
+            | Self::Held { work, .. }
+            | Self::Settling { work, .. }
+            | Self::Cancelling { work, .. }
             | Self::Complete { work, .. } => Some(work),
             Self::Failed { work, .. } | Self::Expired { work, .. } => work.as_ref(),
             Self::AwaitingEvalPayment | Self::Evaluating | Self::Rejected { .. } => None,
@@ -339,6 +389,9 @@ impl<Q: Priced> JobState<Q> {
             | Self::Complete { invoice, .. }
             | Self::Failed { invoice, .. }
             | Self::Expired { invoice, .. } => *invoice,
+            Self::Held { invoice, .. }
+            | Self::Settling { invoice, .. }
+            | Self::Cancelling { invoice, .. } => Some(*invoice),
             Self::AwaitingEvalPayment | Self::Evaluating | Self::Accepted { .. } | Self::Rejected { .. } => {
                 None
             }
@@ -369,6 +422,9 @@ pub struct Job<Q: Priced = Quote> {
     pub identity: Option<NostrPubkey>,
     /// The evaluation and its fee; `None` if the request is not evaluated.
     pub evaluation: Option<Evaluation<Q>>,
+    /// How the work is paid: what the customer has chosen, until there is an invoice for the work, and then what that invoice is.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub work_payment: WorkPayment,
     /// The job's state.
     pub state: JobState<Q>,
     /// The refund owed to the customer.
@@ -436,6 +492,7 @@ impl<Q: Priced> Job<Q> {
             max_output_tokens: new.max_output_tokens,
             identity: new.identity,
             evaluation,
+            work_payment: WorkPayment::default(),
             state,
             refund: Refund::NotApplicable,
             lease: Lease::default(),

@@ -4,6 +4,9 @@
 //! `expired` when an invoice expires unpaid. [`Job::apply`] takes an event and the current time and returns the job's
 //! next state; every other combination is an [`InvalidTransition`] that names both. Nothing else changes a job.
 //!
+//! Work can be paid with a hold invoice ([`WorkPayment::Held`]): its payment is held while the work runs, and then either settled
+//! (`held → settling → complete`) or given back (`held → cancelling → failed`). The API reports all three as `executing`.
+//!
 //! A job that needs no evaluation starts with its work ([`JobStart::Work`]). A job is priced in tokens, or in whatever its quote
 //! measures: `Job<UnitQuote>` is priced by the second, or by any other unit ([`Priced`](tithe_pricing::Priced)).
 //!
@@ -44,12 +47,15 @@
 //!
 //! `serde` serializes everything that is stored; `ports` has the repository port (`async-trait`). Neither is on by default.
 
+mod held;
+mod hold_transition;
 mod job;
 mod lease;
 #[cfg(feature = "ports")]
 mod repository;
 mod transition;
 
+pub use held::{HeldAnswer, UnknownWorkPayment, WorkPayment};
 pub use job::{
     Completion, Evaluation, Job, JobId, JobStart, JobState, NewJob, Refund, StateName, UnknownState,
     WorkTerms,

@@ -87,4 +87,7 @@ pub trait JobRepository: Send + Sync {
 
     /// Jobs created before `before` whose evaluation invoice was never created, at most `limit`.
     async fn jobs_never_invoiced(&self, before: Timestamp, limit: usize) -> Result<Vec<JobId>, Self::Error>;
+
+    /// How many jobs have a hold invoice that can still be paid, or whose payment is held.
+    async fn jobs_on_hold(&self) -> Result<u64, Self::Error>;
 }

@@ -1,6 +1,6 @@
 //! The state transitions of a job.
 
-use crate::{Completion, Job, JobState, Refund, WorkTerms};
+use crate::{Completion, HeldAnswer, Job, JobState, Refund, WorkPayment, WorkTerms};
 use std::fmt;
 use tithe_clock::Timestamp;
 use tithe_lightning::PaymentHash;
@@ -27,13 +27,33 @@ pub enum JobEvent<Q: Priced = Quote> {
         /// The reason for the rejection.
         reason: String,
     },
-    /// The work invoice was created.
+    /// The work invoice was created. It is an ordinary one.
     WorkInvoiced {
+        /// The invoice's payment hash.
+        invoice: PaymentHash,
+    },
+    /// The work invoice was created. It is a hold invoice.
+    HoldInvoiced {
         /// The invoice's payment hash.
         invoice: PaymentHash,
     },
     /// The work was paid.
     WorkPaid,
+    /// The payment of the hold invoice has arrived and is held.
+    WorkHeld {
+        /// When the work must be done.
+        until: Timestamp,
+    },
+    /// The work whose payment is held is done; the payment is to be settled.
+    WorkDone {
+        /// The result.
+        answer: HeldAnswer<Q>,
+    },
+    /// The payment that is held is to be given back.
+    WorkCancelled {
+        /// Why, in words that customers may see.
+        message: String,
+    },
     /// The work was completed.
     Completed {
         /// The output and the cost split.
@@ -63,7 +83,11 @@ impl<Q: Priced> JobEvent<Q> {
             Self::Accepted { .. } => "accepted",
             Self::Rejected { .. } => "rejected",
             Self::WorkInvoiced { .. } => "work invoiced",
+            Self::HoldInvoiced { .. } => "hold invoiced",
             Self::WorkPaid => "work paid",
+            Self::WorkHeld { .. } => "work held",
+            Self::WorkDone { .. } => "work done",
+            Self::WorkCancelled { .. } => "work cancelled",
             Self::Completed { .. } => "completed",
             Self::Failed { .. } => "failed",
             Self::Expired => "expired",
@@ -92,15 +116,20 @@ impl<Q: Priced> Job<Q> {
     ///
     /// A transition ends the lease and resets its attempt counter, except for the acceptance: the worker that evaluated
     /// the request goes on to create the work invoice, or to do the work when nothing is left to pay, as the first
-    /// attempt at that step. The caller stores the result together with the money that the event moves.
+    /// attempt at that step; and so does the worker that has done work whose payment is held, to settle or to cancel it. The caller stores the result together with the money that the event moves.
     ///
     /// # Errors
     /// [`InvalidTransition`] for every pair of state and event that is not part of the state machine.
     pub fn apply(&self, event: JobEvent<Q>, at: Timestamp) -> Result<Self, InvalidTransition> {
         let refused = InvalidTransition { from: self.state_name_inside(), event: event.as_str() };
+        if let Some((state, lease)) = self.next_of_hold(&event) {
+            let revision = self.revision.saturating_add(1);
+            return Ok(Self { state, lease, revision, updated_at: at, ..self.clone() });
+        }
         let mut evaluation = self.evaluation.clone();
         let mut refund = self.refund;
         let mut lease = self.lease.ended();
+        let mut work_payment = self.work_payment;
         let state = match (self.state.clone(), event) {
             (JobState::AwaitingEvalPayment, JobEvent::EvalInvoiced { invoice }) => {
                 let asked = evaluation.as_mut().filter(|evaluation| evaluation.invoice.is_none());
@@ -116,6 +145,8 @@ impl<Q: Priced> Job<Q> {
             (JobState::Evaluating, JobEvent::Accepted { work }) => {
                 lease = self.lease.carried_on();
                 if work.is_free() {
+                    // There is no invoice.
+                    work_payment = WorkPayment::Prepaid;
                     JobState::Executing { work, invoice: None }
                 } else {
                     JobState::Accepted { work }
@@ -125,11 +156,18 @@ impl<Q: Priced> Job<Q> {
             (JobState::Evaluating, JobEvent::Failed { message }) => {
                 JobState::Failed { message, work: None, invoice: None }
             }
-            (JobState::Accepted { work }, JobEvent::WorkInvoiced { invoice }) => {
+            // A job without an evaluation begins with the work.
+            (
+                JobState::Accepted { work } | JobState::AwaitingWorkPayment { work, invoice: None },
+                JobEvent::WorkInvoiced { invoice },
+            ) => {
+                work_payment = WorkPayment::Prepaid;
                 JobState::AwaitingWorkPayment { work, invoice: Some(invoice) }
             }
-            // A job without an evaluation begins with the work.
-            (JobState::AwaitingWorkPayment { work, invoice: None }, JobEvent::WorkInvoiced { invoice }) => {
+            (
+                JobState::Accepted { work } | JobState::AwaitingWorkPayment { work, invoice: None },
+                JobEvent::HoldInvoiced { invoice },
+            ) if work_payment == WorkPayment::Held => {
                 JobState::AwaitingWorkPayment { work, invoice: Some(invoice) }
             }
             (JobState::Accepted { work }, JobEvent::Failed { message }) => {
@@ -160,6 +198,7 @@ impl<Q: Priced> Job<Q> {
         let revision = self.revision.saturating_add(1);
         Ok(Self {
             evaluation,
+            work_payment,
             state,
             refund,
             lease,
@@ -175,10 +214,13 @@ impl<Q: Priced> Job<Q> {
         })
     }
 
-    /// The state's internal name, which distinguishes the invoicing step that the API reports as `evaluating`.
+    /// The state's internal name, which distinguishes the steps that the API reports as `evaluating` and `executing`.
     const fn state_name_inside(&self) -> &'static str {
         match self.state {
             JobState::Accepted { .. } => "accepted",
+            JobState::Held { .. } => "held",
+            JobState::Settling { .. } => "settling",
+            JobState::Cancelling { .. } => "cancelling",
             _ => self.state.name().as_str(),
         }
     }
@@ -223,6 +265,12 @@ mod tests {
         PaymentHash::from_bytes([byte; 32])
     }
 
+    fn answer() -> HeldAnswer {
+        let usage = Usage { input_tokens: 5, output_tokens: 7, ..Usage::ZERO };
+        let price = quote().price_or_max(&usage);
+        HeldAnswer { text: "hi".into(), usage, estimated: false, finish: FinishReason::Stop, price }
+    }
+
     /// One example of each event, in the order of their names.
     fn events() -> Vec<JobEvent> {
         let work = WorkTerms::in_full(quote()).unwrap();
@@ -234,7 +282,11 @@ mod tests {
             JobEvent::Accepted { work },
             JobEvent::Rejected { reason: "no".to_owned() },
             JobEvent::WorkInvoiced { invoice: hash(2) },
+            JobEvent::HoldInvoiced { invoice: hash(2) },
             JobEvent::WorkPaid,
+            JobEvent::WorkHeld { until: START },
+            JobEvent::WorkDone { answer: answer() },
+            JobEvent::WorkCancelled { message: "no".to_owned() },
             JobEvent::Completed {
                 completion: Completion {
                     text: "hi".into(),
@@ -250,9 +302,9 @@ mod tests {
         ]
     }
 
-    /// Applies the events with these names.
+    /// Applies the events with these names to a job whose work is to be paid by a hold invoice.
     fn after(names: &[&str]) -> Job {
-        names.iter().fold(new_job(), |job, name| {
+        names.iter().fold(Job { work_payment: WorkPayment::Held, ..new_job() }, |job, name| {
             let event = events().into_iter().find(|event| event.as_str() == *name).unwrap();
             job.apply(event, START).unwrap()
         })
@@ -261,6 +313,8 @@ mod tests {
     const PAID: [&str; 2] = ["evaluation invoiced", "evaluation paid"];
     const WORKING: [&str; 5] =
         ["evaluation invoiced", "evaluation paid", "accepted", "work invoiced", "work paid"];
+    const HELD: [&str; 5] =
+        ["evaluation invoiced", "evaluation paid", "accepted", "hold invoiced", "work held"];
 
     type Names = Vec<&'static str>;
     type Steps = Vec<(&'static str, &'static str)>;
@@ -283,8 +337,29 @@ mod tests {
             (
                 "accepted",
                 with(&PAID, "accepted"),
-                vec![("work invoiced", "awaiting_work_payment"), ("failed", "failed")],
+                vec![
+                    ("work invoiced", "awaiting_work_payment"),
+                    ("hold invoiced", "awaiting_work_payment"),
+                    ("failed", "failed"),
+                ],
             ),
+            (
+                "awaiting_work_payment of a hold invoice",
+                HELD[..4].to_vec(),
+                vec![
+                    ("work held", "executing"),
+                    ("work cancelled", "executing"),
+                    ("work paid", "executing"),
+                    ("expired", "expired"),
+                ],
+            ),
+            (
+                "held",
+                HELD.to_vec(),
+                vec![("work done", "executing"), ("work cancelled", "executing"), ("work paid", "executing")],
+            ),
+            ("settling", with(&HELD, "work done"), vec![("completed", "complete"), ("failed", "failed")]),
+            ("cancelling", with(&HELD, "work cancelled"), vec![("failed", "failed")]),
             (
                 "awaiting_work_payment",
                 WORKING[..4].to_vec(),
@@ -374,6 +449,42 @@ mod tests {
         assert!(work.with_reserved(Sats::new(full.get() + 1).unwrap()).is_err());
     }
 
+    #[test]
+    fn what_is_being_settled_is_never_cancelled_nor_the_other_way_round() {
+        let (settling, cancelling) =
+            (after(&[&HELD[..], &["work done"]].concat()), after(&[&HELD[..], &["work cancelled"]].concat()));
+        assert!(matches!(settling.state, JobState::Settling { .. }));
+        assert!(matches!(cancelling.state, JobState::Cancelling { .. }));
+        for event in events() {
+            let next = settling.apply(event.clone(), START).map(|job| job.state);
+            assert!(!matches!(next, Ok(JobState::Cancelling { .. })), "{event:?}");
+            let next = cancelling.apply(event.clone(), START).map(|job| job.state);
+            assert!(!matches!(next, Ok(JobState::Settling { .. } | JobState::Complete { .. })), "{event:?}");
+        }
+    }
+
+    #[test]
+    fn an_ordinary_invoice_is_never_held() {
+        let invoiced = after(&WORKING[..4]);
+        assert_eq!(invoiced.work_payment, WorkPayment::Prepaid);
+        assert!(invoiced.apply(JobEvent::WorkHeld { until: START }, START).is_err());
+        let accepted = Job { work_payment: WorkPayment::Prepaid, ..after(&WORKING[..3]) };
+        assert!(accepted.apply(JobEvent::HoldInvoiced { invoice: hash(2) }, START).is_err());
+    }
+
+    #[test]
+    fn whoever_has_done_held_work_goes_on() {
+        let mut job = after(&HELD);
+        job.lease = job.lease.claimed(crate::LeaseOwner(Uuid::nil()), START);
+        let held = job.lease;
+        for event in
+            [JobEvent::WorkDone { answer: answer() }, JobEvent::WorkCancelled { message: String::new() }]
+        {
+            assert_eq!(job.apply(event, START).unwrap().lease, held);
+        }
+        assert_eq!(job.apply(JobEvent::WorkPaid, START).unwrap().lease, held.ended());
+    }
+
     /// Work that is priced by the second.
     fn audio() -> WorkTerms<UnitQuote> {
         let (unit, price) = (UnitName::literal("second"), UsdMicros::parse("0.006").unwrap());
@@ -430,8 +541,8 @@ mod tests {
     proptest! {
         /// For any sequence of events, an ended job stays ended and is completed at most once.
         #[test]
-        fn an_ended_job_stays_as_it_ended(picks in proptest::collection::vec(0_usize..10, 0..60)) {
-            let mut job = new_job();
+        fn an_ended_job_stays_as_it_ended(picks in proptest::collection::vec(0_usize..14, 0..60)) {
+            let mut job = Job { work_payment: WorkPayment::Held, ..new_job() };
             for pick in picks {
                 let event = events().swap_remove(pick);
                 let before = job.state.name();

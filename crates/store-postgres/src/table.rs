@@ -172,7 +172,7 @@ table! {
         error_message: text, result: text, actual_input_tokens: bigint, actual_cached_input_tokens: bigint,
         actual_output_tokens: bigint, actual_buckets: text, finish_reason: text, settlement: text, refund_state: text, refund_amount_msats: bigint,
         revision: bigint, lease_owner: text, lease_until: bigint, attempts: bigint, claims: bigint,
-        updated_at: bigint, usage_estimated: boolean, text_deleted_at: bigint
+        updated_at: bigint, usage_estimated: boolean, text_deleted_at: bigint, held_payment: text
     }
     long { work_terms, settlement, result }
 }

@@ -12,5 +12,6 @@ pub mod schema;
 mod stored;
 pub mod telemetry;
 pub mod texts;
+pub mod waiting_jobs;
 
 pub use stored::Stored;

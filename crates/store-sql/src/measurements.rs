@@ -2,6 +2,7 @@
 
 use crate::payouts::{IN_FLIGHT, PAYABLE};
 use crate::rows::Reader;
+use crate::waiting_jobs::{HELD, RUNNABLE};
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Nullable, Text};
 use std::sync::LazyLock;
@@ -30,9 +31,10 @@ pub static IN_PROGRESS: LazyLock<String> = LazyLock::new(|| {
     [
         format!(
             "SELECT 'job' AS what, state AS which, COUNT(*) AS items, {}, '0' AS msats, MIN(created_at) AS oldest FROM jobs \
-             WHERE state IN ('evaluating', 'accepted', 'executing') GROUP BY state",
+             WHERE {RUNNABLE} GROUP BY state",
             job_leases.replacen("END),", "END) AS leased,", 1) + " AS expired",
         ),
+        format!("SELECT 'job', 'held', COUNT(*), {job_leases}, '0', MIN(created_at) FROM jobs WHERE {HELD}"),
         held("hold", "holds WHERE state = 'held'", &sum("amount_msats")),
         held("reservation", "free_tier_reservations WHERE lease_until IS NOT NULL", &sum("amount_msats")),
         held("credit", "credits WHERE state = 'held'", "'0'"),
@@ -156,7 +158,7 @@ pub fn measurements(rows: Vec<InProgressRow>) -> Result<Measurements, StoreError
             oldest: row.oldest.map(|oldest| read.time("oldest", oldest)).transpose()?,
         };
         if tally.count > 0 {
-            found.tallies.insert(measured, tally);
+            found.tallies.entry(measured).and_modify(|it| it.merge(&tally)).or_insert(tally);
         }
     }
     Ok(found)

@@ -69,6 +69,7 @@ diesel::table! {
         nostr_pubkey -> Nullable<Text>,
         usage_estimated -> Bool,
         text_deleted_at -> Nullable<BigInt>,
+        held_payment -> Nullable<Text>,
     }
 }
 

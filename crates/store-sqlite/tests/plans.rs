@@ -1,4 +1,4 @@
-//! What is deleted, and what is measured, is found by an index that holds only that.
+//! What is deleted, what is to be done, and what is measured, is found by an index that holds only that.
 
 use diesel::prelude::*;
 use diesel::sql_types::Text;
@@ -6,6 +6,7 @@ use tithe_store_sql::measurements::{IN_PROGRESS, MOVED};
 use tithe_store_sql::retention::{
     CREDITS_GIVEN_BACK, EXPIRED_TEXTS, UNPAID_BOOTSTRAPS, UNPAID_JOBS, UNPAID_SESSIONS,
 };
+use tithe_store_sql::waiting_jobs::{HELD, ON_HOLD, RUNNABLE};
 use tithe_store_sqlite::{SqliteSettings, SqliteStore};
 
 /// A step of a plan.
@@ -16,7 +17,7 @@ struct PlanStep {
 }
 
 #[tokio::test]
-async fn what_is_to_be_deleted_is_found_by_an_index_that_holds_only_that() {
+async fn what_is_to_be_deleted_or_done_is_found_by_an_index_that_holds_only_that() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("test.db").display().to_string();
     drop(SqliteStore::open(&format!("sqlite://{path}"), SqliteSettings::default()).await.unwrap());
@@ -28,6 +29,14 @@ async fn what_is_to_be_deleted_is_found_by_an_index_that_holds_only_that() {
         ("sessions", UNPAID_SESSIONS, old, "sessions_unpaid"),
         ("bootstrap_jobs", UNPAID_BOOTSTRAPS, old, "bootstrap_jobs_unpaid"),
         ("credits", CREDITS_GIVEN_BACK, old, "credits_given_back"),
+        ("jobs", HELD, "AND (lease_until IS NULL OR lease_until <= ?) ORDER BY updated_at", "jobs_held"),
+        ("jobs", ON_HOLD, "", "jobs_held"),
+        (
+            "jobs",
+            RUNNABLE,
+            "AND (lease_until IS NULL OR lease_until <= ?) ORDER BY updated_at",
+            "jobs_runnable",
+        ),
     ];
     for (table, condition, order, index) in cases {
         let explain = format!("EXPLAIN QUERY PLAN SELECT id FROM {table} WHERE {condition} {order} LIMIT 9");
@@ -53,6 +62,7 @@ async fn what_is_measured_is_found_by_indexes_that_hold_nothing_that_has_ended()
     let found = plan(&IN_PROGRESS);
     let expected = [
         "jobs_runnable",
+        "jobs_held",
         "holds_live",
         "free_tier_reservations_leased",
         "credits_held",

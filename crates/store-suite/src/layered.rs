@@ -230,6 +230,10 @@ impl<L: StoreLayer> JobRepository for Layered<L> {
     async fn jobs_never_invoiced(&self, before: Timestamp, limit: usize) -> StoreResult<Vec<JobId>> {
         self.0.pass(self.0.inner().jobs_never_invoiced(before, limit)).await
     }
+
+    async fn jobs_on_hold(&self) -> StoreResult<u64> {
+        self.0.pass(self.0.inner().jobs_on_hold()).await
+    }
 }
 
 #[async_trait]

@@ -36,6 +36,9 @@ pub(crate) struct AskArgs {
     /// The maximum output, in tokens
     #[arg(long, value_name = "TOKENS")]
     max_output_tokens: Option<u64>,
+    /// Pay for the work with a hold invoice, if the server has them: the payment is taken when the work is done, and goes back if it fails
+    #[arg(long)]
+    held: bool,
     /// Pay with play money, on a server that runs with `TITHE_DEV=1`
     #[arg(long)]
     dev_pay: bool,
@@ -81,10 +84,8 @@ impl Purchase {
         }
         let entropy: &dyn Entropy = &SystemEntropy;
         let key = hex::encode(entropy.bytes::<16>());
-        let created = self
-            .client
-            .create(&self.args.request, self.args.model.as_deref(), self.args.max_output_tokens, &key)
-            .await?;
+        let AskArgs { request, model, max_output_tokens, held, .. } = &self.args;
+        let created = self.client.create(request, model.as_deref(), *max_output_tokens, *held, &key).await?;
         Terminal::created(&created);
         self.pay("the evaluation", &created.eval_invoice).await?;
         let job = self.follow(&created.job_id).await?;
@@ -127,6 +128,9 @@ impl Purchase {
                         self.terminal.state(&job, paid_work);
                         if let (Some(invoice), false) = (&job.work_invoice, paid_work) {
                             Terminal::part_of_the_pool(&job);
+                            if self.args.held && job.payment.is_none() {
+                                Terminal::not_held();
+                            }
                             self.pay("the work", invoice).await?;
                             paid_work = true;
                         }

@@ -80,18 +80,21 @@ impl Client {
         self.read_authenticated(|| self.http.get(url.clone())).await
     }
 
-    /// Creates a job, with an idempotency key so that a retry does not create a second one.
+    /// Creates a job, with an idempotency key so that a retry does not create a second one. `held`: its work is to be paid with a hold
+    /// invoice.
     pub(crate) async fn create(
         &self,
         request: &str,
         model: Option<&str>,
         max_output_tokens: Option<u64>,
+        held: bool,
         key: &str,
     ) -> Result<Created, Failure> {
         let body = serde_json::json!({
             "request": request,
             "model": model,
             "maxOutputTokens": max_output_tokens,
+            "payment": held.then_some("held"),
         });
         let ask = || self.http.post(self.url(&["api", "jobs"])).header("Idempotency-Key", key).json(&body);
         let mut tries = 1;

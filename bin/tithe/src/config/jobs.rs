@@ -14,6 +14,13 @@ pub(super) const SETTINGS: &[Setting] = &[
     )
     .same(),
     Setting::new(
+        "TITHE_HELD_PAYMENTS_MAX",
+        "held_payments_max",
+        "64",
+        "The most payments of jobs that may be held at once, with hold invoices that can still be paid; beyond that, and with 0, work gets an ordinary invoice",
+    )
+    .same(),
+    Setting::new(
         "TITHE_MAX_UNPAID_INVOICES",
         "max_unpaid_invoices",
         "10000",
@@ -79,6 +86,7 @@ pub(super) const SETTINGS: &[Setting] = &[
 /// Jobs and their invoices.
 pub(super) struct Jobs {
     pub(super) invoice_expiry: Duration,
+    pub(super) held_payments_max: u64,
     pub(super) max_unpaid_invoices: u64,
     pub(super) max_unpaid_per_address: usize,
     pub(super) max_unpaid_per_identity: usize,
@@ -95,6 +103,7 @@ impl Jobs {
     pub(super) fn read(values: &Values) -> Result<Self, ConfigError> {
         Ok(Self {
             invoice_expiry: values.seconds("TITHE_INVOICE_EXPIRY_SECONDS")?,
+            held_payments_max: values.number("TITHE_HELD_PAYMENTS_MAX", 0, 483)?,
             max_unpaid_invoices: values.number("TITHE_MAX_UNPAID_INVOICES", 1, u64::MAX)?,
             max_unpaid_per_address: values.count("TITHE_MAX_UNPAID_PER_ADDRESS", 1_000_000)?,
             max_unpaid_per_identity: values.count("TITHE_MAX_UNPAID_PER_IDENTITY", 1_000_000)?,

@@ -281,6 +281,7 @@ fn engine_settings(
         margin: prices.margin,
         fixed_cost: prices.fixed_cost,
         invoice_expiry: jobs.invoice_expiry,
+        held_payments_max: jobs.held_payments_max,
         max_unpaid_invoices: jobs.max_unpaid_invoices,
         max_unpaid_per_origin: jobs.max_unpaid_per_address,
         max_unpaid_per_identity: jobs.max_unpaid_per_identity,

@@ -29,13 +29,23 @@ impl Bill {
     /// The invoice at a JSON pointer. Its BOLT11 text must have a valid signature, and the amount, the payment hash and the expiry of
     /// the fields beside it.
     pub(super) fn read(answer: &Answer, pointer: &str) -> Checked<Self> {
+        Self::read_of(answer, pointer, false)
+    }
+
+    /// The hold invoice at a JSON pointer. Its wallet may take payments for longer than it is offered.
+    pub(super) fn read_held(answer: &Answer, pointer: &str) -> Checked<Self> {
+        Self::read_of(answer, pointer, true)
+    }
+
+    fn read_of(answer: &Answer, pointer: &str, is_held: bool) -> Checked<Self> {
         let at = |field: &str| format!("{pointer}/{field}");
         let amount = amount_at(answer, &at("amountSats"))?;
         let bill = Self::of(answer, answer.text_at(&at("paymentRequest"))?, amount)?;
         answer.is(&at("paymentHash"), bill.hash.to_string())?;
         let (expires_at, of_text) = (answer.time(&at("expiresAt"))?, bill.bolt11.expires_at());
         let wrong = |expected: String, got: String| answer.fault(format!("paymentRequest: {expected}"), got);
-        if expires_at.since(of_text).max(of_text.since(expires_at)) > SECOND {
+        let (too_early, too_late) = (expires_at.since(of_text), of_text.since(expires_at));
+        if too_early > SECOND || (too_late > SECOND && !is_held) {
             let expected = format!("an invoice that expires at expiresAt, {expires_at}");
             return Err(wrong(expected, of_text.to_string()));
         }

@@ -6,6 +6,7 @@ use super::excerpt;
 use super::outcome::Stop;
 use async_trait::async_trait;
 use serde_json::json;
+use std::time::Duration;
 use tithe_lightning::{Bolt11, PaymentHash, Preimage};
 use tithe_money::{Msats, Sats};
 
@@ -50,6 +51,12 @@ pub(super) trait Payer {
     async fn has_received(&self, hash: PaymentHash) -> Result<Option<bool>, String>;
 }
 
+/// What the server's dev route says while a payment is held.
+const HELD: &str = "payment held";
+
+/// The pause until it is asked again.
+const HELD_PAUSE: Duration = Duration::from_millis(200);
+
 /// Pays with play money, on a server that runs with `TITHE_DEV=1`.
 pub(super) struct DevPayer;
 
@@ -64,8 +71,15 @@ impl Payer for DevPayer {
     }
 
     async fn pay(&self, api: &Api, bill: &Bill) -> Result<Paid, PayError> {
-        let answer =
-            api.post(format!("/dev/stub/pay/{}", bill.hash)).send().await.map_err(PayError::Fault)?;
+        let paying = || async {
+            api.post(format!("/dev/stub/pay/{}", bill.hash)).send().await.map_err(PayError::Fault)
+        };
+        let mut answer = paying().await?;
+        // A hold invoice: the payment waits until the server takes it or gives it back.
+        while answer.status == 409 && answer.detail().starts_with(HELD) {
+            tokio::time::sleep(HELD_PAUSE).await;
+            answer = paying().await?;
+        }
         if answer.status == 404 {
             let reason = "the server takes no play money: start it with TITHE_DEV=1, or pay with --pay nwc";
             return Err(PayError::CannotPay(reason.to_owned()));

@@ -200,6 +200,21 @@ impl Asker {
         }
     }
 
+    /// Pays a hold invoice: its payment waits until it is taken, or comes back.
+    pub(crate) async fn pay_held(&self, invoice: &Value) {
+        let hash = invoice["paymentHash"].as_str().unwrap();
+        let (status, answer) = self.ask("POST", &format!("/dev/stub/pay/{hash}"), None).await;
+        let waits = status == StatusCode::CONFLICT && answer["code"] == "not_payable";
+        assert!(waits || status == StatusCode::OK, "paying: {status} {answer}");
+    }
+
+    /// What was taken of the payment of a hold invoice, once that is over.
+    pub(crate) async fn taken(&self, invoice: &Value) -> u64 {
+        let hash = invoice["paymentHash"].as_str().unwrap();
+        let seen = self.get(&format!("/api/invoices/{hash}")).await;
+        if seen["state"] == "paid" { invoice["amountSats"].as_u64().unwrap() } else { 0 }
+    }
+
     /// A token.
     async fn log_in(&self, who: &Who) -> String {
         loop {

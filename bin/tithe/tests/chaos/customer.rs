@@ -18,6 +18,8 @@ struct Bought {
     path: String,
     fee: u64,
     paid: u64,
+    /// The hold invoice that was paid for the work.
+    held: Option<Value>,
 }
 
 /// Whether a customer pays for work.
@@ -99,13 +101,14 @@ impl Customer {
             _ => "Why is the sky blue?",
         };
         let key = format!("key-{}", self.asker.random(u64::MAX));
-        let body = json!({ "request": request });
+        let payment = if self.asker.random(3) == 0 { "held" } else { "prepaid" };
+        let body = json!({ "request": request, "payment": payment });
         let (status, created) = self.asker.ask("POST", "/api/jobs", Some((&body, &key))).await;
         assert_eq!(status, StatusCode::CREATED, "{created}");
         let path = format!("/api/jobs/{}", created["jobId"].as_str().unwrap());
         let fee = created["evalInvoice"]["amountSats"].as_u64().unwrap();
         let paid = self.asker.pay(&created["evalInvoice"]).await;
-        let mut job = Bought { request, path, fee, paid };
+        let mut job = Bought { request, path, fee, paid, held: None };
         let leaves = self.left.is_none() && self.asker.random(3) == 0;
         let pays = if leaves { Pays::UnlessOfferedAPart } else { Pays::Always };
         if self.follow(&mut job, pays).await.is_none() {
@@ -133,13 +136,24 @@ impl Customer {
                         tally.served.add("partial, and left alone");
                         return None;
                     }
-                    job.paid += self.asker.pay(&seen["workInvoice"]).await;
+                    let invoice = &seen["workInvoice"];
+                    if seen["payment"] == "held" {
+                        self.asker.pay_held(invoice).await;
+                        job.held = Some(invoice.clone());
+                    } else {
+                        job.paid += self.asker.pay(invoice).await;
+                    }
                 }
                 "executing" if absorbed > 0 => served = served.or(Some("free")),
                 "rejected" | "complete" | "failed" | "expired" => {
                     let served = served.or((absorbed > 0).then_some("free"));
                     if let Some(served) = served {
                         tally.served.add(served);
+                    }
+                    if let Some(invoice) = &job.held {
+                        let taken = self.asker.taken(invoice).await;
+                        tally.served.add(if taken > 0 { "held, and taken" } else { "held, and given back" });
+                        job.paid += taken;
                     }
                     tally.end(job.request, &seen, job.paid, job.fee);
                     return Some(seen);

@@ -35,7 +35,12 @@ impl Scene {
     }
 
     pub(crate) fn of(pair: LightningPair, merchant: Merchant) -> Self {
-        let shop = Shop::open(&merchant.settings(), &[]);
+        Self::with(pair, merchant, &[])
+    }
+
+    /// The same, with more settings of the server.
+    pub(crate) fn with(pair: LightningPair, merchant: Merchant, more: &[(&'static str, &str)]) -> Self {
+        let shop = Shop::open(&merchant.settings(), more);
         let before = Before::of(&merchant, pair.customer());
         Self { pair, merchant, shop, before }
     }

@@ -16,6 +16,7 @@ mod customer;
 mod dev_payer;
 mod faults;
 mod fees;
+mod held;
 mod kills;
 mod lnbits;
 mod merchant;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 on_both_stores! {
     a_customer_buys_in_the_terminal,
+    a_customer_pays_in_the_terminal_when_the_work_is_done,
     a_server_that_is_asked_to_stop_lets_work_finish,
     no_text_of_a_customer_is_logged,
 }
@@ -49,6 +50,25 @@ fn a_customer_buys_in_the_terminal(env: &TestEnv) {
         text(&wrong.stderr)
     );
     assert_eq!(env.audit()["jobs"], 3);
+}
+
+fn a_customer_pays_in_the_terminal_when_the_work_is_done(env: &TestEnv) {
+    let server = env.start();
+    let bought = ask(&server, &["--held", "Why is the sky blue?"]);
+    let (answer, told) = (text(&bought.stdout), text(&bought.stderr));
+    assert_eq!(bought.status.code(), Some(0), "{told}");
+    assert!(answer.contains("Why is the sky blue?"), "{answer}");
+    assert!(told.contains("Refund: "), "{told}");
+    let paid = env.audit()["accountsMsats"]["wallet"].clone();
+    let failed = ask(&server, &["--held", "[sim:refuse] please"]);
+    let told = text(&failed.stderr);
+    assert_eq!(failed.status.code(), Some(4), "{told}");
+    assert!(told.contains("The payment for it was not taken."), "{told}");
+    assert!(!told.contains("payable to the holder of claim token"), "nothing is due: {told}");
+    // The fee of the evaluation is all that has come in since.
+    let msats = |value: &Value| value.as_str().unwrap().parse::<i64>().unwrap();
+    let report = env.audit();
+    assert_eq!(msats(&paid) - msats(&report["accountsMsats"]["wallet"]), 1_000, "{report:#}");
 }
 
 #[test]

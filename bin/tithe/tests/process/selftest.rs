@@ -72,6 +72,7 @@ fn a_server_with_default_settings_passes(env: &TestEnv) {
         "deposit-used",
         "idempotency-replay",
         "identity-login",
+        "job-held",
         "job-money",
         "macaroon-keys",
         "offer-other-body",

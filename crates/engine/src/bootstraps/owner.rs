@@ -35,7 +35,9 @@ impl PaymentOwner for BootstrapOwner {
 
     fn declare(&self, step: PaymentStep, keys: &mut RowKeys) {
         match step {
-            PaymentStep::Issue | PaymentStep::Expire => drop(keys.bootstraps.insert(self.bootstrap)),
+            PaymentStep::Issue | PaymentStep::Hold | PaymentStep::Expire => {
+                let _is_new = keys.bootstraps.insert(self.bootstrap);
+            }
             PaymentStep::Credit => keys.declare_bootstrap(self.bootstrap),
         }
     }

@@ -15,7 +15,7 @@ use crate::records::{IdempotencyRequest, StoredResponse};
 use crate::store::{Store, StoreError};
 use std::sync::Arc;
 use tithe_chat::Chat;
-use tithe_jobs::{Job, JobId, JobStart, NewJob};
+use tithe_jobs::{Job, JobId, JobStart, NewJob, WorkPayment};
 use tithe_lightning::{Invoice, OwnerId, PaymentHash, Purpose};
 use tithe_pricing::Priced;
 use tithe_trust::{NostrPubkey, Tier};
@@ -30,6 +30,8 @@ pub struct NewJobRequest {
     pub model: Option<String>,
     /// The most output wanted, in tokens.
     pub max_output_tokens: Option<u64>,
+    /// How the work is to be paid. Without a hold invoice for it, it is paid beforehand.
+    pub payment: WorkPayment,
     /// The customer's identity; `None` means anonymous.
     pub identity: Option<NostrPubkey>,
     /// The signature of the request. It is consumed when the job is recorded, so that the same request can be sent again after a
@@ -96,7 +98,7 @@ impl Jobs {
         let _fits =
             self.quotes.work(model, &Chat::of(new.request.as_str()), new.max_output_tokens, &terms)?;
         let evaluation = self.quotes.evaluation(&new.request, &terms)?;
-        Ok(Job::new(NewJob {
+        let job = Job::new(NewJob {
             id,
             request: Arc::from(new.request),
             model: model.name.clone(),
@@ -104,7 +106,8 @@ impl Jobs {
             identity: new.identity,
             start: JobStart::Evaluation { fee: evaluation.full_amount()?, quote: evaluation },
             created_at: self.core.now(),
-        }))
+        });
+        Ok(Job { work_payment: new.payment, ..job })
     }
 }
 
@@ -138,7 +141,8 @@ impl Purchase for Job {
     }
 
     fn owner(&self) -> Arc<dyn PaymentOwner> {
-        Arc::new(JobOwner { job: self.id, identity: self.identity, lease: None })
+        let Self { id, identity, work_payment, .. } = *self;
+        Arc::new(JobOwner { job: id, identity, lease: None, work_payment })
     }
 
     fn invoice(&self) -> NewInvoice {

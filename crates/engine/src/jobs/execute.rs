@@ -9,8 +9,8 @@ use crate::inference::{self, Answer, Attempts, ChatRequest, InferenceError, Targ
 use crate::quotes::{UnpaidRun, quote_at, rates_at};
 use std::sync::Arc;
 use std::time::Duration;
-use tithe_chat::{Chat, Delta};
-use tithe_jobs::{Job, WorkTerms};
+use tithe_chat::{Chat, Delta, Finish};
+use tithe_jobs::{Job, JobState, WorkTerms};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -21,14 +21,22 @@ const BACKEND_REST_MAX: Duration = Duration::from_mins(10);
 /// How long a job rests whose backend refuses the server itself.
 const REFUSED_REST: Duration = Duration::from_secs(15);
 
+/// Whether the text of the work is shown while it is written. What is not paid for yet is not delivered.
+const fn is_shown(job: &Job) -> bool {
+    !matches!(job.state, JobState::Held { .. })
+}
+
 impl Jobs {
-    pub(super) async fn execute(&self, job: &Job, work: &WorkTerms) -> Step {
+    /// Does the work of a job, for so long at most.
+    pub(super) async fn execute(&self, job: &Job, work: &WorkTerms, patience: Duration) -> Step {
         let attempt = job.lease.attempts;
-        self.feed.begin_text(job.id, job.lease.claims);
+        if is_shown(job) {
+            self.feed.begin_text(job.id, job.lease.claims);
+        }
         let chat = Arc::new(Chat::of(&*job.request));
         let targets = self.quotes.targets(&job.model, &chat).unwrap_or_default();
         let mut attempts = Attempts::new(&targets, Some(&self.backend));
-        let until = Instant::now() + self.core.settings.work_timeout;
+        let until = Instant::now() + patience;
         let (failure, begun) = loop {
             let target = match attempts.target() {
                 Ok(target) => target,
@@ -47,6 +55,12 @@ impl Jobs {
             let failure = match self.run_work(job, target, &run, patience).await {
                 Ok(answer) => {
                     attempts.answered();
+                    let is_cut = answer.reply.finish == Finish::Length && Instant::now() >= until;
+                    if is_cut && !is_shown(job) {
+                        // The time is ours, not the customer's: a payment is not taken for a part.
+                        run.unpaid(&answer.usage).await;
+                        return self.work_end(job, work_failed(job, Fault::Server)).await;
+                    }
                     return self.work_answered(job, work, target, answer, run).await;
                 }
                 Err(failure) => failure,
@@ -66,24 +80,26 @@ impl Jobs {
             InferenceError::Unavailable { retry_after, .. } if !begun => {
                 match self.backend_rest(job, retry_after) {
                     Some(rest) => Step::HandBack(rest),
-                    None => self.work_end(job, work_failed(Fault::Server)).await,
+                    None => self.work_end(job, work_failed(job, Fault::Server)).await,
                 }
             }
-            InferenceError::Refused(_) => self.work_end(job, work_failed(Fault::Request)).await,
+            InferenceError::Refused(_) => self.work_end(job, work_failed(job, Fault::Request)).await,
             // Work that had begun to answer is run again at most once: each run costs the operator as much as the answer.
             _ if begun && (attempt > 1 || !matches!(failure, InferenceError::Interrupted(_))) => {
-                self.work_end(job, work_failed(Fault::Server)).await
+                self.work_end(job, work_failed(job, Fault::Server)).await
             }
             // So may work have that did not answer in time.
-            InferenceError::TimedOut if attempt > 1 => self.work_end(job, work_failed(Fault::Server)).await,
+            InferenceError::TimedOut if attempt > 1 => {
+                self.work_end(job, work_failed(job, Fault::Server)).await
+            }
             _ if attempt >= self.core.settings.max_attempts => {
-                self.work_end(job, work_failed(Fault::Server)).await
+                self.work_end(job, work_failed(job, Fault::Server)).await
             }
             _ => Step::TryAgain,
         }
     }
 
-    /// Runs the model of a target. What it writes goes to the job's followers.
+    /// Runs the model of a target. What it writes goes to the job's followers, if it is shown.
     async fn run_work(
         &self,
         job: &Job,
@@ -92,7 +108,9 @@ impl Jobs {
         patience: Duration,
     ) -> Result<Answer, InferenceError> {
         let listen = |delta: &Delta| {
-            if let Delta::Text(text) = delta {
+            if is_shown(job)
+                && let Delta::Text(text) = delta
+            {
                 self.feed.add_text(job.id, job.lease.claims, text);
             }
         };
@@ -113,7 +131,7 @@ impl Jobs {
         let (text, finish) = (answer.reply.text(), inference::finish_reason(answer.reply.finish));
         if text.trim().is_empty() {
             run.unpaid(&usage).await;
-            return self.work_end(job, work_without_answer(answer.reply.finish)).await;
+            return self.work_end(job, work_without_answer(job, answer.reply.finish)).await;
         }
         let (text, estimated, rates) = (text.into(), answer.estimated, rates_at(&work.quote, target));
         let outcome = WorkOutcome::Completed { text, usage, estimated, finish, rates };

@@ -1,15 +1,17 @@
 //! Jobs as owners of invoices.
 
+use super::held_window::{HeldWindow, UNWANTED};
 use super::steps::{awaits, check_lease, reservation_id};
 use crate::books::{Books, Refusal, RowKeys};
+use crate::charging::{Absorb, Payer};
 use crate::error::EngineError;
-use crate::payments::{OwnerIssue, OwnerLookup, PaymentOwner, PaymentStep};
+use crate::payments::{OwnerIssue, OwnerLookup, PaymentHeld, PaymentOwner, PaymentStep};
 use crate::store::Store;
 use async_trait::async_trait;
 use std::sync::Arc;
-use tithe_jobs::{JobEvent, JobId, JobState, Lease};
+use tithe_jobs::{Completion, Job, JobEvent, JobId, JobState, Lease, WorkPayment};
 use tithe_ledger::{AccountId, TransferKind};
-use tithe_lightning::{Invoice, InvoiceChange, OwnerId, PaymentHash, Purpose};
+use tithe_lightning::{HeldPayment, Invoice, InvoiceChange, OwnerId, PaymentHash, Purpose};
 use tithe_trust::NostrPubkey;
 
 /// A job as the owner of its two invoices.
@@ -21,6 +23,9 @@ pub struct JobOwner {
     pub identity: Option<NostrPubkey>,
     /// The lease under which a work invoice is issued.
     pub lease: Option<Lease>,
+    /// What the work invoice is: the one that is issued, or the one that the job has. The payment of a hold invoice is credited
+    /// together with the charge for the work.
+    pub work_payment: WorkPayment,
 }
 
 impl PaymentOwner for JobOwner {
@@ -39,7 +44,14 @@ impl PaymentOwner for JobOwner {
     fn declare(&self, step: PaymentStep, keys: &mut RowKeys) {
         match step {
             PaymentStep::Issue => drop(keys.jobs.insert(self.job)),
-            PaymentStep::Credit | PaymentStep::Expire => keys.declare_job(self.job, self.identity),
+            PaymentStep::Hold | PaymentStep::Expire => keys.declare_job(self.job, self.identity),
+            PaymentStep::Credit => {
+                keys.declare_job(self.job, self.identity);
+                if self.work_payment == WorkPayment::Held {
+                    let absorb = Absorb::Reserved(reservation_id(self.job));
+                    keys.declare_settlement(Payer::Deposit(self.account()), absorb, self.identity);
+                }
+            }
         }
     }
 
@@ -54,7 +66,10 @@ impl PaymentOwner for JobOwner {
             Purpose::JobEval => JobEvent::EvalInvoiced { invoice: invoice.payment_hash },
             Purpose::JobWork => {
                 check_lease(&job, self.lease.as_ref())?;
-                JobEvent::WorkInvoiced { invoice: invoice.payment_hash }
+                match self.work_payment {
+                    WorkPayment::Prepaid => JobEvent::WorkInvoiced { invoice: invoice.payment_hash },
+                    WorkPayment::Held => JobEvent::HoldInvoiced { invoice: invoice.payment_hash },
+                }
             }
             Purpose::SessionDeposit
             | Purpose::SessionTopUp
@@ -68,6 +83,32 @@ impl PaymentOwner for JobOwner {
         Ok(OwnerIssue::Taken)
     }
 
+    fn payment_held(
+        &self,
+        books: &mut Books<'_>,
+        invoice: &Invoice,
+        payment: &HeldPayment,
+    ) -> Result<PaymentHeld, Refusal> {
+        let job = books.job(self.job)?;
+        if !awaits(&job, invoice.payment_hash) {
+            return Ok(if decides_on(&job, invoice.payment_hash) {
+                PaymentHeld::Known
+            } else {
+                PaymentHeld::Unwanted
+            });
+        }
+        let window = HeldWindow::of(payment, books.now());
+        let is_wanted =
+            payment.amount >= invoice.amount && books.now() < invoice.expires_at && window.is_long_enough();
+        if is_wanted {
+            let job = books.job_step(&job, JobEvent::WorkHeld { until: window.until() }, "end")?;
+            activate_reservation(books, &job)?;
+        } else {
+            books.job_step(&job, JobEvent::WorkCancelled { message: UNWANTED.to_owned() }, "end")?;
+        }
+        Ok(PaymentHeld::Noted)
+    }
+
     fn payment_credited(
         &self,
         books: &mut Books<'_>,
@@ -76,6 +117,10 @@ impl PaymentOwner for JobOwner {
     ) -> Result<(), Refusal> {
         let job = books.job(self.job)?;
         let occasion = format!("payment:{}", invoice.payment_hash);
+        if let Some(event) = credited_on_hold(books, &job, invoice.payment_hash)? {
+            books.job_step(&job, event, &occasion)?;
+            return Ok(());
+        }
         if arrival == InvoiceChange::PaidLate || !awaits(&job, invoice.payment_hash) {
             let ended = job.state.name().is_terminal();
             return if ended { books.job_refund(job, &occasion) } else { Ok(()) };
@@ -97,11 +142,8 @@ impl PaymentOwner for JobOwner {
             }
         };
         let job = books.job_step(&job, event, &occasion)?;
-        if matches!(job.state, JobState::Executing { .. })
-            && job.identity.is_some()
-            && let Some(offer) = books.live_reservation(reservation_id(job.id))?
-        {
-            books.reservation_activate(&offer)?;
+        if matches!(job.state, JobState::Executing { .. }) {
+            activate_reservation(books, &job)?;
         }
         Ok(())
     }
@@ -113,6 +155,47 @@ impl PaymentOwner for JobOwner {
         }
         Ok(())
     }
+}
+
+/// What follows for a job whose payment was held, now that it is credited; `None` if it was not.
+fn credited_on_hold(
+    books: &mut Books<'_>,
+    job: &Job,
+    hash: PaymentHash,
+) -> Result<Option<JobEvent>, Refusal> {
+    Ok(match &job.state {
+        JobState::Settling { work, invoice, answer } if *invoice == hash => {
+            let settlement = books.work_settle(job, work, answer.price)?;
+            Some(JobEvent::Completed { completion: Completion::of(answer.clone(), settlement) })
+        }
+        // Somebody else has settled it, as after the restore of a backup: it is paid for beforehand.
+        JobState::Held { invoice, .. } if *invoice == hash => Some(JobEvent::WorkPaid),
+        // What has arrived all the same is refunded.
+        JobState::Cancelling { invoice, message, .. } if *invoice == hash => {
+            Some(JobEvent::Failed { message: message.clone() })
+        }
+        _ => None,
+    })
+}
+
+/// Whether a job has a payment of this invoice held, about which it decides.
+fn decides_on(job: &Job, hash: PaymentHash) -> bool {
+    match &job.state {
+        JobState::Held { invoice, .. }
+        | JobState::Settling { invoice, .. }
+        | JobState::Cancelling { invoice, .. } => *invoice == hash,
+        _ => false,
+    }
+}
+
+/// What the pool has offered for a job is used from now on.
+fn activate_reservation(books: &mut Books<'_>, job: &Job) -> Result<(), Refusal> {
+    if job.identity.is_some()
+        && let Some(offer) = books.live_reservation(reservation_id(job.id))?
+    {
+        books.reservation_activate(&offer)?;
+    }
+    Ok(())
 }
 
 /// Finds the jobs that own invoices.
@@ -136,9 +219,10 @@ impl OwnerLookup for JobOwners {
 
     async fn owner(&self, id: OwnerId) -> Result<Option<Arc<dyn PaymentOwner>>, EngineError> {
         let job = self.store.job(JobId(id.0)).await?;
-        // A job's identity never changes.
+        // A job's identity never changes, nor does what its work invoice is.
         Ok(job.map(|job| -> Arc<dyn PaymentOwner> {
-            Arc::new(JobOwner { job: job.id, identity: job.identity, lease: None })
+            let Job { id, identity, work_payment, .. } = job;
+            Arc::new(JobOwner { job: id, identity, lease: None, work_payment })
         }))
     }
 }

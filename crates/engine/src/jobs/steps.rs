@@ -6,10 +6,12 @@
 
 use crate::books::rows::{self, RowKind};
 use crate::books::{Books, Refusal, RowKeys};
-use tithe_free_tier::ReservationId;
-use tithe_jobs::{Job, JobChange, JobEvent, JobId, JobState, Lease};
+use crate::charging::{Absorb, FinishedWork, Payer};
+use tithe_free_tier::{RequestHash, ReservationId};
+use tithe_jobs::{Job, JobChange, JobEvent, JobId, JobState, Lease, WorkTerms};
 use tithe_ledger::AccountId;
 use tithe_lightning::PaymentHash;
+use tithe_pricing::{CostSplit, Price};
 use tithe_trust::{Interaction, NostrPubkey};
 
 /// The id of a job's reservation: the job's own.
@@ -103,7 +105,11 @@ impl Books<'_> {
 
     /// Writes a job, and tells its followers unless the step cannot be seen from outside.
     fn job_write(&mut self, job: Job) -> Result<(), Refusal> {
-        if !matches!(job.state, JobState::Accepted { .. }) {
+        let is_seen = !matches!(
+            job.state,
+            JobState::Accepted { .. } | JobState::Settling { .. } | JobState::Cancelling { .. }
+        );
+        if is_seen {
             self.rows.job_changes.push(JobChange {
                 job: job.id,
                 revision: job.revision,
@@ -112,6 +118,29 @@ impl Books<'_> {
             });
         }
         self.rows.jobs.put(job)
+    }
+
+    /// Settles the work of a job at this price, with what its account has.
+    pub(super) fn work_settle(
+        &mut self,
+        job: &Job,
+        work: &WorkTerms,
+        price: Price,
+    ) -> Result<CostSplit, Refusal> {
+        let account = AccountId::Job(job.id.0);
+        let paid = self.account(account)?.available();
+        let id = reservation_id(job.id);
+        let is_reserved = job.identity.is_some() && self.live_reservation(id)?.is_some();
+        let shares = self.settle(&FinishedWork {
+            id: job.id.0,
+            identity: job.identity,
+            cost: price.msats,
+            limit: work.full_amount.to_msats(),
+            absorb: if is_reserved { Absorb::Reserved(id) } else { Absorb::Nothing },
+            payer: Payer::Deposit(account),
+            request_hash: RequestHash::of(&job.request),
+        })?;
+        Ok(CostSplit::new(price, shares, paid)?)
     }
 
     /// Lets a job's identity, if it has one, lose trust because of its request.

@@ -2,14 +2,13 @@
 
 use super::steps::reservation_id;
 use crate::books::{Books, Command, Refusal, RowKeys};
-use crate::charging::{Absorb, FinishedWork, Payer};
+use crate::charging::{Absorb, Payer};
 use std::sync::Arc;
-use tithe_free_tier::RequestHash;
 use tithe_jobs::{
-    Completion, FinishReason, InvalidTransition, Job, JobEvent, JobId, JobState, Lease, WorkTerms,
+    Completion, FinishReason, HeldAnswer, InvalidTransition, Job, JobEvent, JobId, JobState, Lease, WorkTerms,
 };
 use tithe_ledger::AccountId;
-use tithe_pricing::{CostSplit, ModelRates, Priced, Usage};
+use tithe_pricing::{ModelRates, Price, Priced, Usage};
 use tithe_trust::NostrPubkey;
 
 /// The result of a job's work.
@@ -46,7 +45,8 @@ pub enum Fault {
     Request,
 }
 
-/// Ends a job's work: settles it, or releases what was reserved for it, and refunds what is left. Returns the job as it is now.
+/// Ends a job's work: settles it, or releases what was reserved for it, and refunds what is left. If its payment is held, that is decided
+/// and not yet done: the payment is to be taken, or to be given back. Returns the job as it is now.
 #[derive(Debug, Clone)]
 pub struct WorkFinish {
     /// The job.
@@ -78,52 +78,43 @@ impl Command for WorkFinish {
 
     fn decide(&self, books: &mut Books<'_>) -> Result<Box<Job>, Refusal> {
         let job = books.job_leased(self.job, self.identity, &self.lease)?;
-        let JobState::Executing { work, .. } = &job.state else {
-            return Err(InvalidTransition { from: job.state.name().as_str(), event: "work finished" }.into());
+        let (work, is_held) = match &job.state {
+            JobState::Executing { work, .. } => (work, false),
+            JobState::Held { work, .. } => (work, true),
+            state => {
+                return Err(InvalidTransition { from: state.name().as_str(), event: "work finished" }.into());
+            }
         };
         let event = match &self.outcome {
             WorkOutcome::Completed { text, usage, estimated, finish, rates } => {
-                let settlement = self.settle(books, &job, work, usage, rates.as_ref())?;
+                let price = price_of(work, usage, rates.as_ref());
                 let (text, usage, estimated, finish) = (text.clone(), *usage, *estimated, *finish);
-                JobEvent::Completed { completion: Completion { text, usage, estimated, finish, settlement } }
+                let answer = HeldAnswer { text, usage, estimated, finish, price };
+                if is_held {
+                    // It is charged when its payment is settled.
+                    JobEvent::WorkDone { answer }
+                } else {
+                    let settlement = books.work_settle(&job, work, price)?;
+                    JobEvent::Completed { completion: Completion::of(answer, settlement) }
+                }
             }
             WorkOutcome::Failed { message, fault } => {
                 if *fault == Fault::Request {
                     books.job_fault(&job)?;
                 }
-                JobEvent::Failed { message: message.clone() }
+                let message = message.clone();
+                if is_held { JobEvent::WorkCancelled { message } } else { JobEvent::Failed { message } }
             }
         };
         Ok(Box::new(books.job_step(&job, event, "end")?))
     }
 }
 
-impl WorkFinish {
-    fn settle(
-        &self,
-        books: &mut Books<'_>,
-        job: &Job,
-        work: &WorkTerms,
-        usage: &Usage,
-        rates: Option<&ModelRates>,
-    ) -> Result<CostSplit, Refusal> {
-        let price = match rates.map(|rates| rates.price(usage, &work.quote.terms)) {
-            Some(Ok(price)) => price,
-            Some(Err(_too_large)) => work.quote.max_price(),
-            None => work.quote.price_or_max(usage),
-        };
-        let paid = books.account(AccountId::Job(job.id.0))?.available();
-        let id = reservation_id(job.id);
-        let is_reserved = job.identity.is_some() && books.live_reservation(id)?.is_some();
-        let shares = books.settle(&FinishedWork {
-            id: job.id.0,
-            identity: job.identity,
-            cost: price.msats,
-            limit: work.full_amount.to_msats(),
-            absorb: if is_reserved { Absorb::Reserved(id) } else { Absorb::Nothing },
-            payer: self.payer(),
-            request_hash: RequestHash::of(&job.request),
-        })?;
-        Ok(CostSplit::new(price, shares, paid)?)
+/// What the work costs, where it was done.
+fn price_of(work: &WorkTerms, usage: &Usage, rates: Option<&ModelRates>) -> Price {
+    match rates.map(|rates| rates.price(usage, &work.quote.terms)) {
+        Some(Ok(price)) => price,
+        Some(Err(_too_large)) => work.quote.max_price(),
+        None => work.quote.price_or_max(usage),
     }
 }

@@ -6,6 +6,7 @@
 //! and what was paid for it is refunded.
 
 use super::evaluation_finish::Verdict;
+use super::held_window::HeldWindow;
 use super::owner::JobOwner;
 use super::service::Jobs;
 use super::step::{Step, commit_result};
@@ -13,12 +14,12 @@ use super::work_finish::{Fault, WorkOutcome};
 use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::log::millis;
-use crate::payments::{InvoiceIssue, MintError, NewInvoice};
+use crate::payments::{InvoiceIssue, MintError};
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_chat::Finish;
+use tithe_clock::Timestamp;
 use tithe_jobs::{Job, JobClaim, JobState, WorkTerms};
-use tithe_lightning::{OwnerId, Purpose};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span, warn};
 
@@ -31,29 +32,34 @@ const WALLET_REST: Duration = Duration::from_secs(2);
 
 const EVALUATION_FAILED: &str = "The request could not be evaluated. What was paid is refunded in full.";
 const INVOICE_FAILED: &str = "The invoice for the work could not be made.";
-const WORK_FAILED: &str = "The work could not be done. What was paid for it is refunded in full.";
+const WORK_FAILED: &str = "The work could not be done.";
 
 /// The verdict on a request that could not be evaluated.
 pub(super) fn evaluation_failed() -> Verdict {
     Verdict::Failed(EVALUATION_FAILED.to_owned())
 }
 
+/// What becomes of the money for work that could not be done.
+const fn money_back(job: &Job) -> &'static str {
+    match job.state {
+        JobState::Held { .. } => "The payment for it was not taken.",
+        _ => "What was paid for it is refunded in full.",
+    }
+}
+
 /// The outcome of work that has no answer.
-pub(super) fn work_without_answer(finish: Finish) -> WorkOutcome {
+pub(super) fn work_without_answer(job: &Job, finish: Finish) -> WorkOutcome {
     let why = match finish {
         Finish::Length => "The model used up its output limit before it answered.",
         Finish::ContentFilter => "The model's content filter let no answer through.",
         Finish::Stop | Finish::ToolCalls | Finish::Other => "The model gave no answer.",
     };
-    WorkOutcome::Failed {
-        message: format!("{why} What was paid for the work is refunded in full."),
-        fault: Fault::Server,
-    }
+    WorkOutcome::Failed { message: format!("{why} {}", money_back(job)), fault: Fault::Server }
 }
 
 /// The outcome of work that could not be done.
-pub(super) fn work_failed(fault: Fault) -> WorkOutcome {
-    WorkOutcome::Failed { message: WORK_FAILED.to_owned(), fault }
+pub(super) fn work_failed(job: &Job, fault: Fault) -> WorkOutcome {
+    WorkOutcome::Failed { message: format!("{WORK_FAILED} {}", money_back(job)), fault }
 }
 
 impl Jobs {
@@ -125,8 +131,14 @@ impl Jobs {
                 self.evaluation_end(job, Verdict::Failed(INVOICE_FAILED.to_owned())).await
             }
             JobState::Accepted { work } => self.invoice_work(job, work).await,
-            JobState::Executing { .. } if spent => self.work_end(job, work_failed(Fault::Server)).await,
-            JobState::Executing { work, .. } => self.execute(job, work).await,
+            JobState::Executing { .. } if spent => self.work_end(job, work_failed(job, Fault::Server)).await,
+            JobState::Executing { work, .. } => {
+                self.execute(job, work, self.core.settings.work_timeout).await
+            }
+            JobState::Held { work, until, .. } => self.execute_held(job, work, *until, spent).await,
+            // Neither is ever given up: the wallet's record says how it ends.
+            JobState::Settling { work, invoice, .. } => self.settle_held(job, work, *invoice).await,
+            JobState::Cancelling { invoice, .. } => self.cancel_held(job, *invoice).await,
             JobState::AwaitingEvalPayment
             | JobState::AwaitingWorkPayment { .. }
             | JobState::Rejected { .. }
@@ -166,17 +178,25 @@ impl Jobs {
         }
     }
 
+    /// Does work whose payment is held, within the time that it is. If too little of that is left, the payment is given back.
+    async fn execute_held(&self, job: &Job, work: &WorkTerms, until: Timestamp, spent: bool) -> Step {
+        let window = HeldWindow::until_then(until, self.core.now());
+        if spent || !window.is_long_enough() {
+            return self.work_end(job, work_failed(job, Fault::Server)).await;
+        }
+        let patience = window.left().min(self.core.settings.work_timeout);
+        match self.execute(job, work, patience).await {
+            Step::HandBack(rest) => {
+                let left = HeldWindow::until_then(until, self.core.now()).left();
+                Step::HandBack(rest.min(left))
+            }
+            step => step,
+        }
+    }
+
     async fn invoice_work(&self, job: &Job, work: &WorkTerms) -> Step {
-        let new = NewInvoice {
-            owner: OwnerId(job.id.0),
-            purpose: Purpose::JobWork,
-            nth: 0,
-            amount: work.amount,
-            // Every node on the way of the payment can read it: no id of ours.
-            description: "Tithe: work on a request".to_owned(),
-        };
-        let invoice = match self.payments.mint(&new).await {
-            Ok(invoice) => invoice,
+        let (invoice, work_payment) = match self.mint_work(job, work).await {
+            Ok(minted) => minted,
             Err(failure) => {
                 warn!(error = chain(&failure), attempt = job.lease.attempts, "the work got no invoice");
                 let waited = self.core.now().since(job.updated_at);
@@ -190,7 +210,8 @@ impl Jobs {
                 };
             }
         };
-        let owner = Arc::new(JobOwner { job: job.id, identity: job.identity, lease: Some(job.lease) });
+        let (lease, identity) = (Some(job.lease), job.identity);
+        let owner = Arc::new(JobOwner { job: job.id, identity, lease, work_payment });
         let issue = InvoiceIssue { owner, invoice, finish: None };
         commit_result(&self.core.committer, issue, |_issued| Step::Over).await
     }

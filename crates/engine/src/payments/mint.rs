@@ -1,12 +1,13 @@
 //! Making invoices at the wallet.
 
+use super::held::HOLD_WINDOW;
 use super::service::Payments;
 use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::log;
 use std::time::Duration;
 use tithe_lightning::{
-    Bolt11, ExpectedInvoice, Invoice, InvoiceId, InvoiceRequest, OwnerId, Purpose, WalletError,
+    Bolt11, ExpectedInvoice, Invoice, InvoiceId, InvoiceRequest, OwnerId, PaymentHash, Purpose, WalletError,
 };
 use tithe_money::Sats;
 use tracing::{Instrument, warn};
@@ -30,6 +31,13 @@ pub struct NewInvoice {
     pub amount: Sats,
     /// What the payer's wallet shows.
     pub description: String,
+}
+
+impl NewInvoice {
+    /// The id of the invoice at the wallet.
+    pub(crate) fn id(&self) -> InvoiceId {
+        InvoiceId::of(self.purpose, self.owner, self.nth)
+    }
 }
 
 /// Why no invoice was made.
@@ -59,21 +67,34 @@ impl Payments {
     /// [`MintError`].
     pub async fn mint(&self, new: &NewInvoice) -> Result<Invoice, MintError> {
         let span = log::Owner::of_invoice(new.purpose, new.owner).span();
-        self.mint_checked(new).instrument(span).await
+        self.mint_checked(new, None).instrument(span).await
     }
 
-    async fn mint_checked(&self, new: &NewInvoice) -> Result<Invoice, MintError> {
-        let NewInvoice { owner, purpose, nth, amount, ref description } = *new;
+    /// As [`Payments::mint`], for a hold invoice. It has an id of its own: `nth` must not be that of an ordinary invoice. The wallet
+    /// takes payments for it until [`HOLD_WINDOW`] after it has expired here, so that a payment is not forgotten there while it is held.
+    ///
+    /// # Errors
+    /// [`MintError`].
+    pub(crate) async fn mint_held(&self, new: &NewInvoice) -> Result<Invoice, MintError> {
+        let span = log::Owner::of_invoice(new.purpose, new.owner).span();
+        let hash = self.hold_keys.payment_hash(new.id());
+        self.mint_checked(new, Some(hash)).instrument(span).await
+    }
+
+    /// Has an invoice made; with a payment hash, a hold invoice.
+    async fn mint_checked(&self, new: &NewInvoice, held: Option<PaymentHash>) -> Result<Invoice, MintError> {
+        let NewInvoice { owner, purpose, amount, ref description, .. } = *new;
         let expiry = self.core.settings.invoice_expiry;
-        let id = InvoiceId::of(purpose, owner, nth);
-        let request = InvoiceRequest { id, amount, description: description.clone(), expiry };
-        let bolt11 = self.mint_bolt11(&request).await?;
+        let longer = if held.is_some() { HOLD_WINDOW } else { Duration::ZERO };
+        let description = description.clone();
+        let request = InvoiceRequest { id: new.id(), amount, description, expiry: expiry + longer };
+        let bolt11 = self.mint_bolt11(&request, held).await?;
         let expected = ExpectedInvoice {
             network: self.core.ports.wallet.network(),
             amount: amount.to_msats(),
-            payment_hash: None,
+            payment_hash: held,
             // An invoice that was made before a crash is reusable while it stays payable for at least `LIFE_LEFT_MIN`.
-            expires_after: self.core.now() + (expiry / 2).min(LIFE_LEFT_MIN),
+            expires_after: self.core.now() + longer + (expiry / 2).min(LIFE_LEFT_MIN),
         };
         if let Err(mismatch) = bolt11.check(&expected) {
             warn!(
@@ -83,19 +104,30 @@ impl Payments {
             );
             return Err(MintError::Unfit);
         }
-        Invoice::issue(&bolt11, purpose, owner).map_err(|failure| {
+        let issued = Invoice::issue(&bolt11, purpose, owner).map_err(|failure| {
             warn!(
                 %purpose,
                 error = chain(&failure),
                 "the wallet made an invoice without an amount"
             );
             MintError::Unfit
-        })
+        })?;
+        Ok(Invoice { expires_at: issued.expires_at - longer, ..issued })
     }
 
-    async fn mint_bolt11(&self, request: &InvoiceRequest) -> Result<Bolt11, MintError> {
+    async fn mint_bolt11(
+        &self,
+        request: &InvoiceRequest,
+        held: Option<PaymentHash>,
+    ) -> Result<Bolt11, MintError> {
+        let wallet = &self.core.ports.wallet;
         for attempt in 1..=MINT_ATTEMPTS {
-            let made = self.core.ports.wallet.invoice_create(request);
+            let made = async {
+                match held {
+                    Some(hash) => wallet.hold_invoice_create(request, hash).await,
+                    None => wallet.invoice_create(request).await,
+                }
+            };
             let failure = match tokio::time::timeout(self.core.settings.wallet_timeout, made).await {
                 Ok(Ok(bolt11)) => return Ok(bolt11),
                 Ok(Err(failure)) => failure,

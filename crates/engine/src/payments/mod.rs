@@ -6,6 +6,8 @@
 //! comes first is credited.
 
 mod finished_polls;
+mod held;
+mod hold_keys;
 mod invoice_expire;
 mod invoice_issue;
 mod invoices;
@@ -14,14 +16,18 @@ mod lookup;
 mod mint;
 mod owner;
 mod payment_credit;
+mod payment_hold;
 mod poll;
 mod recently_checked;
 mod schedule;
 mod service;
 
+pub(crate) use held::{HELD_NTH, HOLD_WINDOW, HoldOutcome};
+pub(crate) use hold_keys::HoldKeys;
 pub use invoice_expire::{InvoiceExpire, InvoiceExpired};
 pub use invoice_issue::{InvoiceIssue, Issued};
 pub use mint::{MintError, NewInvoice};
-pub use owner::{OwnerIssue, OwnerLookup, PaymentOwner, PaymentStep};
+pub use owner::{OwnerIssue, OwnerLookup, PaymentHeld, PaymentOwner, PaymentStep};
 pub use payment_credit::{Credited, PaymentCredit};
+pub use payment_hold::PaymentHold;
 pub use service::Payments;

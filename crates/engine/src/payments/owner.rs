@@ -6,13 +6,15 @@ use async_trait::async_trait;
 use std::fmt::Debug;
 use std::sync::Arc;
 use tithe_ledger::{AccountId, TransferKind};
-use tithe_lightning::{Invoice, InvoiceChange, OwnerId, PaymentHash, Purpose};
+use tithe_lightning::{HeldPayment, Invoice, InvoiceChange, OwnerId, PaymentHash, Purpose};
 
 /// A step of an invoice that its owner takes part in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PaymentStep {
     /// The invoice is issued.
     Issue,
+    /// A payment is held.
+    Hold,
     /// A payment is credited.
     Credit,
     /// The invoice expires unpaid.
@@ -26,6 +28,17 @@ pub enum OwnerIssue {
     Taken,
     /// The owner has another invoice in its place, which stays.
     HasAnother,
+}
+
+/// What the owner says to a payment that is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PaymentHeld {
+    /// The owner has taken its next step.
+    Noted,
+    /// The owner knows of it, or the payment is credited; nothing has changed.
+    Known,
+    /// Nobody settles the payment any more: it is to be given back.
+    Unwanted,
 }
 
 /// What an invoice belongs to, such as a job: where the money goes, and what happens next.
@@ -55,6 +68,20 @@ pub trait PaymentOwner: Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Refusal`]: the invoice is not issued.
     fn invoice_issued(&self, books: &mut Books<'_>, invoice: &Invoice) -> Result<OwnerIssue, Refusal>;
+
+    /// A payment for a hold invoice is held, and was not before, or is still. An owner that never has a hold invoice need not say
+    /// anything: a payment that nobody expects is given back.
+    ///
+    /// # Errors
+    /// [`Refusal`]: the payment stays held, and is reported again.
+    fn payment_held(
+        &self,
+        _books: &mut Books<'_>,
+        _invoice: &Invoice,
+        _payment: &HeldPayment,
+    ) -> Result<PaymentHeld, Refusal> {
+        Ok(PaymentHeld::Unwanted)
+    }
 
     /// A payment has been credited to [`PaymentOwner::account`].
     ///

@@ -1,6 +1,7 @@
 //! The use cases of payments.
 
 use super::finished_polls::FinishedPolls;
+use super::hold_keys::HoldKeys;
 use super::owner::{OwnerLookup, PaymentOwner};
 use super::payment_credit::{Credited, PaymentCredit};
 use super::recently_checked::RecentlyChecked;
@@ -23,6 +24,7 @@ const READ_CHECKS_MAX: usize = 64;
 pub struct Payments {
     pub(super) core: Arc<Core>,
     owners: Vec<Arc<dyn OwnerLookup>>,
+    pub(super) hold_keys: HoldKeys,
     pub(super) recently_checked: RecentlyChecked,
     pub(super) polls: FinishedPolls,
     /// The checks for readers that may wait for the wallet at once.
@@ -31,10 +33,10 @@ pub struct Payments {
 
 impl Payments {
     /// The payments of these owners.
-    pub(crate) fn new(core: Arc<Core>, owners: Vec<Arc<dyn OwnerLookup>>) -> Self {
+    pub(crate) fn new(core: Arc<Core>, owners: Vec<Arc<dyn OwnerLookup>>, hold_keys: HoldKeys) -> Self {
         let read_checks = Arc::new(Semaphore::new(READ_CHECKS_MAX));
         let (recently_checked, polls) = (RecentlyChecked::default(), FinishedPolls::default());
-        Self { core, owners, recently_checked, polls, read_checks }
+        Self { core, owners, hold_keys, recently_checked, polls, read_checks }
     }
 
     /// Credits a payment that the wallet reports, once, whoever else reports it too.

@@ -183,7 +183,10 @@ const fn outcome_of(state: &JobState) -> Option<ReceiptOutcome> {
         | JobState::Evaluating
         | JobState::Accepted { .. }
         | JobState::AwaitingWorkPayment { .. }
-        | JobState::Executing { .. } => None,
+        | JobState::Executing { .. }
+        | JobState::Held { .. }
+        | JobState::Settling { .. }
+        | JobState::Cancelling { .. } => None,
     }
 }
 

@@ -44,7 +44,9 @@ impl PaymentOwner for SessionOwner {
 
     fn declare(&self, step: PaymentStep, keys: &mut RowKeys) {
         match step {
-            PaymentStep::Issue | PaymentStep::Expire => drop(keys.sessions.insert(self.session)),
+            PaymentStep::Issue | PaymentStep::Hold | PaymentStep::Expire => {
+                let _is_new = keys.sessions.insert(self.session);
+            }
             PaymentStep::Credit => keys.declare_session_refund(self.session),
         }
     }

@@ -27,7 +27,8 @@ use tithe_lightning::PaymentHash;
 /// Returns an invoice for the evaluation of the request. The request is evaluated once that invoice is paid. If the
 /// evaluation accepts the request, `GET /api/jobs/{jobId}` returns the invoice for the work, reduced by the amount that
 /// the pool pays for a trusted identity. If the pool pays the full amount, there is no work invoice and the work starts
-/// immediately.
+/// immediately. With `"payment": "held"`, that invoice is a hold invoice if the server has them: the payment is only taken when
+/// the work is done.
 #[utoipa::path(
     post, path = "/api/jobs", tag = "Jobs", operation_id = "createJob",
     params(("Idempotency-Key" = Option<String>, Header, description = "repeating the request with the same key returns the same response for 24 hours; use a random UUID")),
@@ -61,10 +62,11 @@ pub(crate) async fn create(
         Begun::New(caller, key) => (caller, key),
         Begun::Answered(keyed) => return Ok(created(keyed)),
     };
-    let NewJobBody { request: text, model, max_output_tokens, .. } = new;
+    let NewJobBody { request: text, model, max_output_tokens, payment, .. } = new;
     let origin = state.limits.client(&request).map(|client| Origin::new(client.to_string()));
     let Caller { identity, signature } = caller;
-    let new = NewJobRequest { request: text, model, max_output_tokens, identity, signature, origin };
+    let payment = payment.unwrap_or_default();
+    let new = NewJobRequest { request: text, model, max_output_tokens, payment, identity, signature, origin };
     let jobs = state.engine.jobs.clone();
     let keyed = state.run_change(async move { jobs.create(new, key.map(|key| *key), &render).await }).await?;
     Ok(created(keyed))

@@ -1,12 +1,12 @@
 //! The bodies of jobs.
 
 use super::refund::RefundBody;
-use super::vocabulary::{FinishReasonName, JobStateName, TierName};
+use super::vocabulary::{FinishReasonName, JobStateName, TierName, WorkPaymentName};
 use super::{Decimal, InvoiceBody, present};
 use serde::{Deserialize, Serialize};
 use tithe_clock::Timestamp;
 use tithe_engine::jobs::{CreatedJob, JobListing, JobView};
-use tithe_jobs::{Job, JobChange, JobState, StateName, WorkTerms};
+use tithe_jobs::{Job, JobChange, JobState, StateName, WorkPayment, WorkTerms};
 use tithe_lightning::InvoiceState;
 use tithe_money::{MoneyError, Msats};
 use utoipa::ToSchema;
@@ -24,6 +24,10 @@ pub(crate) struct NewJobBody {
     /// The maximum length of the output, in tokens. A lower limit reduces the invoice; anything unused is refunded.
     #[schema(minimum = 1)]
     pub(crate) max_output_tokens: Option<u64>,
+    /// How the work is to be paid. `prepaid`, the default: before it begins. `held`: with a hold invoice, if the server has them; the
+    /// payment is held while the work runs, taken when it is done, and given back if it fails. The text of such work is not streamed.
+    #[schema(value_type = Option<WorkPaymentName>)]
+    pub(crate) payment: Option<WorkPayment>,
     /// The token of an identity.
     #[serde(rename = "nostr_token", alias = "nostrToken")]
     pub(crate) nostr_token: Option<String>,
@@ -223,6 +227,11 @@ pub(crate) struct JobBody {
     /// It is zero if the job is rejected, fails or expires.
     #[serde(rename = "absorbed_sats")]
     absorbed_sats: u64,
+    /// `held` if the invoice for the work is a hold invoice: its payment is held while the job is `executing`, taken when the work is
+    /// done, and given back if it fails. Until there is that invoice, it is what was chosen. Absent if the work is paid beforehand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<WorkPaymentName>, nullable = false)]
+    payment: Option<&'static str>,
     /// `awaiting_eval_payment`: the invoice for the evaluation.
     #[serde(skip_serializing_if = "Option::is_none")]
     eval_invoice: Option<InvoiceBody>,
@@ -283,6 +292,7 @@ impl JobBody {
             trust_tier: view.tier.as_str(),
             free_tier: absorbed_sats > 0,
             absorbed_sats,
+            payment: (job.work_payment == WorkPayment::Held).then_some(job.work_payment.as_str()),
             eval_invoice: None,
             work_invoice: None,
             pricing: None,

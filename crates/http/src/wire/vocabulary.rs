@@ -18,6 +18,14 @@ pub(crate) enum JobStateName {
     Expired,
 }
 
+/// How the work of a job is paid.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(crate) enum WorkPaymentName {
+    Prepaid,
+    Held,
+}
+
 /// The state of an invoice.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
@@ -254,7 +262,7 @@ mod tests {
     use crate::Code;
     use tithe_engine::receipts::{Part, ReceiptOutcome, WorkKind};
     use tithe_engine::sessions::PaymentState;
-    use tithe_jobs::{FinishReason, StateName};
+    use tithe_jobs::{FinishReason, StateName, WorkPayment};
     use tithe_ledger::credits::{Backend, Counted, Plan};
     use tithe_lightning::Purpose;
     use tithe_trust::Tier;
@@ -269,6 +277,7 @@ mod tests {
     #[test]
     fn documented_names_are_those_of_the_domain() {
         assert_eq!(names::<JobStateName>(), StateName::ALL.map(StateName::as_str));
+        assert_eq!(names::<WorkPaymentName>(), WorkPayment::ALL.map(WorkPayment::as_str));
         assert_eq!(names::<PurposeName>(), Purpose::BUILT_IN.map(|purpose| purpose.to_string()));
         assert_eq!(
             names::<SessionStateName>(),

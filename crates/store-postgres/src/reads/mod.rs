@@ -32,13 +32,11 @@ use tithe_store_sql::schema::{
     accounts, free_tier_grants, free_tier_pool, free_tier_reservations, holds, invoices, jobs,
     nostr_identities, outbox,
 };
+use tithe_store_sql::waiting_jobs::{HELD, ON_HOLD, RUNNABLE};
 use tithe_trust::NostrPubkey;
 
 // States are written out in the statements, not bound: a plan that is made once for any state uses no index on some
 // rows.
-
-/// The states whose jobs have something to do.
-const RUNNABLE: &str = "state IN ('evaluating', 'accepted', 'executing')";
 
 #[async_trait]
 impl JobRepository for PostgresStore {
@@ -77,19 +75,22 @@ impl JobRepository for PostgresStore {
         let now = claim.now.unix_micros();
         self.transaction("jobs_claim", |connection| {
             Box::pin(async move {
-                let lease_is_free = jobs::lease_until.is_null().or(jobs::lease_until.le(now));
-                // A job that another server is claiming is passed over, not waited for.
-                let rows = jobs::table
-                    .filter(sql::<Bool>(RUNNABLE))
-                    .filter(lease_is_free.assume_not_null())
-                    .order(jobs::updated_at)
-                    .limit(limit_column(claim.limit))
-                    .for_update()
-                    .skip_locked()
-                    .select(JobRow::as_select())
-                    .load(connection)
-                    .await?;
-                let mut claimed: Vec<Job> = readable(rows);
+                let mut claimed: Vec<Job> = Vec::new();
+                for which in [HELD, RUNNABLE] {
+                    let lease_is_free = jobs::lease_until.is_null().or(jobs::lease_until.le(now));
+                    // A job that another server is claiming is passed over, not waited for.
+                    let rows = jobs::table
+                        .filter(sql::<Bool>(which))
+                        .filter(lease_is_free.assume_not_null())
+                        .order(jobs::updated_at)
+                        .limit(limit_column(claim.limit.saturating_sub(claimed.len())))
+                        .for_update()
+                        .skip_locked()
+                        .select(JobRow::as_select())
+                        .load(connection)
+                        .await?;
+                    claimed.extend(readable::<_, Job>(rows));
+                }
                 for job in &mut claimed {
                     job.lease = job.lease.claimed(claim.owner, claim.until);
                     set_lease(connection, job.id, &job.lease).await?;
@@ -154,6 +155,17 @@ impl JobRepository for PostgresStore {
                     .await?;
                 let read = |id: String| Reader::new("job", &id).column("id", id.parse()).map(JobId);
                 Ok(ids.into_iter().map(read).collect::<Result<_, _>>()?)
+            })
+        })
+        .await
+    }
+
+    async fn jobs_on_hold(&self) -> Result<u64, StoreError> {
+        self.statement("jobs_on_hold", |connection| {
+            Box::pin(async move {
+                let found: i64 =
+                    jobs::table.filter(sql::<Bool>(ON_HOLD)).count().get_result(connection).await?;
+                Ok(u64::try_from(found).unwrap_or_default())
             })
         })
         .await

@@ -8,6 +8,7 @@
 )]
 
 mod deadlocks;
+mod held;
 mod listening;
 mod lost_commits;
 mod migrations;

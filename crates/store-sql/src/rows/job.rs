@@ -3,14 +3,16 @@
 use super::{Reader, count_column, json, usage_buckets};
 use crate::schema::jobs;
 use diesel::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use tithe_engine::store::StoreError;
 use tithe_jobs::{
-    Completion, Evaluation, FinishReason, Job, JobId, JobState, JobSummary, Lease, LeaseOwner, Refund,
-    StateName, WorkTerms,
+    Completion, Evaluation, FinishReason, HeldAnswer, Job, JobId, JobState, JobSummary, Lease, LeaseOwner,
+    Refund, StateName, WorkPayment, WorkTerms,
 };
 use tithe_lightning::PaymentHash;
 use tithe_money::Sats;
-use tithe_pricing::{Quote, Usage};
+use tithe_pricing::{Price, Quote, Usage};
 
 #[derive(Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = jobs)]
@@ -47,6 +49,7 @@ pub struct JobRow {
     pub nostr_pubkey: Option<String>,
     pub usage_estimated: bool,
     pub text_deleted_at: Option<i64>,
+    pub held_payment: Option<String>,
 }
 
 /// A job without its texts.
@@ -60,6 +63,7 @@ pub struct JobSummaryRow {
     pub updated_at: i64,
     pub refund_state: String,
     pub refund_amount_msats: i64,
+    pub held_payment: Option<String>,
 }
 
 impl TryFrom<JobSummaryRow> for JobSummary {
@@ -67,11 +71,16 @@ impl TryFrom<JobSummaryRow> for JobSummary {
 
     fn try_from(row: JobSummaryRow) -> Result<Self, StoreError> {
         let read = Reader::new("job", &row.id);
-        // The step that is not seen from outside.
-        let state = if row.state == "accepted" { StateName::Evaluating.as_str() } else { row.state.as_str() };
+        let held = HeldPaymentColumn::read(&read, row.held_payment.as_deref())?;
+        // The steps that are not seen from outside.
+        let state = match row.state.as_str() {
+            "accepted" => StateName::Evaluating,
+            _ if held.is_some_and(|held| held.is_held()) => StateName::Executing,
+            state => read.column("state", state.parse())?,
+        };
         Ok(Self {
             id: JobId(read.column("id", row.id.parse())?),
-            state: read.column("state", state.parse())?,
+            state,
             model: row.model,
             created_at: read.time("created_at", row.created_at)?,
             updated_at: read.time("updated_at", row.updated_at)?,
@@ -83,7 +92,67 @@ impl TryFrom<JobSummaryRow> for JobSummary {
 const fn state_column(state: &JobState) -> &'static str {
     match state {
         JobState::Accepted { .. } => "accepted",
+        // Nobody has received a payment: see `waiting_jobs::HELD`.
+        JobState::Held { .. } | JobState::Settling { .. } | JobState::Cancelling { .. } => {
+            StateName::AwaitingWorkPayment.as_str()
+        }
         _ => state.name().as_str(),
+    }
+}
+
+/// What is stored of a job whose work is paid with a hold invoice.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+enum HeldPaymentColumn {
+    /// No payment is held, not yet or no longer.
+    Chosen,
+    Held {
+        until: i64,
+    },
+    Settling {
+        price: Price,
+    },
+    Cancelling,
+}
+
+impl HeldPaymentColumn {
+    fn of(job: &Job) -> Option<Self> {
+        Some(match &job.state {
+            JobState::Held { until, .. } => Self::Held { until: until.unix_micros() },
+            JobState::Settling { answer, .. } => Self::Settling { price: answer.price },
+            JobState::Cancelling { .. } => Self::Cancelling,
+            _ if job.work_payment == WorkPayment::Held => Self::Chosen,
+            _ => return None,
+        })
+    }
+
+    fn read(read: &Reader, column: Option<&str>) -> Result<Option<Self>, StoreError> {
+        read.column("held_payment", column.map(serde_json::from_str).transpose())
+    }
+
+    /// Whether a payment is held.
+    const fn is_held(&self) -> bool {
+        !matches!(self, Self::Chosen)
+    }
+}
+
+/// What is stored of the result of work, whether its payment is settled or not.
+struct ResultColumns<'a> {
+    text: &'a str,
+    usage: Usage,
+    estimated: bool,
+    finish: FinishReason,
+}
+
+impl<'a> ResultColumns<'a> {
+    fn of(state: &'a JobState) -> Option<Self> {
+        match state {
+            JobState::Complete { completion: Completion { text, usage, estimated, finish, .. }, .. }
+            | JobState::Settling { answer: HeldAnswer { text, usage, estimated, finish, .. }, .. } => {
+                Some(Self { text, usage: *usage, estimated: *estimated, finish: *finish })
+            }
+            _ => None,
+        }
     }
 }
 
@@ -91,11 +160,12 @@ impl TryFrom<&Job> for JobRow {
     type Error = StoreError;
 
     fn try_from(job: &Job) -> Result<Self, StoreError> {
-        let completion = match &job.state {
-            JobState::Complete { completion, .. } => Some(completion),
+        let settlement = match &job.state {
+            JobState::Complete { completion, .. } => Some(&completion.settlement),
             _ => None,
         };
-        let usage = completion.map(|completion| completion.usage);
+        let result = ResultColumns::of(&job.state);
+        let usage = result.as_ref().map(|result| result.usage);
         Ok(Self {
             id: job.id.to_string(),
             request: job.request.to_string(),
@@ -113,16 +183,18 @@ impl TryFrom<&Job> for JobRow {
                 _ => None,
             },
             error_message: match &job.state {
-                JobState::Failed { message, .. } => Some(message.clone()),
+                JobState::Failed { message, .. } | JobState::Cancelling { message, .. } => {
+                    Some(message.clone())
+                }
                 _ => None,
             },
-            result: completion.map(|completion| completion.text.to_string()),
+            result: result.as_ref().map(|result| result.text.to_owned()),
             actual_input_tokens: usage.map(|usage| count_column(usage.input_tokens)),
             actual_cached_input_tokens: usage.map(|usage| count_column(usage.cached_input_tokens)),
             actual_output_tokens: usage.map(|usage| count_column(usage.output_tokens)),
             actual_buckets: usage.and_then(|usage| usage_buckets::column(&usage)),
-            finish_reason: completion.map(|completion| completion.finish.as_str().to_owned()),
-            settlement: completion.map(|completion| json(&completion.settlement)).transpose()?,
+            finish_reason: result.as_ref().map(|result| result.finish.as_str().to_owned()),
+            settlement: settlement.map(json).transpose()?,
             refund_state: job.refund.as_str().to_owned(),
             refund_amount_msats: job.refund.amount().to_msats().to_i64(),
             revision: job.revision.into(),
@@ -133,8 +205,9 @@ impl TryFrom<&Job> for JobRow {
             created_at: job.created_at.unix_micros(),
             updated_at: job.updated_at.unix_micros(),
             nostr_pubkey: job.identity.map(|pubkey| pubkey.to_string()),
-            usage_estimated: completion.is_some_and(|completion| completion.estimated),
+            usage_estimated: result.is_some_and(|result| result.estimated),
             text_deleted_at: job.text_deleted_at.map(tithe_clock::Timestamp::unix_micros),
+            held_payment: HeldPaymentColumn::of(job).as_ref().map(json).transpose()?,
         })
     }
 }
@@ -158,6 +231,10 @@ impl TryFrom<JobRow> for Job {
                 .transpose()?,
             identity,
             evaluation: row.evaluation(&read)?,
+            work_payment: match row.held_payment {
+                Some(_) => WorkPayment::Held,
+                None => WorkPayment::Prepaid,
+            },
             state: row.state(&read)?,
             refund,
             lease: Lease {
@@ -196,7 +273,26 @@ impl JobRow {
             "awaiting_eval_payment" => JobState::AwaitingEvalPayment,
             "evaluating" => JobState::Evaluating,
             "accepted" => JobState::Accepted { work: work(terms)? },
-            "awaiting_work_payment" => JobState::AwaitingWorkPayment { work: work(terms)?, invoice },
+            "awaiting_work_payment" => {
+                let work = work(terms)?;
+                match HeldPaymentColumn::read(read, self.held_payment.as_deref())? {
+                    None | Some(HeldPaymentColumn::Chosen) => JobState::AwaitingWorkPayment { work, invoice },
+                    Some(HeldPaymentColumn::Held { until }) => {
+                        let until = read.time("held_payment", until)?;
+                        JobState::Held { work, invoice: asked_by(invoice)?, until }
+                    }
+                    Some(HeldPaymentColumn::Settling { price }) => {
+                        let (text, usage, finish) = self.result(read)?;
+                        let answer =
+                            HeldAnswer { text, usage, estimated: self.usage_estimated, finish, price };
+                        JobState::Settling { work, invoice: asked_by(invoice)?, answer }
+                    }
+                    Some(HeldPaymentColumn::Cancelling) => {
+                        let message = read.present("error_message", self.error_message.clone())?;
+                        JobState::Cancelling { work, invoice: asked_by(invoice)?, message }
+                    }
+                }
+            }
             "executing" => {
                 let work = work(terms)?;
                 JobState::Executing { invoice: paid_by(&work)?, work }
@@ -219,23 +315,32 @@ impl JobRow {
     }
 
     fn completion(&self, read: &Reader) -> Result<Completion, StoreError> {
-        let count = |column, value| read.present(column, value).and_then(|value| read.count(column, value));
         let settlement = read.present("settlement", self.settlement.as_deref())?;
+        let (text, usage, finish) = self.result(read)?;
         Ok(Completion {
-            text: read.present("result", self.result.as_deref())?.into(),
-            usage: Usage {
-                input_tokens: count("actual_input_tokens", self.actual_input_tokens)?,
-                cached_input_tokens: count("actual_cached_input_tokens", self.actual_cached_input_tokens)?,
-                output_tokens: count("actual_output_tokens", self.actual_output_tokens)?,
-                ..read.usage_buckets(self.actual_buckets.as_deref())?
-            },
+            text,
+            usage,
             estimated: self.usage_estimated,
-            finish: self
-                .finish_reason
-                .as_deref()
-                .map_or(Ok(FinishReason::Stop), |name| read.column("finish_reason", name.parse()))?,
+            finish,
             settlement: read.column("settlement", serde_json::from_str(settlement))?,
         })
+    }
+
+    /// The output, what it used, and why it ended.
+    fn result(&self, read: &Reader) -> Result<(Arc<str>, Usage, FinishReason), StoreError> {
+        let count = |column, value| read.present(column, value).and_then(|value| read.count(column, value));
+        let text = read.present("result", self.result.as_deref())?.into();
+        let usage = Usage {
+            input_tokens: count("actual_input_tokens", self.actual_input_tokens)?,
+            cached_input_tokens: count("actual_cached_input_tokens", self.actual_cached_input_tokens)?,
+            output_tokens: count("actual_output_tokens", self.actual_output_tokens)?,
+            ..read.usage_buckets(self.actual_buckets.as_deref())?
+        };
+        let finish = self
+            .finish_reason
+            .as_deref()
+            .map_or(Ok(FinishReason::Stop), |name| read.column("finish_reason", name.parse()))?;
+        Ok((text, usage, finish))
     }
 }
 
@@ -261,5 +366,17 @@ impl Reader {
 
     fn hash(&self, column: &str, hash: Option<&str>) -> Result<Option<PaymentHash>, StoreError> {
         self.column(column, hash.map(str::parse).transpose())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::waiting_jobs::HELD;
+
+    #[test]
+    fn the_statements_know_how_a_choice_is_stored() {
+        let chosen = json(&HeldPaymentColumn::Chosen).unwrap();
+        assert!(HELD.ends_with(&format!("held_payment <> '{chosen}'")), "{chosen}");
     }
 }

@@ -30,13 +30,11 @@ use tithe_store_sql::schema::{
     accounts, free_tier_grants, free_tier_pool, free_tier_reservations, holds, invoices, jobs,
     nostr_identities, outbox,
 };
+use tithe_store_sql::waiting_jobs::{HELD, ON_HOLD, RUNNABLE};
 use tithe_trust::NostrPubkey;
 
 // States are written out in the statements, not bound: SQLite uses an index on some rows only where it can see that the
 // statement asks for those.
-
-/// The states whose jobs have something to do.
-const RUNNABLE: &str = "state IN ('evaluating', 'accepted', 'executing')";
 
 #[async_trait]
 impl JobRepository for SqliteStore {
@@ -68,26 +66,34 @@ impl JobRepository for SqliteStore {
     async fn jobs_claim(&self, claim: &JobClaim) -> Result<Vec<Job>, StoreError> {
         let claim = *claim;
         let now = claim.now.unix_micros();
-        let free = move || {
+        let free = move |which| {
             let lease_is_free = jobs::lease_until.is_null().or(jobs::lease_until.le(now));
-            jobs::table.filter(sql::<Bool>(RUNNABLE)).filter(lease_is_free.assume_not_null())
+            jobs::table.filter(sql::<Bool>(which)).filter(lease_is_free.assume_not_null())
         };
         // Looking takes no lock: an idle server does not disturb the writer.
         let nothing = self
             .read(move |connection| {
-                Ok(free().select(jobs::id).first::<String>(connection).optional()?.is_none())
+                for which in [HELD, RUNNABLE] {
+                    if free(which).select(jobs::id).first::<String>(connection).optional()?.is_some() {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
             })
             .await?;
         if nothing {
             return Ok(Vec::new());
         }
         self.write(move |connection| {
-            let rows = free()
-                .order(jobs::updated_at)
-                .limit(limit_column(claim.limit))
-                .select(JobRow::as_select())
-                .load(connection)?;
-            let mut claimed: Vec<Job> = readable(rows);
+            let mut claimed: Vec<Job> = Vec::new();
+            for which in [HELD, RUNNABLE] {
+                let rows = free(which)
+                    .order(jobs::updated_at)
+                    .limit(limit_column(claim.limit.saturating_sub(claimed.len())))
+                    .select(JobRow::as_select())
+                    .load(connection)?;
+                claimed.extend(readable::<_, Job>(rows));
+            }
             for job in &mut claimed {
                 job.lease = job.lease.claimed(claim.owner, claim.until);
                 set_lease(connection, job.id, &job.lease)?;
@@ -142,6 +148,14 @@ impl JobRepository for SqliteStore {
                 .load(connection)?;
             let read = |id: String| Reader::new("job", &id).column("id", id.parse()).map(JobId);
             Ok(ids.into_iter().map(read).collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    async fn jobs_on_hold(&self) -> Result<u64, StoreError> {
+        self.read(move |connection| {
+            let found: i64 = jobs::table.filter(sql::<Bool>(ON_HOLD)).count().get_result(connection)?;
+            Ok(u64::try_from(found).unwrap_or_default())
         })
         .await
     }

@@ -9,6 +9,7 @@ pub mod declarations;
 pub mod deposits;
 pub mod free_tier;
 pub mod growth;
+pub mod held_jobs;
 pub mod identities;
 pub mod imports;
 pub mod invoices;

@@ -26,7 +26,7 @@ use tithe_engine::payments::{InvoiceExpire, InvoiceIssue, PaymentCredit};
 use tithe_engine::pool::{GrantExpire, GrantRelease, GrantRenew, GrantReserve};
 use tithe_engine::records::{AuthNonceId, AuthNonceKind, IdempotencyId, IdempotencyRequest, StoredResponse};
 use tithe_free_tier::{GrantId, RequestHash, ReservationId};
-use tithe_jobs::{Job, JobId, Lease};
+use tithe_jobs::{Job, JobId, Lease, WorkPayment};
 use tithe_ledger::{AccountId, HoldId};
 use tithe_lightning::{Invoice, PaymentHash, ReceivedPayment};
 use tithe_money::Msats;
@@ -179,11 +179,11 @@ macro_rules! with_command {
                 $use!(JobCreate { job, idempotency, signature: RequestSignature(None), instead_of }, key_begun, $($arguments)*)
             }
             Command::InvoiceIssue { job, identity, invoice, lease, finish } => {
-                let owner = Arc::new(JobOwner { job, identity, lease });
+                let owner = Arc::new(JobOwner { job, identity, lease, work_payment: WorkPayment::Prepaid });
                 $use!(InvoiceIssue { owner, invoice, finish }, issued, $($arguments)*)
             }
             Command::PaymentCredit { job, identity, payment } => {
-                let owner = Arc::new(JobOwner { job, identity, lease: None });
+                let owner = Arc::new(JobOwner { job, identity, lease: None, work_payment: WorkPayment::Prepaid });
                 $use!(PaymentCredit { owner, payment }, credited, $($arguments)*)
             }
             Command::EvaluationFinish { job, identity, lease, verdict } => {
@@ -193,7 +193,7 @@ macro_rules! with_command {
                 $use!(WorkFinish { job, identity, lease, outcome }, Reply::JobMoved, $($arguments)*)
             }
             Command::InvoiceExpire { job, identity, invoice } => {
-                let owner = Arc::new(JobOwner { job, identity, lease: None });
+                let owner = Arc::new(JobOwner { job, identity, lease: None, work_payment: WorkPayment::Prepaid });
                 $use!(InvoiceExpire { owner, invoice }, expired, $($arguments)*)
             }
             Command::JobAbandon { job } => $use!(JobAbandon { job }, abandoned, $($arguments)*),

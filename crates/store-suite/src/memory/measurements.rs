@@ -23,7 +23,10 @@ impl MeasurementStore for MemoryStore {
             let what = match job.state {
                 JobState::Evaluating => Measured::JobsEvaluating,
                 JobState::Accepted { .. } => Measured::JobsAccepted,
-                JobState::Executing { .. } => Measured::JobsExecuting,
+                JobState::Executing { .. }
+                | JobState::Held { .. }
+                | JobState::Settling { .. }
+                | JobState::Cancelling { .. } => Measured::JobsExecuting,
                 _ => return None,
             };
             Some(Item(what, 0, job.created_at, job.lease.owner.and(job.lease.until)))

@@ -25,7 +25,9 @@ use tithe_free_tier::{
     BudgetWindow, FreeTierRepository, Grant, GrantId, GrantLease, Identity, PoolCounters, Reservation,
     ReservationId,
 };
-use tithe_jobs::{Job, JobChange, JobClaim, JobId, JobRepository, JobState, JobSummary, Lease, Refund};
+use tithe_jobs::{
+    Job, JobChange, JobClaim, JobId, JobRepository, JobState, JobSummary, Lease, Refund, WorkPayment,
+};
 use tithe_ledger::credits::CreditState;
 use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository, Transfer, TransferKey};
 use tithe_lightning::{ExpiryWindow, Invoice, InvoiceRepository, InvoiceState, PaymentHash};
@@ -345,6 +347,11 @@ impl RetentionStore for MemoryStore {
     }
 }
 
+/// Whether the payment of a job is held.
+const fn is_held(job: &Job) -> bool {
+    matches!(job.state, JobState::Held { .. } | JobState::Settling { .. } | JobState::Cancelling { .. })
+}
+
 #[async_trait]
 impl JobRepository for MemoryStore {
     type Error = StoreError;
@@ -367,7 +374,7 @@ impl JobRepository for MemoryStore {
             .values_mut()
             .filter(|job| job.state.is_runnable() && job.lease.is_free(claim.now))
             .collect();
-        free.sort_by_key(|job| job.updated_at);
+        free.sort_by_key(|job| (!is_held(job), job.updated_at));
         Ok(free
             .into_iter()
             .take(claim.limit)
@@ -427,6 +434,14 @@ impl JobRepository for MemoryStore {
             |job: &&Job| job.state == JobState::AwaitingEvalPayment && job.evaluation_invoice().is_none();
         let old = tables.jobs.values().filter(waits).filter(|job| job.created_at < before);
         Ok(old.take(limit).map(|job| job.id).collect())
+    }
+
+    async fn jobs_on_hold(&self) -> Result<u64, StoreError> {
+        let is_on_hold = |job: &&Job| {
+            let can_be_paid = matches!(job.state, JobState::AwaitingWorkPayment { .. });
+            is_held(job) || can_be_paid && job.work_payment == WorkPayment::Held
+        };
+        Ok(self.tables().jobs.values().filter(is_on_hold).count().try_into().unwrap_or(u64::MAX))
     }
 }
 

@@ -85,6 +85,12 @@ pub(super) fn area() -> Area {
             .after(&["job-evaluation"]),
             Check::new("job-failed", "work that fails is refunded in full", |run| failed(run).boxed_local())
                 .after(&["job-work"]),
+            Check::new(
+                "job-held",
+                "a payment that is held is taken for work that is done, and pays for it to the sat",
+                |run| held(run).boxed_local(),
+            )
+            .after(&["job-work"]),
         ],
     }
 }
@@ -355,4 +361,32 @@ async fn failed(run: &mut Run) -> Checked {
     answer.is_one_of("/refund/state", &["pending", "paying", "paid"])?;
     run.known.refundable = Some(Refundable { path, claim_token: job.claim_token, amount: bill.amount });
     Ok(())
+}
+
+async fn held(run: &mut Run) -> Checked {
+    let mut body = order();
+    if let Some(fields) = body.as_object_mut() {
+        fields.insert("payment".to_owned(), json!("held"));
+    }
+    let job = created(&run.api, &body).await?;
+    run.pay("the evaluation of work with a held payment", &Bill::read(&job.created, "/evalInvoice")?).await?;
+    let path = path_of(&job);
+    let answer = run.until_state(&path, None, &["awaiting_work_payment"], &ENDED).await?;
+    if answer.is_absent("/payment").is_ok() {
+        return Err(Stop::skip("the server has no hold invoices, or none left"));
+    }
+    answer.is("/payment", "held")?;
+    let bill = Bill::read_held(&answer, "/workInvoice")?;
+    // The payer has the preimage only when the work is done.
+    run.pay("work that is done first", &bill).await?;
+    let others = ["rejected", "failed", "expired"];
+    let answer = run.until_state(&path, None, &["complete"], &others).await?;
+    answer.is("/payment", "held")?;
+    answer.text_at("/result")?;
+    let (charged, refund) =
+        (answer.number("/charged/chargedSats")?, amount_at(&answer, "/refund/amountSats")?);
+    let (sum, paid) = (charged.saturating_add(refund.get()), bill.amount.get());
+    let expected =
+        format!("`charged.chargedSats` and `refund.amountSats` to add up to {paid}, which was paid");
+    answer.holds(sum == paid, expected, sum)
 }

@@ -35,7 +35,7 @@ use tithe_engine::inference::Route;
 use tithe_engine::jobs::NewJobRequest;
 use tithe_engine::store::{AuditRow, BatchStore, Store};
 use tithe_engine::{Engine, Settings, audit};
-use tithe_jobs::{Job, JobId, JobRepository, JobState, StateName};
+use tithe_jobs::{Job, JobId, JobRepository, JobState, StateName, WorkPayment};
 use tithe_ledger::{AccountId, Transfer, TransferKind};
 use tithe_lightning::lightning_invoice::{Currency, InvoiceBuilder, PaymentSecret};
 use tithe_lightning::{Bolt11, Invoice, InvoiceRepository, PaymentHash, PaymentOrder, Preimage, TestPayer};
@@ -360,6 +360,7 @@ pub fn asking(request: &str) -> NewJobRequest {
         request: request.to_owned(),
         model: None,
         max_output_tokens: None,
+        payment: WorkPayment::Prepaid,
         identity: None,
         signature: RequestSignature(None),
         origin: None,

@@ -27,6 +27,10 @@ pub enum Op {
     Send,
     /// A payment is looked up.
     PaymentLook,
+    /// A held payment is taken.
+    HoldSettle,
+    /// A held payment is given back.
+    HoldCancel,
     /// What only reads, or is done over and over.
     Other,
 }

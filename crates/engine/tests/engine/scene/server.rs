@@ -405,15 +405,19 @@ impl Wallet for PoweredWallet {
         request: &InvoiceRequest,
         payment_hash: PaymentHash,
     ) -> Result<Bolt11, WalletError> {
-        self.power.through(Op::Mint, self.inner.hold_invoice_create(request, payment_hash)).await
+        let call = wallet("hold_invoice_create");
+        let work = self.inner.hold_invoice_create(request, payment_hash);
+        self.power.call(Op::Mint, call, identity, work).await
     }
 
     async fn hold_invoice_settle(&self, preimage: Preimage) -> Result<(), WalletError> {
-        self.power.through(Op::Other, self.inner.hold_invoice_settle(preimage)).await
+        let call = wallet("hold_invoice_settle");
+        self.power.call(Op::HoldSettle, call, identity, self.inner.hold_invoice_settle(preimage)).await
     }
 
     async fn hold_invoice_cancel(&self, payment_hash: PaymentHash) -> Result<(), WalletError> {
-        self.power.through(Op::Other, self.inner.hold_invoice_cancel(payment_hash)).await
+        let call = wallet("hold_invoice_cancel");
+        self.power.call(Op::HoldCancel, call, identity, self.inner.hold_invoice_cancel(payment_hash)).await
     }
 
     async fn payments_held(&self) -> Result<HeldPayments, WalletError> {

@@ -25,6 +25,7 @@ mod forgotten;
 mod free_tier;
 mod garbage;
 mod habits;
+mod held_jobs;
 mod idempotency;
 mod identity;
 mod invoices;

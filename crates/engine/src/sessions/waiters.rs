@@ -66,9 +66,15 @@ mod tests {
 
     #[test]
     fn each_payment_has_room_for_so_many_and_keeps_nothing_when_they_have_gone() {
-        let all = Waiters::at_most(FOR_AN_ANSWER);
+        for most in [FOR_AN_ANSWER, FOR_A_TOP_UP] {
+            room_for(most);
+        }
+    }
+
+    fn room_for(most: u32) {
+        let all = Waiters::at_most(most);
         let [one, another] = [SessionId(Uuid::from_u128(1)), SessionId(Uuid::from_u128(2))];
-        let mut waiting: Vec<_> = (0..FOR_AN_ANSWER).map(|_| all.join(one).unwrap()).collect();
+        let mut waiting: Vec<_> = (0..most).map(|_| all.join(one).unwrap()).collect();
         assert!(all.join(one).is_none());
         assert!(all.join(another).is_some());
         waiting.pop();

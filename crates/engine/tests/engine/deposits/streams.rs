@@ -214,26 +214,6 @@ async fn while_an_answer_waits_its_hold_and_its_lease_are_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_answers_of_a_session_may_wait_for_a_top_up_and_its_next_one_ends_at_once() {
-    let mut scene = dear().await;
-    scene.settings.session_requests = 64;
-    let server = Arc::new(scene.server());
-    let deposit = Deposit::opened(&scene, &server).await;
-    let mut streams = Vec::new();
-    for nth in 1..=3 {
-        let mut stream = Stream::of(&scene, &server, &deposit, 60).await;
-        let (event, _) = stream.next().await.unwrap();
-        assert_eq!(matches!(event, Event::Needed(..)), nth < 3, "{nth}: {event:?}");
-        streams.push(stream);
-    }
-    deposit.close(&server).await.unwrap();
-    for stream in streams {
-        stream.answering.await.unwrap().unwrap();
-    }
-    scene.finish().await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn an_eighth_of_the_slots_may_wait_for_a_top_up_and_the_next_answer_ends_at_once() {
     let mut scene = dear().await;
     scene.settings.session_requests = 16;

@@ -2,7 +2,6 @@
 
 use crate::decisive_headers::decisive_headers;
 use actix_web::HttpRequest;
-use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::uri::PathAndQuery;
 use tithe_ledger::credits::InstallId;
 use tithe_paywall::RequestDigest;
@@ -43,11 +42,6 @@ pub(crate) struct PaidFor<'a> {
     headers: String,
     payer: PaidBy,
     body: &'a [u8],
-}
-
-/// The headers that belong to Anthropic's API. They are passed on to its backends, and change what a request costs.
-pub(crate) fn anthropic_headers(request: &HttpRequest) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-    request.headers().iter().filter(|(name, _)| name.as_str().starts_with("anthropic-"))
 }
 
 impl<'a> PaidFor<'a> {

@@ -157,11 +157,11 @@ mod tests {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         let passed = |named: &[&str]| -> Vec<String> {
-            let named: Vec<String> = named.iter().map(|name| (*name).to_owned()).collect();
-            let mut names: Vec<String> =
-                passed_on(&headers, &named).into_iter().map(|(name, _)| name).collect();
-            names.sort_unstable();
-            names
+            let own: Vec<String> = named.iter().map(|name| (*name).to_owned()).collect();
+            let mut headers: Vec<String> =
+                passed_on(&headers, &own).into_iter().map(|(name, _)| name).collect();
+            headers.sort_unstable();
+            headers
         };
         assert_eq!(passed(&[]), ["accept", "content-type"]);
         assert_eq!(passed(&["x-custom", "x-hop"]), ["accept", "content-type", "x-custom"]);

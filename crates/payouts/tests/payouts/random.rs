@@ -125,8 +125,8 @@ fn destination(place: Place) -> Destination {
     }
 }
 
-const fn session(n: u8) -> Uuid {
-    Uuid::from_u128(n as u128)
+fn session(n: u8) -> Uuid {
+    Uuid::from_u128(n.into())
 }
 
 impl World {

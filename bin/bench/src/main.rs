@@ -28,9 +28,9 @@
 //!   an idle server costs, and how fast it starts, as jobs that nobody paid for pile up.
 //! - `api` measures `POST /v1/chat/completions` of the program `tithe` itself, against a mock upstream in the same run: whole
 //!   answers (hold, completion, settlement, committed), streams, and the memory of many open streams. The mock alone is the floor.
-//! - `paywall` measures requests that are paid for one by one, beside requests of sessions in the same rounds: offers (a 402 with an
-//!   invoice), redemptions of proofs (hold, work, settlement, close), and the same proofs again. The wallet alone is measured too: each
-//!   offer needs an invoice.
+//! - `paywall` measures requests that are paid for one by one, beside requests of sessions in the same rounds: offers (a 402 with two
+//!   invoices: one for the request, one for the deposit of a session), redemptions of proofs (hold, work, settlement, close), the same proofs
+//!   again, and the same requests paid from a session of the scheme `Payment`. The wallet alone is measured too: each offer needs two invoices.
 //! - `rows` sells jobs, requests of sessions and plain requests over HTTP, and measures what each leaves in every table and index, how
 //!   its rows were updated, and how much it added to the WAL. The figures do not depend on the machine's speed.
 //! - `trivial` measures a trivial JSON response, and the refusal of an invalid credential.
@@ -100,7 +100,7 @@ enum Measure {
     /// The cost of a debit as the tables grow to 10⁶ accounts and 10⁷ transfers, and of an idle server with 10⁶ expired jobs (takes
     /// some minutes and 8 GB)
     Growth(growth::Options),
-    /// Requests that are paid for one by one: offers, redemptions, repeated redemptions; beside requests of sessions
+    /// Requests that are paid for one by one: offers, redemptions, repeated redemptions, and from deposits; beside requests of sessions
     Paywall(paywall::Options),
     /// What a job, a request of a session and a plain request take on the disk and in the WAL, table by table
     Rows(rows::Options),

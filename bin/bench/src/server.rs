@@ -17,7 +17,7 @@ use tithe_engine::identities::Credentials;
 use tithe_engine::{ClaimTokens, Engine, EngineError, Ports, Settings};
 use tithe_http::{AppState, Code, HttpSettings, LimitSettings, Problem};
 use tithe_inference::{SimInference, SimSettings};
-use tithe_money::{BtcPrice, Msats};
+use tithe_money::{BtcPrice, Msats, Sats};
 use tithe_price_feed::FixedPrice;
 use tithe_pricing::Catalogue;
 use tithe_trust::{Secret, Secrets};
@@ -126,6 +126,8 @@ async fn assemble(options: &Options, runtime: &Runtime) -> AppState {
         // All customers are one address, and pay only in the end.
         max_unpaid_invoices: u64::MAX,
         max_unpaid_per_origin: usize::MAX,
+        // One deposit pays for all requests of a customer.
+        payment_session_deposit: Sats::new(1_000_000).unwrap(),
         ..Settings::default()
     };
     if let Some(seconds) = options.poll_seconds {

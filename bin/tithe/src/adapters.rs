@@ -62,6 +62,7 @@ pub(crate) fn mount(config: &MountConfig) -> Result<Mount, Failure> {
         path: config.path.clone(),
         methods: config.methods.clone(),
         price: config.price,
+        passed_headers: config.passed_headers.clone(),
         request_bytes_max: config.request_bytes_max,
         upstream: Arc::new(upstream),
     })

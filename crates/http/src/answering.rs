@@ -23,7 +23,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 /// How long a stream whose request has begun waits for the first piece before it answers; what ends before that is an ordinary response.
-const FIRST_PIECE: Duration = Duration::from_secs(10);
+pub(crate) const FIRST_PIECE: Duration = Duration::from_secs(10);
 
 /// How long a stream is silent before it says that it is still there, so that proxies keep it open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -48,10 +48,9 @@ pub(crate) trait AnswerFormat: Send + 'static {
     /// several.
     fn begin(&self, _response: &mut HttpResponseBuilder, _backend: Option<&str>) {}
 
-    /// How long a stream waits for its first piece before it begins all the same, once somebody pays for it.
-    fn patience(&self) -> Duration {
-        FIRST_PIECE
-    }
+    /// How long a stream waits for its first piece before it begins all the same, once somebody pays for it: [`FIRST_PIECE`], unless nothing
+    /// can be known of the answer before. A format that wraps another one has that one's, so there is no default.
+    fn patience(&self) -> Duration;
 
     /// Writes pieces of the answer.
     fn pieces(&mut self, pieces: &[Delta], out: &mut Vec<u8>);

@@ -131,7 +131,12 @@ pub(crate) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
             "invalid body: expected a JSON object, got another JSON value",
         ));
     }
-    serde_path_to_error::deserialize(value).map_err(|wrong| {
+    fields(value)
+}
+
+/// Reads the fields of a JSON object that was parsed.
+pub(crate) fn fields<T: DeserializeOwned>(object: serde_json::Value) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(object).map_err(|wrong| {
         let path = wrong.path().to_string();
         let message = wrong.inner().to_string().replace("expected u64", "expected a non-negative integer");
         match message.strip_prefix("missing field `").and_then(|rest| rest.split_once('`')) {

@@ -78,6 +78,14 @@ pub(crate) struct Incoming<'a> {
     takes_bearer: bool,
     takes_api_key: bool,
     takes_proofs: bool,
+    /// The call, if the body is a message that wraps it.
+    call: Option<CallInMessage<'a>>,
+}
+
+/// A call in a message of JSON-RPC, which has more in it: another id each time, and what proves the payment.
+struct CallInMessage<'a> {
+    canonical: &'a [u8],
+    proof: Option<PresentedProof>,
 }
 
 impl<'a> Incoming<'a> {
@@ -109,6 +117,7 @@ impl<'a> Incoming<'a> {
             takes_bearer: false,
             takes_api_key: false,
             takes_proofs: false,
+            call: None,
         })
     }
 
@@ -120,6 +129,17 @@ impl<'a> Incoming<'a> {
     /// Whether the body contains a token.
     pub(crate) const fn has_body_token(&self) -> bool {
         self.body_token.is_some()
+    }
+
+    /// Says which call the body wraps, in its canonical form, and the proof of payment that came with it in the message.
+    pub(crate) fn with_call(mut self, canonical: &'a [u8], proof: Option<PresentedProof>) -> Self {
+        self.call = Some(CallInMessage { canonical, proof });
+        self
+    }
+
+    /// What a payment for the request is bound to: the body, or the call in it.
+    pub(crate) fn paid_body(&self) -> &'a [u8] {
+        self.call.as_ref().map_or(self.body, |call| call.canonical)
     }
 
     /// The parameters of the query.
@@ -206,12 +226,17 @@ impl<'a> Incoming<'a> {
         self
     }
 
-    /// The proof of payment in the `Authorization` headers; `None` without one. Several that say the same are one.
+    /// The proof of payment in the `Authorization` headers, or in the message; `None` without one. Several that say the same are one.
     pub(crate) fn proof(&self) -> Result<Option<PresentedProof>, Problem> {
         if !self.takes_proofs {
             return Ok(None);
         }
-        payment_proof::only(self.request.headers().get_all(AUTHORIZATION))
+        let in_headers = payment_proof::only(self.request.headers().get_all(AUTHORIZATION))?;
+        let in_message = self.call.as_ref().and_then(|call| call.proof.clone());
+        match (in_headers, in_message) {
+            (Some(one), Some(other)) if one != other => Err(payment_proof::several()),
+            (in_headers, in_message) => Ok(in_headers.or(in_message)),
+        }
     }
 
     /// Whether a value of `Authorization` is a proof of payment that is accepted.

@@ -36,13 +36,18 @@ fn offers() -> Value {
         "amount": null,
         "currency": "sat",
         "description": "One request. Its 402 says the most that it can cost; what is not used is refunded.",
-    }, {
+    }, deposit()])
+}
+
+/// The offer of a deposit.
+fn deposit() -> Value {
+    json!({
         "intent": "session",
         "method": "lightning",
         "amount": null,
         "currency": "sat",
         "description": "A deposit for many requests. Each is charged what it uses; what is left is refunded.",
-    }])
+    })
 }
 
 /// Adds mounted routes to a document.
@@ -79,11 +84,13 @@ fn called(method: Method, price: CallPrice, parameters: &Value) -> Value {
     let offer = json!({
         "intent": "charge", "method": "lightning", "amount": amount, "currency": "sat", "description": description,
     });
+    let offers = json!([offer, deposit()]);
     let mut operation = json!({
         "tags": ["Requests"],
         "summary": "Call a service of the operator",
         "description": "The response is the service's own. A session pays for it, or a payment for just this request; repeating the \
-            proof repeats the response. Nothing is charged for a failure (5xx), or for what the service refuses (4xx).",
+            proof repeats the response. Nothing is charged for a failure (5xx), or for what the service refuses (4xx). Sessions of the \
+            scheme Payment are opened, topped up and closed here, too; `HEAD`, and `GET` if it is not a method of the service, offers one.",
         "parameters": parameters,
         "security": [{ "Macaroon": [] }, { "PaymentProof": [] }],
         "responses": {
@@ -92,7 +99,7 @@ fn called(method: Method, price: CallPrice, parameters: &Value) -> Value {
             "502": { "description": "the service has failed; nothing was charged" },
             "503": { "description": "the service cannot be reached; nothing was charged" },
         },
-        "x-payment-info": { "offers": [offer] },
+        "x-payment-info": { "offers": offers },
     });
     if let Some(operation) = operation.as_object_mut().filter(|_| method != Method::Get) {
         operation.insert("requestBody".to_owned(), json!({ "content": { "*/*": {} } }));

@@ -1,7 +1,7 @@
 //! The `Idempotency-Key` header.
 
 use crate::credentials::{Caller, Incoming};
-use crate::paid_request::anthropic_headers;
+use crate::decisive_headers::{DecisiveHeaders, decisive_headers};
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -131,8 +131,8 @@ async fn begin_keyed(
     }
 }
 
-/// Reads the idempotency key of the request, if it has one. The fingerprint covers method, path, body, and the headers of Anthropic's API
-/// that change the answer.
+/// Reads the idempotency key of the request, if it has one. The fingerprint covers method, path, body, and the headers that change
+/// the answer.
 pub(crate) fn read(request: &HttpRequest, body: &[u8], settings: &Settings) -> Result<Option<Key>, Problem> {
     let mut keys = request.headers().get_all(HEADER);
     let Some(key) = keys.next() else { return Ok(None) };
@@ -191,8 +191,11 @@ const ANTHROPIC_VERSION: &[u8] = b"2023-06-01";
 /// Without the headers that change an answer, this is what earlier versions have stored. No path and no header has a line break or a zero
 /// byte in it.
 fn fingerprint(request: &HttpRequest, body: &[u8]) -> [u8; 32] {
-    let mut headers: Vec<Vec<u8>> = anthropic_headers(request)
+    let is_mounted = request.app_data::<DecisiveHeaders>().is_some();
+    let mut headers: Vec<Vec<u8>> = decisive_headers(request)
+        .into_iter()
         .filter(|(name, value)| match name.as_str() {
+            _ if is_mounted => true,
             "anthropic-version" => value.as_bytes() != ANTHROPIC_VERSION,
             "anthropic-beta" => !value.is_empty(),
             _ => false,
@@ -263,6 +266,18 @@ mod tests {
         ] {
             assert_eq!(of(headers), before, "{headers:?}");
         }
+    }
+
+    #[test]
+    fn on_a_mounted_route_the_named_headers_count_as_they_are_and_no_others() {
+        let of = |header: Option<(&str, &str)>| {
+            let request = TestRequest::post().uri("/paid/a");
+            let request = request.app_data(DecisiveHeaders(vec!["anthropic-version".to_owned()]));
+            let request = header.into_iter().fold(request, TestRequest::append_header);
+            fingerprint(&request.to_http_request(), b"{}")
+        };
+        assert_ne!(of(None), of(Some(("anthropic-version", "2023-06-01"))));
+        assert_eq!(of(None), of(Some(("anthropic-beta", "a-1"))));
     }
 
     #[test]

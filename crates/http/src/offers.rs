@@ -29,9 +29,6 @@ const OFFER: &str = "offer";
 /// The realm of challenges of a server without a public URL.
 const REALM: &str = "tithe";
 
-/// What is offered of the scheme `Payment` for calls of mounted routes, which take no sessions of it.
-const OF_CALLS: [Intent; 1] = [Intent::Charge];
-
 /// A request that can be paid for by itself.
 pub(crate) struct Offering {
     prompt: Prompt,
@@ -65,10 +62,7 @@ impl Offering {
             identity,
             origin: origin(state, request),
             sent: sent_request::sent(state, request, incoming),
-            intents: accepted(
-                request,
-                if wanted.prompt.as_call().is_some() { &OF_CALLS } else { &Intent::ALL },
-            ),
+            intents: accepted(request),
         }
     }
 
@@ -109,11 +103,11 @@ impl Offering {
 }
 
 /// What the client accepts of the scheme `Payment` (`draft-httpauth-payment-00`, "Client Payment Preferences"). L402 has no such header.
-fn accepted(request: &HttpRequest, offered: &[Intent]) -> Vec<Intent> {
+fn accepted(request: &HttpRequest) -> Vec<Intent> {
     let lines = request.headers().get_all("Accept-Payment").filter_map(|line| line.to_str().ok());
     let lines: Vec<&str> = lines.collect();
     let accepted = AcceptPayment::parse(&lines.join(","));
-    accepted.map_or_else(|_| offered.to_vec(), |accepted| accepted.select(offered))
+    accepted.map_or_else(|_| Intent::ALL.to_vec(), |accepted| accepted.select(&Intent::ALL))
 }
 
 fn realm(state: &AppState) -> &str {

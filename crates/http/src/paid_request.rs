@@ -1,7 +1,7 @@
 //! The request that a proof of payment is for.
 
+use crate::decisive_headers::decisive_headers;
 use actix_web::HttpRequest;
-use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::uri::PathAndQuery;
 use tithe_ledger::credits::InstallId;
 use tithe_paywall::RequestDigest;
@@ -10,6 +10,9 @@ use tithe_trust::NostrPubkey;
 /// The paths of the requests that can be paid for one by one.
 pub(crate) const PATHS: [&str; 5] =
     ["/api/ask", "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/embeddings"];
+
+/// The path of the server's MCP. A call of its tool can be paid for by itself, and is no operation of HTTP.
+pub(crate) const MCP_PATH: &str = "/mcp";
 
 /// Who a paid request is from. Everybody who pays for a request is named, so that nobody else's proof is good for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,22 +38,21 @@ impl PaidBy {
 pub(crate) struct PaidFor<'a> {
     method: &'a str,
     path: &'a str,
-    /// What else changes what is done: the headers that Anthropic's API has for that, in lines.
+    /// What else changes what is done: headers, in lines.
     headers: String,
     payer: PaidBy,
     body: &'a [u8],
 }
 
-/// The headers that belong to Anthropic's API. They are passed on to its backends, and change what a request costs.
-pub(crate) fn anthropic_headers(request: &HttpRequest) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
-    request.headers().iter().filter(|(name, _)| name.as_str().starts_with("anthropic-"))
-}
-
 impl<'a> PaidFor<'a> {
     pub(crate) fn new(request: &'a HttpRequest, payer: PaidBy, body: &'a [u8]) -> Self {
         let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
-        let mut headers: Vec<String> = anthropic_headers(request)
-            .map(|(name, value)| format!("\n{name}: {}", String::from_utf8_lossy(value.as_bytes())))
+        let mut headers: Vec<String> = decisive_headers(request)
+            .into_iter()
+            .map(|(name, value)| match std::str::from_utf8(value.as_bytes()) {
+                Ok(text) => format!("\n{name}: {text}"),
+                Err(_) => format!("\n{name}:hex:{}", hex::encode(value.as_bytes())),
+            })
             .collect();
         headers.sort_unstable();
         Self { method: request.method().as_str(), path, headers: headers.concat(), payer, body }
@@ -71,7 +73,11 @@ impl<'a> PaidFor<'a> {
     pub(crate) fn difference(&self, is_paid: impl Fn(&RequestDigest) -> bool) -> &'static str {
         if is_paid(&self.digest()) {
             // The proof does not say what it is for.
-            return "the method, the path, the payer or the body differs";
+            return if self.path == MCP_PATH {
+                "the arguments, the payer or the path differs"
+            } else {
+                "the method, the path, the payer or the body differs"
+            };
         }
         let PaidBy { install, identity } = self.payer;
         let payers = [
@@ -89,9 +95,11 @@ impl<'a> PaidFor<'a> {
             "the path differs"
         } else if both {
             "the path and the payer differ: the identity or the install"
+        } else if self.path == MCP_PATH {
+            "the tool or its arguments differ, or another payer's identity or install was named then"
         } else if self.path.split('?').next().is_some_and(|path| !PATHS.contains(&path)) {
             // A mounted route.
-            "the path, its query, the method or the body differs, or another payer's identity or install was named then"
+            "the path, its query, the method, the body or a header that is passed on differs, or another payer's identity or install was named then"
         } else {
             "the body differs, or an anthropic-* header, or another payer's identity or install was named then"
         }

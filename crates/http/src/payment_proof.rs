@@ -51,7 +51,7 @@ pub(crate) fn only<'a>(
     for value in values.filter(|value| is_meant(value)) {
         let proof = read(value)?;
         if only.as_ref().is_some_and(|earlier| *earlier != proof) {
-            return Err(invalid("several proofs of payment: expected one"));
+            return Err(several());
         }
         only = Some(proof);
     }
@@ -82,6 +82,11 @@ pub(crate) fn of_session(proof: &PresentedProof) -> Option<&str> {
 /// The problem of a wrong proof.
 pub(crate) fn invalid(detail: impl Into<String>) -> Problem {
     Problem::new(Code::InvalidPaymentProof, detail)
+}
+
+/// The problem of a request with several proofs.
+pub(crate) fn several() -> Problem {
+    invalid("several proofs of payment: expected one")
 }
 
 /// The problem of a request that a session and a payment are to pay for.

@@ -3,6 +3,7 @@
 use crate::ai::render_answer;
 use crate::body;
 use crate::credentials::Incoming;
+use crate::decisive_headers::{DecisiveHeaders, decisive_headers};
 use crate::mounted;
 use crate::routes::plain_answer::PlainReply;
 use crate::state::AppState;
@@ -35,8 +36,14 @@ pub(crate) fn sent(
     if mounted::query_passed_on(request.query_string()).as_deref() != query {
         return None;
     }
-    let headers = mounted::headers_passed_on(request).into_iter();
-    let headers = headers.map(|(name, value)| Some((name, String::from_utf8(value).ok()?)));
+    let headers = match request.app_data::<DecisiveHeaders>() {
+        Some(DecisiveHeaders(named)) => mounted::headers_passed_on(request, named),
+        None => decisive_headers(request)
+            .into_iter()
+            .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+            .collect(),
+    };
+    let headers = headers.into_iter().map(|(name, value)| Some((name, String::from_utf8(value).ok()?)));
     Some(Arc::new(SentRequest {
         method: request.method().as_str().to_owned(),
         path: request.uri().path().to_owned(),

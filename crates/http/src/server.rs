@@ -3,6 +3,7 @@
 use crate::limits::RepeatedRefusals;
 use crate::problem::{Code, Problem};
 use crate::routes::docs::Documents;
+use crate::routes::mcp::AllowedOrigins;
 use crate::sent_request::SentReader;
 use crate::state::AppState;
 use crate::{access_log, limits, mounted, routes, telemetry};
@@ -69,6 +70,7 @@ pub fn serve_with(
     let refusals = Data::new(RepeatedRefusals::default());
     state.engine.sessions.read_sent_with(Arc::new(SentReader::new(&state)));
     let documents = Data::new(Documents::new(&state.mounts));
+    let origins = Data::new(AllowedOrigins::new(settings.cors_origins.clone()));
     let server = HttpServer::new(move || {
         let optional = routes::OptionalRoutes {
             dev: state.test_payer.is_some(),
@@ -80,6 +82,7 @@ pub fn serve_with(
             .app_data(Data::new(state.limits.clone()))
             .app_data(refusals.clone())
             .app_data(documents.clone())
+            .app_data(origins.clone())
             .app_data(web::PathConfig::default().error_handler(|wrong, _| {
                 Problem::new(Code::InvalidField, format!("invalid path: {wrong}")).into()
             }))

@@ -130,6 +130,7 @@ impl Default for Chart {
             .allow(TransferKind::RoutingFee, AccountKind::RoutingFees, AccountKind::Wallet)
             .allow(TransferKind::LiquidityFee, AccountKind::RoutingFees, AccountKind::Wallet)
             .allow(TransferKind::RefundOverpaid, AccountKind::Operator, AccountKind::RefundsDue)
+            .allow(TransferKind::RefundCredited, AccountKind::RefundsDue, AccountKind::Session)
             .allow(TransferKind::RefundSettled, AccountKind::RefundsDue, AccountKind::Operator)
             .allow(TransferKind::RefundForfeited, AccountKind::RefundsDue, AccountKind::Revenue)
     }

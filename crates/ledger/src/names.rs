@@ -45,6 +45,7 @@ impl Vocabulary for KindNames {
         "routing_fee",
         "liquidity_fee",
         "refund_overpaid",
+        "refund_credited",
         "refund_settled",
         "refund_forfeited",
         "adjustment",

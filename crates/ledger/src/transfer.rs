@@ -49,6 +49,8 @@ pub enum TransferKind {
     LiquidityFee,
     /// A customer was paid more than was due, because the wallet had called a payment failed that it made: `operator → refunds_due`.
     RefundOverpaid,
+    /// A refund that the customer wants in a session: `refunds_due → session`.
+    RefundCredited,
     /// A refund that the operator paid by other means: `refunds_due → operator`.
     RefundSettled,
     /// A refund that nobody claims, by the operator's explicit act: `refunds_due → revenue`.
@@ -61,7 +63,7 @@ pub enum TransferKind {
 
 impl TransferKind {
     /// The kinds that Tithe uses itself.
-    pub const BUILT_IN: [Self; 21] = [
+    pub const BUILT_IN: [Self; 22] = [
         Self::JobPayment,
         Self::Deposit,
         Self::TopUp,
@@ -80,6 +82,7 @@ impl TransferKind {
         Self::RoutingFee,
         Self::LiquidityFee,
         Self::RefundOverpaid,
+        Self::RefundCredited,
         Self::RefundSettled,
         Self::RefundForfeited,
         Self::Adjustment,
@@ -107,6 +110,7 @@ impl TransferKind {
             Self::RoutingFee => "routing_fee",
             Self::LiquidityFee => "liquidity_fee",
             Self::RefundOverpaid => "refund_overpaid",
+            Self::RefundCredited => "refund_credited",
             Self::RefundSettled => "refund_settled",
             Self::RefundForfeited => "refund_forfeited",
             Self::Adjustment => "adjustment",

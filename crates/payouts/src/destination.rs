@@ -4,8 +4,12 @@ use crate::{InvalidLightningAddress, LightningAddress};
 use std::fmt;
 use std::str::FromStr;
 use tithe_lightning::{Bolt11, Bolt11Error};
+use uuid::Uuid;
 
-/// Where a customer wants to be paid. Its text is the payment request or the address.
+/// What the text of a session begins with, as that of its account in the ledger does.
+const SESSION: &str = "session:";
+
+/// Where a customer wants to be paid. Its text is the payment request, the address, or `session:` with the session's id.
 #[derive(Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(into = "String", try_from = "String"))]
@@ -14,6 +18,8 @@ pub enum Destination {
     Invoice(Box<Bolt11>),
     /// To this Lightning address, which gives a new invoice for every payment.
     Address(LightningAddress),
+    /// To the balance of this session: nothing is sent, so that there is no routing fee, and nothing is too small.
+    Session(Uuid),
 }
 
 /// The text is no destination.
@@ -26,12 +32,19 @@ pub enum InvalidDestination {
     /// It is no Lightning address.
     #[error(transparent)]
     Address(#[from] InvalidLightningAddress),
+    /// It is no id of a session.
+    #[error("malformed session id: expected a UUID, got {0:?}")]
+    Session(String),
 }
 
 impl FromStr for Destination {
     type Err = InvalidDestination;
 
     fn from_str(text: &str) -> Result<Self, InvalidDestination> {
+        if let Some(id) = text.strip_prefix(SESSION) {
+            let id = Uuid::try_parse(id).map_err(|_| InvalidDestination::Session(id.to_owned()))?;
+            return Ok(Self::Session(id));
+        }
         if text.contains('@') {
             return Ok(Self::Address(text.parse()?));
         }
@@ -44,6 +57,7 @@ impl fmt::Display for Destination {
         match self {
             Self::Invoice(request) => f.write_str(request.as_str()),
             Self::Address(address) => address.fmt(f),
+            Self::Session(id) => write!(f, "{SESSION}{id}"),
         }
     }
 }
@@ -54,6 +68,7 @@ impl fmt::Debug for Destination {
         match self {
             Self::Invoice(request) => write!(f, "invoice {}", request.payment_hash()),
             Self::Address(address) => write!(f, "address {address}"),
+            Self::Session(id) => write!(f, "session {id}"),
         }
     }
 }

@@ -42,6 +42,9 @@ pub enum PayoutError {
     /// An invoice was named before anything is due.
     #[error("unsuitable invoice: expected a Lightning address, because the amount is not known yet")]
     InAdvance,
+    /// The session cannot get the refund, for this reason.
+    #[error("unsuitable session: expected an active session with a prepaid balance, but {0}")]
+    Session(String),
     /// The customer has not said where to pay to, or says something else by now.
     #[error("the destination has changed")]
     Destination,

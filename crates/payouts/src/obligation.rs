@@ -175,10 +175,19 @@ impl Obligation {
         if let Some(hash) = self.in_flight {
             return Err(PayoutError::InFlight(hash));
         }
-        let quote = fees.quote(self.due)?.payable()?;
-        if let Destination::Invoice(request) = destination {
-            check(request, quote.payable, network, now + NAMED_LIFE_MIN)?;
-            self.check_unused(request, used)?;
+        if self.due.is_zero() {
+            return Err(PayoutError::NothingDue);
+        }
+        match destination {
+            Destination::Invoice(request) => {
+                let quote = fees.quote(self.due)?.payable()?;
+                check(request, quote.payable, network, now + NAMED_LIFE_MIN)?;
+                self.check_unused(request, used)?;
+            }
+            Destination::Address(_) => {
+                fees.quote(self.due)?.payable()?;
+            }
+            Destination::Session(_) => {}
         }
         Ok(self.directed(destination.clone(), now))
     }
@@ -186,11 +195,12 @@ impl Obligation {
     /// The customer says in advance where to pay to, before it is known what will be due.
     ///
     /// # Errors
-    /// [`PayoutError::InAdvance`] for an invoice: its amount cannot be right, and it would expire.
+    /// [`PayoutError::InAdvance`] for an invoice: its amount cannot be right, and it would expire; and for a session, which may have ended by
+    /// then.
     pub fn direct_in_advance(&self, destination: &Destination, now: Timestamp) -> Result<Self, PayoutError> {
         match destination {
             Destination::Address(_) => Ok(self.directed(destination.clone(), now)),
-            Destination::Invoice(_) => Err(PayoutError::InAdvance),
+            Destination::Invoice(_) | Destination::Session(_) => Err(PayoutError::InAdvance),
         }
     }
 
@@ -276,7 +286,7 @@ impl Obligation {
             Destination::Invoice(request) => {
                 failures >= INVOICE_FAILURES_MAX || request.expires_at() <= now + PAID_LIFE_MIN
             }
-            Destination::Address(_) => false,
+            Destination::Address(_) | Destination::Session(_) => false,
         };
         let given_up = why == Deferral::Refused || self.destination.as_ref().is_some_and(enough);
         let rest = match why {

@@ -1,8 +1,8 @@
 //! How a payout ends.
 
-use crate::PayoutError;
 use crate::obligation::{Deferral, Obligation};
 use crate::payout::{Payout, PayoutState};
+use crate::{Destination, PayoutError};
 use std::time::Duration;
 use tithe_clock::Timestamp;
 use tithe_ledger::{AccountId, Transfer, TransferKey, TransferKind};
@@ -138,7 +138,7 @@ impl Obligation {
             transfer(":routing_fee", fees, wallet, fee, TransferKind::RoutingFee),
         ];
         // An invoice is spent; an address is paid whatever may become due later.
-        let is_address = matches!(self.destination, Some(crate::Destination::Address(_)));
+        let is_address = matches!(self.destination, Some(Destination::Address(_)));
         Ok(Settled {
             obligation: Self {
                 due,
@@ -220,6 +220,34 @@ impl Obligation {
             created_at: now,
         };
         Ok((Self { due, updated_at: now, ..self.clone() }, transfer))
+    }
+
+    /// All that is due is credited to the session that the customer has named.
+    ///
+    /// # Errors
+    /// [`PayoutError::InFlight`], [`PayoutError::Destination`] when the customer has named another destination, [`PayoutError::NothingDue`].
+    pub fn credited(&self, session: Uuid, now: Timestamp) -> Result<(Self, Transfer), PayoutError> {
+        if let Some(hash) = self.in_flight {
+            return Err(PayoutError::InFlight(hash));
+        }
+        if self.destination != Some(Destination::Session(session)) {
+            return Err(PayoutError::Destination);
+        }
+        if self.due.is_zero() {
+            return Err(PayoutError::NothingDue);
+        }
+        let transfer = Transfer {
+            // More can only be due again once more was accrued.
+            key: TransferKey::new(format!("refund_credited:{}:{}", self.account, self.accrued.get())),
+            debit: AccountId::RefundsDue,
+            credit: AccountId::Session(session),
+            amount: self.due.to_msats(),
+            kind: TransferKind::RefundCredited,
+            reference: self.reference(),
+            created_at: now,
+        };
+        let credited = Self { due: Sats::ZERO, failures: 0, problem: None, updated_at: now, ..self.clone() };
+        Ok((credited, transfer))
     }
 
     /// The id of what the obligation is for, such as the job.

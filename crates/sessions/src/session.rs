@@ -333,12 +333,7 @@ impl Session {
     /// # Errors
     /// [`SessionError::OneRequestOnly`], [`SessionError::PaymentScheme`], [`SessionError::NotActive`], [`SessionError::TopUpPending`].
     pub fn check_top_up(&self) -> Result<(), SessionError> {
-        match self.kind {
-            SessionKind::Prepaid => {}
-            SessionKind::OneRequest(_) => return Err(SessionError::OneRequestOnly),
-            SessionKind::Payment(_) => return Err(SessionError::PaymentScheme),
-        }
-        self.check_active()?;
+        self.check_credit()?;
         self.pending_top_up.map_or(Ok(()), |pending| Err(SessionError::TopUpPending(pending)))
     }
 
@@ -360,6 +355,27 @@ impl Session {
             last_used_at: now,
             ..self.moved(now)
         })
+    }
+
+    /// A refund that is due to its customer is credited to this session, which must be active.
+    ///
+    /// # Errors
+    /// [`SessionError::OneRequestOnly`], [`SessionError::PaymentScheme`], [`SessionError::NotActive`], [`SessionError::Money`].
+    pub fn credited(&self, amount: Msats, now: Timestamp) -> Result<Self, SessionError> {
+        self.check_credit()?;
+        Ok(Self { paid_in: self.paid_in.checked_add(amount)?, last_used_at: now, ..self.moved(now) })
+    }
+
+    /// Checks that a refund may be credited to the session.
+    ///
+    /// # Errors
+    /// As [`Self::credited`], but for the amount.
+    pub fn check_credit(&self) -> Result<(), SessionError> {
+        match self.kind {
+            SessionKind::Prepaid => self.check_active(),
+            SessionKind::OneRequest(_) => Err(SessionError::OneRequestOnly),
+            SessionKind::Payment(_) => Err(SessionError::PaymentScheme),
+        }
     }
 
     /// An invoice has expired unpaid: a deposit's ends the session, a top-up's makes room for another.

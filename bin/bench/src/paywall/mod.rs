@@ -1,5 +1,7 @@
-//! Requests that are paid for one by one, beside requests of sessions, in the same run: offers (402 with an invoice), redemptions of
-//! proofs, and redemptions that are repeated. What the wallet alone needs for an invoice is measured too: no offer is faster.
+//! Requests that are paid for one by one, beside requests of sessions, in the same run: offers, redemptions of proofs, redemptions that are
+//! repeated, and the same requests paid from a session of the scheme `Payment`. An offer is a 402 with two invoices: one for the request, and
+//! one for the deposit of a session; clients that accept only one of them (`Accept-Payment`) cost one. What the wallet alone needs for an
+//! invoice is measured too: no offer is faster than two of them.
 
 mod customers;
 mod wallet;
@@ -39,7 +41,14 @@ pub(crate) struct Options {
 }
 
 /// What is measured in each round, in the order of the table.
-const SIDES: [&str; 5] = ["session request", "wallet alone", "offer", "redemption", "repeated redemption"];
+const SIDES: [&str; 6] = [
+    "session request",
+    "wallet alone, one invoice",
+    "offer, two invoices",
+    "redemption",
+    "repeated redemption",
+    "bearer request",
+];
 
 /// Runs the measurement.
 pub(crate) fn run(options: &Options) {
@@ -59,7 +68,7 @@ pub(crate) fn run(options: &Options) {
     let server = Server::start(["--database", &url, "--wallet", &path("wallet"), "--log", &options.log]);
     let Options { rounds, requests, seconds, sessions, .. } = *options;
     println!("medians of {rounds} rounds, of {requests} paid requests for each connection; ms");
-    let (mut table, mut redeemed) = (Vec::new(), 0);
+    let (mut table, mut redeemed, mut opened, mut lacking) = (Vec::new(), 0, 0, 0);
     for &connections in &options.connections {
         let mut measured: Vec<[Figures; SIDES.len()]> = Vec::new();
         // The first round warms up.
@@ -71,10 +80,12 @@ pub(crate) fn run(options: &Options) {
             let numbers = [("--connections", connections), ("--requests", requests)];
             let arguments = numbers.map(|(name, number)| [name.to_owned(), number.to_string()]).concat();
             let address = ["--address".to_owned(), server.address.clone()];
-            let Round { offers, redemptions, repeated } =
+            let Round { offers, redemptions, repeated, bearers, without_deposit } =
                 process::call("paywall-load-internal", address.into_iter().chain(arguments));
             redeemed += i64::from(connections * requests);
-            let figures = [session, alone, offers, redemptions, repeated];
+            opened += i64::from(connections);
+            lacking += without_deposit;
+            let figures = [session, alone, offers, redemptions, repeated, bearers];
             eprintln!("{connections} connections, round {round}: {}", summary(&figures));
             if round > 0 {
                 measured.push(figures);
@@ -84,14 +95,27 @@ pub(crate) fn run(options: &Options) {
     }
     server.stop();
     print_table(&["connections", "side", "per s", "p50", "p99", "× session requests"], &table);
+    println!(
+        "{lacking} of {redeemed} offers came without a deposit, because the wallet took too long: they cost one invoice"
+    );
     runtime.block_on(async {
         let used = "SELECT count(*) FROM sessions s JOIN session_requests r ON r.session_id = s.id \
                     WHERE s.kind = 'one_request' AND s.state = 'closed' AND r.state = 'complete'";
         let used = fixture::number(&url, used).await;
         assert_eq!(used, redeemed, "requests that were paid for by themselves, against proofs");
+        let borne = "SELECT count(*) FROM sessions s JOIN session_requests r ON r.session_id = s.id \
+                     WHERE s.kind = 'payment' AND r.state = 'complete'";
+        let borne = fixture::number(&url, borne).await;
+        assert_eq!(
+            borne,
+            redeemed + opened,
+            "requests of sessions of the scheme Payment, against credentials"
+        );
         fixture::check_sound(fixture::open(&url).await.as_ref()).await;
     });
-    println!("checked: {redeemed} proofs have each bought one request, sent twice; the books balance");
+    println!(
+        "checked: {redeemed} proofs have each bought one request, sent twice; {opened} deposits have paid for as many; the books balance"
+    );
 }
 
 fn summary(figures: &[Figures]) -> String {

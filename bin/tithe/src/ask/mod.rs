@@ -128,6 +128,9 @@ impl Purchase {
                         self.terminal.state(&job, paid_work);
                         if let (Some(invoice), false) = (&job.work_invoice, paid_work) {
                             Terminal::part_of_the_pool(&job);
+                            if self.args.held && job.payment.is_none() {
+                                Terminal::not_held();
+                            }
                             self.pay("the work", invoice).await?;
                             paid_work = true;
                         }

@@ -85,6 +85,13 @@ impl Terminal {
         }
     }
 
+    /// Prints that the payment is not held, although that was asked for.
+    pub(crate) fn not_held() {
+        eprintln!(
+            "\nThe server makes no hold invoice now: this payment is taken before the work, and refunded if it fails."
+        );
+    }
+
     pub(crate) fn paid() {
         eprintln!("Paid with play money.");
     }

@@ -117,6 +117,8 @@ pub(crate) struct Job {
     pub(crate) state: Line,
     #[serde(rename = "absorbed_sats")]
     pub(crate) absorbed_sats: u64,
+    /// `held` if the invoice for the work is a hold invoice.
+    pub(crate) payment: Option<Line>,
     pub(crate) work_invoice: Option<Invoice>,
     pub(crate) pricing: Option<Pricing>,
     pub(crate) reason: Option<String>,

@@ -12,7 +12,7 @@ use tithe_payouts::{Destination, InvalidDestination};
 pub(crate) enum RefundTo {
     /// To the wallet that pays test invoices, on a server that runs with `TITHE_DEV=1`.
     Dev,
-    /// To an invoice or a Lightning address.
+    /// To an invoice, a Lightning address, or the balance of a session.
     Destination(Destination),
 }
 
@@ -36,6 +36,7 @@ pub(super) fn destination_json(destination: &Destination) -> Value {
     match destination {
         Destination::Invoice(invoice) => json!({ "invoice": invoice.as_str() }),
         Destination::Address(address) => json!({ "lightningAddress": address.as_str() }),
+        Destination::Session(id) => json!({ "sessionId": id }),
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct MountConfig {
     pub(crate) headers: UpstreamHeaders,
     /// The names of these headers, as they are written.
     header_names: Vec<String>,
+    /// The headers of customers that the service gets beside those that each gets, in lower case.
+    pub(crate) passed_headers: Vec<String>,
     /// How long a call may take.
     pub(crate) timeout: Duration,
     /// The largest body of a request, in bytes.
@@ -89,7 +91,7 @@ fn read_tables(
 struct Fields<'a>(&'a Table);
 
 /// The names of the fields.
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "path",
     "upstream",
     "methods",
@@ -97,6 +99,7 @@ const FIELDS: [&str; 10] = [
     "price_msats_per_token",
     "max_tokens",
     "headers",
+    "pass_headers",
     "timeout_seconds",
     "max_request_bytes",
     "max_response_bytes",
@@ -120,6 +123,7 @@ impl<'a> Fields<'a> {
             price: self.price()?,
             headers,
             header_names,
+            passed_headers: self.passed_headers()?,
             timeout: Duration::from_secs(self.number("timeout_seconds", 1, TIMEOUT_MAX)?.unwrap_or(60)),
             request_bytes_max: bytes(self.number("max_request_bytes", 0, 32 * MIB)?.unwrap_or(MIB)),
             response_bytes_max: bytes(self.number("max_response_bytes", 1, 16 * MIB)?.unwrap_or(MIB)),
@@ -188,6 +192,22 @@ impl<'a> Fields<'a> {
         }
     }
 
+    fn passed_headers(&self) -> Result<Vec<String>, String> {
+        let Some(value) = self.0.get("pass_headers") else { return Ok(Vec::new()) };
+        let problem = || format!("pass_headers: expected a list of names of headers, got {value}");
+        let mut names = Vec::new();
+        for name in value.as_array().ok_or_else(problem)? {
+            let name = name.as_str().ok_or_else(problem)?.to_ascii_lowercase();
+            tithe_http::check_passed_header(&name)
+                .map_err(|wrong| format!("pass_headers: {wrong}, got {name:?}"))?;
+            if names.contains(&name) {
+                return Err(format!("pass_headers: expected each header once, got {name} twice"));
+            }
+            names.push(name);
+        }
+        Ok(names)
+    }
+
     fn headers(
         &self,
         folder: &Path,
@@ -240,6 +260,10 @@ impl MountConfig {
             self.upstream,
             methods.join(", ")
         );
+        if !self.passed_headers.is_empty() {
+            let names: Vec<String> = self.passed_headers.iter().map(|name| format!("\"{name}\"")).collect();
+            let _infallible = writeln!(text, "pass_headers = [{}]", names.join(", "));
+        }
         for (name, number) in self.numbers() {
             let _infallible = writeln!(text, "{name} = {number}");
         }
@@ -272,6 +296,7 @@ impl MountConfig {
             "upstream": self.upstream.to_string(),
             "methods": self.methods.iter().map(|method| method.as_str()).collect::<Vec<_>>(),
             "headers": self.header_names,
+            "pass_headers": self.passed_headers,
         });
         if let Some(fields) = body.as_object_mut() {
             fields.extend(self.numbers().into_iter().map(|(name, number)| (name.to_owned(), number.into())));
@@ -314,6 +339,7 @@ mod tests {
     fn what_is_set_is_read_and_shown_again_without_secrets() {
         let text = "[[mount]]\npath = \"/paid/files/*\"\nupstream = \"https://files.example/api\"\nmethods = [\"GET\", \"POST\"]\n\
                     price_msats_per_token = 3\nmax_tokens = 1000\ntimeout_seconds = 5\nmax_request_bytes = 0\nmax_response_bytes = 10\n\
+                    pass_headers = [\"Accept-Version\", \"x-units\"]\n\
                     headers = { X-Api-Key = \"secret\", Authorization = { env = \"WEATHER_KEY\" } }\n";
         let (mounts, problems) = parse(text);
         assert_eq!(problems, Vec::<String>::new());
@@ -323,6 +349,8 @@ mod tests {
         assert!(!shown.contains("secret") && !json.contains("secret"), "{shown} {json}");
         let (again, problems) = parse(&shown);
         assert_eq!(problems, Vec::<String>::new());
+        assert_eq!(mounts[0].passed_headers, ["accept-version", "x-units"]);
+        assert_eq!(again[0].passed_headers, mounts[0].passed_headers);
         assert_eq!(
             (again[0].price, again[0].numbers(), &again[0].methods),
             (mounts[0].price, mounts[0].numbers(), &mounts[0].methods)
@@ -333,6 +361,18 @@ mod tests {
     fn what_is_wrong_is_named_and_no_secret_is_shown() {
         for (text, problem) in [
             (mount(""), "price_sats: expected a price (or price_msats_per_token and max_tokens), got none"),
+            (
+                mount("price_sats = 7\npass_headers = [\"authorization\"]"),
+                "pass_headers: expected headers that are neither credentials, nor the connection's, nor name the customer, a method, a path or a part, got \"authorization\"",
+            ),
+            (
+                mount("price_sats = 7\npass_headers = [\"X-A\", \"x-a\"]"),
+                "pass_headers: expected each header once, got x-a twice",
+            ),
+            (
+                mount("price_sats = 7\npass_headers = \"x-a\""),
+                "pass_headers: expected a list of names of headers, got \"x-a\"",
+            ),
             (mount("price_sats = 0"), "price_sats: expected a whole number from 1 to 100000000, got 0"),
             (
                 mount("price_sats = \"7\""),
@@ -411,6 +451,10 @@ mod tests {
             assert!(found.starts_with("invalid mount 1 (\"/"), "{found}");
             assert!(!found.contains("secret"), "{found}");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_with_several_tables_is_named() {
         let (mounts, problems) = parse("[[mount]]\nprice_sats = 7\n[[mount]]\npath = \"/paid/a\"\n");
         assert_eq!(mounts.len(), 0);
         assert_eq!(problems.len(), 2, "{problems:?}");

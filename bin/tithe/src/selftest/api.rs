@@ -16,6 +16,10 @@ use tithe_trust::SecretKey;
 /// The longest body that is read, in bytes.
 const BODY_MAX: usize = 8 * 1024 * 1024;
 
+/// What a request accepts of the scheme `Payment`, if its check does not want more. The challenge of a session costs the server an invoice that
+/// nobody pays, and of those there is room for a number of each address.
+const ACCEPTED: &str = "lightning/charge";
+
 /// The server.
 pub(super) struct Api {
     client: Client,
@@ -38,7 +42,8 @@ impl Api {
     }
 
     pub(super) fn call(&self, method: Method, path: impl Into<String>) -> Call<'_> {
-        let (path, headers) = (path.into(), HeaderMap::new());
+        let accepted = (HeaderName::from_static("accept-payment"), HeaderValue::from_static(ACCEPTED));
+        let (path, headers) = (path.into(), HeaderMap::from_iter([accepted]));
         Call { api: self, method, path, query: Vec::new(), headers, body: None, signer: None }
     }
 

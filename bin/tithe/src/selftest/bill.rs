@@ -8,6 +8,7 @@ use lightning_invoice::{Bolt11Invoice, Bolt11InvoiceDescriptionRef};
 use std::time::Duration;
 use tithe_lightning::{Bolt11, PaymentHash};
 use tithe_money::Sats;
+use tithe_paywall::payment::SessionRequest;
 
 /// How much the expiry of an answer may differ from that of its BOLT11 text, which has whole seconds.
 const SECOND: Duration = Duration::from_secs(1);
@@ -38,33 +39,48 @@ impl Bill {
 
     fn read_of(answer: &Answer, pointer: &str, is_held: bool) -> Checked<Self> {
         let at = |field: &str| format!("{pointer}/{field}");
-        let text = answer.text_at(&at("paymentRequest"))?;
+        let amount = amount_at(answer, &at("amountSats"))?;
+        let bill = Self::of(answer, answer.text_at(&at("paymentRequest"))?, amount)?;
+        answer.is(&at("paymentHash"), bill.hash.to_string())?;
+        let (expires_at, of_text) = (answer.time(&at("expiresAt"))?, bill.bolt11.expires_at());
+        let wrong = |expected: String, got: String| answer.fault(format!("paymentRequest: {expected}"), got);
+        let (too_early, too_late) = (expires_at.since(of_text), of_text.since(expires_at));
+        if too_early > SECOND || (too_late > SECOND && !is_held) {
+            let expected = format!("an invoice that expires at expiresAt, {expires_at}");
+            return Err(wrong(expected, of_text.to_string()));
+        }
+        if expires_at <= now() {
+            let expected = "an invoice that can be paid".to_owned();
+            return Err(wrong(expected, format!("one that expired at {expires_at}")));
+        }
+        Ok(bill)
+    }
+
+    /// The invoice of the deposit in a challenge of the scheme `Payment`.
+    pub(super) fn of_deposit(answer: &Answer, terms: &SessionRequest) -> Checked<Self> {
+        let missing = |name: &str| answer.fault(format!("a challenge with `{name}`"), "none");
+        let text = terms.deposit_invoice.as_deref().ok_or_else(|| missing("depositInvoice"))?;
+        let amount = terms.deposit_amount.ok_or_else(|| missing("depositAmount"))?;
+        let bill = Self::of(answer, text, amount)?;
+        let is_of_hash = terms.payment_hash == *bill.hash.as_bytes();
+        answer.holds(is_of_hash, format!("`paymentHash` to be {}", bill.hash), "another one")?;
+        Ok(bill)
+    }
+
+    /// An invoice for this amount, in an answer.
+    fn of(answer: &Answer, text: &str, amount: Sats) -> Checked<Self> {
         let wrong = |expected: &str, got: String| answer.fault(format!("paymentRequest: {expected}"), got);
         let parsed: Bolt11Invoice = text
             .parse()
             .map_err(|_| wrong("a BOLT11 invoice with a valid signature", excerpt::short(text)))?;
         let bolt11 = Bolt11::try_from(&parsed)
             .map_err(|failure| wrong("a BOLT11 invoice", excerpt::short(&failure.to_string())))?;
-        let amount = amount_at(answer, &at("amountSats"))?;
         if bolt11.amount() != Some(amount.to_msats()) {
             let got =
                 bolt11.amount().map_or("an invoice without an amount".to_owned(), |msats| msats.to_string());
             return Err(wrong(&format!("an invoice for amountSats, {}", amount.to_msats()), got));
         }
         let hash = bolt11.payment_hash();
-        answer.is(&at("paymentHash"), hash.to_string())?;
-        let expires_at = answer.time(&at("expiresAt"))?;
-        let (too_early, too_late) =
-            (expires_at.since(bolt11.expires_at()), bolt11.expires_at().since(expires_at));
-        if too_early > SECOND || (too_late > SECOND && !is_held) {
-            return Err(wrong(
-                &format!("an invoice that expires at expiresAt, {expires_at}"),
-                bolt11.expires_at().to_string(),
-            ));
-        }
-        if expires_at <= now() {
-            return Err(wrong("an invoice that can be paid", format!("one that expired at {expires_at}")));
-        }
         let description = match parsed.description() {
             Bolt11InvoiceDescriptionRef::Direct(text) => text.to_string(),
             Bolt11InvoiceDescriptionRef::Hash(_) => String::new(),

@@ -6,9 +6,10 @@ use super::install::Credits;
 use super::outcome::{Checked, Stop};
 use serde_json::Value;
 use tithe_ledger::credits::InstallId;
-use tithe_lightning::Preimage;
+use tithe_lightning::{Bolt11, Preimage};
 use tithe_money::{BtcPrice, Sats};
 use tithe_paywall::Macaroon;
+use tithe_paywall::payment::Challenge;
 use tithe_trust::SecretKey;
 
 /// Everything that is known.
@@ -38,6 +39,7 @@ pub(super) struct Known {
     pub(super) bootstrap: Option<Bootstrap>,
     pub(super) included: Option<IncludedRequest>,
     pub(super) offer: Option<PaidOffer>,
+    pub(super) payment_session: Option<PaymentSession>,
     pub(super) ai: Option<AiCustomer>,
 }
 
@@ -162,6 +164,19 @@ pub(super) struct PaidOffer {
     pub(super) body: Value,
     /// The preimage of the payment, and the answer that it has bought.
     pub(super) proof: Option<(String, super::answer::Answer)>,
+}
+
+/// A session of the scheme `Payment`.
+#[derive(Clone)]
+pub(super) struct PaymentSession {
+    /// The challenge that its deposit was paid for.
+    pub(super) challenge: Challenge,
+    pub(super) deposit: Bill,
+    pub(super) preimage: [u8; 32],
+    /// The invoice that what is left is paid to.
+    pub(super) return_invoice: Bolt11,
+    /// What was paid in so far, in sats.
+    pub(super) paid_sats: u64,
 }
 
 /// Something that an earlier check has learned.

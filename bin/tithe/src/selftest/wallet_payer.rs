@@ -13,8 +13,8 @@ use tithe_lightning::{
 };
 use tithe_money::{Msats, Sats};
 
-/// How long an invoice for a refund can be paid.
-const INVOICE_EXPIRY: Duration = Duration::from_hours(1);
+/// How long an invoice for a refund can be paid: also when a session that a failed check leaves has ended by itself.
+const INVOICE_EXPIRY: Duration = Duration::from_hours(24);
 
 /// The pause between two questions about a payment in flight.
 const PAUSE: Duration = Duration::from_millis(500);

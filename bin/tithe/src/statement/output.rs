@@ -123,7 +123,7 @@ impl<W: Write> Writer<W> {
 
 /// Plain, and narrow enough for a page.
 const STYLE: &str = "body{font:10pt sans-serif;margin:1.5em}table{border-collapse:collapse;font-size:8pt}\
-    th,td{border-bottom:1px solid #ccc;padding:2px 6px;text-align:left;overflow-wrap:anywhere}\
+    th,td{border-bottom:1px solid #ccc;padding:2px 6px;text-align:left;overflow-wrap:anywhere}th{overflow-wrap:normal}\
     td:nth-child(n+8){text-align:right;font-variant-numeric:tabular-nums}thead{display:table-header-group}\
     tr{break-inside:avoid}@page{size:landscape;margin:1cm}";
 

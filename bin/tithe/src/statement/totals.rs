@@ -134,6 +134,7 @@ impl Totals {
         ];
         for (name, kind) in [
             ("refunds paid out", TransferKind::RefundPaid),
+            ("refunds credited to sessions", TransferKind::RefundCredited),
             ("routing fees of payouts", TransferKind::RoutingFee),
             ("what the wallet kept of payments", TransferKind::LiquidityFee),
             ("fractions of a sat", TransferKind::Rounding),

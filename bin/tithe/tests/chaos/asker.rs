@@ -4,12 +4,14 @@ use crate::tally::Tally;
 use crate::{any_of, random};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use reqwest::header::HeaderMap;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tithe_clock::{Clock, Entropy, SeededEntropy, SystemClock};
+use tithe_paywall::payment::Challenge;
 use tithe_trust::{NostrPubkey, SecretKey};
 
 /// How one proves who one is.
@@ -141,6 +143,23 @@ impl Asker {
         }
     }
 
+    /// Sends a request that nobody pays for until there is the challenge of a session of the scheme `Payment`.
+    pub(crate) async fn session_challenge(&self, path: &str, body: &Value) -> Challenge {
+        loop {
+            let request = self.http.post(self.url(path)).json(body);
+            if let Some((status, headers, answer)) = self.send_whole(request).await {
+                assert_eq!(status, StatusCode::PAYMENT_REQUIRED, "{answer}");
+                let lines = headers.get_all("www-authenticate").iter().map(|line| line.to_str().unwrap());
+                let challenges: Vec<Challenge> = lines.flat_map(Challenge::parse_all).collect();
+                if let Some(session) = challenges.into_iter().find(|it| it.session_terms().is_some()) {
+                    return session;
+                }
+                self.tally.retries.add("402 without a session");
+            }
+            self.pause().await;
+        }
+    }
+
     /// A request to any of the servers, with what proves who asks. The body is still to be added.
     pub(crate) async fn request(
         &self,
@@ -259,12 +278,17 @@ impl Asker {
 
     /// An answer; `None` if one must try again: the connection was lost, or the server says so, and when.
     async fn send(&self, request: RequestBuilder) -> Option<(StatusCode, Value)> {
+        self.send_whole(request).await.map(|(status, _, body)| (status, body))
+    }
+
+    /// As [`Self::send`], with the headers of the answer.
+    async fn send_whole(&self, request: RequestBuilder) -> Option<(StatusCode, HeaderMap, Value)> {
         let answered = async {
             let answer = request.send().await?;
-            let (status, wait) = (answer.status(), answer.headers().get("retry-after").cloned());
-            Ok::<_, reqwest::Error>((status, wait, answer.text().await?))
+            let (status, headers) = (answer.status(), answer.headers().clone());
+            Ok::<_, reqwest::Error>((status, headers, answer.text().await?))
         };
-        let (status, wait, body) = match answered.await {
+        let (status, headers, body) = match answered.await {
             Ok(answer) => answer,
             Err(lost) => {
                 assert!(!lost.is_timeout(), "a server hangs: {lost:?}");
@@ -275,9 +299,10 @@ impl Asker {
         let body: Value =
             serde_json::from_str(&body).unwrap_or_else(|wrong| panic!("{wrong}: {status} {body}"));
         if status != StatusCode::SERVICE_UNAVAILABLE {
-            return Some((status, body));
+            return Some((status, headers, body));
         }
-        let seconds = wait.as_ref().and_then(|wait| wait.to_str().ok()?.parse::<u64>().ok());
+        let wait = headers.get("retry-after");
+        let seconds = wait.and_then(|wait| wait.to_str().ok()?.parse::<u64>().ok());
         assert!(seconds.is_some(), "a 503 says when to try again: {wait:?} {body}");
         self.tally.retries.add(&format!("503 {}", code(&body)));
         None

@@ -3,6 +3,7 @@
 use crate::asker::{Asker, Proof, Who};
 use crate::customer::Customer;
 use crate::one_request::OneRequestPayer;
+use crate::payment_session::DepositPayer;
 use crate::server::Server;
 use crate::store::{POOL_SATS, Store, TIERS};
 use crate::tally::Tally;
@@ -12,7 +13,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use tithe_clock::{Entropy, SeededEntropy, SystemClock, SystemEntropy};
+use tithe_clock::{Entropy, SeededEntropy, SystemClock, SystemEntropy, Timestamp};
+use tithe_lightning::{Direction, Wallet};
 use tithe_trust::{Score, SecretKey};
 use tithe_wallet_sim::SimWallet;
 use tokio::task::JoinSet;
@@ -60,7 +62,7 @@ impl Crowd<'_> {
     }
 
     /// Customers who buy so many jobs each, sessions that are spent, as many that are spent at the AI API, as many who pay for each request
-    /// by itself, and installs that are used up, all at once.
+    /// by itself, as many who pay from deposits of the scheme `Payment`, and installs that are used up, all at once.
     pub(crate) async fn buy(
         &self,
         customers: u64,
@@ -80,6 +82,8 @@ impl Crowd<'_> {
             buyers.spawn(ai_session::spend(self.anonymous(3_000 + number), number, jobs_each));
             let payer = OneRequestPayer { asker: self.anonymous(4_000 + number), wallet: wallet.clone() };
             buyers.spawn(payer.buy_all(number, jobs_each));
+            let payer = DepositPayer { asker: self.anonymous(5_000 + number), wallet: wallet.clone() };
+            buyers.spawn(payer.buy_all(number, jobs_each));
         }
         for number in 0..installs {
             let id = tithe_ledger::uuid::Uuid::from_u64_pair(self.seed, number).to_string();
@@ -94,6 +98,13 @@ impl Crowd<'_> {
         SimWallet::open(self.folder.join("tithe-data/wallet-sim"), clock, entropy).await.unwrap()
     }
 
+    /// What the wallet has sent, with the routing fees, in msats. What was sent last may not be booked yet.
+    async fn sent_by_wallet(&self) -> i64 {
+        let listed = self.wallet().await.payments_settled(Timestamp::UNIX_EPOCH).await.unwrap();
+        let sent = listed.iter().filter(|payment| payment.direction == Direction::Outgoing);
+        sent.map(|payment| i64::try_from(payment.amount.get() + payment.fee.get()).unwrap()).sum()
+    }
+
     /// That nothing is lost or invented, by the audit and by what the customers have seen. The servers are stopped.
     pub(crate) async fn check_books(&self, server: &Server, jobs: u64) -> Value {
         let (seed, tally) = (self.seed, &self.tally);
@@ -105,9 +116,17 @@ impl Crowd<'_> {
         assert_eq!(report["jobs"], jobs, "seed {seed}");
         assert_eq!(report["jobsMsats"], "0", "seed {seed}: every paid job has ended");
         assert_eq!(report["sessionsMsats"], "0", "seed {seed}: every session is closed");
-        let msats = |sats: &AtomicU64| (sats.load(Ordering::SeqCst) * 1_000).to_string();
-        assert_eq!(report["accountsMsats"]["wallet"], format!("-{}", msats(&tally.paid_sats)), "seed {seed}");
-        assert_eq!(report["accountsMsats"]["refunds_due"], msats(&tally.owed_back_sats), "seed {seed}");
+        let msats = |sats: &AtomicU64| i64::try_from(sats.load(Ordering::SeqCst) * 1_000).unwrap();
+        let account = |name: &str| {
+            let msats = report["accountsMsats"][name].as_str();
+            msats.map_or(0, |msats| msats.parse::<i64>().unwrap())
+        };
+        // What was paid out, with the routing fees: nothing but the rest of some sessions is.
+        let sent = msats(&tally.paid_sats) + account("wallet");
+        let due = account("refunds_due") + account("routing_fees");
+        assert_eq!(due, msats(&tally.owed_back_sats) - sent, "seed {seed}");
+        let of_wallet = self.sent_by_wallet().await;
+        assert!((0..=of_wallet).contains(&sent), "seed {seed}: {sent} msats booked, {of_wallet} msats sent");
         let kept = self.store.answers(self.folder).await;
         for answer in tally.answers() {
             let found = kept.contains(&(answer.key.clone(), i32::from(answer.status)));

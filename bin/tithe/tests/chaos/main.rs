@@ -7,7 +7,8 @@
 //! reserved; every request of a session is charged once, and what the session has left is due; every answer of the AI API
 //! is charged once, as it says, also to clients that leave and come back, and to SDKs that try again without a key; what nobody has
 //! seen whole is charged no more than it was delivered; every payment for one request buys its answer once, however often its proof is sent,
-//! or is due again; every install is served exactly what its
+//! or is due again; what is paid into a session of the scheme `Payment` is charged once for each challenge that was used, and the rest goes
+//! to its return invoice, at most once; every install is served exactly what its
 //! plan includes; every retry finds its answer; a customer sees nothing worse than "try again"; `tithe audit` finds nothing; and no
 //! server ends but by the killer's hand.
 
@@ -25,6 +26,7 @@ mod crowd;
 mod customer;
 mod install;
 mod one_request;
+mod payment_session;
 #[path = "../server/mod.rs"]
 mod server;
 mod session;

@@ -137,6 +137,12 @@ mod short {
 
         #[tokio::test]
         #[ignore = "needs clients: `just test-paywall`"]
+        async fn an_agent_with_mcp() {
+            paywall::is_served(paywall::of_javascript("mcp")).await;
+        }
+
+        #[tokio::test]
+        #[ignore = "needs clients: `just test-paywall`"]
         async fn l402_requests() {
             paywall::is_served(paywall::of_python()).await;
         }
@@ -171,6 +177,12 @@ mod long {
         #[ignore = "needs clients: `just test-paywall`"]
         async fn mppx() {
             paywall::is_served_over_a_channel(paywall::of_javascript("mppx")).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn an_agent_with_mcp() {
+            paywall::is_served_over_a_channel(paywall::of_javascript("mcp")).await;
         }
 
         #[tokio::test(flavor = "multi_thread")]

@@ -26,9 +26,8 @@ const ofFetch = (fetch) => async (path, body) => {
 
 // The package has no Lightning: this is the method that its documentation asks for, with the schema of
 // draft-lightning-charge-00.
-async function ofMppx() {
+async function lightning() {
   const { Credential, Method, z } = await import("mppx");
-  const { Mppx } = await import("mppx/client");
   const charge = Method.from({
     name: "lightning",
     intent: "charge",
@@ -37,13 +36,35 @@ async function ofMppx() {
       request: z.looseObject({ amount: z.string(), methodDetails: z.looseObject({ invoice: z.string() }) }),
     },
   });
-  const method = Method.toClient(charge, {
+  return Method.toClient(charge, {
     async createCredential({ challenge }) {
       const preimage = await pay(challenge.request.methodDetails.invoice);
       return Credential.serialize({ challenge, payload: { preimage } });
     },
   });
-  return ofFetch(Mppx.create({ methods: [method], polyfill: false }).fetch);
+}
+
+async function ofMppx() {
+  const { Mppx } = await import("mppx/client");
+  return ofFetch(Mppx.create({ methods: [await lightning()], polyfill: false }).fetch);
+}
+
+// An agent: the client of MCP's own SDK, whose calls mppx pays for. What it sends are arguments of the tool, whatever the path.
+async function ofMcp() {
+  const { Client } = await import("@modelcontextprotocol/sdk/client/index.js");
+  const { StreamableHTTPClientTransport } = await import("@modelcontextprotocol/sdk/client/streamableHttp.js");
+  const { McpClient } = await import("mppx/mcp/client");
+  const client = new Client({ name: "agent", version: "1.0.0" });
+  await client.connect(new StreamableHTTPClientTransport(new URL(`${server}/mcp`)));
+  const { tools } = await client.listTools();
+  assert.deepEqual(tools.map((tool) => tool.name), ["ask"]);
+  assert.ok(client.getServerCapabilities().experimental.payment.methods.lightning.intents.includes("charge"));
+  McpClient.wrap(client, { methods: [await lightning()] });
+  return async (_path, { request, maxOutputTokens }) => {
+    const { isError, content, receipt } = await client.callTool({ name: "ask", arguments: { request, maxOutputTokens } });
+    const text = JSON.stringify({ result: content[0].text });
+    return { status: isError ? 500 : 200, text, receipt: Buffer.from(JSON.stringify(receipt)).toString("base64url") };
+  };
 }
 
 function ofL402() {
@@ -68,6 +89,7 @@ const clients = {
   fetch402: () => ofFetch((url, init) => alby.fetch402(url, init, { wallet, maxAmount: 10_000 })),
   l402: ofL402,
   mppx: ofMppx,
+  mcp: ofMcp,
 };
 const name = process.argv[2];
 const send = await clients[name]();
@@ -84,13 +106,18 @@ async function buys(path, body) {
 }
 
 const question = (text) => ({ model: "sim-large", messages: [{ role: "user", content: text }], max_tokens: 200 });
-// A client that stores a proof by its path shows it for the second request, too: it must be offered an invoice of its own.
-for (const text of ["Why is the sky blue?", "Why is grass green?"]) {
-  assert.ok(JSON.parse(await buys("/api/ask", { request: text, maxOutputTokens: 200 })).result);
-  assert.ok(JSON.parse(await buys("/v1/chat/completions", question(text))).choices[0].message.content);
+const asks = async (text) => assert.ok(JSON.parse(await buys("/api/ask", { request: text, maxOutputTokens: 200 })).result);
+if (name === "mcp") {
+  for (const text of ["Why is the sky blue?", "Why is grass green?", "Why is snow white?", "Why is coal black?", "Why?"]) await asks(text);
+} else {
+  // A client that stores a proof by its path shows it for the second request, too: it must be offered an invoice of its own.
+  for (const text of ["Why is the sky blue?", "Why is grass green?"]) {
+    await asks(text);
+    assert.ok(JSON.parse(await buys("/v1/chat/completions", question(text))).choices[0].message.content);
+  }
+  const streamed = await buys("/v1/chat/completions", { ...question("Why is snow white?"), stream: true });
+  assert.ok(streamed.startsWith("data: ") && streamed.trimEnd().endsWith("data: [DONE]"), streamed);
+  assert.ok(!/^event:/m.test(streamed), streamed);
 }
-const streamed = await buys("/v1/chat/completions", { ...question("Why is snow white?"), stream: true });
-assert.ok(streamed.startsWith("data: ") && streamed.trimEnd().endsWith("data: [DONE]"), streamed);
-assert.ok(!/^event:/m.test(streamed), streamed);
 assert.equal(new Set(paid).size, paid.length, "an invoice was paid twice");
 console.log(`${name} is served, for ${paid.length} payments`);

@@ -32,6 +32,8 @@ mod one_request;
 #[path = "../process/operating.rs"]
 mod operating;
 mod pair;
+#[path = "../chaos/payment_session.rs"]
+mod payment_session;
 #[path = "../server/mod.rs"]
 mod server;
 #[path = "../chaos/session.rs"]

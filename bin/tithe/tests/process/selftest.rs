@@ -66,6 +66,10 @@ fn a_server_with_default_settings_passes(env: &TestEnv) {
         "ask-session",
         "ask-stream",
         "credits-licence",
+        "deposit-closed",
+        "deposit-opened",
+        "deposit-topped-up",
+        "deposit-used",
         "idempotency-replay",
         "identity-login",
         "job-held",
@@ -73,6 +77,7 @@ fn a_server_with_default_settings_passes(env: &TestEnv) {
         "macaroon-keys",
         "offer-other-body",
         "offer-payment-scheme",
+        "offer-mcp",
         "offer-receipt",
         "offer-refund",
         "offer-replay",
@@ -98,7 +103,7 @@ fn a_server_with_default_settings_passes(env: &TestEnv) {
 fn a_node_is_bought_within_the_budget_and_what_was_spent_is_what_the_server_received() {
     let env = TestEnv::sqlite();
     let mut server = env.start_with(&[("TITHE_BOOTSTRAP_PLANS", "small=100")]);
-    let skip = ["--skip", "refunds", "session-refund-paid", "offer-refund"];
+    let skip = ["--skip", "refunds", "session-refund-paid", "offer-refund", "deposit-closed"];
     let (report, code) = report(&env, &server.url(""), &skip);
     assert_eq!((code, named(&report, "failed")), (0, Vec::<String>::new()), "{report:#}");
     assert!(named(&report, "ok").contains(&"bootstrap-credentials".to_owned()), "{report:#}");
@@ -166,7 +171,7 @@ fn the_list_names_every_check_that_the_document_has() {
 fn the_budget_is_kept() {
     let env = TestEnv::sqlite();
     let mut server = env.start();
-    let skip = ["--skip", "refunds", "session-refund-paid", "offer-refund"];
+    let skip = ["--skip", "refunds", "session-refund-paid", "offer-refund", "deposit-closed"];
     let with_budget =
         |sats: &str| report(&env, &server.url(""), &[&skip[..], &["--budget-sats", sats]].concat());
     let (nothing, code) = with_budget("0");

@@ -85,7 +85,10 @@ impl SessionAudit {
         }
         if let (
             AccountId::Session(session),
-            TransferKind::Deposit | TransferKind::TopUp | TransferKind::DepositMoved,
+            TransferKind::Deposit
+            | TransferKind::TopUp
+            | TransferKind::DepositMoved
+            | TransferKind::RefundCredited,
         ) = (transfer.credit, transfer.kind)
         {
             self.money.entry(session).or_default().paid += amount;

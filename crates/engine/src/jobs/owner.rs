@@ -14,7 +14,7 @@ use tithe_lightning::{HeldPayment, Invoice, InvoiceChange, OwnerId, PaymentHash,
 use tithe_trust::NostrPubkey;
 
 /// The message of a job whose payment came too late, or was too little.
-const UNWANTED: &str = "The payment came too late for the work. It was given back.";
+const UNWANTED: &str = "The payment came too late for the work, was too little, or could not be held long enough. It was given back.";
 
 /// A job as the owner of its two invoices.
 #[derive(Debug, Clone)]

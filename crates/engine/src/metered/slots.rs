@@ -12,6 +12,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const WAITING_MAX: usize = 512;
 const PATIENCE: Duration = Duration::from_secs(25);
 
+/// Of so many slots, one may be taken by an answer that waits for a top-up, and is not worked on: an eighth of them, at least one, and none if
+/// there is only one slot.
+const DRY_SHARE: usize = 8;
+
 /// The slots of the requests that run. A request costs its customer little, and nothing if it fails: without a limit one customer
 /// could occupy the whole backend.
 pub(crate) struct RequestSlots {
@@ -42,13 +46,22 @@ impl RequestSlots {
 pub(crate) struct WorkSlots {
     slots: usize,
     models: RequestSlots,
+    /// The places of the answers that wait for a top-up.
+    dry: Arc<Semaphore>,
     routes: Mutex<HashMap<MountPath, Arc<RequestSlots>>>,
 }
 
 impl WorkSlots {
     /// So many slots for each.
     pub(crate) fn new(slots: usize) -> Self {
-        Self { slots, models: RequestSlots::new(slots), routes: Mutex::default() }
+        let places = if slots < 2 { 0 } else { (slots / DRY_SHARE).max(1) };
+        let dry = Arc::new(Semaphore::new(places));
+        Self { slots, models: RequestSlots::new(slots), dry, routes: Mutex::default() }
+    }
+
+    /// A place for an answer that keeps its slot while it waits for a top-up; `None` if too many do. It is free again when the permit is dropped.
+    pub(crate) fn place_to_wait(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.dry).try_acquire_owned().ok()
     }
 
     /// Takes a slot for this work.

@@ -15,6 +15,8 @@ pub struct Mount {
     pub methods: Vec<Method>,
     /// What a call costs.
     pub price: CallPrice,
+    /// The headers of customers that the service gets beside those that each gets, in lower case.
+    pub passed_headers: Vec<String>,
     /// The largest body of a request, in bytes.
     pub request_bytes_max: usize,
     /// The service.

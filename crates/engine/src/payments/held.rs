@@ -89,6 +89,14 @@ impl Payments {
         payment: HeldPayment,
     ) -> Result<Lookup, EngineError> {
         let (hash, purpose) = (payment.payment_hash, invoice.purpose);
+        // Work whose payment could not be taken is not begun. A server that can may do it until the invoice expires; then it is given back.
+        if !self.is_hold_invoice(invoice) && self.core.now() < invoice.expires_at {
+            error!(
+                payment_hash = %hash,
+                "wrong claim secret: expected the one that the hold invoice was made with; its payment is not used"
+            );
+            return Ok(Lookup::Unchanged);
+        }
         let owner = self.owner_of(invoice).await?;
         match self.core.committer.commit(PaymentHold { owner, payment }).await? {
             PaymentHeld::Noted => {
@@ -102,7 +110,7 @@ impl Payments {
             PaymentHeld::Known => Ok(Lookup::Unchanged),
             PaymentHeld::Unwanted => {
                 info!(payment_hash = %hash, %purpose, "a held payment that nobody waits for is given back");
-                self.cancel_at_wallet(hash).await;
+                let _tried_again_while_it_is_reported = self.cancel_at_wallet(hash).await;
                 Ok(Lookup::Unchanged)
             }
         }
@@ -140,16 +148,19 @@ impl Payments {
     /// # Errors
     /// As [`Payments::settle_held`].
     pub(crate) async fn cancel_held(&self, hash: PaymentHash) -> Result<HoldOutcome, EngineError> {
-        self.cancel_at_wallet(hash).await;
-        // Whatever the wallet has answered: if it does not hold anything, there is nothing to give back.
-        self.outcome(hash, GoneIf::NotHeld).await
+        let gone_if = match self.cancel_at_wallet(hash).await {
+            Ok(()) | Err(WalletError::Refused(_)) => GoneIf::NotHeld,
+            // A record that does not show a held payment may not be the whole truth yet.
+            Err(_) => GoneIf::Expired,
+        };
+        self.outcome(hash, gone_if).await
     }
 
-    async fn cancel_at_wallet(&self, hash: PaymentHash) {
+    async fn cancel_at_wallet(&self, hash: PaymentHash) -> Result<(), WalletError> {
         let cancelling = self.core.ports.wallet.hold_invoice_cancel(hash);
-        if let Err(failure) = self.in_time(cancelling).await {
-            warn!(payment_hash = %hash, error = chain(&failure), "the held payment was not cancelled");
-        }
+        self.in_time(cancelling).await.inspect_err(|failure| {
+            warn!(payment_hash = %hash, error = chain(failure), "the held payment was not cancelled");
+        })
     }
 
     /// What the wallet's record says of a hold invoice.

@@ -11,6 +11,9 @@
 //! | 4. the wallet is called, once, by the server that has committed 3 | – | the outcome is looked up |
 //! | 5. the outcome | [`PayoutFinish`]: paid, with the transfers; or certainly failed, and everything is due still | – |
 //!
+//! A refund that is to be credited to a session has no steps 2 to 5: [`PayoutCredit`](payout_credit::PayoutCredit) does it in one transaction, after
+//! the wallet has been asked what became of payouts of the same obligation that have failed.
+//!
 //! **After 3, compensation is forbidden**: the money may have left. Only the wallet's own word ends a payout: that it succeeded, or
 //! that it failed for good. An error, a time-out, a lost answer, a wallet that does not answer are looked up, by any server, again and
 //! again, the more seldom the longer it takes; from `payout_alarm` on each look is logged as an ERROR, and `tithe payouts list` shows
@@ -23,6 +26,7 @@
 mod obligations;
 mod operator;
 mod payout_begin;
+mod payout_credit;
 mod payout_defer;
 mod payout_direct;
 mod payout_finish;

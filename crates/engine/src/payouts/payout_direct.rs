@@ -3,7 +3,8 @@
 use crate::books::{Books, Command, Refusal, RowKeys};
 use tithe_ledger::AccountId;
 use tithe_lightning::Network;
-use tithe_payouts::{Destination, FeePolicy, Obligation};
+use tithe_payouts::{Destination, FeePolicy, Obligation, PayoutError};
+use tithe_sessions::SessionId;
 
 /// Sets where what is owed to a customer is paid. Naming the same destination again changes nothing. Returns the obligation.
 #[derive(Debug, Clone)]
@@ -24,13 +25,26 @@ impl Command for PayoutDirect {
 
     fn declare(&self, keys: &mut RowKeys) {
         keys.obligations.insert(self.account);
-        if let Destination::Invoice(request) = &self.destination {
-            keys.payouts.insert(request.payment_hash());
-        }
+        keys.declare_destination(&self.destination);
     }
 
     fn decide(&self, books: &mut Books<'_>) -> Result<Box<Obligation>, Refusal> {
         books.payout_direct(self.account, &self.destination, &self.fees, self.network).map(Box::new)
+    }
+}
+
+impl RowKeys {
+    /// What must be known of a destination when it is named.
+    pub(crate) fn declare_destination(&mut self, destination: &Destination) {
+        match destination {
+            Destination::Invoice(request) => {
+                self.payouts.insert(request.payment_hash());
+            }
+            Destination::Session(id) => {
+                self.sessions.insert(SessionId(*id));
+            }
+            Destination::Address(_) => {}
+        }
     }
 }
 
@@ -46,10 +60,14 @@ impl Books<'_> {
         let owed = self.obligation(account)?;
         let used = match destination {
             Destination::Invoice(request) => self.rows.payouts.get(&request.payment_hash())?.cloned(),
-            Destination::Address(_) => None,
+            Destination::Address(_) | Destination::Session(_) => None,
         };
         let directed = owed.direct(destination, used.as_ref(), fees, network, self.now())?;
         if directed != owed {
+            if let Destination::Session(id) = destination {
+                let session = self.session_to_credit(*id)?;
+                session.check_credit().map_err(|wrong| PayoutError::Session(wrong.to_string()))?;
+            }
             self.rows.obligations.put(directed.clone())?;
         }
         Ok(directed)

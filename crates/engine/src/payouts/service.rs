@@ -73,7 +73,8 @@ impl Payouts {
                 let problem = "missing amount: expected an invoice with an amount, because the server's wallet needs one";
                 Err(RequestError::Destination { field: "invoice", problem: problem.to_owned() }.into())
             }
-            Destination::Invoice(_) => Ok(()),
+            // Whether there is such a session is seen when it is named.
+            Destination::Invoice(_) | Destination::Session(_) => Ok(()),
         }
     }
 

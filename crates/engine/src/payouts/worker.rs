@@ -1,6 +1,7 @@
 //! The worker: pays what is due, and looks up what is in flight.
 
 use super::payout_begin::PayoutBegin;
+use super::payout_credit::PayoutCredit;
 use super::payout_defer::PayoutDefer;
 use super::payout_finish::{PayoutFinish, PayoutOutcome};
 use super::service::Payouts;
@@ -22,6 +23,7 @@ use tithe_payouts::{
     AddressError, Attempt, Deferral, Destination, Obligation, Payout, PayoutError, PayoutState,
 };
 use tracing::{Instrument, debug, error, info, info_span, warn};
+use uuid::Uuid;
 
 /// How many obligations, and how many payouts in flight, one round takes; and how many this server works on at once.
 const ROUND_MAX: usize = 16;
@@ -144,6 +146,7 @@ impl Payouts {
         };
         let Some(destination) = &owed.destination else { return };
         let request = match (self.once_more(owed, &earlier), destination) {
+            (_, Destination::Session(session)) => return self.credit(owed, *session).await,
             (Some(request), _) => request,
             (None, Destination::Invoice(request)) if request.expires_at() <= self.core.now() => {
                 return self.defer(owed, Deferral::Refused, EXPIRED).await;
@@ -435,6 +438,20 @@ impl Payouts {
             }
         }
         None
+    }
+
+    /// Credits what is due to a session.
+    async fn credit(&self, owed: &Obligation, session: Uuid) {
+        match self.core.committer.commit(PayoutCredit { account: owed.account, session }).await {
+            Ok(credited) => info!(amount_msats = credited.to_msats().get(), "refund credited to a session"),
+            Err(CommitError::Refused(refusal @ Refusal::Payout(PayoutError::Session(_)))) => {
+                warn!(%refusal, "the refund cannot be credited");
+                self.defer(owed, Deferral::Refused, &format!("It could not be credited: {refusal}.")).await;
+            }
+            // Another server was first, or the customer has named another destination.
+            Err(CommitError::Refused(refusal)) => debug!(%refusal, "nothing to credit"),
+            Err(failure) => warn!(error = chain(&failure), "the refund was not credited"),
+        }
     }
 
     async fn defer(&self, owed: &Obligation, why: Deferral, problem: &str) {

@@ -21,6 +21,7 @@
 //! never used: to whoever has its preimage ([`Sessions::refund_payment`]). If the operator wants it, such a request is done before its
 //! payment is taken (`kept`).
 
+mod claim;
 mod close;
 mod create;
 mod deposits;
@@ -35,7 +36,6 @@ mod payment;
 mod proofs;
 mod quoted_work;
 mod redeem;
-mod redeem_waiters;
 mod replenishing;
 mod request;
 mod request_abandon;
@@ -56,6 +56,7 @@ mod sweep;
 mod top_up;
 mod undelivered;
 mod view;
+mod waiters;
 mod warn;
 mod webhook_secrets;
 mod webhooks;
@@ -75,7 +76,6 @@ pub(crate) use payment::TRIES_MAX;
 pub use payment::{PaymentState, PaymentView};
 pub use proofs::{PaidRequest, PresentedProof};
 pub use redeem::PaidWork;
-pub use redeem_waiters::RedeemWaiter;
 pub use request::NewWork;
 pub use request_abandon::SessionRequestAbandon;
 pub use request_begin::{SessionRequestBegin, SessionRequestBegun};
@@ -90,5 +90,6 @@ pub use session_create::SessionCreate;
 pub use session_expire::SessionExpire;
 pub use session_notified::SessionNotified;
 pub use view::SessionView;
+pub use waiters::Waiter;
 pub(crate) use webhook_secrets::WebhookSecrets;
 pub use webhooks::{NoWebhooks, RefusedWebhookUrl, WebhookError, WebhookMessage, Webhooks};

@@ -3,9 +3,6 @@
 
 use super::proofs::PaidRequest;
 use super::service::Sessions;
-use super::session_close::{ReturnTo, SessionClose};
-use crate::books::Refusal;
-use crate::committer::CommitError;
 use crate::error::{EngineError, InvalidProof, PaidRequestError};
 use crate::payouts::RefundView;
 use std::fmt;
@@ -102,25 +99,7 @@ impl Sessions {
         destination: Option<Destination>,
     ) -> Result<PaymentView, EngineError> {
         let id = self.session_of_payment(paid).await?;
-        if let Some(destination) = &destination {
-            self.payouts.check(destination)?;
-        }
-        let session = self.view(id).await?.session;
-        if is_awaited(&session) {
-            return Err(PaidRequestError::NotArrived.into());
-        }
-        if session.end().is_none() || destination.is_some() {
-            let network = self.core.ports.wallet.network();
-            let return_to =
-                destination.map(|destination| ReturnTo { destination, fees: self.payouts.fees(), network });
-            match self.core.committer.commit(SessionClose { session: id, return_to }).await {
-                Ok(_) => self.payouts.wake(),
-                Err(CommitError::Refused(Refusal::RequestInProgress)) => {
-                    return Err(PaidRequestError::Running.into());
-                }
-                Err(failure) => return Err(failure.into()),
-            }
-        }
+        self.claim(id, destination, PaidRequestError::NotArrived.into()).await?;
         self.view_payment(paid.payment_hash, id).await
     }
 

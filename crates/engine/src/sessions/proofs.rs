@@ -7,6 +7,7 @@ use super::service::Sessions;
 use crate::error::{EngineError, InvalidProof};
 use crate::error_chain::chain;
 use std::collections::{BTreeMap, BTreeSet};
+use tithe_clock::Timestamp;
 use tithe_lightning::{Network, PaymentHash};
 use tithe_paywall::l402::{self, Credential, Identifier};
 use tithe_paywall::payment::{self, ChallengeKey, ChargeRequest, NewChallenge, Paid};
@@ -82,7 +83,6 @@ impl Sessions {
     /// # Errors
     /// [`EngineError::Internal`] when the realm is empty or not plain ASCII.
     pub fn payment_challenge(&self, offered: &OfferedRequest, realm: &str) -> Result<String, EngineError> {
-        let key = self.challenges.first().ok_or(EngineError::Internal)?;
         let OfferedRequest { session, price, invoice, .. } = offered;
         let request = ChargeRequest {
             amount: *price,
@@ -92,10 +92,21 @@ impl Sessions {
             payment_hash: *invoice.payment_hash.as_bytes(),
             network: network_of(self.core.ports.wallet.network()),
         };
+        self.issue_challenge(payment::Request::Charge(request), invoice.expires_at, realm)
+    }
+
+    /// The value of the `WWW-Authenticate` header with a challenge of the scheme `Payment`.
+    pub(super) fn issue_challenge(
+        &self,
+        request: payment::Request,
+        expires: Timestamp,
+        realm: &str,
+    ) -> Result<String, EngineError> {
+        let key = self.challenges.first().ok_or(EngineError::Internal)?;
         let challenge = key.issue(&NewChallenge {
             realm: realm.to_owned(),
-            request: payment::Request::Charge(request),
-            expires: Some(invoice.expires_at),
+            request,
+            expires: Some(expires),
             digest: None,
             opaque: BTreeMap::new(),
             description: None,

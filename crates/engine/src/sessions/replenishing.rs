@@ -4,6 +4,7 @@ use super::deposits::Replenish;
 use super::request::Running;
 use super::service::Sessions;
 use super::steps::account_of;
+use super::waiters::Waiter;
 use crate::committer::CommitError;
 use crate::error_chain::chain;
 use crate::store::StoreError;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use tithe_ledger::Account;
 use tithe_money::{Msats, Sats};
 use tithe_sessions::Session;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
@@ -26,6 +28,8 @@ struct Waiting {
     output: u64,
     spent: Sats,
     required: Sats,
+    /// Its places among the answers of the session that wait, and among all; without them, it does not wait.
+    _place: Option<(Waiter, OwnedSemaphorePermit)>,
 }
 
 impl Sessions {
@@ -88,7 +92,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// Tells the client that the answer waits for `missing`, unless the session has ended, or the balance cannot be read.
+    /// Tells the client that the answer waits for `missing`, if there is a place to wait, unless the session has ended, or the balance cannot be read.
     async fn ask_for_top_up(
         &self,
         running: &Running,
@@ -111,9 +115,16 @@ impl Sessions {
         let spent = session.spent(account.balance()).checked_add(held).unwrap_or(Msats::MAX);
         let in_sats = |amount: Msats| amount.to_sats_rounding_up().unwrap_or(Sats::MAX);
         let (spent, required) = (in_sats(spent), in_sats(missing).max(Sats::new(1).unwrap_or(Sats::ZERO)));
-        info!(held_msats = held.get(), output_tokens = output, "the answer waits for a top-up");
-        replenish.needed(spent, required);
-        Some(Waiting { until: Instant::now() + TOP_UP_PATIENCE, output, spent, required })
+        let place = self.dry.join(session.id).zip(self.slots.place_to_wait());
+        let until = if place.is_some() {
+            info!(held_msats = held.get(), output_tokens = output, "the answer waits for a top-up");
+            replenish.needed(spent, required);
+            Instant::now() + TOP_UP_PATIENCE
+        } else {
+            info!("too many answers wait for a top-up");
+            Instant::now()
+        };
+        Some(Waiting { until, output, spent, required, _place: place })
     }
 
     async fn read_balance(&self, running: &Running) -> Result<(Session, Account), StoreError> {

@@ -3,9 +3,9 @@
 use super::kept::{ReadSent, SlowModels};
 use super::macaroons::MacaroonKeys;
 use super::offers::Offers;
-use super::redeem_waiters::{RedeemWaiter, RedeemWaiters};
 use super::request_offers::{OfferedRequest, RequestOffers};
 use super::undelivered::Undelivered;
+use super::waiters::{FOR_A_TOP_UP, FOR_AN_ANSWER, Waiter, Waiters};
 use super::webhook_secrets::WebhookSecrets;
 use crate::admission::Admission;
 use crate::core::Core;
@@ -43,7 +43,8 @@ pub struct Sessions {
     pub(super) slots: WorkSlots,
     pub(super) offers: Offers,
     pub(super) request_offers: RequestOffers<OfferedRequest>,
-    pub(super) redeem_waiters: Arc<RedeemWaiters>,
+    pub(super) waiters: Arc<Waiters>,
+    pub(super) dry: Arc<Waiters>,
     /// Reads kept requests.
     pub(super) sent_reader: OnceLock<Arc<dyn ReadSent>>,
     pub(super) slow_models: SlowModels,
@@ -91,7 +92,8 @@ impl Sessions {
             slots,
             offers: Offers::default(),
             request_offers: RequestOffers::default(),
-            redeem_waiters: Arc::default(),
+            waiters: Waiters::at_most(FOR_AN_ANSWER),
+            dry: Waiters::at_most(FOR_A_TOP_UP),
             sent_reader: OnceLock::new(),
             slow_models: SlowModels::default(),
             kept_due,
@@ -101,7 +103,7 @@ impl Sessions {
 
     /// Room to wait for an answer, or for a payout, of this session; `None` if too many wait already.
     #[must_use]
-    pub fn waiter(&self, session: SessionId) -> Option<RedeemWaiter> {
-        self.redeem_waiters.join(session)
+    pub fn waiter(&self, session: SessionId) -> Option<Waiter> {
+        self.waiters.join(session)
     }
 }

@@ -35,8 +35,8 @@ impl Command for SessionClose {
 
     fn declare(&self, keys: &mut RowKeys) {
         keys.declare_session_refund(self.session);
-        if let Some(ReturnTo { destination: Destination::Invoice(request), .. }) = &self.return_to {
-            keys.payouts.insert(request.payment_hash());
+        if let Some(ReturnTo { destination, .. }) = &self.return_to {
+            keys.declare_destination(destination);
         }
     }
 

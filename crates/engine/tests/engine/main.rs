@@ -38,6 +38,7 @@ mod paid_requests_crashes;
 mod payouts;
 mod peers;
 mod prices;
+mod refund_credits;
 mod reports;
 mod retention;
 mod routes;

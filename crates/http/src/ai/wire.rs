@@ -2,11 +2,12 @@
 
 use super::answered::Answered;
 use crate::answer_headers::{X_GENERATION_ID, X_TITHE_BACKEND, X_TITHE_BALANCE_MSATS, X_TITHE_COST_MSATS};
-use crate::answering::{AnswerFormat, event_stream};
+use crate::answering::{AnswerFormat, FIRST_PIECE, event_stream};
 use crate::idempotency;
 use crate::problem::Problem;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use std::time::Duration;
 use tithe_chat::Delta;
 use tithe_engine::EngineError;
 use tithe_engine::idempotency::KeyedResponse;
@@ -128,6 +129,10 @@ impl AnswerFormat for AiAnswer {
             response.insert_header((X_TITHE_BACKEND.clone(), backend));
         }
         response.insert_header((X_GENERATION_ID.clone(), self.meta.id.to_string()));
+    }
+
+    fn patience(&self) -> Duration {
+        FIRST_PIECE
     }
 
     fn pieces(&mut self, pieces: &[Delta], out: &mut Vec<u8>) {

@@ -6,10 +6,13 @@ mod payer;
 mod reserved;
 mod stored;
 
+pub use passed_on::{InvalidPassedHeader, check_passed_header};
 pub(crate) use passed_on::{headers as headers_passed_on, query as query_passed_on};
 pub use reserved::{InvalidMounts, check_mounts};
 
 use crate::credentials::Incoming;
+use crate::decisive_headers::DecisiveHeaders;
+use crate::payment_sessions::{managed, without_body};
 use crate::problem::{Code, Problem};
 use crate::routes::plain_answer::wants_stream;
 use crate::state::AppState;
@@ -21,6 +24,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use answer::MountedAnswer;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use stored::StoreCalled;
 use tithe_engine::metered::Prompt;
@@ -36,7 +40,9 @@ pub(crate) fn configure(mounts: &[Arc<Mount>]) -> impl FnOnce(&mut ServiceConfig
         for mount in mounts {
             let below = if mount.path.is_tree() { "/{below:.*}" } else { "" };
             let pattern = format!("{}{below}", mount.path.base());
-            let resource = web::resource(pattern).app_data(RoutePattern::new(&mount.path.to_string()));
+            let resource = web::resource(pattern)
+                .app_data(RoutePattern::new(&mount.path.to_string()))
+                .app_data(DecisiveHeaders(mount.passed_headers.clone()));
             let handler = move |state: Data<AppState>, request: HttpRequest, payload: Payload| {
                 let mount = Arc::clone(&mount);
                 async move { answer(&state, &request, payload, mount).await.map_err(Problem::private) }
@@ -52,14 +58,16 @@ async fn answer(
     payload: Payload,
     mount: Arc<Mount>,
 ) -> Result<HttpResponse, Problem> {
-    let method = request.method().as_str();
-    let Some(method) = Method::named(method).filter(|method| mount.methods.contains(method)) else {
-        let allowed: Vec<&str> = mount.methods.iter().map(|method| method.as_str()).collect();
-        return Err(Problem::method(method, &allowed.join(", ")));
-    };
     let below = mount.path.below(request.uri().path()).map_err(|wrong| Problem::field("path", wrong))?;
     let below =
         below.ok_or_else(|| Problem::new(Code::NotFound, "unknown path: expected one below this route"))?;
+    let method = Method::named(request.method().as_str()).filter(|method| mount.methods.contains(method));
+    let Some(method) = method else {
+        return without_body(state, request, &allowed(&mount)).await;
+    };
+    if let Some(response) = managed(state, request).await? {
+        return Ok(response);
+    }
     let bytes = body::read_as_sent(mount.request_bytes_max, request, payload).await?;
     let incoming = Incoming::with_body(request, &bytes, None)?.with_bearer().with_proofs();
     let key = idempotency::read(request, &bytes, state.engine.settings())?;
@@ -68,7 +76,7 @@ async fn answer(
         method,
         below: below.to_owned(),
         query: passed_on::query(request.query_string()),
-        headers: passed_on::headers(request),
+        headers: passed_on::headers(request, &mount.passed_headers),
         body: bytes.clone(),
     };
     let store = Arc::new(StoreCalled);
@@ -85,6 +93,13 @@ async fn answer(
         problem: Problem::from,
     };
     payer::have_called(state, request, &incoming, key, wanted, &mount).await
+}
+
+/// The methods of a route: those of its service, and those with which clients of sessions of the scheme `Payment` come without a request.
+fn allowed(mount: &Mount) -> String {
+    let of_service = mount.methods.iter().map(|method| method.as_str());
+    let methods: BTreeSet<&str> = of_service.chain(["GET", "HEAD"]).collect();
+    methods.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// What is asked by a request that was kept, and what renders its stored answer; `None` if it is none of this route.

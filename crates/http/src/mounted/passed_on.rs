@@ -3,10 +3,14 @@
 use crate::credentials::NOSTR_TOKEN_NAMES;
 use crate::query::Query;
 use actix_web::HttpRequest;
-use actix_web::http::header::{CONNECTION, HeaderMap};
+use actix_web::http::header::{CONNECTION, HeaderMap, HeaderName};
 
-/// Headers that are not passed on: those of the connection (RFC 9110, section 7.6.1), credentials, what says who the customer is, what only this
-/// server answers, and what asks for a part of an answer: the whole is stored, and repeated.
+/// Headers that are passed on to every service: what the body is, what the answer is to be, and which program asks.
+const ALWAYS: [&str; 6] =
+    ["accept", "accept-language", "content-encoding", "content-language", "content-type", "user-agent"];
+
+/// Headers that no service gets, whatever the operator names: those of the connection (RFC 9110, section 7.6.1), credentials, what says who the
+/// customer is, what only this server answers, and what asks for a part of an answer: the whole is stored, and repeated.
 const KEPT: [&str; 34] = [
     "accept-encoding",
     "accept-payment",
@@ -66,22 +70,54 @@ const KEPT_PREFIXES: [&str; 14] = [
 /// What their names end with.
 const KEPT_SUFFIX: &str = "client-ip";
 
-/// The headers of a request that are passed on.
-pub(crate) fn headers(request: &HttpRequest) -> Vec<(String, Vec<u8>)> {
-    passed_on(request.headers())
+/// A header that is passed on to every service anyhow, or to none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPassedHeader {
+    /// It is no name of a header.
+    #[error("expected names of headers, in small letters and without _")]
+    Name,
+    /// Every service gets it.
+    #[error("expected headers that are not passed on anyhow")]
+    Always,
+    /// No service gets it.
+    #[error(
+        "expected headers that are neither credentials, nor the connection's, nor name the customer, a method, a path or a part"
+    )]
+    Never,
 }
 
-fn passed_on(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
-    let named = headers.get_all(CONNECTION).filter_map(|value| value.to_str().ok());
-    let named: Vec<String> =
-        named.flat_map(|names| names.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect();
+/// Checks that a header may be passed on to a service because the operator names it.
+///
+/// # Errors
+/// [`InvalidPassedHeader`].
+pub fn check_passed_header(name: &str) -> Result<(), InvalidPassedHeader> {
+    // For many services, `x_api_key` is the same as `x-api-key`.
+    let is_name = HeaderName::from_lowercase(name.as_bytes()).is_ok() && !name.contains('_');
+    let is_kept = KEPT.contains(&name)
+        || KEPT_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || name.ends_with(KEPT_SUFFIX);
+    match () {
+        () if !is_name => Err(InvalidPassedHeader::Name),
+        () if ALWAYS.contains(&name) => Err(InvalidPassedHeader::Always),
+        () if is_kept => Err(InvalidPassedHeader::Never),
+        () => Ok(()),
+    }
+}
+
+/// The headers of a request that are passed on: those that every service gets, and those that the operator has named for this one.
+pub(crate) fn headers(request: &HttpRequest, named: &[String]) -> Vec<(String, Vec<u8>)> {
+    passed_on(request.headers(), named)
+}
+
+fn passed_on(headers: &HeaderMap, named: &[String]) -> Vec<(String, Vec<u8>)> {
+    let of_connection = headers.get_all(CONNECTION).filter_map(|value| value.to_str().ok());
+    let of_connection: Vec<String> = of_connection
+        .flat_map(|names| names.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
     let is_passed_on = |name: &str| {
-        !KEPT.contains(&name)
-            && !KEPT_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-            && !name.ends_with(KEPT_SUFFIX)
-            // For many services, `x_api_key` is the same as `x-api-key`.
-            && !name.contains('_')
-            && !named.iter().any(|named| named == name)
+        (ALWAYS.contains(&name) || named.iter().any(|named| named == name))
+            && !of_connection.iter().any(|of_connection| of_connection == name)
     };
     let passed_on = headers.iter().filter(|(name, _)| is_passed_on(name.as_str()));
     passed_on.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()
@@ -100,42 +136,67 @@ pub(crate) fn query(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix_web::http::header::{HeaderName, HeaderValue};
+    use actix_web::http::header::HeaderValue;
 
     #[test]
-    fn credentials_and_what_belongs_to_the_connection_are_not_passed_on() {
+    fn what_every_service_gets_and_what_is_named_is_passed_on_and_nothing_else() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("accept", "application/json"),
             ("content-type", "text/plain"),
             ("x-custom", "yes"),
+            ("x-other", "no"),
+            ("x_custom", "no"),
             ("authorization", "L402 a:b"),
             ("authorization", "Bearer c"),
             ("cookie", "a=b"),
             ("connection", "close, X-Hop"),
             ("x-hop", "secret"),
-            ("transfer-encoding", "chunked"),
-            ("x-tithe-something", "1"),
-            ("x-nostr-token", "secret"),
-            ("x-install-id", "secret"),
-            ("x-license", "secret"),
-            ("x-forwarded-for", "192.0.2.1"),
-            ("idempotency-key", "k"),
-            ("range", "bytes=0-1"),
-            ("host", "tithe"),
-            ("x-http-method-override", "DELETE"),
-            ("x-original-url", "/admin"),
-            ("x-rewrite-url", "/admin"),
-            ("true-client-ip", "192.0.2.1"),
-            ("x-client-ip", "192.0.2.1"),
-            ("x_api_key", "mine"),
-            ("x_forwarded_for", "127.0.0.1"),
+            ("x-session-token", "secret"),
         ] {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        let mut names: Vec<String> = passed_on(&headers).into_iter().map(|(name, _)| name).collect();
-        names.sort_unstable();
-        assert_eq!(names, ["accept", "content-type", "x-custom"]);
+        let passed = |named: &[&str]| -> Vec<String> {
+            let own: Vec<String> = named.iter().map(|name| (*name).to_owned()).collect();
+            let mut headers: Vec<String> =
+                passed_on(&headers, &own).into_iter().map(|(name, _)| name).collect();
+            headers.sort_unstable();
+            headers
+        };
+        assert_eq!(passed(&[]), ["accept", "content-type"]);
+        assert_eq!(passed(&["x-custom", "x-hop"]), ["accept", "content-type", "x-custom"]);
+    }
+
+    #[test]
+    fn no_service_gets_a_credential_or_what_names_the_customer_or_the_connection() {
+        for name in [
+            "authorization",
+            "cookie",
+            "connection",
+            "transfer-encoding",
+            "x-tithe-something",
+            "x-nostr-token",
+            "x-install-id",
+            "x-license",
+            "x-forwarded-for",
+            "idempotency-key",
+            "range",
+            "host",
+            "x-http-method-override",
+            "x-original-url",
+            "x-rewrite-url",
+            "true-client-ip",
+            "x-client-ip",
+        ] {
+            assert_eq!(check_passed_header(name), Err(InvalidPassedHeader::Never), "{name}");
+        }
+        for name in ["", "X-Custom", "x_api_key", "a b", "a:", "\u{e9}"] {
+            assert_eq!(check_passed_header(name), Err(InvalidPassedHeader::Name), "{name}");
+        }
+        assert_eq!(check_passed_header("accept"), Err(InvalidPassedHeader::Always));
+        for name in ["x-custom", "anthropic-version", "openai-beta", "prefer"] {
+            assert_eq!(check_passed_header(name), Ok(()), "{name}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::offers::Offering;
 use crate::paid_request::{PaidBy, PaidFor};
 use crate::payers::{for_payment, for_session, unpaid};
 use crate::payment_proof;
+use crate::payment_sessions;
 use crate::problem::{Code, Problem};
 use crate::state::AppState;
 use crate::wanted::Wanted;
@@ -17,8 +18,8 @@ use std::sync::Arc;
 use tithe_engine::mounts::Mount;
 use tithe_engine::{EngineError, PaymentNeeded};
 
-/// Has a service called for the first of these who pays: a session, a payment for this one request. Whatever credentials the request
-/// carries must all be valid. If nobody pays, an invoice is offered, unless the service cannot be reached.
+/// Has a service called for the first of these who pays: a session, of macaroons or of the scheme `Payment`; a payment for this one request.
+/// Whatever credentials the request carries must all be valid. If nobody pays, an invoice is offered, unless the service cannot be reached.
 pub(super) async fn have_called(
     state: &AppState,
     request: &HttpRequest,
@@ -37,7 +38,13 @@ pub(super) async fn have_called(
             check_licence(state, install).await?;
             for_session(state, request, access, key, wanted).await
         }
-        (None, Some(proof)) => for_payment(state, request, incoming, (proof, install), wanted).await,
+        (None, Some(proof)) => match payment_proof::of_session(&proof) {
+            Some(authorization) => {
+                let presented = (authorization, install);
+                payment_sessions::have_done(state, request, incoming, presented, wanted).await
+            }
+            None => for_payment(state, request, incoming, (proof, install), wanted).await,
+        },
         (None, None) => {
             let identity = incoming.identify(state)?.identity_by_token();
             let by = PaidBy { install: install.as_ref().map(|install| install.id), identity };

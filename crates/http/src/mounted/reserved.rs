@@ -5,12 +5,11 @@ use std::collections::BTreeSet;
 use tithe_engine::mounts::MountPath;
 
 /// First segments that are this server's, beside those of its routes: pages, and what clients and other standards look for.
-const RESERVED: [&str; 9] = [
+const RESERVED: [&str; 8] = [
     ".well-known",
     "docs",
     "favicon.ico",
     "llms.txt",
-    "mcp",
     "openapi-payable.json",
     "openapi.json",
     "robots.txt",

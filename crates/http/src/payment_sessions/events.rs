@@ -7,6 +7,7 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use std::sync::Arc;
+use std::time::Duration;
 use tithe_chat::Delta;
 use tithe_clock::Clock;
 use tithe_engine::idempotency::KeyedResponse;
@@ -89,6 +90,10 @@ impl<F: AnswerFormat> AnswerFormat for WithReceipt<F> {
 
     fn begin(&self, response: &mut HttpResponseBuilder, backend: Option<&str>) {
         self.format.begin(response, backend);
+    }
+
+    fn patience(&self) -> Duration {
+        self.format.patience()
     }
 
     fn pieces(&mut self, pieces: &[Delta], out: &mut Vec<u8>) {

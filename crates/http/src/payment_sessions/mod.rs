@@ -1,5 +1,5 @@
 //! Sessions of the scheme `Payment` (`draft-lightning-session-00`): a deposit that is opened, pays for requests, is topped up and closed,
-//! all on the metered routes themselves.
+//! all on the metered and the mounted routes themselves.
 
 mod document;
 mod events;
@@ -15,7 +15,7 @@ use crate::credentials::Incoming;
 use crate::licence::check_licence;
 use crate::limits::{Payer, UnpaidRequest};
 use crate::offers::{self, Offering};
-use crate::paid_request::{PaidBy, PaidFor};
+use crate::paid_request::{MCP_PATH, PaidBy, PaidFor};
 use crate::problem::{Code, Problem};
 use crate::receipts;
 use crate::state::AppState;
@@ -60,7 +60,7 @@ pub(crate) async fn have_done<F: AnswerFormat>(
     check_licence(state, install).await?;
     state.refuse_while_draining()?;
     let offering = Offering::new(state, request, incoming, &wanted, identity);
-    let paid_for = PaidFor::new(request, by, incoming.body());
+    let paid_for = PaidFor::new(request, by, incoming.paid_body());
     let hash = wanted.prompt.hash();
     let opened = match opened(state, &credential).await {
         Ok(opened) => opened,
@@ -73,7 +73,8 @@ pub(crate) async fn have_done<F: AnswerFormat>(
     let session = opened.access.session;
     match charged(state, request, (&credential, opened), paid_for.digest(), wanted).await {
         Ok(mut response) => {
-            if response.status().is_success() {
+            // What a mounted route redirects is charged, too.
+            if response.status().is_success() || response.status().is_redirection() {
                 receipts::add_of_session(state, &credential, None, &mut response).await;
             }
             Ok(response)
@@ -86,7 +87,11 @@ pub(crate) async fn have_done<F: AnswerFormat>(
                     identity,
                     origin: offers::origin(state, request),
                 };
-                let path = request.uri().path();
+                // A session is topped up on any of the metered routes.
+                let path = match request.uri().path() {
+                    MCP_PATH => "/api/ask",
+                    path => path,
+                };
                 offers::add_deposit(problem.about_payment_session(path), new, state).await
             } else {
                 offering.add_to(problem, &paid_for, state).await

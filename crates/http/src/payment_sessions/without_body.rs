@@ -1,4 +1,5 @@
-//! `GET` and `HEAD` on the metered routes. Clients of sessions ask for a challenge this way, top up and close: they have no request to be done.
+//! `GET` and `HEAD` on the metered routes, and on mounted ones without such a method. Clients of sessions ask for a challenge this way, top up
+//! and close: they have no request to be done.
 
 use super::manage::{managed, new_deposit};
 use crate::credentials::Incoming;
@@ -17,10 +18,10 @@ pub(crate) async fn without_body(
     request: &HttpRequest,
     allowed: &str,
 ) -> Result<HttpResponse, Problem> {
-    let wrong_method = || Problem::method(request.method().as_str(), allowed);
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Err(wrong_method());
+        return Err(Problem::method(request.method().as_str(), allowed));
     }
+    let wrong_method = || Problem::method_without_request(request.method().as_str(), allowed);
     if let Some(response) = managed(state, request).await? {
         return Ok(response);
     }
@@ -30,8 +31,8 @@ pub(crate) async fn without_body(
     }
     Incoming::without_body(request)?.identify(state)?;
     state.refuse_while_draining()?;
-    let detail =
-        "payment required: expected POST with a request, or a credential that tops a session up or closes it";
+    let detail = "payment required: expected a request by another method, or a credential that tops a session up or \
+        closes it";
     let problem = Problem::new(Code::PaymentRequired, detail).about_payment_session(request.uri().path());
     let offered = match offers::deposit(state, new_deposit(state, request)).await {
         Err(EngineError::PaymentSession(PaymentSessionError::NotOffered)) => return Err(wrong_method()),

@@ -196,6 +196,17 @@ impl Problem {
         }
     }
 
+    /// A method with which clients of sessions of the scheme `Payment` come without a request, and this one did not come for that.
+    pub(crate) fn method_without_request(method: &str, allowed: &str) -> Self {
+        let others: Vec<&str> =
+            allowed.split(", ").filter(|other| *other != method && *other != "HEAD").collect();
+        let detail = format!(
+            "unsupported method: with {method}, this path only tops sessions of the scheme Payment up and closes them; expected {} for a request",
+            others.join(", ")
+        );
+        Self { detail, ..Self::method(method, allowed) }
+    }
+
     /// The body as problem details, as text.
     pub(crate) fn body_text(&self) -> String {
         self.details(request_id::current()).to_string()
@@ -481,7 +492,7 @@ fn payment_session(refused: &PaymentSessionError) -> Problem {
 }
 
 /// The name of the field with the problem type of the drafts of the scheme `Payment`, a URI. `type` is Tithe's own, or the API's.
-const DRAFT_PROBLEM: &str = "problem";
+pub(crate) const DRAFT_PROBLEM: &str = "problem";
 
 /// The name of the field that says why nobody pays.
 const REASON: &str = "reason";
@@ -524,6 +535,7 @@ fn payout(refused: &PayoutError, failure: &EngineError) -> Problem {
         PayoutError::Dust { .. } => Code::RefundTooSmall,
         PayoutError::InFlight(_) => Code::PayoutInFlight,
         PayoutError::Invoice(mismatch) => return Problem::field("invoice", mismatch),
+        PayoutError::Session(_) => return Problem::field("sessionId", refused),
         PayoutError::Used(_) | PayoutError::InAdvance => return Problem::field("invoice", refused),
         _ => return Problem::new(Code::Internal, EngineError::Internal.to_string()),
     };

@@ -2,7 +2,7 @@
 
 use crate::ai::{Asked, MessagesWire, have_answered};
 use crate::body::{self, AI_LIMIT};
-use crate::paid_request::anthropic_headers;
+use crate::decisive_headers::anthropic_headers;
 use crate::payment_sessions;
 use crate::problem::{Code, Problem};
 use crate::state::AppState;

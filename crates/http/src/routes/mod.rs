@@ -16,6 +16,7 @@ pub(crate) mod health;
 pub(crate) mod identity;
 pub(crate) mod invoices;
 pub(crate) mod jobs;
+pub(crate) mod mcp;
 pub(crate) mod messages;
 pub(crate) mod metrics;
 pub(crate) mod models;
@@ -68,6 +69,7 @@ macro_rules! for_each_route {
             read sessions::keys as __path_keys,
             written sessions::revoke as __path_revoke,
             written asks::ask as __path_ask,
+            written mcp::post as __path_post,
             read ai_models::list as __path_list,
             read ai_models::read as __path_read,
             read ai_account::credits as __path_credits,

@@ -49,7 +49,7 @@ pub(crate) async fn read(
 
 /// Claim the refund of a payment for one request
 ///
-/// Says where what is left is paid: to an invoice for exactly `payableSats`, or to a Lightning address. A payment that has not been used is
+/// Says where what is left is paid: to an invoice for exactly `payableSats`, to a Lightning address, or to the balance of a session. A payment that has not been used is
 /// claimed as a whole, and buys nothing any more. It is paid in the background, once; asking again is safe. Another destination can be named
 /// as long as nothing is in flight. Without a destination (`{}`), what is left becomes due, and its `payableSats` are known.
 #[utoipa::path(

@@ -1,7 +1,7 @@
 //! The responses to plain requests and to requests of sessions: a JSON body, or the events `delta`, `done` and `error`.
 
 use crate::answer_headers::{X_TITHE_BACKEND, X_TITHE_BALANCE_MSATS, X_TITHE_COST_MSATS};
-use crate::answering::{AnswerFormat, event_stream};
+use crate::answering::{AnswerFormat, FIRST_PIECE, event_stream};
 use crate::problem::{Code, Problem};
 use crate::wire::{AnswerDeltaBody, AskReplyBody, SessionReplyBody};
 use crate::{idempotency, request_id};
@@ -9,6 +9,7 @@ use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use serde::Deserialize;
 use std::io::Write;
+use std::time::Duration;
 use tithe_chat::Delta;
 use tithe_engine::asks::{FinishedAsk, RenderAsk};
 use tithe_engine::idempotency::KeyedResponse;
@@ -45,6 +46,10 @@ impl AnswerFormat for PlainAnswer {
         let mut out = Vec::new();
         event("done", &keyed.response.body, &mut out);
         response.body(out)
+    }
+
+    fn patience(&self) -> Duration {
+        FIRST_PIECE
     }
 
     fn pieces(&mut self, pieces: &[Delta], out: &mut Vec<u8>) {

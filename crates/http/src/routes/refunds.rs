@@ -16,7 +16,7 @@ use tithe_trust::NostrPubkey;
 
 /// Claim the refund of a job
 ///
-/// Says where the refund of an ended job is paid: to an invoice for exactly `payableSats`, or to a Lightning address. With
+/// Says where the refund of an ended job is paid: to an invoice for exactly `payableSats`, to a Lightning address, or to the balance of a session. With
 /// `Authorization: Bearer` and the job's claim token, or with the job's own identity. It is paid in the background, once; asking again is
 /// safe. Another destination can be named as long as nothing is in flight.
 #[utoipa::path(

@@ -68,6 +68,10 @@ pub(crate) async fn create(
                 "unsuitable invoice: expected lightningAddress, because the amount is not known yet";
             return Err(Problem::field("returnTo.invoice", problem));
         }
+        Some(Destination::Session(_)) => {
+            let problem = "unsuitable session: expected lightningAddress, because it may have ended by then";
+            return Err(Problem::field("returnTo.sessionId", problem));
+        }
         Some(Destination::Address(address)) => Some(address),
         None => None,
     };
@@ -213,7 +217,8 @@ pub(crate) async fn top_up(
 /// Close a session
 ///
 /// What the session has left is refunded, to `returnTo` if it is given: an invoice for exactly what is payable then, or without an amount,
-/// or a Lightning address. If that is unsuitable, the session stays open. Requests that are running are finished and charged. Closing
+/// a Lightning address, or the balance of another session. If that is unsuitable, the session stays open. Requests that are running are finished and charged; what
+/// they leave is paid to an address by itself, and to another destination when it is named again then. Closing
 /// again changes nothing, but it can name where to pay what is due, also after the session has expired. Only with the session's own
 /// macaroon.
 #[utoipa::path(

@@ -8,6 +8,7 @@ mod estimate;
 mod identity;
 mod invoice;
 mod job;
+mod mcp;
 mod model;
 mod payment;
 mod pool;
@@ -29,6 +30,7 @@ pub(crate) use invoice::{
 pub(crate) use job::{
     CreatedJobBody, DeltaBody, JobBody, JobEventBody, JobListBody, JobSummaryBody, NewJobBody,
 };
+pub(crate) use mcp::{McpRequestBody, McpResponseBody};
 pub(crate) use model::{ModelBody, ModelListBody};
 pub(crate) use payment::{NoOfferBody, OfferBody, PaymentBody, SessionClosedBody, SessionToppedUpBody};
 pub(crate) use pool::{PoolBody, PoolSummaryBody};

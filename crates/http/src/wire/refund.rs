@@ -7,6 +7,7 @@ use tithe_engine::payouts::RefundView;
 use tithe_lightning::Bolt11Error;
 use tithe_payouts::{Destination, LightningAddress};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 /// A refund.
 #[derive(Debug, Serialize, ToSchema)]
@@ -76,7 +77,7 @@ impl RefundBody {
     }
 }
 
-/// Where a refund is paid: an invoice or a Lightning address.
+/// Where a refund is paid: an invoice, a Lightning address, or the balance of a session.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(example = json!({ "lightningAddress": "alice@example.com" }))]
@@ -87,6 +88,10 @@ pub(crate) struct DestinationBody {
     /// A Lightning address, such as `alice@example.com`: it is asked for an invoice (LNURL-pay).
     #[schema(nullable = false)]
     lightning_address: Option<String>,
+    /// The id of a session that is active: all of `dueSats` is added to its balance, without a routing fee, and however small it is. Anybody's
+    /// session will do.
+    #[schema(nullable = false, value_type = Option<Uuid>)]
+    session_id: Option<String>,
 }
 
 impl DestinationBody {
@@ -95,7 +100,7 @@ impl DestinationBody {
     /// # Errors
     /// A problem that names the field.
     pub(crate) fn read_optional(&self) -> Result<Option<Destination>, Problem> {
-        if self.invoice.is_none() && self.lightning_address.is_none() {
+        if self.invoice.is_none() && self.lightning_address.is_none() && self.session_id.is_none() {
             return Ok(None);
         }
         self.read().map(Some)
@@ -106,8 +111,8 @@ impl DestinationBody {
     /// # Errors
     /// A problem that names the field.
     pub(crate) fn read(&self) -> Result<Destination, Problem> {
-        match (&self.invoice, &self.lightning_address) {
-            (Some(invoice), None) => {
+        match (&self.invoice, &self.lightning_address, &self.session_id) {
+            (Some(invoice), None, None) => {
                 let text = invoice.trim();
                 let text = text
                     .strip_prefix("lightning:")
@@ -117,14 +122,19 @@ impl DestinationBody {
                     text.parse().map_err(|wrong: Bolt11Error| Problem::field("invoice", why(&wrong)))?;
                 Ok(Destination::Invoice(Box::new(request)))
             }
-            (None, Some(address)) => {
+            (None, Some(address), None) => {
                 let address: Result<LightningAddress, _> = address.parse();
                 address.map(Destination::Address).map_err(|wrong| Problem::field("lightningAddress", wrong))
             }
-            (None, None) => Err(Problem::field("invoice", "missing: expected invoice or lightningAddress")),
-            (Some(_), Some(_)) => Err(Problem::field(
+            (None, None, Some(id)) => Uuid::try_parse(id).map(Destination::Session).map_err(|_| {
+                Problem::field("sessionId", format!("malformed session id: expected a UUID, got {id:?}"))
+            }),
+            (None, None, None) => {
+                Err(Problem::field("invoice", "missing: expected invoice, lightningAddress or sessionId"))
+            }
+            _ => Err(Problem::field(
                 "invoice",
-                "several destinations: expected either invoice or lightningAddress",
+                "several destinations: expected one of invoice, lightningAddress and sessionId",
             )),
         }
     }

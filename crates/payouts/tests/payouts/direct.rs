@@ -10,6 +10,7 @@ use tithe_lightning::lightning_invoice::Currency;
 use tithe_lightning::{Bolt11, Bolt11Mismatch, Network};
 use tithe_money::Msats;
 use tithe_payouts::{Deferral, Destination, Obligation, Payout, PayoutError, PayoutState};
+use uuid::Uuid;
 
 const MINUTE: Duration = Duration::from_mins(1);
 const LESS: Duration = Duration::from_secs(59);
@@ -164,6 +165,8 @@ fn only_an_address_is_named_in_advance() {
     let nothing_yet = Obligation::open(account(1), NOW);
     let named = nothing_yet.direct_in_advance(&address(), NOW).unwrap();
     assert_eq!(named.destination, Some(address()));
-    let refused = nothing_yet.direct_in_advance(&to(&invoice(1, 97)), NOW).unwrap_err();
-    assert_eq!(refused, PayoutError::InAdvance);
+    for destination in [to(&invoice(1, 97)), Destination::Session(Uuid::from_u128(7))] {
+        let refused = nothing_yet.direct_in_advance(&destination, NOW).unwrap_err();
+        assert_eq!(refused, PayoutError::InAdvance);
+    }
 }

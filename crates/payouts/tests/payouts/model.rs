@@ -9,6 +9,8 @@ pub(crate) enum Place {
     Address,
     /// The invoice of this number.
     Invoice(u8),
+    /// The session of this number.
+    Session(u8),
 }
 
 /// Why nothing is paid for now.
@@ -34,6 +36,7 @@ pub(crate) struct Owed {
     pub reserved: u64,
     pub overpaid: u64,
     pub settled: u64,
+    pub credited: u64,
     pub place: Option<Place>,
     pub in_flight: Option<u8>,
     pub failures: u32,
@@ -79,6 +82,7 @@ impl Model {
             reserved: 0,
             overpaid: 0,
             settled: 0,
+            credited: 0,
             place: None,
             in_flight: None,
             failures: 0,
@@ -100,7 +104,7 @@ impl Model {
     pub(crate) fn direct(&mut self, account: usize, place: Place) -> Answer {
         let owed = &self.owed[account];
         let was_paid = match place {
-            Place::Address => false,
+            Place::Address | Place::Session(_) => false,
             Place::Invoice(n) => owed.due == 0 && owed.last_paid == Some(n),
         };
         if was_paid || (owed.place == Some(place) && owed.accrued > 0) {
@@ -109,9 +113,15 @@ impl Model {
         if owed.in_flight.is_some() {
             return Err("in flight");
         }
-        self.payable(account)?;
-        if let Place::Invoice(n) = place {
-            self.usable(account, n, 60)?;
+        match place {
+            Place::Address => self.payable(account)?,
+            Place::Invoice(n) => {
+                self.payable(account)?;
+                self.usable(account, n, 60)?;
+            }
+            // No fee is kept of it, so that nothing is too small.
+            Place::Session(_) if owed.due == 0 => return Err("nothing due"),
+            Place::Session(_) => {}
         }
         let owed = &mut self.owed[account];
         owed.place = Some(place);
@@ -233,6 +243,24 @@ impl Model {
         }
         owed.next_try = self.now + rest;
         owed.updated = self.now;
+    }
+
+    pub(crate) fn credit(&mut self, account: usize, session: u8) -> Answer {
+        let owed = &mut self.owed[account];
+        if owed.in_flight.is_some() {
+            return Err("in flight");
+        }
+        if owed.place != Some(Place::Session(session)) {
+            return Err("destination");
+        }
+        if owed.due == 0 {
+            return Err("nothing due");
+        }
+        owed.credited += owed.due;
+        owed.due = 0;
+        owed.failures = 0;
+        owed.updated = self.now;
+        Ok(())
     }
 
     pub(crate) fn settle(&mut self, account: usize, amount: u64) -> Answer {

@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::LazyLock;
 use std::time::Duration;
 use tithe_clock::Timestamp;
-use tithe_ledger::{Chart, Transfer, TransferKey, TransferKind};
+use tithe_ledger::{AccountId, Chart, Transfer, TransferKey, TransferKind};
 use tithe_lightning::lightning_invoice::Currency;
 use tithe_lightning::{Bolt11, Network};
 use tithe_payouts::{
     Attempt, Deferral, Destination, Failure, Obligation, Payout, PayoutError, PayoutState, Settled,
 };
+use uuid::Uuid;
 
 const INVOICES: u8 = 5;
 const REST_MAX: Duration = Duration::from_hours(6);
@@ -48,12 +49,17 @@ enum Step {
     Failed { account: usize, n: u8, back: u32, why: Why },
     Defer(usize, Why),
     Settle(usize, u64),
+    Credit(usize, u8),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let account = 0..2_usize;
     let n = 0..INVOICES;
-    let place = prop_oneof![Just(Place::Address), n.clone().prop_map(Place::Invoice)];
+    let place = prop_oneof![
+        2 => Just(Place::Address),
+        2 => n.clone().prop_map(Place::Invoice),
+        1 => (0..2_u8).prop_map(Place::Session),
+    ];
     let why = prop_oneof![2 => Just(Why::Ours), 4 => Just(Why::Unavailable), 1 => Just(Why::Refused)];
     // Mostly the present attempt; sometimes an earlier one, or one that does not exist.
     let back = prop_oneof![5 => Just(0_u32), 1 => Just(1), 1 => Just(u32::MAX)];
@@ -71,7 +77,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => (account.clone(), n, back, why.clone())
             .prop_map(|(account, n, back, why)| Step::Failed { account, n, back, why }),
         1 => (account.clone(), why).prop_map(|(account, why)| Step::Defer(account, why)),
-        1 => (account, amount).prop_map(|(account, amount)| Step::Settle(account, amount)),
+        1 => (account.clone(), amount).prop_map(|(account, amount)| Step::Settle(account, amount)),
+        3 => (account, 0..2_u8).prop_map(|(account, session)| Step::Credit(account, session)),
     ];
     prop::collection::vec(step, 1..80)
 }
@@ -114,7 +121,12 @@ fn destination(place: Place) -> Destination {
     match place {
         Place::Address => address(),
         Place::Invoice(n) => to(request(n)),
+        Place::Session(n) => Destination::Session(session(n)),
     }
+}
+
+fn session(n: u8) -> Uuid {
+    Uuid::from_u128(n.into())
 }
 
 impl World {
@@ -150,7 +162,7 @@ impl World {
             }
             Step::Direct(at, place) => {
                 let used = match place {
-                    Place::Address => None,
+                    Place::Address | Place::Session(_) => None,
                     Place::Invoice(n) => self.payouts.get(&n),
                 };
                 let network = Network::Regtest;
@@ -215,6 +227,14 @@ impl World {
                 });
                 (done, model.settle(at, amount))
             }
+            Step::Credit(at, n) => {
+                let done = self.owed[at].credited(session(n), self.now).map(|(owed, transfer)| {
+                    assert_eq!(transfer.credit, AccountId::Session(session(n)));
+                    self.owed[at] = owed;
+                    self.transfers.push(transfer);
+                });
+                (done, model.credit(at, n))
+            }
         }
     }
 
@@ -225,7 +245,7 @@ impl World {
             assert_eq!((owed.accrued.get(), owed.due.get()), (plain.accrued, plain.due));
             assert_eq!((owed.failures, next_try), (plain.failures, plain.next_try));
             assert_eq!(owed.destination, plain.place.map(destination));
-            let left = plain.due + plain.paid + plain.reserved + plain.settled;
+            let left = plain.due + plain.paid + plain.reserved + plain.settled + plain.credited;
             assert_eq!(left, plain.accrued + plain.overpaid);
             assert!(owed.next_try_at <= self.now + REST_MAX);
             let theirs = self.payouts.values().filter(|payout| payout.account == owed.account);
@@ -243,6 +263,7 @@ impl World {
             assert_eq!(moved(&[TransferKind::RefundOverpaid]), plain.overpaid * 1_000);
             let settled = [TransferKind::RefundSettled, TransferKind::RefundForfeited];
             assert_eq!(moved(&settled), plain.settled * 1_000);
+            assert_eq!(moved(&[TransferKind::RefundCredited]), plain.credited * 1_000);
         }
         for (n, payout) in &self.payouts {
             let plain = model.pays[n];

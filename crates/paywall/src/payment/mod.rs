@@ -20,6 +20,7 @@ mod event;
 mod fields;
 mod intent;
 mod issue;
+mod message;
 mod parse;
 mod problem;
 mod proof;

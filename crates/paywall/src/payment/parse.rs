@@ -1,7 +1,7 @@
 //! Challenges out of `WWW-Authenticate` headers, as clients read them.
 
 use super::fields::Fields;
-use super::{Challenge, ChargeTerms, base64url};
+use super::{Challenge, ChargeTerms, Intent, SessionRequest, base64url};
 
 impl Challenge {
     /// The challenges of the scheme `Payment` in the value of a `WWW-Authenticate` header, or in several values joined by
@@ -43,6 +43,15 @@ impl Challenge {
         let is_charge = self.method.eq_ignore_ascii_case("lightning") && self.intent == "charge";
         let json = base64url::decode(&self.request).filter(|_| is_charge)?;
         ChargeTerms::read(&Fields::parse(&json)?).ok()
+    }
+
+    /// What the challenge asks for, if it is a session of the method `lightning`.
+    #[must_use]
+    pub fn session_terms(&self) -> Option<SessionRequest> {
+        let is_session =
+            self.method.eq_ignore_ascii_case("lightning") && self.intent == Intent::Session.as_str();
+        let json = base64url::decode(&self.request).filter(|_| is_session)?;
+        SessionRequest::read(&Fields::parse(&json)?).ok()
     }
 
     fn set(&mut self, name: &str, value: String) {
@@ -145,6 +154,29 @@ mod tests {
             r#"{"amount":"7","currency":"sat","methodDetails":{}}"#,
         ] {
             assert!(terms(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_terms_of_a_session_are_those_of_its_request_and_no_other_intent_has_any() {
+        let json = format!(
+            r#"{{"amount":"7","currency":"sat","depositAmount":"140","depositInvoice":"lnbc1","paymentHash":"{}"}}"#,
+            "cd".repeat(32)
+        );
+        let challenge = |intent: &str, request: &str| {
+            let (method, intent) = ("Lightning".to_owned(), intent.to_owned());
+            Challenge {
+                method,
+                intent,
+                request: base64url::encode(request.as_bytes()),
+                ..Challenge::default()
+            }
+        };
+        let terms = challenge("session", &json).session_terms().unwrap();
+        assert_eq!((terms.amount.get(), terms.payment_hash), (7, [0xcd; 32]));
+        assert_eq!(terms.deposit_invoice.as_deref(), Some("lnbc1"));
+        for (intent, request) in [("charge", json.as_str()), ("session", "{}"), ("session", "")] {
+            assert!(challenge(intent, request).session_terms().is_none(), "{intent} {request}");
         }
     }
 

@@ -69,6 +69,11 @@ impl Receipt {
     /// The header's value: base64url of canonical JSON.
     #[must_use]
     pub fn encode(&self) -> String {
+        base64url::encode(self.canonical())
+    }
+
+    /// The receipt as canonical JSON.
+    pub(super) fn canonical(&self) -> String {
         let (reference, at) = (hex::encode(self.reference), to_seconds(self.settled_at));
         let members = [
             ("method", Some(Json::Text(METHOD))),
@@ -79,7 +84,7 @@ impl Receipt {
             ("refundSats", self.refund.map(|refund| Json::Sats(refund.amount))),
             ("refundStatus", self.refund.map(|refund| Json::Text(refund.status.as_str()))),
         ];
-        base64url::encode(Json::object(members).canonical())
+        Json::object(members).canonical()
     }
 
     /// Decodes the header's value. Fields that are not in the drafts are ignored.

@@ -108,6 +108,8 @@ pub async fn obligations_that_can_be_paid_are_found(store: FreshStore) {
         Obligation { in_flight: flying, ..waiting(4, 100, 0) },
         Obligation { destination: None, ..waiting(5, 100, 0) },
         Obligation { due: Sats::ZERO, ..waiting(6, 100, 0) },
+        // A session takes what no payment could.
+        Obligation { destination: Some(Destination::Session(Uuid::from_u128(7))), ..waiting(7, 1, 3_601) },
     ];
     plant(&store, Plant { obligations: obligations.clone(), ..Plant::default() }).await.unwrap();
     let payable = async |secs, limit| -> Vec<AccountId> {
@@ -121,6 +123,7 @@ pub async fn obligations_that_can_be_paid_are_found(store: FreshStore) {
     assert_eq!(payable(1, 9).await, [account(2)]);
     assert_eq!(payable(3_599, 9).await, [account(2), account(1)]);
     assert_eq!(payable(3_600, 9).await, [account(2), account(1), account(3)]);
+    assert_eq!(payable(3_601, 9).await, [account(2), account(1), account(3), account(7)]);
     assert_eq!(payable(3_600, 2).await, [account(2), account(1)]);
     assert_eq!(payable(3_600, 0).await, []);
 }

@@ -16,9 +16,11 @@ mod identity;
 mod invoices;
 mod jobs;
 mod macaroons;
+mod mcp;
 mod operations;
 mod paid_requests;
 mod payment_scheme;
+mod payment_sessions;
 mod prices;
 mod refunds;
 mod sessions;
@@ -52,6 +54,7 @@ pub(super) fn all() -> Vec<Area> {
         ai_errors::area(),
         topups::area(),
         closing::area(),
+        payment_sessions::area(),
         bootstrap::area(),
         answers::area(),
     ]

@@ -1,6 +1,7 @@
 //! Requests that are paid for by themselves: an offer, a payment, a proof, an answer.
 
 use super::credits::ASK;
+use super::mcp;
 use super::payment_scheme::{bought, by_payment_scheme, offered, receipt};
 use super::prices::{OUTPUT_TOKENS_MAX, REQUEST};
 use super::refunds::{payable, until_paid};
@@ -58,6 +59,12 @@ pub(super) fn area() -> Area {
                 "offer-payment-scheme",
                 "a chat of the AI API is paid for by the scheme `Payment`, and the same proof repeats its answer",
                 |run| by_payment_scheme(run).boxed_local(),
+            )
+            .after(&["offer"]),
+            Check::new(
+                "offer-mcp",
+                "a call of MCP's tool is paid for by a credential in its message, and the same one repeats its answer",
+                |run| mcp::call(run).boxed_local(),
             )
             .after(&["offer"]),
             Check::new(

@@ -10,6 +10,7 @@ use crate::selftest::known::{PaidOffer, learned};
 use crate::selftest::outcome::{Checked, Stop};
 use crate::selftest::run::Run;
 use serde_json::Value;
+use tithe_lightning::Preimage;
 use tithe_paywall::payment::{Challenge, Receipt};
 use tithe_trust::VerifiedEvent;
 
@@ -41,7 +42,7 @@ fn challenge(answer: &Answer, bill: &Bill) -> Checked<Challenge> {
 }
 
 /// The receipt in the header of an answer, which must be that of this payment.
-fn receipt_of(answer: &Answer, bill: &Bill) -> Checked<Receipt> {
+pub(super) fn receipt_of(answer: &Answer, bill: &Bill) -> Checked<Receipt> {
     let header = answer.required_header("Payment-Receipt")?;
     let receipt = Receipt::decode(header)
         .map_err(|failure| answer.fault("a `Payment-Receipt` that can be read", failure))?;
@@ -51,6 +52,14 @@ fn receipt_of(answer: &Answer, bill: &Bill) -> Checked<Receipt> {
         hex::encode(receipt.reference),
     )?;
     Ok(receipt)
+}
+
+/// The bytes of the preimage with which an invoice was paid.
+pub(super) fn bytes_of(preimage: &Preimage, bill: &Bill) -> Checked<[u8; 32]> {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(preimage.reveal(), &mut bytes)
+        .map_err(|_| bill.fault("a preimage of 32 bytes", "another one"))?;
+    Ok(bytes)
 }
 
 pub(super) async fn by_payment_scheme(run: &mut Run) -> Checked {
@@ -67,10 +76,7 @@ pub(super) async fn by_payment_scheme(run: &mut Run) -> Checked {
     let bill = Bill::read(&offered, "/error/metadata/offer/invoice")?;
     let challenge = challenge(&offered, &bill)?;
     let payment = run.pay("a chat by itself", &bill).await?;
-    let mut preimage = [0; 32];
-    hex::decode_to_slice(payment.preimage.reveal(), &mut preimage)
-        .map_err(|_| bill.fault("a preimage of 32 bytes", "another one"))?;
-    let credential = challenge.answer_charge(&preimage);
+    let credential = challenge.answer_charge(&bytes_of(&payment.preimage, &bill)?);
     let ask =
         async || run.api.post(wire.path()).header("authorization", &credential).json(&body).send().await;
     let answer = ask().await?.status(200)?;

@@ -99,7 +99,11 @@ impl Sessions {
         let quote = view.refund.quote;
         Ok(match view.refund.state {
             ObligationState::NotApplicable => Refunded::Known(Sats::ZERO, RefundStatus::Skipped),
-            ObligationState::Paid => Refunded::Known(self.paid_out(id).await?, RefundStatus::Succeeded),
+            // What was credited to another session, or settled by the operator, was not paid to the return invoice.
+            ObligationState::Paid => match self.paid_out(id).await? {
+                Sats::ZERO => Refunded::Known(Sats::ZERO, RefundStatus::Skipped),
+                paid => Refunded::Known(paid, RefundStatus::Succeeded),
+            },
             ObligationState::Pending if quote.payable.is_zero() => {
                 Refunded::Known(quote.due, RefundStatus::Skipped)
             }

@@ -2,19 +2,21 @@
 
 use super::OfferedDeposit;
 use crate::error::{EngineError, InvalidProof};
-use crate::error_chain::chain;
 use crate::records::IdempotencyId;
 use crate::sessions::{SessionAccess, Sessions};
-use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 use tithe_clock::Timestamp;
 use tithe_lightning::PaymentHash;
 use tithe_money::Sats;
-use tithe_paywall::payment::{self, NewChallenge, Paid, SessionAction, SessionRequest};
-use tracing::error;
+use tithe_paywall::payment::{self, Paid, SessionAction, SessionRequest};
 
 /// The unit that challenges name the price of: what is really charged is what a request has used.
 const UNIT: &str = "request";
+
+/// How long a credential may be on its way to the beginning of its request. What is known of a challenge must be known for so long at least:
+/// otherwise its request could begin a second time just after the response of the first has been deleted.
+pub(super) const BEGIN_MARGIN: Duration = Duration::from_mins(5);
 
 /// A challenge of this server, and what a client does with it who holds the preimage that this needs. What has become of the payment is in the
 /// store.
@@ -85,7 +87,8 @@ impl Sessions {
             deposit_amount: Some(*deposit),
             ..self.session_terms(*unit, *invoice.payment_hash.as_bytes())
         };
-        self.issue_session_challenge(request, invoice.expires_at, realm)
+        let expires = invoice.expires_at.min(self.latest_expiry());
+        self.issue_challenge(payment::Request::Session(request), expires, realm)
     }
 
     /// As [`Self::session_challenge`], without a deposit: it opens and tops up nothing, and is good for using and closing a session that is open.
@@ -95,7 +98,14 @@ impl Sessions {
     pub fn session_challenge_without_deposit(&self, unit: Sats, realm: &str) -> Result<String, EngineError> {
         // Nobody knows a preimage of it.
         let request = self.session_terms(unit, self.core.ports.entropy.bytes());
-        self.issue_session_challenge(request, self.core.now() + self.core.settings.invoice_expiry, realm)
+        let expires = (self.core.now() + self.core.settings.invoice_expiry).min(self.latest_expiry());
+        self.issue_challenge(payment::Request::Session(request), expires, realm)
+    }
+
+    /// When a challenge of this moment expires at the latest: before the response of its request may be deleted. Otherwise a credential that is
+    /// repeated would have its request done, and charged, again.
+    fn latest_expiry(&self) -> Timestamp {
+        self.core.now() + self.core.settings.idempotency_keep.saturating_sub(BEGIN_MARGIN)
     }
 
     fn session_terms(&self, unit: Sats, payment_hash: [u8; 32]) -> SessionRequest {
@@ -108,27 +118,6 @@ impl Sessions {
             deposit_amount: None,
             idle_timeout: Some(self.core.settings.payment_session_idle),
         }
-    }
-
-    fn issue_session_challenge(
-        &self,
-        request: SessionRequest,
-        expires: Timestamp,
-        realm: &str,
-    ) -> Result<String, EngineError> {
-        let key = self.challenges.first().ok_or(EngineError::Internal)?;
-        let challenge = key.issue(&NewChallenge {
-            realm: realm.to_owned(),
-            request: payment::Request::Session(request),
-            expires: Some(expires),
-            digest: None,
-            opaque: BTreeMap::new(),
-            description: None,
-        });
-        challenge.and_then(|challenge| challenge.header()).map_err(|cause| {
-            error!(error = chain(&cause), "there is no challenge");
-            EngineError::Internal
-        })
     }
 
     /// Checks a credential of the intent `session` as far as that needs no look-up: that the challenge is one of ours and unaltered, and that

@@ -1,5 +1,6 @@
 //! Finding the session that a payment hash names.
 
+use super::credential::BEGIN_MARGIN;
 use super::{PaymentSessionError, SessionCredential};
 use crate::books::Refusal;
 use crate::committer::CommitError;
@@ -34,15 +35,16 @@ impl Sessions {
         }
     }
 
-    /// Whether a request was begun with this challenge. Its response may be stored: then it is given again, whatever has become of the
-    /// challenge and the session.
+    /// Whether a request was begun with this challenge, as far as is still known. Its response may be stored: then it is given again, whatever
+    /// has become of the challenge and the session.
     pub(super) async fn is_challenge_used(
         &self,
         credential: &SessionCredential,
         session: SessionId,
     ) -> Result<bool, EngineError> {
         let key = credential.key(&access_to(session));
-        Ok(self.core.ports.store.idempotency(&key).await?.is_some())
+        let stored = self.core.ports.store.idempotency(&key).await?;
+        Ok(stored.is_some_and(|stored| self.core.now() + BEGIN_MARGIN < stored.expires_at))
     }
 }
 

@@ -40,12 +40,17 @@ impl Sessions {
         self.offered_once(Slot::default(), make).await
     }
 
+    /// Whether there are sessions of the scheme `Payment`: what is left of one is paid to an invoice without an amount.
+    #[must_use]
+    pub fn offers_deposits(&self) -> bool {
+        self.core.ports.wallet.capabilities().amountless_invoices
+    }
+
     /// The deposit of a session that is offered for a request of this price.
     fn deposit_for(&self, unit: Sats) -> Result<Sats, EngineError> {
         let settings = &self.core.settings;
         let (least, most) = (settings.session_payment_min, settings.session_payment_max);
-        let can_refund = self.core.ports.wallet.capabilities().amountless_invoices;
-        if unit.is_zero() || unit > most || !can_refund {
+        if unit.is_zero() || unit > most || !self.offers_deposits() {
             return Err(PaymentSessionError::NotOffered.into());
         }
         let set = Some(settings.payment_session_deposit).filter(|sats| !sats.is_zero());

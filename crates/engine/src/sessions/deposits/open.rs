@@ -1,5 +1,6 @@
 //! Opening sessions of the scheme `Payment`, and requests that are paid from them.
 
+use super::credential::BEGIN_MARGIN;
 use super::find::{access_to, refused};
 use super::return_invoice::is_same_invoice;
 use super::{PaymentSessionError, SessionCredential, SessionOpen};
@@ -22,7 +23,7 @@ pub struct PaymentSessionAccess {
 
 impl Sessions {
     /// Opens a session with the proof of its deposit, and sets the invoice that what is left is paid to. The same again is the same
-    /// session.
+    /// session, for as long as it is known what the challenge was used for; then the session is used by other challenges.
     ///
     /// # Errors
     /// [`EngineError::PaymentSession`]; nothing is used up, and the deposit can be opened later, or claimed.
@@ -35,6 +36,11 @@ impl Sessions {
         };
         let session = self.session_of_deposit(credential.deposit).await?;
         let id = session.id;
+        // What the challenge was used for is known for so long at least: it was issued with the deposit.
+        let known_until = session.created_at + self.core.settings.idempotency_keep;
+        let is_forgotten = self.core.now() + BEGIN_MARGIN >= known_until;
+        let is_over = session.kind.return_invoice().filter(|_| is_forgotten);
+        let is_over = is_over.map(|_| PaymentSessionError::ChallengeExpired);
         let return_invoice = match session.kind.return_invoice() {
             // It was checked then, and may have expired since.
             Some(known) if is_same_invoice(known, return_invoice) => known.to_owned(),
@@ -48,20 +54,16 @@ impl Sessions {
         if opened.end().is_some() {
             self.payouts.wake();
         }
-        self.access_by_deposit(credential, &opened).await
+        self.access_by_deposit(credential, &opened, is_over).await
     }
 
-    /// Access to an opened session, if it is active, or if the response of a request is asked for again.
+    /// Access to an opened session, if it is active and the challenge is not over, or if the response of a request is asked for again.
     async fn access_by_deposit(
         &self,
         credential: &SessionCredential,
         session: &Session,
+        is_over: Option<PaymentSessionError>,
     ) -> Result<PaymentSessionAccess, EngineError> {
-        let is_over = match &credential.action {
-            SessionAction::Open { .. } => None,
-            _ if credential.is_expired(self.core.now()) => Some(PaymentSessionError::ChallengeExpired),
-            _ => None,
-        };
         let is_over = is_over.or_else(|| session.end().map(|_| PaymentSessionError::Ended));
         if let Some(is_over) = is_over
             && !self.is_challenge_used(credential, session.id).await?
@@ -77,7 +79,9 @@ impl Sessions {
     /// [`EngineError::PaymentSession`].
     pub async fn bearer(&self, credential: &SessionCredential) -> Result<PaymentSessionAccess, EngineError> {
         let session = self.opened_session(credential.payment_hash()).await?;
-        self.access_by_deposit(credential, &session).await
+        let is_expired = credential.is_expired(self.core.now());
+        let is_over = is_expired.then_some(PaymentSessionError::ChallengeExpired);
+        self.access_by_deposit(credential, &session, is_over).await
     }
 
     /// The idempotency key of the request that comes with a credential (`draft-lightning-session-00`, "Idempotency"): a challenge is used for

@@ -1,12 +1,9 @@
 //! What became of a deposit, and how it is claimed: with the challenge that it was paid for, which never travels over Lightning.
 
 use super::{PaymentSessionError, SessionCredential};
-use crate::books::Refusal;
-use crate::committer::CommitError;
-use crate::error::{EngineError, InvalidProof, PaidRequestError};
+use crate::error::{EngineError, InvalidProof};
 use crate::sessions::payment::is_awaited;
-use crate::sessions::session_close::ReturnTo;
-use crate::sessions::{PaymentState, PaymentView, SessionClose, SessionView, Sessions};
+use crate::sessions::{PaymentState, PaymentView, SessionView, Sessions};
 use tithe_lightning::PaymentHash;
 use tithe_payouts::Destination;
 use tithe_paywall::payment::{self, SessionAction};
@@ -17,7 +14,7 @@ impl Sessions {
     ///
     /// # Errors
     /// [`EngineError::InvalidProof`] unless the credential proves the challenge's own deposit (`open`, `topUp`);
-    /// [`EngineError::PaymentSession`], [`EngineError::Busy`].
+    /// [`EngineError::NotFound`], [`EngineError::Busy`].
     pub async fn deposit(&self, credential: &SessionCredential) -> Result<PaymentView, EngineError> {
         let id = self.proven_deposit(credential).await?;
         Ok(view_of(self.view(id).await?, credential.deposit))
@@ -35,25 +32,7 @@ impl Sessions {
         destination: Option<Destination>,
     ) -> Result<PaymentView, EngineError> {
         let id = self.proven_deposit(credential).await?;
-        if let Some(destination) = &destination {
-            self.payouts.check(destination)?;
-        }
-        let session = self.view(id).await?.session;
-        if is_awaited(&session) {
-            return Err(PaymentSessionError::NotArrived.into());
-        }
-        if session.end().is_none() || destination.is_some() {
-            let network = self.core.ports.wallet.network();
-            let return_to =
-                destination.map(|destination| ReturnTo { destination, fees: self.payouts.fees(), network });
-            match self.core.committer.commit(SessionClose { session: id, return_to }).await {
-                Ok(_) => self.payouts.wake(),
-                Err(CommitError::Refused(Refusal::RequestInProgress)) => {
-                    return Err(PaidRequestError::Running.into());
-                }
-                Err(failure) => return Err(failure.into()),
-            }
-        }
+        self.claim(id, destination, PaymentSessionError::NotArrived.into()).await?;
         Ok(view_of(self.view(id).await?, credential.deposit))
     }
 
@@ -65,7 +44,12 @@ impl Sessions {
                 return Err(InvalidProof::Challenge(payment::Refused::Intent).into());
             }
         }
-        let session = self.session_of_deposit(credential.deposit).await?;
+        let session = match self.session_of_deposit(credential.deposit).await {
+            Err(EngineError::PaymentSession(PaymentSessionError::NotFound)) => {
+                return Err(EngineError::not_found("payment", &credential.deposit));
+            }
+            found => found?,
+        };
         if is_awaited(&session) {
             self.payments.check_proven(credential.deposit).await?;
         }

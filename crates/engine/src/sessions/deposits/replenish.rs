@@ -9,6 +9,7 @@ pub trait Replenish: Send + Sync {
     /// least; both rounded up.
     fn needed(&self, spent: Sats, required: Sats);
 
-    /// No top-up has come in time, or the session has ended: the answer ends here. Called only after [`Replenish::needed`].
+    /// No top-up has come in time, or the session has ended: the answer ends here. Called after [`Replenish::needed`], or instead of it when too
+    /// many answers wait already.
     fn timed_out(&self, spent: Sats, required: Sats);
 }

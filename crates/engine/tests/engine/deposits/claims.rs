@@ -115,6 +115,22 @@ async fn a_deposit_that_nobody_paid_is_neither_opened_nor_claimed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deposit_that_is_not_known_any_more_is_not_found() {
+    let scene = Scene::open().await;
+    let deposit = Deposit::paid(&scene, &scene.server()).await;
+    // The same secrets, and a database that does not have it.
+    let elsewhere = Scene::open().await;
+    let server = elsewhere.server();
+    let (opening, sessions) = (deposit.opening(&server, "lnbc1"), &server.engine.sessions);
+    let read = sessions.deposit(&opening).await;
+    assert!(matches!(read, Err(EngineError::NotFound { kind: "payment", .. })), "{read:?}");
+    let claimed = sessions.refund_deposit(&opening, Some(address())).await;
+    assert!(matches!(claimed, Err(EngineError::NotFound { kind: "payment", .. })), "{claimed:?}");
+    elsewhere.finish().await;
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_paid_to_the_return_invoice_is_claimed_with_the_challenge() {
     let scene = hasty().await;
     let server = scene.started();

@@ -3,6 +3,7 @@
 mod claims;
 mod crashes;
 mod races;
+mod repeats;
 mod streams;
 mod top_ups;
 
@@ -245,27 +246,6 @@ async fn a_deposit_is_opened_used_and_closed_and_the_rest_goes_to_its_return_inv
     let bearing = deposit.bearing(&server).await;
     assert_eq!(refused(request(&server, &bearing, "more").await), PaymentSessionError::Ended);
     assert_eq!(request(&server, &opening, "hello").await.unwrap().response, first.response);
-    scene.finish().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_challenge_is_used_for_one_request_and_repeated_for_the_same() {
-    let scene = Scene::open().await;
-    let server = scene.server();
-    let deposit = Deposit::opened(&scene, &server).await;
-    let bearing = deposit.bearing(&server).await;
-    let first = request(&server, &bearing, "hello").await.unwrap();
-    let balance = deposit.balance(&scene).await;
-    let again = request(&scene.server_elsewhere().await, &bearing, "hello").await.unwrap();
-    assert!(again.replayed && again.response == first.response);
-    let other = request(&server, &bearing, "something else").await;
-    assert!(matches!(other, Err(EngineError::IdempotencyKeyReused)), "{other:?}");
-    assert_eq!(deposit.balance(&scene).await, balance);
-    // An expired challenge repeats what it was used for, and is for nothing else.
-    let unused = deposit.bearing(&server).await;
-    scene.clock.advance(scene.settings.invoice_expiry + Duration::from_secs(1));
-    assert_eq!(request(&server, &bearing, "hello").await.unwrap().response, first.response);
-    assert_eq!(refused(request(&server, &unused, "hello").await), PaymentSessionError::ChallengeExpired);
     scene.finish().await;
 }
 

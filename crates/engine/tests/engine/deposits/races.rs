@@ -8,6 +8,7 @@ use tithe_engine::sessions::{PaymentSessionError, TopUpOutcome};
 use tithe_ledger::TransferKind;
 use tithe_money::Msats;
 use tithe_paywall::payment::RefundStatus;
+use tithe_sessions::SessionRepository;
 use tokio::task::JoinSet;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -155,6 +156,40 @@ async fn a_session_that_is_closed_while_a_request_runs_is_refunded_once_when_tha
     assert_eq!(closed.status, RefundStatus::Succeeded);
     assert_eq!(sent(&scene).await, [(deposit.return_invoice.payment_hash(), closed.refund.to_msats())]);
     assert_eq!(deposit.balance(&scene).await, Msats::ZERO);
+    scene.finish().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_top_up_of_a_session_that_is_just_ending_leaves_it_its_return_invoice() {
+    let scene = hasty().await;
+    let server = Arc::new(scene.started());
+    let (deposit, top_up) = (Deposit::opened(&scene, &server).await, Deposit::paid(&scene, &server).await);
+    let mut gate = scene.backend.gate(Point::Work);
+    let bearing = deposit.bearing(&server).await;
+    let running = tokio::spawn({
+        let server = server.clone();
+        async move { request(&server, &bearing, "hello").await }
+    });
+    gate.reached().await;
+    let closing = deposit.closing(&server).await;
+    let closing = tokio::spawn({
+        let server = server.clone();
+        async move { server.engine.sessions.close_by_payment(&closing).await }
+    });
+    let ended = async || scene.store.session(deposit.offered.session).await.unwrap().unwrap().end().map(drop);
+    crate::scene::eventually("the session has ended, and its request runs", ended).await;
+    let credential = top_up.topping_up(&server, &deposit);
+    let outcome = server.engine.sessions.top_up_by_payment(&credential).await.unwrap();
+    assert_eq!(outcome, TopUpOutcome::Ended);
+    let view = server.engine.sessions.deposit(&credential).await.unwrap();
+    assert!(!view.refund.has_destination, "{view:?}");
+    gate.open();
+    running.await.unwrap().unwrap();
+    let closed = closing.await.unwrap().unwrap();
+    assert_eq!(closed.status, RefundStatus::Succeeded);
+    assert_eq!(sent(&scene).await, [(deposit.return_invoice.payment_hash(), closed.refund.to_msats())]);
+    let view = server.engine.sessions.deposit(&credential).await.unwrap();
+    assert_eq!(view.refund.quote.due.to_msats(), view.paid, "what topped up is due as a whole");
     scene.finish().await;
 }
 

@@ -212,3 +212,38 @@ async fn while_an_answer_waits_its_hold_and_its_lease_are_kept() {
     stream.answering.await.unwrap().unwrap();
     scene.finish().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_eighth_of_the_slots_may_wait_for_a_top_up_and_the_next_answer_ends_at_once() {
+    let mut scene = dear().await;
+    scene.settings.session_requests = 16;
+    let server = Arc::new(scene.server());
+    let mut waiting = Vec::new();
+    for _place in 0..2 {
+        let deposit = Deposit::opened(&scene, &server).await;
+        let mut stream = Stream::of(&scene, &server, &deposit, 60).await;
+        assert!(matches!(stream.next().await, Some((Event::Needed(..), _))));
+        waiting.push((deposit, stream));
+    }
+    let third = Deposit::opened(&scene, &server).await;
+    let begun = tokio::time::Instant::now();
+    let mut stream = Stream::of(&scene, &server, &third, 60).await;
+    let (event, come) = stream.next().await.unwrap();
+    assert!(matches!(event, Event::TimedOut(..)), "{event:?}");
+    stream.answering.await.unwrap().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    let (text, finish) = result_of(&last_request(&scene, &third).await);
+    assert_eq!((text.len(), finish), (come, FinishReason::Length));
+    // Those that wait still do, until one of them leaves its place.
+    let (first, mut stream) = waiting.remove(0);
+    assert!(stream.events.get_mut().unwrap().try_recv().is_err());
+    first.close(&server).await.unwrap();
+    stream.answering.await.unwrap().unwrap();
+    let next = Deposit::opened(&scene, &server).await;
+    let mut stream = Stream::of(&scene, &server, &next, 60).await;
+    assert!(matches!(stream.next().await, Some((Event::Needed(..), _))));
+    for stream in [stream, waiting.remove(0).1] {
+        stream.answering.await.unwrap().unwrap();
+    }
+    scene.finish().await;
+}

@@ -21,10 +21,15 @@ pub enum Flow {
     BuysText,
     /// Buys embeddings.
     BuysEmbeddings,
+    /// Buys a call of the service behind a mounted route. What the service may have done is not done again.
+    BuysCall,
+    /// Pays a deposit of the scheme `Payment`, opens its session with a request, has another done, tops it up with a second deposit, and
+    /// closes it.
+    Spends,
 }
 
 impl Flow {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Buys,
         Self::BuysUnreported,
         Self::Claims,
@@ -32,6 +37,8 @@ impl Flow {
         Self::PaysLate,
         Self::BuysText,
         Self::BuysEmbeddings,
+        Self::BuysCall,
+        Self::Spends,
     ];
 
     /// Whether the customer sends the request, so that it can be sent again or claimed.
@@ -39,9 +46,14 @@ impl Flow {
         !matches!(self, Self::Claims | Self::Leaves)
     }
 
+    /// Whether the request costs what it was quoted at, so that nothing of it is refunded once it is answered.
+    pub const fn is_fixed_price(self) -> bool {
+        matches!(self, Self::BuysEmbeddings | Self::BuysCall)
+    }
+
     /// Whether the wallet reports the payment by itself.
     pub const fn is_reported(self) -> bool {
-        matches!(self, Self::Buys | Self::Leaves | Self::BuysText | Self::BuysEmbeddings)
+        !matches!(self, Self::BuysUnreported | Self::Claims | Self::PaysLate)
     }
 }
 
@@ -81,6 +93,10 @@ const fn wallet(name: &'static str) -> Call {
 
 const fn backend(name: &'static str) -> Call {
     Call { port: Port::Backend, name }
+}
+
+const fn upstream(name: &'static str) -> Call {
+    Call { port: Port::Upstream, name }
 }
 
 const fn address() -> Call {
@@ -140,6 +156,9 @@ const DO_OR_LIE: &[CallFault] = &[
     Lies,
 ];
 
+/// Whether there is a connection. The port bounds the wait.
+const CONNECT: &[CallFault] = &[Dies(Before), Dies(After), Away, Goes(Before), Goes(After)];
+
 /// A part of an answer: the stream can break, stop, or end too early (the lie).
 const PART: &[CallFault] = &[
     Dies(Before),
@@ -179,6 +198,27 @@ pub const STEPS: &[Step] = &[
     step("a text is evaluated", Flow::BuysText, backend("complete"), DO),
     step("texts are embedded", Flow::BuysEmbeddings, backend("embed"), DO),
     step("the answer is charged and stored", Flow::Buys, database("session_request_finish"), COMMIT),
+    step("the service is connected to", Flow::BuysCall, upstream("is_reachable"), CONNECT),
+    step("the call begins", Flow::BuysCall, database("session_request_begin"), COMMIT),
+    step("the service is called", Flow::BuysCall, upstream("call"), DO),
+    step("the call is charged and stored", Flow::BuysCall, database("session_request_finish"), COMMIT),
+    // A session of the scheme `Payment`.
+    step("the session is opened", Flow::Spends, database("session_open"), COMMIT),
+    step("the request that opens it begins", Flow::Spends, database("session_request_begin"), COMMIT),
+    Step {
+        nth: 2,
+        ..step("the second request begins", Flow::Spends, database("session_request_begin"), COMMIT)
+    },
+    Step {
+        nth: 2,
+        ..step("the second answer is charged", Flow::Spends, database("session_request_finish"), COMMIT)
+    },
+    Step { nth: 2, ..step("the top-up is credited", Flow::Spends, database("payment_credit"), COMMIT) },
+    step("the top-up is moved to the session", Flow::Spends, database("session_top_up_move"), COMMIT),
+    step("the session is closed", Flow::Spends, database("session_close"), COMMIT),
+    step("the refund to the return invoice begins", Flow::Spends, database("payout_begin"), COMMIT),
+    step("the refund is sent to the return invoice", Flow::Spends, wallet("payment_send"), DO_OR_LIE),
+    step("the refund to the return invoice is booked", Flow::Spends, database("payout_finish"), COMMIT),
     // The refund becomes due.
     step("the rest is claimed", Flow::Buys, database("session_close"), COMMIT),
     step("all of it is claimed", Flow::Claims, database("session_close"), COMMIT),
@@ -235,6 +275,28 @@ pub const STEPS: &[Step] = &[
         )
     },
     Step {
+        after: Some((upstream("call"), Lost { happens: true })),
+        ..step(
+            "that the outcome of a call is not known is recorded",
+            Flow::BuysCall,
+            database("session_request_finish"),
+            COMMIT,
+        )
+    },
+    Step {
+        after: Some((upstream("call"), Lost { happens: true })),
+        ..step("what the lost call may have cost is recorded", Flow::BuysCall, database("post"), COMMIT)
+    },
+    Step {
+        after: Some((upstream("call"), Refused)),
+        ..step(
+            "the key of the failed call is released",
+            Flow::BuysCall,
+            database("idempotency_release"),
+            COMMIT,
+        )
+    },
+    Step {
         after: Some((address(), Away)),
         ..step("the refund is put off", Flow::Buys, database("payout_defer"), COMMIT)
     },
@@ -245,6 +307,36 @@ pub const STEPS: &[Step] = &[
         ..step(
             "the request of a dead server is ended",
             Flow::Buys,
+            database("session_request_abandon"),
+            COMMIT,
+        )
+    },
+    Step {
+        server: 1,
+        after: Some((backend("complete"), Dies(Before))),
+        ..step(
+            "the request of a session's dead server is ended",
+            Flow::Spends,
+            database("session_request_abandon"),
+            COMMIT,
+        )
+    },
+    Step {
+        server: 1,
+        after: Some((wallet("payment_send"), Dies(After))),
+        ..step(
+            "the refund that a dead server has sent to the return invoice is looked up",
+            Flow::Spends,
+            wallet("payment_status"),
+            LOOK_LATE,
+        )
+    },
+    Step {
+        server: 1,
+        after: Some((upstream("call"), Dies(After))),
+        ..step(
+            "the call of a dead server is ended",
+            Flow::BuysCall,
             database("session_request_abandon"),
             COMMIT,
         )

@@ -18,6 +18,8 @@ pub enum Port {
     Wallet,
     Backend,
     Address,
+    /// The service behind a mounted route.
+    Upstream,
 }
 
 /// A call of a server's.

@@ -9,6 +9,7 @@ mod provisioner;
 mod server;
 mod store;
 mod time;
+mod upstream;
 
 pub use addresses::Addresses;
 pub use backend::{Answer, Backend, Ends, Gate, Point};
@@ -24,7 +25,7 @@ use bitcoin::secp256k1::{Secp256k1, SecretKey};
 use futures_util::StreamExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 use tithe_clock::{Clock, ManualClock, SeededEntropy};
@@ -73,6 +74,8 @@ pub struct Scene {
     pub routes: Vec<Route>,
     pub prices: Arc<Prices>,
     pub provisioner: Arc<SimProvisioner>,
+    /// How often the service behind a mounted route has done what it was called for.
+    pub service: Arc<AtomicU32>,
     pub clock: Arc<SceneClock>,
     pub settings: Settings,
     entropy: Arc<SeededEntropy>,
@@ -141,6 +144,7 @@ impl Scene {
             routes: Vec::new(),
             prices: Arc::new(Prices::new(clock.clone())),
             provisioner: Arc::new(provisioner),
+            service: Arc::default(),
             settings: Settings { bootstrap_plans: plans, ..Settings::default() },
             finished: AtomicBool::new(false),
             clock,
@@ -288,6 +292,7 @@ impl Scene {
                 | TransferKind::RoutingFee
                 | TransferKind::LiquidityFee
                 | TransferKind::RefundOverpaid
+                | TransferKind::RefundCredited
                 | TransferKind::RefundSettled
                 | TransferKind::RefundForfeited => {}
                 other => panic!("{other:?}"),

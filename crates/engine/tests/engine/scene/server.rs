@@ -6,6 +6,7 @@ use super::calls::{Call, Port};
 use super::power::{Op, Power};
 use super::provisioner::PoweredProvisioner;
 use super::store::{ServerLayer, key};
+use super::upstream::PoweredUpstream;
 use super::{Scene, asking};
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -22,6 +23,7 @@ use tithe_engine::inference::{
     ChatRequest, ChatStream, Completion, EmbeddingRequest, Embeddings, Inference, InferenceError, Routes,
 };
 use tithe_engine::jobs::{CreatedJob, NewJobRequest};
+use tithe_engine::mounts::Mount;
 use tithe_engine::records::{IdempotencyRequest, KeyOrigin, StoredResponse};
 use tithe_engine::sessions::{CreatedSession, NewSessionRequest};
 use tithe_engine::store::Store;
@@ -49,6 +51,8 @@ pub struct Server {
     lookups: Arc<AtomicU32>,
     by_hash: Arc<AtomicBool>,
     lies: Arc<AtomicBool>,
+    /// A mounted route.
+    pub mount: Arc<Mount>,
     running: Option<Running>,
 }
 
@@ -101,7 +105,8 @@ impl Server {
         };
         let secrets = Secrets::new(Secret::new("a secret of the test's").unwrap(), vec![]);
         let engine = Arc::new(Engine::new(ports, scene.settings.clone(), &secrets).unwrap());
-        Self { engine, power, wallet, lookups, by_hash, lies, running: None }
+        let mount = Arc::new(PoweredUpstream::mount(power.clone(), scene.service.clone()));
+        Self { engine, power, wallet, lookups, by_hash, lies, mount, running: None }
     }
 
     pub fn start(&mut self) {

@@ -9,6 +9,7 @@ mod identities;
 mod installs;
 mod jobs;
 mod long_answers;
+mod mcp;
 mod paid;
 mod prices;
 mod raw;
@@ -23,6 +24,9 @@ pub(crate) use events::{Event, Events, ids, text_of};
 pub(crate) use identities::{event, key, signature_of};
 pub(crate) use installs::{install, licence, licence_key};
 pub(crate) use long_answers::LONG;
+pub(crate) use mcp::{
+    CREDENTIAL, PaidCall, call_failed, called, challenged, hash_of, tool_call, with_credential,
+};
 pub(crate) use paid::{Metered, Offer, Paid, receipt};
 pub(crate) use prices::SwitchedPrice;
 pub(crate) use scripted::{Ends, Gate, Script, Scripted};

@@ -153,6 +153,7 @@ pub(crate) fn mount(path: &str, address: SocketAddr, price: CallPrice) -> Mount 
         path: path.parse().unwrap(),
         methods: vec![Method::Post, Method::Get],
         price,
+        passed_headers: vec!["x-units".to_owned()],
         request_bytes_max: 1000,
         upstream: Arc::new(HttpUpstream::new(settings).unwrap()),
     }

@@ -130,7 +130,9 @@ async fn mounted_routes_are_announced_with_their_price() {
             for method in ["get", "post"] {
                 let operation = &served["paths"][path][method];
                 check_offers(&operation["x-payment-info"]);
-                assert_eq!(operation["x-payment-info"]["offers"][0]["amount"], amount, "{document} {path}");
+                let offers = &operation["x-payment-info"]["offers"];
+                assert_eq!(offers[0]["amount"], amount, "{document} {path}");
+                assert_eq!(offers[1]["intent"], "session", "{document} {path}");
                 assert!(operation["responses"]["402"]["description"].is_string(), "{document} {path}");
             }
             assert!(served["paths"][path].get("put").is_none());

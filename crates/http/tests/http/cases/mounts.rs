@@ -91,12 +91,18 @@ async fn a_call_is_paid_for_by_one_invoice_and_the_proof_repeats_the_answer() {
 #[tokio::test]
 async fn what_belongs_to_the_request_is_passed_on_and_nothing_else() {
     let (app, upstream) = started(Says::json(200, "{}")).await;
-    let offered = offer(&app, "the body").await;
-    let paid = offered.paid(&app).await;
-    let sent = request(&app, "the body").header("Authorization", paid.l402());
+    let asked = || request(&app, "the body").header("X-Units", "passed on");
+    let paid = Offer::of(PLAIN, &app.send(asked()).await).paid(&app).await;
+    // What the operator passes on is a part of the request that was paid for.
+    for other in [request(&app, "the body"), request(&app, "the body").header("X-Units", "another")] {
+        let refused = app.ai_send(other.header("Authorization", paid.l402())).await;
+        refused.is_problem(402, "proof_for_another_request");
+        assert!(refused.detail().contains("a header that is passed on differs"), "{}", refused.detail());
+    }
+    let sent = asked().header("Authorization", paid.l402());
     let sent = sent
         .header("Content-Type", "text/x-own")
-        .header("X-Custom", "passed on")
+        .header("X-Custom", "secret")
         .header("Cookie", "session=secret")
         .header("X-Tithe-Something", "secret")
         .header("X-Forwarded-For", "192.0.2.7")
@@ -106,7 +112,7 @@ async fn what_belongs_to_the_request_is_passed_on_and_nothing_else() {
     let [call] = &calls[..] else { panic!("{calls:?}") };
     assert!(call.starts_with("POST /service?city=Rome HTTP/1.1\r\n"), "{call}");
     assert!(call.ends_with("\r\n\r\nthe body"), "{call}");
-    for header in ["content-type: text/x-own", "x-custom: passed on", "x-operator-key: operators-secret"] {
+    for header in ["content-type: text/x-own", "x-units: passed on", "x-operator-key: operators-secret"] {
         assert_eq!(call.to_lowercase().matches(header).count(), 1, "{header}: {call}");
     }
     for other in ["secret\r", "forged", "l402", "192.0.2.7", &paid.preimage] {
@@ -155,11 +161,11 @@ async fn a_tree_passes_on_what_is_below_it_and_refuses_to_be_left() {
     let firsts: Vec<String> =
         upstream.calls().iter().map(|call| call.lines().next().unwrap().to_owned()).collect();
     assert_eq!(firsts, ["GET /service/a/b.txt HTTP/1.1", "GET /service/a%20b?x=%2e%2e HTTP/1.1"]);
-    for method in [Method::PUT, Method::HEAD, Method::DELETE] {
+    for method in [Method::PUT, Method::DELETE] {
         let refused = app.request(method.clone(), "/paid/weather").send().await.unwrap();
         assert_eq!(
             (refused.status().as_u16(), &refused.headers()["allow"]),
-            (405, &"POST, GET".parse().unwrap()),
+            (405, &"GET, HEAD, POST".parse().unwrap()),
             "{method}"
         );
     }
@@ -346,7 +352,9 @@ async fn a_proof_is_for_its_path_its_query_and_its_body() {
         let refused = app.send(other).await;
         refused.is_problem(402, "proof_for_another_request");
         assert!(
-            refused.detail().contains(": the path, its query, the method or the body differs"),
+            refused.detail().contains(
+                ": the path, its query, the method, the body or a header that is passed on differs"
+            ),
             "{}",
             refused.text
         );

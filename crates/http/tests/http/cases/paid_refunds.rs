@@ -94,6 +94,33 @@ async fn a_payment_that_was_not_used_is_claimed_as_a_whole_and_buys_nothing_any_
 }
 
 #[tokio::test]
+async fn what_a_request_did_not_use_is_credited_to_a_session_however_little_it_is() {
+    let (app, backend) = TestApp::scripted(Options::default());
+    let route = Metered::Ai(Wire::Chat);
+    let body = route.body("Why?", false);
+    let session = app.ai_session(1_000).await;
+    let paid = app.bought(route, &body).await;
+    backend.say(Script::of(&["The sky."], Ends::Finished(Finish::Stop, Some(USED))));
+    assert_eq!(app.proving(route, &body, &paid.l402()).await.status, 200);
+    let due = paid.state(&app).await["refund"]["dueSats"].as_u64().unwrap();
+    let to = |id: &str| json!({ "sessionId": id });
+    let unknown = app.payment_refund(&paid, &to("01890000-0000-7000-8000-000000000000")).await;
+    unknown.is_problem(400, "invalid_field");
+    assert!(unknown.detail().starts_with("sessionId: unsuitable session: expected an active"), "{unknown:?}");
+    for _ in 0..2 {
+        app.payment_refund(&paid, &to(&session.id)).await.ok(202);
+    }
+    let payment = refunded(&app, &paid, "paid").await;
+    assert_eq!((&payment["refund"]["amountSats"], payment["refund"].get("paymentHash")), (&json!(due), None));
+    assert_eq!(session.balance().await, (1_000 + due) * 1_000);
+    // The session spends it as it spends everything.
+    backend.say(Script::of(&["The sky."], Ends::Finished(Finish::Stop, Some(USED))));
+    let spent = app.price(&USED).await;
+    assert_eq!(session.ask(Wire::Chat, &Wire::Chat.body("And the sea?", false)).await.status, 200);
+    assert_eq!(session.balance().await, (1_000 + due) * 1_000 - spent);
+}
+
+#[tokio::test]
 async fn a_payment_whose_request_failed_can_be_claimed() {
     let (app, backend) = TestApp::scripted(Options::default());
     let route = Metered::Ai(Wire::Messages);

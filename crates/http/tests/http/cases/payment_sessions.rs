@@ -182,6 +182,11 @@ async fn a_deposit_is_claimed_with_the_credential_that_opens_it_and_no_other() {
     for credential in [session.bearer(&by), session.close(&by)] {
         app.payment(&hash, &credential).await.is_problem(401, "invalid_payment_proof");
     }
+    // A server that does not know it.
+    let other = TestApp::new();
+    other.payment(&hash, &session.open()).await.is_problem(404, "not_found");
+    let claim = other.request(Method::POST, &format!("/api/payments/{hash}/refund")).body("{}");
+    other.send(claim.header("Authorization", session.open())).await.is_problem(404, "not_found");
     let view = app.payment(&hash, &session.open()).await.ok(200);
     assert_eq!(
         (&view["state"], &view["amountSats"]),

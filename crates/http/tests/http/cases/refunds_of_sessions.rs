@@ -144,6 +144,10 @@ async fn a_session_is_not_opened_with_a_destination_that_cannot_be_right() {
         (json!({ "invoice": invoice }), "returnTo.invoice: unsuitable invoice: expected lightningAddress"),
         (json!({ "invoice": "x" }), "invoice: invalid BOLT11 payment request"),
         (json!({}), "invoice: missing"),
+        (
+            json!({ "sessionId": "01890000-0000-7000-8000-000000000000" }),
+            "returnTo.sessionId: unsuitable session: expected lightningAddress",
+        ),
         (json!({ "invoice": invoice, "lightningAddress": "a@example.com" }), "invoice: several destinations"),
         (json!({ "lightningAddress": "a" }), "lightningAddress: invalid Lightning address"),
         (json!(1), "returnTo: invalid type"),

@@ -22,7 +22,7 @@ async fn unsuitable_destinations_are_named_and_change_nothing() {
     };
     let mut changed = good.clone();
     changed.replace_range(30..31, if &good[30..31] == "q" { "p" } else { "q" });
-    let several = "invoice: several destinations: expected either invoice or lightningAddress";
+    let several = "invoice: several destinations: expected one of invoice, lightningAddress and sessionId";
     let no_address = "lightningAddress: invalid Lightning address: expected name@host, got ";
     let no_invoice = "invoice: invalid BOLT11 payment request";
     for (body, detail) in [
@@ -35,7 +35,7 @@ async fn unsuitable_destinations_are_named_and_change_nothing() {
         (json!({ "invoice": format!("{good}{good}") }), no_invoice),
         (json!({ "invoice": "alice@example.com" }), no_invoice),
         (json!({ "invoice": 5 }), "invoice: invalid type"),
-        (json!({}), "invoice: missing: expected invoice or lightningAddress"),
+        (json!({}), "invoice: missing: expected invoice, lightningAddress or sessionId"),
         (json!({ "lightningaddress": "alice@example.com" }), "invoice: missing"),
         (json!({ "invoice": null, "lightningAddress": null }), "invoice: missing"),
         (json!({ "invoice": good, "lightningAddress": "alice@example.com" }), several),
@@ -44,6 +44,10 @@ async fn unsuitable_destinations_are_named_and_change_nothing() {
         (json!({ "lightningAddress": good }), no_address),
         (json!({ "lightningAddress": "alice@example.com/../../admin" }), no_address),
         (json!({ "lightningAddress": ["alice@example.com"] }), "lightningAddress: invalid type"),
+        (json!({ "sessionId": "alice" }), "sessionId: malformed session id: expected a UUID, got \"alice\""),
+        (json!({ "sessionId": "" }), "sessionId: malformed session id"),
+        (json!({ "sessionId": good, "invoice": good }), several),
+        (json!({ "sessionId": "", "lightningAddress": "" }), several),
     ] {
         let refused = owed.claim(&app, &body).await;
         refused.is_problem(400, "invalid_field");

@@ -1,29 +1,27 @@
-//! One trial: a customer buys one request, one call of the server's goes wrong, and everything is put right again.
+//! One trial: a customer buys one request, or spends a deposit; one call of the server's goes wrong, and everything is put right again.
+
+mod buying;
+mod spending;
 
 use super::steps::{Flow, Step, Then};
 use super::stores::{Place, StoreKind};
-use crate::paid_requests::{Payment, Plainly, asked_from, proof, work};
 use crate::scene::{Answer, Call, CallFault, Ends, Scene, Server};
-use futures_util::FutureExt;
+use buying::{FAILED, Got};
 use futures_util::future::BoxFuture;
+use spending::Spent;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tithe_chat::{Chat, EmbeddingTask};
 use tithe_engine::idempotency::KeyedResponse;
-use tithe_engine::metered::Prompt;
-use tithe_engine::records::StoredResponse;
-use tithe_engine::sessions::{NewPaidRequest, OfferedRequest, PaidWork, PaymentState, PaymentView};
+use tithe_engine::sessions::{PaymentSessionError, PaymentState, PaymentView};
 use tithe_engine::{EngineError, PaidRequestError};
 use tithe_ledger::AccountId;
-use tithe_lightning::{Direction, TestPayer, Wallet};
+use tithe_lightning::{Direction, Wallet};
 use tithe_money::UsdMicros;
 use tithe_payouts::{ObligationRepository, ObligationState};
 use tithe_pricing::Usage;
 use tithe_sessions::{SessionId, SessionRepository};
 use tokio::task::JoinHandle;
-
-const REQUEST: &str = "hello";
 
 /// How long something that was away stays away.
 const OUTAGE: Duration = Duration::from_millis(300);
@@ -77,10 +75,48 @@ pub struct Trial {
     unanswered: Vec<JoinHandle<Replied>>,
 }
 
-/// What the customer got.
-struct Got {
-    payment: Payment,
-    answer: Option<StoredResponse>,
+/// The customer, when there is nothing left to do but to wait for the money.
+enum Customer {
+    OfRequest(Box<Got>),
+    OfSession(Box<Spent>),
+}
+
+impl Customer {
+    fn account(&self) -> AccountId {
+        match self {
+            Self::OfRequest(got) => AccountId::Session(got.payment.offered.session.0),
+            Self::OfSession(spent) => spent.account(),
+        }
+    }
+
+    /// What has become of the payment. On a machine that has much to do, a database may be busy.
+    async fn view(&self, server: &Server) -> PaymentView {
+        for _ in 0..TRIES {
+            let view = match self {
+                Self::OfRequest(got) => server.engine.sessions.payment(&got.payment.proof).await,
+                Self::OfSession(spent) => spent.view(server).await,
+            };
+            match view {
+                Ok(view) => return view,
+                Err(failure) => assert!(may_be_repeated(&failure), "{failure:?}"),
+            }
+            tokio::time::sleep(BETWEEN_TRIES.1).await;
+        }
+        panic!("never answered")
+    }
+
+    /// Checks an answer that the customer has not waited for.
+    fn check_late(&self, late: Replied, before: &PaymentView, name: &str) {
+        let Ok(late) = late else { return };
+        match self {
+            Self::OfRequest(_) if late.response.status == FAILED => {}
+            Self::OfRequest(got) => match &got.answer {
+                Some(answer) => assert_eq!(late.response, *answer, "{name}"),
+                None => assert_eq!(before.state, PaymentState::Used, "{name}"),
+            },
+            Self::OfSession(spent) => spent.check_late(&late.response, name),
+        }
+    }
 }
 
 impl Trial {
@@ -111,10 +147,10 @@ impl Trial {
     /// The calls of a flow in which nothing goes wrong.
     pub async fn without_faults(flow: Flow) -> BTreeMap<Call, u32> {
         let mut trial = Self::open(StoreKind::Memory, format!("{flow:?}"), flow, Then::Repeats).await;
-        let got = trial.buy().await;
-        trial.is_paid_out(&got).await;
+        let customer = trial.customer().await;
+        trial.is_paid_out(&customer).await;
         let calls = trial.servers[0].power.calls.seen();
-        trial.end(&got).await;
+        trial.end(&customer).await;
         calls
     }
 
@@ -125,12 +161,12 @@ impl Trial {
         let mut trial = Self::open(kind, case.name(kind), step.flow, then).await;
         trial.plans.push((step.server, step.call, step.nth, fault));
         trial.plans.extend(step.after.map(|(call, fault)| (0, call, 1, fault)));
-        let got = trial.buy().await;
-        trial.is_paid_out(&got).await;
+        let customer = trial.customer().await;
+        trial.is_paid_out(&customer).await;
         let struck = trial.servers.get(step.server).is_some_and(|server| server.power.calls.has_struck());
         assert!(struck || kind != StoreKind::Memory, "{}: it has not come about", trial.name);
         let calls = trial.servers.iter().flat_map(|server| server.power.calls.seen().into_keys()).collect();
-        trial.end(&got).await;
+        trial.end(&customer).await;
         struck.then_some(calls)
     }
 
@@ -207,31 +243,11 @@ impl Trial {
     }
 
     /// The customer, from the offer to the end.
-    async fn buy(&mut self) -> Got {
-        let flow = self.flow;
-        let late = self.scene.wallet_whose_clock_stands().await;
-        let offered = self.until_answered(|server| offer(server, flow).boxed()).await;
-        let id = offered.session;
-        let invoice = offered.invoice.payment_request.parse().unwrap();
-        let preimage = if flow == Flow::PaysLate {
-            self.scene.clock.advance(self.scene.settings.invoice_expiry + Duration::from_secs(1));
-            self.ended(id).await;
-            late.pay(&invoice).await.unwrap()
-        } else {
-            self.scene.wallet.pay(&invoice).await.unwrap()
-        };
-        let server = self.server().await;
-        let payment = Payment { proof: proof(&server, &offered, preimage), offered, preimage };
-        if flow.is_reported() {
-            self.credited(id).await;
+    async fn customer(&mut self) -> Customer {
+        match self.flow {
+            Flow::Spends => Customer::OfSession(Box::new(self.spend().await)),
+            _ => Customer::OfRequest(Box::new(self.buy().await)),
         }
-        if flow == Flow::Leaves {
-            self.scene.clock.advance(self.scene.settings.paid_request_idle + Duration::from_secs(1));
-            self.ended(id).await;
-        }
-        let answer = if flow.is_sent() { self.redeem(&payment).await } else { None };
-        self.claim(&payment).await;
-        Got { payment, answer }
     }
 
     /// Waits for the session to end by itself.
@@ -259,55 +275,23 @@ impl Trial {
         }
     }
 
-    /// Sends the request with its proof: until there is an answer, or until something has gone wrong, as this customer does.
-    async fn redeem(&mut self, payment: &Payment) -> Option<StoredResponse> {
-        for _ in 0..TRIES {
-            let (paid, flow) = (payment.clone(), self.flow);
-            let redeem = |server: Arc<Server>| async move { redeem(&server, &paid, flow).await }.boxed();
-            match self.send(redeem).await {
-                Ok(Ok(answer)) => return Some(answer.response),
-                Ok(Err(failure)) => assert!(may_be_repeated(&failure), "{}: {failure:?}", self.name),
-                Err(dead) => self.unanswered.push(dead),
-            }
-            if self.then == Then::Claims {
-                return None;
-            }
-            self.wait().await;
-        }
-        panic!("{}: never answered", self.name)
-    }
-
-    /// Claims what is left, to a Lightning address.
-    async fn claim(&mut self, payment: &Payment) -> PaymentView {
-        let payment = payment.clone();
-        let view = self.until_answered(|server| {
-            let payment = payment.clone();
-            async move { server.engine.sessions.payment(&payment.proof).await }.boxed()
-        });
-        let view = view.await;
-        if view.state == PaymentState::Used && view.refund.accrued.get() == 0 {
-            return view;
-        }
-        self.until_answered(|server| {
-            let payment = payment.clone();
-            async move { payment.claim(&server).await }.boxed()
-        })
-        .await
-    }
-
     /// Waits until the customer's wallet has what is owed.
-    async fn is_paid_out(&mut self, got: &Got) {
-        let account = AccountId::Session(got.payment.offered.session.0);
+    async fn is_paid_out(&mut self, customer: &Customer) {
         let mut owed = None;
         for _ in 0..TRIES {
-            owed = self.scene.store.obligation(account).await.unwrap();
+            owed = self.scene.store.obligation(customer.account()).await.unwrap();
             let Some(owed) = &owed else { return };
             if owed.state() == ObligationState::Paid {
                 return;
             }
             if owed.destination.is_none() {
                 // It was refused for good: the customer names one again.
-                self.claim(&got.payment).await;
+                match customer {
+                    Customer::OfRequest(got) => {
+                        self.claim(&got.payment).await;
+                    }
+                    Customer::OfSession(spent) => self.claim_deposit(spent).await,
+                }
             }
             self.server().await;
             self.wait().await;
@@ -316,32 +300,31 @@ impl Trial {
     }
 
     /// The dead live after all; nothing changes by that, and everything is checked.
-    async fn end(mut self, got: &Got) {
-        let (name, payment) = (self.name.clone(), &got.payment);
+    async fn end(mut self, customer: &Customer) {
+        let name = self.name.clone();
         let alive = self.server().await;
         for mending in std::mem::take(&mut self.mending) {
             mending.abort();
         }
         self.scene.store_faults.mend();
         self.servers.iter().for_each(|server| server.power.calls.mend());
-        let before = payment.view(&alive).await;
+        let before = customer.view(&alive).await;
         self.servers.iter().for_each(|server| server.power.mend());
         for late in std::mem::take(&mut self.unanswered) {
             let late = tokio::time::timeout(Duration::from_secs(30), late).await;
             let late = late.unwrap_or_else(|_| panic!("{name}: the late answer never comes")).unwrap();
-            match (late, &got.answer) {
-                (Ok(late), Some(answer)) => assert_eq!(late.response, *answer, "{name}"),
-                (Ok(_), None) => assert_eq!(before.state, PaymentState::Used, "{name}"),
-                (Err(_), _) => {}
-            }
+            customer.check_late(late, &before, &name);
         }
         for _ in 0..20 {
             self.wait().await;
         }
-        let after = payment.view(&alive).await;
+        let after = customer.view(&alive).await;
         let money = |view: &PaymentView| (view.state, view.paid, view.charged, view.refund.accrued);
         assert_eq!(money(&after), money(&before), "{name}");
-        self.check(got, &after).await;
+        match customer {
+            Customer::OfRequest(got) => self.check_bought(got, &after).await,
+            Customer::OfSession(spent) => self.check_spent(spent, &after).await,
+        }
         drop(alive);
         for server in std::mem::take(&mut self.servers) {
             stop(server).await;
@@ -349,39 +332,13 @@ impl Trial {
         self.scene.finish().await;
     }
 
-    async fn check(&self, got: &Got, view: &PaymentView) {
-        let (name, payment, scene) = (&self.name, &got.payment, &self.scene);
-        // What was paid is charged, refunded or rounded.
-        let server = &self.servers[0];
-        payment.assert_whole(scene, server).await;
-        assert_eq!(view.paid, payment.offered.price.to_msats(), "{name}: {view:?}");
-        let requests = scene.store.session_requests(payment.offered.session, None, 99).await.unwrap();
-        let answered = requests.iter().filter(|request| request.cost().is_some()).count();
-        assert!(answered <= 1, "{name}: {requests:?}");
-        match &got.answer {
-            Some(answer) => {
-                assert_eq!((answered, view.state), (1, PaymentState::Used), "{name}");
-                let again = redeem(server, payment, self.flow).await.unwrap();
-                assert_eq!((&again.response, again.replayed), (answer, true), "{name}");
-            }
-            None if answered == 1 => assert_eq!(view.state, PaymentState::Used, "{name}"),
-            None => {
-                assert!(
-                    matches!(view.state, PaymentState::Returned | PaymentState::Expired),
-                    "{name}: {view:?}"
-                );
-                assert_eq!((view.refund.accrued, view.charged.get()), (payment.offered.price, 0), "{name}");
-            }
-        }
-        // Embeddings cost what they are quoted at.
-        let is_payable = got.answer.is_none() || self.flow != Flow::BuysEmbeddings;
-        assert_eq!(view.refund.accrued.get() > 0, is_payable, "{name}: {view:?}");
-        assert_eq!(view.refund.state == ObligationState::Paid, is_payable, "{name}: {view:?}");
-        // It was sent once, and the ledger says the same of it as the wallet.
+    /// Checks that so many payments were sent, and that the ledger says the same of them as the wallet.
+    async fn check_books(&self, sent: usize) {
+        let (name, scene) = (&self.name, &self.scene);
         let listed = scene.wallet.payments_settled(tithe_clock::Timestamp::UNIX_EPOCH).await.unwrap();
         let outgoing = listed.iter().filter(|it| it.direction == Direction::Outgoing).count();
-        assert_eq!(outgoing, usize::from(is_payable), "{name}: {listed:?}");
-        let report = server.engine.reconciliation.report().await.unwrap();
+        assert_eq!(outgoing, sent, "{name}: {listed:?}");
+        let report = self.servers[0].engine.reconciliation.report().await.unwrap();
         assert!(report.is_sound() && report.balances.surplus == 0, "{name}: {report:?}");
         assert_eq!(report.differences, [], "{name}");
     }
@@ -392,35 +349,15 @@ async fn stop(mut server: Arc<Server>) {
     Arc::get_mut(&mut server).unwrap().stop(Duration::ZERO).await;
 }
 
-/// What is asked for.
-fn prompt(flow: Flow) -> Prompt {
-    match flow {
-        Flow::BuysText => Prompt::text(REQUEST.to_owned()),
-        Flow::BuysEmbeddings => {
-            Prompt::embeddings(EmbeddingTask::of(vec![REQUEST.to_owned()]), REQUEST.as_bytes())
-        }
-        _ => Prompt::chat(Chat::of(REQUEST), REQUEST.as_bytes()),
-    }
-}
-
-async fn offer(server: Arc<Server>, flow: Flow) -> Result<OfferedRequest, EngineError> {
-    let model = (flow == Flow::BuysEmbeddings).then(|| "sim-embedding".to_owned());
-    let new = NewPaidRequest { prompt: prompt(flow), model, ..asked_from("192.0.2.1", REQUEST) };
-    server.engine.sessions.offer_request(new).await
-}
-
-async fn redeem(server: &Server, payment: &Payment, flow: Flow) -> Replied {
-    let work = PaidWork { prompt: prompt(flow), ..work(REQUEST) };
-    server.engine.sessions.redeem(&payment.proof, work, Arc::new(Plainly)).await
-}
-
 /// Whether the same may be sent again, as a client understands it: the server, its wallet or its backend has failed, or is busy.
 const fn may_be_repeated(failure: &EngineError) -> bool {
     matches!(
         failure,
         EngineError::RequestInProgress
             | EngineError::PaidRequest(PaidRequestError::Running | PaidRequestError::NotArrived)
+            | EngineError::PaymentSession(PaymentSessionError::NotArrived)
             | EngineError::WorkFailed
+            | EngineError::UpstreamFailed(_)
             | EngineError::NoBackend
             | EngineError::NoWallet
             | EngineError::Busy

@@ -11,7 +11,7 @@
 //! | 4. the wallet is called, once, by the server that has committed 3 | – | the outcome is looked up |
 //! | 5. the outcome | [`PayoutFinish`]: paid, with the transfers; or certainly failed, and everything is due still | – |
 //!
-//! A refund that is to be credited to a session has no steps 2 to 5: [`PayoutCredit`](payout_credit::PayoutCredit) does it in one transaction, after
+//! A refund that is to be credited to a session has no steps 2 to 5: `PayoutCredit` does it in one transaction, after
 //! the wallet has been asked what became of payouts of the same obligation that have failed.
 //!
 //! **After 3, compensation is forbidden**: the money may have left. Only the wallet's own word ends a payout: that it succeeded, or

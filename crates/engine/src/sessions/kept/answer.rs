@@ -2,6 +2,7 @@
 
 use super::super::request::Running;
 use super::super::request_finish::{FinishedRequest, RenderRequest, RequestOutcome};
+use crate::metered::Delivered;
 use tithe_money::Msats;
 use tithe_sessions::{
     ChargeBasis, KeptAnswer, RequestEnded, RequestId, RequestState, Session, SessionEnd, SessionRequest,
@@ -43,7 +44,7 @@ pub(super) fn answer_of(
         }
         RequestOutcome::Failed { .. } | RequestOutcome::Lost { .. } => return None,
     };
-    let is_work = answer.as_ref().is_some_and(|answer| answer.is_work());
+    let is_work = answer.as_ref().is_some_and(Delivered::is_work);
     let finished = FinishedRequest {
         request: SessionRequest { id, state: state.clone(), ..request.clone() },
         answer,

@@ -1,49 +1,60 @@
-//! Requests that are kept with their offers: what is kept of one, and what it is read as.
+//! What is kept of a request with its offer.
 
-use crate::ai::render_answer;
-use crate::body;
 use crate::credentials::Incoming;
-use crate::decisive_headers::{DecisiveHeaders, decisive_headers};
-use crate::mounted;
-use crate::routes::plain_answer::PlainReply;
+use crate::decisive_headers::{DecisiveHeaders, anthropic_headers};
+use crate::paid_request::PaidPath;
+use crate::passed_on;
 use crate::state::AppState;
-use crate::wire::AskBody;
 use actix_web::HttpRequest;
 use std::sync::Arc;
-use tithe_anthropic_messages::MessagesRequest;
-use tithe_clock::{Clock, Entropy};
-use tithe_engine::Ports;
-use tithe_engine::metered::Prompt;
-use tithe_engine::mounts::Mount;
-use tithe_engine::sessions::{ReadRequest, ReadSent, RenderRequest};
-use tithe_openai_chat::ChatCompletionRequest;
-use tithe_openai_chat::embeddings::EmbeddingsRequest;
-use tithe_openai_responses::ResponsesRequest;
 use tithe_sessions::SentRequest;
 
+/// Where a request was sent that can be kept, because `sent_reader` can read it again. A call in a message of MCP is none of them: what is
+/// paid for is the call, and not the message that it comes in.
+#[derive(Debug)]
+enum SentTo<'a> {
+    /// An operation of this server.
+    Operation,
+    /// A mounted route, to whose service these headers are passed on, as the operator has named them.
+    Mount(&'a DecisiveHeaders),
+}
+
+impl<'a> SentTo<'a> {
+    fn of(request: &'a HttpRequest) -> Option<Self> {
+        if let Some(named) = request.app_data::<DecisiveHeaders>() {
+            return Some(Self::Mount(named));
+        }
+        PaidPath::at(request.uri().path()).map(|_| Self::Operation)
+    }
+
+    /// The headers that change what is done.
+    fn headers(&self, request: &HttpRequest) -> Vec<(String, Vec<u8>)> {
+        match self {
+            Self::Operation => anthropic_headers(request)
+                .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+                .collect(),
+            Self::Mount(DecisiveHeaders(named)) => passed_on::headers(request, named),
+        }
+    }
+}
+
 /// What can be kept of a request: everything that changes what is done, and no credential; `None` if the server keeps none, it is too
-/// large, it has a token in its query or its body, or what is to be kept is not text.
+/// large, it is not read again where it was sent, it has a token in its query or its body, or what is to be kept is not text.
 pub(crate) fn sent(
     state: &AppState,
     request: &HttpRequest,
     incoming: &Incoming<'_>,
 ) -> Option<Arc<SentRequest>> {
-    let body = incoming.body();
+    let (to, body) = (SentTo::of(request)?, incoming.body());
     if !state.engine.sessions.may_keep(body.len()) || incoming.has_body_token() {
         return None;
     }
     let query = Some(request.query_string()).filter(|query| !query.is_empty());
-    if mounted::query_passed_on(request.query_string()).as_deref() != query {
+    if passed_on::query(request.query_string()).as_deref() != query {
         return None;
     }
-    let headers = match request.app_data::<DecisiveHeaders>() {
-        Some(DecisiveHeaders(named)) => mounted::headers_passed_on(request, named),
-        None => decisive_headers(request)
-            .into_iter()
-            .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
-            .collect(),
-    };
-    let headers = headers.into_iter().map(|(name, value)| Some((name, String::from_utf8(value).ok()?)));
+    let headers = to.headers(request).into_iter();
+    let headers = headers.map(|(name, value)| Some((name, String::from_utf8(value).ok()?)));
     Some(Arc::new(SentRequest {
         method: request.method().as_str().to_owned(),
         path: request.uri().path().to_owned(),
@@ -53,94 +64,25 @@ pub(crate) fn sent(
     }))
 }
 
-/// Reads kept requests as their routes do.
-pub(crate) struct SentReader {
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
-    mounts: Vec<Arc<Mount>>,
-}
-
-impl SentReader {
-    /// Reads the requests of a server.
-    pub(crate) fn new(state: &AppState) -> Self {
-        // Not the engine, which has this.
-        let Ports { clock, entropy, .. } = state.engine.ports();
-        Self { clock: Arc::clone(clock), entropy: Arc::clone(entropy), mounts: state.mounts.clone() }
-    }
-
-    /// What a request to the AI API is answered with.
-    fn of_ai(&self, prompt: Prompt) -> ReadRequest {
-        ReadRequest { prompt, render: render_answer(self.clock.now().unix_micros() / 1_000_000) }
-    }
-}
-
-impl ReadSent for SentReader {
-    fn read(&self, sent: &SentRequest) -> Option<ReadRequest> {
-        let bytes = &sent.body;
-        match sent.path.as_str() {
-            "/api/ask" => {
-                let AskBody { request, .. } = body::json(bytes).ok()?;
-                // No request is being answered: a response that is a problem has an id of its own.
-                let id = uuid::Builder::from_random_bytes(self.entropy.bytes()).into_uuid();
-                let render: Arc<dyn RenderRequest> = Arc::new(PlainReply::to(id.to_string()));
-                Some(ReadRequest { prompt: Prompt::text(request), render })
-            }
-            "/v1/chat/completions" => {
-                let read = ChatCompletionRequest::decode(bytes).ok()?;
-                Some(self.of_ai(Prompt::chat(read.chat, bytes)))
-            }
-            "/v1/responses" => {
-                let read = ResponsesRequest::decode(bytes).ok()?;
-                Some(self.of_ai(Prompt::chat(read.chat, bytes)))
-            }
-            "/v1/messages" => {
-                let headers = sent.headers.iter().filter(|(name, _)| name.starts_with("anthropic-"));
-                let read = MessagesRequest::decode(bytes, headers.cloned().collect()).ok()?;
-                Some(self.of_ai(Prompt::chat(read.chat, bytes)))
-            }
-            "/v1/embeddings" => {
-                let read = EmbeddingsRequest::decode(bytes).ok()?;
-                Some(self.of_ai(Prompt::embeddings(read.task, bytes)))
-            }
-            _ => self.mounts.iter().find_map(|mount| {
-                let (prompt, render) = mounted::read(mount, sent)?;
-                Some(ReadRequest { prompt, render })
-            }),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paid_request::PATHS;
-    use tithe_clock::{SystemClock, SystemEntropy};
-
-    fn sent(path: &str, body: &str) -> SentRequest {
-        SentRequest {
-            method: "POST".to_owned(),
-            path: path.to_owned(),
-            query: None,
-            headers: Vec::new(),
-            body: body.as_bytes().to_vec(),
-        }
-    }
+    use crate::paid_request::{MCP_PATH, PATHS};
+    use actix_web::test::TestRequest;
 
     #[test]
-    fn what_every_path_takes_is_read_again() {
-        let reader =
-            SentReader { clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy), mounts: Vec::new() };
-        let bodies = [
-            r#"{"request":"hello"}"#,
-            r#"{"model":"sim-small","messages":[{"role":"user","content":"hello"}]}"#,
-            r#"{"model":"sim-small","input":"hello"}"#,
-            r#"{"model":"sim-small","max_tokens":9,"messages":[{"role":"user","content":"hello"}]}"#,
-            r#"{"model":"sim-embedding","input":"hello"}"#,
-        ];
-        for (path, body) in PATHS.into_iter().zip(bodies) {
-            assert!(reader.read(&sent(path, body)).is_some(), "{path}");
-            assert!(reader.read(&sent(path, "{}")).is_none(), "{path}");
+    fn only_requests_that_are_read_again_can_be_kept_and_no_call_of_mcp() {
+        for path in PATHS {
+            let request = TestRequest::post().uri(path).insert_header(("anthropic-beta", "a"));
+            let request = request.insert_header(("accept", "b")).to_http_request();
+            let to = SentTo::of(&request).unwrap();
+            assert!(matches!(to, SentTo::Operation), "{path}");
+            assert_eq!(to.headers(&request), [("anthropic-beta".to_owned(), b"a".to_vec())]);
         }
-        assert!(reader.read(&sent("/elsewhere", "{}")).is_none());
+        for path in [MCP_PATH, "/api/ask/", "/api/jobs", "/"] {
+            assert!(SentTo::of(&TestRequest::post().uri(path).to_http_request()).is_none(), "{path}");
+        }
+        let mounted = TestRequest::post().uri("/paid/weather").app_data(DecisiveHeaders(Vec::new()));
+        assert!(matches!(SentTo::of(&mounted.to_http_request()), Some(SentTo::Mount(_))));
     }
 }

@@ -4,7 +4,7 @@ use crate::limits::RepeatedRefusals;
 use crate::problem::{Code, Problem};
 use crate::routes::docs::Documents;
 use crate::routes::mcp::AllowedOrigins;
-use crate::sent_request::SentReader;
+use crate::sent_reader::SentReader;
 use crate::state::AppState;
 use crate::{access_log, limits, mounted, routes, telemetry};
 use actix_cors::{Cors, CorsError};

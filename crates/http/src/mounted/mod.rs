@@ -1,13 +1,10 @@
 //! Mounted routes: requests that a service of the operator's answers, for whoever pays for them.
 
 mod answer;
-mod passed_on;
 mod payer;
 mod reserved;
 mod stored;
 
-pub use passed_on::{InvalidPassedHeader, check_passed_header};
-pub(crate) use passed_on::{headers as headers_passed_on, query as query_passed_on};
 pub use reserved::{InvalidMounts, check_mounts};
 
 use crate::credentials::Incoming;
@@ -18,7 +15,7 @@ use crate::routes::plain_answer::wants_stream;
 use crate::state::AppState;
 use crate::telemetry::RoutePattern;
 use crate::wanted::Wanted;
-use crate::{body, idempotency};
+use crate::{body, idempotency, passed_on};
 use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use answer::MountedAnswer;

@@ -61,7 +61,7 @@ fn sent() -> Arc<SentRequest> {
 }
 
 fn new_kept(n: u128) -> NewKeptRequest {
-    let identity = (n % 2 == 0).then(|| pubkey(1));
+    let identity = n.is_multiple_of(2).then(|| pubkey(1));
     NewKeptRequest { session: session_id(n), request: request_id(n), identity, sent: sent() }
 }
 
@@ -190,7 +190,7 @@ fn end(n: u128, lease: KeptLease) -> KeptEnd {
     KeptEnd { session: session_id(n), invoice, held: held_deposit(n), lease }
 }
 
-fn is_lost<T: std::fmt::Debug>(refused: Result<T, CommitError>) -> bool {
+fn is_lost<T: std::fmt::Debug>(refused: &Result<T, CommitError>) -> bool {
     matches!(refused, Err(CommitError::Refused(Refusal::LeaseLost { .. })))
 }
 
@@ -220,7 +220,7 @@ pub async fn a_held_request_is_charged_when_its_payment_is_credited(store: Fresh
         );
         assert_eq!(committer.commit(credit(n)).await.unwrap(), Credited::Now(InvoiceChange::Paid));
         assert_eq!(committer.commit(credit(n)).await.unwrap(), Credited::Before);
-        assert!(is_lost(committer.commit(end(n, settling.lease)).await));
+        assert!(is_lost(&committer.commit(end(n, settling.lease)).await));
         let request = store.session_request(request_id(n)).await.unwrap().unwrap();
         assert_eq!(request.state, answer().state);
         let end = session(&store, n).await.end().unwrap();
@@ -248,7 +248,7 @@ pub async fn a_held_request_whose_payment_goes_back_moves_no_money(store: FreshS
         let _too_early = committer.commit(expire).await;
         assert_eq!(session(&store, n).await.state, SessionState::AwaitingPayment);
         committer.commit(end(n, decided.lease)).await.unwrap();
-        assert!(is_lost(committer.commit(end(n, decided.lease)).await));
+        assert!(is_lost(&committer.commit(end(n, decided.lease)).await));
         assert!(matches!(session(&store, n).await.state, SessionState::Expired(_)));
         assert_eq!(hold(&committer, n).await, PaymentHeld::Unwanted, "whatever comes now is given back");
         assert_eq!(store.session_requests(session_id(n), None, 9).await.unwrap(), []);
@@ -274,7 +274,7 @@ pub async fn a_held_payment_that_was_credited_without_its_charge_is_charged_or_c
         (SessionState::Active, (PRICE, 0))
     );
     let too_late = KeptFinish { session: held.session, lease: held.lease, answer: Some(answer()) };
-    assert!(is_lost(committer.commit(too_late).await));
+    assert!(is_lost(&committer.commit(too_late).await));
     // It was done, and a server that knows nothing of kept requests has credited it.
     let claimed = claimed(&committer, 2).await;
     let settling = finish(&committer, &claimed, Some(answer())).await;
@@ -299,7 +299,7 @@ pub async fn one_server_has_a_kept_request_until_its_lease_is_over(stores: Vec<F
     first.commit(change(claimed.lease, START)).await.unwrap();
     let taken = second.commit(claim(3)).await.unwrap();
     assert_eq!(taken.lease.claims, 2);
-    assert!(is_lost(first.commit(change(claimed.lease, START + LEASE)).await));
+    assert!(is_lost(&first.commit(change(claimed.lease, START + LEASE)).await));
     let finish = KeptFinish { session: session_id(1), lease: claimed.lease, answer: None };
-    assert!(is_lost(first.commit(finish).await));
+    assert!(is_lost(&first.commit(finish).await));
 }

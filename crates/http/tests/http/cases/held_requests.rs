@@ -1,6 +1,9 @@
 //! Requests that are done before their payment is taken.
 
-use crate::app::{Metered, Offer, Options, Paid, Says, TestApp, TestUpstream, mount, settings};
+use crate::app::{
+    Metered, Offer, Options, Paid, Says, TestApp, TestUpstream, called, challenged, hash_of, mount, settings,
+    tool_call, with_credential,
+};
 use reqwest::Method;
 use serde_json::json;
 use std::time::Duration;
@@ -118,4 +121,23 @@ async fn what_must_not_be_kept_is_paid_for_beforehand() {
     drop(app);
     let off = TestApp::with(Options { settings: settings(), ..Options::default() });
     assert_eq!(payment(&off, small.to_string()).await, "prepaid");
+}
+
+#[tokio::test]
+async fn a_call_of_mcp_is_paid_for_beforehand_and_done_when_it_comes_with_its_credential() {
+    let (app, backend) = TestApp::scripted(holding());
+    let arguments = json!({ "request": "Why is the sky blue?", "maxOutputTokens": 400 });
+    let unpaid = app.mcp_send(&tool_call(1, &arguments)).await;
+    let (error, challenge) = challenged(&unpaid, -32_042, "charge");
+    assert_eq!(error["data"]["problem"]["offer"]["payment"], "prepaid");
+    let paid = app.mcp_bought(&arguments).await;
+    assert_eq!((paid.hash(), backend.asked()), (hash_of(&challenge), 0), "nothing is done before");
+    let done = app.mcp_send(&with_credential(tool_call(2, &arguments), &paid.credential())).await;
+    assert!(!called(&done).0.is_empty());
+    // What is offered anew for a credential that proves nothing is no hold invoice either.
+    let mut forged = paid.credential();
+    forged["payload"]["preimage"] = json!("00".repeat(32));
+    let refused = app.mcp_send(&with_credential(tool_call(3, &arguments), &forged)).await;
+    let (error, _) = challenged(&refused, -32_043, "charge");
+    assert_eq!(error["data"]["problem"]["offer"]["payment"], "prepaid");
 }

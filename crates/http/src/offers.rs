@@ -11,12 +11,12 @@ use crate::wire::{NoOfferBody, OfferBody};
 use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use std::sync::Arc;
-use tithe_engine::EngineError;
 use tithe_engine::jobs::Origin;
 use tithe_engine::metered::Prompt;
 use tithe_engine::sessions::{
     NewDeposit, NewPaidRequest, OfferedDeposit, OfferedRequest, PaymentSessionError, Sessions,
 };
+use tithe_engine::{EngineError, PaidRequestError};
 use tithe_paywall::l402;
 use tithe_paywall::payment::{AcceptPayment, Intent};
 use tithe_sessions::SentRequest;
@@ -189,6 +189,7 @@ fn unavailable(problem: Problem, failure: &EngineError) -> Problem {
         | EngineError::NoPrice(_)
         | EngineError::NoBackend
         | EngineError::UpstreamFailed(_)
+        | EngineError::PaidRequest(PaidRequestError::BeingPaid)
         | EngineError::Busy => failure.to_string(),
         // Agents would read what is wrong with the request as a reason to shorten it.
         _ => "no invoice can be made for this request now; open a session instead".to_owned(),

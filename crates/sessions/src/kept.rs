@@ -11,7 +11,7 @@ use tithe_trust::NostrPubkey;
 use uuid::Uuid;
 
 /// A request as its client has sent it, without credentials.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SentRequest {
     /// The HTTP method, in capitals.
     pub method: String,

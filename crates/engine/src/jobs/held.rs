@@ -59,10 +59,7 @@ impl Jobs {
     /// How the work of a job can be paid now.
     async fn payment_of_work(&self, job: &Job) -> Result<WorkPayment, EngineError> {
         let most = self.core.settings.held_payments_max;
-        if job.work_payment != WorkPayment::Held
-            || most == 0
-            || !self.core.ports.wallet.capabilities().hold_invoices
-        {
+        if job.work_payment != WorkPayment::Held || most == 0 || !self.payments.makes_hold_invoices() {
             return Ok(WorkPayment::Prepaid);
         }
         let store = &self.core.ports.store;

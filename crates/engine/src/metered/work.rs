@@ -355,6 +355,11 @@ impl Worked {
         matches!(self.done, Done::NotAsked) && self.cost.is_zero()
     }
 
+    /// Whether the answer ends at a length: that of the request, or what was written when the time was over.
+    pub(crate) fn ends_at_length(&self) -> bool {
+        matches!(&self.done, Done::Completed(delivered) if delivered.reply.finish == Finish::Length)
+    }
+
     /// Whether the client has left before the end of the answer.
     pub(crate) const fn is_abandoned(&self) -> bool {
         self.is_abandoned

@@ -5,7 +5,7 @@ use super::quoted_work::{QuotedWork, quote_call};
 use super::request_offers::{Offer, OfferedRequest, Slot};
 use super::service::Sessions;
 use crate::admission::{Origin, Share};
-use crate::error::EngineError;
+use crate::error::{EngineError, PaidRequestError};
 use crate::error_chain::chain;
 use crate::identities::RequestSignature;
 use crate::metered::Prompt;
@@ -19,8 +19,8 @@ use tithe_lightning::Invoice;
 use tithe_money::Sats;
 use tithe_paywall::RequestDigest;
 use tithe_sessions::{
-    NewKeptRequest, NewSession, OneRequest, RequestTerms, SentRequest, Session, SessionId, SessionKind,
-    SessionState,
+    KeptState, NewKeptRequest, NewSession, OneRequest, RequestTerms, SentRequest, Session, SessionId,
+    SessionKind, SessionState,
 };
 use tithe_trust::NostrPubkey;
 use tracing::{error, info};
@@ -54,13 +54,16 @@ impl Sessions {
     ///
     /// # Errors
     /// Those of the request itself, as when it is done: what cannot be done is not offered. [`EngineError::NoWallet`] when the wallet makes
-    /// no invoice, or takes too long; [`EngineError::TooManyUnpaid`], [`EngineError::TooManyUnpaidOfYours`]: there is no offer now.
+    /// no invoice, or takes too long; [`PaidRequestError::BeingPaid`] while a payment for it is held; [`EngineError::TooManyUnpaid`], [`EngineError::TooManyUnpaidOfYours`]: there is no offer now.
     pub async fn offer_request(self: &Arc<Self>, new: NewPaidRequest) -> Result<OfferedRequest, EngineError> {
         let (terms, price) = self.price_request(&new).await?;
         let (sessions, digest, origin) = (Arc::clone(self), new.digest, new.origin.clone());
+        let sent = new.sent.clone();
         let make = async move { sessions.make_offer(new, terms, price).await };
         // Those whose origin is not known are not taken for one: each gets an invoice of its own.
-        let slot = origin.map(|origin| self.request_offers.slot(origin, digest)).unwrap_or_default();
+        let slot = origin
+            .map(|origin| self.request_offers.slot(origin, digest, sent.as_deref()))
+            .unwrap_or_default();
         self.offered_once(slot, make).await
     }
 
@@ -120,11 +123,26 @@ impl Sessions {
     }
 
     /// Whether an offer can still be paid in peace, and nobody has paid it.
+    ///
+    /// # Errors
+    /// [`PaidRequestError::BeingPaid`] while its payment is held.
     async fn is_unpaid(&self, offered: &impl Offer) -> Result<bool, EngineError> {
+        let (store, session) = (&self.core.ports.store, offered.session());
+        if offered.is_held() {
+            match store.kept_request(session).await?.map(|kept| kept.state) {
+                Some(KeptState::Offered) => {}
+                // A second invoice would be a second payment for the same.
+                Some(KeptState::Held { .. } | KeptState::Settling { .. }) => {
+                    return Err(PaidRequestError::BeingPaid.into());
+                }
+                // A payment for it would come back, or would have to wait until it does.
+                Some(KeptState::Cancelling | KeptState::Ended) | None => return Ok(false),
+            }
+        }
         if !offered.is_fresh(self.core.now()) {
             return Ok(false);
         }
-        let stored = self.core.ports.store.session(offered.session()).await?;
+        let stored = store.session(session).await?;
         Ok(stored.is_some_and(|session| session.state == SessionState::AwaitingPayment))
     }
 

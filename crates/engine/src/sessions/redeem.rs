@@ -196,6 +196,7 @@ impl Sessions {
             request: SessionRequest { keys: paid.keys.iter().map(|key| key.id).collect(), ..request },
             keys: paid.keys.clone(),
             session: *session,
+            needs_text: work.prompt.as_text().is_some(),
             prompt: work.prompt.clone(),
             quotes,
             cover: Arc::new(cover),

@@ -74,6 +74,8 @@ pub(super) struct Running {
     pub(super) held: AtomicU64,
     /// Who waits for the answer.
     pub(super) client: Client,
+    /// Whether an answer without a text for the customer costs them nothing.
+    pub(super) needs_text: bool,
     /// The idempotency key.
     pub(super) key: Option<IdempotencyId>,
     /// Is asked for more when the balance is used up.
@@ -205,6 +207,7 @@ impl Sessions {
                         request,
                         keys,
                         session: *session,
+                        needs_text: prompt.as_text().is_some(),
                         prompt,
                         quotes,
                         cover,
@@ -286,7 +289,7 @@ impl Sessions {
             health: Some(&self.backend),
             patience,
             client: &running.client,
-            needs_text: running.prompt.as_text().is_some(),
+            needs_text: running.needs_text,
             cover: Some(Arc::clone(&running.cover)),
             when_client_leaves: self.core.settings.when_client_leaves,
         };

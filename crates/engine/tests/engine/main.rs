@@ -28,6 +28,8 @@ mod held_jobs_crashes;
 mod held_jobs_faults;
 mod held_requests;
 mod held_requests_crashes;
+mod held_requests_offers;
+mod held_requests_work;
 mod keys;
 mod lapses;
 mod life;

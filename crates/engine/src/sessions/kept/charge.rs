@@ -135,7 +135,11 @@ impl Books<'_> {
         let key = IdempotencyRequest { id: id.clone(), fingerprint, keep, lease, origin };
         let response = StoredResponse { status: answer.status, body: answer.body.clone() };
         match self.key_begin(&key, Some(kept.request.0), None) {
-            Ok(KeyBegun::New | KeyBegun::Resumed { .. }) => self.key_finish(&id, &response).map(drop),
+            Ok(KeyBegun::New | KeyBegun::Resumed { .. }) => {
+                // As old as the request: whoever has asked for it to be forgotten meanwhile has meant its answer, too.
+                self.key_date_back(&id, kept.created_at)?;
+                self.key_finish(&id, &response).map(drop)
+            }
             // Another answer was given; the money is credited all the same.
             Ok(KeyBegun::Replayed(_)) | Err(Refusal::IdempotencyKeyReused | Refusal::RequestInProgress) => {
                 Ok(())

@@ -106,7 +106,7 @@ impl Sessions {
         if !self.may_keep(sent.bytes())
             || most == 0
             || self.sent_reader.get().is_none()
-            || !self.core.ports.wallet.capabilities().hold_invoices
+            || !self.payments.makes_hold_invoices()
             || self.slow_models.is_slow(model)
         {
             return Ok(None);

@@ -19,9 +19,14 @@ impl SlowModels {
     /// Notes how long a request took that was paid for by itself.
     pub(in super::super) fn measured(&self, model: &str, took: Duration) {
         if took >= SLOW {
-            let until = Instant::now() + REMEMBERED_FOR;
-            self.lock().insert(model.to_owned(), until);
+            self.too_slow(model);
         }
+    }
+
+    /// Notes that a request was not done in the time that it had, whether its model or the server was too slow.
+    pub(super) fn too_slow(&self, model: &str) {
+        let until = Instant::now() + REMEMBERED_FOR;
+        self.lock().insert(model.to_owned(), until);
     }
 
     /// Whether requests to a model are likely to take too long.
@@ -45,7 +50,8 @@ mod tests {
         let models = SlowModels::default();
         models.measured("quick", SLOW.saturating_sub(Duration::from_millis(1)));
         models.measured("slow", SLOW);
-        assert!(models.is_slow("slow") && !models.is_slow("quick"));
+        models.too_slow("late");
+        assert!(models.is_slow("slow") && models.is_slow("late") && !models.is_slow("quick"));
         tokio::time::advance(REMEMBERED_FOR).await;
         assert!(!models.is_slow("slow"));
         assert!(models.lock().is_empty());

@@ -24,16 +24,25 @@ use std::time::Duration;
 use tithe_clock::Timestamp;
 use tithe_sessions::{KeptAnswer, KeptRequest, KeptState, RequestId, RequestState, SessionRequest};
 use tithe_trust::Tier;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span, warn};
 
 /// With less than this left, work is not begun.
 const LEFT_MIN: Duration = Duration::from_secs(10);
 
-/// How long a request rests whose session could not be read, and one whose payment the wallet could neither take nor give back.
+/// How long a request waits for its turn at a backend.
+const SLOT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a request rests that could not be read.
 const READ_REST: Duration = Duration::from_secs(1);
-const HOLD_REST: Duration = Duration::from_secs(2);
+
+/// How long a request rests whose payment the wallet could neither take nor give back: as long as it has been so, within these bounds.
+const HOLD_REST_MIN: Duration = Duration::from_secs(2);
+const HOLD_REST_MAX: Duration = Duration::from_mins(1);
+
+/// Why a request was not done for which there was too little time.
+const TOO_LONG: &str = "it took too long";
 
 /// How often the database may refuse a result itself.
 const COMMIT_FAILURES_MAX: u32 = 10;
@@ -53,19 +62,19 @@ enum Step {
     HandBack(Duration),
 }
 
-/// Why a request was not done.
-enum NotDone {
-    /// It may be tried again after a while.
-    Later(Duration),
-    /// For this reason. Nobody pays for it.
-    Failed(String),
+/// Why a request could not be read.
+enum NotRead {
+    /// It can be read a moment later.
+    Yet,
+    /// It cannot be done, for this reason.
+    Never(String),
 }
 
-impl From<EngineError> for NotDone {
+impl From<EngineError> for NotRead {
     fn from(failure: EngineError) -> Self {
         match failure {
-            EngineError::Busy => Self::Later(READ_REST),
-            failure => Self::Failed(chain(&failure)),
+            EngineError::Busy => Self::Yet,
+            failure => Self::Never(chain(&failure)),
         }
     }
 }
@@ -185,9 +194,9 @@ impl Sessions {
         let (session, lease) = (kept.session, kept.lease);
         match self.kept_run(kept, until).await {
             Ok(DoneRequest { worked, answer }) => {
-                let finish = KeptFinish { session, lease, answer: Some(answer) };
+                let finish = KeptFinish { session, lease, answer: Some(answer.clone()) };
                 let step = self.kept_commit(finish, kept).await;
-                if matches!(step, Step::Next(_)) {
+                if matches!(step, Step::Next(_)) || self.kept_was_taken(kept, &answer).await {
                     worked.paid(&self.quotes, kept.request.0).await;
                     info!("request done; its payment is taken");
                 } else {
@@ -195,44 +204,76 @@ impl Sessions {
                 }
                 step
             }
-            Err(NotDone::Later(rest)) => Step::HandBack(rest),
-            Err(NotDone::Failed(why)) => {
+            Err(why) => {
                 warn!(error = why, "the request failed; its payment is given back");
                 self.kept_commit(KeptFinish { session, lease, answer: None }, kept).await
             }
         }
     }
 
-    async fn kept_run(&self, kept: &KeptRequest, until: Timestamp) -> Result<DoneRequest, NotDone> {
-        let failed = |why: &str| NotDone::Failed(why.to_owned());
+    /// Whether this answer is the one that is paid for, although another worker has the request by now: its commit was in doubt, and had happened.
+    async fn kept_was_taken(&self, kept: &KeptRequest, answer: &KeptAnswer) -> bool {
+        let store = &self.core.ports.store;
+        let Ok(Some(now)) = store.kept_request(kept.session).await else { return false };
+        match &now.state {
+            KeptState::Settling { answer: settling } => **settling == *answer,
+            KeptState::Ended => {
+                let charged = store.session_request(kept.request).await;
+                matches!(charged, Ok(Some(charged)) if is_same_answer(&charged.state, &answer.state))
+            }
+            KeptState::Offered | KeptState::Held { .. } | KeptState::Cancelling => false,
+        }
+    }
+
+    async fn kept_run(&self, kept: &KeptRequest, until: Timestamp) -> Result<DoneRequest, String> {
         let Prepared { running, render, tier } = self.kept_prepare(kept, until).await?;
-        let slot = self.slots.take_for(&running.prompt).await;
         // A server that is too busy now will not be less so within seconds.
-        let _slot = slot.map_err(|busy| NotDone::Failed(chain(&busy)))?;
-        let left = self.kept_left(until)?.min(WORK_WINDOW);
-        // What has not ended by itself a moment later is dropped, and booked.
-        let worked = match timeout(left + COMMIT_RETRY_INTERVAL, self.work(&running, left)).await {
-            Ok(Ok(worked)) => worked,
-            Ok(Err(failure)) => return Err(NotDone::Failed(failure.cause())),
-            Err(_elapsed) => return Err(failed("it took too long")),
+        let slot = match timeout(SLOT_PATIENCE, self.slots.take_for(&running.prompt)).await {
+            Ok(slot) => slot.map_err(|busy| chain(&busy)),
+            Err(_elapsed) => Err("no backend was free in time".to_owned()),
         };
+        let _slot = slot.inspect_err(|_| self.slow_models.too_slow(&running.request.model))?;
+        let left = self.kept_left(until)?.min(WORK_WINDOW).min(self.core.settings.work_timeout);
+        let deadline = Instant::now() + left;
+        // What has not ended by itself a moment later is dropped, and booked.
+        let worked = timeout(left + COMMIT_RETRY_INTERVAL, self.work(&running, left)).await;
+        let is_late = deadline <= Instant::now();
+        if is_late {
+            self.slow_models.too_slow(&running.request.model);
+        }
+        let worked = worked.map_err(|_elapsed| TOO_LONG)?.map_err(|failure| failure.cause())?;
+        // Prepaid, it would have had more time: what was written until now is no answer to take money for.
+        let is_cut = is_late && worked.ends_at_length();
         let answer = answer_of(kept.request, &running, outcome(&worked), tier, render.as_ref());
-        let Some(answer) = answer else {
+        let Some(answer) = answer.filter(|_| !is_cut) else {
             worked.unpaid(&self.quotes, kept.request.0).await;
-            return Err(failed("it has no answer"));
+            return Err(if is_cut { TOO_LONG } else { "it has no answer" }.to_owned());
         };
         Ok(DoneRequest { worked, answer })
     }
 
     /// How long the work may still take, if that is worth beginning.
-    fn kept_left(&self, until: Timestamp) -> Result<Duration, NotDone> {
+    fn kept_left(&self, until: Timestamp) -> Result<Duration, &'static str> {
         let left = until.since(self.core.now());
-        if left < LEFT_MIN { Err(NotDone::Failed("too little time is left".to_owned())) } else { Ok(left) }
+        if left < LEFT_MIN { Err("too little time is left") } else { Ok(left) }
+    }
+
+    /// Prepares a kept request. What cannot be read now is read again, while there is time: a request that is given back and claimed once more counts
+    /// as begun.
+    async fn kept_prepare(&self, kept: &KeptRequest, until: Timestamp) -> Result<Prepared, String> {
+        loop {
+            self.kept_left(until)?;
+            match self.kept_read(kept).await {
+                Err(NotRead::Yet) => sleep(READ_REST).await,
+                Err(NotRead::Never(why)) => return Err(why),
+                Ok(prepared) => return Ok(prepared),
+            }
+        }
     }
 
     /// Reads a kept request, and prices it as it was offered.
-    async fn kept_prepare(&self, kept: &KeptRequest, until: Timestamp) -> Result<Prepared, NotDone> {
-        let failed = |why: &str| NotDone::Failed(why.to_owned());
+    async fn kept_read(&self, kept: &KeptRequest) -> Result<Prepared, NotRead> {
+        let failed = |why: &str| NotRead::Never(why.to_owned());
         let stored = self.core.ports.store.session(kept.session).await.map_err(EngineError::from)?;
         let session = stored.ok_or_else(|| failed("its session does not exist"))?;
         let one = session.kind.one_request().ok_or_else(|| failed("its session pays for other requests"))?;
@@ -240,9 +281,8 @@ impl Sessions {
             // Whoever worked on it before may have made the call: it is not made again.
             return Err(failed("the call of the mounted route may have been made"));
         }
-        self.kept_left(until)?;
         let tier = self.identities.tier_of(session.identity).await?;
-        let reader = self.sent_reader.get().ok_or(NotDone::Later(READ_REST))?;
+        let reader = self.sent_reader.get().ok_or(NotRead::Yet)?;
         let read = kept.sent.as_deref().and_then(|sent| reader.read(sent));
         let ReadRequest { prompt, render } = read.ok_or_else(|| failed("the kept request cannot be read"))?;
         let (QuotedWork { model, tokenizer, quotes, .. }, covered) =
@@ -274,6 +314,8 @@ impl Sessions {
             quotes,
             held: AtomicU64::new(price.get()),
             client: nobody(),
+            // A failure costs this customer nothing at all, not even a claim.
+            needs_text: false,
             key: None,
             replenish: None,
         };
@@ -286,10 +328,10 @@ impl Sessions {
             Ok(stored) => stored,
             Err(failure) => {
                 warn!(error = chain(&failure), "the held payment is looked at again later");
-                return Step::HandBack(HOLD_REST);
+                return Step::HandBack(self.hold_rest(kept));
             }
         };
-        let Some(session) = stored else { return Step::HandBack(HOLD_REST) };
+        let Some(session) = stored else { return Step::HandBack(self.hold_rest(kept)) };
         let id = OfferedSession::hold_invoice_of(&session).id();
         let settled = self.payments.settle_held(id, kept.invoice).await;
         if matches!(settled, Ok(HoldOutcome::Gone)) {
@@ -300,22 +342,27 @@ impl Sessions {
 
     async fn kept_outcome(&self, kept: &KeptRequest, outcome: Result<HoldOutcome, EngineError>) -> Step {
         match outcome {
-            Ok(HoldOutcome::Open) => Step::HandBack(HOLD_REST),
+            Ok(HoldOutcome::Open) => Step::HandBack(self.hold_rest(kept)),
             // After a credit it has ended already, unless a server has made it that knows nothing of kept requests.
             Ok(HoldOutcome::Credited | HoldOutcome::Gone) => {
                 let held = HeldDeposit::of(kept, self.core.settings.idempotency_keep);
                 let (session, invoice, lease) = (kept.session, kept.invoice, kept.lease);
                 let end = KeptEnd { session, invoice, held, lease };
-                self.kept_end(end).await
+                self.kept_end(end, self.hold_rest(kept)).await
             }
             Err(failure) => {
                 warn!(error = chain(&failure), "the held payment is looked at again later");
-                Step::HandBack(HOLD_REST)
+                Step::HandBack(self.hold_rest(kept))
             }
         }
     }
 
-    async fn kept_end(&self, end: KeptEnd) -> Step {
+    /// How long the wallet is not asked again.
+    fn hold_rest(&self, kept: &KeptRequest) -> Duration {
+        self.core.now().since(kept.updated_at).clamp(HOLD_REST_MIN, HOLD_REST_MAX)
+    }
+
+    async fn kept_end(&self, end: KeptEnd, rest: Duration) -> Step {
         match self.core.committer.commit(end).await {
             Ok(()) => {
                 self.payouts.wake();
@@ -325,7 +372,7 @@ impl Sessions {
             Err(CommitError::Refused(Refusal::LeaseLost { .. })) => Step::Over,
             Err(failure) => {
                 warn!(error = chain(&failure), "the kept request could not be ended yet");
-                Step::HandBack(HOLD_REST)
+                Step::HandBack(rest)
             }
         }
     }
@@ -367,6 +414,19 @@ impl Sessions {
             }
             sleep(COMMIT_RETRY_INTERVAL).await;
         }
+    }
+}
+
+/// Whether two requests have ended with the same answer, or the same refusal. What is charged may differ.
+fn is_same_answer(one: &RequestState, other: &RequestState) -> bool {
+    match (one, other) {
+        (RequestState::Complete { result: one, .. }, RequestState::Complete { result: other, .. }) => {
+            one == other
+        }
+        (RequestState::Rejected { reason: one, .. }, RequestState::Rejected { reason: other, .. }) => {
+            one == other
+        }
+        _ => false,
     }
 }
 

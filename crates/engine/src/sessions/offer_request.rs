@@ -19,8 +19,8 @@ use tithe_lightning::Invoice;
 use tithe_money::Sats;
 use tithe_paywall::RequestDigest;
 use tithe_sessions::{
-    NewKeptRequest, NewSession, OneRequest, RequestTerms, SentRequest, Session, SessionId, SessionKind,
-    SessionState,
+    KeptState, NewKeptRequest, NewSession, OneRequest, RequestTerms, SentRequest, Session, SessionId,
+    SessionKind, SessionState,
 };
 use tithe_trust::NostrPubkey;
 use tracing::{error, info};
@@ -119,13 +119,21 @@ impl Sessions {
         Ok((RequestTerms { model, output_tokens, prices, call: None }, price))
     }
 
-    /// Whether an offer can still be paid in peace, and nobody has paid it.
+    /// Whether an offer can still be paid in peace, and nothing is decided about a payment for it.
     async fn is_unpaid(&self, offered: &impl Offer) -> Result<bool, EngineError> {
         if !offered.is_fresh(self.core.now()) {
             return Ok(false);
         }
-        let stored = self.core.ports.store.session(offered.session()).await?;
-        Ok(stored.is_some_and(|session| session.state == SessionState::AwaitingPayment))
+        let store = &self.core.ports.store;
+        let stored = store.session(offered.session()).await?;
+        let awaits_payment = stored.is_some_and(|session| session.state == SessionState::AwaitingPayment);
+        if !awaits_payment || !offered.is_held() {
+            return Ok(awaits_payment);
+        }
+        // While its payment is held, a second one would be refused by the payer's own wallet: nobody pays twice for it. What is decided, or
+        // forgotten, is offered anew.
+        let kept = store.kept_request(offered.session()).await?;
+        Ok(kept.is_some_and(|kept| matches!(kept.state, KeptState::Offered | KeptState::Held { .. })))
     }
 
     async fn make_offer(
@@ -145,10 +153,13 @@ impl Sessions {
             return_to: None,
             created_at: self.core.now(),
         });
-        let keep = self.to_keep(&session, sent, &model).await?;
-        let invoice = self.offer_session(session, identity, origin, keep).await?;
-        let is_held = self.payments.is_hold_invoice(&invoice);
-        Ok(OfferedRequest { session: id, price, invoice, digest, is_held })
+        let keep = self.to_keep(&session, sent, &model, origin.clone()).await?;
+        let offered = self.offer_session(session, identity, origin, keep).await;
+        let is_held = offered.as_ref().is_ok_and(|invoice| self.payments.is_hold_invoice(invoice));
+        if !is_held {
+            self.admission.release_held(id.0);
+        }
+        Ok(OfferedRequest { session: id, price, invoice: offered?, digest, is_held })
     }
 
     /// Records a session that is offered to this identity, or to nobody who is known, and makes the invoice of its deposit: a hold invoice if

@@ -35,6 +35,11 @@ pub(super) trait Offer: Clone + Send + Sync + 'static {
     /// The invoice.
     fn invoice(&self) -> &Invoice;
 
+    /// Whether the invoice is a hold invoice.
+    fn is_held(&self) -> bool {
+        false
+    }
+
     /// Whether the invoice can be paid for at least half of its life.
     fn is_fresh(&self, now: Timestamp) -> bool {
         let invoice = self.invoice();
@@ -50,6 +55,10 @@ impl Offer for OfferedRequest {
 
     fn invoice(&self) -> &Invoice {
         &self.invoice
+    }
+
+    fn is_held(&self) -> bool {
+        self.is_held
     }
 }
 

@@ -21,8 +21,8 @@ use tithe_sessions::{
 use tithe_wallet_sim::{Fault, Operation};
 use tokio::task::JoinSet;
 
-const SETTLE: Call = Call { port: Port::Wallet, name: "hold_invoice_settle" };
-const CANCEL: Call = Call { port: Port::Wallet, name: "hold_invoice_cancel" };
+pub const SETTLE: Call = Call { port: Port::Wallet, name: "hold_invoice_settle" };
+pub const CANCEL: Call = Call { port: Port::Wallet, name: "hold_invoice_cancel" };
 
 /// Reads a body as a chat.
 struct AsChat;
@@ -45,7 +45,7 @@ fn sent(request: &str) -> SentRequest {
 }
 
 /// A request that may be kept.
-fn keepable(request: &str) -> NewPaidRequest {
+pub fn keepable(request: &str) -> NewPaidRequest {
     NewPaidRequest { sent: Some(Arc::new(sent(request))), ..asked(request) }
 }
 
@@ -62,7 +62,7 @@ pub fn reading(server: Server) -> Server {
     server
 }
 
-fn started(scene: &Scene) -> Server {
+pub fn started(scene: &Scene) -> Server {
     let mut server = reading(scene.server());
     server.start();
     server
@@ -78,7 +78,7 @@ pub async fn payment(scene: &Scene, offered: &OfferedRequest) -> Result<Preimage
 }
 
 /// The customer pays, and their wallet waits.
-async fn pay_held(scene: &Scene, offered: &OfferedRequest) {
+pub async fn pay_held(scene: &Scene, offered: &OfferedRequest) {
     assert!(offered.is_held);
     assert!(matches!(payment(scene, offered).await, Err(TestPaymentError::Held(_))));
 }
@@ -87,7 +87,7 @@ async fn kept(scene: &Scene, offered: &OfferedRequest) -> Option<KeptRequest> {
     scene.store.kept_request(offered.session).await.unwrap()
 }
 
-async fn until_kept(
+pub async fn until_kept(
     scene: &Scene,
     offered: &OfferedRequest,
     wanted: impl Fn(&KeptState) -> bool,
@@ -101,12 +101,12 @@ async fn session(scene: &Scene, offered: &OfferedRequest) -> Session {
 }
 
 /// The payer gets the preimage.
-async fn taken(scene: &Scene, offered: &OfferedRequest) -> Preimage {
+pub async fn taken(scene: &Scene, offered: &OfferedRequest) -> Preimage {
     eventually("the payment is taken", async || payment(scene, offered).await.ok()).await
 }
 
 /// The payer gets the money back, and has bought nothing.
-async fn assert_given_back(scene: &Scene, offered: &OfferedRequest) {
+pub async fn assert_given_back(scene: &Scene, offered: &OfferedRequest) {
     let returned = async || match payment(scene, offered).await {
         Err(TestPaymentError::Returned(_)) => Some(()),
         Err(TestPaymentError::Held(_)) => None,
@@ -215,17 +215,20 @@ async fn a_payment_that_comes_after_the_offer_has_ended_is_given_back() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_takes_longer_than_wallets_wait_is_given_back_and_the_next_is_paid_beforehand() {
-    let scene = holding().await;
-    let server = started(&scene);
-    let offered = offer(&server, "hello").await;
-    scene.backend.say_to_work(Answer::of(&[], Ends::Never));
-    let began = scene.clock.now();
-    pay_held(&scene, &offered).await;
-    assert_given_back(&scene, &offered).await;
-    let held = scene.clock.now().since(began);
-    assert!(held < Duration::from_secs(60), "it was held for {held:?}");
-    assert!(!offer(&server, "hello").await.is_held);
-    scene.finish().await;
+    for parts in [&[][..], &["a part", " of it"]] {
+        let scene = holding().await;
+        let server = started(&scene);
+        let offered = offer(&server, "hello").await;
+        scene.backend.say_to_work(Answer::of(parts, Ends::Never));
+        let began = scene.clock.now();
+        pay_held(&scene, &offered).await;
+        assert_given_back(&scene, &offered).await;
+        let held = scene.clock.now().since(began);
+        assert!(held < Duration::from_secs(60), "it was held for {held:?}");
+        assert_eq!(uncollected(&scene).await > 0, !parts.is_empty(), "nobody pays for a part");
+        assert!(!offer(&server, "hello").await.is_held);
+        scene.finish().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

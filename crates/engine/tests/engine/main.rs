@@ -26,6 +26,7 @@ mod growth;
 mod held_jobs;
 mod held_jobs_crashes;
 mod held_jobs_faults;
+mod held_offers;
 mod held_requests;
 mod held_requests_crashes;
 mod keys;

@@ -2,7 +2,7 @@
 
 use super::super::quoted_work::QuotedWork;
 use super::super::request::{COMMIT_RETRY_INTERVAL, Running, outcome};
-use super::super::request_finish::RenderRequest;
+use super::super::request_finish::{RenderRequest, RequestOutcome};
 use super::super::service::Sessions;
 use super::answer::answer_of;
 use super::claim::{KeptClaim, KeptLeaseChange};
@@ -22,9 +22,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tithe_clock::Timestamp;
+use tithe_pricing::FinishReason;
 use tithe_sessions::{KeptAnswer, KeptRequest, KeptState, RequestId, RequestState, SessionRequest};
 use tithe_trust::Tier;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span, warn};
 
@@ -210,16 +211,20 @@ impl Sessions {
         // A server that is too busy now will not be less so within seconds.
         let _slot = slot.map_err(|busy| NotDone::Failed(chain(&busy)))?;
         let left = self.kept_left(until)?.min(WORK_WINDOW);
+        let over = Instant::now() + left;
         // What has not ended by itself a moment later is dropped, and booked.
         let worked = match timeout(left + COMMIT_RETRY_INTERVAL, self.work(&running, left)).await {
             Ok(Ok(worked)) => worked,
             Ok(Err(failure)) => return Err(NotDone::Failed(failure.cause())),
             Err(_elapsed) => return Err(failed("it took too long")),
         };
-        let answer = answer_of(kept.request, &running, outcome(&worked), tier, render.as_ref());
-        let Some(answer) = answer else {
+        let outcome = outcome(&worked);
+        // The time is ours, not the customer's: a payment is not taken for a part.
+        let is_cut = Instant::now() >= over && is_part(&outcome);
+        let answer = answer_of(kept.request, &running, outcome, tier, render.as_ref());
+        let Some(answer) = answer.filter(|_| !is_cut) else {
             worked.unpaid(&self.quotes, kept.request.0).await;
-            return Err(failed("it has no answer"));
+            return Err(failed("it has no answer, or a part of one"));
         };
         Ok(DoneRequest { worked, answer })
     }
@@ -316,9 +321,11 @@ impl Sessions {
     }
 
     async fn kept_end(&self, end: KeptEnd) -> Step {
+        let session = end.session;
         match self.core.committer.commit(end).await {
             Ok(()) => {
                 self.payouts.wake();
+                self.admission.release_held(session.0);
                 Step::Over
             }
             // It had ended.
@@ -368,6 +375,15 @@ impl Sessions {
             sleep(COMMIT_RETRY_INTERVAL).await;
         }
     }
+}
+
+/// Whether the answer has no end of its own.
+const fn is_part(outcome: &RequestOutcome) -> bool {
+    matches!(
+        outcome,
+        RequestOutcome::Completed { result, .. }
+            if matches!(result.finish, FinishReason::Length | FinishReason::Interrupted)
+    )
 }
 
 /// Nobody waits for the answer: it is stored for the proof.

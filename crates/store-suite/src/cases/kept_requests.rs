@@ -208,11 +208,8 @@ pub async fn a_held_request_is_charged_when_its_payment_is_credited(store: Fresh
         assert_eq!(until, START + Duration::from_secs(45));
         let settling = finish(&committer, &claimed, Some(answer())).await;
         assert_eq!(kept(&store, n).await.as_ref(), Some(&settling));
-        assert!(is_lost(
-            committer
-                .commit(KeptFinish { session: claimed.session, lease: claimed.lease, answer: None })
-                .await
-        ));
+        let late = KeptFinish { session: claimed.session, lease: claimed.lease, answer: None };
+        assert!(is_lost(&committer.commit(late).await));
         assert_eq!(
             session(&store, n).await.state,
             SessionState::AwaitingPayment,

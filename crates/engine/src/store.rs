@@ -16,7 +16,7 @@ use tithe_licences::{LicenceId, Revocation};
 use tithe_lightning::{Invoice, InvoiceRepository, Purpose};
 use tithe_money::Msats;
 use tithe_payouts::{Obligation, ObligationRepository, Payout};
-use tithe_sessions::{Session, SessionRepository, SessionRequest};
+use tithe_sessions::{KeptRequest, Session, SessionRepository, SessionRequest};
 use tithe_trust::NostrPubkey;
 use uuid::Uuid;
 
@@ -65,6 +65,8 @@ pub enum AuditRow {
     Job(Box<Job>),
     /// A session.
     Session(Box<Session>),
+    /// A request that is done before its payment is taken.
+    KeptRequest(Box<KeptRequest>),
     /// A request of a session.
     SessionRequest(Box<SessionRequest>),
     /// The purchase of a node.

@@ -50,6 +50,7 @@ macro_rules! store_suite {
             kept_requests::the_texts_of_kept_requests_are_deleted_on_request,
             kept_requests::a_held_request_is_charged_when_its_payment_is_credited,
             kept_requests::a_held_request_whose_payment_goes_back_moves_no_money,
+            kept_requests::a_kept_request_that_does_not_fit_the_ledger_is_found,
             kept_requests::a_held_payment_that_was_credited_without_its_charge_is_charged_or_can_be_used,
             leases::a_lease_that_ran_out_is_taken_over,
             leases::only_its_holder_renews_or_hands_back_a_lease,

@@ -8,5 +8,5 @@ mod counts;
 mod service;
 
 pub use counts::Origin;
-pub(crate) use counts::UnpaidCounts;
+pub(crate) use counts::{OfferCounts, UnpaidCounts};
 pub(crate) use service::{Admission, Share};

@@ -163,10 +163,13 @@ impl Sessions {
             return_to: None,
             created_at: self.core.now(),
         });
-        let keep = self.to_keep(&session, sent, &model).await?;
-        let invoice = self.offer_session(session, identity, origin, keep).await?;
-        let is_held = self.payments.is_hold_invoice(&invoice);
-        Ok(OfferedRequest { session: id, price, invoice, digest, is_held })
+        let (keep, _making) = self.to_keep(&session, sent, &model, origin.clone()).await?.unzip();
+        let offered = self.offer_session(session, identity, origin, keep).await;
+        let is_held = offered.as_ref().is_ok_and(|invoice| self.payments.is_hold_invoice(invoice));
+        if !is_held {
+            self.admission.release_held(id.0);
+        }
+        Ok(OfferedRequest { session: id, price, invoice: offered?, digest, is_held })
     }
 
     /// Records a session that is offered to this identity, or to nobody who is known, and makes the invoice of its deposit: a hold invoice if

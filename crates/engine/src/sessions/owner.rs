@@ -2,7 +2,7 @@
 
 use super::kept::{HeldDeposit, WORK_WINDOW};
 use super::steps::account_of;
-use crate::admission::UnpaidCounts;
+use crate::admission::OfferCounts;
 use crate::books::{Books, Refusal, RowKeys};
 use crate::error::EngineError;
 use crate::payments::{HeldWindow, OwnerIssue, OwnerLookup, PaymentHeld, PaymentOwner, PaymentStep};
@@ -167,22 +167,22 @@ impl SessionOwner {
 /// Finds the sessions that own invoices.
 pub struct SessionOwners {
     store: Arc<dyn Store>,
-    unpaid: Arc<UnpaidCounts>,
+    counts: OfferCounts,
     /// Told of payments that are held.
     kept_due: Arc<Notify>,
     idempotency_keep: Duration,
 }
 
 impl SessionOwners {
-    /// The sessions in this store. Those that were paid for are no longer counted among the unpaid. `kept_due` is notified of payments
+    /// The sessions in this store. Those that were paid for are no longer counted among the unpaid offers. `kept_due` is notified of payments
     /// that are held; the answers to their requests are kept for `idempotency_keep`.
     pub(crate) const fn new(
         store: Arc<dyn Store>,
-        unpaid: Arc<UnpaidCounts>,
+        counts: OfferCounts,
         kept_due: Arc<Notify>,
         idempotency_keep: Duration,
     ) -> Self {
-        Self { store, unpaid, kept_due, idempotency_keep }
+        Self { store, counts, kept_due, idempotency_keep }
     }
 }
 
@@ -203,11 +203,12 @@ impl OwnerLookup for SessionOwners {
     }
 
     fn held(&self, id: OwnerId) {
-        self.unpaid.release(id.0);
+        self.counts.unpaid.release(id.0);
         self.kept_due.notify_one();
     }
 
     fn credited(&self, id: OwnerId) {
-        self.unpaid.release(id.0);
+        self.counts.unpaid.release(id.0);
+        self.counts.held.release(id.0);
     }
 }

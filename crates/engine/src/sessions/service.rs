@@ -1,6 +1,6 @@
 //! The use cases of sessions.
 
-use super::kept::{ReadSent, SlowModels};
+use super::kept::{KeptMaking, ReadSent, SlowModels};
 use super::macaroons::MacaroonKeys;
 use super::offers::Offers;
 use super::request_offers::{OfferedRequest, RequestOffers};
@@ -48,6 +48,7 @@ pub struct Sessions {
     /// Reads kept requests.
     pub(super) sent_reader: OnceLock<Arc<dyn ReadSent>>,
     pub(super) slow_models: SlowModels,
+    pub(super) kept_making: Arc<KeptMaking>,
     /// Notified of payments that are held.
     pub(super) kept_due: Arc<Notify>,
     /// What this server works on kept requests as.
@@ -96,6 +97,7 @@ impl Sessions {
             dry: Waiters::at_most(FOR_A_TOP_UP),
             sent_reader: OnceLock::new(),
             slow_models: SlowModels::default(),
+            kept_making: Arc::default(),
             kept_due,
             worker,
         }

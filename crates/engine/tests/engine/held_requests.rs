@@ -22,8 +22,8 @@ use tithe_sessions::{
 use tithe_wallet_sim::{Fault, Operation};
 use tokio::task::JoinSet;
 
-const SETTLE: Call = Call { port: Port::Wallet, name: "hold_invoice_settle" };
-const CANCEL: Call = Call { port: Port::Wallet, name: "hold_invoice_cancel" };
+pub const SETTLE: Call = Call { port: Port::Wallet, name: "hold_invoice_settle" };
+pub const CANCEL: Call = Call { port: Port::Wallet, name: "hold_invoice_cancel" };
 
 /// Reads a body as a chat, or as a text, which is evaluated first.
 struct Reading(fn(&str) -> Prompt);

@@ -208,11 +208,8 @@ pub async fn a_held_request_is_charged_when_its_payment_is_credited(store: Fresh
         assert_eq!(until, START + Duration::from_secs(45));
         let settling = finish(&committer, &claimed, Some(answer())).await;
         assert_eq!(kept(&store, n).await.as_ref(), Some(&settling));
-        assert!(is_lost(
-            committer
-                .commit(KeptFinish { session: claimed.session, lease: claimed.lease, answer: None })
-                .await
-        ));
+        let late = KeptFinish { session: claimed.session, lease: claimed.lease, answer: None };
+        assert!(is_lost(&committer.commit(late).await));
         assert_eq!(
             session(&store, n).await.state,
             SessionState::AwaitingPayment,
@@ -302,4 +299,74 @@ pub async fn one_server_has_a_kept_request_until_its_lease_is_over(stores: Vec<F
     assert!(is_lost(&first.commit(change(claimed.lease, START + LEASE)).await));
     let finish = KeptFinish { session: session_id(1), lease: claimed.lease, answer: None };
     assert!(is_lost(&first.commit(finish).await));
+}
+
+/// What the audit finds, without what it is about.
+async fn findings(store: &FreshStore) -> Vec<String> {
+    let report = tithe_engine::audit::audit(store.as_ref()).await.unwrap();
+    report.findings.into_iter().map(|finding| format!("{} {}", finding.invariant, finding.detail)).collect()
+}
+
+/// The audit sees each of them, and finds each that does not fit its session, its invoice, or the price.
+pub async fn a_kept_request_that_does_not_fit_the_ledger_is_found(store: FreshStore) {
+    let committer = committer_at(&store, START);
+    let held = claimed(&committer, 1).await;
+    let settling = finish(&committer, &claimed(&committer, 2).await, Some(answer())).await;
+    let cancelling = finish(&committer, &claimed(&committer, 4).await, None).await;
+    committer.commit(create(one_request(3))).await.unwrap();
+    committer.commit(issue(3, 0, PRICE, START)).await.unwrap();
+    let waiting = offered(3, START);
+    assert_sound(&store).await;
+    let mut dear = answer();
+    let RequestState::Complete { ended, .. } = &mut dear.state else { panic!("{dear:?}") };
+    ended.charged = msats(PRICE + 1);
+    let dear = KeptState::Settling { answer: Box::new(dear) };
+    for (planted, expected) in [
+        (
+            KeptRequest { invoice: preimage(3, 0).payment_hash(), ..held.clone() },
+            format!(
+                "I3 it is held, but its invoice {} is of {}",
+                preimage(3, 0).payment_hash(),
+                session_id(3)
+            ),
+        ),
+        (
+            KeptRequest { invoice: preimage(9, 9).payment_hash(), ..waiting.clone() },
+            format!("I3 it is offered, but its invoice {} does not exist", preimage(9, 9).payment_hash()),
+        ),
+        (
+            KeptRequest { state: dear, ..settling.clone() },
+            format!(
+                "I8 it is settling, and is to cost {}, of which {} are held",
+                msats(PRICE + 1),
+                msats(PRICE)
+            ),
+        ),
+    ] {
+        let right = store.kept_request(planted.session).await.unwrap();
+        committer.commit(Write(vec![planted.clone()])).await.unwrap();
+        assert_eq!(findings(&store).await, [expected]);
+        // What has ended says nothing of money.
+        committer.commit(Write(vec![planted.ended(START)])).await.unwrap();
+        assert_sound(&store).await;
+        committer.commit(Write(right.into_iter().collect())).await.unwrap();
+    }
+    committer.commit(Write(vec![KeptRequest { session: session_id(7), ..waiting.clone() }])).await.unwrap();
+    let of_another = format!("I3 it is offered, but its invoice {} is of {}", waiting.invoice, session_id(3));
+    let unknown = "I8 it is offered, but its session does not exist".to_owned();
+    assert_eq!(findings(&store).await, [of_another, unknown]);
+    committer
+        .commit(Write(vec![KeptRequest { session: session_id(7), ..waiting.ended(START) }]))
+        .await
+        .unwrap();
+    // Their payments were received, and they are still to be taken, or to be given back.
+    for (n, kept, state) in [(1, &held, "held"), (2, &settling, "settling"), (4, &cancelling, "cancelling")] {
+        let _ended = committer.commit(pay(n, 0, PRICE, START)).await.unwrap();
+        committer.commit(Write(vec![kept.clone()])).await.unwrap();
+        let received = format!("I3 it is {state}, but {} were received for it", msats(PRICE));
+        let waits = format!("I8 it is {state}, but its session does not wait for the payment of one request");
+        assert_eq!(findings(&store).await, [received, waits]);
+        committer.commit(Write(vec![kept.ended(START)])).await.unwrap();
+        assert_sound(&store).await;
+    }
 }

@@ -158,6 +158,7 @@ impl BatchStore for MemoryStore {
         let sessions = tables.sessions.values().cloned().map(|row| AuditRow::Session(Box::new(row)));
         let requests =
             tables.session_requests.values().cloned().map(|row| AuditRow::SessionRequest(Box::new(row)));
+        let kept = tables.kept_requests.values().cloned().map(|row| AuditRow::KeptRequest(Box::new(row)));
         let bootstraps = tables.bootstraps.values().cloned().map(|row| AuditRow::Bootstrap(Box::new(row)));
         let obligations = tables.obligations.values().cloned().map(|row| AuditRow::Obligation(Box::new(row)));
         let payouts = tables.payouts.values().cloned().map(|row| AuditRow::Payout(Box::new(row)));
@@ -175,6 +176,7 @@ impl BatchStore for MemoryStore {
             .chain(invoices)
             .chain(jobs)
             .chain(sessions)
+            .chain(kept)
             .chain(requests)
             .chain(bootstraps)
             .chain(obligations)

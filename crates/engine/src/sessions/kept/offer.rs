@@ -3,7 +3,9 @@
 use super::super::owner::SessionOwner;
 use super::super::service::Sessions;
 use super::super::session_create::SessionCreate;
+use super::making::MakingOne;
 use super::{ALL_BYTES_MAX, SENT_BYTES_MAX};
+use crate::admission::Origin;
 use crate::books::Refusal;
 use crate::books::rows::{self, RowKind};
 use crate::error::EngineError;
@@ -94,13 +96,16 @@ impl Sessions {
 
     /// What is to be kept with the offer of a request, so that it can have a hold invoice; `None` if it gets an ordinary one:
     /// the operator has not switched that on, the wallet has none, the request is too large or its model too slow, or too much is kept
-    /// already.
+    /// already, of everybody or of whoever asks. The room is taken until [`MakingOne`] is dropped: when the invoice is stored. Whoever makes no hold invoice after all says so ([`Admission::release_held`]).
+    ///
+    /// [`Admission::release_held`]: crate::admission::Admission::release_held
     pub(in super::super) async fn to_keep(
         &self,
         session: &Session,
         sent: Option<Arc<SentRequest>>,
         model: &str,
-    ) -> Result<Option<Arc<NewKeptRequest>>, EngineError> {
+        origin: Option<Origin>,
+    ) -> Result<Option<(Arc<NewKeptRequest>, MakingOne)>, EngineError> {
         let most = self.core.settings.held_payments_max;
         let Some(sent) = sent else { return Ok(None) };
         if !self.may_keep(sent.bytes())
@@ -111,17 +116,24 @@ impl Sessions {
         {
             return Ok(None);
         }
+        let (making, made) = self.kept_making.begin(u64::try_from(sent.bytes()).unwrap_or(u64::MAX));
         let store = &self.core.ports.store;
         let (kept, jobs) = (store.kept_requests_total().await?, store.jobs_on_hold().await?);
-        let bytes = kept.bytes.saturating_add(u64::try_from(sent.bytes()).unwrap_or(u64::MAX));
-        let open = kept.requests.saturating_add(jobs);
+        let bytes = kept.bytes.saturating_add(made.bytes);
+        let requests = kept.requests.saturating_add(made.requests);
+        let open = requests.saturating_add(jobs);
+        let Session { id: session, identity, .. } = *session;
         // Whoever only asks what something costs leaves half of the room to jobs.
-        if kept.requests >= most.div_ceil(2) || open >= most || bytes > ALL_BYTES_MAX {
+        let room = most.div_ceil(2);
+        if requests > room || open > most || bytes > ALL_BYTES_MAX {
             info!(open, "too many payments may be held; the request gets an ordinary invoice");
             return Ok(None);
         }
-        let Session { id: session, identity, .. } = *session;
+        if !self.admission.admit_held(session.0, identity, origin, room).await? {
+            info!("too many payments of one customer may be held; the request gets an ordinary invoice");
+            return Ok(None);
+        }
         let request = RequestId(self.core.new_id());
-        Ok(Some(Arc::new(NewKeptRequest { session, request, identity, sent })))
+        Ok(Some((Arc::new(NewKeptRequest { session, request, identity, sent }), making)))
     }
 }

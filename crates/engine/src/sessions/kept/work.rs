@@ -363,9 +363,11 @@ impl Sessions {
     }
 
     async fn kept_end(&self, end: KeptEnd, rest: Duration) -> Step {
+        let session = end.session;
         match self.core.committer.commit(end).await {
             Ok(()) => {
                 self.payouts.wake();
+                self.admission.release_held(session.0);
                 Step::Over
             }
             // It had ended.

@@ -8,6 +8,7 @@ use crate::paid_requests::asked;
 use crate::scene::{
     Answer, Call, CallFault, Ends, Point, Port, Server, When, eventually, poll_all, somebody,
 };
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_engine::jobs::Origin;
@@ -30,10 +31,11 @@ async fn offered(server: &Server, new: NewPaidRequest) -> OfferedRequest {
 
 /// Waits until a request of an address gets a hold invoice, and returns that.
 async fn until_held(server: &Server, address: &str, request: &str) -> OfferedRequest {
-    let mut n = 0;
+    let asked = Cell::new(0);
     eventually("there is room", async || {
-        n += 1;
-        Some(offered(server, of(address, &format!("{request} {n}"))).await).filter(|offered| offered.is_held)
+        asked.set(asked.get() + 1);
+        let new = of(address, &format!("{request} {}", asked.get()));
+        Some(offered(server, new).await).filter(|offered| offered.is_held)
     })
     .await
 }

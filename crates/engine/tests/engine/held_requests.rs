@@ -16,9 +16,7 @@ use tithe_engine::sessions::{
 use tithe_ledger::TransferKind;
 use tithe_lightning::{InvoiceState, Preimage, TestPayer, TestPaymentError};
 use tithe_money::Msats;
-use tithe_sessions::{
-    KeptRequest, KeptState, KeptTotals, SentRequest, Session, SessionRepository, SessionState,
-};
+use tithe_sessions::{KeptRequest, KeptState, SentRequest, Session, SessionRepository, SessionState};
 use tithe_wallet_sim::{Fault, Operation};
 use tokio::task::JoinSet;
 
@@ -167,7 +165,7 @@ async fn a_request_is_done_before_its_payment_is_taken_and_its_proof_has_the_ans
     assert_eq!(server.wallet_balance().await, Msats::ZERO);
     gate.open();
     let preimage = taken(&scene, &offered).await;
-    let answer = redeem(&server, &offered, preimage.clone(), "hello").await;
+    let answer = redeem(&server, &offered, preimage, "hello").await;
     assert!(answer.replayed, "it was done before");
     let view = view(&server, &offered, preimage).await;
     assert_eq!((view.state, view.paid), (PaymentState::Used, offered.price.to_msats()));
@@ -288,7 +286,7 @@ async fn the_same_proof_64_times_at_once_between_settlement_and_credit_replays_o
     assert!(matches!(scene.invoice(offered.invoice.payment_hash).await.state, InvoiceState::Pending));
     let mut redeeming = JoinSet::new();
     for n in 0..64 {
-        let (server, offered, preimage) = (servers[n % 2].clone(), offered.clone(), preimage.clone());
+        let (server, offered, preimage) = (servers[n % 2].clone(), offered.clone(), preimage);
         redeeming.spawn(async move { redeem(&server, &offered, preimage, "hello").await });
     }
     let answers = redeeming.join_all().await;
@@ -346,7 +344,7 @@ async fn a_text_that_is_forgotten_is_not_worked_on_and_its_payment_goes_back() {
     gate.open();
     let preimage = taken(&scene, &running).await;
     let deleted = async || {
-        let answer = redeem(&server, &running, preimage.clone(), "hello").await;
+        let answer = redeem(&server, &running, preimage, "hello").await;
         answer.response.is_deleted().then_some(())
     };
     eventually("the answer is deleted as well, although it came later", deleted).await;

@@ -27,7 +27,7 @@ async fn a_request_that_takes_longer_than_wallets_wait_is_given_back_and_the_nex
     pay_held(&scene, &offered).await;
     assert_given_back(&scene, &offered).await;
     let held = scene.clock.now().since(began);
-    assert!(held < Duration::from_secs(60), "it was held for {held:?}");
+    assert!(held < Duration::from_mins(1), "it was held for {held:?}");
     assert!(!offer(&server, "hello").await.is_held);
     scene.finish().await;
 }

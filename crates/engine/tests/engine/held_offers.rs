@@ -5,6 +5,7 @@ use crate::held_requests::{
     until_kept,
 };
 use crate::scene::{Answer, CallFault, Ends, Point, Server, When, eventually, poll_all, somebody};
+use std::cell::Cell;
 use std::time::Duration;
 use tithe_engine::jobs::Origin;
 use tithe_engine::reconciliation::DifferenceKind;
@@ -23,10 +24,11 @@ async fn offered(server: &Server, new: NewPaidRequest) -> OfferedRequest {
 
 /// Waits until a request of an address gets a hold invoice, and returns that.
 async fn until_held(server: &Server, address: &str, request: &str) -> OfferedRequest {
-    let mut n = 0;
+    let n = Cell::new(0);
     eventually("there is room", async || {
-        n += 1;
-        Some(offered(server, of(address, &format!("{request} {n}"))).await).filter(|offered| offered.is_held)
+        n.set(n.get() + 1);
+        Some(offered(server, of(address, &format!("{request} {}", n.get()))).await)
+            .filter(|offered| offered.is_held)
     })
     .await
 }

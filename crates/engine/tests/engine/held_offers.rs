@@ -79,14 +79,13 @@ async fn an_offer_is_good_while_its_payment_is_held_and_not_once_it_is_decided_o
     pay_held(&scene, &second).await;
     gate.reached().await;
     assert_eq!(offered(&server, here()).await, second, "whoever asks again does not pay twice");
-    // It is to be given back, and the wallet is away.
-    server.power.calls.plan(CANCEL, 1, CallFault::Goes(When::Before), scene.store_faults.clone());
+    // It is to be given back, and the wallet does not answer at once.
+    server.power.calls.plan(CANCEL, 1, CallFault::Away, scene.store_faults.clone());
     scene.backend.say_to_work(Answer::of(&[], Ends::Refused));
     gate.open();
     until_kept(&scene, &second, |state| *state == KeptState::Cancelling).await;
     let third = offered(&server, here()).await;
     assert!(third.is_held && third.session != second.session);
-    server.power.calls.mend();
     assert_given_back(&scene, &second).await;
     scene.finish().await;
 }

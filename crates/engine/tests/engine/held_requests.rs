@@ -225,7 +225,7 @@ async fn a_request_that_takes_longer_than_wallets_wait_is_given_back_and_the_nex
         assert_given_back(&scene, &offered).await;
         let held = scene.clock.now().since(began);
         assert!(held < Duration::from_secs(60), "it was held for {held:?}");
-        assert_eq!(uncollected(&scene).await > 0, !parts.is_empty(), "nobody pays for a part");
+        assert!(uncollected(&scene).await > 0, "nobody pays for a part");
         assert!(!offer(&server, "hello").await.is_held);
         scene.finish().await;
     }

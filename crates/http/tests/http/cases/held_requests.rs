@@ -18,6 +18,11 @@ fn holding() -> Options {
 
 /// The payer's wallet, which waits until its payment has been taken, or has come back: then `None`.
 async fn pay(app: &TestApp, offer: &Offer) -> Option<Paid> {
+    let paying = pay_in_the_end(app, offer);
+    tokio::time::timeout(Duration::from_mins(2), paying).await.expect("the payment is taken or comes back")
+}
+
+async fn pay_in_the_end(app: &TestApp, offer: &Offer) -> Option<Paid> {
     let hash = offer.hash();
     loop {
         let answer = app.try_pay(&hash).await;
@@ -140,4 +145,25 @@ async fn a_call_of_mcp_is_paid_for_beforehand_and_done_when_it_comes_with_its_cr
     let refused = app.mcp_send(&with_credential(tool_call(3, &arguments), &forged)).await;
     let (error, _) = challenged(&refused, -32_043, "charge");
     assert_eq!(error["data"]["problem"]["offer"]["payment"], "prepaid");
+}
+
+#[tokio::test]
+async fn the_same_request_is_not_offered_again_while_it_is_being_paid_for() {
+    let app = TestApp::with(holding());
+    let body = json!({"request": "[sim:stall]", "maxOutputTokens": 400});
+    let offer = app.offer(Metered::Ask, &body).await;
+    let held = app.try_pay(&offer.hash()).await;
+    held.is_problem(409, "not_payable");
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    let unavailable = loop {
+        let refused = app.post("/api/ask", body.to_string()).await;
+        refused.is_problem(402, "payment_required");
+        if let Some(why) = refused.json()["offer"]["unavailable"].as_str() {
+            break why.to_owned();
+        }
+        assert!(tokio::time::Instant::now() < deadline, "the server learns of the payment");
+    };
+    assert!(unavailable.contains("repeat it with the proof"), "{unavailable}");
+    let other = json!({"request": "Why is the sky blue?", "maxOutputTokens": 400});
+    assert_eq!(app.offer(Metered::Ask, &other).await.body["payment"], "held");
 }

@@ -11,6 +11,7 @@ mod credits;
 mod errors;
 mod estimate;
 mod free_tier;
+mod held_requests;
 mod idempotency;
 mod identity;
 mod invoices;

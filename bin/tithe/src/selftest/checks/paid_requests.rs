@@ -1,6 +1,7 @@
 //! Requests that are paid for by themselves: an offer, a payment, a proof, an answer.
 
 use super::credits::ASK;
+use super::held_requests::{given_back, held};
 use super::mcp;
 use super::payment_scheme::{bought, by_payment_scheme, offered, receipt};
 use super::prices::{OUTPUT_TOKENS_MAX, REQUEST};
@@ -68,6 +69,18 @@ pub(super) fn area() -> Area {
             )
             .after(&["offer"]),
             Check::new(
+                "offer-held",
+                "a payment that is held is taken for an answer, which its proof repeats, and which is charged once",
+                |run| held(run).boxed_local(),
+            )
+            .after(&["offer"]),
+            Check::new(
+                "offer-held-failure",
+                "a payment that is held comes back if the request fails, and the next one is offered another invoice",
+                |run| given_back(run).boxed_local(),
+            )
+            .after(&["offer-held"]),
+            Check::new(
                 "offer-refund",
                 "what the request did not use arrives at the invoice of whoever has the preimage",
                 |run| refund(run).boxed_local(),
@@ -78,8 +91,8 @@ pub(super) fn area() -> Area {
 }
 
 /// The invoice of the offer in a 402, whose challenges must be for it too; and the token of L402.
-fn read(answer: &Answer) -> Checked<(Bill, String)> {
-    let bill = Bill::read(answer, "/offer/invoice")?;
+pub(super) fn read(answer: &Answer) -> Checked<(Bill, String)> {
+    let bill = Bill::read_offered(answer, "/offer")?;
     answer.is("/offer/amountSats", bill.amount.get())?;
     let template = answer.text_at("/offer/authorization")?;
     let token = template.strip_prefix("L402 ").and_then(|rest| rest.strip_suffix(":<preimage>"));
@@ -161,7 +174,7 @@ async fn paid(run: &mut Run) -> Checked {
 }
 
 /// What became of a payment.
-async fn payment_of(run: &Run, offer: &PaidOffer, preimage: &str) -> Checked<Answer> {
+pub(super) async fn payment_of(run: &Run, offer: &PaidOffer, preimage: &str) -> Checked<Answer> {
     let path = format!("/api/payments/{}", offer.bill.hash);
     run.api.get(&path).send().await?.problem(401, "invalid_payment_proof")?;
     // Every node that has forwarded the payment knows the preimage.

@@ -13,7 +13,9 @@ use tithe_pricing::CallPrice;
 
 /// The options of a server whose operator wants requests to be held.
 fn holding() -> Options {
-    Options { settings: Settings { hold_requests: true, ..settings() }, ..Options::default() }
+    // One address has an eighth of half of that.
+    let settings = Settings { hold_requests: true, held_payments_max: 480, ..settings() };
+    Options { settings, ..Options::default() }
 }
 
 /// The payer's wallet, which waits until its payment has been taken, or has come back: then `None`.

@@ -1,10 +1,12 @@
 //! Admitting what nobody has paid for yet.
 
 use super::counts::{Asker, Origin, UnpaidCounts};
+use super::total::{Most, Unpaid, UnpaidTotal};
 use crate::core::Core;
 use crate::error::EngineError;
 use crate::identities::Identities;
 use std::sync::Arc;
+use tithe_clock::Timestamp;
 use tithe_jobs::JobChange;
 use tithe_sessions::{SessionId, SessionState};
 use tithe_trust::{NostrPubkey, Tier};
@@ -14,7 +16,7 @@ use uuid::Uuid;
 const RESERVE_PARTS: u64 = 5;
 
 /// How many jobs, how many sessions, and how many bootstraps may wait for the wallet to make their first invoices.
-const UNINVOICED_MAX: usize = 1_000;
+const UNINVOICED_MAX: u64 = 1_000;
 
 /// The part of the room for offers with hold invoices that one customer may fill: one of so many. Such an offer costs nothing.
 const HELD_PARTS: u64 = 8;
@@ -47,16 +49,17 @@ pub(crate) struct Admission {
     counts: Arc<UnpaidCounts>,
     /// The offers with hold invoices.
     held: Arc<UnpaidCounts>,
+    total: UnpaidTotal,
 }
 
 impl Admission {
-    pub(crate) const fn new(
+    pub(crate) fn new(
         core: Arc<Core>,
         identities: Arc<Identities>,
         counts: Arc<UnpaidCounts>,
         held: Arc<UnpaidCounts>,
     ) -> Self {
-        Self { core, identities, counts, held }
+        Self { core, identities, counts, held, total: UnpaidTotal::default() }
     }
 
     /// Counts a job or a session that is to be created, unless too many invoices are unpaid already.
@@ -135,14 +138,25 @@ impl Admission {
         // Whoever has trust finds room even when strangers have taken all of theirs.
         let most = if trusted { most } else { most - most / RESERVE_PARTS };
         let most = most.div_ceil(u64::from(share.parts()));
-        let (store, now) = (&self.core.ports.store, self.core.now());
-        let waits_for_wallet = store.jobs_never_invoiced(now, UNINVOICED_MAX).await?.len() >= UNINVOICED_MAX
-            || store.sessions_never_invoiced(now, UNINVOICED_MAX).await?.len() >= UNINVOICED_MAX
-            || store.bootstraps_never_invoiced(now, UNINVOICED_MAX).await?.len() >= UNINVOICED_MAX;
-        if waits_for_wallet || store.invoices_open_count(now).await? >= most {
+        let now = self.core.now();
+        let most = Most { invoices: most, without_invoice: UNINVOICED_MAX };
+        if !self.total.admit(most, now, async || self.read_unpaid(now).await).await? {
             return Err(EngineError::TooManyUnpaid);
         }
         Ok(trusted)
+    }
+
+    async fn read_unpaid(&self, now: Timestamp) -> Result<Unpaid, EngineError> {
+        let store = &self.core.ports.store;
+        let limit = usize::try_from(UNINVOICED_MAX).unwrap_or(usize::MAX);
+        let without_invoice = store
+            .jobs_never_invoiced(now, limit)
+            .await?
+            .len()
+            .max(store.sessions_never_invoiced(now, limit).await?.len())
+            .max(store.bootstraps_never_invoiced(now, limit).await?.len());
+        let without_invoice = u64::try_from(without_invoice).unwrap_or(u64::MAX);
+        Ok(Unpaid { invoices: store.invoices_open_count(now).await?, without_invoice })
     }
 
     /// Stops counting what was not created after all, or has been paid for.

@@ -21,7 +21,7 @@ fn holding() -> Options {
 /// The payer's wallet, which waits until its payment has been taken, or has come back: then `None`.
 async fn pay(app: &TestApp, offer: &Offer) -> Option<Paid> {
     let paying = pay_in_the_end(app, offer);
-    tokio::time::timeout(Duration::from_mins(2), paying).await.expect("the payment is taken or comes back")
+    tokio::time::timeout(Duration::from_mins(2), paying).await.unwrap()
 }
 
 async fn pay_in_the_end(app: &TestApp, offer: &Offer) -> Option<Paid> {

@@ -11,9 +11,10 @@ use tithe_engine::Settings;
 use tithe_money::Sats;
 use tithe_pricing::CallPrice;
 
-/// The options of a server whose operator wants requests to be held.
+/// The options of a server whose operator wants requests to be held, with room for many of one address: all are of one here.
 fn holding() -> Options {
-    Options { settings: Settings { hold_requests: true, ..settings() }, ..Options::default() }
+    let settings = Settings { hold_requests: true, held_payments_max: 256, ..settings() };
+    Options { settings, ..Options::default() }
 }
 
 /// The payer's wallet, which waits until its payment has been taken, or has come back: then `None`.

@@ -214,7 +214,7 @@ const PREPAID: [Call; 3] =
 /// What has come of it for the customer.
 enum Got {
     /// The payment was taken, and its proof has this answer.
-    Answer(Payment, KeyedResponse),
+    Answer(Box<Payment>, KeyedResponse),
     /// The payment has come back.
     Payment(OfferedRequest),
 }
@@ -307,11 +307,11 @@ impl Trial {
         }
         let Some(preimage) = self.payment(&offered).await else { return Got::Payment(offered) };
         let server = self.server().await;
-        let proof = proof(&self.servers[server], &offered, preimage.clone());
+        let proof = proof(&self.servers[server], &offered, preimage);
         let payment = Payment { offered, preimage, proof };
         let answer = self.until_answered(async |server| redeem(server, &payment, flow).await).await;
         assert!(answer.replayed || !payment.offered.is_held, "{}: it was done before", self.name);
-        Got::Answer(payment, answer)
+        Got::Answer(Box::new(payment), answer)
     }
 
     /// What the customer's wallet says of the payment in the end. Whoever dies meanwhile has a successor.

@@ -323,14 +323,6 @@ pub async fn a_kept_request_that_does_not_fit_the_ledger_is_found(store: FreshSt
     let dear = KeptState::Settling { answer: Box::new(dear) };
     for (planted, expected) in [
         (
-            KeptRequest { invoice: preimage(3, 0).payment_hash(), ..held.clone() },
-            format!(
-                "I3 it is held, but its invoice {} is of {}",
-                preimage(3, 0).payment_hash(),
-                session_id(3)
-            ),
-        ),
-        (
             KeptRequest { invoice: preimage(9, 9).payment_hash(), ..waiting.clone() },
             format!("I3 it is offered, but its invoice {} does not exist", preimage(9, 9).payment_hash()),
         ),

@@ -1,7 +1,7 @@
 //! Requests whose payment is held until they are done.
 
 use super::credits::ASK;
-use super::paid_requests::{payment_of, read};
+use super::offers::{payment_of, read};
 use super::prices::{OUTPUT_TOKENS_MAX, REQUEST};
 use crate::selftest::answer::Answer;
 use crate::selftest::api::random_text;

@@ -18,6 +18,7 @@ mod invoices;
 mod jobs;
 mod macaroons;
 mod mcp;
+mod offers;
 mod operations;
 mod paid_requests;
 mod payment_scheme;

@@ -11,7 +11,7 @@ use tithe_engine::Settings;
 use tithe_money::Sats;
 use tithe_pricing::CallPrice;
 
-/// The options of a server whose operator wants requests to be held.
+/// The options of a server whose operator wants requests to be held, with room for many of one address: all are of one here.
 fn holding() -> Options {
     // One address has an eighth of half of that.
     let settings = Settings { hold_requests: true, held_payments_max: 480, ..settings() };

@@ -160,7 +160,7 @@ async fn a_request_is_done_before_its_payment_is_taken_and_its_proof_has_the_ans
     assert_eq!(server.wallet_balance().await, Msats::ZERO);
     gate.open();
     let preimage = taken(&scene, &offered).await;
-    let answer = redeem(&server, &offered, preimage.clone(), "hello").await;
+    let answer = redeem(&server, &offered, preimage, "hello").await;
     assert!(answer.replayed, "it was done before");
     let view = view(&server, &offered, preimage).await;
     assert_eq!((view.state, view.paid), (PaymentState::Used, offered.price.to_msats()));
@@ -224,7 +224,7 @@ async fn a_request_that_takes_longer_than_wallets_wait_is_given_back_and_the_nex
         pay_held(&scene, &offered).await;
         assert_given_back(&scene, &offered).await;
         let held = scene.clock.now().since(began);
-        assert!(held < Duration::from_secs(60), "it was held for {held:?}");
+        assert!(held < Duration::from_mins(1), "it was held for {held:?}");
         assert!(uncollected(&scene).await > 0, "nobody pays for a part");
         assert!(!offer(&server, "hello").await.is_held);
         scene.finish().await;
@@ -348,7 +348,7 @@ async fn the_same_proof_64_times_at_once_on_two_servers_replays_one_answer() {
     let preimage = taken(&scene, &offered).await;
     let mut redeeming = JoinSet::new();
     for n in 0..64 {
-        let (server, offered, preimage) = (servers[n % 2].clone(), offered.clone(), preimage.clone());
+        let (server, offered, preimage) = (servers[n % 2].clone(), offered.clone(), preimage);
         redeeming.spawn(async move { redeem(&server, &offered, preimage, "hello").await });
     }
     let answers = redeeming.join_all().await;

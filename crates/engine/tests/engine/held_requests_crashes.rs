@@ -55,7 +55,7 @@ async fn dies_at(op: Op, nth: u32, when: When, fails: bool) {
     }
     let response = match &ended {
         Ok(preimage) => {
-            let paid = proof(&second, &offered, preimage);
+            let paid = proof(&second, &offered, *preimage);
             let answer = second.engine.sessions.redeem(&paid, work("hello"), Arc::new(Plainly)).await;
             let answer = answer.unwrap_or_else(|failure| panic!("{point}: {failure:?}"));
             assert!(answer.replayed, "{point}: what is paid for was done before");

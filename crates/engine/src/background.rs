@@ -22,6 +22,10 @@ const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 /// How often warnings are looked for that are due.
 const WARN_INTERVAL: Duration = Duration::from_secs(2);
 
+/// How often requests are looked for whose payment is held, and that no server works on; and how often if the operator wants none.
+const KEPT_INTERVAL: Duration = Duration::from_secs(1);
+const KEPT_INTERVAL_WITHOUT: Duration = Duration::from_secs(30);
+
 /// How often bootstraps are looked for that are due.
 const PROVISION_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -45,6 +49,8 @@ enum Task {
     Listen,
     /// Takes note of payments that the wallet reports as held.
     ListenHeld,
+    /// Does requests whose payment is held.
+    Kept,
     /// Takes in what other servers publish.
     PeerEvents,
     /// Probes the backend at the start, and while it fails.
@@ -117,6 +123,7 @@ impl Engine {
             Task::Work,
             Task::Listen,
             Task::ListenHeld,
+            Task::Kept,
             Task::PeerEvents,
             Task::Probe,
             Task::Provision,
@@ -130,6 +137,7 @@ impl Engine {
                     Task::Work => engine.work_loop(&stop, &hand_back, &workers).await,
                     Task::Listen => engine.listen_loop(&stop).await,
                     Task::ListenHeld => engine.listen_held_loop(&stop).await,
+                    Task::Kept => engine.kept_loop(&stop, &hand_back, &workers).await,
                     Task::PeerEvents => engine.peer_loop(&stop).await,
                     Task::Probe => engine.probe_loop(&stop).await,
                     Task::Provision => engine.provision_loop(&stop, &hand_back, &workers).await,
@@ -199,6 +207,28 @@ impl Engine {
                 () = stop.cancelled() => return,
                 () = self.bootstraps.paid() => {}
                 () = tokio::time::sleep(PROVISION_INTERVAL) => {}
+            }
+        }
+    }
+
+    async fn kept_loop(&self, stop: &CancellationToken, hand_back: &CancellationToken, tasks: &TaskTracker) {
+        let interval = if self.settings().hold_requests { KEPT_INTERVAL } else { KEPT_INTERVAL_WITHOUT };
+        loop {
+            let claimed = match self.sessions.claim_kept().await {
+                Ok(claimed) => claimed,
+                Err(failure) => {
+                    warn!(error = chain(&failure), "no kept requests could be claimed");
+                    Vec::new()
+                }
+            };
+            for kept in claimed {
+                let (sessions, hand_back) = (Arc::clone(&self.sessions), hand_back.clone());
+                tasks.spawn(async move { sessions.work_kept(kept, &hand_back).await });
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.sessions.kept_due() => {}
+                () = tokio::time::sleep(interval) => {}
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The engine: an assembly of services.
 
-use crate::admission::Admission;
+use crate::admission::{Admission, OfferCounts, UnpaidCounts};
 use crate::asks::Asks;
 use crate::audit::{AuditReport, audit};
 use crate::bootstraps::{BootstrapOwners, Bootstraps};
@@ -117,13 +117,18 @@ impl Engine {
         let pool = Arc::new(Pool::new(core.clone()));
         let quotes = Arc::new(Quotes::new(core.clone(), pool.clone(), backend.clone())?);
         let job_owners = Arc::new(JobOwners::new(core.ports.store.clone()));
-        let session_owners = Arc::new(SessionOwners::new(core.ports.store.clone(), steps.unpaid.clone()));
+        let (kept_due, keep) = (Arc::new(Notify::new()), core.settings.idempotency_keep);
+        let held = Arc::<UnpaidCounts>::default();
+        let counts = OfferCounts { unpaid: steps.unpaid.clone(), held: held.clone() };
+        let session_owners = SessionOwners::new(core.ports.store.clone(), counts, kept_due.clone(), keep);
+        let session_owners = Arc::new(session_owners);
         let paid = Arc::new(Notify::new());
         let bootstrap_owners =
             Arc::new(BootstrapOwners::new(core.ports.store.clone(), steps.unpaid.clone(), paid.clone()));
         let owners: Vec<Arc<dyn OwnerLookup>> = vec![job_owners, session_owners, bootstrap_owners];
         let payments = Arc::new(Payments::new(core.clone(), owners, HoldKeys::new(claims)));
-        let admission = Arc::new(Admission::new(core.clone(), identities.clone(), steps.unpaid.clone()));
+        let admission =
+            Arc::new(Admission::new(core.clone(), identities.clone(), steps.unpaid.clone(), held));
         let purchases = Arc::new(Purchases::new(
             core.clone(),
             idempotency.clone(),
@@ -147,6 +152,7 @@ impl Engine {
             services.clone(),
             MacaroonKeys::new(claims),
             WebhookSecrets::new(claims),
+            kept_due,
         ));
         let credits = Arc::new(Credits::new(core.clone()));
         let asks = Arc::new(Asks::new(core.clone(), credits.clone(), services.clone()));

@@ -245,6 +245,11 @@ pub enum PaidRequestError {
     /// The request is being done at the moment.
     #[error("the request that was paid for is being done; repeat it shortly for the answer")]
     Running,
+    /// Somebody at the same address is paying for the same request.
+    #[error(
+        "this request is being paid for and done; repeat it with the proof of the payment, or in a minute to pay for it once more"
+    )]
+    BeingPaid,
     /// The payment has bought its answer, which is no longer stored.
     #[error("the payment has bought its answer already, which is no longer stored; make a new payment")]
     Used,

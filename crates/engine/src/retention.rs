@@ -51,6 +51,7 @@ impl Retention {
         steps("origins of installs", || store.install_origins_purge(now, STEP_ROWS)).await?;
         let ended_before = now - CREDITS_KEPT;
         steps("credits that took nothing", || store.credits_purge(ended_before, STEP_ROWS)).await?;
+        steps("kept requests", || store.kept_requests_purge(now, STEP_ROWS)).await?;
         steps("texts of expired jobs", || store.expired_texts_purge(STEP_ROWS)).await?;
         if let Some(kept) = self.core.settings.text_retention_in_force() {
             steps("old texts", || store.old_texts_purge(now - kept, now, STEP_ROWS)).await?;

@@ -31,9 +31,12 @@ pub struct Settings {
     pub fixed_cost: UsdMicros,
     /// How long an invoice can be paid.
     pub invoice_expiry: Duration,
-    /// How many payments of jobs may be held at once; hold invoices that can still be paid count. Beyond that, and with 0, work gets an
-    /// ordinary invoice. A held payment occupies a place of a channel (one of 483) and its liquidity.
+    /// How many payments of jobs and of single requests may be held at once; hold invoices that can still be paid count. Beyond that, and
+    /// with 0, work gets an ordinary invoice. A held payment occupies a place of a channel (one of 483) and its liquidity.
     pub held_payments_max: u64,
+    /// Whether requests that are paid for one by one get hold invoices, where the wallet has them: their text is kept from the offer on, and
+    /// they are done before their payment is taken.
+    pub hold_requests: bool,
     /// How many invoices may be unpaid at once, over all customers. A fifth of them is for identities that have trust.
     pub max_unpaid_invoices: u64,
     /// How many jobs of one origin, such as one address, may wait for their first payment at once.
@@ -192,6 +195,7 @@ impl Default for Settings {
             fixed_cost: UsdMicros::ZERO,
             invoice_expiry: Duration::from_mins(10),
             held_payments_max: 64,
+            hold_requests: false,
             max_unpaid_invoices: 10_000,
             max_unpaid_per_origin: 100,
             max_unpaid_per_identity: 100,

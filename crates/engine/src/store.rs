@@ -16,7 +16,7 @@ use tithe_licences::{LicenceId, Revocation};
 use tithe_lightning::{Invoice, InvoiceRepository, Purpose};
 use tithe_money::Msats;
 use tithe_payouts::{Obligation, ObligationRepository, Payout};
-use tithe_sessions::{Session, SessionRepository, SessionRequest};
+use tithe_sessions::{KeptRequest, Session, SessionRepository, SessionRequest};
 use tithe_trust::NostrPubkey;
 use uuid::Uuid;
 
@@ -65,6 +65,8 @@ pub enum AuditRow {
     Job(Box<Job>),
     /// A session.
     Session(Box<Session>),
+    /// A request that is done before its payment is taken.
+    KeptRequest(Box<KeptRequest>),
     /// A request of a session.
     SessionRequest(Box<SessionRequest>),
     /// The purchase of a node.
@@ -203,6 +205,9 @@ pub trait RetentionStore: Send + Sync {
         limit: usize,
     ) -> Result<usize, StoreError>;
 
+    /// Kept requests that have ended, or whose offer has expired at `now` unpaid. A payment that is held for one later is given back.
+    async fn kept_requests_purge(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError>;
+
     /// Jobs that expired before `before` and that nothing was ever paid for, with their invoices and their steps.
     async fn unpaid_jobs_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError>;
 
@@ -234,8 +239,8 @@ pub struct IdentitiesPurged {
     pub next: Option<NostrPubkey>,
 }
 
-/// Deletes the texts of one customer, on request. A text is in a job, in a request of a session, or in a response that is stored for an
-/// idempotency key; there is no other copy.
+/// Deletes the texts of one customer, on request. A text is in a job, in a request of a session, in a request that is kept while its payment
+/// is held or awaited, or in a response that is stored for an idempotency key; there is no other copy.
 #[async_trait]
 pub trait TextStore: Send + Sync {
     /// How many texts there are of an owner, in what was made at `until` or before.

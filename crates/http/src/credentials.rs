@@ -126,6 +126,11 @@ impl<'a> Incoming<'a> {
         self.body
     }
 
+    /// Whether the body contains a token.
+    pub(crate) const fn has_body_token(&self) -> bool {
+        self.body_token.is_some()
+    }
+
     /// Says which call the body wraps, in its canonical form, and the proof of payment that came with it in the message.
     pub(crate) fn with_call(mut self, canonical: &'a [u8], proof: Option<PresentedProof>) -> Self {
         self.call = Some(CallInMessage { canonical, proof });

@@ -1,21 +1,25 @@
 //! Offers: how a request that nobody pays for can be paid for by itself.
 
 use crate::PublicUrl;
+use crate::credentials::Incoming;
 use crate::paid_request::PaidFor;
 use crate::problem::Problem;
+use crate::sent_request;
 use crate::state::AppState;
 use crate::wanted::Wanted;
 use crate::wire::{NoOfferBody, OfferBody};
 use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
-use tithe_engine::EngineError;
+use std::sync::Arc;
 use tithe_engine::jobs::Origin;
 use tithe_engine::metered::Prompt;
 use tithe_engine::sessions::{
     NewDeposit, NewPaidRequest, OfferedDeposit, OfferedRequest, PaymentSessionError, Sessions,
 };
+use tithe_engine::{EngineError, PaidRequestError};
 use tithe_paywall::l402;
 use tithe_paywall::payment::{AcceptPayment, Intent};
+use tithe_sessions::SentRequest;
 use tithe_trust::NostrPubkey;
 use tracing::Instrument;
 
@@ -32,6 +36,7 @@ pub(crate) struct Offering {
     max_output_tokens: Option<u64>,
     identity: Option<NostrPubkey>,
     origin: Option<Origin>,
+    sent: Option<Arc<SentRequest>>,
     /// What the client accepts of the scheme `Payment`, in its order.
     intents: Vec<Intent>,
 }
@@ -46,6 +51,7 @@ impl Offering {
     pub(crate) fn new<F>(
         state: &AppState,
         request: &HttpRequest,
+        incoming: &Incoming<'_>,
         wanted: &Wanted<F>,
         identity: Option<NostrPubkey>,
     ) -> Self {
@@ -55,6 +61,7 @@ impl Offering {
             max_output_tokens: wanted.max_output_tokens,
             identity,
             origin: origin(state, request),
+            sent: sent_request::sent(state, request, incoming),
             intents: accepted(request),
         }
     }
@@ -64,10 +71,10 @@ impl Offering {
         if !problem.is_offerable() {
             return problem;
         }
-        let Self { prompt, model, max_output_tokens, identity, origin, intents } = self;
+        let Self { prompt, model, max_output_tokens, identity, origin, sent, intents } = self;
         let digest = paid_for.digest();
-        let new =
-            NewPaidRequest { prompt, model, max_output_tokens, digest, identity, origin: origin.clone() };
+        let of = origin.clone();
+        let new = NewPaidRequest { prompt, model, max_output_tokens, digest, identity, origin: of, sent };
         let sessions = state.engine.sessions.clone();
         // It is made although the client may leave: the next request of the same finds it.
         let making = state.runtime.spawn(async move { sessions.offer_request(new).await }.in_current_span());
@@ -170,7 +177,7 @@ fn challenges(
             Intent::Session => values.extend(deposit.clone()),
         }
     }
-    Ok((values, OfferBody::new(&offered.invoice, &token)?))
+    Ok((values, OfferBody::new(offered, &token)?))
 }
 
 /// A 402 without an offer is a 402 all the same.
@@ -182,6 +189,7 @@ fn unavailable(problem: Problem, failure: &EngineError) -> Problem {
         | EngineError::NoPrice(_)
         | EngineError::NoBackend
         | EngineError::UpstreamFailed(_)
+        | EngineError::PaidRequest(PaidRequestError::BeingPaid)
         | EngineError::Busy => failure.to_string(),
         // Agents would read what is wrong with the request as a reason to shorten it.
         _ => "no invoice can be made for this request now; open a session instead".to_owned(),

@@ -7,9 +7,46 @@ use tithe_ledger::credits::InstallId;
 use tithe_paywall::RequestDigest;
 use tithe_trust::NostrPubkey;
 
+/// An operation of this server whose requests can be paid for one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PaidPath {
+    /// A plain request.
+    Ask,
+    /// `OpenAI`'s chat completions.
+    ChatCompletions,
+    /// `OpenAI`'s responses.
+    Responses,
+    /// Anthropic's messages.
+    Messages,
+    /// Embeddings.
+    Embeddings,
+}
+
+impl PaidPath {
+    const ALL: [Self; 5] =
+        [Self::Ask, Self::ChatCompletions, Self::Responses, Self::Messages, Self::Embeddings];
+
+    /// The operation at a path, which has no query.
+    pub(crate) fn at(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == path)
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ask => "/api/ask",
+            Self::ChatCompletions => "/v1/chat/completions",
+            Self::Responses => "/v1/responses",
+            Self::Messages => "/v1/messages",
+            Self::Embeddings => "/v1/embeddings",
+        }
+    }
+}
+
 /// The paths of the requests that can be paid for one by one.
-pub(crate) const PATHS: [&str; 5] =
-    ["/api/ask", "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/embeddings"];
+pub(crate) const PATHS: [&str; 5] = {
+    let [a, b, c, d, e] = PaidPath::ALL;
+    [a.as_str(), b.as_str(), c.as_str(), d.as_str(), e.as_str()]
+};
 
 /// The path of the server's MCP. A call of its tool can be paid for by itself, and is no operation of HTTP.
 pub(crate) const MCP_PATH: &str = "/mcp";

@@ -62,7 +62,7 @@ pub(crate) async fn have_done<F: AnswerFormat>(
     };
     let by = PaidBy { install: id, identity: caller.identity_by_token() };
     let Caller { identity, signature } = caller;
-    let offering = Offering::new(state, request, &wanted, by.identity);
+    let offering = Offering::new(state, request, incoming, &wanted, by.identity);
     let paid_for = PaidFor::new(request, by, incoming.paid_body());
     let payer = id.map(InstallId::uuid).or_else(|| identity.and_then(distinct));
     let Wanted { id, prompt, model, max_output_tokens, is_stream, of_others, format, problem, .. } = wanted;
@@ -101,7 +101,7 @@ pub(crate) async fn for_payment<F: AnswerFormat>(
     let by = PaidBy { install: install.as_ref().map(|install| install.id), identity };
     check_licence(state, install).await?;
     state.refuse_while_draining()?;
-    let offering = Offering::new(state, request, &wanted, identity);
+    let offering = Offering::new(state, request, incoming, &wanted, identity);
     let paid_for = PaidFor::new(request, by, incoming.paid_body());
     let digest = paid_for.digest();
     let unpaid = UnpaidRequest { payer: Payer::Known(paid.session.0), hash: wanted.prompt.hash() };

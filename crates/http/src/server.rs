@@ -4,6 +4,7 @@ use crate::limits::RepeatedRefusals;
 use crate::problem::{Code, Problem};
 use crate::routes::docs::Documents;
 use crate::routes::mcp::AllowedOrigins;
+use crate::sent_reader::SentReader;
 use crate::state::AppState;
 use crate::{access_log, limits, mounted, routes, telemetry};
 use actix_cors::{Cors, CorsError};
@@ -67,6 +68,7 @@ pub fn serve_with(
     limits.prepare(&listener)?;
     let connections = limits.connections_of_worker(workers);
     let refusals = Data::new(RepeatedRefusals::default());
+    state.engine.sessions.read_sent_with(Arc::new(SentReader::new(&state)));
     let documents = Data::new(Documents::new(&state.mounts));
     let origins = Data::new(AllowedOrigins::new(settings.cors_origins.clone()));
     let server = HttpServer::new(move || {

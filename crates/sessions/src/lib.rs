@@ -3,7 +3,7 @@
 //! `awaiting_payment → active ⇄ exhausted → closed | expired`. A [`Session`] says what its money is for: the deposit and the
 //! top-ups that were paid in, which invoice is unpaid, and what is refunded at its end. The balance is a guarded account of the
 //! ledger; what a request may cost is set aside there by a hold. A [`SessionRequest`] is one piece of work that is charged to the
-//! session.
+//! session. A [`KeptRequest`] is one that is done before its payment is taken.
 //!
 //! Nothing here reads a clock or a database: a function takes a value and the time, and returns the next value or the reason why
 //! there is none.
@@ -14,6 +14,7 @@
 
 mod deposit;
 mod id;
+mod kept;
 mod key;
 mod kind;
 #[cfg(feature = "ports")]
@@ -23,6 +24,10 @@ mod session;
 mod warning;
 
 pub use id::SessionId;
+pub use kept::{
+    KeptAnswer, KeptLease, KeptRequest, KeptState, KeptStateName, KeptTotals, NewKeptRequest, SentRequest,
+    UnknownKeptState,
+};
 pub use key::{PresentedKey, SessionKey, SessionKeyId};
 pub use kind::{OneRequest, PaymentSession, RequestTerms, SessionKind, SessionKindName, UnknownSessionKind};
 #[cfg(feature = "ports")]

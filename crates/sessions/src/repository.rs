@@ -1,6 +1,8 @@
 //! The repository port for sessions.
 
-use crate::{RequestId, Session, SessionId, SessionKey, SessionKindName, SessionRequest};
+use crate::{
+    KeptRequest, KeptTotals, RequestId, Session, SessionId, SessionKey, SessionKindName, SessionRequest,
+};
 use async_trait::async_trait;
 use tithe_clock::Timestamp;
 use tithe_paywall::KeyId;
@@ -65,4 +67,14 @@ pub trait SessionRepository: Send + Sync {
         before: Timestamp,
         limit: usize,
     ) -> Result<Vec<SessionId>, Self::Error>;
+
+    /// The request that is kept for a session of one request, or `None`.
+    async fn kept_request(&self, session: SessionId) -> Result<Option<KeptRequest>, Self::Error>;
+
+    /// Kept requests that somebody has to work on ([`KeptRequest::is_due`]) and nobody does at `now`: those that have waited longest
+    /// first, at most `limit`.
+    async fn kept_requests_due(&self, now: Timestamp, limit: usize) -> Result<Vec<SessionId>, Self::Error>;
+
+    /// What the requests that are kept and have not ended come to.
+    async fn kept_requests_total(&self) -> Result<KeptTotals, Self::Error>;
 }

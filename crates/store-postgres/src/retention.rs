@@ -36,6 +36,10 @@ const NONCES: &str = "\
 const ORIGINS: &str = "\
     DELETE FROM install_origins WHERE since <= $1 AND ctid = ANY (ARRAY (\
     SELECT ctid FROM install_origins WHERE since <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED))";
+/// A payment may be held for it before it is locked.
+const KEPT: &str = "\
+    DELETE FROM kept_requests WHERE (state = 'ended' OR (state = 'offered' AND expires_at <= $1)) AND ctid = ANY (ARRAY (\
+    SELECT ctid FROM kept_requests WHERE state = 'ended' OR (state = 'offered' AND expires_at <= $1) LIMIT $2 FOR UPDATE SKIP LOCKED))";
 /// The oldest come first, so that no more than these are looked at.
 const STEPS: &str = "\
     DELETE FROM outbox WHERE seq = ANY (ARRAY (\
@@ -108,6 +112,10 @@ impl RetentionStore for PostgresStore {
                 .await?;
         }
         Ok(deleted)
+    }
+
+    async fn kept_requests_purge(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.purge("kept_requests_purge", KEPT, now, limit).await
     }
 
     async fn unpaid_jobs_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {

@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 use tithe_store_sql::rows::{
     AccountRow, AuthNonceRow, BootstrapRow, CreditRow, HoldRow, IdempotencyRow, IdentityRow,
-    InstallOriginRow, InstallRow, InvoiceRow, JobRow, ObligationRow, PayoutRow, PoolCountersRow,
-    ReservationRow, RevocationRow, SessionKeyRow, SessionRequestRow, SessionRow,
+    InstallOriginRow, InstallRow, InvoiceRow, JobRow, KeptRequestRow, ObligationRow, PayoutRow,
+    PoolCountersRow, ReservationRow, RevocationRow, SessionKeyRow, SessionRequestRow, SessionRow,
 };
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, Statement};
@@ -221,6 +221,17 @@ table! {
         preimage: text, fee_msats: bigint, error_message: text, attempts: bigint, looks: bigint,
         next_look_at: bigint, updated_at: bigint
     }
+}
+
+table! {
+    KeptRequestRow in "kept_requests", locked by "kept_requests.session_id";
+    key { session_id: text }
+    fixed { request_id: text, nostr_pubkey: text, invoice: text, created_at: bigint, expires_at: bigint }
+    changing {
+        state: text, work_until: bigint, request: text, bytes: bigint, answer: text, lease_owner: text, lease_until: bigint,
+        claims: bigint, updated_at: bigint
+    }
+    long { request, answer }
 }
 
 table! {

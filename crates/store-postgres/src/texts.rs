@@ -20,18 +20,11 @@ use tithe_store_sql::texts::{
 impl TextStore for PostgresStore {
     async fn texts_found(&self, owner: &TextOwner, until: Timestamp) -> Result<TextsFound, StoreError> {
         let key = owner_key(owner);
-        let [jobs, requests, responses] = owner_statements(Sql::Postgres, owner);
-        let (jobs, requests, responses) = (
-            self.texts_count(jobs.as_ref(), &key, until).await?,
-            self.texts_count(requests.as_ref(), &key, until).await?,
-            self.texts_count(responses.as_ref(), &key, until).await?,
-        );
-        Ok(TextsFound {
-            jobs: jobs.0,
-            session_requests: requests.0,
-            responses: responses.0,
-            running: jobs.1 + requests.1 + responses.1,
-        })
+        let mut counts = [(0, 0); 4];
+        for (statements, counts) in owner_statements(Sql::Postgres, owner).iter().zip(&mut counts) {
+            *counts = self.texts_count(statements.as_ref(), &key, until).await?;
+        }
+        Ok(texts::found(counts))
     }
 
     async fn texts_delete(
@@ -43,7 +36,7 @@ impl TextStore for PostgresStore {
     ) -> Result<TextsFound, StoreError> {
         let key = owner_key(owner);
         let statements = owner_statements(Sql::Postgres, owner);
-        let mut deleted = [0; 3];
+        let mut deleted = [0; 4];
         for (statements, deleted) in statements.iter().zip(&mut deleted) {
             let Some(statements) = statements else { continue };
             *deleted = self
@@ -60,8 +53,7 @@ impl TextStore for PostgresStore {
                 })
                 .await?;
         }
-        let [jobs, session_requests, responses] = deleted;
-        Ok(TextsFound { jobs, session_requests, responses, running: 0 })
+        Ok(texts::found(deleted.map(|count| (count, 0))))
     }
 
     async fn deleted_texts_overwrite(&self) -> Result<bool, StoreError> {

@@ -4,6 +4,7 @@
 //! connects to nothing and runs no statement.
 
 pub mod copy;
+pub mod kept_requests;
 pub mod measurements;
 pub mod payouts;
 pub mod retention;

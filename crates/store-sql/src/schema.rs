@@ -164,6 +164,26 @@ diesel::table! {
 }
 
 diesel::table! {
+    kept_requests (session_id) {
+        session_id -> Text,
+        request_id -> Text,
+        nostr_pubkey -> Nullable<Text>,
+        invoice -> Text,
+        state -> Text,
+        work_until -> Nullable<BigInt>,
+        request -> Nullable<Text>,
+        bytes -> BigInt,
+        answer -> Nullable<Text>,
+        lease_owner -> Nullable<Text>,
+        lease_until -> BigInt,
+        claims -> BigInt,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
     session_keys (session_id, key_id) {
         session_id -> Text,
         key_id -> Text,

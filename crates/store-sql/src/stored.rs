@@ -2,15 +2,15 @@
 
 use crate::rows::{
     AccountRow, AuthNonceRow, BootstrapRow, CreditRow, HoldRow, IdempotencyRow, IdentityRow,
-    InstallOriginRow, InstallRow, InvoiceRow, JobRow, ObligationRow, POOL_COUNTERS, PayoutRow,
-    PoolCountersRow, ReservationRow, RevocationRow, SessionKeyRow, SessionRequestRow, SessionRow,
+    InstallOriginRow, InstallRow, InvoiceRow, JobRow, KeptRequestRow, ObligationRow, POOL_COUNTERS,
+    PayoutRow, PoolCountersRow, ReservationRow, RevocationRow, SessionKeyRow, SessionRequestRow, SessionRow,
     auth_nonce_column,
 };
 use tithe_engine::books::RowKind;
 use tithe_engine::books::rows::{
     Accounts, AuthNonces, Bootstraps, Counters, Credits, Holds, IdempotencyKeys, Identities, InstallOrigins,
-    Installs, Invoices, Jobs, LicenceRevocations, Obligations, Payouts, Reservations, SessionKeys,
-    SessionRequests, Sessions,
+    Installs, Invoices, Jobs, KeptRequests, LicenceRevocations, Obligations, Payouts, Reservations,
+    SessionKeys, SessionRequests, Sessions,
 };
 use tithe_engine::store::StoreError;
 
@@ -66,6 +66,7 @@ stored! {
     Bootstraps as BootstrapRow, key [String; 1] of id => [id.to_string()];
     Obligations as ObligationRow, key [String; 1] of account => [account.to_string()];
     Payouts as PayoutRow, key [String; 1] of hash => [hash.to_string()];
+    KeptRequests as KeptRequestRow, key [String; 1] of session => [session.to_string()];
     SessionKeys as SessionKeyRow, key [String; 2] of key => [key.0.to_string(), key.1.to_string()];
     SessionRequests as SessionRequestRow, key [String; 1] of id => [id.to_string()];
     Invoices as InvoiceRow, key [String; 1] of hash => [hash.to_string()];

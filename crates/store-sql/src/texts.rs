@@ -41,6 +41,19 @@ pub struct CountRow {
     pub running: i64,
 }
 
+/// What was found, or deleted, by each of [`owner_statements`]: the numbers of what has ended, and of what runs. Kept requests count as
+/// requests of sessions.
+#[must_use]
+pub fn found(counts: [(u64, u64); 4]) -> TextsFound {
+    let [jobs, requests, responses, kept] = counts;
+    TextsFound {
+        jobs: jobs.0,
+        session_requests: requests.0.saturating_add(kept.0),
+        responses: responses.0,
+        running: [jobs, requests, responses, kept].iter().fold(0, |sum, counts| sum.saturating_add(counts.1)),
+    }
+}
+
 impl CountRow {
     /// Both numbers.
     #[must_use]
@@ -94,9 +107,9 @@ pub struct OwnerStatements {
     pub delete: String,
 }
 
-/// The statements about an owner's jobs, requests of sessions, and stored responses; `None` where such an owner has none.
+/// The statements about an owner's jobs, requests of sessions, stored responses, and kept requests; `None` where such an owner has none.
 #[must_use]
-pub fn owner_statements(sql: Sql, owner: &TextOwner) -> [Option<OwnerStatements>; 3] {
+pub fn owner_statements(sql: Sql, owner: &TextOwner) -> [Option<OwnerStatements>; 4] {
     let jobs = match owner {
         TextOwner::Identity(_) => Some("nostr_pubkey = $1"),
         TextOwner::Job(_) => Some("id = $1"),
@@ -120,6 +133,11 @@ pub fn owner_statements(sql: Sql, owner: &TextOwner) -> [Option<OwnerStatements>
             Some("(scope = 'install:' || $1 OR substr(scope, 1, 45) = 'install:' || $1 || ' ')")
         }
         TextOwner::Job(_) => None,
+    };
+    let kept_requests = match owner {
+        TextOwner::Identity(_) => Some("nostr_pubkey = $1"),
+        TextOwner::Session(_) => Some("session_id = $1"),
+        TextOwner::Job(_) | TextOwner::Install(_) => None,
     };
     let statements =
         |table, owned: &str, ended: &str, kept: &str, clear: &str, key: &str, deleted_at: &str| {
@@ -149,6 +167,12 @@ pub fn owner_statements(sql: Sql, owner: &TextOwner) -> [Option<OwnerStatements>
             let clear = "answer_status = 410, answer_body = ''";
             let kept = "(answer_body IS NULL OR answer_body <> '')";
             statements("idempotency_keys", owned, HAS_BODY, kept, clear, sql.row_id(), "")
+        }),
+        kept_requests.map(|owned| {
+            // One that is not paid for ends with its text: a payment that is held for it later is given back.
+            let clear = "state = 'ended', request = NULL, bytes = 0";
+            let (unpaid, has_text) = ("state = 'offered'", "state <> 'ended'");
+            statements("kept_requests", owned, unpaid, has_text, clear, "session_id", ", updated_at = $3")
         }),
     ]
 }

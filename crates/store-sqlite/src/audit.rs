@@ -8,12 +8,13 @@ use tithe_engine::store::{AuditRow, AuditRows, StoreError};
 use tithe_ledger::Transfer;
 use tithe_store_sql::rows::{
     AccountRow, BootstrapRow, CreditRow, GrantRow, HoldRow, IdentityRow, InstallRow, InvoiceRow, JobRow,
-    ObligationRow, PayoutRow, PoolCountersRow, ReservationRow, SessionRequestRow, SessionRow, TransferRow,
+    KeptRequestRow, ObligationRow, PayoutRow, PoolCountersRow, ReservationRow, SessionRequestRow, SessionRow,
+    TransferRow,
 };
 use tithe_store_sql::schema::{
     accounts, bootstrap_jobs, credits, free_tier_grants, free_tier_pool, free_tier_reservations, holds,
-    install_credits, invoices, jobs, nostr_identities, obligations, payouts, session_requests, sessions,
-    transfers,
+    install_credits, invoices, jobs, kept_requests, nostr_identities, obligations, payouts, session_requests,
+    sessions, transfers,
 };
 use tokio::sync::mpsc;
 
@@ -87,6 +88,7 @@ fn send_all(connection: &mut SqliteConnection, sender: &Sender) -> Result<(), Fa
     send_table!(invoices, payment_hash, InvoiceRow, AuditRow::Invoice);
     send_table!(jobs, id, JobRow, |job| AuditRow::Job(Box::new(job)));
     send_table!(sessions, id, SessionRow, |session| AuditRow::Session(Box::new(session)));
+    send_table!(kept_requests, session_id, KeptRequestRow, |kept| AuditRow::KeptRequest(Box::new(kept)));
     send_table!(bootstrap_jobs, id, BootstrapRow, |row| AuditRow::Bootstrap(Box::new(row)));
     send_table!(obligations, account, ObligationRow, |row| AuditRow::Obligation(Box::new(row)));
     send_table!(payouts, payment_hash, PayoutRow, |row| AuditRow::Payout(Box::new(row)));

@@ -18,7 +18,7 @@ use tithe_store_sql::retention::{
 use tithe_store_sql::rows::{JOB_TOPIC, Reader, limit_column};
 use tithe_store_sql::schema::{
     auth_challenges, bootstrap_jobs, credits, idempotency_keys, install_origins, invoices, jobs,
-    nostr_identities, outbox, session_requests, sessions,
+    kept_requests, nostr_identities, outbox, session_requests, sessions,
 };
 use tithe_store_sql::texts::{ENDED_JOBS, ENDED_REQUESTS, Sql, old_texts};
 use tithe_trust::NostrPubkey;
@@ -123,6 +123,22 @@ impl RetentionStore for SqliteStore {
                     .bind::<BigInt, _>(limit_column(limit))
                     .execute(connection)?;
             }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn kept_requests_purge(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let find = move |connection: &mut SqliteConnection| {
+            let is_unpaid = kept_requests::state.eq("offered");
+            let is_unpaid = is_unpaid.and(kept_requests::expires_at.le(now.unix_micros()));
+            let over = kept_requests::table.filter(kept_requests::state.eq("ended").or(is_unpaid));
+            let ids = over.select(kept_requests::session_id).limit(limit_column(limit));
+            Ok(ids.load::<String>(connection)?)
+        };
+        self.purge(find, |connection, ids| {
+            diesel::delete(kept_requests::table.filter(kept_requests::session_id.eq_any(ids)))
+                .execute(connection)?;
             Ok(())
         })
         .await

@@ -4,14 +4,14 @@ use crate::fault::Fault;
 use diesel::prelude::*;
 use tithe_engine::books::rows::{
     Accounts, AuthNonces, Bootstraps, Counters, Credits, Holds, IdempotencyKeys, Identities, InstallOrigins,
-    Installs, Invoices, Jobs, LicenceRevocations, Obligations, Payouts, Reservations, SessionKeys,
-    SessionRequests, Sessions,
+    Installs, Invoices, Jobs, KeptRequests, LicenceRevocations, Obligations, Payouts, Reservations,
+    SessionKeys, SessionRequests, Sessions,
 };
 use tithe_store_sql::Stored;
 use tithe_store_sql::schema::{
     accounts, auth_challenges, bootstrap_jobs, credits, free_tier_pool, free_tier_reservations, holds,
-    idempotency_keys, install_credits, install_origins, invoices, jobs, nostr_identities, obligations,
-    payouts, revoked_licences, session_keys, session_requests, sessions,
+    idempotency_keys, install_credits, install_origins, invoices, jobs, kept_requests, nostr_identities,
+    obligations, payouts, revoked_licences, session_keys, session_requests, sessions,
 };
 
 /// A table whose rows batches find, insert and update by primary key.
@@ -79,6 +79,7 @@ tables! {
     Bootstraps in bootstrap_jobs, by [id];
     Obligations in obligations, by [account];
     Payouts in payouts, by [payment_hash];
+    KeptRequests in kept_requests, by [session_id];
     SessionKeys in session_keys, by [session_id, key_id];
     SessionRequests in session_requests, by [id];
     Invoices in invoices, by [payment_hash];

@@ -36,14 +36,8 @@ impl TextStore for SqliteStore {
                     counted.bind::<BigInt, _>(until.unix_micros()).get_result(connection)?;
                 Ok::<_, Fault>(counted.counts())
             };
-            let [jobs, requests, responses] = &statements;
-            let (jobs, requests, responses) = (count(jobs)?, count(requests)?, count(responses)?);
-            Ok(TextsFound {
-                jobs: jobs.0,
-                session_requests: requests.0,
-                responses: responses.0,
-                running: jobs.1 + requests.1 + responses.1,
-            })
+            let [jobs, requests, responses, kept] = &statements;
+            Ok(texts::found([count(jobs)?, count(requests)?, count(responses)?, count(kept)?]))
         })
         .await
     }
@@ -67,13 +61,9 @@ impl TextStore for SqliteStore {
                     .execute(connection)?;
                 Ok::<_, Fault>(u64::try_from(deleted).unwrap_or(u64::MAX))
             };
-            let [jobs, requests, responses] = &statements;
-            Ok(TextsFound {
-                jobs: delete(jobs)?,
-                session_requests: delete(requests)?,
-                responses: delete(responses)?,
-                running: 0,
-            })
+            let [jobs, requests, responses, kept] = &statements;
+            let deleted = [delete(jobs)?, delete(requests)?, delete(responses)?, delete(kept)?];
+            Ok(texts::found(deleted.map(|count| (count, 0))))
         })
         .await
     }

@@ -2,6 +2,7 @@
 
 use diesel::prelude::*;
 use diesel::sql_types::Text;
+use tithe_store_sql::kept_requests::{DUE, TOTAL};
 use tithe_store_sql::measurements::{IN_PROGRESS, MOVED};
 use tithe_store_sql::retention::{
     CREDITS_GIVEN_BACK, EXPIRED_TEXTS, UNPAID_BOOTSTRAPS, UNPAID_JOBS, UNPAID_SESSIONS,
@@ -44,6 +45,24 @@ async fn what_is_to_be_deleted_or_done_is_found_by_an_index_that_holds_only_that
         let steps: Vec<String> = steps.into_iter().map(|step| step.detail).collect();
         let [step] = &steps[..] else { panic!("{table}: {steps:?}") };
         assert!(step.contains(&format!(" INDEX {index}")), "{table}: {step}");
+    }
+}
+
+#[tokio::test]
+async fn kept_requests_are_found_by_an_index_that_holds_only_open_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test.db").display().to_string();
+    drop(SqliteStore::open(&format!("sqlite://{path}"), SqliteSettings::default()).await.unwrap());
+    let mut connection = SqliteConnection::establish(&path).unwrap();
+    let due = format!(
+        "SELECT session_id FROM kept_requests WHERE {DUE} AND lease_until <= ? ORDER BY updated_at LIMIT 9"
+    );
+    for statement in [due.as_str(), TOTAL] {
+        let explain = diesel::sql_query(format!("EXPLAIN QUERY PLAN {statement}"));
+        let steps: Vec<PlanStep> = explain.load(&mut connection).unwrap();
+        let steps: Vec<String> = steps.into_iter().map(|step| step.detail).collect();
+        let [step] = &steps[..] else { panic!("{statement}: {steps:?}") };
+        assert!(step.contains(" INDEX kept_requests_open"), "{statement}: {step}");
     }
 }
 

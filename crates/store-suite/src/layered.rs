@@ -24,8 +24,8 @@ use tithe_lightning::{ExpiryWindow, Invoice, InvoiceRepository, PaymentHash};
 use tithe_payouts::{Obligation, ObligationRepository, Payout};
 use tithe_paywall::KeyId;
 use tithe_sessions::{
-    RequestCursor, RequestId, Session, SessionId, SessionKey, SessionKindName, SessionRepository,
-    SessionRequest,
+    KeptRequest, KeptTotals, RequestCursor, RequestId, Session, SessionId, SessionKey, SessionKindName,
+    SessionRepository, SessionRequest,
 };
 use tithe_trust::NostrPubkey;
 use uuid::Uuid;
@@ -124,6 +124,10 @@ impl<L: StoreLayer> RetentionStore for Layered<L> {
 
     async fn old_texts_purge(&self, before: Timestamp, now: Timestamp, limit: usize) -> StoreResult<usize> {
         self.0.pass(self.0.inner().old_texts_purge(before, now, limit)).await
+    }
+
+    async fn kept_requests_purge(&self, now: Timestamp, limit: usize) -> StoreResult<usize> {
+        self.0.pass(self.0.inner().kept_requests_purge(now, limit)).await
     }
 
     async fn unpaid_jobs_purge(&self, before: Timestamp, limit: usize) -> StoreResult<usize> {
@@ -323,6 +327,18 @@ impl<L: StoreLayer> SessionRepository for Layered<L> {
         limit: usize,
     ) -> StoreResult<Vec<SessionRequest>> {
         self.0.pass(self.0.inner().session_requests(session, before, limit)).await
+    }
+
+    async fn kept_request(&self, session: SessionId) -> StoreResult<Option<KeptRequest>> {
+        self.0.pass(self.0.inner().kept_request(session)).await
+    }
+
+    async fn kept_requests_due(&self, now: Timestamp, limit: usize) -> StoreResult<Vec<SessionId>> {
+        self.0.pass(self.0.inner().kept_requests_due(now, limit)).await
+    }
+
+    async fn kept_requests_total(&self) -> StoreResult<KeptTotals> {
+        self.0.pass(self.0.inner().kept_requests_total()).await
     }
 
     async fn session_keys(&self, session: SessionId) -> StoreResult<Vec<SessionKey>> {

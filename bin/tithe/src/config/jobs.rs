@@ -17,7 +17,14 @@ pub(super) const SETTINGS: &[Setting] = &[
         "TITHE_HELD_PAYMENTS_MAX",
         "held_payments_max",
         "64",
-        "The most payments of jobs that may be held at once, with hold invoices that can still be paid; beyond that, and with 0, work gets an ordinary invoice",
+        "The most payments of jobs and single requests that may be held at once, with hold invoices that can still be paid; beyond that, and with 0, work gets an ordinary invoice",
+    )
+    .same(),
+    Setting::new(
+        "TITHE_HOLD_REQUESTS",
+        "hold_requests",
+        "0",
+        "Whether requests that are paid for by themselves get hold invoices, where the wallet has them: 1, or 0. With 1, the text of such a request is kept from its offer on, and it is done before its payment is taken. Switch it on once no server runs an older release",
     )
     .same(),
     Setting::new(
@@ -87,6 +94,7 @@ pub(super) const SETTINGS: &[Setting] = &[
 pub(super) struct Jobs {
     pub(super) invoice_expiry: Duration,
     pub(super) held_payments_max: u64,
+    pub(super) hold_requests: bool,
     pub(super) max_unpaid_invoices: u64,
     pub(super) max_unpaid_per_address: usize,
     pub(super) max_unpaid_per_identity: usize,
@@ -104,6 +112,7 @@ impl Jobs {
         Ok(Self {
             invoice_expiry: values.seconds("TITHE_INVOICE_EXPIRY_SECONDS")?,
             held_payments_max: values.number("TITHE_HELD_PAYMENTS_MAX", 0, 483)?,
+            hold_requests: values.number("TITHE_HOLD_REQUESTS", 0, 1)? == 1,
             max_unpaid_invoices: values.number("TITHE_MAX_UNPAID_INVOICES", 1, u64::MAX)?,
             max_unpaid_per_address: values.count("TITHE_MAX_UNPAID_PER_ADDRESS", 1_000_000)?,
             max_unpaid_per_identity: values.count("TITHE_MAX_UNPAID_PER_IDENTITY", 1_000_000)?,

@@ -282,6 +282,7 @@ fn engine_settings(
         fixed_cost: prices.fixed_cost,
         invoice_expiry: jobs.invoice_expiry,
         held_payments_max: jobs.held_payments_max,
+        hold_requests: jobs.hold_requests,
         max_unpaid_invoices: jobs.max_unpaid_invoices,
         max_unpaid_per_origin: jobs.max_unpaid_per_address,
         max_unpaid_per_identity: jobs.max_unpaid_per_identity,

@@ -1,6 +1,7 @@
 //! Who pays: a wallet, or play money.
 
 use super::kept::Begun;
+use reqwest::StatusCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tithe_clock::{Clock as _, SystemClock};
@@ -160,6 +161,9 @@ async fn follow(
     }
 }
 
+/// What the development route says while a payment is held.
+const HELD: &str = "payment held";
+
 async fn dev_pay(
     http: &reqwest::Client,
     url: &reqwest::Url,
@@ -169,7 +173,23 @@ async fn dev_pay(
     url.set_path(&format!("/dev/stub/pay/{}", request.payment_hash()));
     url.set_query(None);
     let unknown = |failure: reqwest::Error| PayFailure::Unknown(failure.without_url().to_string());
-    let answer = http.post(url).send().await.map_err(unknown)?;
+    let mut answer = http.post(url.clone()).send().await.map_err(unknown)?;
+    let began = Instant::now();
+    // A hold invoice: the payment waits until the server takes it or gives it back.
+    while answer.status() == StatusCode::CONFLICT {
+        let problem: serde_json::Value = answer.json().await.map_err(unknown)?;
+        let detail = problem.get("detail").and_then(serde_json::Value::as_str).unwrap_or_default();
+        if !detail.starts_with(HELD) {
+            return Err(PayFailure::NotPaid(format!(
+                "the development route answered 409 Conflict: {detail}"
+            )));
+        }
+        if began.elapsed() >= PATIENCE {
+            return Err(PayFailure::Unknown("the payment is in flight".to_owned()));
+        }
+        tokio::time::sleep(PAUSE).await;
+        answer = http.post(url.clone()).send().await.map_err(unknown)?;
+    }
     if answer.status().is_server_error() {
         return Err(PayFailure::Unknown(format!("the development route answered {}", answer.status())));
     }

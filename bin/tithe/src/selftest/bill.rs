@@ -13,6 +13,9 @@ use tithe_paywall::payment::SessionRequest;
 /// How much the expiry of an answer may differ from that of its BOLT11 text, which has whole seconds.
 const SECOND: Duration = Duration::from_secs(1);
 
+/// What `payment` says of a hold invoice.
+pub(super) const HELD: &str = "held";
+
 /// An invoice of the server, verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bill {
@@ -35,6 +38,12 @@ impl Bill {
     /// The hold invoice at a JSON pointer. Its wallet may take payments for longer than it is offered.
     pub(super) fn read_held(answer: &Answer, pointer: &str) -> Checked<Self> {
         Self::read_of(answer, pointer, true)
+    }
+
+    /// The invoice of the offer at a JSON pointer, which says whether it is a hold invoice.
+    pub(super) fn read_offered(answer: &Answer, offer: &str) -> Checked<Self> {
+        let is_held = answer.is(&format!("{offer}/payment"), HELD).is_ok();
+        Self::read_of(answer, &format!("{offer}/invoice"), is_held)
     }
 
     fn read_of(answer: &Answer, pointer: &str, is_held: bool) -> Checked<Self> {

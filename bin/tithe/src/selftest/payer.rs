@@ -54,6 +54,9 @@ pub(super) trait Payer {
 /// What the server's dev route says while a payment is held.
 const HELD: &str = "payment held";
 
+/// What it says when a payment was held, and has come back.
+const RETURNED: &str = "payment returned";
+
 /// The pause until it is asked again.
 const HELD_PAUSE: Duration = Duration::from_millis(200);
 
@@ -79,6 +82,9 @@ impl Payer for DevPayer {
         while answer.status == 409 && answer.detail().starts_with(HELD) {
             tokio::time::sleep(HELD_PAUSE).await;
             answer = paying().await?;
+        }
+        if answer.status == 409 && answer.detail().starts_with(RETURNED) {
+            return Err(PayError::Failed(RETURNED.to_owned()));
         }
         if answer.status == 404 {
             let reason = "the server takes no play money: start it with TITHE_DEV=1, or pay with --pay nwc";

@@ -36,6 +36,22 @@ impl Run {
 
     /// Pays an invoice, unless it could cost more than is left of the budget.
     pub(super) async fn pay(&mut self, what: &str, bill: &Bill) -> Checked<Paid> {
+        match self.try_to_pay(what, bill).await? {
+            Ok(paid) => Ok(paid),
+            Err(reason) => Err(bill.fault(format!("an invoice for {what} that can be paid"), reason)),
+        }
+    }
+
+    /// As [`Run::pay`], for a hold invoice whose payment must come back.
+    pub(super) async fn pay_in_vain(&mut self, what: &str, bill: &Bill) -> Checked {
+        match self.try_to_pay(what, bill).await? {
+            Ok(_taken) => Err(bill.fault(format!("the payment for {what} to come back"), "it was taken")),
+            Err(_returned) => Ok(()),
+        }
+    }
+
+    /// Pays an invoice; why not, if the payment has failed.
+    async fn try_to_pay(&mut self, what: &str, bill: &Bill) -> Checked<Result<Paid, String>> {
         let max_fee = self.payer.max_fee(bill.amount);
         match self.purse.begin(self.check, bill.hash, bill.amount, max_fee) {
             Ok(()) => {}
@@ -50,7 +66,7 @@ impl Run {
         match self.payer.pay(&self.api, bill).await {
             Ok(paid) => {
                 self.purse.paid(bill.hash, paid.fee);
-                Ok(paid)
+                Ok(Ok(paid))
             }
             Err(PayError::CannotPay(reason)) => {
                 self.purse.failed(bill.hash);
@@ -58,7 +74,7 @@ impl Run {
             }
             Err(PayError::Failed(reason)) => {
                 self.purse.failed(bill.hash);
-                Err(bill.fault(format!("an invoice for {what} that can be paid"), reason))
+                Ok(Err(reason))
             }
             Err(PayError::Unknown(reason)) => Err(bill.fault(
                 format!("an invoice for {what} that can be paid"),

@@ -7,9 +7,9 @@
 //! reserved; every request of a session is charged once, and what the session has left is due; every answer of the AI API
 //! is charged once, as it says, also to clients that leave and come back, and to SDKs that try again without a key; what nobody has
 //! seen whole is charged no more than it was delivered; every payment for one request buys its answer once, however often its proof is sent,
-//! or is due again; what is paid into a session of the scheme `Payment` is charged once for each challenge that was used, and the rest goes
-//! to its return invoice, at most once; every install is served exactly what its
-//! plan includes; every retry finds its answer; a customer sees nothing worse than "try again"; `tithe audit` finds nothing; and no
+//! or is due again; one that is held is taken for an answer that was given before, or comes back; what is paid into a session of the
+//! scheme `Payment` is charged once for each challenge that was used, and the rest goes to its return invoice, at most once; every
+//! install is served exactly what its plan includes; every retry finds its answer; a customer sees nothing worse than "try again"; `tithe audit` finds nothing; and no
 //! server ends but by the killer's hand.
 
 #![expect(
@@ -137,7 +137,10 @@ fn no_sat_is_lost_or_invented_while_servers_are_killed_and_the_database_crashes(
     );
     println!("seen in tiers: {:?}", tally.tiers.all());
     println!("the pool served: {:?}", tally.served.all());
-    let (tiers, served) = (tally.tiers.all(), tally.served.all());
+    let (tiers, served, ends) = (tally.tiers.all(), tally.served.all(), tally.ends.all());
+    for end in ["held request complete", "held request given back", "paid request complete"] {
+        assert!(ends.contains_key(end), "seed {seed}: no {end}: {ends:?}");
+    }
     assert!(tiers.len() >= 3, "seed {seed}: {tiers:?}");
     assert!(!long || ["free", "partial", "gate"].iter().all(|how| served.contains_key(*how)), "{served:?}");
     assert!(troubles.kills > 0, "nothing was killed");

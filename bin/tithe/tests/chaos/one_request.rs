@@ -5,7 +5,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tithe_lightning::{Bolt11, TestPayer, TestPaymentError};
+use tithe_lightning::{Bolt11, Preimage, TestPayer, TestPaymentError};
 use tithe_wallet_sim::SimWallet;
 
 /// How often the same proof is sent at once, to whichever servers.
@@ -18,6 +18,9 @@ pub(crate) struct OneRequestPayer {
     pub(crate) wallet: Arc<SimWallet>,
 }
 
+/// The most that a server keeps of a request until it is paid for, in bytes. A larger one is paid for beforehand.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
 /// A payment for a request, and how it is proved.
 struct Payment {
     path: &'static str,
@@ -26,30 +29,49 @@ struct Payment {
     at: String,
     proof: String,
     sats: u64,
+    /// Whether the request was done before its payment was taken.
+    was_held: bool,
 }
 
 impl OneRequestPayer {
-    /// Buys requests one by one. Some are paid for and not used, but claimed back.
+    /// Buys requests one by one. Some are paid for and not used, but claimed back; of those whose payment is held, some fail.
     pub(crate) async fn buy_all(self, number: u64, requests: u64) {
         for n in 0..requests * 2 {
-            let payment = self.paid(&format!("payer {number}, request {n}: why is the sky blue?")).await;
-            if n % 5 == 4 {
-                self.claim(&payment).await;
-            } else {
-                self.redeem(&payment).await;
+            let fails = n % 4 == 3;
+            let wanted = if fails { "[sim:refuse] cannot be done" } else { "why is the sky blue?" };
+            let text = format!("payer {number}, request {n}: {wanted}");
+            let payment = self.paid(self.request(&text, fails)).await;
+            match payment {
+                // It has come back, for a failure or for a server that was killed at an unlucky moment.
+                None => {}
+                Some(payment) if fails => {
+                    assert!(!payment.was_held, "a payment was taken for nothing");
+                    self.claim(&payment).await;
+                }
+                Some(payment) if n % 5 == 4 && !payment.was_held => self.claim(&payment).await,
+                Some(payment) => self.redeem(&payment).await,
             }
         }
     }
 
-    /// Asks for something that nobody pays for, and pays for it. An invoice may expire before that.
-    async fn paid(&self, text: &str) -> Payment {
-        let (path, body) = if self.asker.random(2) == 0 {
-            ("/api/ask", json!({ "request": text, "maxOutputTokens": 60 }))
-        } else {
-            let messages = json!([{ "role": "user", "content": text }]);
-            let body = json!({ "model": "sim-large", "messages": messages, "max_tokens": 60 });
-            ("/v1/chat/completions", body)
-        };
+    /// A request, and its path. A third of those that do not fail is too large to be kept.
+    fn request(&self, text: &str, fails: bool) -> (&'static str, Value) {
+        let ask = ("/api/ask", json!({ "request": text, "maxOutputTokens": 60 }));
+        let messages = json!([{ "role": "user", "content": text }]);
+        let mut chat = json!({ "model": "sim-large", "messages": messages, "max_tokens": 60 });
+        match self.asker.random(if fails { 2 } else { 3 }) {
+            0 => ask,
+            1 => ("/v1/chat/completions", chat),
+            _ => {
+                chat["user"] = "x".repeat(KEPT_BYTES_MAX).into();
+                ("/v1/chat/completions", chat)
+            }
+        }
+    }
+
+    /// Asks for something that nobody pays for, and pays for it; `None` if its payment was held and has come back. An invoice may expire
+    /// before it is paid.
+    async fn paid(&self, (path, body): (&'static str, Value)) -> Option<Payment> {
         loop {
             let (status, unpaid) = self.asker.ask_proving(None, "POST", path, Some(&body)).await;
             assert_eq!(status, StatusCode::PAYMENT_REQUIRED, "{unpaid}");
@@ -57,17 +79,21 @@ impl OneRequestPayer {
             let offer =
                 offer.into_iter().find(|offer| !offer.is_null()).unwrap_or_else(|| panic!("{unpaid}"));
             if let Some(invoice) = offer["invoice"]["paymentRequest"].as_str() {
-                let invoice: Bolt11 = invoice.parse().unwrap();
-                match self.wallet.pay(&invoice).await {
+                let was_held = offer["payment"] == "held";
+                match self.pay(&invoice.parse().unwrap()).await {
                     Ok(preimage) => {
                         let sats = offer["amountSats"].as_u64().unwrap();
                         self.asker.tally.paid_sats.fetch_add(sats, Ordering::SeqCst);
                         let proof = offer["authorization"].as_str().unwrap();
                         let proof = proof.replace("<preimage>", &preimage.reveal());
                         let at = offer["links"]["payment"].as_str().unwrap().to_owned();
-                        return Payment { path, body, at, proof, sats };
+                        return Some(Payment { path, body, at, proof, sats, was_held });
                     }
                     Err(TestPaymentError::Expired(_)) => {}
+                    Err(TestPaymentError::Returned(_)) if was_held => {
+                        self.asker.tally.ends.add("held request given back");
+                        return None;
+                    }
                     Err(failure) => panic!("{failure:?}: {offer}"),
                 }
             } else {
@@ -75,6 +101,16 @@ impl OneRequestPayer {
                 self.asker.tally.retries.add(&format!("402 {unavailable}"));
             }
             self.asker.pause().await;
+        }
+    }
+
+    /// Pays an invoice. A payment that is held is waited for.
+    async fn pay(&self, invoice: &Bolt11) -> Result<Preimage, TestPaymentError> {
+        loop {
+            match self.wallet.pay(invoice).await {
+                Err(TestPaymentError::Held(_)) => self.asker.pause().await,
+                ended => return ended,
+            }
         }
     }
 
@@ -94,17 +130,18 @@ impl OneRequestPayer {
         assert_eq!(paid["chargedMsats"], cost, "{paid}");
         assert!(cost > 0, "{paid}");
         self.owed(payment, &paid, cost);
-        self.asker.tally.ends.add("paid request complete");
+        let end = if payment.was_held { "held request complete" } else { "paid request complete" };
+        self.asker.tally.ends.add(end);
     }
 
     async fn answer(&self, payment: &Payment) -> Value {
-        let Payment { path, body, proof, .. } = payment;
+        let Payment { path, body, proof, was_held, .. } = payment;
         loop {
             let (status, reply) = self.asker.ask_proving(Some(proof), "POST", path, Some(body)).await;
             match status {
                 StatusCode::OK => return reply,
                 // The server lost its hold while the database was away. Nothing was charged.
-                StatusCode::BAD_GATEWAY => self.asker.tally.retries.add("502 of a paid request"),
+                StatusCode::BAD_GATEWAY if !was_held => self.asker.tally.retries.add("502 of a paid request"),
                 other => panic!("{other} {reply}"),
             }
             self.asker.pause().await;

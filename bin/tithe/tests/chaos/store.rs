@@ -94,6 +94,8 @@ impl Store {
                 ("TITHE_SIM_DELTA_MS", "3"),
                 ("TITHE_WALLET_SIM_FAULTS", "lose=20,fail=20,delay_ms=20"),
                 ("TITHE_INVOICE_EXPIRY_SECONDS", "10"),
+                ("TITHE_HOLD_REQUESTS", "1"),
+                ("TITHE_HELD_PAYMENTS_MAX", "480"),
                 // The customers share an address.
                 ("TITHE_REQUESTS_PER_SECOND", "0"),
                 ("TITHE_MAX_UNPAID_PER_ADDRESS", "1000"),

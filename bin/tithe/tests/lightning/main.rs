@@ -17,6 +17,8 @@ mod dev_payer;
 mod faults;
 mod fees;
 mod held;
+mod held_payments;
+mod held_requests;
 mod kills;
 mod lnbits;
 mod merchant;

@@ -73,6 +73,25 @@ impl Shop {
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
+    /// Sends a request with a proof of payment, or without: posts a body, or reads. Returns the status with the answer.
+    pub(crate) async fn ask_proving(
+        &self,
+        proof: Option<&str>,
+        path: &str,
+        body: Option<&Value>,
+    ) -> (u16, Value) {
+        let url = self.server.url(path);
+        let mut request = match body {
+            Some(body) => self.http.post(url).json(body),
+            None => self.http.get(url),
+        };
+        if let Some(proof) = proof {
+            request = request.header("Authorization", proof);
+        }
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
     /// Runs the program on the server's data and wallet.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.server.run(arguments)

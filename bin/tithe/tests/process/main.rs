@@ -44,6 +44,7 @@ mod refunds;
 mod routes;
 mod selftest;
 mod selftest_ai;
+mod selftest_held;
 #[path = "../server/mod.rs"]
 mod server;
 mod sessions;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tithe_clock::Timestamp;
 use tithe_jobs::{JobChange, StateName};
@@ -40,6 +40,14 @@ pub(super) enum Asker {
 /// The jobs and sessions that wait for their first payment, by whom they are counted for.
 #[derive(Default)]
 pub(crate) struct UnpaidCounts(Mutex<Waiting>);
+
+/// What is counted of offers.
+pub(crate) struct OfferCounts {
+    /// Those that wait for their first payment.
+    pub(crate) unpaid: Arc<UnpaidCounts>,
+    /// Those whose payment is awaited or held.
+    pub(crate) held: Arc<UnpaidCounts>,
+}
 
 #[derive(Default)]
 struct Waiting {
@@ -86,6 +94,12 @@ impl UnpaidCounts {
         of_asker.insert((until, item));
         waiting.items.insert(item, (asker, until));
         Ok(())
+    }
+
+    /// What is counted for somebody.
+    pub(super) fn items_of(&self, asker: &Asker) -> Vec<Uuid> {
+        let waiting = self.lock();
+        waiting.by_asker.get(asker).into_iter().flatten().map(|(_, item)| *item).collect()
     }
 
     /// Stops counting a job or a session.

@@ -9,5 +9,5 @@ mod service;
 mod total;
 
 pub use counts::Origin;
-pub(crate) use counts::UnpaidCounts;
+pub(crate) use counts::{OfferCounts, UnpaidCounts};
 pub(crate) use service::{Admission, Share};

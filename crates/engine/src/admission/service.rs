@@ -8,6 +8,7 @@ use crate::identities::Identities;
 use std::sync::Arc;
 use tithe_clock::Timestamp;
 use tithe_jobs::JobChange;
+use tithe_sessions::{SessionId, SessionState};
 use tithe_trust::{NostrPubkey, Tier};
 use uuid::Uuid;
 
@@ -16,6 +17,9 @@ const RESERVE_PARTS: u64 = 5;
 
 /// How many jobs, how many sessions, and how many bootstraps may wait for the wallet to make their first invoices.
 const UNINVOICED_MAX: u64 = 1_000;
+
+/// The part of the room for offers with hold invoices that one customer may fill: one of so many. Such an offer costs nothing.
+const HELD_PARTS: u64 = 8;
 
 /// How much of the room for unpaid invoices something may fill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,12 +47,19 @@ pub(crate) struct Admission {
     core: Arc<Core>,
     identities: Arc<Identities>,
     counts: Arc<UnpaidCounts>,
+    /// The offers with hold invoices.
+    held: Arc<UnpaidCounts>,
     total: UnpaidTotal,
 }
 
 impl Admission {
-    pub(crate) fn new(core: Arc<Core>, identities: Arc<Identities>, counts: Arc<UnpaidCounts>) -> Self {
-        Self { core, identities, counts, total: UnpaidTotal::default() }
+    pub(crate) fn new(
+        core: Arc<Core>,
+        identities: Arc<Identities>,
+        counts: Arc<UnpaidCounts>,
+        held: Arc<UnpaidCounts>,
+    ) -> Self {
+        Self { core, identities, counts, held, total: UnpaidTotal::default() }
     }
 
     /// Counts a job or a session that is to be created, unless too many invoices are unpaid already.
@@ -72,6 +83,45 @@ impl Admission {
         let (most, now) = (most.div_ceil(usize::from(share.parts())), self.core.now());
         let admitted = self.counts.admit(item, asker, most, now + settings.invoice_expiry, now);
         admitted.map_err(|retry_after| EngineError::TooManyUnpaidOfYours { most, retry_after })
+    }
+
+    /// Counts an offer with a hold invoice, of which there is room for so many, unless whoever asks has their part of it already. Returns
+    /// whether it is admitted.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`].
+    pub(crate) async fn admit_held(
+        &self,
+        item: Uuid,
+        identity: Option<NostrPubkey>,
+        origin: Option<Origin>,
+        room: u64,
+    ) -> Result<bool, EngineError> {
+        let trusted = self.identities.tier_of(identity).await? >= Tier::Established;
+        let asker = match (identity.filter(|_| trusted), origin) {
+            (Some(pubkey), _) => Asker::Identity(pubkey),
+            (None, Some(origin)) => Asker::Origin(origin),
+            (None, None) => return Ok(true),
+        };
+        let most = usize::try_from(room.div_ceil(HELD_PARTS)).unwrap_or(usize::MAX);
+        let now = self.core.now();
+        let until = now + self.core.settings.invoice_expiry;
+        if self.held.admit(item, asker.clone(), most, until, now).is_ok() {
+            return Ok(true);
+        }
+        // Another server may have ended some of them.
+        for counted in self.held.items_of(&asker) {
+            let session = self.core.ports.store.session(SessionId(counted)).await?;
+            if session.is_some_and(|session| session.state != SessionState::AwaitingPayment) {
+                self.held.release(counted);
+            }
+        }
+        Ok(self.held.admit(item, asker, most, until, now).is_ok())
+    }
+
+    /// Stops counting an offer with a hold invoice: its payment was taken or given back, or it has got an ordinary invoice.
+    pub(crate) fn release_held(&self, item: Uuid) {
+        self.held.release(item);
     }
 
     /// Checks the limit over all customers. Returns whether the identity has trust.
@@ -122,5 +172,6 @@ impl Admission {
     /// Stops counting what has an expired invoice.
     pub(crate) fn sweep(&self) {
         self.counts.sweep(self.core.now());
+        self.held.sweep(self.core.now());
     }
 }

@@ -1,12 +1,14 @@
 //! The audit: proves the invariants on live data.
 
 mod bootstraps;
+mod kept;
 mod payouts;
 mod sessions;
 
 use crate::store::{AuditRow, Store, StoreError};
 use bootstraps::BootstrapAudit;
 use futures_util::StreamExt;
+use kept::KeptAudit;
 use payouts::{PayoutAudit, PayoutTotals};
 use sessions::SessionAudit;
 use std::collections::HashMap;
@@ -71,6 +73,7 @@ struct Audit {
     money: HashMap<Uuid, JobMoney>,
     jobs: Vec<JobFacts>,
     sessions: SessionAudit,
+    kept: KeptAudit,
     bootstraps: BootstrapAudit,
     payouts: PayoutAudit,
     credits: CreditAuditor,
@@ -119,6 +122,7 @@ impl Audit {
             AuditRow::Invoice(invoice) => self.invoices.push(invoice),
             AuditRow::Job(job) => self.jobs.push(facts(&job)),
             AuditRow::Session(session) => self.sessions.session(&session),
+            AuditRow::KeptRequest(kept) => self.kept.kept(&kept),
             AuditRow::SessionRequest(request) => self.sessions.request(&request),
             AuditRow::Bootstrap(bootstrap) => self.bootstraps.bootstrap(&bootstrap),
             AuditRow::Obligation(owed) => self.payouts.obligation(&owed),
@@ -179,6 +183,7 @@ impl Audit {
         let totals = std::mem::take(&mut self.payouts).check(&mut self.ledger);
         self.check_payments(&invoices, totals);
         let sessions = std::mem::take(&mut self.sessions);
+        std::mem::take(&mut self.kept).check(&mut self.ledger, &invoices, &sessions);
         let seen = sessions.seen();
         let Self { ledger, money, .. } = &mut self;
         let owed = sessions.check(ledger, |work| money.remove(&work).map_or(0, |money| money.absorbed));

@@ -1,9 +1,9 @@
 //! Auditing sessions: what was paid in is charged, refunded, rounded or still there, as the session and its requests say.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use tithe_ledger::{AccountId, Auditor, Invariant, Transfer, TransferKind};
 use tithe_money::Msats;
-use tithe_sessions::{RequestState, Session, SessionRequest};
+use tithe_sessions::{RequestState, Session, SessionRequest, SessionState};
 use uuid::Uuid;
 
 /// What moved for one session, in msats.
@@ -30,6 +30,7 @@ struct SessionFacts {
     id: Uuid,
     state: &'static str,
     one_request: bool,
+    awaits_payment: bool,
     ended: bool,
     paid_in: Msats,
     refund: Msats,
@@ -53,6 +54,7 @@ impl SessionAudit {
             id: session.id.0,
             state: session.stored_state_name().as_str(),
             one_request: session.kind.one_request().is_some(),
+            awaits_payment: session.state == SessionState::AwaitingPayment,
             ended: end.is_some(),
             paid_in: session.paid_in,
             refund: of_end.refund.to_msats(),
@@ -93,6 +95,16 @@ impl SessionAudit {
         {
             self.money.entry(session).or_default().paid += amount;
         }
+    }
+
+    /// Which of these sessions exist, and whether each of them waits for the payment of one request that has no answer.
+    pub(super) fn unpaid(&self, wanted: &HashSet<Uuid>) -> HashMap<Uuid, bool> {
+        let wanted = self.sessions.iter().filter(|session| wanted.contains(&session.id));
+        let is_unpaid = |session: &SessionFacts| {
+            let has_answer = self.requests.get(&session.id).is_some_and(|requests| requests.answered > 0);
+            session.one_request && session.awaits_payment && session.paid_in.is_zero() && !has_answer
+        };
+        wanted.map(|session| (session.id, is_unpaid(session))).collect()
     }
 
     /// How many sessions were seen.
@@ -194,6 +206,7 @@ mod tests {
             id,
             state: "any",
             one_request: true,
+            awaits_payment: false,
             ended,
             paid_in: Msats::ZERO,
             refund: Msats::ZERO,

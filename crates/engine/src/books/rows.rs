@@ -15,7 +15,7 @@ use tithe_ledger::{Account, AccountId, Hold, HoldId, Transfer, TransferKey};
 use tithe_licences::{LicenceId, Revocation};
 use tithe_lightning::{Invoice, PaymentHash};
 use tithe_payouts::{Obligation, Payout};
-use tithe_sessions::{RequestId, Session, SessionId, SessionKey, SessionKeyId, SessionRequest};
+use tithe_sessions::{KeptRequest, RequestId, Session, SessionId, SessionKey, SessionKeyId, SessionRequest};
 use tithe_trust::NostrPubkey;
 
 /// Calls a macro with every kind of row, as `field: Kind` pairs, in the order in which stores lock them.
@@ -41,6 +41,7 @@ macro_rules! for_each_row_kind {
             holds: $crate::books::rows::Holds,
             reservations: $crate::books::rows::Reservations,
             credits: $crate::books::rows::Credits,
+            kept_requests: $crate::books::rows::KeptRequests,
             session_keys: $crate::books::rows::SessionKeys,
             session_requests: $crate::books::rows::SessionRequests,
             obligations: $crate::books::rows::Obligations,
@@ -99,6 +100,8 @@ row_kinds! {
     Reservations: ReservationId => Reservation, named "reservation", by |reservation| reservation.id;
     /// Reservations of installs' requests.
     Credits: CreditId => Credit, named "credit", by |credit| credit.id;
+    /// Requests that are done before their payment is taken.
+    KeptRequests: SessionId => KeptRequest, named "kept request", by |kept| kept.session;
     /// Keys of sessions.
     SessionKeys: SessionKeyId => SessionKey, named "session key", by |key| (key.session, key.id);
     /// Requests of sessions.

@@ -48,6 +48,13 @@ impl Books<'_> {
         Ok(stored.is_none_or(|record| record.subject == Some(subject)))
     }
 
+    /// Lets a key be as old as what it is for.
+    pub(crate) fn key_date_back(&mut self, id: &IdempotencyId, created_at: Timestamp) -> Result<(), Refusal> {
+        let Some(stored) = self.rows.idempotency_keys.get(id)?.cloned() else { return Ok(()) };
+        let created_at = created_at.min(stored.created_at);
+        self.rows.idempotency_keys.put(IdempotencyRecord { created_at, ..stored })
+    }
+
     /// Lets an unanswered key belong to `subject`, until `lease_until`.
     pub(crate) fn key_hold(
         &mut self,

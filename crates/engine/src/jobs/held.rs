@@ -59,13 +59,12 @@ impl Jobs {
     /// How the work of a job can be paid now.
     async fn payment_of_work(&self, job: &Job) -> Result<WorkPayment, EngineError> {
         let most = self.core.settings.held_payments_max;
-        if job.work_payment != WorkPayment::Held
-            || most == 0
-            || !self.core.ports.wallet.capabilities().hold_invoices
-        {
+        if job.work_payment != WorkPayment::Held || most == 0 || !self.payments.makes_hold_invoices() {
             return Ok(WorkPayment::Prepaid);
         }
-        let open = self.core.ports.store.jobs_on_hold().await?;
+        let store = &self.core.ports.store;
+        let requests = store.kept_requests_total().await?.requests;
+        let open = store.jobs_on_hold().await?.saturating_add(requests);
         if open < most {
             return Ok(WorkPayment::Held);
         }

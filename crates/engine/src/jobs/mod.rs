@@ -7,7 +7,6 @@ mod execute;
 mod feed;
 mod follow;
 mod held;
-mod held_window;
 mod hold_end;
 mod job_abandon;
 mod job_create;

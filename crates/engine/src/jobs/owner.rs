@@ -1,11 +1,10 @@
 //! Jobs as owners of invoices.
 
-use super::held_window::{HeldWindow, UNWANTED};
 use super::steps::{awaits, check_lease, reservation_id};
 use crate::books::{Books, Refusal, RowKeys};
 use crate::charging::{Absorb, Payer};
 use crate::error::EngineError;
-use crate::payments::{OwnerIssue, OwnerLookup, PaymentHeld, PaymentOwner, PaymentStep};
+use crate::payments::{HeldWindow, OwnerIssue, OwnerLookup, PaymentHeld, PaymentOwner, PaymentStep};
 use crate::store::Store;
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -13,6 +12,9 @@ use tithe_jobs::{Completion, Job, JobEvent, JobId, JobState, Lease, WorkPayment}
 use tithe_ledger::{AccountId, TransferKind};
 use tithe_lightning::{HeldPayment, Invoice, InvoiceChange, OwnerId, PaymentHash, Purpose};
 use tithe_trust::NostrPubkey;
+
+/// The message of a job whose payment came too late, or was too little.
+const UNWANTED: &str = "The payment came too late for the work, was too little, or could not be held long enough. It was given back.";
 
 /// A job as the owner of its two invoices.
 #[derive(Debug, Clone)]

@@ -6,7 +6,6 @@
 //! and what was paid for it is refunded.
 
 use super::evaluation_finish::Verdict;
-use super::held_window::HeldWindow;
 use super::owner::JobOwner;
 use super::service::Jobs;
 use super::step::{Step, commit_result};
@@ -14,7 +13,7 @@ use super::work_finish::{Fault, WorkOutcome};
 use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::log::millis;
-use crate::payments::{InvoiceIssue, MintError};
+use crate::payments::{HeldWindow, InvoiceIssue, MintError};
 use std::sync::Arc;
 use std::time::Duration;
 use tithe_chat::Finish;

@@ -355,6 +355,11 @@ impl Worked {
         matches!(self.done, Done::NotAsked) && self.cost.is_zero()
     }
 
+    /// Whether the answer ends at a length: that of the request, or what was written when the time was over.
+    pub(crate) fn ends_at_length(&self) -> bool {
+        matches!(&self.done, Done::Completed(delivered) if delivered.reply.finish == Finish::Length)
+    }
+
     /// Whether the client has left before the end of the answer.
     pub(crate) const fn is_abandoned(&self) -> bool {
         self.is_abandoned
@@ -380,6 +385,11 @@ impl Worked {
 }
 
 impl Delivered {
+    /// Whether work was finished. A refusal of the service behind a mounted route is an answer, and no work.
+    pub(crate) fn is_work(&self) -> bool {
+        self.called.as_ref().is_none_or(|called| !called.is_refusal())
+    }
+
     /// What a client gets who had gone before the backend was asked.
     pub(crate) fn nothing() -> Self {
         let reply = Arc::new(Reply { parts: Vec::new(), finish: Finish::Other });

@@ -102,6 +102,9 @@ impl Payments {
             PaymentHeld::Noted => {
                 let amount_msats = payment.amount.get();
                 info!(payment_hash = %hash, %purpose, amount_msats, "payment held");
+                if let Some(lookup) = self.lookup_of(&purpose) {
+                    lookup.held(invoice.owner);
+                }
                 Ok(Lookup::Changed)
             }
             PaymentHeld::Known => Ok(Lookup::Unchanged),
@@ -178,7 +181,7 @@ impl Payments {
     }
 
     /// Whether an invoice is a hold invoice: its hash says so. What arrives for one is held, and received by nobody.
-    pub(super) fn is_hold_invoice(&self, invoice: &Invoice) -> bool {
+    pub(crate) fn is_hold_invoice(&self, invoice: &Invoice) -> bool {
         let id = InvoiceId::of(invoice.purpose, invoice.owner, HELD_NTH);
         self.hold_keys.preimage(id, invoice.payment_hash).is_some()
     }

@@ -5,6 +5,7 @@ use super::service::Payments;
 use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::log;
+use std::sync::PoisonError;
 use std::time::Duration;
 use tithe_lightning::{
     Bolt11, ExpectedInvoice, Invoice, InvoiceId, InvoiceRequest, OwnerId, PaymentHash, Purpose, WalletError,
@@ -14,6 +15,9 @@ use tracing::{Instrument, warn};
 
 /// How often the wallet is asked again when its answer was lost.
 const MINT_ATTEMPTS: u32 = 3;
+
+/// For how long a wallet that did not answer when it was asked for a hold invoice is asked for ordinary ones.
+const HOLD_TROUBLE: Duration = Duration::from_mins(5);
 
 /// How long an invoice must still be payable when it is shown.
 const LIFE_LEFT_MIN: Duration = Duration::from_mins(1);
@@ -74,11 +78,21 @@ impl Payments {
     /// takes payments for it until [`HOLD_WINDOW`] after it has expired here, so that a payment is not forgotten there while it is held.
     ///
     /// # Errors
-    /// [`MintError`].
+    /// [`MintError`]: [`MintError::Unfit`] also when the wallet does not answer, and for a while after that: it may make ordinary ones.
     pub(crate) async fn mint_held(&self, new: &NewInvoice) -> Result<Invoice, MintError> {
+        if !self.makes_hold_invoices() {
+            return Err(MintError::Unfit);
+        }
         let span = log::Owner::of_invoice(new.purpose, new.owner).span();
         let hash = self.hold_keys.payment_hash(new.id());
         self.mint_checked(new, Some(hash)).instrument(span).await
+    }
+
+    /// Whether the wallet has hold invoices, and has not been silent lately when it was asked for one.
+    pub(crate) fn makes_hold_invoices(&self) -> bool {
+        let until = *self.no_hold_invoices_until.lock().unwrap_or_else(PoisonError::into_inner);
+        self.core.ports.wallet.capabilities().hold_invoices
+            && until.is_none_or(|until| until <= self.core.now())
     }
 
     /// Has an invoice made; with a payment hash, a hold invoice.
@@ -121,6 +135,7 @@ impl Payments {
         held: Option<PaymentHash>,
     ) -> Result<Bolt11, MintError> {
         let wallet = &self.core.ports.wallet;
+        let mut is_silent = false;
         for attempt in 1..=MINT_ATTEMPTS {
             let made = async {
                 match held {
@@ -135,10 +150,19 @@ impl Payments {
             };
             warn!(attempt, error = chain(&failure), "the wallet made no invoice");
             match failure {
-                WalletError::OutcomeUnknown(_) => {}
-                WalletError::Unavailable(_) => break,
+                WalletError::OutcomeUnknown(_) => is_silent = true,
+                WalletError::Unavailable(_) => {
+                    is_silent = false;
+                    break;
+                }
                 _ => return Err(MintError::Unfit),
             }
+        }
+        if is_silent && held.is_some() {
+            // It may still make ordinary ones, which have other ids.
+            let until = self.core.now() + HOLD_TROUBLE;
+            *self.no_hold_invoices_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+            return Err(MintError::Unfit);
         }
         Err(MintError::Unavailable)
     }

@@ -7,6 +7,7 @@
 
 mod finished_polls;
 mod held;
+mod held_window;
 mod hold_keys;
 mod invoice_expire;
 mod invoice_issue;
@@ -22,7 +23,8 @@ mod recently_checked;
 mod schedule;
 mod service;
 
-pub(crate) use held::{HELD_NTH, HOLD_WINDOW, HoldOutcome};
+pub(crate) use held::{HELD_NTH, HoldOutcome};
+pub(crate) use held_window::HeldWindow;
 pub(crate) use hold_keys::HoldKeys;
 pub use invoice_expire::{InvoiceExpire, InvoiceExpired};
 pub use invoice_issue::{InvoiceIssue, Issued};

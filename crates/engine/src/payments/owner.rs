@@ -113,6 +113,9 @@ pub trait OwnerLookup: Send + Sync {
     /// [`EngineError::Busy`].
     async fn owner(&self, id: OwnerId) -> Result<Option<Arc<dyn PaymentOwner>>, EngineError>;
 
+    /// A payment of the owner was noted as held on this server.
+    fn held(&self, _id: OwnerId) {}
+
     /// A payment of the owner was credited on this server.
     fn credited(&self, _id: OwnerId) {}
 }

@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tithe_clock::Timestamp;
-use tithe_lightning::Invoice;
+use tithe_lightning::{Invoice, Purpose};
 use tracing::warn;
 
 /// How many invoices one page of a poll has, and how many of them are looked up at once.
@@ -34,7 +34,7 @@ impl Payments {
                 return Ok(());
             };
             after = Some(page_end.payment_hash);
-            invoices.retain(|invoice| is_due(invoice, last, now));
+            invoices.retain(|invoice| is_due(invoice, last, now) || self.is_in_a_hurry(invoice));
             answered = self.look_up(&invoices).await;
         }
         Ok(())
@@ -61,6 +61,14 @@ impl Payments {
         }
         *locked(&self.polls.late) = Some(now);
         Ok(())
+    }
+
+    /// Whether somebody waits for the answer to a request while their wallet waits for the payment to be taken. There are never more of them than
+    /// [`Settings::held_payments_max`](crate::Settings::held_payments_max).
+    fn is_in_a_hurry(&self, invoice: &Invoice) -> bool {
+        self.core.settings.hold_requests
+            && invoice.purpose == Purpose::SessionDeposit
+            && self.is_hold_invoice(invoice)
     }
 
     /// Looks invoices up, several at once; returns whether the wallet answers at all. One that it has no answer for is looked up

@@ -11,7 +11,8 @@ use crate::error::EngineError;
 use crate::log;
 use crate::telemetry::{self, purpose_label, seconds_since};
 use metrics::{counter, histogram};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use tithe_clock::Timestamp;
 use tithe_lightning::{Invoice, PaymentHash, Purpose, ReceivedPayment};
 use tithe_money::Msats;
 use tokio::sync::Semaphore;
@@ -27,6 +28,8 @@ pub struct Payments {
     pub(super) hold_keys: HoldKeys,
     pub(super) recently_checked: RecentlyChecked,
     pub(super) polls: FinishedPolls,
+    /// Until when the wallet is asked for no hold invoices, because it did not answer.
+    pub(super) no_hold_invoices_until: Mutex<Option<Timestamp>>,
     /// The checks for readers that may wait for the wallet at once.
     pub(super) read_checks: Arc<Semaphore>,
 }
@@ -36,7 +39,8 @@ impl Payments {
     pub(crate) fn new(core: Arc<Core>, owners: Vec<Arc<dyn OwnerLookup>>, hold_keys: HoldKeys) -> Self {
         let read_checks = Arc::new(Semaphore::new(READ_CHECKS_MAX));
         let (recently_checked, polls) = (RecentlyChecked::default(), FinishedPolls::default());
-        Self { core, owners, hold_keys, recently_checked, polls, read_checks }
+        let no_hold_invoices_until = Mutex::default();
+        Self { core, owners, hold_keys, recently_checked, polls, no_hold_invoices_until, read_checks }
     }
 
     /// Credits a payment that the wallet reports, once, whoever else reports it too.
@@ -69,7 +73,7 @@ impl Payments {
                 "payment credited"
             );
             measure_credited(&purpose, amount, seconds_since(received_at, self.core.now()));
-            if let Some(lookup) = self.owners.iter().find(|lookup| lookup.purposes().contains(&purpose)) {
+            if let Some(lookup) = self.lookup_of(&purpose) {
                 lookup.credited(invoice.owner);
             }
         }
@@ -82,10 +86,14 @@ impl Payments {
         invoice.ok_or_else(|| EngineError::not_found(Invoices::NAME, &hash))
     }
 
+    /// What finds the owners of invoices of this purpose.
+    pub(super) fn lookup_of(&self, purpose: &Purpose) -> Option<&Arc<dyn OwnerLookup>> {
+        self.owners.iter().find(|lookup| lookup.purposes().contains(purpose))
+    }
+
     /// The owner of an invoice.
     pub(super) async fn owner_of(&self, invoice: &Invoice) -> Result<Arc<dyn PaymentOwner>, EngineError> {
-        let lookup = self.owners.iter().find(|lookup| lookup.purposes().contains(&invoice.purpose));
-        let owner = match lookup {
+        let owner = match self.lookup_of(&invoice.purpose) {
             Some(lookup) => lookup.owner(invoice.owner).await?,
             None => None,
         };

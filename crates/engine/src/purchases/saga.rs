@@ -10,7 +10,7 @@ use crate::error_chain::chain;
 use crate::idempotency::{Idempotency, IdempotencyFinish, KeyBegun, KeyedResponse};
 use crate::identities::{Identities, RequestSignature};
 use crate::log;
-use crate::payments::{InvoiceIssue, Issued, NewInvoice, PaymentOwner, Payments};
+use crate::payments::{InvoiceIssue, Issued, MintError, NewInvoice, PaymentOwner, Payments};
 use crate::records::{IdempotencyId, IdempotencyRequest, StoredResponse};
 use crate::store::{Store, StoreError};
 use std::sync::Arc;
@@ -47,6 +47,11 @@ pub(crate) trait Purchase: Clone + Send + Sync + 'static {
 
     /// Its first invoice.
     fn invoice(&self) -> NewInvoice;
+
+    /// Its first invoice as a hold invoice, and the owner of that; `None` if it is to have an ordinary one.
+    fn hold_invoice(&self) -> Option<(NewInvoice, Arc<dyn PaymentOwner>)> {
+        None
+    }
 
     /// Whether a refusal of its invoice means that it was abandoned meanwhile.
     fn was_abandoned(refusal: &Refusal) -> bool;
@@ -215,6 +220,17 @@ impl Purchases {
         }
     }
 
+    /// Has the wallet make the first invoice: a hold invoice if it is to be one, and the wallet makes it.
+    async fn mint_first<P: Purchase>(&self, item: &P) -> Result<(Invoice, Arc<dyn PaymentOwner>), MintError> {
+        if let Some((new, owner)) = item.hold_invoice() {
+            match self.payments.mint_held(&new).await {
+                Err(MintError::Unfit) => warn!("the wallet made no hold invoice; an ordinary one is made"),
+                minted => return minted.map(|invoice| (invoice, owner)),
+            }
+        }
+        Ok((self.payments.mint(&item.invoice()).await?, item.owner()))
+    }
+
     async fn invoice_first<P: Purchase>(
         &self,
         item: P,
@@ -224,8 +240,7 @@ impl Purchases {
         let id = item.id();
         let tier = self.identities.tier_of(item.identity()).await?;
         if item.first_invoice().is_none() {
-            let owner = item.owner();
-            let invoice = self.payments.mint(&item.invoice()).await?;
+            let (invoice, owner) = self.mint_first(&item).await?;
             let response = render(Purchased { item, invoice: invoice.clone(), tier })?;
             let finish = key.map(|key| (key.clone(), response.clone()));
             match self.core.committer.commit(InvoiceIssue { owner, invoice, finish }).await {

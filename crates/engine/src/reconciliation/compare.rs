@@ -23,6 +23,8 @@ pub enum DifferenceKind {
     NotSent,
     /// Both know the payment, with different amounts.
     Amount,
+    /// A payment is to be held for a request, or to be taken for its answer, and the wallet neither holds it nor has received it.
+    NotHeld,
     /// The wallet has received a payment for an invoice that the database does not know, and whose description is one that Tithe
     /// writes: most likely it was made after the moment to which the database was restored.
     ForgottenInvoice,
@@ -66,6 +68,7 @@ impl fmt::Display for Difference {
             DifferenceKind::NotBooked => "sent by the wallet, but not booked",
             DifferenceKind::NotSent => "booked as sent, but not in the wallet's list",
             DifferenceKind::Amount => "the amounts differ",
+            DifferenceKind::NotHeld => "to be held for a request, but not held by the wallet",
             DifferenceKind::ForgottenInvoice => {
                 "received by the wallet for an invoice of tithe that the database does not know"
             }

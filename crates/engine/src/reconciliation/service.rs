@@ -5,6 +5,7 @@ use crate::core::Core;
 use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::log::signed_msats;
+use crate::ports::Ports;
 use crate::store::LedgerTotals;
 use crate::telemetry;
 use metrics::gauge;
@@ -13,9 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tithe_clock::Timestamp;
 use tithe_ledger::Transfer;
-use tithe_lightning::{Direction, PaymentHash, WalletError, WalletPayment};
+use tithe_lightning::{Direction, InvoiceStatus, PaymentHash, WalletError, WalletPayment};
 use tithe_money::{Msats, Sats};
 use tithe_payouts::PayoutState;
+use tithe_sessions::KeptState;
 use tracing::{error, info, warn};
 
 /// How long the wallet may take to list its payments.
@@ -23,6 +25,9 @@ const LIST_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// How long a payment that the wallet lists may take to be booked.
 const BOOKING_PATIENCE: Duration = Duration::from_secs(7);
+
+/// How many payments that are to be held are looked up. There are never so many (`Settings::held_payments_max`).
+const HELD_LOOKED_AT: usize = 1_000;
 
 /// How much earlier than the ledger's own first transfer the wallet's list begins: its clock may differ.
 const CLOCK_TOLERANCE: Duration = Duration::from_hours(1);
@@ -181,13 +186,17 @@ impl Reconciliation {
             }
         };
         let mut differences = self.compare(&first, &listed).await?;
-        if differences
-            .iter()
-            .any(|it| matches!(it.kind, DifferenceKind::NotCredited | DifferenceKind::NotBooked))
-        {
+        differences.extend(self.not_held().await?);
+        if differences.iter().any(|it| {
+            matches!(
+                it.kind,
+                DifferenceKind::NotCredited | DifferenceKind::NotBooked | DifferenceKind::NotHeld
+            )
+        }) {
             // A server may be about to book it.
             tokio::time::sleep(BOOKING_PATIENCE).await;
             differences = self.compare(&first, &listed).await?;
+            differences.extend(self.not_held().await?);
         }
         let (before, held, after) = self.read().await?;
         let balances = balances(&before, held, &after);
@@ -225,6 +234,38 @@ impl Reconciliation {
         let fresh = booked(&fresh);
         differences
             .retain(|it| it.wallet.is_some() || !fresh.keys().any(|(_, hash)| *hash == it.payment_hash));
+        Ok(differences)
+    }
+
+    /// The payments that are to be held for kept requests, or to be taken for their answers, and that the wallet says it does not hold. What
+    /// it has received is in its list.
+    async fn not_held(&self) -> Result<Vec<Difference>, EngineError> {
+        let Ports { store, wallet, .. } = &self.core.ports;
+        let mut differences = Vec::new();
+        for session in store.kept_requests_due(Timestamp::MAX, HELD_LOOKED_AT).await? {
+            let Some(kept) = store.kept_request(session).await? else { continue };
+            if !matches!(kept.state, KeptState::Held { .. } | KeptState::Settling { .. }) {
+                continue;
+            }
+            let status = wallet.invoice_status(kept.invoice);
+            match tokio::time::timeout(self.core.settings.wallet_timeout, status).await.unwrap_or_else(late) {
+                Ok(Some(InvoiceStatus::Held(_) | InvoiceStatus::Settled(_))) => continue,
+                Ok(Some(InvoiceStatus::Pending | InvoiceStatus::Expired) | None) => {}
+                Err(failure) => {
+                    warn!(payment_hash = %kept.invoice, error = chain(&failure), "whether the wallet holds a payment is unknown");
+                    continue;
+                }
+            }
+            let invoice = store.invoice(kept.invoice).await?;
+            differences.push(Difference {
+                kind: DifferenceKind::NotHeld,
+                payment_hash: kept.invoice,
+                ledger: invoice.map(|invoice| (invoice.amount, Msats::ZERO)),
+                wallet: None,
+                settled_at: None,
+                description: None,
+            });
+        }
         Ok(differences)
     }
 

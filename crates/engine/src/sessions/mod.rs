@@ -18,12 +18,14 @@
 //! A request can also be paid for by itself. An offer ([`Sessions::offer_request`]) is a session that pays for one request, with its
 //! price as the deposit; a proof of the payment ([`Sessions::proven`]) has that request done ([`Sessions::redeem`]), once: repeating it
 //! returns the same answer. The answer closes the session, and what the request has not cost is refunded, as is a payment that was
-//! never used: to whoever has its preimage ([`Sessions::refund_payment`]).
+//! never used: to whoever has its preimage ([`Sessions::refund_payment`]). If the operator wants it, such a request is done before its
+//! payment is taken (`kept`).
 
 mod claim;
 mod close;
 mod create;
 mod deposits;
+mod kept;
 mod key_revoke;
 mod keys;
 mod macaroons;
@@ -64,6 +66,7 @@ pub use deposits::{
     ClosedPaymentSession, NewDeposit, OfferedDeposit, PaymentSessionAccess, PaymentSessionError, Replenish,
     SessionCredential, SessionOpen, SessionTopUpMove, TopUpOutcome,
 };
+pub use kept::{HeldDeposit, KeptClaim, KeptEnd, KeptFinish, KeptLeaseChange, ReadRequest, ReadSent};
 pub use key_revoke::SessionKeyRevoke;
 pub use keys::SessionAccess;
 pub(crate) use macaroons::MacaroonKeys;

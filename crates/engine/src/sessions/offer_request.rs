@@ -1,10 +1,11 @@
 //! Offering to do one request for one payment.
 
+use super::kept::OfferedSession;
 use super::quoted_work::{QuotedWork, quote_call};
 use super::request_offers::{Offer, OfferedRequest, Slot};
 use super::service::Sessions;
 use crate::admission::{Origin, Share};
-use crate::error::EngineError;
+use crate::error::{EngineError, PaidRequestError};
 use crate::error_chain::chain;
 use crate::identities::RequestSignature;
 use crate::metered::Prompt;
@@ -17,7 +18,10 @@ use std::time::Duration;
 use tithe_lightning::Invoice;
 use tithe_money::Sats;
 use tithe_paywall::RequestDigest;
-use tithe_sessions::{NewSession, OneRequest, RequestTerms, Session, SessionId, SessionKind, SessionState};
+use tithe_sessions::{
+    KeptState, NewKeptRequest, NewSession, OneRequest, RequestTerms, SentRequest, Session, SessionId,
+    SessionKind, SessionState,
+};
 use tithe_trust::NostrPubkey;
 use tracing::{error, info};
 
@@ -40,6 +44,8 @@ pub struct NewPaidRequest {
     pub identity: Option<NostrPubkey>,
     /// Where the request comes from; `None` means that the limits of one origin do not apply.
     pub origin: Option<Origin>,
+    /// The request as it was sent, so that it can be done before its payment is taken; `None` if it must not be kept.
+    pub sent: Option<Arc<SentRequest>>,
 }
 
 impl Sessions {
@@ -48,13 +54,16 @@ impl Sessions {
     ///
     /// # Errors
     /// Those of the request itself, as when it is done: what cannot be done is not offered. [`EngineError::NoWallet`] when the wallet makes
-    /// no invoice, or takes too long; [`EngineError::TooManyUnpaid`], [`EngineError::TooManyUnpaidOfYours`]: there is no offer now.
+    /// no invoice, or takes too long; [`PaidRequestError::BeingPaid`] while a payment for it is held; [`EngineError::TooManyUnpaid`], [`EngineError::TooManyUnpaidOfYours`]: there is no offer now.
     pub async fn offer_request(self: &Arc<Self>, new: NewPaidRequest) -> Result<OfferedRequest, EngineError> {
         let (terms, price) = self.price_request(&new).await?;
         let (sessions, digest, origin) = (Arc::clone(self), new.digest, new.origin.clone());
+        let sent = new.sent.clone();
         let make = async move { sessions.make_offer(new, terms, price).await };
         // Those whose origin is not known are not taken for one: each gets an invoice of its own.
-        let slot = origin.map(|origin| self.request_offers.slot(origin, digest)).unwrap_or_default();
+        let slot = origin
+            .map(|origin| self.request_offers.slot(origin, digest, sent.as_deref()))
+            .unwrap_or_default();
         self.offered_once(slot, make).await
     }
 
@@ -114,11 +123,26 @@ impl Sessions {
     }
 
     /// Whether an offer can still be paid in peace, and nobody has paid it.
+    ///
+    /// # Errors
+    /// [`PaidRequestError::BeingPaid`] while its payment is held.
     async fn is_unpaid(&self, offered: &impl Offer) -> Result<bool, EngineError> {
+        let (store, session) = (&self.core.ports.store, offered.session());
+        if offered.is_held() {
+            match store.kept_request(session).await?.map(|kept| kept.state) {
+                Some(KeptState::Offered) => {}
+                // A second invoice would be a second payment for the same.
+                Some(KeptState::Held { .. } | KeptState::Settling { .. }) => {
+                    return Err(PaidRequestError::BeingPaid.into());
+                }
+                // A payment for it would come back, or would have to wait until it does.
+                Some(KeptState::Cancelling | KeptState::Ended) | None => return Ok(false),
+            }
+        }
         if !offered.is_fresh(self.core.now()) {
             return Ok(false);
         }
-        let stored = self.core.ports.store.session(offered.session()).await?;
+        let stored = store.session(session).await?;
         Ok(stored.is_some_and(|session| session.state == SessionState::AwaitingPayment))
     }
 
@@ -128,8 +152,8 @@ impl Sessions {
         terms: RequestTerms,
         price: Sats,
     ) -> Result<OfferedRequest, EngineError> {
-        let NewPaidRequest { digest, identity, origin, .. } = new;
-        let id = SessionId(self.core.new_id());
+        let NewPaidRequest { digest, identity, origin, sent, .. } = new;
+        let (id, model) = (SessionId(self.core.new_id()), terms.model.clone());
         let session = Session::new(NewSession {
             id,
             kind: SessionKind::OneRequest(Box::new(OneRequest { digest, terms })),
@@ -139,21 +163,28 @@ impl Sessions {
             return_to: None,
             created_at: self.core.now(),
         });
-        let invoice = self.offer_session(session, identity, origin).await?;
-        Ok(OfferedRequest { session: id, price, invoice, digest })
+        let (keep, _making) = self.to_keep(&session, sent, &model, origin.clone()).await?.unzip();
+        let offered = self.offer_session(session, identity, origin, keep).await;
+        let is_held = offered.as_ref().is_ok_and(|invoice| self.payments.is_hold_invoice(invoice));
+        if !is_held {
+            self.admission.release_held(id.0);
+        }
+        Ok(OfferedRequest { session: id, price, invoice: offered?, digest, is_held })
     }
 
-    /// Records a session that is offered to this identity, or to nobody who is known, and makes the invoice of its deposit.
+    /// Records a session that is offered to this identity, or to nobody who is known, and makes the invoice of its deposit: a hold invoice if
+    /// its request can be kept, and the wallet makes one.
     pub(super) async fn offer_session(
         &self,
         session: Session,
         identity: Option<NostrPubkey>,
         origin: Option<Origin>,
+        keep_request: Option<Arc<NewKeptRequest>>,
     ) -> Result<Invoice, EngineError> {
         let (id, deposit) = (session.id, session.deposit);
         let kind = session.kind.name().as_str();
         let made = OnceLock::new();
-        let keep = |purchased: Purchased<Session>| {
+        let keep = |purchased: Purchased<OfferedSession>| {
             made.get_or_init(|| purchased.invoice);
             // Nothing is stored without an idempotency key.
             Ok(StoredResponse { status: 402, body: String::new() })
@@ -161,7 +192,8 @@ impl Sessions {
         let share = if session.kind.one_request().is_some() { Share::Offers } else { Share::Deposits };
         let signature = RequestSignature(None);
         let buyer = Buyer { identity, signature, origin, idempotency: None, share };
-        self.purchases.create(id.0, buyer, async { Ok(session) }, &keep).await?;
+        let offered = OfferedSession { session, keep: keep_request };
+        self.purchases.create(id.0, buyer, async { Ok(offered) }, &keep).await?;
         let invoice = made.into_inner().ok_or(EngineError::Internal)?;
         info!(session_id = %id, kind, amount_msats = deposit.to_msats().get(), "offered");
         Ok(invoice)

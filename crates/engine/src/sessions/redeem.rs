@@ -14,6 +14,7 @@ use crate::error::{EngineError, PaidRequestError};
 use crate::idempotency::{KeyedResponse, Seen};
 use crate::metered::{Client, MeteredQuotes, Prompt};
 use crate::records::{IdempotencyId, IdempotencyRequest, KeyOrigin};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use tithe_lightning::PaymentHash;
 use tithe_money::Msats;
 use tithe_paywall::{RequestDigest, UsageError};
 use tithe_sessions::{
-    OneRequest, RequestId, RequestState, Session, SessionError, SessionRequest, SessionState,
+    OneRequest, RequestId, RequestState, Session, SessionError, SessionId, SessionRequest, SessionState,
 };
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -31,6 +32,11 @@ use uuid::Uuid;
 
 /// The idempotency key of the one request that a payment buys, in the scope of its session.
 const KEY: &str = "paid request";
+
+/// The idempotency key of the request that a session of one request pays for.
+pub(super) fn key_of(session: SessionId) -> IdempotencyId {
+    IdempotencyId { scope: format!("session:{session}"), key: KEY.to_owned() }
+}
 
 /// How long a proof waits before it looks again whether its request has been answered: this, doubled each time, up to the maximum.
 const ANSWER_INTERVAL: Duration = Duration::from_millis(100);
@@ -84,7 +90,7 @@ impl Sessions {
         }
         let settings = &self.core.settings;
         let key = IdempotencyRequest {
-            id: IdempotencyId { scope: format!("session:{}", paid.session), key: KEY.to_owned() },
+            id: key_of(paid.session),
             fingerprint: work.digest.to_bytes(),
             keep: settings.idempotency_keep,
             lease: settings.lease,
@@ -146,24 +152,16 @@ impl Sessions {
         work: &PaidWork,
         key: &IdempotencyRequest,
     ) -> Result<BegunPaid, NotBegun> {
-        let Some(OneRequest { terms, .. }) = session.kind.one_request() else {
+        let Some(one) = session.kind.one_request() else {
             return Err(PaidRequestError::AnotherRequest.into());
         };
         session.check_request(Some(work.digest)).map_err(|_| PaidRequestError::AnotherRequest)?;
         if self.requests(session.id, None, TRIES_MAX).await?.len() >= TRIES_MAX {
             return Err(PaidRequestError::Failing.into());
         }
-        let (models, model) = (paid.models.as_ref(), Some(terms.model.as_str()));
-        // The output of embeddings has no limit.
-        let output = Some(terms.output_tokens).filter(|tokens| *tokens > 0);
-        let quoted = match (terms.call, work.prompt.as_call()) {
-            (Some(price), Some(_)) => quote_call(models, &work.prompt, price, &terms.prices)?,
-            (None, None) => self.quotes_of(models, &work.prompt, model, output, &terms.prices)?,
-            _ => return Err(PaidRequestError::AnotherRequest.into()),
-        };
+        let (quoted, covered) = self.quote_paid(&session, one, paid.models.as_ref(), &work.prompt)?;
         let QuotedWork { model, tokenizer, quotes, .. } = quoted;
         let price = session.deposit.to_msats();
-        let covered = covered(&quotes, price)?;
         let (id, now) = (RequestId(work.id.unwrap_or_else(|| self.core.new_id())), self.core.now());
         let request = SessionRequest {
             id,
@@ -198,6 +196,7 @@ impl Sessions {
             request: SessionRequest { keys: paid.keys.iter().map(|key| key.id).collect(), ..request },
             keys: paid.keys.clone(),
             session: *session,
+            needs_text: work.prompt.as_text().is_some(),
             prompt: work.prompt.clone(),
             quotes,
             cover: Arc::new(cover),
@@ -207,6 +206,28 @@ impl Sessions {
             key: Some(key.id.clone()),
             replenish: None,
         })))
+    }
+
+    /// What the one request of a session is done by, at the prices that it was offered at, and how much of its price the work may cost.
+    pub(super) fn quote_paid(
+        &self,
+        session: &Session,
+        one: &OneRequest,
+        models: Option<&BTreeSet<String>>,
+        prompt: &Prompt,
+    ) -> Result<(QuotedWork, Msats), EngineError> {
+        let terms = &one.terms;
+        // The output of embeddings has no limit.
+        let output = Some(terms.output_tokens).filter(|tokens| *tokens > 0);
+        let quoted = match (terms.call, prompt.as_call()) {
+            (Some(price), Some(_)) => quote_call(models, prompt, price, &terms.prices)?,
+            (None, None) => {
+                self.quotes_of(models, prompt, Some(terms.model.as_str()), output, &terms.prices)?
+            }
+            _ => return Err(PaidRequestError::AnotherRequest.into()),
+        };
+        let covered = covered(&quoted.quotes, session.deposit.to_msats())?;
+        Ok((quoted, covered))
     }
 
     /// The session that a proof pays from, if its payment has arrived and can be used.

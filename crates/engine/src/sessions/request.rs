@@ -25,6 +25,7 @@ use tithe_sessions::{
     PresentedKey, RequestId, RequestResult, RequestState, Session, SessionError, SessionId, SessionRequest,
     StateName,
 };
+use tokio::time::Instant;
 use tracing::{Instrument, info, info_span, warn};
 use uuid::Uuid;
 
@@ -73,6 +74,8 @@ pub(super) struct Running {
     pub(super) held: AtomicU64,
     /// Who waits for the answer.
     pub(super) client: Client,
+    /// Whether an answer without a text for the customer costs them nothing.
+    pub(super) needs_text: bool,
     /// The idempotency key.
     pub(super) key: Option<IdempotencyId>,
     /// Is asked for more when the balance is used up.
@@ -122,7 +125,7 @@ impl Sessions {
         let finish = key.clone().map(|key| (key, Arc::clone(&render)));
         let done = async {
             let worked = tokio::select! {
-                worked = self.work(running) => worked,
+                worked = self.work(running, self.core.settings.work_timeout) => worked,
                 () = self.keep(running) => {
                     warn!("the hold of the request was lost");
                     return Err(EngineError::WorkFailed);
@@ -204,6 +207,7 @@ impl Sessions {
                         request,
                         keys,
                         session: *session,
+                        needs_text: prompt.as_text().is_some(),
                         prompt,
                         quotes,
                         cover,
@@ -260,8 +264,17 @@ impl Sessions {
         self.view(id).await?.session.check_active().map_err(EngineError::SessionState)
     }
 
-    /// Evaluates the request and does the work.
-    async fn work(&self, running: &Running) -> Result<Worked, Failure> {
+    /// Evaluates the request and does the work, for so long at most.
+    pub(super) async fn work(&self, running: &Running, patience: Duration) -> Result<Worked, Failure> {
+        let began = Instant::now();
+        let worked = self.work_within(running, patience).await;
+        if running.session.kind.one_request().is_some() {
+            self.slow_models.measured(&running.request.model, began.elapsed());
+        }
+        worked
+    }
+
+    async fn work_within(&self, running: &Running, patience: Duration) -> Result<Worked, Failure> {
         // A call has no targets.
         let targets = match running.prompt.as_call() {
             Some(_) => Ok(Vec::new()),
@@ -274,9 +287,9 @@ impl Sessions {
             // They were found when the request began.
             targets: &targets.unwrap_or_default(),
             health: Some(&self.backend),
-            patience: self.core.settings.work_timeout,
+            patience,
             client: &running.client,
-            needs_text: running.prompt.as_text().is_some(),
+            needs_text: running.needs_text,
             cover: Some(Arc::clone(&running.cover)),
             when_client_leaves: self.core.settings.when_client_leaves,
         };
@@ -396,7 +409,7 @@ enum Begun {
 }
 
 /// How a request ends that the models have answered.
-fn outcome(worked: &Worked) -> RequestOutcome {
+pub(super) fn outcome(worked: &Worked) -> RequestOutcome {
     let cost = worked.cost;
     let completed = |answer: Delivered| {
         let Delivered { usage, estimated, finish, ref backend, .. } = answer;

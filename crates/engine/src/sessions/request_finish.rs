@@ -129,10 +129,8 @@ impl SessionRequestFinish {
         }
     }
 
-    /// Whether work was finished. A refusal of the service behind a mounted route is an answer, and no work.
     fn is_work(&self) -> bool {
-        let RequestOutcome::Completed { answer, .. } = &self.outcome else { return false };
-        answer.called.as_ref().is_none_or(|called| !called.is_refusal())
+        matches!(&self.outcome, RequestOutcome::Completed { answer, .. } if answer.is_work())
     }
 
     fn settle(&self, books: &mut Books<'_>, cost: Msats, limit: Msats) -> Result<RequestEnded, Refusal> {

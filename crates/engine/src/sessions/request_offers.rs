@@ -2,12 +2,13 @@
 
 use crate::admission::Origin;
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use tithe_clock::Timestamp;
 use tithe_lightning::Invoice;
 use tithe_money::Sats;
 use tithe_paywall::RequestDigest;
-use tithe_sessions::SessionId;
+use tithe_sessions::{SentRequest, SessionId};
 
 /// How many offers are remembered. The oldest ones make way.
 const REMEMBERED_MAX: usize = 4_096;
@@ -23,6 +24,8 @@ pub struct OfferedRequest {
     pub invoice: Invoice,
     /// The digest of the request.
     pub digest: RequestDigest,
+    /// Whether the invoice is a hold invoice: the request is done when its payment is held, and the payment is taken afterwards.
+    pub is_held: bool,
 }
 
 /// Something that is offered for a payment.
@@ -32,6 +35,11 @@ pub(super) trait Offer: Clone + Send + Sync + 'static {
 
     /// The invoice.
     fn invoice(&self) -> &Invoice;
+
+    /// Whether its payment is held until the work is done.
+    fn is_held(&self) -> bool {
+        false
+    }
 
     /// Whether the invoice can be paid for at least half of its life.
     fn is_fresh(&self, now: Timestamp) -> bool {
@@ -49,16 +57,23 @@ impl Offer for OfferedRequest {
     fn invoice(&self) -> &Invoice {
         &self.invoice
     }
+
+    fn is_held(&self) -> bool {
+        self.is_held
+    }
 }
 
-/// Who asks, and for what.
-type Asked = (Origin, RequestDigest);
+/// Who asks, for what, and with what kept beside it: not all that is sent to the service behind a mounted route is in the digest.
+type Asked = (Origin, RequestDigest, Option<u64>);
 
 /// An offer, once there is one. Whoever has locked it makes it.
 pub(super) type Slot<O> = Arc<tokio::sync::Mutex<Option<O>>>;
 
 /// The offers that this server has made.
-pub(super) struct RequestOffers<O>(Mutex<Remembered<O>>);
+pub(super) struct RequestOffers<O> {
+    remembered: Mutex<Remembered<O>>,
+    hashes: RandomState,
+}
 
 struct Remembered<O> {
     slots: HashMap<Asked, Slot<O>>,
@@ -68,15 +83,16 @@ struct Remembered<O> {
 
 impl<O> Default for RequestOffers<O> {
     fn default() -> Self {
-        Self(Mutex::new(Remembered { slots: HashMap::new(), order: VecDeque::new() }))
+        let remembered = Mutex::new(Remembered { slots: HashMap::new(), order: VecDeque::new() });
+        Self { remembered, hashes: RandomState::new() }
     }
 }
 
 impl<O> RequestOffers<O> {
-    /// The offer for a request of this origin, which may still be to be made.
-    pub(super) fn slot(&self, origin: Origin, digest: RequestDigest) -> Slot<O> {
-        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let asked = (origin, digest);
+    /// The offer for a request of this origin, which may still be to be made. `kept` is what is kept with it.
+    pub(super) fn slot(&self, origin: Origin, digest: RequestDigest, kept: Option<&SentRequest>) -> Slot<O> {
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = (origin, digest, kept.map(|kept| self.hashes.hash_one(kept)));
         if let Some(slot) = remembered.slots.get(&asked) {
             return Arc::clone(slot);
         }
@@ -103,25 +119,25 @@ mod tests {
     fn one_request_of_one_origin_has_one_slot() {
         let offers = RequestOffers::<OfferedRequest>::default();
         let here = || Origin::new("192.0.2.1");
-        let slot = offers.slot(here(), digest(1));
-        assert!(Arc::ptr_eq(&slot, &offers.slot(here(), digest(1))));
-        assert!(!Arc::ptr_eq(&slot, &offers.slot(here(), digest(2))));
-        assert!(!Arc::ptr_eq(&slot, &offers.slot(Origin::new("192.0.2.2"), digest(1))));
+        let slot = offers.slot(here(), digest(1), None);
+        assert!(Arc::ptr_eq(&slot, &offers.slot(here(), digest(1), None)));
+        assert!(!Arc::ptr_eq(&slot, &offers.slot(here(), digest(2), None)));
+        assert!(!Arc::ptr_eq(&slot, &offers.slot(Origin::new("192.0.2.2"), digest(1), None)));
     }
 
     #[test]
     fn only_so_many_are_remembered_and_the_oldest_make_way() {
         let (offers, here) = (RequestOffers::<OfferedRequest>::default(), || Origin::new("192.0.2.1"));
-        let first = offers.slot(here(), digest(0));
+        let first = offers.slot(here(), digest(0), None);
         for n in 1..REMEMBERED_MAX {
-            offers.slot(here(), digest(n));
+            offers.slot(here(), digest(n), None);
         }
-        assert!(Arc::ptr_eq(&first, &offers.slot(here(), digest(0))));
-        offers.slot(here(), digest(REMEMBERED_MAX));
-        let second = offers.slot(here(), digest(1));
-        assert!(!Arc::ptr_eq(&first, &offers.slot(here(), digest(0))));
-        assert!(!Arc::ptr_eq(&second, &offers.slot(here(), digest(2))));
-        let remembered = offers.0.lock().unwrap();
+        assert!(Arc::ptr_eq(&first, &offers.slot(here(), digest(0), None)));
+        offers.slot(here(), digest(REMEMBERED_MAX), None);
+        let second = offers.slot(here(), digest(1), None);
+        assert!(!Arc::ptr_eq(&first, &offers.slot(here(), digest(0), None)));
+        assert!(!Arc::ptr_eq(&second, &offers.slot(here(), digest(2), None)));
+        let remembered = offers.remembered.lock().unwrap();
         assert_eq!((remembered.slots.len(), remembered.order.len()), (REMEMBERED_MAX, REMEMBERED_MAX));
     }
 }

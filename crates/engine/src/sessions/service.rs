@@ -1,5 +1,6 @@
 //! The use cases of sessions.
 
+use super::kept::{KeptMaking, ReadSent, SlowModels};
 use super::macaroons::MacaroonKeys;
 use super::offers::Offers;
 use super::request_offers::{OfferedRequest, RequestOffers};
@@ -17,9 +18,11 @@ use crate::payouts::Payouts;
 use crate::purchases::Purchases;
 use crate::quotes::Quotes;
 use crate::sales::SalesServices;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tithe_paywall::payment::ChallengeKey;
 use tithe_sessions::SessionId;
+use tokio::sync::Notify;
+use uuid::Uuid;
 
 /// The use cases of sessions.
 pub struct Sessions {
@@ -42,6 +45,14 @@ pub struct Sessions {
     pub(super) request_offers: RequestOffers<OfferedRequest>,
     pub(super) waiters: Arc<Waiters>,
     pub(super) dry: Arc<Waiters>,
+    /// Reads kept requests.
+    pub(super) sent_reader: OnceLock<Arc<dyn ReadSent>>,
+    pub(super) slow_models: SlowModels,
+    pub(super) kept_making: Arc<KeptMaking>,
+    /// Notified of payments that are held.
+    pub(super) kept_due: Arc<Notify>,
+    /// What this server works on kept requests as.
+    pub(super) worker: Uuid,
 }
 
 impl Sessions {
@@ -50,6 +61,7 @@ impl Sessions {
         services: SalesServices,
         macaroons: MacaroonKeys,
         webhook_secrets: WebhookSecrets,
+        kept_due: Arc<Notify>,
     ) -> Self {
         let SalesServices {
             idempotency,
@@ -63,6 +75,7 @@ impl Sessions {
         } = services;
         let challenges = macaroons.challenge_keys();
         let slots = WorkSlots::new(core.settings.session_requests);
+        let worker = core.new_id();
         Self {
             core,
             idempotency,
@@ -82,6 +95,11 @@ impl Sessions {
             request_offers: RequestOffers::default(),
             waiters: Waiters::at_most(FOR_AN_ANSWER),
             dry: Waiters::at_most(FOR_A_TOP_UP),
+            sent_reader: OnceLock::new(),
+            slow_models: SlowModels::default(),
+            kept_making: Arc::default(),
+            kept_due,
+            worker,
         }
     }
 

@@ -69,7 +69,7 @@ impl Sessions {
         invoice: &Invoice,
         replaceable: Option<PaymentHash>,
     ) -> Result<Option<Invoice>, EngineError> {
-        let owner = Arc::new(SessionOwner { session: id, replaceable });
+        let owner = Arc::new(SessionOwner { replaceable, ..SessionOwner::new(id) });
         let issue = InvoiceIssue { owner, invoice: invoice.clone(), finish: None };
         match self.core.committer.commit(issue).await {
             Ok(Issued::Now) => Ok(None),

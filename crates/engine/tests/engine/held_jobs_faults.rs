@@ -3,11 +3,10 @@
 //!
 //! The calls are in a table, which a test checks to be complete.
 
+use crate::fault_columns::{COMMIT, DO, LOOK_LATE, PART, backend, database, plan, wallet};
 use crate::held_jobs::asking_held;
 use crate::held_jobs_crashes::assert_one_of_both;
-use crate::scene::{Answer, Call, CallFault, Ends, Port, Scene, Server, When, job_of, keyed};
-use CallFault::{Away, Dies, Goes, Lies, Lost, Refused, Silent};
-use When::{After, Before};
+use crate::scene::{Answer, Call, CallFault, Ends, Scene, Server, job_of, keyed};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tithe_jobs::{Job, JobId};
@@ -32,18 +31,6 @@ struct Step {
     faults: &'static [CallFault],
 }
 
-const fn database(name: &'static str) -> Call {
-    Call { port: Port::Database, name }
-}
-
-const fn wallet(name: &'static str) -> Call {
-    Call { port: Port::Wallet, name }
-}
-
-const fn backend(name: &'static str) -> Call {
-    Call { port: Port::Backend, name }
-}
-
 const fn step(what: &'static str, call: Call, nth: u32, faults: &'static [CallFault]) -> Step {
     Step { what, call, nth, fails: false, faults }
 }
@@ -51,40 +38,6 @@ const fn step(what: &'static str, call: Call, nth: u32, faults: &'static [CallFa
 const fn failing(what: &'static str, call: Call, nth: u32, faults: &'static [CallFault]) -> Step {
     Step { fails: true, ..step(what, call, nth, faults) }
 }
-
-/// A call that does something.
-const DO: &[CallFault] = &[
-    Dies(Before),
-    Dies(After),
-    Away,
-    Refused,
-    Lost { happens: true },
-    Lost { happens: false },
-    Silent { happens: true },
-    Silent { happens: false },
-    Goes(Before),
-    Goes(After),
-];
-
-/// A commit: its store bounds every wait.
-const COMMIT: &[CallFault] = &[
-    Dies(Before),
-    Dies(After),
-    Away,
-    Refused,
-    Lost { happens: true },
-    Lost { happens: false },
-    Goes(Before),
-    Goes(After),
-];
-
-/// A question, whose answer can be wrong: it says that nothing has happened.
-const LOOK: &[CallFault] =
-    &[Dies(Before), Dies(After), Away, Silent { happens: false }, Goes(Before), Goes(After), Lies];
-
-/// A part of an answer.
-const PART: &[CallFault] =
-    &[Dies(Before), Dies(After), Away, Lost { happens: true }, Silent { happens: false }, Goes(Before)];
 
 const STEPS: &[Step] = &[
     step("the hold invoice is made", wallet("hold_invoice_create"), 1, DO),
@@ -94,18 +47,19 @@ const STEPS: &[Step] = &[
     step("the answer goes on", backend("event"), 2, PART),
     step("the answer is stored", database("work_finish"), 1, COMMIT),
     step("the payment is taken", wallet("hold_invoice_settle"), 1, DO),
-    step("the record says that it is taken", wallet("invoice_status"), 1, LOOK),
+    step("the record says that it is taken", wallet("invoice_status"), 1, LOOK_LATE),
     step("the payment is credited and the work charged", database("payment_credit"), 2, COMMIT),
     failing("the failure is recorded", database("work_finish"), 1, COMMIT),
     failing("the payment is given back", wallet("hold_invoice_cancel"), 1, DO),
-    failing("the record says that nothing is held", wallet("invoice_status"), 1, LOOK),
+    failing("the record says that nothing is held", wallet("invoice_status"), 1, LOOK_LATE),
     failing("the job is ended", database("hold_end"), 1, COMMIT),
 ];
 
 /// The calls until the evaluation is over, which are those of every job, and of every server.
-const EARLIER: [Call; 6] = [
+const EARLIER: [Call; 7] = [
     wallet("balance"),
     wallet("payments_received"),
+    wallet("payments_held"),
     wallet("invoice_create"),
     backend("complete"),
     database("job_create"),
@@ -154,14 +108,7 @@ async fn trial(step: Step, fault: Option<CallFault>) -> BTreeSet<Call> {
     let scene = scene(fails).await;
     let mut first = scene.server_elsewhere().await;
     if let Some(fault) = fault {
-        first.power.calls.plan(call, nth, fault, scene.store_faults.clone());
-        let (power, database) = (first.power.clone(), scene.store_faults.clone());
-        tokio::spawn(async move {
-            power.calls.strikes().await;
-            tokio::time::sleep(OUTAGE).await;
-            power.calls.mend();
-            database.mend();
-        });
+        plan(&scene, &first, call, nth, fault, OUTAGE);
     }
     first.start();
     let mut servers = vec![first];

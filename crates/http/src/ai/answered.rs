@@ -2,6 +2,7 @@
 
 use super::stored_vectors::StoredVectors;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use tithe_chat::{Charge, Finish, Part, Reasoning, Reply, ToolCall};
 use tithe_engine::asks::{FinishedAsk, RenderAsk};
 use tithe_engine::metered::Delivered;
@@ -89,6 +90,11 @@ impl Answered {
 #[derive(Debug)]
 pub(super) struct StoreAnswer {
     pub(super) created: i64,
+}
+
+/// Renders what is stored for a request that is done without its client, and began at this time, in seconds since 1970.
+pub(crate) fn render_answer(created: i64) -> Arc<dyn RenderRequest> {
+    Arc::new(StoreAnswer { created })
 }
 
 impl StoreAnswer {

@@ -9,6 +9,7 @@ mod responses_wire;
 mod stored_vectors;
 mod wire;
 
+pub(crate) use answered::render_answer;
 pub(crate) use chat_wire::ChatWire;
 pub(crate) use embeddings_wire::EmbeddingsWire;
 pub(crate) use messages_wire::MessagesWire;

@@ -1,12 +1,10 @@
 //! Mounted routes: requests that a service of the operator's answers, for whoever pays for them.
 
 mod answer;
-mod passed_on;
 mod payer;
 mod reserved;
 mod stored;
 
-pub use passed_on::{InvalidPassedHeader, check_passed_header};
 pub use reserved::{InvalidMounts, check_mounts};
 
 use crate::credentials::Incoming;
@@ -17,7 +15,7 @@ use crate::routes::plain_answer::wants_stream;
 use crate::state::AppState;
 use crate::telemetry::RoutePattern;
 use crate::wanted::Wanted;
-use crate::{body, idempotency};
+use crate::{body, idempotency, passed_on};
 use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use answer::MountedAnswer;
@@ -28,7 +26,9 @@ use std::sync::Arc;
 use stored::StoreCalled;
 use tithe_engine::metered::Prompt;
 use tithe_engine::mounts::{Method, Mount, MountedCall, UpstreamCall};
+use tithe_engine::sessions::RenderRequest;
 use tithe_free_tier::RequestHash;
+use tithe_sessions::SentRequest;
 
 /// Registers the mounted routes.
 pub(crate) fn configure(mounts: &[Arc<Mount>]) -> impl FnOnce(&mut ServiceConfig) + use<> {
@@ -80,7 +80,7 @@ async fn answer(
     let id = state.engine.new_id();
     let wanted = Wanted {
         id: Some(id),
-        prompt: Prompt::call(MountedCall { mount: Arc::clone(&mount), call }, hash(request, &bytes)),
+        prompt: Prompt::call(MountedCall { mount: Arc::clone(&mount), call }, hash_of(request, &bytes)),
         model: None,
         max_output_tokens: None,
         is_stream: wants_stream(request) || says_stream(&bytes),
@@ -99,11 +99,36 @@ fn allowed(mount: &Mount) -> String {
     methods.into_iter().collect::<Vec<_>>().join(", ")
 }
 
-/// The SHA-256 of a request: its method, a space, its path with the query, a line feed, and its body.
-fn hash(request: &HttpRequest, body: &[u8]) -> RequestHash {
+/// What is asked by a request that was kept, and what renders its stored answer; `None` if it is none of this route.
+pub(crate) fn read(mount: &Arc<Mount>, sent: &SentRequest) -> Option<(Prompt, Arc<dyn RenderRequest>)> {
+    let method = Method::named(&sent.method).filter(|method| mount.methods.contains(method))?;
+    let below = mount.path.below(&sent.path).ok()??;
+    let headers = sent.headers.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes()));
+    let call = UpstreamCall {
+        method,
+        below: below.to_owned(),
+        query: sent.query.clone(),
+        headers: headers.collect(),
+        body: sent.body.clone().into(),
+    };
+    let path = match &sent.query {
+        Some(query) => format!("{}?{query}", sent.path),
+        None => sent.path.clone(),
+    };
+    let hash = hash(&sent.method, &path, &sent.body);
+    let render: Arc<dyn RenderRequest> = Arc::new(StoreCalled);
+    Some((Prompt::call(MountedCall { mount: Arc::clone(mount), call }, hash), render))
+}
+
+fn hash_of(request: &HttpRequest, body: &[u8]) -> RequestHash {
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    hash(request.method().as_str(), path, body)
+}
+
+/// The SHA-256 of a request: its method, a space, its path with the query, a line feed, and its body.
+fn hash(method: &str, path: &str, body: &[u8]) -> RequestHash {
     let hash = Sha256::new()
-        .chain_update(request.method().as_str())
+        .chain_update(method)
         .chain_update(b" ")
         .chain_update(path)
         .chain_update(b"\n")

@@ -54,7 +54,7 @@ pub(super) async fn have_called(
             let required = mount.price.most().map_err(EngineError::from)?;
             let needed = PaymentNeeded { required, credits: None };
             let problem = unpaid(&state.engine, needed, None).await;
-            let offering = Offering::new(state, request, &wanted, identity);
+            let offering = Offering::new(state, request, incoming, &wanted, identity);
             let paid_for = PaidFor::new(request, by, incoming.body());
             let offered = offering.add_to(problem, &paid_for, state).await;
             let payer = Payer::Unknown(state.limits.client(request));

@@ -59,7 +59,7 @@ pub(crate) async fn have_done<F: AnswerFormat>(
     let by = PaidBy { install: install.as_ref().map(|install| install.id), identity };
     check_licence(state, install).await?;
     state.refuse_while_draining()?;
-    let offering = Offering::new(state, request, &wanted, identity);
+    let offering = Offering::new(state, request, incoming, &wanted, identity);
     let paid_for = PaidFor::new(request, by, incoming.paid_body());
     let hash = wanted.prompt.hash();
     let opened = match opened(state, &credential).await {

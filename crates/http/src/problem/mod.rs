@@ -459,7 +459,9 @@ fn paid_request(refused: &PaidRequestError) -> Problem {
         PaidRequestError::Used => (Code::PaymentEnded, "used"),
         PaidRequestError::Returned => (Code::PaymentEnded, "returned"),
         PaidRequestError::Expired => (Code::PaymentEnded, "expired"),
-        PaidRequestError::Running => return Problem::new(Code::RequestInProgress, refused.to_string()),
+        PaidRequestError::Running | PaidRequestError::BeingPaid => {
+            return Problem::new(Code::RequestInProgress, refused.to_string());
+        }
         PaidRequestError::NotArrived => return Problem::new(Code::PaymentPending, refused.to_string()),
         // Whoever has paid is not asked to pay again for what is not their fault.
         _ => (Code::PaymentEnded, UNUSABLE),

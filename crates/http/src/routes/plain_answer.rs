@@ -136,14 +136,19 @@ fn respond(keyed: KeyedResponse) -> HttpResponse {
 
 /// Renders what is stored of an answer: the body of the response.
 #[derive(Debug)]
-pub(super) struct PlainReply {
+pub(crate) struct PlainReply {
     http_request_id: String,
 }
 
 impl PlainReply {
     /// Renders the response to the current request.
-    pub(super) fn new() -> Self {
-        Self { http_request_id: request_id::current() }
+    pub(crate) fn new() -> Self {
+        Self::to(request_id::current())
+    }
+
+    /// Renders the response to the request of this id.
+    pub(crate) const fn to(http_request_id: String) -> Self {
+        Self { http_request_id }
     }
 }
 

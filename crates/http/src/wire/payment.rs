@@ -1,11 +1,12 @@
 //! The bodies of paid requests: what a 402 offers, and what became of a payment.
 
-use super::vocabulary::PaymentStateName;
+use super::vocabulary::{PaymentStateName, WorkPaymentName};
 use super::{InvoiceBody, RefundBody};
 use serde::Serialize;
 use tithe_clock::Timestamp;
-use tithe_engine::sessions::{ClosedPaymentSession, PaymentState, PaymentView};
-use tithe_lightning::{Invoice, PaymentHash};
+use tithe_engine::sessions::{ClosedPaymentSession, OfferedRequest, PaymentState, PaymentView};
+use tithe_jobs::WorkPayment;
+use tithe_lightning::PaymentHash;
 use tithe_money::MoneyError;
 use utoipa::ToSchema;
 
@@ -18,6 +19,10 @@ pub(crate) struct OfferBody {
     amount_sats: u64,
     /// The invoice.
     invoice: InvoiceBody,
+    /// `held` if the invoice is a hold invoice: the request is done while its payment is held, the payment is taken when it is done, and
+    /// goes back if it fails. `prepaid` if the request is done when it comes with the proof.
+    #[schema(value_type = WorkPaymentName)]
+    payment: &'static str,
     /// What to send as `Authorization` with the same request once the invoice is paid, with the preimage in the place of `<preimage>`.
     /// The `WWW-Authenticate` headers have the same token.
     #[schema(example = "L402 AgEFdGl0aGU…:<preimage>")]
@@ -38,12 +43,15 @@ pub(crate) struct OfferLinksBody {
 }
 
 impl OfferBody {
-    /// The offer of this invoice, whose payment is proved with this token.
-    pub(crate) fn new(invoice: &Invoice, token: &str) -> Result<Self, MoneyError> {
+    /// An offer, whose payment is proved with this token.
+    pub(crate) fn new(offered: &OfferedRequest, token: &str) -> Result<Self, MoneyError> {
+        let invoice = &offered.invoice;
+        let work_payment = if offered.is_held { WorkPayment::Held } else { WorkPayment::Prepaid };
         let payment = payment_path(&invoice.payment_hash);
         Ok(Self {
             amount_sats: invoice.amount.to_sats_rounding_up()?.get(),
             invoice: InvoiceBody::try_from(invoice)?,
+            payment: work_payment.as_str(),
             authorization: format!("L402 {token}:<preimage>"),
             links: OfferLinksBody { docs: "/docs", refund: format!("{payment}/refund"), payment },
         })

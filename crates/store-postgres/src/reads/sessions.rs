@@ -10,11 +10,15 @@ use tithe_clock::Timestamp;
 use tithe_engine::store::StoreError;
 use tithe_paywall::KeyId;
 use tithe_sessions::{
-    RequestCursor, RequestId, Session, SessionId, SessionKey, SessionKindName, SessionRepository,
-    SessionRequest,
+    KeptRequest, KeptTotals, RequestCursor, RequestId, Session, SessionId, SessionKey, SessionKindName,
+    SessionRepository, SessionRequest,
 };
-use tithe_store_sql::rows::{Reader, SessionKeyRow, SessionRequestRow, SessionRow, limit_column, readable};
-use tithe_store_sql::schema::{session_keys, session_requests, sessions};
+use tithe_store_sql::kept_requests::{DUE, TOTAL};
+use tithe_store_sql::rows::{
+    KeptRequestRow, KeptTotalsRow, Reader, SessionKeyRow, SessionRequestRow, SessionRow, limit_column,
+    readable,
+};
+use tithe_store_sql::schema::{kept_requests, session_keys, session_requests, sessions};
 
 #[async_trait]
 impl SessionRepository for PostgresStore {
@@ -174,6 +178,44 @@ impl SessionRepository for PostgresStore {
                     .load(connection)
                     .await?;
                 Ok(ids.iter().map(|id| session_id(id)).collect::<Result<_, _>>()?)
+            })
+        })
+        .await
+    }
+
+    async fn kept_request(&self, session: SessionId) -> Result<Option<KeptRequest>, StoreError> {
+        self.statement("kept_request", |connection| {
+            Box::pin(async move {
+                let found = kept_requests::table.find(session.to_string());
+                let row = found.select(KeptRequestRow::as_select()).first(connection).await.optional()?;
+                Ok(row.map(KeptRequest::try_from).transpose()?)
+            })
+        })
+        .await
+    }
+
+    async fn kept_requests_due(&self, now: Timestamp, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+        self.statement("kept_requests_due", |connection| {
+            Box::pin(async move {
+                let ids: Vec<String> = kept_requests::table
+                    .filter(sql::<Bool>(DUE))
+                    .filter(kept_requests::lease_until.le(now.unix_micros()))
+                    .order(kept_requests::updated_at)
+                    .limit(limit_column(limit))
+                    .select(kept_requests::session_id)
+                    .load(connection)
+                    .await?;
+                Ok(ids.iter().map(|id| session_id(id)).collect::<Result<_, _>>()?)
+            })
+        })
+        .await
+    }
+
+    async fn kept_requests_total(&self) -> Result<KeptTotals, StoreError> {
+        self.statement("kept_requests_total", |connection| {
+            Box::pin(async move {
+                let total: KeptTotalsRow = diesel::sql_query(TOTAL).get_result(connection).await?;
+                Ok(total.into())
             })
         })
         .await

@@ -62,6 +62,7 @@ pub async fn every_row_is_seen_once(store: FreshStore) {
             AuditRow::Obligation(_) => 9,
             AuditRow::Payout(row) => panic!("{row:?}"),
             AuditRow::Session(row) => panic!("{row:?}"),
+            AuditRow::KeptRequest(row) => panic!("{row:?}"),
             AuditRow::SessionRequest(row) => panic!("{row:?}"),
             AuditRow::Bootstrap(row) => panic!("{row:?}"),
             AuditRow::Install(row) => panic!("{row:?}"),

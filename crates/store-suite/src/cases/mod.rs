@@ -14,6 +14,7 @@ pub mod identities;
 pub mod imports;
 pub mod invoices;
 pub mod jobs;
+pub mod kept_requests;
 pub mod keys;
 pub mod leases;
 pub mod ledger;

@@ -29,7 +29,7 @@ use tithe_sessions::{
 use tokio::task::JoinSet;
 
 /// The price of the request, in msats: what [`new_session`] asks as its deposit.
-const PRICE: u64 = 500_000;
+pub(super) const PRICE: u64 = 500_000;
 
 const LEASE: Duration = Duration::from_secs(30);
 const IDLE: Duration = Duration::from_hours(1);
@@ -38,7 +38,7 @@ fn digest(n: u8) -> RequestDigest {
     RequestDigest::from_bytes([n; 32])
 }
 
-fn one_request(n: u128) -> Session {
+pub(super) fn one_request(n: u128) -> Session {
     let btc = BtcQuote { price: BtcPrice::parse("123456.78").unwrap(), as_of: START };
     let margin = BasisPoints::from_percent(40).unwrap();
     let prices = Terms { margin, fixed_cost: UsdMicros::new(7).unwrap(), btc };

@@ -33,8 +33,8 @@ use tithe_ledger::{Account, AccountId, Hold, HoldId, LedgerRepository, Transfer,
 use tithe_lightning::{ExpiryWindow, Invoice, InvoiceRepository, InvoiceState, PaymentHash};
 use tithe_paywall::KeyId;
 use tithe_sessions::{
-    RequestCursor, RequestId, Session, SessionId, SessionKey, SessionKindName, SessionRepository,
-    SessionRequest, SessionState, StateName,
+    KeptRequest, KeptState, KeptTotals, RequestCursor, RequestId, Session, SessionId, SessionKey,
+    SessionKindName, SessionRepository, SessionRequest, SessionState, StateName,
 };
 use tithe_trust::NostrPubkey;
 use tokio::sync::broadcast;
@@ -158,6 +158,7 @@ impl BatchStore for MemoryStore {
         let sessions = tables.sessions.values().cloned().map(|row| AuditRow::Session(Box::new(row)));
         let requests =
             tables.session_requests.values().cloned().map(|row| AuditRow::SessionRequest(Box::new(row)));
+        let kept = tables.kept_requests.values().cloned().map(|row| AuditRow::KeptRequest(Box::new(row)));
         let bootstraps = tables.bootstraps.values().cloned().map(|row| AuditRow::Bootstrap(Box::new(row)));
         let obligations = tables.obligations.values().cloned().map(|row| AuditRow::Obligation(Box::new(row)));
         let payouts = tables.payouts.values().cloned().map(|row| AuditRow::Payout(Box::new(row)));
@@ -175,6 +176,7 @@ impl BatchStore for MemoryStore {
             .chain(invoices)
             .chain(jobs)
             .chain(sessions)
+            .chain(kept)
             .chain(requests)
             .chain(bootstraps)
             .chain(obligations)
@@ -273,6 +275,15 @@ impl RetentionStore for MemoryStore {
         let old_requests = session_requests.values_mut().filter(|row| old(row.created_at, row.updated_at));
         let requests = old_requests.filter_map(|row| row.without_text(now).map(|gone| *row = gone));
         Ok(jobs.take(limit).count() + requests.take(limit).count())
+    }
+
+    async fn kept_requests_purge(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let gone = remove(&mut self.tables().kept_requests, limit, |kept| match kept.state {
+            KeptState::Ended => true,
+            KeptState::Offered => kept.expires_at <= now,
+            KeptState::Held { .. } | KeptState::Settling { .. } | KeptState::Cancelling => false,
+        });
+        Ok(gone.len())
     }
 
     async fn unpaid_jobs_purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
@@ -571,6 +582,28 @@ impl SessionRepository for MemoryStore {
         let theirs = tables.session_requests.values().rev().filter(|request| request.session == session);
         let older = theirs.filter(|request| before.is_none_or(|RequestCursor(before)| request.id < before));
         Ok(older.take(limit).cloned().collect())
+    }
+
+    async fn kept_request(&self, session: SessionId) -> Result<Option<KeptRequest>, StoreError> {
+        Ok(self.tables().kept_requests.get(&session).cloned())
+    }
+
+    async fn kept_requests_due(&self, now: Timestamp, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+        let tables = self.tables();
+        let due = tables.kept_requests.values().filter(|kept| kept.is_due() && kept.lease.until <= now);
+        let mut due: Vec<&KeptRequest> = due.collect();
+        due.sort_by_key(|kept| kept.updated_at);
+        Ok(due.into_iter().take(limit).map(|kept| kept.session).collect())
+    }
+
+    async fn kept_requests_total(&self) -> Result<KeptTotals, StoreError> {
+        let tables = self.tables();
+        let open = tables.kept_requests.values().filter(|kept| kept.state != KeptState::Ended);
+        Ok(open.fold(KeptTotals::default(), |total, kept| {
+            let bytes = kept.sent.as_ref().map_or(0, |sent| sent.bytes());
+            let bytes = u64::try_from(bytes).expect("a small number");
+            KeptTotals { requests: total.requests + 1, bytes: total.bytes + bytes }
+        }))
     }
 
     async fn session_keys(&self, session: SessionId) -> Result<Vec<SessionKey>, StoreError> {

@@ -8,7 +8,7 @@ use tithe_engine::records::{
 };
 use tithe_engine::store::{StoreError, TextStore};
 use tithe_jobs::Job;
-use tithe_sessions::{RequestState, SessionId, SessionRequest};
+use tithe_sessions::{KeptRequest, KeptState, RequestState, SessionId, SessionRequest};
 
 impl Tables {
     /// The sessions of an owner.
@@ -53,7 +53,16 @@ impl Tables {
                 && !deleted
                 && record.created_at <= until
         };
+        let is_kept = |kept: &&mut KeptRequest| {
+            let is_theirs = match owner {
+                TextOwner::Identity(pubkey) => kept.identity == Some(*pubkey),
+                TextOwner::Session(session) => kept.session == *session,
+                TextOwner::Job(_) | TextOwner::Install(_) => false,
+            };
+            is_theirs && kept.state != KeptState::Ended && kept.created_at <= until
+        };
         Found {
+            kept: self.kept_requests.values_mut().filter(is_kept).collect(),
             jobs: self.jobs.values_mut().filter(of_job).collect(),
             requests: self.session_requests.values_mut().filter(of_session).collect(),
             responses: self.idempotency_keys.values_mut().filter(has_response).collect(),
@@ -66,6 +75,7 @@ struct Found<'a> {
     jobs: Vec<&'a mut Job>,
     requests: Vec<&'a mut SessionRequest>,
     responses: Vec<&'a mut IdempotencyRecord>,
+    kept: Vec<&'a mut KeptRequest>,
 }
 
 fn number(count: usize) -> u64 {
@@ -81,12 +91,13 @@ impl TextStore for MemoryStore {
         let requests = found.requests.iter().filter(|row| row.state != RequestState::Running).count();
         let responses = found.responses.iter();
         let responses = responses.filter(|row| matches!(row.state, IdempotencyState::Done(_))).count();
-        let all = found.jobs.len() + found.requests.len() + found.responses.len();
+        let kept = found.kept.iter().filter(|row| row.state == KeptState::Offered).count();
+        let all = found.jobs.len() + found.requests.len() + found.responses.len() + found.kept.len();
         Ok(TextsFound {
             jobs: number(jobs),
-            session_requests: number(requests),
+            session_requests: number(requests + kept),
             responses: number(responses),
-            running: number(all - jobs - requests - responses),
+            running: number(all - jobs - requests - responses - kept),
         })
     }
 
@@ -98,14 +109,16 @@ impl TextStore for MemoryStore {
         limit: usize,
     ) -> Result<TextsFound, StoreError> {
         let mut tables = self.tables();
-        let Found { jobs, requests, responses } = tables.found(owner, until);
+        let Found { jobs, requests, responses, kept } = tables.found(owner, until);
         let jobs = jobs.into_iter().filter_map(|job| job.without_texts(now).map(|gone| *job = gone));
         let requests = requests.into_iter().filter_map(|row| row.without_text(now).map(|gone| *row = gone));
         let done = responses.into_iter().filter(|row| matches!(row.state, IdempotencyState::Done(_)));
         let responses = done.map(|row| row.state = IdempotencyState::Done(StoredResponse::deleted()));
+        let unpaid = kept.into_iter().filter(|row| row.state == KeptState::Offered);
+        let kept = unpaid.map(|row| *row = row.ended(now));
         Ok(TextsFound {
             jobs: number(jobs.take(limit).count()),
-            session_requests: number(requests.take(limit).count()),
+            session_requests: number(requests.take(limit).count() + kept.take(limit).count()),
             responses: number(responses.take(limit).count()),
             running: 0,
         })

@@ -236,6 +236,7 @@ impl World {
                 // The model has none.
                 AuditRow::Payout(row) => panic!("{context}: {row:?}"),
                 AuditRow::Session(row) => panic!("{context}: {row:?}"),
+                AuditRow::KeptRequest(row) => panic!("{context}: {row:?}"),
                 AuditRow::SessionRequest(row) => panic!("{context}: {row:?}"),
                 AuditRow::Bootstrap(row) => panic!("{context}: {row:?}"),
                 AuditRow::Install(row) => {

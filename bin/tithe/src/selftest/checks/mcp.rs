@@ -43,7 +43,7 @@ pub(super) async fn call(run: &mut Run) -> Checked {
         return Err(Stop::skip("the server offers nothing now"));
     }
     unpaid.is("/error/code", -32_042)?;
-    let bill = Bill::read(&unpaid, "/error/data/problem/offer/invoice")?;
+    let bill = Bill::read_offered(&unpaid, "/error/data/problem/offer")?;
     let challenge = challenge(&unpaid, &bill)?;
     let payment = run.pay("a call of MCP", &bill).await?;
     let credential = json!({ "challenge": challenge, "payload": { "preimage": payment.preimage.reveal() } });

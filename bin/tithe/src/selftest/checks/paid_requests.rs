@@ -1,13 +1,13 @@
 //! Requests that are paid for by themselves: an offer, a payment, a proof, an answer.
 
 use super::credits::ASK;
+use super::held_requests::{given_back, held};
 use super::mcp;
+use super::offers::{payment_of, read};
 use super::payment_scheme::{bought, by_payment_scheme, offered, receipt};
 use super::prices::{OUTPUT_TOKENS_MAX, REQUEST};
 use super::refunds::{payable, until_paid};
-use crate::selftest::answer::Answer;
 use crate::selftest::api::random_text;
-use crate::selftest::bill::Bill;
 use crate::selftest::check::{Area, Check};
 use crate::selftest::known::PaidOffer;
 use crate::selftest::outcome::{Checked, Stop};
@@ -68,6 +68,18 @@ pub(super) fn area() -> Area {
             )
             .after(&["offer"]),
             Check::new(
+                "offer-held",
+                "a payment that is held is taken for an answer, which its proof repeats, and which is charged once",
+                |run| held(run).boxed_local(),
+            )
+            .after(&["offer"]),
+            Check::new(
+                "offer-held-failure",
+                "a payment that is held comes back if the request fails, and the next one is offered another invoice",
+                |run| given_back(run).boxed_local(),
+            )
+            .after(&["offer-held"]),
+            Check::new(
                 "offer-refund",
                 "what the request did not use arrives at the invoice of whoever has the preimage",
                 |run| refund(run).boxed_local(),
@@ -75,34 +87,6 @@ pub(super) fn area() -> Area {
             .after(&["offer-replay", "offer-other-body"]),
         ],
     }
-}
-
-/// The invoice of the offer in a 402, whose challenges must be for it too; and the token of L402.
-fn read(answer: &Answer) -> Checked<(Bill, String)> {
-    let bill = Bill::read(answer, "/offer/invoice")?;
-    answer.is("/offer/amountSats", bill.amount.get())?;
-    let template = answer.text_at("/offer/authorization")?;
-    let token = template.strip_prefix("L402 ").and_then(|rest| rest.strip_suffix(":<preimage>"));
-    let token = token.ok_or_else(|| {
-        answer.fault("`offer.authorization` to be `L402 <token>:<preimage>`", template.to_owned())
-    })?;
-    let invoice = bill.bolt11.as_str();
-    let expected = [
-        format!("L402 macaroon=\"{token}\", invoice=\"{invoice}\""),
-        format!("L402 version=\"0\", token=\"{token}\", macaroon=\"{token}\", invoice=\"{invoice}\""),
-    ];
-    let challenges = answer.headers.get_all("www-authenticate").iter();
-    let challenges: Vec<&str> = challenges.filter_map(|value| value.to_str().ok()).collect();
-    let is_l402 = challenges.iter().zip(&expected).all(|(got, expected)| got == expected);
-    answer.holds(is_l402 && challenges.len() >= 3, expected.join(" and "), challenges.join(" and "))?;
-    let is_payment = challenges.get(2).is_some_and(|third| {
-        third.starts_with("Payment ")
-            && third.contains("method=\"lightning\"")
-            && third.contains("intent=\"charge\"")
-    });
-    answer.holds(is_payment, "a third challenge: Payment, lightning, charge", challenges.join(" and "))?;
-    answer.is_private()?;
-    Ok((bill, token.to_owned()))
 }
 
 async fn offer(run: &mut Run) -> Checked {
@@ -158,17 +142,6 @@ async fn paid(run: &mut Run) -> Checked {
     offer.proof = Some((preimage, reply));
     run.known.offer = Some(offer);
     Ok(())
-}
-
-/// What became of a payment.
-async fn payment_of(run: &Run, offer: &PaidOffer, preimage: &str) -> Checked<Answer> {
-    let path = format!("/api/payments/{}", offer.bill.hash);
-    run.api.get(&path).send().await?.problem(401, "invalid_payment_proof")?;
-    // Every node that has forwarded the payment knows the preimage.
-    let alone = run.api.get(&path).bearer(preimage).send().await?;
-    alone.holds(alone.status == 401, "401 for the preimage alone", alone.status)?;
-    let proof = format!("L402 {}:{preimage}", offer.token);
-    run.api.get(&path).header("authorization", &proof).send().await?.status(200)
 }
 
 async fn replay(run: &mut Run) -> Checked {

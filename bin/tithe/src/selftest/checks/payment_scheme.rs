@@ -73,7 +73,7 @@ pub(super) async fn by_payment_scheme(run: &mut Run) -> Checked {
     if let Some(reason) = offered.value("/error/metadata/offer/unavailable").and_then(Value::as_str) {
         return Err(Stop::skip(format!("the server offers nothing now: {reason}")));
     }
-    let bill = Bill::read(&offered, "/error/metadata/offer/invoice")?;
+    let bill = Bill::read_offered(&offered, "/error/metadata/offer")?;
     let challenge = challenge(&offered, &bill)?;
     let payment = run.pay("a chat by itself", &bill).await?;
     let credential = challenge.answer_charge(&bytes_of(&payment.preimage, &bill)?);

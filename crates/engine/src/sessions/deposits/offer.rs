@@ -70,7 +70,7 @@ impl Sessions {
             return_to: None,
             created_at: self.core.now(),
         });
-        let invoice = self.offer_session(session, identity, origin).await?;
+        let invoice = self.offer_session(session, identity, origin, None).await?;
         let idle = self.core.settings.payment_session_idle;
         Ok(OfferedDeposit { session: id, unit, deposit, invoice, idle })
     }

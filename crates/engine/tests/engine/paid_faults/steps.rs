@@ -1,7 +1,10 @@
 //! The table: every call into the world from the offer of a request to the end of its payment, and what goes wrong with it.
 
-use crate::scene::{Call, CallFault, Port, When};
-use CallFault::{Away, Dies, Goes, Lies, Lost, Refused, Silent};
+use crate::fault_columns::{
+    COMMIT, CONNECT, DO, DO_OR_LIE, LOOK, LOOK_LATE, PART, address, backend, database, upstream, wallet,
+};
+use crate::scene::{Call, CallFault, When};
+use CallFault::{Away, Dies, Lost, Refused};
 use When::{After, Before};
 
 /// What a customer does while nothing goes wrong.
@@ -83,93 +86,9 @@ pub struct Step {
     pub faults: &'static [CallFault],
 }
 
-const fn database(command: &'static str) -> Call {
-    Call { port: Port::Database, name: command }
-}
-
-const fn wallet(name: &'static str) -> Call {
-    Call { port: Port::Wallet, name }
-}
-
-const fn backend(name: &'static str) -> Call {
-    Call { port: Port::Backend, name }
-}
-
-const fn upstream(name: &'static str) -> Call {
-    Call { port: Port::Upstream, name }
-}
-
-const fn address() -> Call {
-    Call { port: Port::Address, name: "invoice" }
-}
-
 const fn step(what: &'static str, flow: Flow, call: Call, faults: &'static [CallFault]) -> Step {
     Step { what, flow, call, nth: 1, server: 0, after: None, only: None, faults }
 }
-
-/// A commit is not refused for no reason, and its store bounds every wait.
-const COMMIT: &[CallFault] = &[
-    Dies(Before),
-    Dies(After),
-    Away,
-    Refused,
-    Lost { happens: true },
-    Lost { happens: false },
-    Goes(Before),
-    Goes(After),
-];
-
-/// A question that changes nothing.
-const LOOK: &[CallFault] =
-    &[Dies(Before), Dies(After), Away, Silent { happens: false }, Goes(Before), Goes(After)];
-
-/// The same, and the answer can be wrong: it says that nothing has happened yet.
-const LOOK_LATE: &[CallFault] =
-    &[Dies(Before), Dies(After), Away, Silent { happens: false }, Goes(Before), Goes(After), Lies];
-
-/// A call that does something.
-const DO: &[CallFault] = &[
-    Dies(Before),
-    Dies(After),
-    Away,
-    Refused,
-    Lost { happens: true },
-    Lost { happens: false },
-    Silent { happens: true },
-    Silent { happens: false },
-    Goes(Before),
-    Goes(After),
-];
-
-/// The same, and the answer can be wrong: it says that it has failed.
-const DO_OR_LIE: &[CallFault] = &[
-    Dies(Before),
-    Dies(After),
-    Away,
-    Refused,
-    Lost { happens: true },
-    Lost { happens: false },
-    Silent { happens: true },
-    Silent { happens: false },
-    Goes(Before),
-    Goes(After),
-    Lies,
-];
-
-/// Whether there is a connection. The port bounds the wait.
-const CONNECT: &[CallFault] = &[Dies(Before), Dies(After), Away, Goes(Before), Goes(After)];
-
-/// A part of an answer: the stream can break, stop, or end too early (the lie).
-const PART: &[CallFault] = &[
-    Dies(Before),
-    Dies(After),
-    Away,
-    Refused,
-    Lost { happens: true },
-    Silent { happens: false },
-    Goes(Before),
-    Lies,
-];
 
 pub const STEPS: &[Step] = &[
     // The offer.
@@ -178,6 +97,7 @@ pub const STEPS: &[Step] = &[
     step("the invoice is recorded", Flow::Buys, database("invoice_issue"), COMMIT),
     // The payment arrives.
     step("payments are listened to", Flow::Buys, wallet("payments_received"), LOOK),
+    step("held payments are listened to", Flow::Buys, wallet("payments_held"), LOOK),
     step("the reported payment is credited", Flow::Buys, database("payment_credit"), COMMIT),
     step("the payment is looked up for its proof", Flow::BuysUnreported, wallet("invoice_status"), LOOK_LATE),
     step(

@@ -45,7 +45,7 @@ pub fn digest(request: &str) -> RequestDigest {
     RequestDigest::of("POST", "/api/ask", "anonymous", request.as_bytes())
 }
 
-fn chat(request: &str) -> Prompt {
+pub fn chat(request: &str) -> Prompt {
     Prompt::chat(Chat::of(request), request.as_bytes())
 }
 
@@ -54,7 +54,7 @@ fn text(request: &str) -> NewPaidRequest {
     NewPaidRequest { prompt: Prompt::text(request.to_owned()), ..asked(request) }
 }
 
-fn asked(request: &str) -> NewPaidRequest {
+pub fn asked(request: &str) -> NewPaidRequest {
     NewPaidRequest {
         prompt: chat(request),
         model: None,
@@ -62,6 +62,7 @@ fn asked(request: &str) -> NewPaidRequest {
         digest: digest(request),
         identity: None,
         origin: None,
+        sent: None,
     }
 }
 

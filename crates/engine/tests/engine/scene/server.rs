@@ -421,6 +421,6 @@ impl Wallet for PoweredWallet {
     }
 
     async fn payments_held(&self) -> Result<HeldPayments, WalletError> {
-        self.power.through(Op::Other, self.inner.payments_held()).await
+        self.power.call(Op::Other, wallet("payments_held"), identity, self.inner.payments_held()).await
     }
 }

@@ -141,7 +141,8 @@ async fn refuse(
         .with_extension("reason", "invalid_proof")
         .with_extension("balanceSats", 0);
     let paid_for = PaidFor::new(request, by, incoming.paid_body());
-    let offered = Offering::new(state, request, wanted, identity).add_to(problem, &paid_for, state).await;
+    let offered =
+        Offering::new(state, request, incoming, wanted, identity).add_to(problem, &paid_for, state).await;
     let payer = Payer::Unknown(state.limits.client(request));
     Ok(offered.if_unpaid(UnpaidRequest { payer, hash: wanted.prompt.hash() }))
 }

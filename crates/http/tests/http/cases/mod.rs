@@ -26,6 +26,7 @@ mod free_tier;
 mod garbage;
 mod habits;
 mod held_jobs;
+mod held_requests;
 mod idempotency;
 mod identity;
 mod invoices;

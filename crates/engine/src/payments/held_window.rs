@@ -1,6 +1,6 @@
-//! How long the payment of a job is held.
+//! How long a payment is held.
 
-use crate::payments::HOLD_WINDOW;
+use super::held::HOLD_WINDOW;
 use std::time::Duration;
 use tithe_clock::Timestamp;
 use tithe_lightning::HeldPayment;
@@ -14,19 +14,16 @@ const WITHOUT_DEADLINE: Duration = Duration::from_mins(2);
 /// With less than this, work is not begun.
 const LEFT_MIN: Duration = Duration::from_mins(1);
 
-/// The message of a job whose payment came too late, was too little, or goes back too soon.
-pub(super) const UNWANTED: &str = "The payment came too late for the work, was too little, or could not be held long enough. It was given back.";
-
 /// The time within which the work of a held payment must be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct HeldWindow {
+pub(crate) struct HeldWindow {
     until: Timestamp,
     now: Timestamp,
 }
 
 impl HeldWindow {
     /// The window of a payment that is seen now: until a minute before it goes back, and at most ten minutes.
-    pub(super) fn of(payment: &HeldPayment, now: Timestamp) -> Self {
+    pub(crate) fn of(payment: &HeldPayment, now: Timestamp) -> Self {
         let until = match payment.held_until {
             Some(held_until) => (held_until - BEFORE_DEADLINE).min(now + HOLD_WINDOW),
             None => now + WITHOUT_DEADLINE,
@@ -34,23 +31,28 @@ impl HeldWindow {
         Self { until, now }
     }
 
+    /// The window, if it must end after `most` anyway.
+    pub(crate) fn at_most(self, most: Duration) -> Self {
+        Self { until: self.until.min(self.now + most), ..self }
+    }
+
     /// A window that ends then.
-    pub(super) const fn until_then(until: Timestamp, now: Timestamp) -> Self {
+    pub(crate) const fn until_then(until: Timestamp, now: Timestamp) -> Self {
         Self { until, now }
     }
 
     /// When the work must be done.
-    pub(super) const fn until(self) -> Timestamp {
+    pub(crate) const fn until(self) -> Timestamp {
         self.until
     }
 
     /// How long it still is.
-    pub(super) fn left(self) -> Duration {
+    pub(crate) fn left(self) -> Duration {
         self.until.since(self.now)
     }
 
     /// Whether work can be begun.
-    pub(super) fn is_long_enough(self) -> bool {
+    pub(crate) fn is_long_enough(self) -> bool {
         self.left() >= LEFT_MIN
     }
 }

@@ -105,7 +105,7 @@ pub fn check_passed_header(name: &str) -> Result<(), InvalidPassedHeader> {
 }
 
 /// The headers of a request that are passed on: those that every service gets, and those that the operator has named for this one.
-pub(super) fn headers(request: &HttpRequest, named: &[String]) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn headers(request: &HttpRequest, named: &[String]) -> Vec<(String, Vec<u8>)> {
     passed_on(request.headers(), named)
 }
 
@@ -124,7 +124,7 @@ fn passed_on(headers: &HeaderMap, named: &[String]) -> Vec<(String, Vec<u8>)> {
 }
 
 /// The query, without tokens of identities; `None` if nothing is left.
-pub(super) fn query(text: &str) -> Option<String> {
+pub(crate) fn query(text: &str) -> Option<String> {
     let is_token = |part: &str| {
         let query = Query::parse(part);
         query.is_ok_and(|query| NOSTR_TOKEN_NAMES.iter().any(|name| query.get(name).is_some()))

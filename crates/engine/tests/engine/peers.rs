@@ -22,7 +22,10 @@ async fn peers(scene: &Scene, settings: &SharedSettings) -> Vec<(String, Vec<Str
     let peers = Servers::peers(scene.store.as_ref(), settings, scene.clock.now()).await.unwrap();
     let told =
         |peer: Peer| (peer.record.name, peer.differences.iter().map(ToString::to_string).collect::<Vec<_>>());
-    peers.into_iter().map(told).collect()
+    let mut told: Vec<_> = peers.into_iter().map(told).collect();
+    // Their ids decide the order, which are random within a millisecond.
+    told.sort();
+    told
 }
 
 #[tokio::test(start_paused = true)]

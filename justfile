@@ -66,9 +66,9 @@ failover runs="20":
 test-pgbouncer:
     .ci/with-pgbouncer cargo test --package tithe-store-postgres --test servers poolers -- --ignored
 
-# Every fault between an offer and the end of its payment, on SQLite and PostgreSQL; the tests have one of each step
+# Every fault between an offer and the end of its payment, also of payments that are held, on SQLite and PostgreSQL; the tests have some of each step
 test-faults:
-    TITHE_TEST_FAULTS=long cargo run --quiet --package tithe-test-postgres --bin with-postgres -- cargo test --package tithe-engine --test engine paid_faults -- --include-ignored
+    TITHE_TEST_FAULTS=long cargo run --quiet --package tithe-test-postgres --bin with-postgres -- cargo test --package tithe-engine --test engine -- paid_faults held_jobs_faults held_requests_faults --include-ignored
 
 # A client that never pays, at full speed for a minute, while others buy; the tests run it for a few seconds
 test-flood seconds="60":

@@ -5,6 +5,12 @@ use CallFault::{Away, Dies, Goes, Lies, Lost, Refused, Silent};
 use When::{After, Before};
 use std::time::Duration;
 
+/// Which faults of a row are tried: every third one, each row beginning with another one; all of them with `TITHE_TEST_FAULTS=long` (`just test-faults`).
+pub fn tried(row: usize, faults: &[CallFault]) -> impl Iterator<Item = CallFault> {
+    let parts = if std::env::var("TITHE_TEST_FAULTS").is_ok_and(|which| which == "long") { 1 } else { 3 };
+    faults.iter().copied().skip(row % parts).step_by(parts)
+}
+
 pub const fn database(command: &'static str) -> Call {
     Call { port: Port::Database, name: command }
 }

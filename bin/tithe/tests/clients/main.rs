@@ -147,6 +147,40 @@ mod short {
             paywall::is_served(paywall::of_python()).await;
         }
     }
+
+    mod pays_for_each_request_when_it_is_done {
+        use super::*;
+
+        #[tokio::test]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn fetch_with_l402() {
+            paywall::is_served_first(paywall::of_javascript("fetchWithL402")).await;
+        }
+
+        #[tokio::test]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn fetch402() {
+            paywall::is_served_first(paywall::of_javascript("fetch402")).await;
+        }
+
+        #[tokio::test]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn l402_for_javascript() {
+            paywall::is_served_first(paywall::of_javascript("l402")).await;
+        }
+
+        #[tokio::test]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn mppx() {
+            paywall::is_served_first(paywall::of_javascript("mppx")).await;
+        }
+
+        #[tokio::test]
+        #[ignore = "needs clients: `just test-paywall`"]
+        async fn l402_requests() {
+            paywall::is_served_first(paywall::of_python()).await;
+        }
+    }
 }
 
 mod long {

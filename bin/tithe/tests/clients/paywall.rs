@@ -9,19 +9,26 @@ use tithe_test_lightning::LightningPair;
 /// The requests that a client sends. Each differs from the others.
 const REQUESTS: usize = 5;
 
-/// Runs a client; each of its requests must be served, for one payment, and no sat lost.
-async fn is_served_by(client: Command, settings: &[Setting]) {
+/// Runs a client; each of its requests must be served, for one payment, and no sat lost. Returns how many payments were held.
+async fn is_served_by(client: Command, settings: &[Setting]) -> usize {
     let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let shop = Shop::open(&settings).await;
     let printed = shop.run(client);
     assert!(printed.contains(&format!(" is served, for {REQUESTS} payments")), "{printed}");
     assert_eq!(shop.spent_msats().await, 0, "a session paid");
     shop.audit();
+    shop.log().matches("payment held").count()
 }
 
 /// The client pays with play money.
 pub(crate) async fn is_served(client: Command) {
-    is_served_by(client, &[]).await;
+    assert_eq!(is_served_by(client, &[]).await, 0);
+}
+
+/// The client pays with play money, and its wallet waits: each payment is held until the request is done.
+pub(crate) async fn is_served_first(client: Command) {
+    let held = is_served_by(client, &[("TITHE_HOLD_REQUESTS", "1".to_owned())]).await;
+    assert_eq!(held, REQUESTS, "payments that were held");
 }
 
 /// The client's payments go over a Lightning channel, from one node to another.

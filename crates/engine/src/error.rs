@@ -245,9 +245,9 @@ pub enum PaidRequestError {
     /// The request is being done at the moment.
     #[error("the request that was paid for is being done; repeat it shortly for the answer")]
     Running,
-    /// Somebody at the same address is paying for the same request.
+    /// A payment for the same request, of somebody at the same address, is held.
     #[error(
-        "this request is being paid for and done; repeat it with the proof of the payment, or in a minute to pay for it once more"
+        "a payment for this request is held while the request is done; repeat it with the proof of payment, or wait a minute to buy it again"
     )]
     BeingPaid,
     /// The payment has bought its answer, which is no longer stored.

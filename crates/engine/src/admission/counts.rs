@@ -37,6 +37,13 @@ pub(super) enum Asker {
     Origin(Origin),
 }
 
+impl Asker {
+    /// Who somebody is counted for: an identity that has trust, or else all of an origin. `None` if neither is known.
+    pub(super) fn of(trusted: Option<NostrPubkey>, origin: Option<Origin>) -> Option<Self> {
+        trusted.map(Self::Identity).or_else(|| origin.map(Self::Origin))
+    }
+}
+
 /// The jobs and sessions that wait for their first payment, by whom they are counted for.
 #[derive(Default)]
 pub(crate) struct UnpaidCounts(Mutex<Waiting>);

@@ -75,10 +75,10 @@ impl Admission {
     ) -> Result<(), EngineError> {
         let settings = &self.core.settings;
         let trusted = self.check_share(identity, share).await?;
-        let (asker, most) = match (identity.filter(|_| trusted), origin) {
-            (Some(pubkey), _) => (Asker::Identity(pubkey), settings.max_unpaid_per_identity),
-            (None, Some(origin)) => (Asker::Origin(origin), settings.max_unpaid_per_origin),
-            (None, None) => return Ok(()),
+        let Some(asker) = Asker::of(identity.filter(|_| trusted), origin) else { return Ok(()) };
+        let most = match &asker {
+            Asker::Identity(_) => settings.max_unpaid_per_identity,
+            Asker::Origin(_) => settings.max_unpaid_per_origin,
         };
         let (most, now) = (most.div_ceil(usize::from(share.parts())), self.core.now());
         let admitted = self.counts.admit(item, asker, most, now + settings.invoice_expiry, now);
@@ -98,11 +98,7 @@ impl Admission {
         room: u64,
     ) -> Result<bool, EngineError> {
         let trusted = self.identities.tier_of(identity).await? >= Tier::Established;
-        let asker = match (identity.filter(|_| trusted), origin) {
-            (Some(pubkey), _) => Asker::Identity(pubkey),
-            (None, Some(origin)) => Asker::Origin(origin),
-            (None, None) => return Ok(true),
-        };
+        let Some(asker) = Asker::of(identity.filter(|_| trusted), origin) else { return Ok(true) };
         let most = usize::try_from(room.div_ceil(HELD_PARTS)).unwrap_or(usize::MAX);
         let now = self.core.now();
         let until = now + self.core.settings.invoice_expiry;

@@ -5,16 +5,10 @@ use super::service::Jobs;
 use super::step::{Step, commit_result};
 use crate::error::EngineError;
 use crate::error_chain::chain;
-use crate::payments::{HELD_NTH, HoldOutcome, MintError, NewInvoice};
-use std::time::Duration;
+use crate::payments::{HELD_NTH, HoldOutcome, MintError, NewInvoice, hold_rest};
 use tithe_jobs::{Job, WorkPayment, WorkTerms};
 use tithe_lightning::{Invoice, OwnerId, PaymentHash, Purpose};
 use tracing::{info, warn};
-
-/// How long a job rests, at least and at most, whose held payment the wallet could neither settle nor give back, or which it says nothing
-/// of: as long as it has waited, so that many such jobs leave room for others while the wallet is away.
-const HOLD_REST_MIN: Duration = Duration::from_secs(2);
-const HOLD_REST_MAX: Duration = Duration::from_mins(1);
 
 /// The invoice for the work of a job, of one kind or the other. They have different ids at the wallet: only the one that is stored is ever
 /// shown, whichever was made before.
@@ -92,7 +86,7 @@ impl Jobs {
     }
 
     async fn hold_step(&self, job: &Job, outcome: Result<HoldOutcome, EngineError>) -> Step {
-        let rest = self.core.now().since(job.updated_at).clamp(HOLD_REST_MIN, HOLD_REST_MAX);
+        let rest = hold_rest(self.core.now().since(job.updated_at));
         match outcome {
             // The job has ended with the credit.
             Ok(HoldOutcome::Credited) => Step::Over,

@@ -20,6 +20,16 @@ pub(crate) const HOLD_WINDOW: Duration = Duration::from_mins(10);
 /// Which invoice of its owner and purpose a hold invoice is, by the id at the wallet.
 pub(crate) const HELD_NTH: u32 = 1;
 
+/// How long a payment rests, at least and at most, that the wallet could neither take nor give back, or of which it says nothing.
+const REST_MIN: Duration = Duration::from_secs(2);
+const REST_MAX: Duration = Duration::from_mins(1);
+
+/// How long the wallet is not asked again about a payment that has waited for so long to be taken or given back: as long again, so that many such
+/// payments leave room for others while the wallet is away.
+pub(crate) fn hold_rest(waited: Duration) -> Duration {
+    waited.clamp(REST_MIN, REST_MAX)
+}
+
 /// What has become of a payment that was to be taken, or to be given back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HoldOutcome {

@@ -23,7 +23,7 @@ mod recently_checked;
 mod schedule;
 mod service;
 
-pub(crate) use held::{HELD_NTH, HoldOutcome};
+pub(crate) use held::{HELD_NTH, HoldOutcome, hold_rest};
 pub(crate) use held_window::HeldWindow;
 pub(crate) use hold_keys::HoldKeys;
 pub use invoice_expire::{InvoiceExpire, InvoiceExpired};

@@ -24,6 +24,7 @@ mod making;
 mod offer;
 mod read;
 mod slow_models;
+mod take;
 mod work;
 
 pub use charge::HeldDeposit;

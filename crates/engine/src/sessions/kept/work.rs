@@ -4,20 +4,16 @@ use super::super::quoted_work::QuotedWork;
 use super::super::request::{COMMIT_RETRY_INTERVAL, Running, outcome};
 use super::super::request_finish::RenderRequest;
 use super::super::service::Sessions;
+use super::WORK_WINDOW;
 use super::answer::answer_of;
 use super::claim::{KeptClaim, KeptLeaseChange};
-use super::end::KeptEnd;
 use super::finish::KeptFinish;
-use super::offer::OfferedSession;
 use super::read::ReadRequest;
-use super::{HeldDeposit, WORK_WINDOW};
-use crate::books::Refusal;
 use crate::committer::CommitError;
 use crate::error::EngineError;
 use crate::error_chain::chain;
 use crate::log::millis;
 use crate::metered::{Client, Worked};
-use crate::payments::HoldOutcome;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -37,10 +33,6 @@ const SLOT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a request rests that could not be read.
 const READ_REST: Duration = Duration::from_secs(1);
 
-/// How long a request rests whose payment the wallet could neither take nor give back: as long as it has been so, within these bounds.
-const HOLD_REST_MIN: Duration = Duration::from_secs(2);
-const HOLD_REST_MAX: Duration = Duration::from_mins(1);
-
 /// Why a request was not done for which there was too little time.
 const TOO_LONG: &str = "it took too long";
 
@@ -51,7 +43,7 @@ const COMMIT_FAILURES_MAX: u32 = 10;
 const CLAIMED_AT_ONCE: usize = 64;
 
 /// What a worker does next with a kept request.
-enum Step {
+pub(super) enum Step {
     /// The next step, with the request as it is now.
     Next(Box<KeptRequest>),
     /// Nothing: it is over.
@@ -163,13 +155,7 @@ impl Sessions {
             KeptState::Held { until } => self.kept_execute(kept, *until).await,
             // Neither is ever given up: the wallet's record says how it ends.
             KeptState::Settling { .. } => self.kept_settle(kept).await,
-            KeptState::Cancelling => {
-                let cancelled = self.payments.cancel_held(kept.invoice).await;
-                if matches!(cancelled, Ok(HoldOutcome::Credited)) {
-                    warn!(payment_hash = %kept.invoice, "a payment was received that was to be given back; it can be used, or claimed");
-                }
-                self.kept_outcome(kept, cancelled).await
-            }
+            KeptState::Cancelling => self.kept_cancel(kept).await,
             KeptState::Offered | KeptState::Ended => Step::Over,
         }
     }
@@ -320,63 +306,6 @@ impl Sessions {
             replenish: None,
         };
         Ok(Prepared { running, render, tier })
-    }
-
-    /// Takes the payment of a request that is done. It is credited together with the charge.
-    async fn kept_settle(&self, kept: &KeptRequest) -> Step {
-        let stored = match self.core.ports.store.session(kept.session).await {
-            Ok(stored) => stored,
-            Err(failure) => {
-                warn!(error = chain(&failure), "the held payment is looked at again later");
-                return Step::HandBack(self.hold_rest(kept));
-            }
-        };
-        let Some(session) = stored else { return Step::HandBack(self.hold_rest(kept)) };
-        let id = OfferedSession::hold_invoice_of(&session).id();
-        let settled = self.payments.settle_held(id, kept.invoice).await;
-        if matches!(settled, Ok(HoldOutcome::Gone)) {
-            warn!(payment_hash = %kept.invoice, "the payment of finished work had gone back");
-        }
-        self.kept_outcome(kept, settled).await
-    }
-
-    async fn kept_outcome(&self, kept: &KeptRequest, outcome: Result<HoldOutcome, EngineError>) -> Step {
-        match outcome {
-            Ok(HoldOutcome::Open) => Step::HandBack(self.hold_rest(kept)),
-            // After a credit it has ended already, unless a server has made it that knows nothing of kept requests.
-            Ok(HoldOutcome::Credited | HoldOutcome::Gone) => {
-                let held = HeldDeposit::of(kept, self.core.settings.idempotency_keep);
-                let (session, invoice, lease) = (kept.session, kept.invoice, kept.lease);
-                let end = KeptEnd { session, invoice, held, lease };
-                self.kept_end(end, self.hold_rest(kept)).await
-            }
-            Err(failure) => {
-                warn!(error = chain(&failure), "the held payment is looked at again later");
-                Step::HandBack(self.hold_rest(kept))
-            }
-        }
-    }
-
-    /// How long the wallet is not asked again.
-    fn hold_rest(&self, kept: &KeptRequest) -> Duration {
-        self.core.now().since(kept.updated_at).clamp(HOLD_REST_MIN, HOLD_REST_MAX)
-    }
-
-    async fn kept_end(&self, end: KeptEnd, rest: Duration) -> Step {
-        let session = end.session;
-        match self.core.committer.commit(end).await {
-            Ok(()) => {
-                self.payouts.wake();
-                self.admission.release_held(session.0);
-                Step::Over
-            }
-            // It had ended.
-            Err(CommitError::Refused(Refusal::LeaseLost { .. })) => Step::Over,
-            Err(failure) => {
-                warn!(error = chain(&failure), "the kept request could not be ended yet");
-                Step::HandBack(rest)
-            }
-        }
     }
 
     /// Commits what becomes of the payment. A database that is unavailable for a while costs no finished work: the commit is tried again
